@@ -1,0 +1,93 @@
+// One quantized linear layer as it is shipped: codes, scales and all that is needed to get its
+// effective float weights back. What is measured is Dequantize() of this, nothing else.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "artefact/scheme.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+// Entries kept in higher precision, replacing the dense value. Rows of W in compressed form:
+// the entries of row r are [row_start[r], row_start[r+1]), columns rising inside a row.
+struct Outliers {
+  std::vector<uint32_t> row_start;  // out + 1
+  std::vector<uint32_t> column;
+  std::vector<Half> value;
+};
+
+// An operation on the layer's input (or output) that could not be folded into another layer.
+// kScale: x_j /= factors[j]. Rotations keep seed and kind, and the factors where a seed alone would
+// not rebuild them on another machine.
+struct OnlineTransform {
+  enum class Kind : uint8_t { kScale, kShift, kHadamard, kKronecker };
+  enum class Side : uint8_t { kInput, kOutput };
+  Kind kind = Kind::kScale;
+  Side side = Side::kInput;
+  uint64_t seed = 0;
+  std::vector<uint32_t> dims;  // Kronecker factors' sizes, Hadamard block size
+  std::vector<float> factors;
+};
+
+// Second-level parameters of scales or zeros: value = scale·(code - zero) per (row block, group).
+struct SecondLevelValues {
+  std::vector<uint8_t> codes;  // [out, groups] row-major
+  std::vector<float> scales;   // [ceil(out / group_rows), groups]
+  std::vector<float> zeros;    // likewise
+};
+
+struct QuantizedLinear {
+  size_t out_features = 0;
+  size_t in_features = 0;
+  Scheme scheme;
+  // Unpacked codes, [out, in] row-major, one byte each. Packing is done at the file and at the kernel.
+  std::vector<uint8_t> codes;
+  // [out, groups] row-major (kTensor: one value). Already rounded to scheme.scale_type.
+  std::vector<float> scales;
+  // Same shape; empty for kNone. Integer zero points are stored as whole floats here.
+  std::vector<float> zeros;
+  std::vector<uint8_t> bits_per_group;  // [groups]; empty: scheme.bits everywhere
+  // Order in which groups were formed if columns were permuted: group of column c is g_idx[c]; empty:
+  // c / group_size.
+  std::vector<uint32_t> g_idx;
+  std::optional<SecondLevelValues> second_level_scales, second_level_zeros;
+  std::optional<Outliers> outliers;
+  std::vector<OnlineTransform> transforms;
+
+  size_t group_size() const { return scheme.GroupSize(in_features); }
+  size_t group_count() const { return scheme.GroupCount(in_features); }
+  size_t GroupOfColumn(size_t column) const {
+    return g_idx.empty() ? column / group_size() : g_idx[column];
+  }
+  int BitsOfGroup(size_t group) const {
+    return bits_per_group.empty() ? scheme.bits : bits_per_group[group];
+  }
+  float ScaleAt(size_t row, size_t group) const;
+  // The zero point at (row, group), the implied 2^(bits-1) for kNone.
+  float ZeroAt(size_t row, size_t group) const;
+
+  // The effective weight [out, in]: float32(scale·(code − zero)), each operation rounded once in
+  // float32, then outliers put in their places. Input-side transforms are NOT undone: this is the
+  // matrix that multiplies the transformed input.
+  Matrix Dequantize() const;
+  void DequantizeRow(size_t row, std::span<float> out) const;
+
+  // Bits in the file per weight: codes, scales, zeros, second level, outliers, g_idx, transforms.
+  double BitsPerWeight() const;
+  uint64_t StoredBytes() const;
+
+  // Throws bad input if sizes, codes or scales contradict the scheme (used after reading a file).
+  void Validate(std::string_view place) const;
+};
+
+// Packs `bits`-wide codes of one row, little-endian: code i occupies bits [i·bits, (i+1)·bits) of the
+// row's byte string, least significant bit first; the last byte is filled up with zeros.
+size_t PackedRowBytes(size_t count, int bits);
+void PackCodes(std::span<const uint8_t> codes, int bits, std::span<uint8_t> packed);
+void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> codes);
+
+}  // namespace qualm

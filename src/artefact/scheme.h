@@ -1,0 +1,84 @@
+// Scheme: the grid a tensor is quantized on, independent of the method that chooses the codes.
+//
+// A code q in [0, 2^bits - 1] stands for the value scale·(q - zero_point). How ranges become scales
+// and zero points: grid.h. How codes are stored: docs/formats/artefact.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "tensor/dtype.h"
+
+namespace qualm {
+
+enum class NumberType : uint8_t {
+  kInteger,   // `bits` wide unsigned codes
+  kNf4,       // 16 levels of QLoRA
+  kFp8E4m3,   // OCP e4m3fn, largest 448
+  kFp8E4m3Ieee,  // bias 7, infinities kept, largest 240
+  kFp8E5m2,   // largest 57344
+  kMxfp4,     // e2m1 with one e8m0 scale per 32
+  kNvfp4,     // e2m1 with an e4m3 scale per 16 and one float32 scale per tensor
+};
+
+enum class Granularity : uint8_t { kTensor, kChannel, kGroup, kToken };
+
+enum class ZeroPointKind : uint8_t {
+  kNone,     // implied by symmetric_convention; nothing is stored
+  kInteger,  // in [0, 2^bits - 1]
+  kFloat,    // any real (HQQ, SpQR, QuIP)
+};
+
+// Where the scale of a symmetric grid comes from; absmax = max |w| over the group, N = 2^bits.
+enum class SymmetricConvention : uint8_t {
+  kGptq,      // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] where the group has a
+              // negative value, else [0, absmax]
+  kMiAbsmax,  // scale = absmax/((N-1)/2 rounded down), zero N/2
+  kSigned,    // scale = absmax/(N/2-1), zero N/2, code 0 unused (AWQ, SmoothQuant)
+};
+
+// Scales (and zeros) that are quantized themselves, in groups of `group_rows` consecutive output
+// rows at the same input group (SpQR, section 3.2).
+struct SecondLevel {
+  int bits = 3;
+  int group_rows = 16;
+  bool operator==(const SecondLevel&) const = default;
+};
+
+struct Scheme {
+  NumberType type = NumberType::kInteger;
+  int bits = 4;  // 1..8; with bits_per_group in the tensor this is the average the recipe asked for
+  Granularity granularity = Granularity::kChannel;
+  int group_size = 0;  // inputs per group; only for kGroup; the last group may be shorter
+  ZeroPointKind zero_point = ZeroPointKind::kInteger;
+  SymmetricConvention symmetric_convention = SymmetricConvention::kGptq;  // only for kNone
+  bool range_includes_zero = true;  // min and max of a group are moved to include 0 (asymmetric)
+  DType scale_type = DType::kF16;   // kF16, kBF16 or kF32
+  std::optional<SecondLevel> second_level;
+  bool dynamic = false;  // activations only: ranges are found at run time
+
+  bool operator==(const Scheme&) const = default;
+
+  bool is_symmetric() const { return zero_point == ZeroPointKind::kNone; }
+  // Inputs per group for a layer of `in_features`: the group size, or all of them.
+  size_t GroupSize(size_t in_features) const;
+  size_t GroupCount(size_t in_features) const;
+  // Throws bad input if the fields contradict each other (bits 0, group 0, scale_type I8 ...).
+  void Validate(std::string_view place) const;
+  // "int4-g128-asym", for people and tables.
+  std::string ShortName() const;
+};
+
+// The spelling of each value in YAML and JSON; parsing throws with the nearest name.
+std::string_view NameOf(NumberType type);
+std::string_view NameOf(Granularity granularity);
+std::string_view NameOf(ZeroPointKind kind);
+std::string_view NameOf(SymmetricConvention convention);
+NumberType NumberTypeFromName(std::string_view name, std::string_view place);
+Granularity GranularityFromName(std::string_view name, std::string_view place);
+ZeroPointKind ZeroPointKindFromName(std::string_view name, std::string_view place);
+SymmetricConvention SymmetricConventionFromName(std::string_view name, std::string_view place);
+
+}  // namespace qualm

@@ -1,0 +1,38 @@
+#include "base/error.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/strings.h"
+
+namespace qualm {
+
+Error::Error(ErrorKind kind, std::string_view place, std::string_view message)
+    : std::runtime_error(StrCat("[", place, "] ", message)),
+      kind_(kind),
+      place_(place),
+      message_(message) {}
+
+Error Error::Within(std::string_view outer) const {
+  return Error(kind_, StrCat(outer, ": ", place_), message_);
+}
+
+void ThrowBadInput(std::string_view place, std::string_view expected, std::string_view got,
+                   std::string_view hint) {
+  std::string message = StrCat("expected ", expected, "; got ", got);
+  if (!hint.empty()) message += StrCat("; ", hint);
+  throw Error(ErrorKind::kBadInput, place, message);
+}
+
+void ThrowFailed(std::string_view place, std::string_view message) {
+  throw Error(ErrorKind::kFailed, place, message);
+}
+
+namespace internal {
+void CheckFailed(const char* condition, const char* file, int line) {
+  std::fprintf(stderr, "%s:%d: check failed: %s (this is a bug in qualm)\n", file, line, condition);
+  std::abort();
+}
+}  // namespace internal
+
+}  // namespace qualm

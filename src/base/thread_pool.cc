@@ -1,0 +1,130 @@
+#include "base/thread_pool.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace qualm {
+namespace {
+
+thread_local bool inside_a_piece = false;
+
+void Pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Workers look for new work this often before they sleep: a decode step is a chain of short loops,
+// and waking a sleeping thread costs as much as one of them.
+constexpr int kSpins = 2000;
+
+// One ParallelFor. Shared between its caller and the workers that saw it, so that a worker that wakes
+// late finds an exhausted counter and never the body of a later loop.
+struct Job {
+  const std::function<void(size_t)>* body = nullptr;
+  size_t size = 0;
+  std::atomic<size_t> next{0};
+  std::atomic<size_t> finished{0};
+  std::mutex error_mutex;
+  std::exception_ptr error;
+
+  void Run() {
+    inside_a_piece = true;
+    for (size_t i = next.fetch_add(1); i < size; i = next.fetch_add(1)) {
+      try {
+        (*body)(i);
+      } catch (...) {
+        std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
+        size_t skipped_from = next.exchange(size);
+        if (skipped_from < size) finished.fetch_add(size - skipped_from);
+      }
+      finished.fetch_add(1, std::memory_order_release);
+    }
+    inside_a_piece = false;
+  }
+};
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::shared_ptr<Job> job;  // shared: a worker may still hold it when the caller has returned
+  std::atomic<uint64_t> generation{0};
+  bool stop = false;
+  std::mutex caller_mutex;  // one loop at a time
+  std::vector<std::jthread> workers;
+
+  void Work() {
+    uint64_t seen = 0;
+    while (true) {
+      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen; ++i) Pause();
+      std::shared_ptr<Job> current;
+      {
+        std::unique_lock lock(mutex);
+        wake.wait(lock, [&] { return stop || generation.load() != seen; });
+        if (stop) return;
+        seen = generation.load();
+        current = job;
+      }
+      if (current) current->Run();
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads)
+    : threads_(threads > 0 ? threads
+                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+      state_(std::make_unique<State>()) {
+  for (int i = 1; i < threads_; ++i) state_->workers.emplace_back([s = state_.get()] { s->Work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+  }
+  state_->wake.notify_all();
+  state_->workers.clear();
+}
+
+void ThreadPool::ParallelFor(size_t n, const std::function<void(size_t)>& body) {
+  if (n == 0) return;
+  if (threads_ == 1 || n == 1 || inside_a_piece) {
+    for (size_t i = 0; i < n; ++i) body(i);
+    return;
+  }
+  std::lock_guard one_at_a_time(state_->caller_mutex);
+  auto job = std::make_shared<Job>();
+  job->body = &body;
+  job->size = n;
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->job = job;
+    state_->generation.fetch_add(1, std::memory_order_release);
+  }
+  state_->wake.notify_all();
+  job->Run();
+  while (job->finished.load(std::memory_order_acquire) < n) Pause();
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->job.reset();
+  }
+  if (job->error) std::rethrow_exception(job->error);
+}
+
+}  // namespace qualm

@@ -1,0 +1,37 @@
+// Strict JSON for untrusted files: bounded depth, duplicate keys are an error, positions in messages.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace qualm {
+
+using Json = nlohmann::ordered_json;
+
+// Throws bad input "[place] expected JSON; got ... at line 3, column 7". Rejects duplicate keys,
+// nesting beyond 128 and trailing text.
+Json ParseJson(std::string_view text, std::string_view place);
+Json ReadJsonFile(const std::filesystem::path& path);
+// Two-space indentation and a final newline.
+void WriteJsonFile(const std::filesystem::path& path, const Json& value);
+
+// Typed access with errors that name place and key. The second form returns `fallback` where the key
+// is absent or null; a value of the wrong type is always an error.
+int64_t GetInt(const Json& object, std::string_view key, std::string_view place);
+int64_t GetInt(const Json& object, std::string_view key, std::string_view place, int64_t fallback);
+double GetDouble(const Json& object, std::string_view key, std::string_view place);
+double GetDouble(const Json& object, std::string_view key, std::string_view place, double fallback);
+bool GetBool(const Json& object, std::string_view key, std::string_view place, bool fallback);
+std::string GetString(const Json& object, std::string_view key, std::string_view place);
+std::string GetString(const Json& object, std::string_view key, std::string_view place,
+                      std::string_view fallback);
+
+// Bad input naming the nearest allowed key if `object` holds any other key.
+void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
+                      std::string_view place);
+
+}  // namespace qualm

@@ -1,0 +1,77 @@
+// safetensors: an 8-byte little-endian header length, a JSON header, raw little-endian tensors.
+// Files are untrusted: every offset, shape and type is checked before use.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "io/mapped_file.h"
+#include "tensor/dtype.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+// One tensor inside a mapped file; the bytes live as long as its TensorFile.
+struct TensorView {
+  std::string name;
+  DType type = DType::kF32;
+  std::vector<size_t> shape;  // product·SizeOf(type) == bytes.size()
+  std::span<const std::byte> bytes;
+
+  size_t elements() const { return bytes.size() / SizeOf(type); }
+  // As a weight matrix: 2-D float tensors only; throws bad input naming the tensor otherwise.
+  WeightView AsWeight() const;
+  // As a vector of floats: 1-D float tensors only.
+  std::vector<float> AsFloats() const;
+};
+
+// Parses a header over `file_bytes` (the whole file). `place` is used in errors. Exposed for fuzzing.
+// Metadata ("__metadata__", string to string) goes to `*metadata` if given.
+std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
+                                         std::string_view place,
+                                         std::map<std::string, std::string>* metadata = nullptr);
+
+// The tensors of one model.safetensors, or of the shards that model.safetensors.index.json names,
+// or of one file given by path.
+class TensorFile {
+ public:
+  static TensorFile Open(const std::filesystem::path& file_or_folder);
+
+  const std::vector<TensorView>& tensors() const { return tensors_; }  // sorted by name
+  const TensorView* Find(std::string_view name) const;                 // null if absent
+  // Throws bad input naming the nearest existing name.
+  const TensorView& Get(std::string_view name) const;
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<std::filesystem::path>& files() const { return paths_; }
+  uint64_t file_bytes() const;
+  // Drops the tensor's pages from resident memory.
+  void Release(const TensorView& tensor) const;
+
+ private:
+  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::vector<std::filesystem::path> paths_;
+  std::vector<TensorView> tensors_;
+  std::vector<size_t> file_of_tensor_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// A tensor to be written; the bytes must live until the write is done.
+struct TensorToWrite {
+  std::string name;
+  DType type = DType::kF32;
+  std::vector<size_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// Writes one file (temporary name, then rename). Tensors are laid out in the given order, each start
+// aligned to 64 bytes by padding the header (first) and ordering; byte-identical for equal input.
+void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                      const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace qualm

@@ -1,0 +1,77 @@
+// The shared decoder: pre-norm attention and gated MLP blocks with rotary embeddings, as used by all
+// families. Any mix of sequences and lengths in one call; a sequence's numbers do not depend on what
+// else is in the batch or on the number of threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/family.h"
+#include "model/kv_cache.h"
+#include "tensor/linear.h"
+#include "tokenize/tokenizer.h"
+
+namespace qualm {
+
+class ThreadPool;
+
+// New tokens of one sequence; their positions follow cache->length().
+struct SequenceSlice {
+  KvCache* cache = nullptr;
+  std::span<const TokenId> ids;
+};
+
+// A linear layer in place: its weight and bias.
+struct LinearLayer {
+  std::string name;  // "model.layers.3.self_attn.q_proj"
+  std::unique_ptr<LinearWeight> weight;
+  std::vector<float> bias;  // empty: none
+};
+
+// Called before a group of linear layers reads its input: the group's index in Family::groups and the
+// input [tokens, in]. Returning false ends the block there (its output is then not computed).
+using GroupObserver = std::function<bool(size_t group, Span2D<const float> input)>;
+
+class DecoderBlock {
+ public:
+  DecoderBlock(const ModelConfig& config, const Family& family) : config_(config), family_(family) {}
+
+  std::vector<float> attention_norm, mlp_norm;
+  LinearLayer q, k, v, o, gate, up, down;
+  LinearLayer& Linear(std::string_view name);  // by its name inside the block
+
+  // hidden [tokens, hidden_size] is replaced by the block's output. Tokens of all slices follow one
+  // another. Keys and values go to `cache_block` of each slice's cache at positions from
+  // cache->length() on (which the caller moves afterwards). Returns false if the observer stopped it.
+  bool Forward(std::span<const SequenceSlice> slices, size_t cache_block, Span2D<float> hidden,
+               ThreadPool& pool, const GroupObserver& observer = {}) const;
+
+ private:
+  const ModelConfig& config_;
+  const Family& family_;
+};
+
+class Decoder {
+ public:
+  ModelConfig config;
+  const Family* family = nullptr;
+  std::unique_ptr<LinearWeight> embedding;  // see Embed; null if tied (then head's weight is used)
+  std::vector<std::unique_ptr<DecoderBlock>> blocks;
+  std::vector<float> final_norm;
+  LinearLayer head;
+
+  KvCache MakeCache(size_t capacity) const { return KvCache(config, blocks.size(), capacity); }
+
+  // Final-normed hidden states of all new tokens, [tokens, hidden_size]; caches grow by the slices.
+  // Throws bad input if a cache has no room or an id is outside the vocabulary.
+  Matrix Forward(std::span<const SequenceSlice> slices, ThreadPool& pool) const;
+  // Logits [rows, vocab] of chosen hidden rows.
+  void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const;
+
+  uint64_t weight_bytes() const;
+};
+
+}  // namespace qualm

@@ -1,0 +1,121 @@
+#include "tensor/dtype.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace qualm {
+namespace {
+
+struct Row {
+  DType type;
+  std::string_view name;
+  size_t size;
+};
+
+constexpr std::array<Row, 10> kTypes = {{{DType::kF64, "F64", 8},
+                                         {DType::kF32, "F32", 4},
+                                         {DType::kF16, "F16", 2},
+                                         {DType::kBF16, "BF16", 2},
+                                         {DType::kI64, "I64", 8},
+                                         {DType::kI32, "I32", 4},
+                                         {DType::kI16, "I16", 2},
+                                         {DType::kI8, "I8", 1},
+                                         {DType::kU8, "U8", 1},
+                                         {DType::kBool, "BOOL", 1}}};
+
+const Row& RowOf(DType type) { return kTypes[static_cast<size_t>(type)]; }
+
+}  // namespace
+
+size_t SizeOf(DType type) { return RowOf(type).size; }
+std::string_view NameOf(DType type) { return RowOf(type).name; }
+
+std::optional<DType> DTypeFromName(std::string_view name) {
+  for (const Row& row : kTypes) {
+    if (row.name == name) return row.type;
+  }
+  return std::nullopt;
+}
+
+bool IsFloat(DType type) { return type <= DType::kBF16; }
+
+float ToFloat(Half h) {
+  uint32_t sign = uint32_t{h.bits & 0x8000u} << 16;
+  uint32_t exponent = (h.bits >> 10) & 0x1fu;
+  uint32_t mantissa = h.bits & 0x3ffu;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
+  if (exponent == 0) {  // zero and subnormals: mantissa · 2^-24, exact in float
+    float magnitude = static_cast<float>(mantissa) * 0x1.0p-24f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+  }
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+Half HalfFromFloat(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+  uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};  // NaN
+  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // rounds to >= 65520
+  if (magnitude < 0x38800000u) {  // below 2^-14: a multiple of 2^-24, rounded by the addition
+    float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};
+  }
+  uint32_t odd = (magnitude >> 13) & 1u;
+  magnitude += 0xfffu + odd;  // nearest, ties to even
+  return {static_cast<uint16_t>(sign | ((magnitude - 0x38000000u) >> 13))};
+}
+
+BFloat16 BFloat16FromFloat(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) {
+    return {static_cast<uint16_t>((bits >> 16) | 0x40u)};  // keep it a NaN
+  }
+  return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+
+void ConvertToFloat(DType type, const void* from, float* to, size_t count) {
+  QUALM_CHECK(IsFloat(type));
+  const auto* bytes = static_cast<const unsigned char*>(from);
+  auto each = [&]<typename T>(T, auto convert) {
+    for (size_t i = 0; i < count; ++i) {
+      T element;  // the source may be unaligned: a mapped file
+      std::memcpy(&element, bytes + i * sizeof(T), sizeof(T));
+      to[i] = convert(element);
+    }
+  };
+  if (type == DType::kF32) {
+    std::memcpy(to, from, count * sizeof(float));
+  } else if (type == DType::kF64) {
+    each(double{}, [](double v) { return static_cast<float>(v); });
+  } else if (type == DType::kF16) {
+    each(Half{}, [](Half v) { return ToFloat(v); });
+  } else {
+    each(BFloat16{}, [](BFloat16 v) { return ToFloat(v); });
+  }
+}
+
+void ConvertFromFloat(const float* from, DType type, void* to, size_t count) {
+  QUALM_CHECK(IsFloat(type));
+  auto* bytes = static_cast<unsigned char*>(to);
+  auto each = [&](auto convert) {
+    for (size_t i = 0; i < count; ++i) {
+      auto element = convert(from[i]);
+      std::memcpy(bytes + i * sizeof(element), &element, sizeof(element));
+    }
+  };
+  if (type == DType::kF32) {
+    std::memcpy(to, from, count * sizeof(float));
+  } else if (type == DType::kF64) {
+    each([](float v) { return static_cast<double>(v); });
+  } else if (type == DType::kF16) {
+    each(HalfFromFloat);
+  } else {
+    each(BFloat16FromFloat);
+  }
+}
+
+}  // namespace qualm

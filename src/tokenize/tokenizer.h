@@ -1,0 +1,69 @@
+// Text to token ids and back. One class over SentencePiece models, tokenizer.json BPE and
+// vocab.json + merges.txt.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qualm {
+
+using TokenId = int32_t;
+
+struct SpecialTokens {
+  std::optional<TokenId> bos, eos, unk, pad;
+  bool add_bos = false;  // what the tokenizer's own configuration asks for
+  bool add_eos = false;
+};
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // The ids of `text`, without BOS or EOS. Special tokens written out in the text ("<s>") become their
+  // id where the tokenizer's file says so. `text` is arbitrary bytes. Thread-safe.
+  virtual std::vector<TokenId> Encode(std::string_view text) const = 0;
+
+  // The text of `ids`; special tokens are left out unless `keep_special`. Invalid UTF-8 stays as it is.
+  virtual std::string Decode(std::span<const TokenId> ids, bool keep_special = false) const = 0;
+
+  // The vocabulary entry as the file spells it ("▁the", "Ġthe", "<0x0A>").
+  virtual std::string Piece(TokenId id) const = 0;
+  virtual std::optional<TokenId> IdOfPiece(std::string_view piece) const = 0;
+  virtual size_t vocab_size() const = 0;
+  virtual std::string_view kind() const = 0;  // "sentencepiece-bpe", "tokenizer.json-bpe", ...
+  const SpecialTokens& special() const { return special_; }
+
+  // Encode with BOS in front once where the configuration asks for it (a text that already starts
+  // with the BOS token is not given a second one), EOS likewise at the end.
+  std::vector<TokenId> EncodeWithSpecial(std::string_view text) const;
+
+ protected:
+  SpecialTokens special_;
+};
+
+// The tokenizer of a model folder or of one tokenizer file (tokenizer.json, *.model, vocab.json).
+// In a folder tokenizer.json wins over tokenizer.model over vocab.json + merges.txt; BOS/EOS flags
+// come from the post-processor and tokenizer_config.json; a folder with nothing but a SentencePiece
+// model has BOS on (PROTOCOLS 4).
+std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
+
+// Decodes token by token; bytes of a character that is not complete yet are held back.
+class StreamingDecoder {
+ public:
+  explicit StreamingDecoder(const Tokenizer& tokenizer);  // which must outlive this
+  std::string Push(TokenId id);  // the text that became final with this token, valid UTF-8
+  std::string Flush();           // what is left, incomplete bytes replaced by U+FFFD
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::vector<TokenId> ids_;
+  size_t emitted_bytes_ = 0;
+};
+
+}  // namespace qualm
