@@ -24,6 +24,12 @@ if(QUALM_CORE_ONLY)
 endif()
 target_link_libraries(qualm_options INTERFACE Threads::Threads)
 
+# What tests may include beyond the library under test.
+add_library(qualm_test_support INTERFACE)
+target_include_directories(qualm_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
+target_compile_definitions(qualm_test_support
+                           INTERFACE QUALM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+
 # qualm_library(<folder> DEPS <folders below it> [LIBS <third-party targets>] [EXCLUDE <regex>])
 function(qualm_library folder)
   cmake_parse_arguments(ARG "" "EXCLUDE" "DEPS;LIBS" ${ARGN})
@@ -42,7 +48,7 @@ function(qualm_library folder)
   target_link_libraries(qualm_${folder} PUBLIC qualm_options ${ARG_DEPS} ${ARG_LIBS})
   if(QUALM_TESTS AND tests)
     add_executable(${folder}_test ${tests})
-    target_link_libraries(${folder}_test PRIVATE qualm_${folder} GTest::gmock_main)
+    target_link_libraries(${folder}_test PRIVATE qualm_${folder} qualm_test_support GTest::gmock_main)
     gtest_discover_tests(${folder}_test DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit)
   endif()
 endfunction()
