@@ -13,6 +13,10 @@ target_include_directories(qualm_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_options(
   qualm_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -ffp-contract=off
                           $<$<BOOL:${QUALM_WERROR}>:-Werror>)
+# x86-64 means AVX2, FMA and F16C here (x86-64-v3); wider sets are chosen at run time by Highway.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(qualm_options INTERFACE -march=x86-64-v3)
+endif()
 if(QUALM_SANITIZE)
   target_compile_options(qualm_options INTERFACE -fsanitize=${QUALM_SANITIZE}
                                                  -fno-sanitize-recover=all -fno-omit-frame-pointer)

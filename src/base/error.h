@@ -1,5 +1,6 @@
-// Errors of qualm. Bad input (a file, a YAML key, a flag, a shape) and failures of the outside world
-// (a full disk) are thrown as Error; bugs are CHECKs. The library never prints and never exits.
+// Errors of qualm. Bad input (a file, a YAML key, a flag, a shape) and failures of the outside
+// world (a full disk) are thrown as Error; bugs are CHECKs. The library never prints and never
+// exits.
 #pragma once
 
 #include <stdexcept>
@@ -13,7 +14,8 @@ enum class ErrorKind {
   kFailed,    // the input is fine but the work could not be done (disk full, locked); exit code 1
 };
 
-// what() reads "[place] expected ...; got ...; hint". `place` is a file, a layer, a flag or a stage.
+// what() reads "[place] expected ...; got ...; hint". `place` is a file, a layer, a flag or a
+// stage.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, std::string_view place, std::string_view message);

@@ -14,10 +14,10 @@ class Rng {
   // An independent stream for a named purpose: Rng(seed, "held-out").
   Rng(uint64_t seed, std::string_view stream);
 
-  uint64_t Next();                   // 64 uniform bits
-  uint64_t Below(uint64_t n);        // uniform in [0, n), n > 0, without modulo bias
-  double Uniform();                  // uniform in [0, 1), 53 bits
-  double Normal();                   // standard normal (Box-Muller, both halves used)
+  uint64_t Next();             // 64 uniform bits
+  uint64_t Below(uint64_t n);  // uniform in [0, n), n > 0, without modulo bias
+  double Uniform();            // uniform in [0, 1), 53 bits
+  double Normal();             // standard normal (Box-Muller, both halves used)
 
  private:
   std::array<uint64_t, 4> state_;

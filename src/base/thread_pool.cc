@@ -31,8 +31,8 @@ void Pause() {
 // and waking a sleeping thread costs as much as one of them.
 constexpr int kSpins = 2000;
 
-// One ParallelFor. Shared between its caller and the workers that saw it, so that a worker that wakes
-// late finds an exhausted counter and never the body of a later loop.
+// One ParallelFor. Shared between its caller and the workers that saw it, so that a worker that
+// wakes late finds an exhausted counter and never the body of a later loop.
 struct Job {
   const std::function<void(size_t)>* body = nullptr;
   size_t size = 0;
@@ -72,7 +72,8 @@ struct ThreadPool::State {
   void Work() {
     uint64_t seen = 0;
     while (true) {
-      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen; ++i) Pause();
+      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen; ++i)
+        Pause();
       std::shared_ptr<Job> current;
       {
         std::unique_lock lock(mutex);
@@ -90,7 +91,8 @@ ThreadPool::ThreadPool(int threads)
     : threads_(threads > 0 ? threads
                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
       state_(std::make_unique<State>()) {
-  for (int i = 1; i < threads_; ++i) state_->workers.emplace_back([s = state_.get()] { s->Work(); });
+  for (int i = 1; i < threads_; ++i)
+    state_->workers.emplace_back([s = state_.get()] { s->Work(); });
 }
 
 ThreadPool::~ThreadPool() {

@@ -1,5 +1,6 @@
-// A small pool that splits loops into independent pieces. Which thread runs which piece is not fixed,
-// so a piece must not depend on any other: results are then the same for every number of threads.
+// A small pool that splits loops into independent pieces. Which thread runs which piece is not
+// fixed, so a piece must not depend on any other: results are then the same for every number of
+// threads.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +19,9 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Calls body(0) .. body(n-1), each once, and returns when all are done. The first exception thrown
-  // by a piece is thrown again here; the pieces not yet started are then skipped. A call from inside
-  // a piece runs on the calling thread alone.
+  // Calls body(0) .. body(n-1), each once, and returns when all are done. The first exception
+  // thrown by a piece is thrown again here; the pieces not yet started are then skipped. A call
+  // from inside a piece runs on the calling thread alone.
   void ParallelFor(size_t n, const std::function<void(size_t)>& body);
 
  private:

@@ -11,13 +11,13 @@ namespace qualm {
 
 enum class DType : uint8_t { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
 
-size_t SizeOf(DType type);                                   // bytes of one element
-std::string_view NameOf(DType type);                         // as safetensors spells it: "F32", "BF16"
-std::optional<DType> DTypeFromName(std::string_view name);   // the inverse; empty if unknown
+size_t SizeOf(DType type);            // bytes of one element
+std::string_view NameOf(DType type);  // as safetensors spells it: "F32", "BF16"
+std::optional<DType> DTypeFromName(std::string_view name);  // the inverse; empty if unknown
 bool IsFloat(DType type);
 
-// A 16-bit float as raw bits. Conversions to float are exact; from float they round to nearest even,
-// overflow to infinity, and keep NaN a (quiet) NaN.
+// A 16-bit float as raw bits. Conversions to float are exact; from float they round to nearest
+// even, overflow to infinity, and keep NaN a (quiet) NaN.
 struct Half {
   uint16_t bits;
 };
@@ -33,7 +33,8 @@ BFloat16 BFloat16FromFloat(float value);
 inline constexpr float kSmallestNormalHalf = 0x1.0p-14f;
 inline constexpr float kLargestHalf = 65504.0f;
 
-// Converts `count` elements of a float type (F64, F32, F16, BF16) to float. Requires: IsFloat(type).
+// Converts `count` elements of a float type (F64, F32, F16, BF16) to float. Requires:
+// IsFloat(type).
 void ConvertToFloat(DType type, const void* from, float* to, size_t count);
 // Rounds `count` floats to a float type.
 void ConvertFromFloat(const float* from, DType type, void* to, size_t count);

@@ -13,7 +13,8 @@
 
 namespace qualm {
 
-// A view of rows x cols elements; row r starts at data + r·stride. The memory must outlive the view.
+// A view of rows x cols elements; row r starts at data + r·stride. The memory must outlive the
+// view.
 template <typename T>
 class Span2D {
  public:
@@ -25,8 +26,7 @@ class Span2D {
   }
   // A mutable view is also a const view.
   template <typename U>
-    requires std::is_same_v<const U, T>
-  Span2D(const Span2D<U>& other)
+  requires std::is_same_v<const U, T> Span2D(const Span2D<U>& other)
       : Span2D(other.data(), other.rows(), other.cols(), other.stride()) {}
 
   T* data() const { return data_; }
@@ -67,7 +67,7 @@ class AlignedArray {
  public:
   AlignedArray() = default;
   explicit AlignedArray(size_t count)
-      : data_(static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{kAlignment}))),
+      : data_(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{kAlignment}))),
         size_(count) {}
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
@@ -79,7 +79,7 @@ class AlignedArray {
 
  private:
   struct Free {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+    void operator()(T* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
   };
   std::unique_ptr<T, Free> data_;
   size_t size_ = 0;

@@ -1,0 +1,200 @@
+#include "tensor/vector_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#ifndef QUALM_PORTABLE
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/vector_ops.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+// After highway.h:
+#include "hwy/contrib/math/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qualm {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using Tag = hn::CappedTag<float, 16>;
+
+void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  // Half of the block at a time: 32 keys are at most 4 accumulators of 8 lanes twice over.
+  for (size_t first = 0; first < kKeyBlock; first += 4 * lanes) {
+    auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    const float* column = keys + first;
+    for (size_t i = 0; i < head_dim; ++i, column += kKeyBlock) {
+      const auto factor = hn::Set(d, q[i]);
+      s0 = hn::MulAdd(factor, hn::LoadU(d, column), s0);
+      s1 = hn::MulAdd(factor, hn::LoadU(d, column + lanes), s1);
+      s2 = hn::MulAdd(factor, hn::LoadU(d, column + 2 * lanes), s2);
+      s3 = hn::MulAdd(factor, hn::LoadU(d, column + 3 * lanes), s3);
+    }
+    const auto by = hn::Set(d, scale);
+    hn::StoreU(hn::Mul(s0, by), d, scores + first);
+    hn::StoreU(hn::Mul(s1, by), d, scores + first + lanes);
+    hn::StoreU(hn::Mul(s2, by), d, scores + first + 2 * lanes);
+    hn::StoreU(hn::Mul(s3, by), d, scores + first + 3 * lanes);
+  }
+}
+
+// exp for arguments <= 0 or of any size; below the smallest normal result it is 0.
+template <class D, class V>
+HWY_INLINE V SafeExp(D d, V x) {
+  const auto floor = hn::Set(d, -87.0f);
+  const auto result = hn::Exp(d, hn::Max(x, floor));
+  return hn::IfThenElse(hn::Lt(x, floor), hn::Zero(d), result);
+}
+
+float ExpShifted(float* values, size_t count, float shift) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  const auto by = hn::Set(d, shift);
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    hn::StoreU(SafeExp(d, hn::Sub(hn::LoadU(d, values + i), by)), d, values + i);
+  }
+  if (i < count) {
+    HWY_ALIGN float rest[16] = {};
+    std::copy(values + i, values + count, rest);
+    hn::Store(SafeExp(d, hn::Sub(hn::Load(d, rest), by)), d, rest);
+    std::copy(rest, rest + (count - i), values + i);
+  }
+  float sums[4] = {0, 0, 0, 0};
+  for (size_t k = 0; k < count; ++k) sums[k % 4] += values[k];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+template <size_t kVectors>
+HWY_INLINE void DecayColumns(const float* weights, size_t rows, const float* values, size_t stride,
+                             float decay, float* out) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<Tag> sums[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    sums[v] = hn::Mul(hn::LoadU(d, out + v * lanes), hn::Set(d, decay));
+  }
+  for (size_t j = 0; j < rows; ++j, values += stride) {
+    const auto weight = hn::Set(d, weights[j]);
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[v] = hn::MulAdd(weight, hn::LoadU(d, values + v * lanes), sums[v]);
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sums[v], d, out + v * lanes);
+}
+
+void DecayAndAccumulate(const float* weights, size_t rows, const float* values, size_t stride,
+                        float decay, float* out, size_t count) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  size_t c = 0;
+  for (; c + 8 * lanes <= count; c += 8 * lanes) {
+    DecayColumns<8>(weights, rows, values + c, stride, decay, out + c);
+  }
+  for (; c + lanes <= count; c += lanes) {
+    DecayColumns<1>(weights, rows, values + c, stride, decay, out + c);
+  }
+  for (; c < count; ++c) {
+    float sum = out[c] * decay;
+    for (size_t j = 0; j < rows; ++j) sum = std::fma(weights[j], values[j * stride + c], sum);
+    out[c] = sum;
+  }
+}
+
+void SiluMultiply(float* gate, const float* up, size_t count) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  const auto one = hn::Set(d, 1.0f);
+  // exp(-x) overflows to infinity for x < -88.7 in the definition and silu is then -0; the largest
+  // argument allowed here gives a quotient below 1e-35, which no float sum of this size can see.
+  const auto largest = hn::Set(d, 87.0f);
+  auto silu = [&](auto x) HWY_ATTR {
+    return hn::Div(x, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(x), largest))));
+  };
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    hn::StoreU(hn::Mul(silu(hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, gate + i);
+  }
+  if (i < count) {
+    HWY_ALIGN float rest[16] = {};
+    std::copy(gate + i, gate + count, rest);
+    hn::Store(silu(hn::Load(d, rest)), d, rest);
+    for (size_t k = 0; i + k < count; ++k) gate[i + k] = rest[k] * up[i + k];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace qualm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qualm {
+
+HWY_EXPORT(ScoreKeyBlock);
+HWY_EXPORT(ExpShifted);
+HWY_EXPORT(DecayAndAccumulate);
+HWY_EXPORT(SiluMultiply);
+
+void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
+  HWY_DYNAMIC_DISPATCH(ScoreKeyBlock)(q, keys, head_dim, scale, scores);
+}
+float ExpShifted(float* values, size_t count, float shift) {
+  return HWY_DYNAMIC_DISPATCH(ExpShifted)(values, count, shift);
+}
+void DecayAndAccumulate(const float* weights, size_t rows, const float* values, size_t stride,
+                        float decay, float* out, size_t count) {
+  HWY_DYNAMIC_DISPATCH(DecayAndAccumulate)(weights, rows, values, stride, decay, out, count);
+}
+void SiluMultiply(float* gate, const float* up, size_t count) {
+  HWY_DYNAMIC_DISPATCH(SiluMultiply)(gate, up, count);
+}
+
+void AddTo(float* to, const float* from, size_t count) {
+  for (size_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+}  // namespace qualm
+#endif  // HWY_ONCE
+
+#else  // QUALM_PORTABLE
+
+namespace qualm {
+
+void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
+  for (size_t j = 0; j < kKeyBlock; ++j) {
+    float sum = 0;
+    for (size_t d = 0; d < head_dim; ++d) sum = std::fma(q[d], keys[d * kKeyBlock + j], sum);
+    scores[j] = sum * scale;
+  }
+}
+
+float ExpShifted(float* values, size_t count, float shift) {
+  float sums[4] = {0, 0, 0, 0};
+  for (size_t i = 0; i < count; ++i) {
+    values[i] = std::exp(values[i] - shift);
+    sums[i % 4] += values[i];
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+void DecayAndAccumulate(const float* weights, size_t rows, const float* values, size_t stride,
+                        float decay, float* out, size_t count) {
+  for (size_t c = 0; c < count; ++c) {
+    float sum = out[c] * decay;
+    for (size_t j = 0; j < rows; ++j) sum = std::fma(weights[j], values[j * stride + c], sum);
+    out[c] = sum;
+  }
+}
+
+void SiluMultiply(float* gate, const float* up, size_t count) {
+  for (size_t i = 0; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
+void AddTo(float* to, const float* from, size_t count) {
+  for (size_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+}  // namespace qualm
+
+#endif  // QUALM_PORTABLE
