@@ -5,28 +5,42 @@ if(QUALM_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${QUALM_CCACHE})
 endif()
 
-# Warnings and code generation shared by all our targets. Contraction is off so that a product and
-# a sum are fused only where the source says so: results do not depend on the compiler's mood.
+# Warnings are errors only with the compilers we check with: others invent new ones.
+set(checked_compilers GNU-12 Clang-14)
+string(REGEX MATCH "^[0-9]+" compiler_major "${CMAKE_CXX_COMPILER_VERSION}")
+if(QUALM_WERROR AND NOT "${CMAKE_CXX_COMPILER_ID}-${compiler_major}" IN_LIST checked_compilers)
+  message(STATUS "Warnings are no errors with ${CMAKE_CXX_COMPILER_ID} ${compiler_major}")
+  set(QUALM_WERROR OFF)
+endif()
+
+# Warnings and code generation shared by all our targets, not by those that use the installed
+# libraries. Contraction is off so that a product and a sum are fused only where the source says so:
+# results do not depend on the compiler's mood.
 add_library(qualm_options INTERFACE)
 target_compile_features(qualm_options INTERFACE cxx_std_20)
-target_include_directories(qualm_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
-target_compile_options(
-  qualm_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -ffp-contract=off
-                          $<$<BOOL:${QUALM_WERROR}>:-Werror>)
+target_include_directories(
+  qualm_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+                          $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/qualm>)
+set(flags -Wall -Wextra -Wpedantic -Wconversion -Wshadow -ffp-contract=off)
+if(QUALM_WERROR)
+  list(APPEND flags -Werror)
+endif()
 # x86-64 means AVX2, FMA and F16C here (x86-64-v3); wider sets are chosen at run time by Highway.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  target_compile_options(qualm_options INTERFACE -march=x86-64-v3)
+  list(APPEND flags -march=x86-64-v3)
 endif()
 if(QUALM_SANITIZE)
-  target_compile_options(qualm_options INTERFACE -fsanitize=${QUALM_SANITIZE}
-                                                 -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  string(REPLACE "fuzzer-no-link," "" QUALM_SANITIZE_LINK "${QUALM_SANITIZE}")
-  target_link_options(qualm_options INTERFACE -fsanitize=${QUALM_SANITIZE_LINK})
+  list(APPEND flags -fsanitize=${QUALM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # The fuzzer's own main function is linked into the fuzz targets only (fuzz/CMakeLists.txt).
+  string(REPLACE "fuzzer-no-link," "" link_sanitizers "${QUALM_SANITIZE}")
+  target_link_options(qualm_options INTERFACE $<BUILD_INTERFACE:-fsanitize=${link_sanitizers}>)
 endif()
+target_compile_options(qualm_options INTERFACE "$<BUILD_INTERFACE:${flags}>")
 if(QUALM_CORE_ONLY)
   target_compile_definitions(qualm_options INTERFACE QUALM_PORTABLE=1)
 endif()
 target_link_libraries(qualm_options INTERFACE Threads::Threads)
+install(TARGETS qualm_options EXPORT qualm)
 
 # What tests may include beyond the library under test.
 add_library(qualm_test_support INTERFACE)
@@ -44,12 +58,15 @@ function(qualm_library folder)
   if(ARG_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX "${ARG_EXCLUDE}")
   endif()
-  if(NOT sources)
-    return()
-  endif()
-  add_library(qualm_${folder} STATIC ${sources})
   list(TRANSFORM ARG_DEPS PREPEND qualm_)
-  target_link_libraries(qualm_${folder} PUBLIC qualm_options ${ARG_DEPS} ${ARG_LIBS})
+  if(sources)
+    add_library(qualm_${folder} STATIC ${sources})
+    target_link_libraries(qualm_${folder} PUBLIC qualm_options ${ARG_DEPS} ${ARG_LIBS})
+  else() # headers only
+    add_library(qualm_${folder} INTERFACE)
+    target_link_libraries(qualm_${folder} INTERFACE qualm_options ${ARG_DEPS} ${ARG_LIBS})
+  endif()
+  install(TARGETS qualm_${folder} EXPORT qualm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/qualm)
   if(QUALM_TESTS AND tests)
     add_executable(${folder}_test ${tests})
     target_link_libraries(${folder}_test PRIVATE qualm_${folder} qualm_test_support GTest::gmock_main)
