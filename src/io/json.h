@@ -1,4 +1,5 @@
-// Strict JSON for untrusted files: bounded depth, duplicate keys are an error, positions in messages.
+// Strict JSON for untrusted files: bounded depth, duplicate keys are an error, positions in
+// messages.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ Json ReadJsonFile(const std::filesystem::path& path);
 // Two-space indentation and a final newline.
 void WriteJsonFile(const std::filesystem::path& path, const Json& value);
 
-// Typed access with errors that name place and key. The second form returns `fallback` where the key
-// is absent or null; a value of the wrong type is always an error.
+// Typed access with errors that name place and key. The second form returns `fallback` where the
+// key is absent or null; a value of the wrong type is always an error.
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place);
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place, int64_t fallback);
 double GetDouble(const Json& object, std::string_view key, std::string_view place);

@@ -9,7 +9,8 @@ namespace qualm {
 
 class MappedFile {
  public:
-  // Throws bad input if the file cannot be opened or is not a regular file. An empty file is allowed.
+  // Throws bad input if the file cannot be opened or is not a regular file. An empty file is
+  // allowed.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

@@ -10,7 +10,8 @@
 
 namespace qualm {
 
-// Float types f2, f4, f8 only. A 1-D file becomes one row. Exposed for fuzzing: `bytes` is the file.
+// Float types f2, f4, f8 only. A 1-D file becomes one row. Exposed for fuzzing: `bytes` is the
+// file.
 Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place);
 Matrix ReadNpy(const std::filesystem::path& path);
 

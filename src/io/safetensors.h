@@ -31,14 +31,16 @@ struct TensorView {
   std::vector<float> AsFloats() const;
 };
 
-// Parses a header over `file_bytes` (the whole file). `place` is used in errors. Exposed for fuzzing.
-// Metadata ("__metadata__", string to string) goes to `*metadata` if given.
+// Parses a header over `file_bytes` (the whole file). The tensors come in the order of their data,
+// which they must tile: overlaps, holes and bytes after the last one are errors. `place` is used in
+// errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Exposed for
+// fuzzing.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
                                          std::map<std::string, std::string>* metadata = nullptr);
 
 // The tensors of one model.safetensors, or of the shards that model.safetensors.index.json names,
-// or of one file given by path.
+// or of one file (or index) given by path. A folder's model.safetensors wins over its index.
 class TensorFile {
  public:
   static TensorFile Open(const std::filesystem::path& file_or_folder);
@@ -47,6 +49,7 @@ class TensorFile {
   const TensorView* Find(std::string_view name) const;                 // null if absent
   // Throws bad input naming the nearest existing name.
   const TensorView& Get(std::string_view name) const;
+  // Of all files together; where they differ the first file by name wins.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::vector<std::filesystem::path>& files() const { return paths_; }
   uint64_t file_bytes() const;
@@ -54,6 +57,11 @@ class TensorFile {
   void Release(const TensorView& tensor) const;
 
  private:
+  void MapAll();
+  void SortByName();  // an error if two files hold the same name
+  size_t IndexOf(const TensorView& tensor) const;
+  const std::filesystem::path& FileOf(const TensorView& tensor) const;
+
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::vector<std::filesystem::path> paths_;
   std::vector<TensorView> tensors_;
@@ -69,8 +77,11 @@ struct TensorToWrite {
   std::span<const std::byte> bytes;
 };
 
-// Writes one file (temporary name, then rename). Tensors are laid out in the given order, each start
-// aligned to 64 bytes by padding the header (first) and ordering; byte-identical for equal input.
+// Writes one file (temporary name, then rename), byte-identical for equal input. The header is
+// padded with spaces so that the data begins at a multiple of 64 bytes; the tensors follow in the
+// given order without holes, as the format demands, so a later one is aligned only as the sizes
+// before it allow. Requires: distinct names in UTF-8, none of them "__metadata__"; bytes that fit
+// shape and type.
 void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
                       const std::map<std::string, std::string>& metadata = {});
 

@@ -33,8 +33,8 @@ class Yaml {
   const std::vector<Yaml>& AsList() const;
   const std::vector<std::pair<std::string, Yaml>>& AsMap() const;  // in file order
 
-  const Yaml* Find(std::string_view key) const;     // null if absent; Requires a map
-  const Yaml& Get(std::string_view key) const;      // error at the map's line if absent
+  const Yaml* Find(std::string_view key) const;  // null if absent; Requires a map
+  const Yaml& Get(std::string_view key) const;   // error at the map's line if absent
   // An error at the offending key's line, with the nearest allowed name.
   void RequireKnownKeys(std::span<const std::string> allowed) const;
 

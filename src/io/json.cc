@@ -1,0 +1,275 @@
+#include "io/json.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+constexpr size_t kMaxDepth = 128;
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+
+// "line 3, column 7" of the byte at `offset`; columns count bytes from 1.
+std::string PositionIn(std::string_view text, size_t offset) {
+  std::string_view before = text.substr(0, std::min(offset, text.size()));
+  size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0: the first line
+  return StrCat("line ", std::ranges::count(before, '\n') + 1, ", column ",
+                std::max<size_t>(before.size() - line_start, 1));
+}
+
+std::string Shortened(std::string_view text) {
+  constexpr size_t kLongest = 200;
+  if (text.size() <= kLongest) return std::string(text);
+  size_t end = kLongest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return StrCat(text.substr(0, end), "...");
+}
+
+// Publishes how far the parser has read, so that the builder's own complaints have a position.
+class TrackingIterator {
+ public:
+  using iterator_category = std::forward_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  TrackingIterator(const char* at, const char** published) : at_(at), published_(published) {}
+  reference operator*() const { return *at_; }
+  TrackingIterator& operator++() {
+    *published_ = ++at_;
+    return *this;
+  }
+  TrackingIterator operator++(int) {
+    TrackingIterator old = *this;
+    ++*this;
+    return old;
+  }
+  bool operator==(const TrackingIterator& other) const { return at_ == other.at_; }
+  bool operator!=(const TrackingIterator& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  const char** published_;
+};
+
+// Builds the tree from parser events. Members of an open object are gathered in a plain vector:
+// ordered_map looks for equal keys one by one and copies whole subtrees when it grows.
+class TreeBuilder {
+ public:
+  TreeBuilder(std::string_view text, std::string_view place) : text_(text), place_(place) {}
+
+  Json Parse() {
+    const char* end = text_.data() + text_.size();
+    Json::sax_parse(TrackingIterator(text_.data(), &reached_), TrackingIterator(end, &reached_),
+                    this);
+    return std::move(root_);
+  }
+
+  // The events, as nlohmann's parser calls them.
+  bool null() { return Add(nullptr); }
+  bool boolean(bool value) { return Add(value); }
+  bool number_integer(int64_t value) { return Add(value); }
+  bool number_unsigned(uint64_t value) { return Add(value); }
+  bool number_float(double value, const std::string&) { return Add(value); }
+  bool string(std::string& value) { return Add(std::move(value)); }
+  bool binary(Json::binary_t&) { return false; }
+  bool start_object(size_t) { return Open(/*is_object=*/true); }
+  bool start_array(size_t) { return Open(/*is_object=*/false); }
+
+  bool key(std::string& name) {
+    Frame& frame = stack_.back();
+    if (!frame.seen.insert(name).second) {
+      Fail("every key once", StrCat("the key '", Shortened(name), "' again"), Offset());
+    }
+    frame.members.emplace_back(std::move(name), nullptr);
+    return true;
+  }
+
+  bool end_object() {
+    Json::object_t object;
+    object.reserve(stack_.back().members.size());
+    for (auto& [name, value] : stack_.back().members) {
+      object.emplace_back(std::move(name), std::move(value));
+    }
+    stack_.pop_back();
+    return Add(std::move(object));
+  }
+
+  bool end_array() {
+    Json::array_t array = std::move(stack_.back().items);
+    stack_.pop_back();
+    return Add(std::move(array));
+  }
+
+  template <typename Exception>
+  bool parse_error(size_t position, const std::string&, const Exception& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ...": the
+    // part after the position is what we want.
+    std::string_view reason = error.what();
+    for (std::string_view opening : {"] ", ": "}) {
+      size_t at = reason.find(opening);
+      if (at != std::string_view::npos) reason.remove_prefix(at + opening.size());
+    }
+    Fail("JSON", Shortened(reason), position);
+  }
+
+ private:
+  struct Frame {
+    bool is_object;
+    std::vector<std::pair<std::string, Json>> members;
+    std::unordered_set<std::string> seen;
+    Json::array_t items;
+  };
+
+  size_t Offset() const { return static_cast<size_t>(reached_ - text_.data()); }
+
+  [[noreturn]] void Fail(std::string_view expected, std::string_view got, size_t offset) const {
+    ThrowBadInput(place_, expected, StrCat(got, " at ", PositionIn(text_, offset)));
+  }
+
+  bool Open(bool is_object) {
+    if (stack_.size() == kMaxDepth) {
+      Fail(StrCat("JSON nested at most ", kMaxDepth, " deep"), "deeper nesting", Offset());
+    }
+    stack_.push_back({is_object, {}, {}, {}});
+    return true;
+  }
+
+  bool Add(Json value) {
+    if (stack_.empty()) {
+      root_ = std::move(value);
+    } else if (stack_.back().is_object) {
+      stack_.back().members.back().second = std::move(value);
+    } else {
+      stack_.back().items.push_back(std::move(value));
+    }
+    return true;
+  }
+
+  std::string_view text_, place_;
+  const char* reached_ = text_.data();
+  std::vector<Frame> stack_;
+  Json root_;
+};
+
+const Json* Find(const Json& object, std::string_view key, std::string_view place) {
+  if (!object.is_object()) ThrowBadInput(place, "a JSON object", object.type_name());
+  for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
+    if (name == key) return value.is_null() ? nullptr : &value;
+  }
+  return nullptr;
+}
+
+[[noreturn]] void ThrowWrong(const Json& value, std::string_view key, std::string_view type,
+                             std::string_view place) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  ThrowBadInput(place, StrCat("'", key, "' to be ", type), Shortened(text));
+}
+
+const Json& FindOrThrow(const Json& object, std::string_view key, std::string_view type,
+                        std::string_view place) {
+  const Json* value = Find(object, key, place);
+  if (value == nullptr) ThrowBadInput(place, StrCat("the key '", key, "', ", type), "none");
+  return *value;
+}
+
+constexpr std::string_view kInteger = "an integer", kNumber = "a number", kText = "a text",
+                           kTruth = "true or false";
+
+int64_t ToInt(const Json& value, std::string_view key, std::string_view place) {
+  if (!value.is_number_integer()) ThrowWrong(value, key, kInteger, place);
+  if (value.is_number_unsigned() &&
+      value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    ThrowWrong(value, key, "an integer below 2^63", place);
+  }
+  return value.get<int64_t>();
+}
+
+double ToDouble(const Json& value, std::string_view key, std::string_view place) {
+  if (!value.is_number()) ThrowWrong(value, key, kNumber, place);
+  return value.get<double>();
+}
+
+std::string ToText(const Json& value, std::string_view key, std::string_view place) {
+  if (!value.is_string()) ThrowWrong(value, key, kText, place);
+  return value.get<std::string>();
+}
+
+}  // namespace
+
+Json ParseJson(std::string_view text, std::string_view place) {
+  return TreeBuilder(text, place).Parse();
+}
+
+Json ReadJsonFile(const std::filesystem::path& path) {
+  return ParseJson(ReadFile(path, kMaxFileBytes), path.string());
+}
+
+void WriteJsonFile(const std::filesystem::path& path, const Json& value) {
+  std::string text;
+  try {
+    text = value.dump(2);
+  } catch (const Json::exception&) {
+    ThrowFailed(path.string(), "cannot write a text that is not valid UTF-8 as JSON");
+  }
+  WriteFileAtomically(path, text + "\n");
+}
+
+int64_t GetInt(const Json& object, std::string_view key, std::string_view place) {
+  return ToInt(FindOrThrow(object, key, kInteger, place), key, place);
+}
+
+int64_t GetInt(const Json& object, std::string_view key, std::string_view place, int64_t fallback) {
+  const Json* value = Find(object, key, place);
+  return value == nullptr ? fallback : ToInt(*value, key, place);
+}
+
+double GetDouble(const Json& object, std::string_view key, std::string_view place) {
+  return ToDouble(FindOrThrow(object, key, kNumber, place), key, place);
+}
+
+double GetDouble(const Json& object, std::string_view key, std::string_view place,
+                 double fallback) {
+  const Json* value = Find(object, key, place);
+  return value == nullptr ? fallback : ToDouble(*value, key, place);
+}
+
+bool GetBool(const Json& object, std::string_view key, std::string_view place, bool fallback) {
+  const Json* value = Find(object, key, place);
+  if (value == nullptr) return fallback;
+  if (!value->is_boolean()) ThrowWrong(*value, key, kTruth, place);
+  return value->get<bool>();
+}
+
+std::string GetString(const Json& object, std::string_view key, std::string_view place) {
+  return ToText(FindOrThrow(object, key, kText, place), key, place);
+}
+
+std::string GetString(const Json& object, std::string_view key, std::string_view place,
+                      std::string_view fallback) {
+  const Json* value = Find(object, key, place);
+  return value == nullptr ? std::string(fallback) : ToText(*value, key, place);
+}
+
+void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
+                      std::string_view place) {
+  if (!object.is_object()) ThrowBadInput(place, "a JSON object", object.type_name());
+  for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
+    if (std::ranges::find(allowed, name) == allowed.end()) {
+      ThrowUnknownName(place, "key", Shortened(name), allowed);
+    }
+  }
+}
+
+}  // namespace qualm

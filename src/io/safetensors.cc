@@ -1,0 +1,363 @@
+#include "io/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "io/json.h"
+
+namespace qualm {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr size_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+constexpr size_t kDataAlignment = 64;
+
+std::string ShapeText(std::span<const size_t> shape) {
+  std::vector<std::string> parts;
+  for (size_t extent : shape) parts.push_back(StrCat(extent));
+  return StrCat("[", Join(parts, ", "), "]");
+}
+
+// "model.safetensors: tensor 'a.b'", with hostile names cut short.
+std::string TensorPlace(std::string_view file, std::string_view name) {
+  return name.size() <= 200 ? StrCat(file, ": tensor '", name, "'")
+                            : StrCat(file, ": tensor '", name.substr(0, 200), "...'");
+}
+
+// A shape or a pair of offsets: an array of integers in [0, 2^64).
+std::vector<size_t> ReadSizes(const Json& value, std::string_view what, std::string_view place) {
+  constexpr size_t kMostDimensions = 32;
+  if (!value.is_array() || value.size() > kMostDimensions) {
+    ThrowBadInput(place, StrCat(what, " to be a short list of non-negative integers"),
+                  value.is_array() ? StrCat(value.size(), " elements") : value.type_name());
+  }
+  std::vector<size_t> sizes;
+  for (const Json& element : value) {
+    if (!element.is_number_unsigned()) {
+      ThrowBadInput(place, StrCat(what, " to hold non-negative integers"),
+                    element.is_number() ? element.dump() : element.type_name());
+    }
+    sizes.push_back(element.get<size_t>());
+  }
+  return sizes;
+}
+
+DType ReadType(const Json& entry, std::string_view place) {
+  std::string name = GetString(entry, "dtype", place);
+  if (std::optional<DType> type = DTypeFromName(name)) return *type;
+  ThrowBadInput(place, "dtype F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
+                StrCat("'", name.substr(0, 40), "'"));
+}
+
+size_t ByteSize(std::span<const size_t> shape, DType type, std::string_view place) {
+  size_t bytes = SizeOf(type);
+  for (size_t extent : shape) {
+    if (__builtin_mul_overflow(bytes, extent, &bytes)) {
+      ThrowBadInput(place, "a shape whose size fits 64 bits", ShapeText(shape));
+    }
+  }
+  return bytes;
+}
+
+// `data` is what follows the header.
+TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data,
+                     std::string_view file) {
+  const std::string place = TensorPlace(file, name);
+  static const std::vector<std::string> kKeys = {"dtype", "shape", "data_offsets"};
+  RequireKnownKeys(entry, kKeys, place);
+  TensorView tensor;
+  tensor.name = name;
+  tensor.type = ReadType(entry, place);
+  for (const char* key : {"shape", "data_offsets"}) {
+    if (!entry.contains(key)) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
+  }
+  tensor.shape = ReadSizes(entry["shape"], "shape", place);
+  const std::vector<size_t> offsets = ReadSizes(entry["data_offsets"], "data_offsets", place);
+  if (offsets.size() != 2) {
+    ThrowBadInput(place, "two data_offsets", StrCat(offsets.size()));
+  }
+  const size_t begin = offsets[0], end = offsets[1];
+  if (begin > end) {
+    ThrowBadInput(place, "data_offsets that begin before they end", StrCat(begin, " to ", end));
+  }
+  if (end > data.size()) {
+    ThrowBadInput(place, StrCat("data_offsets within the ", data.size(), " bytes of data"),
+                  StrCat(begin, " to ", end), "the file may be truncated");
+  }
+  const size_t bytes = ByteSize(tensor.shape, tensor.type, place);
+  if (end - begin != bytes) {
+    ThrowBadInput(
+        place,
+        StrCat(bytes, " bytes for shape ", ShapeText(tensor.shape), " of ", NameOf(tensor.type)),
+        StrCat(end - begin, " bytes"));
+  }
+  tensor.bytes = data.subspan(begin, bytes);
+  return tensor;
+}
+
+// The tensors must tile the data: no overlap, no hole, nothing after the last. Sorts by position.
+void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> data,
+                 std::string_view file) {
+  auto begin_of = [&](const TensorView& t) {
+    return static_cast<size_t>(t.bytes.data() - data.data());
+  };
+  std::ranges::stable_sort(tensors, [&](const TensorView& a, const TensorView& b) {
+    return std::pair(begin_of(a), a.bytes.size()) < std::pair(begin_of(b), b.bytes.size());
+  });
+  size_t end = 0;
+  for (const TensorView& tensor : tensors) {
+    const size_t begin = begin_of(tensor);
+    if (begin != end) {
+      ThrowBadInput(TensorPlace(file, tensor.name), StrCat("data to begin at offset ", end),
+                    StrCat("offset ", begin),
+                    begin < end ? "it overlaps another tensor" : "there is a hole before it");
+    }
+    end = begin + tensor.bytes.size();
+  }
+  if (end != data.size()) {
+    ThrowBadInput(file, StrCat(end, " bytes of data, as the header says"),
+                  StrCat(data.size(), " bytes"));
+  }
+}
+
+void ReadMetadata(const Json& value, std::string_view file,
+                  std::map<std::string, std::string>& metadata) {
+  const std::string place = StrCat(file, ": __metadata__");
+  if (!value.is_object()) ThrowBadInput(place, "a JSON object", value.type_name());
+  for (const auto& [key, text] : value.items()) {
+    if (!text.is_string()) {
+      ThrowBadInput(place, StrCat("the value of '", key.substr(0, 200), "' to be a text"),
+                    text.type_name());
+    }
+    metadata.emplace(key, text.get<std::string>());
+  }
+}
+
+// A name such as "model-00001-of-00002.safetensors": nothing that leads out of the folder.
+bool IsPlainFileName(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+struct Index {
+  std::set<std::string> shards;
+  std::vector<std::pair<std::string, std::string>> shard_of_tensor;
+};
+
+Index ReadIndex(const std::filesystem::path& path) {
+  const std::string place = path.string();
+  const Json json = ReadJsonFile(path);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+    ThrowBadInput(place, "an object 'weight_map' from tensor to file names", "none");
+  }
+  Index index;
+  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+    if (!shard.is_string()) {
+      ThrowBadInput(TensorPlace(place, tensor), "a file name", shard.type_name());
+    }
+    const auto& name = shard.get_ref<const std::string&>();
+    if (!IsPlainFileName(name)) {
+      ThrowBadInput(TensorPlace(place, tensor), "the name of a file in the same folder",
+                    StrCat("'", name.substr(0, 200), "'"));
+    }
+    index.shards.insert(name);
+    index.shard_of_tensor.emplace_back(tensor, name);
+  }
+  if (index.shards.empty()) ThrowBadInput(place, "at least one tensor in 'weight_map'", "none");
+  return index;
+}
+
+}  // namespace
+
+WeightView TensorView::AsWeight() const {
+  if (shape.size() != 2 || !IsFloat(type)) {
+    ThrowBadInput(StrCat("tensor '", name, "'"), "a matrix of floats",
+                  StrCat("shape ", ShapeText(shape), " of ", NameOf(type)));
+  }
+  return {bytes.data(), type, shape[0], shape[1]};
+}
+
+std::vector<float> TensorView::AsFloats() const {
+  if (shape.size() != 1 || !IsFloat(type)) {
+    ThrowBadInput(StrCat("tensor '", name, "'"), "a vector of floats",
+                  StrCat("shape ", ShapeText(shape), " of ", NameOf(type)));
+  }
+  std::vector<float> values(shape[0]);
+  ConvertToFloat(type, bytes.data(), values.data(), values.size());
+  return values;
+}
+
+std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
+                                         std::string_view place,
+                                         std::map<std::string, std::string>* metadata) {
+  if (file_bytes.size() < kLengthBytes) {
+    ThrowBadInput(place, "at least 8 bytes", StrCat(file_bytes.size()), "the file is truncated");
+  }
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= std::to_integer<uint64_t>(file_bytes[i]) << (8 * i);
+  }
+  if (length > kMaxHeaderBytes) {
+    ThrowBadInput(place, StrCat("a header of at most ", kMaxHeaderBytes, " bytes"),
+                  StrCat(length, " bytes"), "this may not be a safetensors file");
+  }
+  if (length > file_bytes.size() - kLengthBytes) {
+    ThrowBadInput(place, StrCat("a header of ", length, " bytes as the file says"),
+                  StrCat(file_bytes.size() - kLengthBytes, " bytes"), "the file is truncated");
+  }
+  const auto* text = reinterpret_cast<const char*>(file_bytes.data()) + kLengthBytes;
+  const Json header = ParseJson({text, static_cast<size_t>(length)}, StrCat(place, ": header"));
+  if (!header.is_object()) ThrowBadInput(place, "a JSON object as header", header.type_name());
+
+  const auto data = file_bytes.subspan(kLengthBytes + static_cast<size_t>(length));
+  std::vector<TensorView> tensors;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") {
+      std::map<std::string, std::string> found;
+      ReadMetadata(entry, place, found);
+      if (metadata != nullptr) metadata->merge(found);
+    } else {
+      tensors.push_back(ReadEntry(name, entry, data, place));
+    }
+  }
+  CheckTiling(tensors, data, place);
+  return tensors;
+}
+
+TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
+  TensorFile result;
+  std::filesystem::path path = file_or_folder;
+  if (std::filesystem::is_directory(path)) {
+    path = file_or_folder / "model.safetensors";
+    if (!std::filesystem::exists(path)) path += ".index.json";
+    if (!std::filesystem::exists(path)) {
+      ThrowBadInput(file_or_folder.string(), "model.safetensors or model.safetensors.index.json",
+                    "neither");
+    }
+  }
+  Index index;
+  if (path.extension() == ".json") {
+    index = ReadIndex(path);
+    for (const std::string& shard : index.shards) {
+      result.paths_.push_back(path.parent_path() / shard);
+    }
+  } else {
+    result.paths_.push_back(path);
+  }
+  result.MapAll();
+  result.SortByName();
+  for (const auto& [tensor, shard] : index.shard_of_tensor) {
+    const TensorView* found = result.Find(tensor);
+    if (found == nullptr || result.FileOf(*found).filename() != shard) {
+      ThrowBadInput(TensorPlace(path.string(), tensor), StrCat("the tensor in ", shard), "none");
+    }
+  }
+  return result;
+}
+
+void TensorFile::MapAll() {
+  for (const std::filesystem::path& path : paths_) {
+    files_.push_back(std::make_unique<MappedFile>(path));
+    for (TensorView& tensor : ParseSafetensors(files_.back()->bytes(), path.string(), &metadata_)) {
+      tensors_.push_back(std::move(tensor));
+      file_of_tensor_.push_back(files_.size() - 1);
+    }
+  }
+}
+
+void TensorFile::SortByName() {
+  std::vector<size_t> order(tensors_.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, {},
+                    [&](size_t i) { return std::pair(std::string_view(tensors_[i].name), i); });
+  std::vector<TensorView> tensors;
+  std::vector<size_t> files;
+  for (size_t i : order) {
+    if (!tensors.empty() && tensors.back().name == tensors_[i].name) {
+      ThrowBadInput(TensorPlace(paths_[file_of_tensor_[i]].string(), tensors_[i].name),
+                    "every tensor in one file", StrCat("also in ", paths_[files.back()].string()));
+    }
+    tensors.push_back(std::move(tensors_[i]));
+    files.push_back(file_of_tensor_[i]);
+  }
+  tensors_ = std::move(tensors);
+  file_of_tensor_ = std::move(files);
+}
+
+const TensorView* TensorFile::Find(std::string_view name) const {
+  auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
+  return at != tensors_.end() && at->name == name ? &*at : nullptr;
+}
+
+const TensorView& TensorFile::Get(std::string_view name) const {
+  if (const TensorView* found = Find(name)) return *found;
+  std::vector<std::string> names;
+  for (const TensorView& tensor : tensors_) names.push_back(tensor.name);
+  const std::string near = NearestName(name, names);
+  ThrowBadInput(paths_.front().parent_path().empty() ? paths_.front().string()
+                                                     : paths_.front().parent_path().string(),
+                StrCat("a tensor '", name, "'"), StrCat("none among ", names.size()),
+                near.empty() ? "" : StrCat("the nearest name is '", near, "'"));
+}
+
+uint64_t TensorFile::file_bytes() const {
+  uint64_t total = 0;
+  for (const auto& file : files_) total += file->bytes().size();
+  return total;
+}
+
+size_t TensorFile::IndexOf(const TensorView& tensor) const {
+  const TensorView* own = Find(tensor.name);  // `tensor` may be a copy
+  QUALM_CHECK(own != nullptr && own->bytes.data() == tensor.bytes.data());
+  return static_cast<size_t>(own - tensors_.data());
+}
+
+const std::filesystem::path& TensorFile::FileOf(const TensorView& tensor) const {
+  return paths_[file_of_tensor_[IndexOf(tensor)]];
+}
+
+void TensorFile::Release(const TensorView& tensor) const {
+  files_[file_of_tensor_[IndexOf(tensor)]]->Release(tensor.bytes);
+}
+
+void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  std::set<std::string_view> names;
+  auto add = [&](const std::string& name, Json value) {
+    QUALM_CHECK(names.insert(name).second && IsValidUtf8(name));
+    // Not operator[]: it looks for an equal key one by one.
+    header.get_ref<Json::object_t&>().emplace_back(name, std::move(value));
+  };
+  if (!metadata.empty()) add("__metadata__", Json(metadata));
+  size_t end = 0;
+  for (const TensorToWrite& tensor : tensors) {
+    QUALM_CHECK(tensor.bytes.size() == ByteSize(tensor.shape, tensor.type, tensor.name));
+    const size_t begin = end;
+    end += tensor.bytes.size();
+    add(tensor.name, Json{{"dtype", std::string(NameOf(tensor.type))},
+                          {"shape", tensor.shape},
+                          {"data_offsets", {begin, end}}});
+  }
+  std::string text = header.dump();
+  const size_t unpadded = kLengthBytes + text.size();
+  text.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
+
+  AtomicFile file(path);
+  std::string length;
+  for (size_t i = 0; i < kLengthBytes; ++i)
+    length += static_cast<char>(text.size() >> (8 * i) & 0xff);
+  file.Write(length);
+  file.Write(text);
+  for (const TensorToWrite& tensor : tensors) file.Write(tensor.bytes.data(), tensor.bytes.size());
+  file.Commit();
+}
+
+}  // namespace qualm
