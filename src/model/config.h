@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/json.h"
 #include "tensor/dtype.h"
@@ -33,6 +34,7 @@ struct ModelConfig {
   double rope_theta = 10000;
   RopeScaling rope_scaling;
   std::optional<size_t> sliding_window;  // a query sees itself and the window-1 positions before it
+  size_t first_window_layer = 0;         // blocks before this one see everything
   bool tied_embeddings = false;
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
 
@@ -43,5 +45,9 @@ struct ModelConfig {
 // Throws bad input naming file and key; an unknown model_type lists the supported ones.
 ModelConfig ParseModelConfig(const Json& json, std::string_view place);
 ModelConfig ReadModelConfig(const std::filesystem::path& folder);
+
+// Angle per position of each rotary pair, [head_dim/2], with the scaling applied (linear: Chen et al.
+// 2023; llama3: the piecewise rule of the Llama 3.1 release).
+std::vector<double> RopeInverseFrequencies(const ModelConfig& config);
 
 }  // namespace qualm

@@ -12,6 +12,7 @@
 #include "model/family.h"
 #include "model/kv_cache.h"
 #include "tensor/linear.h"
+#include "tensor/ops.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -37,28 +38,45 @@ using GroupObserver = std::function<bool(size_t group, Span2D<const float> input
 
 class DecoderBlock {
  public:
-  DecoderBlock(const ModelConfig& config, const Family& family) : config_(config), family_(family) {}
+  // `config` and `family` must outlive the block; `index` is its place in the model.
+  DecoderBlock(const ModelConfig& config, const Family& family, size_t index);
 
   std::vector<float> attention_norm, mlp_norm;
   LinearLayer q, k, v, o, gate, up, down;
   LinearLayer& Linear(std::string_view name);  // by its name inside the block
+  size_t index() const { return index_; }
 
   // hidden [tokens, hidden_size] is replaced by the block's output. Tokens of all slices follow one
-  // another. Keys and values go to `cache_block` of each slice's cache at positions from
-  // cache->length() on (which the caller moves afterwards). Returns false if the observer stopped it.
-  bool Forward(std::span<const SequenceSlice> slices, size_t cache_block, Span2D<float> hidden,
-               ThreadPool& pool, const GroupObserver& observer = {}) const;
+  // another. Keys and values go to block `cache_block` of each slice's cache at positions from
+  // cache->length() on (which the caller moves afterwards); `rope` has one row per token. Returns
+  // false if the observer stopped it; hidden is then undefined.
+  bool Forward(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
+               Span2D<float> hidden, ThreadPool& pool, const GroupObserver& observer = {}) const;
 
  private:
+  void Attend(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
+              Span2D<const float> input, Span2D<float> out, ThreadPool& pool) const;
+
   const ModelConfig& config_;
   const Family& family_;
+  size_t index_;
+};
+
+// The rotary angles of all new tokens of `slices`.
+RopeTable RopeOf(const ModelConfig& config, std::span<const SequenceSlice> slices);
+
+// Rows of the embedding, kept as stored. The memory behind `weight` must outlive the table.
+struct EmbeddingTable {
+  WeightView weight;  // [vocab, hidden]
+  // Throws bad input if an id is outside the vocabulary.
+  void Lookup(std::span<const TokenId> ids, Span2D<float> out) const;
 };
 
 class Decoder {
  public:
   ModelConfig config;
   const Family* family = nullptr;
-  std::unique_ptr<LinearWeight> embedding;  // see Embed; null if tied (then head's weight is used)
+  EmbeddingTable embedding;
   std::vector<std::unique_ptr<DecoderBlock>> blocks;
   std::vector<float> final_norm;
   LinearLayer head;
@@ -71,7 +89,7 @@ class Decoder {
   // Logits [rows, vocab] of chosen hidden rows.
   void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const;
 
-  uint64_t weight_bytes() const;
+  uint64_t weight_bytes() const;  // read once per decoded token: blocks and head
 };
 
 }  // namespace qualm

@@ -1,10 +1,10 @@
-// Keys and values of one sequence, float32, [position, kv_heads·head_dim] per block.
+// Keys and values of one sequence, float32, for every block of the model.
 #pragma once
 
 #include <vector>
 
 #include "model/config.h"
-#include "tensor/matrix.h"
+#include "tensor/ops.h"
 
 namespace qualm {
 
@@ -13,18 +13,16 @@ class KvCache {
   // Room for `capacity` positions in each of `blocks` blocks.
   KvCache(const ModelConfig& config, size_t blocks, size_t capacity);
 
-  size_t length() const { return length_; }
+  size_t length() const { return length_; }  // positions stored in all blocks
   size_t capacity() const { return capacity_; }
   void Truncate(size_t length);  // forgets the positions from `length` on
+  void Grow(size_t tokens);      // positions that every block has stored now
   size_t size_bytes() const;
 
-  Span2D<float> keys(size_t block) { return keys_[block]; }      // [capacity, kv_features]
-  Span2D<float> values(size_t block) { return values_[block]; }  // [capacity, kv_features]
+  AttentionCache& block(size_t index) { return blocks_[index]; }
 
  private:
-  friend class Decoder;
-  friend class DecoderBlock;
-  std::vector<Matrix> keys_, values_;
+  std::vector<AttentionCache> blocks_;
   size_t length_ = 0, capacity_ = 0;
 };
 

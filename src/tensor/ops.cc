@@ -1,0 +1,208 @@
+#include "tensor/ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/thread_pool.h"
+#include "tensor/vector_ops.h"
+
+namespace qualm {
+namespace {
+
+// Rows a piece of work holds: enough to outweigh handing it out, few enough to share.
+constexpr size_t kRowsPerPiece = 16;
+
+template <typename Body>
+void ForRowPieces(size_t rows, ThreadPool& pool, const Body& body) {
+  size_t pieces = (rows + kRowsPerPiece - 1) / kRowsPerPiece;
+  pool.ParallelFor(pieces, [&](size_t piece) {
+    size_t end = std::min(rows, (piece + 1) * kRowsPerPiece);
+    for (size_t row = piece * kRowsPerPiece; row < end; ++row) body(row);
+  });
+}
+
+// Sum of squares in double, in four interleaved chains.
+double SumOfSquares(std::span<const float> x) {
+  double sums[4] = {0, 0, 0, 0};
+  for (size_t i = 0; i < x.size(); ++i) {
+    double v = x[i];
+    sums[i % 4] += v * v;
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+}  // namespace
+
+void RmsNorm(Span2D<const float> x, std::span<const float> weight, double eps, Span2D<float> out,
+             ThreadPool& pool) {
+  QUALM_CHECK(weight.size() == x.cols() && out.cols() == x.cols() && out.rows() == x.rows());
+  ForRowPieces(x.rows(), pool, [&](size_t t) {
+    std::span<const float> row = x.row(t);
+    double mean = SumOfSquares(row) / static_cast<double>(row.size());
+    auto factor = static_cast<float>(1.0 / std::sqrt(mean + eps));
+    std::span<float> to = out.row(t);
+    for (size_t i = 0; i < row.size(); ++i) to[i] = row[i] * factor * weight[i];
+  });
+}
+
+RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency)
+    : cosine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())),
+      sine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())) {
+  for (size_t p = 0; p < positions.size(); ++p) {
+    for (size_t i = 0; i < inverse_frequency.size(); ++i) {
+      double angle = static_cast<double>(positions[p]) * inverse_frequency[i];
+      cosine(p, i) = static_cast<float>(std::cos(angle));
+      sine(p, i) = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<const float> sine) {
+  size_t half = cosine.size();
+  QUALM_CHECK(sine.size() == half && x.size() % (2 * half) == 0);
+  for (size_t head = 0; head < x.size(); head += 2 * half) {
+    float* low = x.data() + head;
+    float* high = low + half;
+    for (size_t i = 0; i < half; ++i) {
+      float a = low[i], b = high[i];
+      low[i] = a * cosine[i] - b * sine[i];
+      high[i] = b * cosine[i] + a * sine[i];
+    }
+  }
+}
+
+AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t capacity_in)
+    : kv_heads(kv_heads_in),
+      head_dim(head_dim_in),
+      capacity((capacity_in + kKeyBlock - 1) / kKeyBlock * kKeyBlock),
+      keys(kv_heads * head_dim * capacity),
+      values(kv_heads * head_dim * capacity) {
+  // Lanes past the last stored position are computed and then ignored; they must not be garbage
+  // that a sanitizer or a signalling NaN would trip over.
+  std::fill_n(keys.data(), keys.size(), 0.0f);
+}
+
+void AttentionCache::Store(size_t position, std::span<const float> key,
+                           std::span<const float> value) {
+  QUALM_CHECK(position < capacity);
+  for (size_t head = 0; head < kv_heads; ++head) {
+    float* to = keys.data() + head * capacity * head_dim +
+                position / kKeyBlock * (kKeyBlock * head_dim) + position % kKeyBlock;
+    for (size_t d = 0; d < head_dim; ++d) to[d * kKeyBlock] = key[head * head_dim + d];
+    std::ranges::copy(value.subspan(head * head_dim, head_dim),
+                      values.data() + (head * capacity + position) * head_dim);
+  }
+}
+
+const float* AttentionCache::KeyBlock(size_t kv_head, size_t block) const {
+  return keys.data() + kv_head * capacity * head_dim + block * (kKeyBlock * head_dim);
+}
+
+const float* AttentionCache::ValuesFrom(size_t kv_head, size_t position) const {
+  return values.data() + (kv_head * capacity + position) * head_dim;
+}
+
+namespace {
+
+constexpr size_t kQueryTile = 16;
+
+// State of the online softmax of one query (Milakov & Gimelshein 2018).
+struct SoftmaxState {
+  float largest = -INFINITY;
+  float sum = 0;
+};
+
+// Adds keys [begin, end) of block `block` (relative to its start) to one query's sums.
+void AddKeyBlock(const AttentionCache& cache, size_t kv_head, size_t block, size_t begin,
+                 size_t end, const float* query, float scale, SoftmaxState& state, float* out) {
+  float scores[kKeyBlock];
+  ScoreKeyBlock(query, cache.KeyBlock(kv_head, block), cache.head_dim, scale, scores);
+  float largest = state.largest;
+  for (size_t j = begin; j < end; ++j) largest = std::max(largest, scores[j]);
+  float decay = state.sum == 0 ? 0.0f : std::exp(state.largest - largest);
+  float added = ExpShifted(scores + begin, end - begin, largest);
+  DecayAndAccumulate(scores + begin, end - begin,
+                     cache.ValuesFrom(kv_head, block * kKeyBlock + begin), cache.head_dim, decay,
+                     out, cache.head_dim);
+  state.sum = state.sum * decay + added;
+  state.largest = largest;
+}
+
+// Queries [first, last) of one head of one job.
+void AttendTile(const AttentionJob& job, size_t heads, size_t head, size_t window, size_t first,
+                size_t last) {
+  const AttentionCache& cache = *job.cache;
+  size_t kv_head = head / (heads / cache.kv_heads);
+  auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(cache.head_dim)));
+  SoftmaxState states[kQueryTile];
+  for (size_t row = first; row < last; ++row) {
+    std::fill_n(job.out.row(row).data() + head * cache.head_dim, cache.head_dim, 0.0f);
+  }
+  auto first_visible = [&](size_t position) {
+    return window == 0 || position < window ? 0 : position + 1 - window;
+  };
+  size_t last_position = job.first_position + last - 1;
+  size_t block = first_visible(job.first_position + first) / kKeyBlock;
+  for (; block * kKeyBlock <= last_position; ++block) {
+    for (size_t row = first; row < last; ++row) {
+      size_t position = job.first_position + row;
+      size_t from = std::max(first_visible(position), block * kKeyBlock);
+      size_t to = std::min(position + 1, (block + 1) * kKeyBlock);
+      if (from >= to) continue;
+      AddKeyBlock(cache, kv_head, block, from - block * kKeyBlock, to - block * kKeyBlock,
+                  job.queries.row(row).data() + head * cache.head_dim, scale, states[row - first],
+                  job.out.row(row).data() + head * cache.head_dim);
+    }
+  }
+  for (size_t row = first; row < last; ++row) {
+    float* out = job.out.row(row).data() + head * cache.head_dim;
+    float factor = 1.0f / states[row - first].sum;
+    for (size_t d = 0; d < cache.head_dim; ++d) out[d] *= factor;
+  }
+}
+
+}  // namespace
+
+void Attention(std::span<const AttentionJob> jobs, size_t heads, size_t window, ThreadPool& pool) {
+  struct Tile {
+    const AttentionJob* job;
+    size_t head, first, last;
+  };
+  std::vector<Tile> tiles;
+  for (const AttentionJob& job : jobs) {
+    for (size_t head = 0; head < heads; ++head) {
+      for (size_t first = 0; first < job.queries.rows(); first += kQueryTile) {
+        tiles.push_back({&job, head, first, std::min(job.queries.rows(), first + kQueryTile)});
+      }
+    }
+  }
+  pool.ParallelFor(tiles.size(), [&](size_t i) {
+    const Tile& tile = tiles[i];
+    AttendTile(*tile.job, heads, tile.head, window, tile.first, tile.last);
+  });
+}
+
+void GatedSilu(Span2D<float> gate, Span2D<const float> up, ThreadPool& pool) {
+  ForRowPieces(gate.rows(), pool,
+               [&](size_t t) { SiluMultiply(gate.row(t).data(), up.row(t).data(), gate.cols()); });
+}
+
+void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool) {
+  ForRowPieces(to.rows(), pool,
+               [&](size_t t) { AddTo(to.row(t).data(), from.row(t).data(), to.cols()); });
+}
+
+void AddBias(Span2D<float> to, std::span<const float> bias) {
+  if (bias.empty()) return;
+  QUALM_CHECK(bias.size() == to.cols());
+  for (size_t t = 0; t < to.rows(); ++t) AddTo(to.row(t).data(), bias.data(), bias.size());
+}
+
+double LogSumExp(std::span<const float> logits) {
+  float largest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  return largest + std::log(sum);
+}
+
+}  // namespace qualm
