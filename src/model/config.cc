@@ -129,8 +129,8 @@ std::vector<double> RopeInverseFrequencies(const ModelConfig& config) {
     } else if (scaling.kind == RopeScaling::Kind::kLlama3) {
       // Long waves are stretched by the factor, short ones kept, those between interpolated.
       double turns = scaling.original_context * frequency / (2 * M_PI);
-      double smooth = (turns - scaling.low_freq_factor) /
-                      (scaling.high_freq_factor - scaling.low_freq_factor);
+      double smooth =
+          (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
       smooth = std::min(1.0, std::max(0.0, smooth));
       frequency = (1 - smooth) * frequency / scaling.factor + smooth * frequency;
     }

@@ -46,8 +46,8 @@ struct ModelConfig {
 ModelConfig ParseModelConfig(const Json& json, std::string_view place);
 ModelConfig ReadModelConfig(const std::filesystem::path& folder);
 
-// Angle per position of each rotary pair, [head_dim/2], with the scaling applied (linear: Chen et al.
-// 2023; llama3: the piecewise rule of the Llama 3.1 release).
+// Angle per position of each rotary pair, [head_dim/2], with the scaling applied (linear: Chen et
+// al. 2023; llama3: the piecewise rule of the Llama 3.1 release).
 std::vector<double> RopeInverseFrequencies(const ModelConfig& config);
 
 }  // namespace qualm

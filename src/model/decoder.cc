@@ -37,8 +37,8 @@ LinearLayer& DecoderBlock::Linear(std::string_view name) {
   LinearLayer* const layers[] = {&q, &k, &v, &o, &gate, &up, &down};
   size_t i = 0;
   for (const LinearGroup& group : family_.groups) {
-    for (const std::string& linear : group.linears) {
-      if (linear == name) return *layers[i];
+    for (const LinearSpec& linear : group.linears) {
+      if (linear.name == name) return *layers[i];
       ++i;
     }
   }
@@ -111,8 +111,8 @@ void EmbeddingTable::Lookup(std::span<const TokenId> ids, Span2D<float> out) con
       ThrowBadInput("embedding", StrCat("token ids in 0..", weight.rows - 1), StrCat(ids[t]),
                     "do the tokenizer and the model belong together?");
     }
-    ConvertToFloat(weight.type, bytes + static_cast<size_t>(ids[t]) * row_bytes,
-                   out.row(t).data(), weight.cols);
+    ConvertToFloat(weight.type, bytes + static_cast<size_t>(ids[t]) * row_bytes, out.row(t).data(),
+                   weight.cols);
   }
 }
 
@@ -144,8 +144,8 @@ uint64_t Decoder::weight_bytes() const {
   uint64_t total = head.weight->weight_bytes();
   for (const auto& block : blocks) {
     for (const LinearGroup& group : family->groups) {
-      for (const std::string& name : group.linears) {
-        total += block->Linear(name).weight->weight_bytes();
+      for (const LinearSpec& linear : group.linears) {
+        total += block->Linear(linear.name).weight->weight_bytes();
       }
     }
   }

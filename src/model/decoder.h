@@ -1,6 +1,6 @@
-// The shared decoder: pre-norm attention and gated MLP blocks with rotary embeddings, as used by all
-// families. Any mix of sequences and lengths in one call; a sequence's numbers do not depend on what
-// else is in the batch or on the number of threads.
+// The shared decoder: pre-norm attention and gated MLP blocks with rotary embeddings, as used by
+// all families. Any mix of sequences and lengths in one call; a sequence's numbers do not depend on
+// what else is in the batch or on the number of threads.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,8 @@ struct LinearLayer {
   std::vector<float> bias;  // empty: none
 };
 
-// Called before a group of linear layers reads its input: the group's index in Family::groups and the
-// input [tokens, in]. Returning false ends the block there (its output is then not computed).
+// Called before a group of linear layers reads its input: the group's index in Family::groups and
+// the input [tokens, in]. Returning false ends the block there (its output is then not computed).
 using GroupObserver = std::function<bool(size_t group, Span2D<const float> input)>;
 
 class DecoderBlock {

@@ -1,8 +1,9 @@
+#include "model/families/families.h"
+
 #include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
-#include "model/families/families.h"
 
 namespace qualm {
 
@@ -28,15 +29,40 @@ Family StandardFamily(std::string_view model_type,
   family.mlp_norm = "post_attention_layernorm";
   family.groups = {
       {"attention_input",
-       {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+       Width::kHidden,
+       {{"self_attn.q_proj", Width::kQuery},
+        {"self_attn.k_proj", Width::kKeyValue},
+        {"self_attn.v_proj", Width::kKeyValue}},
        "input_layernorm",
        ""},
-      {"attention_output", {"self_attn.o_proj"}, "", "self_attn.v_proj"},
-      {"mlp_input", {"mlp.gate_proj", "mlp.up_proj"}, "post_attention_layernorm", ""},
-      {"mlp_output", {"mlp.down_proj"}, "", "mlp.up_proj"},
+      {"attention_output",
+       Width::kQuery,
+       {{"self_attn.o_proj", Width::kHidden}},
+       "",
+       "self_attn.v_proj"},
+      {"mlp_input",
+       Width::kHidden,
+       {{"mlp.gate_proj", Width::kIntermediate}, {"mlp.up_proj", Width::kIntermediate}},
+       "post_attention_layernorm",
+       ""},
+      {"mlp_output", Width::kIntermediate, {{"mlp.down_proj", Width::kHidden}}, "", "mlp.up_proj"},
   };
   family.complete_config = complete_config;
   return family;
+}
+
+size_t SizeOf(Width width, const ModelConfig& config) {
+  switch (width) {
+    case Width::kHidden:
+      return config.hidden_size;
+    case Width::kQuery:
+      return config.q_features();
+    case Width::kKeyValue:
+      return config.kv_features();
+    case Width::kIntermediate:
+      return config.intermediate_size;
+  }
+  return 0;
 }
 
 std::vector<std::string> FamilyNames() {

@@ -12,12 +12,22 @@
 
 namespace qualm {
 
+// A width of the model, to be looked up in its configuration.
+enum class Width { kHidden, kQuery, kKeyValue, kIntermediate };
+size_t SizeOf(Width width, const ModelConfig& config);
+
+struct LinearSpec {
+  std::string name;  // inside the block: "self_attn.q_proj"
+  Width out;
+};
+
 // Linear layers of one block that read the same input.
 struct LinearGroup {
-  std::string name;                   // "attention_input"
-  std::vector<std::string> linears;   // names inside the block: "self_attn.q_proj"
-  std::string preceding_norm;         // the norm whose output they read; empty if none
-  std::string preceding_linear;       // the linear layer whose output (per channel) they read; or empty
+  std::string name;  // "attention_input"
+  Width in;
+  std::vector<LinearSpec> linears;
+  std::string preceding_norm;    // the norm whose output they read; empty if none
+  std::string preceding_linear;  // the linear layer whose output (per channel) they read; or empty
 };
 
 struct Family {

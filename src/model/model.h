@@ -11,8 +11,8 @@
 namespace qualm {
 
 struct LoadOptions {
-  // How a quantized model runs: packed low-bit kernels, or its dequantized float32 weights (the slow
-  // twin; same bits).
+  // How a quantized model runs: packed low-bit kernels, or its dequantized float32 weights (the
+  // slow twin; same bits).
   bool dequantize = false;
   // Rounds float weights to this type first ("the bf16 noise floor"); kF32 keeps them as stored.
   bool round_to_bf16 = false;

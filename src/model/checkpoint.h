@@ -1,0 +1,65 @@
+// A float checkpoint on disk: its configuration and its tensors by their place in the model.
+// Weights stay in the mapped file; what is built from them is copied.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "model/decoder.h"
+
+namespace qualm {
+
+class Checkpoint {
+ public:
+  // Reads config.json and the headers; checks that every tensor the model needs is there with the
+  // shape the configuration asks for. With `allow_missing_linears` block weights may be absent
+  // (a quantized folder has codes instead).
+  static Checkpoint Open(const std::filesystem::path& folder, bool allow_missing_linears = false);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const ModelConfig& config() const { return *config_; }
+  const Family& family() const { return *family_; }
+  const TensorFile& tensors() const { return *tensors_; }
+
+  // "x.y.weight" as a matrix, or a tensor of shape [n] as floats.
+  WeightView Weight(std::string_view layer_name) const;
+  std::vector<float> Vector(std::string_view tensor_name) const;
+  std::vector<float> BiasOf(std::string_view layer_name) const;  // empty if there is none
+
+  // The embedding's and the head's weight; one tensor if they are tied, under whichever of the two
+  // names the file stores it.
+  WeightView EmbeddingWeight() const;
+  WeightView HeadWeight() const;
+
+  // Drops the pages of all tensors of a block from resident memory.
+  void ReleaseBlock(size_t block) const;
+
+  // Hash over the configuration and all tensor files.
+  std::string Hash() const;
+
+ private:
+  Checkpoint() = default;
+  void CheckTensors(bool allow_missing_linears) const;
+  void CheckMatrix(const std::string& name, size_t rows, size_t cols) const;
+  void CheckVector(const std::string& name, size_t size) const;
+
+  std::filesystem::path folder_;
+  std::unique_ptr<ModelConfig> config_;  // on the heap: blocks refer to it
+  const Family* family_ = nullptr;
+  std::unique_ptr<TensorFile> tensors_;
+};
+
+// Makes the weight of one linear layer, given its full name ("model.layers.0.mlp.up_proj").
+using WeightFactory = std::function<std::unique_ptr<LinearWeight>(const std::string& name)>;
+
+// A block with norms and biases from the checkpoint and weights from the factory. `config` and
+// `family` are referred to, not copied.
+std::unique_ptr<DecoderBlock> BuildBlock(const Checkpoint& checkpoint, const ModelConfig& config,
+                                         const Family& family, size_t index,
+                                         const WeightFactory& make_weight);
+
+}  // namespace qualm
