@@ -46,9 +46,11 @@ struct QuantizedLinear {
   Scheme scheme;
   // Unpacked codes, [out, in] row-major, one byte each. Packing is done at the file and at the kernel.
   std::vector<uint8_t> codes;
-  // [out, groups] row-major (kTensor: one value). Already rounded to scheme.scale_type.
+  // [out, groups] row-major (kTensor: one value). Already rounded to scheme.scale_type. Empty where
+  // second_level_scales stands for it: read through ScaleAt.
   std::vector<float> scales;
-  // Same shape; empty for kNone. Integer zero points are stored as whole floats here.
+  // Same shape; empty for kNone and where second_level_zeros stands for it: read through ZeroAt.
+  // Integer zero points are stored as whole floats here, float ones are rounded to scale_type.
   std::vector<float> zeros;
   std::vector<uint8_t> bits_per_group;  // [groups]; empty: scheme.bits everywhere
   // Order in which groups were formed if columns were permuted: group of column c is g_idx[c]; empty:
@@ -78,6 +80,9 @@ struct QuantizedLinear {
 
   // Bits in the file per weight: codes, scales, zeros, second level, outliers, g_idx, transforms.
   double BitsPerWeight() const;
+  // Codes: one bit string per row, rounded up to bytes. Scales, float zeros, second level values:
+  // scale_type. Integer zeros and second level codes: one bit string per row, the widest group's
+  // width each. Everything else as it stands in memory.
   uint64_t StoredBytes() const;
 
   // Throws bad input if sizes, codes or scales contradict the scheme (used after reading a file).

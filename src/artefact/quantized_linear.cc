@@ -1,0 +1,412 @@
+#include "artefact/quantized_linear.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+size_t CeilDivide(size_t a, size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+bool IsRoundedTo(float value, DType type) {
+  if (type == DType::kF16) return ToFloat(HalfFromFloat(value)) == value;
+  if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value)) == value;
+  return true;
+}
+
+void RequireCount(std::string_view place, std::string_view what, size_t expected, size_t got) {
+  if (expected != got) {
+    ThrowBadInput(place, StrCat(expected, " ", what), StrCat(got));
+  }
+}
+
+// rows·cols of something read from a file.
+size_t CheckedProduct(std::string_view place, size_t rows, size_t cols) {
+  if (cols != 0 && rows > std::numeric_limits<size_t>::max() / cols) {
+    ThrowBadInput(place, "a matrix that fits into memory", StrCat(rows, " x ", cols));
+  }
+  return rows * cols;
+}
+
+size_t ScaleCount(const QuantizedLinear& q) {
+  return q.scheme.granularity == Granularity::kTensor ? 1 : q.out_features * q.group_count();
+}
+
+float SecondLevelValue(const SecondLevelValues& values, size_t row, size_t group, size_t groups,
+                       int group_rows) {
+  const size_t block = row / static_cast<size_t>(group_rows) * groups + group;
+  return values.scales[block] *
+         (static_cast<float>(values.codes[row * groups + group]) - values.zeros[block]);
+}
+
+void ValidateScheme(const QuantizedLinear& q, std::string_view place) {
+  q.scheme.Validate(place);
+  if (q.scheme.type != NumberType::kInteger) {
+    ThrowBadInput(place, "integer weights", NameOf(q.scheme.type));
+  }
+  if (q.scheme.granularity == Granularity::kToken || q.scheme.dynamic) {
+    ThrowBadInput(place, "a static scheme per tensor, channel or group",
+                  q.scheme.dynamic ? "a dynamic one" : "one per token", "weights have no tokens");
+  }
+}
+
+void ValidateGroups(const QuantizedLinear& q, std::string_view place) {
+  const size_t groups = q.group_count();
+  if (!q.bits_per_group.empty()) {
+    RequireCount(place, "entries of bits_per_group", groups, q.bits_per_group.size());
+    for (uint8_t bits : q.bits_per_group) {
+      if (bits < 1 || bits > 8) ThrowBadInput(place, "bits_per_group in 1..8", StrCat(int{bits}));
+    }
+  }
+  if (q.g_idx.empty()) return;
+  RequireCount(place, "entries of g_idx", q.in_features, q.g_idx.size());
+  // Permuted columns fill the same groups: each has its size, the last one what is left.
+  std::vector<size_t> members(groups, 0);
+  for (uint32_t group : q.g_idx) {
+    if (group >= groups) {
+      ThrowBadInput(place, StrCat("g_idx below ", groups), StrCat(group));
+    }
+    ++members[group];
+  }
+  for (size_t group = 0; group < groups; ++group) {
+    const size_t expected = std::min(q.group_size(), q.in_features - group * q.group_size());
+    if (members[group] != expected) {
+      ThrowBadInput(place, StrCat(expected, " columns of group ", group), StrCat(members[group]));
+    }
+  }
+}
+
+void ValidateCodes(const QuantizedLinear& q, std::string_view place) {
+  RequireCount(place, "codes", CheckedProduct(place, q.out_features, q.in_features),
+               q.codes.size());
+  std::vector<uint8_t> largest(q.in_features);
+  for (size_t col = 0; col < q.in_features; ++col) {
+    largest[col] = static_cast<uint8_t>((1 << q.BitsOfGroup(q.GroupOfColumn(col))) - 1);
+  }
+  for (size_t row = 0; row < q.out_features; ++row) {
+    for (size_t col = 0; col < q.in_features; ++col) {
+      const uint8_t code = q.codes[row * q.in_features + col];
+      if (code > largest[col]) {
+        ThrowBadInput(place, StrCat("codes up to ", int{largest[col]}), StrCat(int{code}),
+                      StrCat("at row ", row, ", column ", col));
+      }
+    }
+  }
+}
+
+void ValidateSecondLevel(const QuantizedLinear& q, const SecondLevelValues& values,
+                         std::string_view what, std::string_view place) {
+  if (!q.scheme.second_level) {
+    ThrowBadInput(place, StrCat("no second level of ", what), "one", "the scheme does not name it");
+  }
+  const SecondLevel& level = *q.scheme.second_level;
+  const size_t groups = q.group_count();
+  const size_t blocks = CeilDivide(q.out_features, static_cast<size_t>(level.group_rows));
+  RequireCount(place, StrCat("second level codes of ", what), q.out_features * groups,
+               values.codes.size());
+  RequireCount(place, StrCat("second level scales of ", what), blocks * groups,
+               values.scales.size());
+  RequireCount(place, StrCat("second level zeros of ", what), blocks * groups, values.zeros.size());
+  for (uint8_t code : values.codes) {
+    if (code >> level.bits != 0) {
+      ThrowBadInput(place, StrCat("second level codes of ", level.bits, " bits"),
+                    StrCat(int{code}));
+    }
+  }
+  for (const std::vector<float>* list : {&values.scales, &values.zeros}) {
+    for (float value : *list) {
+      if (!std::isfinite(value) || !IsRoundedTo(value, q.scheme.scale_type)) {
+        ThrowBadInput(
+            place,
+            StrCat("finite second level values that are exact in ", NameOf(q.scheme.scale_type)),
+            StrCat(value));
+      }
+    }
+  }
+}
+
+void ValidateScales(const QuantizedLinear& q, std::string_view place) {
+  if (q.second_level_scales) {
+    ValidateSecondLevel(q, *q.second_level_scales, "scales", place);
+    RequireCount(place, "scales beside their second level", 0, q.scales.size());
+    return;
+  }
+  RequireCount(place, "scales", ScaleCount(q), q.scales.size());
+  for (float scale : q.scales) {
+    if (!std::isfinite(scale) || scale <= 0 || !IsRoundedTo(scale, q.scheme.scale_type)) {
+      ThrowBadInput(
+          place, StrCat("finite positive scales that are exact in ", NameOf(q.scheme.scale_type)),
+          StrCat(scale));
+    }
+  }
+}
+
+void ValidateZeros(const QuantizedLinear& q, std::string_view place) {
+  const ZeroPointKind kind = q.scheme.zero_point;
+  if (q.second_level_zeros) {
+    ValidateSecondLevel(q, *q.second_level_zeros, "zeros", place);
+    if (kind != ZeroPointKind::kFloat) {
+      ThrowBadInput(place, "float zero points with a second level", NameOf(kind));
+    }
+    RequireCount(place, "zeros beside their second level", 0, q.zeros.size());
+    return;
+  }
+  RequireCount(place, "zeros", kind == ZeroPointKind::kNone ? 0 : ScaleCount(q), q.zeros.size());
+  const size_t groups = q.scheme.granularity == Granularity::kTensor ? 1 : q.group_count();
+  for (size_t i = 0; i < q.zeros.size(); ++i) {
+    const float zero = q.zeros[i];
+    if (kind == ZeroPointKind::kInteger) {
+      const int largest = (1 << q.BitsOfGroup(i % groups)) - 1;
+      if (!(zero >= 0 && zero <= static_cast<float>(largest)) || zero != std::trunc(zero)) {
+        ThrowBadInput(place, StrCat("whole zero points in 0..", largest), StrCat(zero));
+      }
+    } else if (!std::isfinite(zero) || !IsRoundedTo(zero, q.scheme.scale_type)) {
+      ThrowBadInput(place,
+                    StrCat("finite zero points that are exact in ", NameOf(q.scheme.scale_type)),
+                    StrCat(zero));
+    }
+  }
+}
+
+void ValidateOutliers(const QuantizedLinear& q, std::string_view place) {
+  const Outliers& outliers = *q.outliers;
+  RequireCount(place, "row starts of outliers", q.out_features + 1, outliers.row_start.size());
+  RequireCount(place, "values of outliers", outliers.column.size(), outliers.value.size());
+  if (outliers.row_start.front() != 0 || outliers.row_start.back() != outliers.column.size()) {
+    ThrowBadInput(place, StrCat("row starts of outliers from 0 to ", outliers.column.size()),
+                  StrCat(outliers.row_start.front(), " to ", outliers.row_start.back()));
+  }
+  for (size_t row = 0; row < q.out_features; ++row) {
+    const uint32_t first = outliers.row_start[row], end = outliers.row_start[row + 1];
+    if (end < first || end > outliers.column.size()) {
+      ThrowBadInput(place, "rising row starts of outliers", StrCat(first, " then ", end),
+                    StrCat("at row ", row));
+    }
+    for (uint32_t i = first; i < end; ++i) {
+      if (outliers.column[i] >= q.in_features ||
+          (i > first && outliers.column[i] <= outliers.column[i - 1])) {
+        ThrowBadInput(place, StrCat("rising outlier columns below ", q.in_features),
+                      StrCat(outliers.column[i]), StrCat("at row ", row));
+      }
+      if (!std::isfinite(ToFloat(outliers.value[i]))) {
+        ThrowBadInput(place, "finite outliers", StrCat(ToFloat(outliers.value[i])),
+                      StrCat("at row ", row));
+      }
+    }
+  }
+}
+
+// Kronecker factors: all of them, one after the other, or none (then the seed rebuilds them).
+void ValidateKronecker(const OnlineTransform& transform, size_t size, std::string_view place) {
+  size_t product = 1, values = 0;
+  for (uint32_t dim : transform.dims) {
+    if (dim == 0 || dim > size || product > size / dim) {
+      ThrowBadInput(place, StrCat("Kronecker sizes with the product ", size), StrCat(dim));
+    }
+    product *= dim;
+    values += size_t{dim} * dim;
+  }
+  if (product != size) {
+    ThrowBadInput(place, StrCat("Kronecker sizes with the product ", size), StrCat(product));
+  }
+  if (!transform.factors.empty()) {
+    RequireCount(place, "Kronecker factors", values, transform.factors.size());
+  }
+}
+
+void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transform,
+                       std::string_view place) {
+  const size_t size =
+      transform.side == OnlineTransform::Side::kInput ? q.in_features : q.out_features;
+  for (float factor : transform.factors) {
+    if (!std::isfinite(factor)) ThrowBadInput(place, "finite transform factors", StrCat(factor));
+  }
+  switch (transform.kind) {
+    case OnlineTransform::Kind::kScale:
+      RequireCount(place, "transform factors", size, transform.factors.size());
+      if (std::ranges::find(transform.factors, 0.0f) != transform.factors.end()) {
+        ThrowBadInput(place, "scale factors other than 0", "0", "inputs are divided by them");
+      }
+      return;
+    case OnlineTransform::Kind::kShift:
+      RequireCount(place, "transform factors", size, transform.factors.size());
+      return;
+    case OnlineTransform::Kind::kHadamard:
+      RequireCount(place, "Hadamard block size", 1, transform.dims.size());
+      if (!std::has_single_bit(transform.dims[0]) || size % transform.dims[0] != 0) {
+        ThrowBadInput(place, StrCat("a Hadamard block, a power of two that divides ", size),
+                      StrCat(transform.dims[0]));
+      }
+      if (!transform.factors.empty()) {
+        RequireCount(place, "Hadamard signs", size, transform.factors.size());
+      }
+      return;
+    case OnlineTransform::Kind::kKronecker:
+      ValidateKronecker(transform, size, place);
+      return;
+  }
+  ThrowBadInput(place, "a known kind of transform", StrCat(static_cast<int>(transform.kind)));
+}
+
+uint64_t SecondLevelBytes(const QuantizedLinear& q, const SecondLevelValues& values) {
+  return q.out_features * PackedRowBytes(q.group_count(), q.scheme.second_level->bits) +
+         (values.scales.size() + values.zeros.size()) * SizeOf(q.scheme.scale_type);
+}
+
+uint64_t ZeroBytes(const QuantizedLinear& q) {
+  if (q.zeros.empty()) return 0;
+  if (q.scheme.zero_point == ZeroPointKind::kFloat) {
+    return q.zeros.size() * SizeOf(q.scheme.scale_type);
+  }
+  if (q.scheme.granularity == Granularity::kTensor) return 1;
+  int bits = 0;
+  for (size_t group = 0; group < q.group_count(); ++group) {
+    bits = std::max(bits, q.BitsOfGroup(group));
+  }
+  return q.out_features * PackedRowBytes(q.group_count(), bits);
+}
+
+}  // namespace
+
+float QuantizedLinear::ScaleAt(size_t row, size_t group) const {
+  if (second_level_scales) {
+    return SecondLevelValue(*second_level_scales, row, group, group_count(),
+                            scheme.second_level->group_rows);
+  }
+  return scheme.granularity == Granularity::kTensor ? scales[0]
+                                                    : scales[row * group_count() + group];
+}
+
+float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
+  if (second_level_zeros) {
+    return SecondLevelValue(*second_level_zeros, row, group, group_count(),
+                            scheme.second_level->group_rows);
+  }
+  if (zeros.empty()) return static_cast<float>(1 << (BitsOfGroup(group) - 1));
+  return scheme.granularity == Granularity::kTensor ? zeros[0] : zeros[row * group_count() + group];
+}
+
+void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
+  QUALM_CHECK(row < out_features && out.size() == in_features);
+  const uint8_t* code = codes.data() + row * in_features;
+  const size_t size = group_size(), groups = group_count();
+  if (g_idx.empty()) {
+    for (size_t group = 0; group < groups; ++group) {
+      const float scale = ScaleAt(row, group), zero = ZeroAt(row, group);
+      const size_t end = std::min(in_features, (group + 1) * size);
+      for (size_t col = group * size; col < end; ++col) {
+        out[col] = scale * (static_cast<float>(code[col]) - zero);
+      }
+    }
+  } else {
+    std::vector<float> scale(groups), zero(groups);
+    for (size_t group = 0; group < groups; ++group) {
+      scale[group] = ScaleAt(row, group);
+      zero[group] = ZeroAt(row, group);
+    }
+    for (size_t col = 0; col < in_features; ++col) {
+      const uint32_t group = g_idx[col];
+      out[col] = scale[group] * (static_cast<float>(code[col]) - zero[group]);
+    }
+  }
+  if (!outliers) return;
+  for (uint32_t i = outliers->row_start[row]; i < outliers->row_start[row + 1]; ++i) {
+    out[outliers->column[i]] = ToFloat(outliers->value[i]);
+  }
+}
+
+Matrix QuantizedLinear::Dequantize() const {
+  Matrix weight = Matrix::Uninitialized(out_features, in_features);
+  for (size_t row = 0; row < out_features; ++row) DequantizeRow(row, weight.row(row));
+  return weight;
+}
+
+uint64_t QuantizedLinear::StoredBytes() const {
+  uint64_t row_bits = 0;
+  for (size_t group = 0; group < group_count(); ++group) {
+    // g_idx keeps the sizes of the groups, so it does not matter here.
+    const size_t columns = std::min(group_size(), in_features - group * group_size());
+    row_bits += columns * static_cast<size_t>(BitsOfGroup(group));
+  }
+  uint64_t bytes = out_features * CeilDivide(row_bits, 8);
+  bytes += scales.size() * SizeOf(scheme.scale_type) + ZeroBytes(*this);
+  bytes += bits_per_group.size() + g_idx.size() * sizeof(uint32_t);
+  if (second_level_scales) bytes += SecondLevelBytes(*this, *second_level_scales);
+  if (second_level_zeros) bytes += SecondLevelBytes(*this, *second_level_zeros);
+  if (outliers) {
+    bytes += (outliers->row_start.size() + outliers->column.size()) * sizeof(uint32_t) +
+             outliers->value.size() * sizeof(Half);
+  }
+  for (const OnlineTransform& transform : transforms) {
+    bytes += sizeof(transform.seed) + transform.dims.size() * sizeof(uint32_t) +
+             transform.factors.size() * sizeof(float);
+  }
+  return bytes;
+}
+
+double QuantizedLinear::BitsPerWeight() const {
+  const double weights = static_cast<double>(out_features) * static_cast<double>(in_features);
+  return weights == 0 ? 0 : 8 * static_cast<double>(StoredBytes()) / weights;
+}
+
+void QuantizedLinear::Validate(std::string_view place) const {
+  ValidateScheme(*this, place);
+  if (out_features == 0 || in_features == 0) {
+    ThrowBadInput(place, "at least one input and one output",
+                  StrCat(out_features, " x ", in_features));
+  }
+  ValidateGroups(*this, place);
+  ValidateCodes(*this, place);
+  ValidateScales(*this, place);
+  ValidateZeros(*this, place);
+  if (outliers) ValidateOutliers(*this, place);
+  for (const OnlineTransform& transform : transforms) ValidateTransform(*this, transform, place);
+}
+
+size_t PackedRowBytes(size_t count, int bits) {
+  // Without forming count·bits, which could overflow.
+  const auto width = static_cast<size_t>(bits);
+  return count / 8 * width + CeilDivide(count % 8 * width, 8);
+}
+
+void PackCodes(std::span<const uint8_t> codes, int bits, std::span<uint8_t> packed) {
+  QUALM_CHECK(bits >= 1 && bits <= 8 && packed.size() == PackedRowBytes(codes.size(), bits));
+  uint32_t waiting = 0;  // bits not yet written, the lowest first
+  int count = 0;
+  size_t at = 0;
+  for (uint8_t code : codes) {
+    QUALM_DCHECK(code >> bits == 0);
+    waiting |= uint32_t{code} << count;
+    count += bits;
+    if (count >= 8) {
+      packed[at++] = static_cast<uint8_t>(waiting & 0xffu);
+      waiting >>= 8;
+      count -= 8;
+    }
+  }
+  if (count > 0) packed[at] = static_cast<uint8_t>(waiting);
+}
+
+void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> codes) {
+  QUALM_CHECK(bits >= 1 && bits <= 8 && packed.size() == PackedRowBytes(codes.size(), bits));
+  const uint32_t mask = (1u << bits) - 1;
+  uint32_t waiting = 0;
+  int count = 0;
+  size_t at = 0;
+  for (uint8_t& code : codes) {
+    if (count < bits) {
+      waiting |= uint32_t{packed[at++]} << count;
+      count += 8;
+    }
+    code = static_cast<uint8_t>(waiting & mask);
+    waiting >>= bits;
+    count -= bits;
+  }
+}
+
+}  // namespace qualm

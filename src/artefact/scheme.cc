@@ -1,0 +1,173 @@
+#include "artefact/scheme.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+// Larger groups are a mistake: no layer has that many inputs.
+constexpr int kLargestGroup = 1 << 20;
+
+template <typename T>
+struct Spelling {
+  T value;
+  std::string_view name;
+};
+
+constexpr std::array<Spelling<NumberType>, 7> kNumberTypes = {
+    {{NumberType::kInteger, "int"},
+     {NumberType::kNf4, "nf4"},
+     {NumberType::kFp8E4m3, "fp8_e4m3"},
+     {NumberType::kFp8E4m3Ieee, "fp8_e4m3_ieee"},
+     {NumberType::kFp8E5m2, "fp8_e5m2"},
+     {NumberType::kMxfp4, "mxfp4"},
+     {NumberType::kNvfp4, "nvfp4"}}};
+
+constexpr std::array<Spelling<Granularity>, 4> kGranularities = {
+    {{Granularity::kTensor, "tensor"},
+     {Granularity::kChannel, "channel"},
+     {Granularity::kGroup, "group"},
+     {Granularity::kToken, "token"}}};
+
+constexpr std::array<Spelling<ZeroPointKind>, 3> kZeroPointKinds = {
+    {{ZeroPointKind::kNone, "none"},
+     {ZeroPointKind::kInteger, "integer"},
+     {ZeroPointKind::kFloat, "float"}}};
+
+constexpr std::array<Spelling<SymmetricConvention>, 3> kConventions = {
+    {{SymmetricConvention::kGptq, "gptq"},
+     {SymmetricConvention::kMiAbsmax, "mi_absmax"},
+     {SymmetricConvention::kSigned, "signed"}}};
+
+template <typename T, size_t N>
+std::string_view NameIn(const std::array<Spelling<T>, N>& table, T value) {
+  for (const Spelling<T>& entry : table) {
+    if (entry.value == value) return entry.name;
+  }
+  QUALM_CHECK(false);
+  return {};
+}
+
+template <typename T, size_t N>
+T ValueIn(const std::array<Spelling<T>, N>& table, std::string_view kind, std::string_view name,
+          std::string_view place) {
+  std::vector<std::string> known;
+  for (const Spelling<T>& entry : table) {
+    if (entry.name == name) return entry.value;
+    known.emplace_back(entry.name);
+  }
+  ThrowUnknownName(place, kind, name, known);
+}
+
+int BitsOfType(NumberType type, int bits_of_integer) {
+  switch (type) {
+    case NumberType::kInteger:
+      return bits_of_integer;
+    case NumberType::kFp8E4m3:
+    case NumberType::kFp8E4m3Ieee:
+    case NumberType::kFp8E5m2:
+      return 8;
+    case NumberType::kNf4:
+    case NumberType::kMxfp4:
+    case NumberType::kNvfp4:
+      return 4;
+  }
+  QUALM_CHECK(false);
+  return 0;
+}
+
+void ValidateSecondLevel(const Scheme& scheme, std::string_view place) {
+  const SecondLevel& second = *scheme.second_level;
+  if (second.bits < 1 || second.bits > 8) {
+    ThrowBadInput(place, "second_level bits in 1..8", StrCat(second.bits));
+  }
+  if (second.group_rows < 1 || second.group_rows > kLargestGroup) {
+    ThrowBadInput(place, StrCat("second_level group_rows in 1..", kLargestGroup),
+                  StrCat(second.group_rows));
+  }
+  if (scheme.granularity == Granularity::kTensor) {
+    ThrowBadInput(place, "granularity channel or group with second_level", "tensor",
+                  "one scale per tensor is not worth quantizing");
+  }
+}
+
+}  // namespace
+
+size_t Scheme::GroupSize(size_t in_features) const {
+  return granularity == Granularity::kGroup ? static_cast<size_t>(group_size) : in_features;
+}
+
+size_t Scheme::GroupCount(size_t in_features) const {
+  if (granularity != Granularity::kGroup) return 1;
+  const auto size = static_cast<size_t>(group_size);
+  return in_features / size + (in_features % size != 0 ? 1 : 0);
+}
+
+void Scheme::Validate(std::string_view place) const {
+  if (bits < 1 || bits > 8) ThrowBadInput(place, "bits in 1..8", StrCat(bits));
+  if (int needed = BitsOfType(type, bits); needed != bits) {
+    ThrowBadInput(place, StrCat("bits ", needed, " with type ", NameOf(type)), StrCat(bits));
+  }
+  if (granularity == Granularity::kGroup && (group_size < 1 || group_size > kLargestGroup)) {
+    ThrowBadInput(place, StrCat("group_size in 1..", kLargestGroup), StrCat(group_size),
+                  "128, 64 and 32 are usual");
+  }
+  if (granularity != Granularity::kGroup && group_size != 0) {
+    ThrowBadInput(place, "no group_size", StrCat(group_size),
+                  StrCat("granularity is ", NameOf(granularity)));
+  }
+  if (scale_type != DType::kF16 && scale_type != DType::kBF16 && scale_type != DType::kF32) {
+    ThrowBadInput(place, "scale_type F16, BF16 or F32", qualm::NameOf(scale_type));
+  }
+  if (is_symmetric() && bits == 1 && symmetric_convention != SymmetricConvention::kGptq) {
+    ThrowBadInput(place, "at least 2 bits",
+                  StrCat("1 bit with symmetric_convention ", NameOf(symmetric_convention)),
+                  "its scale would be a division by zero");
+  }
+  if (second_level) ValidateSecondLevel(*this, place);
+}
+
+std::string Scheme::ShortName() const {
+  std::string name(NameOf(type));
+  if (type == NumberType::kInteger) name += StrCat(bits);
+  name += granularity == Granularity::kGroup ? StrCat("-g", group_size)
+                                             : StrCat("-", NameOf(granularity));
+  switch (zero_point) {
+    case ZeroPointKind::kNone:
+      name += "-sym";
+      break;
+    case ZeroPointKind::kInteger:
+      name += "-asym";
+      break;
+    case ZeroPointKind::kFloat:
+      name += "-float-zero";
+      break;
+  }
+  if (second_level) name += StrCat("-second", second_level->bits, "x", second_level->group_rows);
+  return name;
+}
+
+std::string_view NameOf(NumberType type) { return NameIn(kNumberTypes, type); }
+std::string_view NameOf(Granularity granularity) { return NameIn(kGranularities, granularity); }
+std::string_view NameOf(ZeroPointKind kind) { return NameIn(kZeroPointKinds, kind); }
+std::string_view NameOf(SymmetricConvention convention) { return NameIn(kConventions, convention); }
+
+NumberType NumberTypeFromName(std::string_view name, std::string_view place) {
+  return ValueIn(kNumberTypes, "number type", name, place);
+}
+Granularity GranularityFromName(std::string_view name, std::string_view place) {
+  return ValueIn(kGranularities, "granularity", name, place);
+}
+ZeroPointKind ZeroPointKindFromName(std::string_view name, std::string_view place) {
+  return ValueIn(kZeroPointKinds, "zero_point", name, place);
+}
+SymmetricConvention SymmetricConventionFromName(std::string_view name, std::string_view place) {
+  return ValueIn(kConventions, "symmetric_convention", name, place);
+}
+
+}  // namespace qualm
