@@ -1,0 +1,94 @@
+#include "data/corpus.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "io/hash.h"
+#include "io/json.h"
+
+namespace qualm {
+namespace {
+
+bool IsCorpusFile(const std::filesystem::path& path) {
+  return path.extension() == ".txt" || path.extension() == ".jsonl";
+}
+
+void AddLines(std::string_view text, const std::filesystem::path& path, std::string_view field,
+              std::vector<std::string>& documents) {
+  size_t line_number = 0;
+  while (!text.empty()) {
+    ++line_number;
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string place = StrCat(path.string(), ":", line_number);
+    if (Trim(line).empty()) ThrowBadInput(place, "a JSON object", "an empty line");
+    documents.push_back(GetString(ParseJson(line, place), field, place));
+  }
+}
+
+void AddFile(const std::filesystem::path& path, const CorpusOptions& options,
+             std::vector<std::string>& documents) {
+  std::string text = ReadFile(path, options.max_file_bytes);
+  if (path.extension() == ".jsonl") {
+    AddLines(text, path, options.text_field, documents);
+  } else {
+    documents.push_back(std::move(text));
+  }
+}
+
+std::vector<std::filesystem::path> CorpusFilesIn(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  std::filesystem::directory_iterator entries(folder, error);
+  if (error) ThrowBadInput(folder.string(), "a readable folder", error.message());
+  for (const auto& entry : entries) {
+    if (IsCorpusFile(entry.path()) && entry.is_regular_file(error)) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  if (files.empty()) ThrowBadInput(folder.string(), "a folder with .txt or .jsonl files", "none");
+  return files;
+}
+
+}  // namespace
+
+std::string Corpus::Joined(std::string_view separator) const { return Join(documents, separator); }
+
+uint64_t Corpus::size_bytes() const {
+  uint64_t total = 0;
+  for (const std::string& document : documents) total += document.size();
+  return total;
+}
+
+Corpus MakeCorpus(std::string_view name, std::vector<std::string> documents) {
+  Corpus corpus;
+  corpus.name = name;
+  corpus.documents = std::move(documents);
+  if (corpus.size_bytes() == 0) ThrowBadInput(name, "a corpus with text", "none");
+  Hasher hasher;
+  for (const std::string& document : corpus.documents) hasher.Add(document);
+  corpus.hash = hasher.Hex();
+  return corpus;
+}
+
+Corpus LoadCorpus(const std::filesystem::path& path, const CorpusOptions& options) {
+  std::vector<std::string> documents;
+  if (std::filesystem::is_directory(path)) {
+    for (const auto& file : CorpusFilesIn(path)) AddFile(file, options, documents);
+  } else if (!std::filesystem::exists(path)) {
+    ThrowBadInput(path.string(), "a corpus", "no such file or folder");
+  } else if (!IsCorpusFile(path)) {
+    ThrowBadInput(path.string(), "a .txt file, a .jsonl file or a folder of them",
+                  StrCat("'", path.filename().string(), "'"));
+  } else {
+    AddFile(path, options, documents);
+  }
+  // A folder given as "texts/" has an empty last component.
+  const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
+  return MakeCorpus(named.filename().string(), std::move(documents));
+}
+
+}  // namespace qualm

@@ -1,0 +1,37 @@
+// Texts to calibrate on or to measure: a list of documents with a name and a hash of the content.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qualm {
+
+struct CorpusOptions {
+  std::string text_field = "text";              // the key of a .jsonl line that holds the document
+  uint64_t max_file_bytes = uint64_t{1} << 32;  // a larger file is bad input
+};
+
+struct Corpus {
+  std::string name;                    // the file's or folder's name, such as "ptb.valid.txt"
+  std::vector<std::string> documents;  // arbitrary bytes; at least one is not empty
+  std::string hash;                    // over the documents, not the name
+
+  // All documents with `separator` between them; PROTOCOLS: "\n\n" for perplexity and random crops.
+  std::string Joined(std::string_view separator = "\n\n") const;
+  uint64_t size_bytes() const;  // of the documents alone
+};
+
+// Reads a .txt file (one document, as it is), a .jsonl file (one document a line) or a folder (its
+// .txt and .jsonl files in the order of their names; not its subfolders; other files are left
+// alone). Throws bad input, for .jsonl with the line: a line that is not a JSON object, that lacks
+// the field or holds another type there, an empty line before the last, and a corpus without text.
+Corpus LoadCorpus(const std::filesystem::path& path, const CorpusOptions& options = {});
+
+// For texts that do not come from a file.
+Corpus MakeCorpus(std::string_view name, std::vector<std::string> documents);
+
+}  // namespace qualm
