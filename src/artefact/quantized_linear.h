@@ -44,7 +44,8 @@ struct QuantizedLinear {
   size_t out_features = 0;
   size_t in_features = 0;
   Scheme scheme;
-  // Unpacked codes, [out, in] row-major, one byte each. Packing is done at the file and at the kernel.
+  // Unpacked codes, [out, in] row-major, one byte each. Packing is done at the file and at the
+  // kernel.
   std::vector<uint8_t> codes;
   // [out, groups] row-major (kTensor: one value). Already rounded to scheme.scale_type. Empty where
   // second_level_scales stands for it: read through ScaleAt.
@@ -53,8 +54,8 @@ struct QuantizedLinear {
   // Integer zero points are stored as whole floats here, float ones are rounded to scale_type.
   std::vector<float> zeros;
   std::vector<uint8_t> bits_per_group;  // [groups]; empty: scheme.bits everywhere
-  // Order in which groups were formed if columns were permuted: group of column c is g_idx[c]; empty:
-  // c / group_size.
+  // Order in which groups were formed if columns were permuted: group of column c is g_idx[c];
+  // empty: c / group_size.
   std::vector<uint32_t> g_idx;
   std::optional<SecondLevelValues> second_level_scales, second_level_zeros;
   std::optional<Outliers> outliers;
@@ -89,8 +90,8 @@ struct QuantizedLinear {
   void Validate(std::string_view place) const;
 };
 
-// Packs `bits`-wide codes of one row, little-endian: code i occupies bits [i·bits, (i+1)·bits) of the
-// row's byte string, least significant bit first; the last byte is filled up with zeros.
+// Packs `bits`-wide codes of one row, little-endian: code i occupies bits [i·bits, (i+1)·bits) of
+// the row's byte string, least significant bit first; the last byte is filled up with zeros.
 size_t PackedRowBytes(size_t count, int bits);
 void PackCodes(std::span<const uint8_t> codes, int bits, std::span<uint8_t> packed);
 void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> codes);

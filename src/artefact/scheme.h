@@ -14,13 +14,13 @@
 namespace qualm {
 
 enum class NumberType : uint8_t {
-  kInteger,   // `bits` wide unsigned codes
-  kNf4,       // 16 levels of QLoRA
-  kFp8E4m3,   // OCP e4m3fn, largest 448
+  kInteger,      // `bits` wide unsigned codes
+  kNf4,          // 16 levels of QLoRA
+  kFp8E4m3,      // OCP e4m3fn, largest 448
   kFp8E4m3Ieee,  // bias 7, infinities kept, largest 240
-  kFp8E5m2,   // largest 57344
-  kMxfp4,     // e2m1 with one e8m0 scale per 32
-  kNvfp4,     // e2m1 with an e4m3 scale per 16 and one float32 scale per tensor
+  kFp8E5m2,      // largest 57344
+  kMxfp4,        // e2m1 with one e8m0 scale per 32
+  kNvfp4,        // e2m1 with an e4m3 scale per 16 and one float32 scale per tensor
 };
 
 enum class Granularity : uint8_t { kTensor, kChannel, kGroup, kToken };
@@ -33,8 +33,8 @@ enum class ZeroPointKind : uint8_t {
 
 // Where the scale of a symmetric grid comes from; absmax = max |w| over the group, N = 2^bits.
 enum class SymmetricConvention : uint8_t {
-  kGptq,      // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] where the group has a
-              // negative value, else [0, absmax]
+  kGptq,  // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] where the group has a
+          // negative value, else [0, absmax]
   kMiAbsmax,  // scale = absmax/((N-1)/2 rounded down), zero N/2
   kSigned,    // scale = absmax/(N/2-1), zero N/2, code 0 unused (AWQ, SmoothQuant)
 };

@@ -1,0 +1,328 @@
+#include "artefact/manifest.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "io/hash.h"
+
+namespace qualm {
+namespace {
+
+constexpr std::array<std::string_view, 4> kTransformKinds = {"scale", "shift", "hadamard",
+                                                             "kronecker"};
+
+void RequireKeys(const Json& json, std::initializer_list<const char*> keys,
+                 std::string_view place) {
+  if (!json.is_object()) ThrowBadInput(place, "an object", json.type_name());
+  std::vector<std::string> allowed(keys.begin(), keys.end());
+  RequireKnownKeys(json, allowed, place);
+}
+
+const Json& Child(const Json& json, const char* key, std::string_view place) {
+  auto it = json.find(key);
+  if (it == json.end()) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
+  return *it;
+}
+
+size_t GetSize(const Json& json, std::string_view key, std::string_view place) {
+  int64_t value = GetInt(json, key, place);
+  if (value < 0) ThrowBadInput(StrCat(place, ":", key), "a size", StrCat(value));
+  return static_cast<size_t>(value);
+}
+
+Json ToJson(const OnlineTransform& transform) {
+  return Json{{"kind", kTransformKinds[static_cast<size_t>(transform.kind)]},
+              {"side", transform.side == OnlineTransform::Side::kInput ? "input" : "output"},
+              {"seed", transform.seed},
+              {"dims", transform.dims},
+              {"factors", transform.factors.size()}};
+}
+
+OnlineTransform TransformFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json, {"kind", "side", "seed", "dims", "factors"}, place);
+  OnlineTransform transform;
+  std::string kind = GetString(json, "kind", place);
+  size_t index = 0;
+  while (index < kTransformKinds.size() && kTransformKinds[index] != kind) ++index;
+  if (index == kTransformKinds.size()) {
+    ThrowUnknownName(place, "transform", kind,
+                     std::vector<std::string>(kTransformKinds.begin(), kTransformKinds.end()));
+  }
+  transform.kind = static_cast<OnlineTransform::Kind>(index);
+  transform.side = GetString(json, "side", place) == "output" ? OnlineTransform::Side::kOutput
+                                                              : OnlineTransform::Side::kInput;
+  transform.seed = static_cast<uint64_t>(GetInt(json, "seed", place));
+  for (const Json& dim : Child(json, "dims", place)) {
+    if (!dim.is_number_unsigned()) ThrowBadInput(place, "dims as sizes", dim.dump());
+    transform.dims.push_back(dim.get<uint32_t>());
+  }
+  return transform;
+}
+
+Json ToJson(const MeasuredError& error) {
+  return Json{{"rel_output_error", error.relative_output_error}, {"tokens", error.tokens}};
+}
+
+std::optional<MeasuredError> MeasuredFromJson(const Json& json, const char* key,
+                                              std::string_view place) {
+  auto it = json.find(key);
+  if (it == json.end() || it->is_null()) return std::nullopt;
+  RequireKeys(*it, {"rel_output_error", "tokens"}, place);
+  return MeasuredError{GetDouble(*it, "rel_output_error", place), GetSize(*it, "tokens", place)};
+}
+
+Json ToJson(const LayerQuality& quality) {
+  Json json{{"weight_mse", quality.weight_mse}};
+  if (quality.calibration) json["calibration"] = ToJson(*quality.calibration);
+  if (quality.held_out) json["held_out"] = ToJson(*quality.held_out);
+  if (quality.damping) json["damping"] = *quality.damping;
+  json["damping_attempts"] = quality.damping_attempts;
+  json["fell_back_to_rtn"] = quality.fell_back_to_rtn;
+  json["gram_tokens"] = quality.gram_tokens;
+  json["notes"] = quality.notes;
+  return json;
+}
+
+LayerQuality QualityFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json,
+              {"weight_mse", "calibration", "held_out", "damping", "damping_attempts",
+               "fell_back_to_rtn", "gram_tokens", "notes"},
+              place);
+  LayerQuality quality;
+  quality.weight_mse = GetDouble(json, "weight_mse", place);
+  quality.calibration = MeasuredFromJson(json, "calibration", place);
+  quality.held_out = MeasuredFromJson(json, "held_out", place);
+  if (json.contains("damping")) quality.damping = GetDouble(json, "damping", place);
+  quality.damping_attempts = static_cast<int>(GetInt(json, "damping_attempts", place));
+  quality.fell_back_to_rtn = GetBool(json, "fell_back_to_rtn", place, false);
+  quality.gram_tokens = GetSize(json, "gram_tokens", place);
+  for (const Json& note : Child(json, "notes", place)) {
+    if (!note.is_string()) ThrowBadInput(place, "notes as text", note.dump());
+    quality.notes.push_back(note.get<std::string>());
+  }
+  return quality;
+}
+
+CalibrationRecord CalibrationFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json,
+              {"corpus", "sampler", "hash", "samples", "length", "tokens", "seed",
+               "held_out_samples", "held_out_tokens"},
+              place);
+  CalibrationRecord record;
+  record.corpus = GetString(json, "corpus", place);
+  record.sampler = GetString(json, "sampler", place);
+  record.hash = GetString(json, "hash", place);
+  record.samples = GetSize(json, "samples", place);
+  record.length = GetSize(json, "length", place);
+  record.tokens = GetSize(json, "tokens", place);
+  record.seed = GetSize(json, "seed", place);
+  record.held_out_samples = GetSize(json, "held_out_samples", place);
+  record.held_out_tokens = GetSize(json, "held_out_tokens", place);
+  return record;
+}
+
+Json ToJson(const FileRecord& file) {
+  return Json{{"name", file.name}, {"hash", file.hash}, {"bytes", file.bytes}};
+}
+
+FileRecord FileFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json, {"name", "hash", "bytes"}, place);
+  FileRecord file{GetString(json, "name", place), GetString(json, "hash", place),
+                  GetSize(json, "bytes", place)};
+  if (file.name.empty() || file.name.find('/') != std::string::npos) {
+    ThrowBadInput(place, "file names without folders", file.name);
+  }
+  return file;
+}
+
+}  // namespace
+
+Json ToJson(const Scheme& scheme) {
+  Json json{{"type", NameOf(scheme.type)},
+            {"bits", scheme.bits},
+            {"granularity", NameOf(scheme.granularity)}};
+  if (scheme.granularity == Granularity::kGroup) json["group_size"] = scheme.group_size;
+  json["zero_point"] = NameOf(scheme.zero_point);
+  if (scheme.is_symmetric()) {
+    json["symmetric_convention"] = NameOf(scheme.symmetric_convention);
+  } else {
+    json["range_includes_zero"] = scheme.range_includes_zero;
+  }
+  json["scale_type"] = NameOf(scheme.scale_type);
+  if (scheme.second_level) {
+    json["second_level"] =
+        Json{{"bits", scheme.second_level->bits}, {"group_rows", scheme.second_level->group_rows}};
+  }
+  if (scheme.dynamic) json["dynamic"] = true;
+  return json;
+}
+
+Scheme SchemeFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json,
+              {"type", "bits", "granularity", "group_size", "zero_point", "symmetric_convention",
+               "range_includes_zero", "scale_type", "second_level", "dynamic"},
+              place);
+  Scheme scheme;
+  scheme.type = NumberTypeFromName(GetString(json, "type", place), place);
+  scheme.bits = static_cast<int>(GetInt(json, "bits", place));
+  scheme.granularity = GranularityFromName(GetString(json, "granularity", place), place);
+  int64_t group_size = GetInt(json, "group_size", place, 0);
+  if (group_size < 0 || group_size > (int64_t{1} << 24)) {
+    ThrowBadInput(StrCat(place, ":group_size"), "a size", StrCat(group_size));
+  }
+  scheme.group_size = static_cast<int>(group_size);
+  scheme.zero_point = ZeroPointKindFromName(GetString(json, "zero_point", place), place);
+  if (json.contains("symmetric_convention")) {
+    scheme.symmetric_convention =
+        SymmetricConventionFromName(GetString(json, "symmetric_convention", place), place);
+  }
+  scheme.range_includes_zero = GetBool(json, "range_includes_zero", place, true);
+  std::string scale_type = GetString(json, "scale_type", place);
+  auto type = DTypeFromName(scale_type);
+  if (!type) ThrowBadInput(StrCat(place, ":scale_type"), "F16, BF16 or F32", scale_type);
+  scheme.scale_type = *type;
+  if (json.contains("second_level")) {
+    const Json& second = json["second_level"];
+    RequireKeys(second, {"bits", "group_rows"}, place);
+    scheme.second_level = SecondLevel{static_cast<int>(GetInt(second, "bits", place)),
+                                      static_cast<int>(GetInt(second, "group_rows", place))};
+  }
+  scheme.dynamic = GetBool(json, "dynamic", place, false);
+  scheme.Validate(place);
+  return scheme;
+}
+
+Json ToJson(const LayerRecord& record) {
+  Json transforms = Json::array();
+  for (const OnlineTransform& transform : record.transforms)
+    transforms.push_back(ToJson(transform));
+  return Json{{"name", record.name},
+              {"out", record.out_features},
+              {"in", record.in_features},
+              {"scheme", ToJson(record.scheme)},
+              {"rounder", record.rounder},
+              {"transforms", transforms},
+              {"bits_per_weight", record.bits_per_weight},
+              {"stored_bytes", record.stored_bytes},
+              {"quality", ToJson(record.quality)}};
+}
+
+LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json,
+              {"name", "out", "in", "scheme", "rounder", "transforms", "bits_per_weight",
+               "stored_bytes", "quality"},
+              place);
+  LayerRecord record;
+  record.name = GetString(json, "name", place);
+  std::string inner = StrCat(place, ": ", record.name);
+  record.out_features = GetSize(json, "out", inner);
+  record.in_features = GetSize(json, "in", inner);
+  record.scheme = SchemeFromJson(Child(json, "scheme", inner), inner);
+  record.rounder = GetString(json, "rounder", inner);
+  for (const Json& transform : Child(json, "transforms", inner)) {
+    record.transforms.push_back(TransformFromJson(transform, inner));
+  }
+  record.bits_per_weight = GetDouble(json, "bits_per_weight", inner);
+  record.stored_bytes = GetSize(json, "stored_bytes", inner);
+  record.quality = QualityFromJson(Child(json, "quality", inner), inner);
+  return record;
+}
+
+Json ToJson(const CalibrationRecord& record) {
+  return Json{{"corpus", record.corpus},
+              {"sampler", record.sampler},
+              {"samples", record.samples},
+              {"length", record.length},
+              {"tokens", record.tokens},
+              {"seed", record.seed},
+              {"held_out_samples", record.held_out_samples},
+              {"held_out_tokens", record.held_out_tokens},
+              {"hash", record.hash}};
+}
+
+std::string Manifest::ArtefactHash() const {
+  Hasher hasher;
+  hasher.Add(recipe_json);
+  hasher.Add(source_hash);
+  hasher.Add(calibration ? calibration->hash : "");
+  for (const FileRecord& file : files) {
+    hasher.Add(file.name);
+    hasher.Add(file.hash);
+  }
+  return hasher.Hex();
+}
+
+void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest) {
+  Json layers = Json::array(), files = Json::array();
+  for (const LayerRecord& layer : manifest.layers) layers.push_back(ToJson(layer));
+  for (const FileRecord& file : manifest.files) files.push_back(ToJson(file));
+  Json json{{"format", "qualm-quantized"},
+            {"version", kManifestVersion},
+            {"qualm_version", manifest.qualm_version},
+            {"artefact_hash", manifest.ArtefactHash()},
+            {"recipe_name", manifest.recipe_name},
+            {"recipe", ParseJson(manifest.recipe_json, "recipe")},
+            {"source", Json{{"name", manifest.source_name},
+                            {"hash", manifest.source_hash},
+                            {"dtype", manifest.source_dtype}}},
+            {"instruction_set", manifest.instruction_set},
+            {"calibration", manifest.calibration ? ToJson(*manifest.calibration) : Json()},
+            {"bits_per_weight_layers", manifest.bits_per_weight_layers},
+            {"bits_per_weight_model", manifest.bits_per_weight_model},
+            {"files", files},
+            {"layers", layers}};
+  WriteJsonFile(folder / kManifestName, json);
+}
+
+bool HasManifest(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / kManifestName);
+}
+
+Manifest ManifestFromJson(const Json& json, std::string_view place) {
+  RequireKeys(json,
+              {"format", "version", "qualm_version", "artefact_hash", "recipe_name", "recipe",
+               "source", "instruction_set", "calibration", "bits_per_weight_layers",
+               "bits_per_weight_model", "files", "layers"},
+              place);
+  int64_t version = GetInt(json, "version", place);
+  if (version != kManifestVersion) {
+    ThrowBadInput(place, StrCat("format version ", kManifestVersion), StrCat(version),
+                  "written by another version of qualm");
+  }
+  Manifest manifest;
+  manifest.qualm_version = GetString(json, "qualm_version", place);
+  manifest.recipe_name = GetString(json, "recipe_name", place);
+  manifest.recipe_json = Child(json, "recipe", place).dump();
+  const Json& source = Child(json, "source", place);
+  RequireKeys(source, {"name", "hash", "dtype"}, place);
+  manifest.source_name = GetString(source, "name", place);
+  manifest.source_hash = GetString(source, "hash", place);
+  manifest.source_dtype = GetString(source, "dtype", place);
+  manifest.instruction_set = GetString(json, "instruction_set", place);
+  if (!Child(json, "calibration", place).is_null()) {
+    manifest.calibration = CalibrationFromJson(json["calibration"], place);
+  }
+  manifest.bits_per_weight_layers = GetDouble(json, "bits_per_weight_layers", place);
+  manifest.bits_per_weight_model = GetDouble(json, "bits_per_weight_model", place);
+  for (const Json& file : Child(json, "files", place)) {
+    manifest.files.push_back(FileFromJson(file, place));
+  }
+  for (const Json& layer : Child(json, "layers", place)) {
+    manifest.layers.push_back(LayerRecordFromJson(layer, place));
+  }
+  std::string hash = GetString(json, "artefact_hash", place);
+  if (hash != manifest.ArtefactHash()) {
+    ThrowBadInput(place, StrCat("artefact_hash ", manifest.ArtefactHash()), hash,
+                  "the manifest was changed after it was written");
+  }
+  return manifest;
+}
+
+Manifest ReadManifest(const std::filesystem::path& folder) {
+  std::filesystem::path path = folder / kManifestName;
+  return ManifestFromJson(ReadJsonFile(path), path.string());
+}
+
+}  // namespace qualm

@@ -1,0 +1,87 @@
+// qualm.json: what a quantized model folder says of itself. Layout: docs/formats/artefact.md.
+// It holds no times and no absolute paths, so equal runs give equal bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "artefact/quantized_linear.h"
+#include "io/json.h"
+
+namespace qualm {
+
+// An error with the number of tokens it was measured on.
+struct MeasuredError {
+  double relative_output_error = 0;  // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F
+  uint64_t tokens = 0;               // rows of X
+};
+
+struct LayerQuality {
+  double weight_mse = 0;  // mean (w − ŵ)²
+  std::optional<MeasuredError> calibration, held_out;
+  std::optional<double> damping;  // λ / mean(diag H) in the end
+  int damping_attempts = 0;
+  bool fell_back_to_rtn = false;
+  uint64_t gram_tokens = 0;  // tokens behind the Gram matrix; 0: none was needed
+  std::vector<std::string> notes;
+};
+
+// What the file's tensors do not say: shape, scheme, online transforms; and how good the layer is.
+struct LayerRecord {
+  std::string name;
+  size_t out_features = 0, in_features = 0;
+  Scheme scheme;
+  std::string rounder;
+  std::vector<OnlineTransform> transforms;  // without their factors, which are tensors
+  double bits_per_weight = 0;
+  uint64_t stored_bytes = 0;
+  LayerQuality quality;
+};
+
+struct CalibrationRecord {
+  std::string corpus, sampler, hash;
+  uint64_t samples = 0, length = 0, tokens = 0, seed = 0;
+  uint64_t held_out_samples = 0, held_out_tokens = 0;
+};
+
+struct FileRecord {
+  std::string name, hash;
+  uint64_t bytes = 0;
+};
+
+inline constexpr int kManifestVersion = 1;
+inline constexpr const char* kManifestName = "qualm.json";
+
+struct Manifest {
+  std::string qualm_version;
+  std::string recipe_name;
+  std::string recipe_json;  // canonical text
+  std::string source_name, source_hash;
+  std::string source_dtype;  // of the weights that were quantized
+  std::string instruction_set;
+  std::optional<CalibrationRecord> calibration;
+  std::vector<LayerRecord> layers;    // in model order
+  std::vector<FileRecord> files;      // every file of the folder that decides its function
+  double bits_per_weight_layers = 0;  // of the quantized layers
+  double bits_per_weight_model = 0;   // all tensor files over all parameters
+
+  // Over recipe, source, calibration and files: what results are keyed by.
+  std::string ArtefactHash() const;
+};
+
+Json ToJson(const Scheme& scheme);
+Scheme SchemeFromJson(const Json& json, std::string_view place);
+Json ToJson(const LayerRecord& record);
+LayerRecord LayerRecordFromJson(const Json& json, std::string_view place);
+Json ToJson(const CalibrationRecord& record);
+
+void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest);
+// Strict: an unknown key or a newer version is bad input.
+Manifest ReadManifest(const std::filesystem::path& folder);
+Manifest ManifestFromJson(const Json& json, std::string_view place);
+bool HasManifest(const std::filesystem::path& folder);
+
+}  // namespace qualm

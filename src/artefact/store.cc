@@ -1,0 +1,324 @@
+#include "artefact/store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+// Rows of `count` values of `bits` each, packed row by row.
+std::vector<std::byte> PackRows(std::span<const uint8_t> values, size_t rows, size_t count,
+                                int bits) {
+  size_t row_bytes = PackedRowBytes(count, bits);
+  std::vector<std::byte> packed(rows * row_bytes);
+  for (size_t r = 0; r < rows; ++r) {
+    PackCodes(values.subspan(r * count, count), bits,
+              {reinterpret_cast<uint8_t*>(packed.data()) + r * row_bytes, row_bytes});
+  }
+  return packed;
+}
+
+std::span<const uint8_t> AsBytes(const TensorView& tensor) {
+  return {reinterpret_cast<const uint8_t*>(tensor.bytes.data()), tensor.bytes.size()};
+}
+
+template <typename T>
+std::vector<std::byte> RawBytes(const std::vector<T>& values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(T));
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+template <typename T>
+std::vector<T> FromRawBytes(const TensorView& tensor) {
+  std::vector<T> values(tensor.bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+// Groups of different widths start at byte boundaries of their own inside a row.
+struct RowLayout {
+  size_t row_bytes = 0;
+  std::vector<size_t> group_start;  // bytes
+};
+
+RowLayout MixedLayout(const QuantizedLinear& layer) {
+  RowLayout layout;
+  size_t group_size = layer.group_size();
+  for (size_t g = 0; g < layer.group_count(); ++g) {
+    layout.group_start.push_back(layout.row_bytes);
+    size_t count = std::min(group_size, layer.in_features - g * group_size);
+    layout.row_bytes += PackedRowBytes(count, layer.BitsOfGroup(g));
+  }
+  return layout;
+}
+
+// Calls body(group, codes of the group, packed bytes of the group) for every group of one row.
+template <typename Code, typename Byte, typename Body>
+void ForMixedGroups(const QuantizedLinear& layer, const RowLayout& layout, Code* codes,
+                    Byte* packed, const Body& body) {
+  size_t group_size = layer.group_size();
+  for (size_t g = 0; g < layer.group_count(); ++g) {
+    size_t count = std::min(group_size, layer.in_features - g * group_size);
+    body(g, std::span<Code>(codes + g * group_size, count),
+         std::span<Byte>(packed + layout.group_start[g],
+                         PackedRowBytes(count, layer.BitsOfGroup(g))));
+  }
+}
+
+std::vector<std::byte> PackMixed(const QuantizedLinear& layer, const RowLayout& layout) {
+  std::vector<std::byte> packed(layer.out_features * layout.row_bytes);
+  for (size_t r = 0; r < layer.out_features; ++r) {
+    ForMixedGroups(layer, layout, layer.codes.data() + r * layer.in_features,
+                   reinterpret_cast<uint8_t*>(packed.data()) + r * layout.row_bytes,
+                   [&](size_t g, std::span<const uint8_t> codes, std::span<uint8_t> bytes) {
+                     PackCodes(codes, layer.BitsOfGroup(g), bytes);
+                   });
+  }
+  return packed;
+}
+
+std::vector<float> Dequantized(const SecondLevelValues& values, const QuantizedLinear& layer) {
+  size_t groups = layer.group_count();
+  auto block_rows = static_cast<size_t>(layer.scheme.second_level->group_rows);
+  std::vector<float> result(layer.out_features * groups);
+  for (size_t i = 0; i < result.size(); ++i) {
+    size_t at = i / groups / block_rows * groups + i % groups;
+    result[i] = values.scales[at] * (static_cast<float>(values.codes[i]) - values.zeros[at]);
+  }
+  return result;
+}
+
+}  // namespace
+
+void TensorBatch::Add(std::string name, DType type, std::vector<size_t> shape,
+                      std::vector<std::byte> bytes) {
+  owned_.push_back(std::move(bytes));
+  tensors_.push_back({std::move(name), type, std::move(shape), owned_.back()});
+}
+
+void TensorBatch::AddFloats(std::string name, DType type, std::vector<size_t> shape,
+                            std::span<const float> values) {
+  std::vector<std::byte> bytes(values.size() * SizeOf(type));
+  ConvertFromFloat(values.data(), type, bytes.data(), values.size());
+  Add(std::move(name), type, std::move(shape), std::move(bytes));
+}
+
+void TensorBatch::AddView(const TensorView& view) {
+  tensors_.push_back({view.name, view.type, view.shape, view.bytes});
+}
+
+void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& layer) {
+  size_t out = layer.out_features, in = layer.in_features, groups = layer.group_count();
+  const Scheme& scheme = layer.scheme;
+  size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
+  if (layer.bits_per_group.empty()) {
+    Add(name + ".codes", DType::kU8, {out, PackedRowBytes(in, scheme.bits)},
+        PackRows(layer.codes, out, in, scheme.bits));
+  } else {
+    RowLayout layout = MixedLayout(layer);
+    Add(name + ".codes", DType::kU8, {out, layout.row_bytes}, PackMixed(layer, layout));
+    Add(name + ".bits", DType::kU8, {groups}, RawBytes(layer.bits_per_group));
+  }
+  auto second_level = [&](const std::string& what, const SecondLevelValues& values) {
+    size_t blocks = values.scales.size() / groups;
+    Add(name + what + ".codes", DType::kU8,
+        {out, PackedRowBytes(groups, scheme.second_level->bits)},
+        PackRows(values.codes, out, groups, scheme.second_level->bits));
+    AddFloats(name + what + ".scale", DType::kF32, {blocks, groups}, values.scales);
+    AddFloats(name + what + ".zero", DType::kF32, {blocks, groups}, values.zeros);
+  };
+  if (layer.second_level_scales) {
+    second_level(".scales", *layer.second_level_scales);
+  } else {
+    AddFloats(name + ".scales", scheme.scale_type, {scale_rows, groups}, layer.scales);
+  }
+  if (layer.second_level_zeros) {
+    second_level(".zeros", *layer.second_level_zeros);
+  } else if (scheme.zero_point == ZeroPointKind::kInteger) {
+    std::vector<uint8_t> zeros(layer.zeros.size());
+    std::ranges::transform(layer.zeros, zeros.begin(), [](float z) { return uint8_t(z); });
+    Add(name + ".zeros", DType::kU8, {scale_rows, PackedRowBytes(groups, scheme.bits)},
+        PackRows(zeros, scale_rows, groups, scheme.bits));
+  } else if (scheme.zero_point == ZeroPointKind::kFloat) {
+    AddFloats(name + ".zeros", scheme.scale_type, {scale_rows, groups}, layer.zeros);
+  }
+  if (!layer.g_idx.empty()) Add(name + ".g_idx", DType::kI32, {in}, RawBytes(layer.g_idx));
+  if (layer.outliers) {
+    const Outliers& o = *layer.outliers;
+    Add(name + ".outliers.row_start", DType::kI32, {out + 1}, RawBytes(o.row_start));
+    Add(name + ".outliers.column", DType::kI32, {o.column.size()}, RawBytes(o.column));
+    Add(name + ".outliers.value", DType::kF16, {o.value.size()}, RawBytes(o.value));
+  }
+  for (size_t i = 0; i < layer.transforms.size(); ++i) {
+    const std::vector<float>& factors = layer.transforms[i].factors;
+    if (factors.empty()) continue;
+    AddFloats(StrCat(name, ".transform.", i), DType::kF32, {factors.size()}, factors);
+  }
+}
+
+namespace {
+
+// Reads one layer's tensors with every shape checked first.
+class LayerReader {
+ public:
+  LayerReader(const TensorFile& tensors, const LayerRecord& record)
+      : tensors_(tensors), record_(record) {}
+
+  const TensorView* Find(const std::string& suffix) const {
+    return tensors_.Find(record_.name + suffix);
+  }
+
+  const TensorView& Get(const std::string& suffix, DType type,
+                        const std::vector<size_t>& shape) const {
+    const TensorView& tensor = tensors_.Get(record_.name + suffix);
+    if (tensor.type != type || tensor.shape != shape) {
+      std::string want, got;
+      for (size_t d : shape) want += StrCat(" ", d);
+      for (size_t d : tensor.shape) got += StrCat(" ", d);
+      ThrowBadInput(tensor.name, StrCat(NameOf(type), " of shape", want),
+                    StrCat(NameOf(tensor.type), " of shape", got));
+    }
+    return tensor;
+  }
+
+  std::vector<float> Floats(const std::string& suffix, DType type,
+                            const std::vector<size_t>& shape) const {
+    const TensorView& tensor = Get(suffix, type, shape);
+    std::vector<float> values(tensor.elements());
+    ConvertToFloat(type, tensor.bytes.data(), values.data(), values.size());
+    return values;
+  }
+
+  std::vector<uint8_t> Packed(const std::string& suffix, size_t rows, size_t count,
+                              int bits) const {
+    size_t row_bytes = PackedRowBytes(count, bits);
+    std::span<const uint8_t> packed = AsBytes(Get(suffix, DType::kU8, {rows, row_bytes}));
+    std::vector<uint8_t> values(rows * count);
+    for (size_t r = 0; r < rows; ++r) {
+      UnpackCodes(packed.subspan(r * row_bytes, row_bytes), bits,
+                  std::span(values).subspan(r * count, count));
+    }
+    return values;
+  }
+
+ private:
+  const TensorFile& tensors_;
+  const LayerRecord& record_;
+};
+
+SecondLevelValues ReadSecondLevel(const LayerReader& read, const std::string& suffix,
+                                  const QuantizedLinear& layer) {
+  const SecondLevel& second = *layer.scheme.second_level;
+  auto rows = static_cast<size_t>(second.group_rows);
+  size_t groups = layer.group_count(), blocks = (layer.out_features + rows - 1) / rows;
+  SecondLevelValues values;
+  values.codes = read.Packed(suffix + ".codes", layer.out_features, groups, second.bits);
+  values.scales = read.Floats(suffix + ".scale", DType::kF32, {blocks, groups});
+  values.zeros = read.Floats(suffix + ".zero", DType::kF32, {blocks, groups});
+  return values;
+}
+
+void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
+  size_t out = layer.out_features, in = layer.in_features;
+  if (read.Find(".bits") == nullptr) {
+    layer.codes = read.Packed(".codes", out, in, layer.scheme.bits);
+    return;
+  }
+  layer.bits_per_group =
+      FromRawBytes<uint8_t>(read.Get(".bits", DType::kU8, {layer.group_count()}));
+  for (uint8_t bits : layer.bits_per_group) {
+    if (bits < 1 || bits > 8) ThrowBadInput("bits per group", "1..8", StrCat(int{bits}));
+  }
+  RowLayout layout = MixedLayout(layer);
+  std::span<const uint8_t> packed =
+      AsBytes(read.Get(".codes", DType::kU8, {out, layout.row_bytes}));
+  layer.codes.resize(out * in);
+  for (size_t r = 0; r < out; ++r) {
+    ForMixedGroups(layer, layout, layer.codes.data() + r * in, packed.data() + r * layout.row_bytes,
+                   [&](size_t g, std::span<uint8_t> codes, std::span<const uint8_t> bytes) {
+                     UnpackCodes(bytes, layer.BitsOfGroup(g), codes);
+                   });
+  }
+}
+
+void ReadZeros(const LayerReader& read, size_t scale_rows, QuantizedLinear& layer) {
+  const Scheme& scheme = layer.scheme;
+  if (scheme.zero_point == ZeroPointKind::kInteger) {
+    std::vector<uint8_t> zeros =
+        read.Packed(".zeros", scale_rows, layer.group_count(), scheme.bits);
+    layer.zeros.assign(zeros.begin(), zeros.end());
+  } else if (scheme.zero_point == ZeroPointKind::kFloat) {
+    layer.zeros = read.Floats(".zeros", scheme.scale_type, {scale_rows, layer.group_count()});
+  }
+}
+
+void ReadOutliers(const LayerReader& read, QuantizedLinear& layer) {
+  const TensorView* column = read.Find(".outliers.column");
+  if (column == nullptr) return;
+  size_t count = column->elements();
+  Outliers outliers;
+  outliers.row_start = FromRawBytes<uint32_t>(
+      read.Get(".outliers.row_start", DType::kI32, {layer.out_features + 1}));
+  outliers.column = FromRawBytes<uint32_t>(read.Get(".outliers.column", DType::kI32, {count}));
+  outliers.value = FromRawBytes<Half>(read.Get(".outliers.value", DType::kF16, {count}));
+  layer.outliers = std::move(outliers);
+}
+
+}  // namespace
+
+QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record) {
+  LayerReader read(tensors, record);
+  QuantizedLinear layer;
+  layer.out_features = record.out_features;
+  layer.in_features = record.in_features;
+  layer.scheme = record.scheme;
+  if (layer.out_features == 0 || layer.in_features == 0) {
+    ThrowBadInput(record.name, "a shape without zeros",
+                  StrCat("[", layer.out_features, ", ", layer.in_features, "]"));
+  }
+  size_t scale_rows = layer.scheme.granularity == Granularity::kTensor ? 1 : layer.out_features;
+  ReadCodes(read, layer);
+  if (layer.scheme.second_level) {
+    layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
+    layer.scales = Dequantized(*layer.second_level_scales, layer);
+    layer.second_level_zeros = ReadSecondLevel(read, ".zeros", layer);
+    layer.zeros = Dequantized(*layer.second_level_zeros, layer);
+  } else {
+    layer.scales =
+        read.Floats(".scales", layer.scheme.scale_type, {scale_rows, layer.group_count()});
+    ReadZeros(read, scale_rows, layer);
+  }
+  if (read.Find(".g_idx") != nullptr) {
+    layer.g_idx = FromRawBytes<uint32_t>(read.Get(".g_idx", DType::kI32, {layer.in_features}));
+  }
+  ReadOutliers(read, layer);
+  layer.transforms = record.transforms;
+  for (size_t i = 0; i < layer.transforms.size(); ++i) {
+    std::string suffix = StrCat(".transform.", i);
+    const TensorView* factors = read.Find(suffix);
+    if (factors != nullptr) {
+      layer.transforms[i].factors = read.Floats(suffix, DType::kF32, {factors->elements()});
+    }
+  }
+  layer.Validate(record.name);
+  return layer;
+}
+
+LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer) {
+  LayerRecord record;
+  record.name = name;
+  record.out_features = layer.out_features;
+  record.in_features = layer.in_features;
+  record.scheme = layer.scheme;
+  record.transforms = layer.transforms;
+  for (OnlineTransform& transform : record.transforms) transform.factors.clear();
+  record.bits_per_weight = layer.BitsPerWeight();
+  record.stored_bytes = layer.StoredBytes();
+  return record;
+}
+
+}  // namespace qualm

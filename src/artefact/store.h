@@ -1,0 +1,41 @@
+// QuantizedLinear to tensors of a safetensors file and back. Names and layouts:
+// docs/formats/artefact.md.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "artefact/manifest.h"
+#include "artefact/quantized_linear.h"
+#include "io/safetensors.h"
+
+namespace qualm {
+
+// Tensors on their way into one file, owning the bytes that were made for it.
+class TensorBatch {
+ public:
+  // All tensors of a quantized layer, in a fixed order, under "<name>.codes", "<name>.scales", ...
+  void AddQuantized(const std::string& name, const QuantizedLinear& layer);
+  // A tensor copied as it is from another file; `view` must live until the write.
+  void AddView(const TensorView& view);
+
+  const std::vector<TensorToWrite>& tensors() const { return tensors_; }
+
+ private:
+  void Add(std::string name, DType type, std::vector<size_t> shape, std::vector<std::byte> bytes);
+  void AddFloats(std::string name, DType type, std::vector<size_t> shape,
+                 std::span<const float> values);
+
+  std::vector<TensorToWrite> tensors_;
+  std::deque<std::vector<std::byte>> owned_;
+};
+
+// Reads a layer back. Every size and code is checked against the record; throws bad input naming
+// the tensor otherwise.
+QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record);
+
+// The record of a layer (without quality).
+LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer);
+
+}  // namespace qualm
