@@ -48,8 +48,13 @@ std::string ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
   struct stat info;
   if (::fstat(file.get(), &info) != 0) ThrowFailed(path.string(), SystemMessage("stat"));
   if (S_ISDIR(info.st_mode)) ThrowBadInput(path.string(), "a file", "a directory");
+  auto too_large = [&] {
+    ThrowBadInput(path.string(), StrCat("at most ", HumanBytes(max_bytes)), "a larger file");
+  };
+  const auto size = static_cast<uint64_t>(std::max<off_t>(info.st_size, 0));
+  if (size > max_bytes) too_large();  // before memory is taken for it
   std::string bytes;
-  if (info.st_size > 0) bytes.reserve(static_cast<size_t>(info.st_size));
+  bytes.reserve(static_cast<size_t>(size));
   char buffer[1 << 16];
   while (true) {
     ssize_t n = ::read(file.get(), buffer, sizeof(buffer));
@@ -57,9 +62,7 @@ std::string ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
     if (n < 0) ThrowFailed(path.string(), SystemMessage("read"));
     if (n == 0) return bytes;
     bytes.append(buffer, static_cast<size_t>(n));
-    if (bytes.size() > max_bytes) {
-      ThrowBadInput(path.string(), StrCat("at most ", HumanBytes(max_bytes)), "a larger file");
-    }
+    if (bytes.size() > max_bytes) too_large();
   }
 }
 

@@ -80,8 +80,9 @@ std::string HumanBytes(uint64_t bytes) {
 }
 
 std::string HumanSeconds(double seconds) {
-  if (!(seconds >= 0)) return "?";
-  if (seconds < 60) return StrCat(Fixed(seconds, seconds < 10 ? 1 : 0), "s");
+  if (!(seconds >= 0 && seconds < 1e15)) return "?";
+  if (seconds < 9.95) return StrCat(Fixed(seconds, 1), "s");
+  if (seconds < 59.5) return StrCat(Fixed(seconds, 0), "s");
   auto total = static_cast<int64_t>(std::llround(seconds));
   int64_t hours = total / 3600, minutes = total / 60 % 60, rest = total % 60;
   auto two = [](int64_t v) { return StrCat(v < 10 ? "0" : "", v); };
@@ -104,9 +105,12 @@ static size_t EditDistance(std::string_view a, std::string_view b) {
 }
 
 std::string NearestName(std::string_view name, std::span<const std::string> known) {
+  constexpr size_t kLongest = 200;  // the comparison takes quadratic time; names come from files
   std::string best;
+  if (name.size() > kLongest) return best;
   size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
   for (const std::string& candidate : known) {
+    if (candidate.size() > kLongest) continue;
     size_t distance = EditDistance(name, candidate);
     if (distance < best_distance) {
       best_distance = distance;

@@ -1,6 +1,6 @@
-// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the project:
-// the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data skips a test
-// visibly.
+// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the
+// project: the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data
+// skips a test visibly.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,6 +20,6 @@ inline std::filesystem::path SourceRoot() { return QUALM_SOURCE_DIR; }
 }  // namespace qualm::testing
 
 // Puts `path` into scope, or skips the test saying what is missing.
-#define QUALM_SHARED_OR_SKIP(path, relative)                                                  \
-  const std::filesystem::path path = ::qualm::testing::SharedRoot() / (relative);             \
+#define QUALM_SHARED_OR_SKIP(path, relative)                                      \
+  const std::filesystem::path path = ::qualm::testing::SharedRoot() / (relative); \
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "shared data absent: " << path.string()
