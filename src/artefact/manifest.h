@@ -54,6 +54,7 @@ struct FileRecord {
 
 inline constexpr int kManifestVersion = 1;
 inline constexpr const char* kManifestName = "qualm.json";
+inline constexpr const char* kJournalName = "journal.jsonl";  // while a run is not finished
 
 struct Manifest {
   std::string qualm_version;

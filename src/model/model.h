@@ -5,30 +5,48 @@
 #include <memory>
 #include <string>
 
+#include "artefact/manifest.h"
+#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
 
 struct LoadOptions {
-  // How a quantized model runs: packed low-bit kernels, or its dequantized float32 weights (the
-  // slow twin; same bits).
+  // Run a quantized model on its dequantized float32 weights instead of the packed ones: slower, more
+  // memory, the same bits.
   bool dequantize = false;
-  // Rounds float weights to this type first ("the bf16 noise floor"); kF32 keeps them as stored.
+  // Round float weights to bfloat16 first (the bf16-against-f32 noise floor).
   bool round_to_bf16 = false;
 };
 
 struct Model {
   std::filesystem::path folder;
+  std::unique_ptr<Checkpoint> checkpoint;  // keeps the mapped files that the decoder looks at
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
-  bool is_quantized = false;
-  std::string source_hash;  // of config and weights, or the artefact's own hash
+  std::optional<Manifest> manifest;      // of a quantized folder
 
-  // The tokenizer; throws bad input naming the folder if there is none.
+  bool is_quantized() const { return manifest.has_value(); }
+  // Throws bad input naming the folder if there is no tokenizer.
   const Tokenizer& RequireTokenizer() const;
+  // What results are keyed by: the artefact's hash, or the checkpoint's (read from disk each time).
+  std::string Hash() const;
+
+  // Rounded copies of tables, where an option asked for them; the decoder looks at these too.
+  std::vector<std::unique_ptr<std::vector<uint16_t>>> rounded;
 };
 
+// Throws bad input for anything that is not a complete model folder; an unfinished quantization says
+// so.
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool);
+
+// Makes the weights of a quantized layer's or a float layer's product, as the folder holds it.
+std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
+                                         const std::string& name, const LoadOptions& options,
+                                         ThreadPool& pool);
+
+// Whether the folder holds files that LoadTokenizer can read.
+bool HasTokenizer(const std::filesystem::path& folder);
 
 }  // namespace qualm

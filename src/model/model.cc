@@ -1,0 +1,117 @@
+#include "model/model.h"
+
+#include "artefact/store.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "kernels/packed.h"
+#include "tensor/dense.h"
+
+namespace qualm {
+namespace {
+
+std::vector<uint16_t> RoundedToBf16(const WeightView& weight) {
+  std::vector<uint16_t> bits(weight.rows * weight.cols);
+  std::vector<float> row(weight.cols);
+  const auto* from = static_cast<const std::byte*>(weight.data);
+  for (size_t r = 0; r < weight.rows; ++r) {
+    ConvertToFloat(weight.type, from + r * weight.cols * SizeOf(weight.type), row.data(),
+                   weight.cols);
+    ConvertFromFloat(row.data(), DType::kBF16, bits.data() + r * weight.cols, weight.cols);
+  }
+  return bits;
+}
+
+std::unique_ptr<LinearWeight> MakeFloatWeight(const WeightView& weight, const LoadOptions& options,
+                                              ThreadPool& pool) {
+  if (!options.round_to_bf16 || weight.type == DType::kBF16) return MakeDenseWeight(weight, pool);
+  std::vector<uint16_t> rounded = RoundedToBf16(weight);
+  return MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, pool);
+}
+
+const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name) {
+  if (manifest == nullptr) return nullptr;
+  for (const LayerRecord& record : manifest->layers) {
+    if (record.name == name) return &record;
+  }
+  return nullptr;
+}
+
+EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
+  WeightView weight = model.checkpoint->EmbeddingWeight();
+  if (!options.round_to_bf16 || weight.type == DType::kBF16) return {weight};
+  model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
+  return {{model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols}};
+}
+
+void RefuseUnfinished(const std::filesystem::path& folder) {
+  if (HasManifest(folder) || !std::filesystem::exists(folder / kJournalName)) return;
+  ThrowBadInput(folder.string(), "a finished model", "an unfinished quantization",
+                "run the same 'qualm quantize' command again: it resumes");
+}
+
+}  // namespace
+
+const Tokenizer& Model::RequireTokenizer() const {
+  if (tokenizer == nullptr) {
+    ThrowBadInput(folder.string(), "tokenizer.json, tokenizer.model or vocab.json with merges.txt",
+                  "none of them", "copy the tokenizer's files into the model's folder");
+  }
+  return *tokenizer;
+}
+
+std::string Model::Hash() const {
+  return manifest ? manifest->ArtefactHash() : checkpoint->Hash();
+}
+
+bool HasTokenizer(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
+    if (std::filesystem::exists(folder / name)) return true;
+  }
+  return false;
+}
+
+std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
+                                         const std::string& name, const LoadOptions& options,
+                                         ThreadPool& pool) {
+  const LayerRecord* record = FindRecord(manifest, name);
+  if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, pool);
+  QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
+  if (!options.dequantize) return MakePackedWeight(layer, pool);
+  if (!layer.transforms.empty()) {
+    ThrowBadInput(name, "a layer without online transforms", "one with them");
+  }
+  Matrix weight = layer.Dequantize();
+  return MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
+}
+
+Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
+  RefuseUnfinished(folder);
+  Model model;
+  model.folder = folder;
+  if (HasManifest(folder)) model.manifest = ReadManifest(folder);
+  const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
+  model.checkpoint = std::make_unique<Checkpoint>(
+      Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
+  if (HasTokenizer(folder)) model.tokenizer = LoadTokenizer(folder);
+
+  const Checkpoint& checkpoint = *model.checkpoint;
+  model.decoder = std::make_unique<Decoder>();
+  Decoder& decoder = *model.decoder;
+  decoder.config = checkpoint.config();
+  decoder.family = &checkpoint.family();
+  for (size_t b = 0; b < decoder.config.layers; ++b) {
+    decoder.blocks.push_back(
+        BuildBlock(checkpoint, decoder.config, *decoder.family, b, [&](const std::string& name) {
+          return LoadLinear(checkpoint, manifest, name, options, pool);
+        }));
+    checkpoint.ReleaseBlock(b);
+  }
+  decoder.embedding = MakeEmbedding(model, options);
+  decoder.final_norm = checkpoint.Vector(decoder.family->final_norm + ".weight");
+  decoder.head.name = decoder.family->head;
+  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, pool);
+  return model;
+}
+
+}  // namespace qualm
