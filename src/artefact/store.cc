@@ -39,57 +39,60 @@ std::vector<T> FromRawBytes(const TensorView& tensor) {
   return values;
 }
 
-// Groups of different widths start at byte boundaries of their own inside a row.
+// Where groups of different widths stand in a row's bits: one after the other, as in PackCodes.
 struct RowLayout {
   size_t row_bytes = 0;
-  std::vector<size_t> group_start;  // bytes
+  std::vector<uint8_t> bits_of_column;  // [in]
 };
 
 RowLayout MixedLayout(const QuantizedLinear& layer) {
   RowLayout layout;
-  size_t group_size = layer.group_size();
-  for (size_t g = 0; g < layer.group_count(); ++g) {
-    layout.group_start.push_back(layout.row_bytes);
-    size_t count = std::min(group_size, layer.in_features - g * group_size);
-    layout.row_bytes += PackedRowBytes(count, layer.BitsOfGroup(g));
+  size_t total_bits = 0;
+  for (size_t column = 0; column < layer.in_features; ++column) {
+    int bits = layer.BitsOfGroup(layer.GroupOfColumn(column));
+    layout.bits_of_column.push_back(static_cast<uint8_t>(bits));
+    total_bits += static_cast<size_t>(bits);
   }
+  layout.row_bytes = (total_bits + 7) / 8;
   return layout;
-}
-
-// Calls body(group, codes of the group, packed bytes of the group) for every group of one row.
-template <typename Code, typename Byte, typename Body>
-void ForMixedGroups(const QuantizedLinear& layer, const RowLayout& layout, Code* codes,
-                    Byte* packed, const Body& body) {
-  size_t group_size = layer.group_size();
-  for (size_t g = 0; g < layer.group_count(); ++g) {
-    size_t count = std::min(group_size, layer.in_features - g * group_size);
-    body(g, std::span<Code>(codes + g * group_size, count),
-         std::span<Byte>(packed + layout.group_start[g],
-                         PackedRowBytes(count, layer.BitsOfGroup(g))));
-  }
 }
 
 std::vector<std::byte> PackMixed(const QuantizedLinear& layer, const RowLayout& layout) {
   std::vector<std::byte> packed(layer.out_features * layout.row_bytes);
   for (size_t r = 0; r < layer.out_features; ++r) {
-    ForMixedGroups(layer, layout, layer.codes.data() + r * layer.in_features,
-                   reinterpret_cast<uint8_t*>(packed.data()) + r * layout.row_bytes,
-                   [&](size_t g, std::span<const uint8_t> codes, std::span<uint8_t> bytes) {
-                     PackCodes(codes, layer.BitsOfGroup(g), bytes);
-                   });
+    std::byte* row = packed.data() + r * layout.row_bytes;
+    size_t at = 0;
+    for (size_t c = 0; c < layer.in_features; ++c) {
+      unsigned code = layer.codes[r * layer.in_features + c];
+      for (int i = 0; i < layout.bits_of_column[c]; ++i, ++at) {
+        row[at / 8] |= static_cast<std::byte>((code >> i & 1u) << at % 8);
+      }
+    }
   }
   return packed;
 }
 
-std::vector<float> Dequantized(const SecondLevelValues& values, const QuantizedLinear& layer) {
-  size_t groups = layer.group_count();
-  auto block_rows = static_cast<size_t>(layer.scheme.second_level->group_rows);
-  std::vector<float> result(layer.out_features * groups);
-  for (size_t i = 0; i < result.size(); ++i) {
-    size_t at = i / groups / block_rows * groups + i % groups;
-    result[i] = values.scales[at] * (static_cast<float>(values.codes[i]) - values.zeros[at]);
+void UnpackMixed(std::span<const uint8_t> packed, const RowLayout& layout, QuantizedLinear& layer) {
+  layer.codes.assign(layer.out_features * layer.in_features, 0);
+  for (size_t r = 0; r < layer.out_features; ++r) {
+    const uint8_t* row = packed.data() + r * layout.row_bytes;
+    size_t at = 0;
+    for (size_t c = 0; c < layer.in_features; ++c) {
+      unsigned code = 0;
+      for (int i = 0; i < layout.bits_of_column[c]; ++i, ++at) {
+        code |= (row[at / 8] >> at % 8 & 1u) << i;
+      }
+      layer.codes[r * layer.in_features + c] = static_cast<uint8_t>(code);
+    }
   }
-  return result;
+}
+
+// Bits an integer zero point is stored with: wide enough for the widest group.
+int ZeroBits(const QuantizedLinear& layer) {
+  if (layer.scheme.granularity == Granularity::kTensor) return 8;
+  int bits = 0;
+  for (size_t g = 0; g < layer.group_count(); ++g) bits = std::max(bits, layer.BitsOfGroup(g));
+  return bits;
 }
 
 }  // namespace
@@ -128,8 +131,8 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     Add(name + what + ".codes", DType::kU8,
         {out, PackedRowBytes(groups, scheme.second_level->bits)},
         PackRows(values.codes, out, groups, scheme.second_level->bits));
-    AddFloats(name + what + ".scale", DType::kF32, {blocks, groups}, values.scales);
-    AddFloats(name + what + ".zero", DType::kF32, {blocks, groups}, values.zeros);
+    AddFloats(name + what + ".scale", scheme.scale_type, {blocks, groups}, values.scales);
+    AddFloats(name + what + ".zero", scheme.scale_type, {blocks, groups}, values.zeros);
   };
   if (layer.second_level_scales) {
     second_level(".scales", *layer.second_level_scales);
@@ -141,8 +144,9 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
   } else if (scheme.zero_point == ZeroPointKind::kInteger) {
     std::vector<uint8_t> zeros(layer.zeros.size());
     std::ranges::transform(layer.zeros, zeros.begin(), [](float z) { return uint8_t(z); });
-    Add(name + ".zeros", DType::kU8, {scale_rows, PackedRowBytes(groups, scheme.bits)},
-        PackRows(zeros, scale_rows, groups, scheme.bits));
+    int bits = ZeroBits(layer);
+    Add(name + ".zeros", DType::kU8, {scale_rows, PackedRowBytes(groups, bits)},
+        PackRows(zeros, scale_rows, groups, bits));
   } else if (scheme.zero_point == ZeroPointKind::kFloat) {
     AddFloats(name + ".zeros", scheme.scale_type, {scale_rows, groups}, layer.zeros);
   }
@@ -217,8 +221,8 @@ SecondLevelValues ReadSecondLevel(const LayerReader& read, const std::string& su
   size_t groups = layer.group_count(), blocks = (layer.out_features + rows - 1) / rows;
   SecondLevelValues values;
   values.codes = read.Packed(suffix + ".codes", layer.out_features, groups, second.bits);
-  values.scales = read.Floats(suffix + ".scale", DType::kF32, {blocks, groups});
-  values.zeros = read.Floats(suffix + ".zero", DType::kF32, {blocks, groups});
+  values.scales = read.Floats(suffix + ".scale", layer.scheme.scale_type, {blocks, groups});
+  values.zeros = read.Floats(suffix + ".zero", layer.scheme.scale_type, {blocks, groups});
   return values;
 }
 
@@ -234,22 +238,14 @@ void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
     if (bits < 1 || bits > 8) ThrowBadInput("bits per group", "1..8", StrCat(int{bits}));
   }
   RowLayout layout = MixedLayout(layer);
-  std::span<const uint8_t> packed =
-      AsBytes(read.Get(".codes", DType::kU8, {out, layout.row_bytes}));
-  layer.codes.resize(out * in);
-  for (size_t r = 0; r < out; ++r) {
-    ForMixedGroups(layer, layout, layer.codes.data() + r * in, packed.data() + r * layout.row_bytes,
-                   [&](size_t g, std::span<uint8_t> codes, std::span<const uint8_t> bytes) {
-                     UnpackCodes(bytes, layer.BitsOfGroup(g), codes);
-                   });
-  }
+  UnpackMixed(AsBytes(read.Get(".codes", DType::kU8, {out, layout.row_bytes})), layout, layer);
 }
 
 void ReadZeros(const LayerReader& read, size_t scale_rows, QuantizedLinear& layer) {
   const Scheme& scheme = layer.scheme;
   if (scheme.zero_point == ZeroPointKind::kInteger) {
     std::vector<uint8_t> zeros =
-        read.Packed(".zeros", scale_rows, layer.group_count(), scheme.bits);
+        read.Packed(".zeros", scale_rows, layer.group_count(), ZeroBits(layer));
     layer.zeros.assign(zeros.begin(), zeros.end());
   } else if (scheme.zero_point == ZeroPointKind::kFloat) {
     layer.zeros = read.Floats(".zeros", scheme.scale_type, {scale_rows, layer.group_count()});
@@ -281,19 +277,22 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
                   StrCat("[", layer.out_features, ", ", layer.in_features, "]"));
   }
   size_t scale_rows = layer.scheme.granularity == Granularity::kTensor ? 1 : layer.out_features;
+  if (read.Find(".g_idx") != nullptr) {
+    layer.g_idx = FromRawBytes<uint32_t>(read.Get(".g_idx", DType::kI32, {layer.in_features}));
+    for (uint32_t group : layer.g_idx) {
+      if (group < layer.group_count()) continue;
+      ThrowBadInput(record.name + ".g_idx", StrCat("groups below ", layer.group_count()),
+                    StrCat(group));
+    }
+  }
   ReadCodes(read, layer);
   if (layer.scheme.second_level) {
     layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
-    layer.scales = Dequantized(*layer.second_level_scales, layer);
     layer.second_level_zeros = ReadSecondLevel(read, ".zeros", layer);
-    layer.zeros = Dequantized(*layer.second_level_zeros, layer);
   } else {
     layer.scales =
         read.Floats(".scales", layer.scheme.scale_type, {scale_rows, layer.group_count()});
     ReadZeros(read, scale_rows, layer);
-  }
-  if (read.Find(".g_idx") != nullptr) {
-    layer.g_idx = FromRawBytes<uint32_t>(read.Get(".g_idx", DType::kI32, {layer.in_features}));
   }
   ReadOutliers(read, layer);
   layer.transforms = record.transforms;

@@ -60,9 +60,7 @@ const Tokenizer& Model::RequireTokenizer() const {
   return *tokenizer;
 }
 
-std::string Model::Hash() const {
-  return manifest ? manifest->ArtefactHash() : checkpoint->Hash();
-}
+std::string Model::Hash() const { return manifest ? manifest->ArtefactHash() : checkpoint->Hash(); }
 
 bool HasTokenizer(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {

@@ -13,8 +13,8 @@
 namespace qualm {
 
 struct LoadOptions {
-  // Run a quantized model on its dequantized float32 weights instead of the packed ones: slower, more
-  // memory, the same bits.
+  // Run a quantized model on its dequantized float32 weights instead of the packed ones: slower,
+  // more memory, the same bits.
   bool dequantize = false;
   // Round float weights to bfloat16 first (the bf16-against-f32 noise floor).
   bool round_to_bf16 = false;
@@ -37,8 +37,8 @@ struct Model {
   std::vector<std::unique_ptr<std::vector<uint16_t>>> rounded;
 };
 
-// Throws bad input for anything that is not a complete model folder; an unfinished quantization says
-// so.
+// Throws bad input for anything that is not a complete model folder; an unfinished quantization
+// says so.
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool);
 
 // Makes the weights of a quantized layer's or a float layer's product, as the folder holds it.

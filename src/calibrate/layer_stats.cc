@@ -1,0 +1,86 @@
+#include "calibrate/layer_stats.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "tensor/gram.h"
+
+namespace qualm {
+namespace {
+
+// Channels a piece of work holds; columns are independent, so the sums keep their order.
+constexpr size_t kChannelsPerPiece = 64;
+
+void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& pool) {
+  size_t pieces = (x.cols() + kChannelsPerPiece - 1) / kChannelsPerPiece;
+  pool.ParallelFor(pieces, [&](size_t piece) {
+    size_t first = piece * kChannelsPerPiece;
+    size_t last = std::min(x.cols(), first + kChannelsPerPiece);
+    for (size_t t = 0; t < x.rows(); ++t) {
+      for (size_t c = first; c < last; ++c) {
+        float magnitude = std::abs(x(t, c));
+        stats.abs_max[c] = std::max(stats.abs_max[c], magnitude);
+        stats.abs_mean[c] += magnitude;  // a sum until Take()
+      }
+    }
+  });
+}
+
+void RequireFinite(Span2D<const float> x) {
+  for (size_t t = 0; t < x.rows(); ++t) {
+    for (float value : x.row(t)) {
+      if (std::isfinite(value)) continue;
+      ThrowFailed("calibration",
+                  StrCat("expected finite activations; got ", value,
+                         "; is the checkpoint damaged, or does the model overflow?"));
+    }
+  }
+}
+
+}  // namespace
+
+Collector::Collector(size_t in_features, uint64_t total_tokens, const CollectorOptions& options)
+    : options_(options),
+      total_tokens_(total_tokens),
+      sample_rows_(std::min<uint64_t>(options.sample_rows, total_tokens)) {
+  stats_.in_features = in_features;
+  if (options.gram) stats_.gram = Matrix(in_features, in_features);
+  if (options.gram64) stats_.gram64.assign(in_features * in_features, 0.0);
+  if (options.channel_statistics) {
+    stats_.abs_max.assign(in_features, 0.0f);
+    stats_.abs_mean.assign(in_features, 0.0);
+  }
+  stats_.sample = Matrix(sample_rows_, in_features);
+}
+
+// Row `token` is taken where floor(token·rows/total) steps up: `rows` evenly spaced ones.
+bool Collector::IsSampled(uint64_t token) const {
+  return token * sample_rows_ / total_tokens_ != (token + 1) * sample_rows_ / total_tokens_;
+}
+
+void Collector::Add(Span2D<const float> x, ThreadPool& pool) {
+  QUALM_CHECK(x.cols() == stats_.in_features && stats_.tokens + x.rows() <= total_tokens_);
+  RequireFinite(x);
+  if (options_.gram) AccumulateGram(x, stats_.gram, pool);
+  if (options_.gram64) {
+    AccumulateGram64(x, {stats_.gram64.data(), x.cols(), x.cols()}, pool);
+  }
+  if (options_.channel_statistics) AddChannelStatistics(x, stats_, pool);
+  for (size_t t = 0; t < x.rows() && sample_rows_ > 0; ++t) {
+    if (!IsSampled(stats_.tokens + t)) continue;
+    std::ranges::copy(x.row(t), stats_.sample.row(sampled_++).begin());
+  }
+  stats_.tokens += x.rows();
+}
+
+LayerStats Collector::Take() {
+  QUALM_CHECK(stats_.tokens == total_tokens_ && sampled_ == sample_rows_);
+  for (double& sum : stats_.abs_mean)
+    sum /= static_cast<double>(std::max<uint64_t>(1, stats_.tokens));
+  return std::move(stats_);
+}
+
+}  // namespace qualm

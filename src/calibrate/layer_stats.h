@@ -1,0 +1,51 @@
+// What calibration knows of the input of one group of linear layers, and the collector that gathers
+// it while hidden states stream through the float (or partly quantized) block.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+
+struct LayerStats {
+  size_t in_features = 0;
+  uint64_t tokens = 0;           // rows seen
+  Matrix gram;                   // Σ xᵀx [in, in], not divided by tokens; empty if not collected
+  std::vector<double> gram64;    // the same in float64, [in·in]; empty if not asked for
+  std::vector<float> abs_max;    // per channel [in]; empty if not collected
+  std::vector<double> abs_mean;  // per channel [in]; empty if not collected
+  Matrix sample;                 // some rows of x, evenly spaced over all tokens
+};
+
+struct CollectorOptions {
+  bool gram = false;
+  bool gram64 = false;
+  bool channel_statistics = false;
+  size_t sample_rows = 0;  // at most; 0: none
+};
+
+class Collector {
+ public:
+  // `total_tokens` is how many rows Add will be given in all: the sample is spread over them evenly
+  // and does not depend on how they are cut into calls.
+  Collector(size_t in_features, uint64_t total_tokens, const CollectorOptions& options);
+
+  // x [tokens, in]. Throws kFailed if a value is NaN or infinite.
+  void Add(Span2D<const float> x, ThreadPool& pool);
+  LayerStats Take();
+
+ private:
+  bool IsSampled(uint64_t token) const;
+
+  CollectorOptions options_;
+  uint64_t total_tokens_;
+  uint64_t sample_rows_;
+  uint64_t sampled_ = 0;
+  LayerStats stats_;
+};
+
+}  // namespace qualm
