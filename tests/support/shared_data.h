@@ -19,7 +19,7 @@ inline std::filesystem::path SourceRoot() { return QUALM_SOURCE_DIR; }
 
 }  // namespace qualm::testing
 
-// Puts `path` into scope, or skips the test saying what is missing.
-#define QUALM_SHARED_OR_SKIP(path, relative)                                      \
-  const std::filesystem::path path = ::qualm::testing::SharedRoot() / (relative); \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "shared data absent: " << path.string()
+// Puts the path `variable` into scope, or skips the test saying what is missing.
+#define QUALM_SHARED_OR_SKIP(variable, relative)                                      \
+  const std::filesystem::path variable = ::qualm::testing::SharedRoot() / (relative); \
+  if (!std::filesystem::exists(variable)) GTEST_SKIP() << "shared data absent: " << variable
