@@ -327,8 +327,8 @@ void TensorFile::Release(const TensorView& tensor) const {
   files_[file_of_tensor_[IndexOf(tensor)]]->Release(tensor.bytes);
 }
 
-void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
-                      const std::map<std::string, std::string>& metadata) {
+std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
+                              const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   std::set<std::string_view> names;
   auto add = [&](const std::string& name, Json value) {
@@ -339,9 +339,8 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorT
   if (!metadata.empty()) add("__metadata__", Json(metadata));
   size_t end = 0;
   for (const TensorToWrite& tensor : tensors) {
-    QUALM_CHECK(tensor.bytes.size() == ByteSize(tensor.shape, tensor.type, tensor.name));
     const size_t begin = end;
-    end += tensor.bytes.size();
+    end += ByteSize(tensor.shape, tensor.type, tensor.name);
     add(tensor.name, Json{{"dtype", std::string(NameOf(tensor.type))},
                           {"shape", tensor.shape},
                           {"data_offsets", {begin, end}}});
@@ -350,13 +349,20 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorT
   const size_t unpadded = kLengthBytes + text.size();
   text.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
 
-  AtomicFile file(path);
   std::string length;
   for (size_t i = 0; i < kLengthBytes; ++i)
     length += static_cast<char>(text.size() >> (8 * i) & 0xff);
-  file.Write(length);
-  file.Write(text);
-  for (const TensorToWrite& tensor : tensors) file.Write(tensor.bytes.data(), tensor.bytes.size());
+  return length + text;
+}
+
+void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  AtomicFile file(path);
+  file.Write(SafetensorsHeader(tensors, metadata));
+  for (const TensorToWrite& tensor : tensors) {
+    QUALM_CHECK(tensor.bytes.size() == ByteSize(tensor.shape, tensor.type, tensor.name));
+    file.Write(tensor.bytes.data(), tensor.bytes.size());
+  }
   file.Commit();
 }
 

@@ -77,6 +77,11 @@ struct TensorToWrite {
   std::span<const std::byte> bytes;
 };
 
+// Everything of a file before the tensors' bytes: for writers that stream what does not fit into
+// memory, and then write the tensors in the given order. Only name, type and shape are read.
+std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
+                              const std::map<std::string, std::string>& metadata = {});
+
 // Writes one file (temporary name, then rename), byte-identical for equal input. The header is
 // padded with spaces so that the data begins at a multiple of 64 bytes; the tensors follow in the
 // given order without holes, as the format demands, so a later one is aligned only as the sizes
