@@ -1,0 +1,206 @@
+#include "artefact/grid.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace qualm {
+namespace {
+
+struct FloatLimits {
+  float smallest_normal, largest;
+  float exact_integers;  // whole numbers up to this one are exact
+};
+
+FloatLimits LimitsOf(DType type) {
+  switch (type) {
+    case DType::kF16:
+      return {kSmallestNormalHalf, kLargestHalf, 0x1p11f};
+    case DType::kBF16:
+      return {0x1p-126f, 0x1.fep127f, 0x1p8f};
+    default:
+      return {0x1p-126f, std::numeric_limits<float>::max(), 0x1p24f};
+  }
+}
+
+float RoundTo(float value, DType type) {
+  if (type == DType::kF16) return ToFloat(HalfFromFloat(value));
+  if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value));
+  return value;
+}
+
+// e^2.4 for e >= 0, as e²·2^(0.4·log2 e): plain arithmetic, so that loops over it are vectorised
+// and every machine computes the same bits. Denormal numbers count as 0.
+inline float PowerTwoPointFour(float e) {
+  // e = m·2^k with m in [sqrt(1/2), sqrt(2))
+  const auto bits = std::bit_cast<int32_t>(e);
+  const int32_t k = (bits - 0x3f3504f3) >> 23;
+  const float m = std::bit_cast<float>(bits - (k << 23));
+  // log2 m = 2/ln2·(t + t³/3 + t⁵/5 + t⁷/7), t = (m-1)/(m+1), |t| < 0.172: 1e-7 relative
+  const float t = (m - 1.0f) / (m + 1.0f);
+  const float t2 = t * t;
+  float series = std::fma(t2, 0.4121985831f, 0.5770780164f);
+  series = std::fma(t2, series, 0.9617966939f);
+  series = std::fma(t2, series, 2.8853900818f);
+  const float y = 0.4f * std::fma(t, series, static_cast<float>(k));
+  // 2^y = 2^n·exp(x), |x| < 0.347: 1.2e-7 relative
+  const float n = std::nearbyint(y);
+  const float x = (y - n) * 0.6931471806f;
+  float power = std::fma(x, 1.0f / 720, 1.0f / 120);
+  power = std::fma(x, power, 1.0f / 24);
+  power = std::fma(x, power, 1.0f / 6);
+  power = std::fma(x, power, 0.5f);
+  power = std::fma(x, power, 1.0f);
+  power = std::fma(x, power, 1.0f);
+  const float scale = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  return e < std::numeric_limits<float>::min() ? 0.0f : e * e * power * scale;
+}
+
+}  // namespace
+
+float ShrinkFactor(int step) { return static_cast<float>(1.0 - step / 100.0); }
+
+void RangeOfLanes(const float* values, size_t count, float* min, float* max) {
+  std::copy_n(values, kGridLanes, min);
+  std::copy_n(values, kGridLanes, max);
+  for (size_t i = 1; i < count; ++i) {
+    const float* value = values + i * kGridLanes;
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      min[lane] = value[lane] < min[lane] ? value[lane] : min[lane];
+      max[lane] = value[lane] > max[lane] ? value[lane] : max[lane];
+    }
+  }
+}
+
+Grid::Grid(const Scheme& scheme, int bits)
+    : scheme_(scheme),
+      min_code_(0),
+      max_code_(static_cast<float>((1 << bits) - 1)),
+      middle_(static_cast<float>(1 << (bits - 1))),
+      fractional_zero_(scheme.zero_point == ZeroPointKind::kFloat) {
+  QUALM_CHECK(scheme.type == NumberType::kInteger && bits >= 1 && bits <= 8);
+  if (scheme.is_symmetric() && scheme.symmetric_convention == SymmetricConvention::kSigned) {
+    min_code_ = 1;
+  }
+}
+
+float Grid::StoredScale(float scale) const {
+  const FloatLimits limits = LimitsOf(scheme_.scale_type);
+  return RoundTo(std::clamp(scale, limits.smallest_normal, limits.largest), scheme_.scale_type);
+}
+
+float Grid::StoredZero(float min, float scale) const {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  float zero = -min / scale;
+  if (fractional_zero_) {
+    if (std::abs(zero) > LimitsOf(scheme_.scale_type).exact_integers) return kNone;
+    return RoundTo(zero, scheme_.scale_type) + 0.0f;  // -0 becomes 0
+  }
+  zero = std::nearbyint(zero) + 0.0f;
+  return zero < 0 || zero > max_code_ ? kNone : zero;
+}
+
+GridPoint Grid::FitSymmetric(float min, float max) const {
+  const float largest = std::max(std::abs(min), std::abs(max));
+  if (largest == 0) return {1, middle_};
+  float scale = 0;
+  switch (scheme_.symmetric_convention) {
+    case SymmetricConvention::kGptq:
+      scale = (min < 0 ? 2 * largest : largest) / max_code_;
+      break;
+    case SymmetricConvention::kMiAbsmax:
+      scale = largest / std::floor(max_code_ / 2);
+      break;
+    case SymmetricConvention::kSigned:
+      scale = largest / (middle_ - 1);
+      break;
+  }
+  return {StoredScale(scale), middle_};
+}
+
+GridPoint Grid::Fit(float min, float max) const {
+  if (scheme_.is_symmetric()) return FitSymmetric(min, max);
+  if (!scheme_.range_includes_zero && min < max) {
+    const float scale = StoredScale((max - min) / max_code_);
+    const float zero = StoredZero(min, scale);
+    if (!std::isnan(zero)) return {scale, zero};
+  }
+  min = std::min(min, 0.0f);
+  max = std::max(max, 0.0f);
+  if (min == 0 && max == 0) return {1, 0};
+  const float scale = StoredScale((max - min) / max_code_);
+  // Outside only where the scale was lowered to the largest finite number.
+  const float zero = StoredZero(min, scale);
+  return {scale, std::isnan(zero) ? max_code_ : zero};
+}
+
+void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const {
+  std::array<float, kGridLanes> min, max;
+  RangeOfLanes(values, count, min.data(), max.data());
+  auto fit = [&](float factor, GridLanes& to) {
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      const GridPoint point = Fit(factor * min[lane], factor * max[lane]);
+      to.scale[lane] = point.scale;
+      to.zero[lane] = point.zero;
+    }
+  };
+  fit(1.0f, lanes);
+  if (search == ClipSearch::kNone) return;
+  std::array<float, kGridLanes> unit;
+  std::array<double, kGridLanes> best{};
+  for (size_t lane = 0; lane < kGridLanes; ++lane) unit[lane] = 1 / lanes.scale[lane];
+  AddClipErrors(values, count, lanes, unit, best.data());
+  for (int step = 1; step < kShrinkSteps; ++step) {
+    GridLanes shrunk;
+    std::array<double, kGridLanes> errors{};
+    fit(ShrinkFactor(step), shrunk);
+    AddClipErrors(values, count, shrunk, unit, errors.data());
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      if (!(errors[lane] < best[lane])) continue;
+      best[lane] = errors[lane];
+      lanes.scale[lane] = shrunk.scale[lane];
+      lanes.zero[lane] = shrunk.zero[lane];
+    }
+  }
+}
+
+void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
+                         float* rounded) const {
+  // The zero point is added after rounding if it is whole, before if it is not; adding 0 is exact.
+  const float before = fractional_zero_ ? 1.0f : 0.0f, after = 1.0f - before;
+  std::array<float, kGridLanes> code;
+  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    const float scale = lanes.scale[lane], zero = lanes.zero[lane];
+    float q = std::nearbyint(values[lane] / scale + before * zero) + after * zero;
+    q = q > min_code_ ? q : min_code_;
+    q = q < max_code_ ? q : max_code_;
+    code[lane] = q;
+    rounded[lane] = scale * (q - zero);
+  }
+  if (codes == nullptr) return;
+  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    codes[lane] = static_cast<uint8_t>(static_cast<int32_t>(code[lane]));
+  }
+}
+
+void Grid::AddClipErrors(const float* values, size_t count, const GridLanes& lanes,
+                         const std::array<float, kGridLanes>& unit, double* errors) const {
+  constexpr size_t kShortSum = 128;  // values added in float before they join the double
+  std::array<float, kGridLanes> rounded;
+  for (size_t first = 0; first < count; first += kShortSum) {
+    std::array<float, kGridLanes> sum{};
+    for (size_t i = first; i < std::min(count, first + kShortSum); ++i) {
+      const float* value = values + i * kGridLanes;
+      QuantizeLanes(value, lanes, nullptr, rounded.data());
+      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+        sum[lane] += PowerTwoPointFour(std::abs(value[lane] - rounded[lane]) * unit[lane]);
+      }
+    }
+    for (size_t lane = 0; lane < kGridLanes; ++lane) errors[lane] += double{sum[lane]};
+  }
+}
+
+}  // namespace qualm

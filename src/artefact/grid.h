@@ -1,0 +1,76 @@
+// The grid of a scheme: how a group's range becomes a scale and a zero point, and a weight a code.
+//
+// Ranges. Symmetric: see SymmetricConvention. Asymmetric: s = (max - min)/(2^bits - 1) and
+// z = round(-min/s), with min and max as they are or moved to include 0 (range_includes_zero). A
+// group whose zero point could not be stored exactly (all values of one sign, and so far from 0
+// that an integer zero point leaves [0, 2^bits - 1] or a float one loses its unit) includes 0 in
+// any case. A group of zeros: s = 1. Scales are rounded to their stored type first (raised to the
+// smallest normal, lowered to the largest finite number), and zero points and codes are computed
+// with the stored scale. Codes. Integer zero: clamp(round(w/s) + z); float zero: clamp(round(w/s +
+// z)); to nearest even.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "artefact/scheme.h"
+
+namespace qualm {
+
+// Output rows handled together; arrays [count, kGridLanes] hold value i of lane l at
+// i·kGridLanes + l, which is how a strip of W looks when it is transposed.
+inline constexpr size_t kGridLanes = 16;
+
+struct GridPoint {
+  float scale = 1;
+  float zero = 0;
+};
+
+// Each lane's scale and zero point for one group.
+struct GridLanes {
+  std::array<float, kGridLanes> scale, zero;
+};
+
+// How the range of a group is chosen: as it is, or shrunk by the factor 1 - i/100, i < 80, with the
+// smallest Σ|w - ŵ|^2.4 (the first one of equal ones); GPTQ's `mse`.
+enum class ClipSearch : uint8_t { kNone, kMse };
+inline constexpr int kShrinkSteps = 80;
+float ShrinkFactor(int step);
+
+class Grid {
+ public:
+  // Requires: scheme.Validate() passes and scheme.type is kInteger; bits in 1..8.
+  Grid(const Scheme& scheme, int bits);
+
+  // Scale and zero point for values in [min, max], both finite, min <= max.
+  GridPoint Fit(float min, float max) const;
+
+  // Fits every lane to its `count` > 0 values. values [count, kGridLanes], finite.
+  void FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const;
+
+  // Codes and what they stand for, one value per lane. `rounded` may be `values`; codes may be
+  // null.
+  void QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
+                     float* rounded) const;
+
+  // Adds each lane's Σ (|w - ŵ|·unit)^2.4 over its `count` values to errors[kGridLanes]. `unit`
+  // (per lane, > 0) keeps the powers in float's range. 2e-6 relative accuracy.
+  void AddClipErrors(const float* values, size_t count, const GridLanes& lanes,
+                     const std::array<float, kGridLanes>& unit, double* errors) const;
+
+ private:
+  GridPoint FitSymmetric(float min, float max) const;
+  float StoredScale(float scale) const;
+  // The zero point as it is stored; NaN if it cannot be.
+  float StoredZero(float min, float scale) const;
+
+  Scheme scheme_;
+  float min_code_, max_code_, middle_;
+  bool fractional_zero_;
+};
+
+// Each lane's smallest and largest value. values [count, kGridLanes], count > 0.
+void RangeOfLanes(const float* values, size_t count, float* min, float* max);
+
+}  // namespace qualm
