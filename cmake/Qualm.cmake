@@ -40,6 +40,7 @@ if(QUALM_CORE_ONLY)
   target_compile_definitions(qualm_options INTERFACE QUALM_PORTABLE=1)
 endif()
 target_link_libraries(qualm_options INTERFACE Threads::Threads)
+set_target_properties(qualm_options PROPERTIES EXPORT_NAME options)
 install(TARGETS qualm_options EXPORT qualm)
 
 # What tests may include beyond the library under test.
@@ -47,6 +48,9 @@ add_library(qualm_test_support INTERFACE)
 target_include_directories(qualm_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(qualm_test_support
                            INTERFACE QUALM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+
+# Builds what the label "unit" runs and nothing else.
+add_custom_target(qualm_unit_tests)
 
 # qualm_library(<folder> DEPS <folders below it> [LIBS <third-party targets>] [EXCLUDE <regex>])
 function(qualm_library folder)
@@ -66,10 +70,27 @@ function(qualm_library folder)
     add_library(qualm_${folder} INTERFACE)
     target_link_libraries(qualm_${folder} INTERFACE qualm_options ${ARG_DEPS} ${ARG_LIBS})
   endif()
+  add_library(qualm::${folder} ALIAS qualm_${folder})
+  set_target_properties(qualm_${folder} PROPERTIES EXPORT_NAME ${folder})
   install(TARGETS qualm_${folder} EXPORT qualm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/qualm)
   if(QUALM_TESTS AND tests)
     add_executable(${folder}_test ${tests})
     target_link_libraries(${folder}_test PRIVATE qualm_${folder} qualm_test_support GTest::gmock_main)
-    gtest_discover_tests(${folder}_test DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit)
+    gtest_discover_tests(${folder}_test DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 300)
+    add_dependencies(qualm_unit_tests ${folder}_test)
   endif()
+endfunction()
+
+# Headers, libraries and the package that find_package(qualm) reads; the targets are qualm::<folder>.
+function(qualm_install)
+  include(CMakePackageConfigHelpers)
+  set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/qualm)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/qualm
+          FILES_MATCHING PATTERN "*.h")
+  install(EXPORT qualm NAMESPACE qualm:: FILE qualmTargets.cmake DESTINATION ${package_folder})
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/qualmConfigVersion.cmake
+                                   COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_SOURCE_DIR}/cmake/qualmConfig.cmake
+                ${PROJECT_SOURCE_DIR}/cmake/QualmDependencies.cmake
+                ${PROJECT_BINARY_DIR}/qualmConfigVersion.cmake DESTINATION ${package_folder})
 endfunction()
