@@ -2,43 +2,28 @@
 #include "tensor/dense.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
+#include <string>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "tensor/panel_kernels.h"
+#include "tensor/panels.h"
 
 namespace qualm {
 namespace {
 
-constexpr size_t kPanelRows = 16;
-constexpr size_t kTokensAtOnce = 4;
-
-// y[tokens][16] of one panel over one block of k: sum[t][lane] = fma chain of x[t][k]·w[k][lane].
-void MultiplyBlock(const float* panel, size_t depth, const float* const* x, size_t tokens,
-                   float (*sum)[kPanelRows]) {
-  for (size_t t = 0; t < tokens; ++t) std::fill_n(sum[t], kPanelRows, 0.0f);
-  for (size_t k = 0; k < depth; ++k) {
-    for (size_t t = 0; t < tokens; ++t) {
-      for (size_t lane = 0; lane < kPanelRows; ++lane) {
-        sum[t][lane] = std::fma(panel[k * kPanelRows + lane], x[t][k], sum[t][lane]);
-      }
-    }
-  }
-}
-
-class DenseWeight final : public LinearWeight {
+class DenseWeight final : public LinearWeight, private PanelSource {
  public:
   DenseWeight(const WeightView& weight, ThreadPool& pool)
       : out_(weight.rows),
         in_(weight.cols),
         type_(weight.type == DType::kF64 ? DType::kF32 : weight.type),
         format_(StrCat("dense-", ToLower(NameOf(type_)))),
-        panels_(PanelCount() * in_ * kPanelRows * SizeOf(type_)) {
+        panels_(PanelCount(out_) * in_ * kPanelRows * SizeOf(type_)) {
     QUALM_CHECK(IsFloat(weight.type));
-    pool.ParallelFor(PanelCount(), [&](size_t panel) { Pack(weight, panel); });
+    pool.ParallelFor(PanelCount(out_), [&](size_t panel) { Pack(weight, panel); });
   }
 
   size_t out_features() const override { return out_; }
@@ -48,11 +33,10 @@ class DenseWeight final : public LinearWeight {
 
   void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
     QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
-    pool.ParallelFor(PanelCount(), [&](size_t panel) { MultiplyPanel(x, y, panel); });
+    MultiplyPanels(*this, x, y, pool);
   }
 
  private:
-  size_t PanelCount() const { return (out_ + kPanelRows - 1) / kPanelRows; }
   size_t PanelBytes() const { return in_ * kPanelRows * SizeOf(type_); }
 
   void Pack(const WeightView& weight, size_t panel) {
@@ -75,27 +59,16 @@ class DenseWeight final : public LinearWeight {
     }
   }
 
-  void MultiplyPanel(Span2D<const float> x, Span2D<float> y, size_t panel) const {
-    size_t valid = std::min(kPanelRows, out_ - panel * kPanelRows);
-    std::array<float, kReductionBlock * kPanelRows> unpacked;
-    for (size_t t = 0; t < y.rows(); ++t) std::fill_n(&y(t, panel * kPanelRows), valid, 0.0f);
-    for (size_t first = 0; first < in_; first += kReductionBlock) {
-      size_t depth = std::min(kReductionBlock, in_ - first);
-      ConvertToFloat(type_,
-                     panels_.data() + panel * PanelBytes() + first * kPanelRows * SizeOf(type_),
-                     unpacked.data(), depth * kPanelRows);
-      for (size_t token = 0; token < x.rows(); token += kTokensAtOnce) {
-        size_t tokens = std::min(kTokensAtOnce, x.rows() - token);
-        const float* rows[kTokensAtOnce];
-        float sum[kTokensAtOnce][kPanelRows];
-        for (size_t t = 0; t < tokens; ++t) rows[t] = x.row(token + t).data() + first;
-        MultiplyBlock(unpacked.data(), depth, rows, tokens, sum);
-        for (size_t t = 0; t < tokens; ++t) {
-          float* to = &y(token + t, panel * kPanelRows);
-          for (size_t lane = 0; lane < valid; ++lane) to[lane] += sum[t][lane];
-        }
-      }
-    }
+  const float* FloatPanels() const override {
+    return type_ == DType::kF32 ? reinterpret_cast<const float*>(panels_.data()) : nullptr;
+  }
+
+  void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const override {
+    const unsigned char* from =
+        panels_.data() + panel * PanelBytes() + k_begin * kPanelRows * SizeOf(type_);
+    const auto* bits = reinterpret_cast<const uint16_t*>(from);
+    const ConvertKernels& convert = ConvertKernelsInUse();
+    (type_ == DType::kF16 ? convert.half : convert.bfloat16)(bits, to, depth * kPanelRows);
   }
 
   size_t out_, in_;

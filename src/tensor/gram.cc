@@ -1,50 +1,109 @@
-// Gram matrices, see gram.h.
+// The tokens go in runs of a few blocks. Of each run, all columns of x are copied into panels of 16
+// columns interleaved by token; then strips of rows of the upper triangle are independent: the rows
+// of a strip are the "rows of x" of the panel kernels, the panels from the diagonal on the weights.
 #include "tensor/gram.h"
 
 #include <algorithm>
-#include <cmath>
-#include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "tensor/panel_kernels.h"
 
 namespace qualm {
 namespace {
 
-constexpr size_t kRowsAtOnce = 4;
+constexpr size_t kTokensAtOnce = 4 * kGramBlock;
+constexpr size_t kStripRows = 96;  // one block of tokens of them stays in the second cache
+constexpr size_t kMirrorTile = 64;
 
+// A buffer of this thread that only grows.
 template <typename T>
-void AccumulateRows(Span2D<const float> x, Span2D<T> gram, size_t first_row, size_t rows,
-                    size_t first_token, size_t tokens, T* sums) {
-  size_t n = x.cols();
-  std::fill_n(sums, rows * n, T{0});
-  for (size_t t = first_token; t < first_token + tokens; ++t) {
-    const float* token = x.row(t).data();
-    for (size_t r = 0; r < rows; ++r) {
-      T factor = token[first_row + r];
-      T* sum = sums + r * n;
-      for (size_t c = first_row; c < n; ++c) sum[c] = std::fma(factor, T{token[c]}, sum[c]);
+T* Scratch(size_t count) {
+  thread_local AlignedArray<T> buffer;
+  if (buffer.size() < count) buffer = AlignedArray<T>(count);
+  return buffer.data();
+}
+
+// x [tokens, in] as panels [panel][token][lane]; lanes beyond the last column are 0.
+template <typename T>
+AlignedArray<T> PackPanels(Span2D<const float> x, ThreadPool& pool) {
+  constexpr size_t kLanes = kPanelLanes<T>;
+  const size_t panel_count = (x.cols() + kLanes - 1) / kLanes;
+  AlignedArray<T> panels(panel_count * x.rows() * kLanes);
+  pool.ParallelFor(panel_count, [&](size_t panel) {
+    const size_t column = panel * kLanes, count = std::min(kLanes, x.cols() - column);
+    T* to = panels.data() + panel * x.rows() * kLanes;
+    for (size_t t = 0; t < x.rows(); ++t, to += kLanes) {
+      const float* from = x.data() + t * x.stride() + column;
+      for (size_t lane = 0; lane < kLanes; ++lane) to[lane] = lane < count ? T{from[lane]} : T{0};
+    }
+  });
+  return panels;
+}
+
+// Columns [first, first + groups.rows) of x [depth, in], interleaved in groups.
+template <typename T>
+void PackStrip(Span2D<const float> x, size_t first, const RowGroups& groups, T* to) {
+  for (size_t group = 0; group < groups.groups; ++group) {
+    const size_t column = first + groups.First(group), count = groups.Size(group);
+    for (size_t t = 0; t < x.rows(); ++t) {
+      const float* from = x.data() + t * x.stride() + column;
+      for (size_t i = 0; i < count; ++i) *to++ = T{from[i]};
     }
   }
-  for (size_t r = 0; r < rows; ++r) {
-    for (size_t c = first_row + r; c < n; ++c) gram(first_row + r, c) += sums[r * n + c];
+}
+
+// Rows [first, first + rows) of gram, from the panel of the diagonal on.
+template <typename T>
+void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_t rows,
+                     Span2D<T> gram) {
+  constexpr size_t kLanes = kPanelLanes<T>;
+  const PanelKernels<T>& kernels = PanelKernelsInUse<T>();
+  const size_t first_panel = first / kLanes, panel_count = (x.cols() + kLanes - 1) / kLanes;
+  PanelProduct<T> product;
+  product.row_groups = {rows, (rows + kernels.most_rows - 1) / kernels.most_rows};
+  product.group_end = product.row_groups.groups;
+  product.panel_stride = x.rows() * kLanes;
+  product.panel_count = panel_count - first_panel;
+  product.columns = x.cols() - first_panel * kLanes;
+  product.y = gram.data() + first * gram.stride() + first_panel * kLanes;
+  product.y_stride = gram.stride();
+  T* strip = Scratch<T>(rows * kGramBlock);
+  product.x = strip;
+  for (size_t token = 0; token < x.rows(); token += kGramBlock) {
+    product.depth = product.block_depth = std::min(kGramBlock, x.rows() - token);
+    PackStrip(x.Rows(token, product.depth), first, product.row_groups, strip);
+    product.panels = panels + (first_panel * x.rows() + token) * kLanes;
+    kernels.multiply(product);
   }
 }
 
 template <typename T>
-void Accumulate(Span2D<const float> x, Span2D<T> gram, ThreadPool& pool) {
-  size_t n = x.cols();
-  QUALM_CHECK(gram.rows() == n && gram.cols() == n);
-  pool.ParallelFor((n + kRowsAtOnce - 1) / kRowsAtOnce, [&](size_t strip) {
-    size_t first_row = strip * kRowsAtOnce, rows = std::min(kRowsAtOnce, n - first_row);
-    std::vector<T> sums(rows * n);
-    for (size_t t = 0; t < x.rows(); t += kGramBlock) {
-      AccumulateRows(x, gram, first_row, rows, t, std::min(kGramBlock, x.rows() - t), sums.data());
+void CopyUpperToLower(Span2D<T> gram, ThreadPool& pool) {
+  const size_t n = gram.rows();
+  pool.ParallelFor((n + kMirrorTile - 1) / kMirrorTile, [&](size_t tile) {
+    const size_t begin = tile * kMirrorTile, end = std::min(n, begin + kMirrorTile);
+    for (size_t first = 0; first < end; first += kMirrorTile) {
+      for (size_t r = begin; r < end; ++r) {
+        const size_t last = std::min(r, first + kMirrorTile);
+        for (size_t c = first; c < last; ++c) gram(r, c) = gram(c, r);
+      }
     }
   });
-  for (size_t r = 0; r < n; ++r) {
-    for (size_t c = 0; c < r; ++c) gram(r, c) = gram(c, r);
+}
+
+template <typename T>
+void Accumulate(Span2D<const float> x, Span2D<T> gram, ThreadPool& pool) {
+  QUALM_CHECK(gram.rows() == x.cols() && gram.cols() == x.cols());
+  for (size_t token = 0; token < x.rows(); token += kTokensAtOnce) {
+    const Span2D<const float> run = x.Rows(token, std::min(kTokensAtOnce, x.rows() - token));
+    const AlignedArray<T> panels = PackPanels<T>(run, pool);
+    pool.ParallelFor((x.cols() + kStripRows - 1) / kStripRows, [&](size_t strip) {
+      const size_t first = strip * kStripRows, rows = std::min(kStripRows, x.cols() - first);
+      AccumulateStrip(run, panels.data(), first, rows, gram);
+    });
   }
+  CopyUpperToLower(gram, pool);
 }
 
 }  // namespace

@@ -1,0 +1,41 @@
+// What the kernel benchmarks share: repeated timing, and the ceilings of the machine (read
+// bandwidth and multiply-add rate) measured in the same run, since other programs may slow it at
+// any time.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "tensor/matrix.h"
+
+namespace qualm::bench {
+
+struct Timing {
+  double best_s = 0;
+  double median_s = 0;
+  int repetitions = 0;
+};
+
+// Runs `body` once to warm up, then at least `least` times and until `seconds` are over.
+Timing Measure(const std::function<void()>& body, int least = 5, double seconds = 0.5);
+
+// Times several bodies in turn, a round at a time, so that a slow phase of the machine hits all.
+std::vector<Timing> MeasureInTurn(const std::vector<std::function<void()>>& bodies, int rounds);
+
+// Bytes per second that the pool's threads read from 512 MiB of memory.
+double ReadBandwidth(ThreadPool& pool);
+// Float32 operations per second (a multiply-add is two) with everything in registers.
+double PeakFlops(ThreadPool& pool);
+
+Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed);
+
+// "--threads 2 --rounds 5": the value after `flag`, or `otherwise`.
+int IntFlag(int argc, char** argv, const std::string& flag, int otherwise);
+
+// OpenBLAS: y = x·wᵀ, row-major, with `threads` threads.
+void OpenBlasMultiply(Span2D<const float> x, Span2D<const float> w, Span2D<float> y, int threads);
+
+}  // namespace qualm::bench
