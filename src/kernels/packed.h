@@ -1,0 +1,20 @@
+// Quantized linear layers that run from their low-bit codes: the weight stays packed in memory and
+// is unpacked inside the product. Layout: docs/formats/packed.md.
+#pragma once
+
+#include <memory>
+
+#include "tensor/linear.h"
+
+namespace qualm {
+
+struct QuantizedLinear;
+
+// The weight of `layer`, ready to multiply; its product has the bits of the dense float32 product
+// with layer.Dequantize(). Layers with features that the packed layout has no place for (number
+// types other than integers, bits_per_group, g_idx, outliers, online transforms) are kept
+// dequantized, and format() says so: "dequantized-f32". Otherwise it is like "packed-int4-g128".
+// Requires: `layer` is valid (QuantizedLinear::Validate); it is not needed afterwards.
+std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool);
+
+}  // namespace qualm
