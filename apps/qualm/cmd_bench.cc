@@ -1,0 +1,130 @@
+// qualm bench: prefill and decode speed of a model as it would run, on random token ids.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "model/model.h"
+#include "tensor/isa.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  size_t prompt = 128, gen = 32, repetitions = 5;
+};
+
+// Times of one repetition, in seconds.
+struct Sample {
+  double prefill, decode;
+};
+
+double Seconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
+
+Sample RunOnce(const Decoder& decoder, const Flags& flags, uint64_t seed, ThreadPool& pool) {
+  Rng rng(seed, "bench");
+  std::vector<TokenId> ids(flags.prompt + flags.gen);
+  for (TokenId& id : ids) id = static_cast<TokenId>(rng.Below(decoder.config.vocab_size));
+  KvCache cache = decoder.MakeCache(ids.size());
+  Matrix logits(1, decoder.config.vocab_size);
+  auto run = [&](std::span<const TokenId> tokens) {
+    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, tokens}}, pool);
+    decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);
+  };
+  std::span<const TokenId> all(ids);
+  auto start = std::chrono::steady_clock::now();
+  run(all.subspan(0, flags.prompt));
+  Sample sample{Seconds(start), 0};
+  start = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < flags.gen; ++i) run(all.subspan(flags.prompt + i, 1));
+  sample.decode = Seconds(start);
+  return sample;
+}
+
+struct Summary {
+  double median, lowest, highest;
+};
+
+Summary Summarize(std::vector<double> values) {
+  std::ranges::sort(values);
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+uint64_t PeakMemoryBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void Print(const Summary& rate, const char* what, size_t tokens, size_t repetitions) {
+  std::printf("%-8s %10.2f tokens/s   (%.2f .. %.2f, %zu tokens, n = %zu)\n", what, rate.median,
+              rate.lowest, rate.highest, tokens, repetitions);
+}
+
+int Run(const Flags& flags, const Globals& globals) {
+  if (flags.prompt == 0 || flags.gen == 0 || flags.repetitions == 0) {
+    ThrowBadInput("bench", "--prompt, --gen and --repetitions of 1 or more", "0");
+  }
+  ThreadPool pool(globals.threads);
+  Model model = LoadModel(flags.model, {}, pool);
+  const Decoder& decoder = *model.decoder;
+  RunOnce(decoder, flags, 0, pool);  // warms caches and pages
+  std::vector<double> prefill, decode;
+  for (size_t r = 0; r < flags.repetitions; ++r) {
+    Sample sample = RunOnce(decoder, flags, r + 1, pool);
+    prefill.push_back(static_cast<double>(flags.prompt) / sample.prefill);
+    decode.push_back(static_cast<double>(flags.gen) / sample.decode);
+  }
+  Summary prefill_rate = Summarize(prefill), decode_rate = Summarize(decode);
+  std::string format(decoder.blocks[0]->q.weight->format());
+  if (globals.json) {
+    auto rate = [](const Summary& s) {
+      return Json{{"median", s.median}, {"lowest", s.lowest}, {"highest", s.highest}};
+    };
+    PrintJson(Json{{"model", flags.model},
+                   {"format", format},
+                   {"threads", pool.threads()},
+                   {"instruction_set", InstructionSet()},
+                   {"prompt_tokens", flags.prompt},
+                   {"generated_tokens", flags.gen},
+                   {"n", flags.repetitions},
+                   {"prefill_tokens_per_s", rate(prefill_rate)},
+                   {"decode_tokens_per_s", rate(decode_rate)},
+                   {"weight_bytes", decoder.weight_bytes()},
+                   {"peak_memory_bytes", PeakMemoryBytes()}});
+    return kOk;
+  }
+  std::printf("%s: %s, %d threads, %s\n", flags.model.c_str(), format.c_str(), pool.threads(),
+              std::string(InstructionSet()).c_str());
+  Print(prefill_rate, "prefill", flags.prompt, flags.repetitions);
+  Print(decode_rate, "decode", flags.gen, flags.repetitions);
+  std::printf("weights  %s read per token; peak memory %s\n",
+              HumanBytes(decoder.weight_bytes()).c_str(), HumanBytes(PeakMemoryBytes()).c_str());
+  return kOk;
+}
+
+}  // namespace
+
+Command AddBench(CLI::App& app, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("model", flags->model, "Model folder, float or quantized")->required();
+  app.add_option("--prompt", flags->prompt, "Prompt tokens")->capture_default_str();
+  app.add_option("--gen", flags->gen, "Decoded tokens")->capture_default_str();
+  app.add_option("--repetitions", flags->repetitions, "Repetitions; the median is printed")
+      ->capture_default_str();
+  AddJsonFlag(app, globals);
+  SetExamples(app, "  qualm bench MODEL --prompt 512 --gen 64 --threads 2");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

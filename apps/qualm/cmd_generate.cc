@@ -1,0 +1,88 @@
+// qualm generate: continues a prompt. Only the continuation goes to stdout.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "model/generate.h"
+#include "model/model.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string model, prompt;
+  GenerateOptions options;
+  bool ignore_eos = false;
+};
+
+void CheckFlags(const Flags& flags) {
+  const GenerateOptions& options = flags.options;
+  if (!(options.temperature >= 0)) {
+    ThrowBadInput("--temperature", "0 or more", StrCat(options.temperature));
+  }
+  if (!(options.top_p > 0 && options.top_p <= 1)) {
+    ThrowBadInput("--top-p", "a number in (0, 1]", StrCat(options.top_p));
+  }
+}
+
+int Run(const Flags& flags, const Globals& globals) {
+  CheckFlags(flags);
+  ThreadPool pool(globals.threads);
+  Model model = LoadModel(flags.model, {}, pool);
+  const Tokenizer& tokenizer = model.RequireTokenizer();
+  std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
+  if (prompt.empty()) ThrowBadInput("--prompt", "at least one token", "an empty prompt");
+  GenerateOptions options = flags.options;
+  options.stop_at_eos = !flags.ignore_eos;
+  options.eos = tokenizer.special().eos;
+
+  StreamingDecoder decoder(tokenizer);
+  // The first word's leading space belongs to the continuation: the decoder sees the prompt first.
+  for (TokenId id : prompt) decoder.Push(id);
+  std::string text;
+  auto show = [&](const std::string& piece) {
+    text += piece;
+    if (globals.json) return true;
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    return std::fflush(stdout) == 0;
+  };
+  std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, pool,
+                                      [&](TokenId id) { return show(decoder.Push(id)); });
+  show(decoder.Flush());
+  if (globals.json) {
+    PrintJson(Json{{"model", flags.model},
+                   {"prompt", flags.prompt},
+                   {"prompt_ids", prompt},
+                   {"ids", ids},
+                   {"text", text},
+                   {"temperature", options.temperature},
+                   {"top_p", options.top_p},
+                   {"seed", options.seed}});
+  } else {
+    std::fputc('\n', stdout);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddGenerate(CLI::App& app, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("model", flags->model, "Model folder, float or quantized")->required();
+  app.add_option("--prompt", flags->prompt, "Text to continue")->required();
+  app.add_option("--max-tokens", flags->options.max_tokens, "New tokens at most")
+      ->capture_default_str();
+  app.add_option("--temperature", flags->options.temperature, "0: greedy")->capture_default_str();
+  app.add_option("--top-p", flags->options.top_p, "Nucleus sampling")->capture_default_str();
+  app.add_option("--seed", flags->options.seed, "Seed of the sampling")->capture_default_str();
+  app.add_flag("--ignore-eos", flags->ignore_eos, "Go on behind the end-of-text token");
+  AddJsonFlag(app, globals);
+  SetExamples(app,
+              "  qualm generate MODEL --prompt \"Once upon a time\"\n"
+              "  qualm generate MODEL --prompt \"The\" --temperature 0.8 --top-p 0.9 --seed 7");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,37 @@
+// One block of the run: collect, round, replace, measure, in the order the recipe asks for.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "artefact/quantized_linear.h"
+#include "model/checkpoint.h"
+#include "quantize/hidden_states.h"
+#include "quantize/recipe.h"
+
+namespace qualm {
+
+class Progress;
+
+struct QuantizedBlock {
+  // By full name, in the family's order; layers that the recipe skips are absent.
+  std::vector<std::pair<LayerRecord, QuantizedLinear>> layers;
+  std::vector<std::pair<std::string, double>> seconds;  // per stage, for timings.json
+};
+
+// Everything a block is quantized with. The hidden states are the block's inputs; null without data.
+struct BlockRun {
+  const Checkpoint& checkpoint;
+  const Recipe& recipe;
+  const HiddenStates* calibration = nullptr;
+  const HiddenStates* held_out = nullptr;
+  uint64_t seed = 0;
+  ThreadPool& pool;
+  Progress& progress;
+};
+
+// Quantizes `block` (float at first); on return its quantized layers run on their packed weights.
+QuantizedBlock QuantizeBlock(const BlockRun& run, DecoderBlock& block);
+
+}  // namespace qualm

@@ -1,0 +1,102 @@
+#include "quantize/journal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "io/hash.h"
+
+namespace qualm {
+namespace {
+
+Json EntryToJson(const JournalEntry& entry) {
+  Json layers = Json::array();
+  for (const LayerRecord& layer : entry.layers) layers.push_back(ToJson(layer));
+  return Json{{"block", entry.block},
+              {"file", entry.file.name},
+              {"hash", entry.file.hash},
+              {"bytes", entry.file.bytes},
+              {"layers", layers}};
+}
+
+JournalEntry EntryFromJson(const Json& json, std::string_view place) {
+  JournalEntry entry;
+  entry.block = static_cast<size_t>(GetInt(json, "block", place));
+  entry.file.name = GetString(json, "file", place);
+  entry.file.hash = GetString(json, "hash", place);
+  entry.file.bytes = static_cast<uint64_t>(GetInt(json, "bytes", place));
+  for (const Json& layer : json.at("layers")) {
+    entry.layers.push_back(LayerRecordFromJson(layer, place));
+  }
+  return entry;
+}
+
+std::string FirstLine(const std::string& run_key) {
+  return Json{{"format", "qualm-journal"}, {"version", 1}, {"run", run_key}}.dump() + "\n";
+}
+
+bool HoldsItsFile(const std::filesystem::path& folder, const FileRecord& file) {
+  std::error_code ignored;
+  std::filesystem::path path = folder / file.name;
+  if (file.name.find('/') != std::string::npos) return false;
+  if (std::filesystem::file_size(path, ignored) != file.bytes || ignored) return false;
+  return HashFile(path) == file.hash;
+}
+
+}  // namespace
+
+Journal::Journal(const std::filesystem::path& folder, const std::string& run_key)
+    : folder_(folder), path_(folder / kJournalName) {
+  if (std::filesystem::exists(path_)) Read(run_key);
+  // Written anew in any case: a torn line or a block whose file is gone must not stay in front of
+  // what will be appended.
+  Rewrite(run_key);
+}
+
+void Journal::Read(const std::string& run_key) {
+  std::string text = ReadFile(path_);
+  size_t start = 0, line_number = 0;
+  for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', start)) {
+    std::string place = StrCat(path_.string(), ":", ++line_number);
+    Json json = ParseJson(std::string_view(text).substr(start, end - start), place);
+    start = end + 1;
+    if (line_number == 1) {
+      std::string found = GetString(json, "run", place);
+      if (found == run_key) continue;
+      ThrowBadInput(folder_.string(), "an unfinished run of the same model, recipe and calibration",
+                    "one with other inputs",
+                    "choose another output folder, or start over with --overwrite");
+    }
+    JournalEntry entry = EntryFromJson(json, place);
+    if (entry.block != entries_.size() || !HoldsItsFile(folder_, entry.file)) return;
+    entries_.push_back(std::move(entry));
+  }
+}
+
+void Journal::Rewrite(const std::string& run_key) const {
+  std::string text = FirstLine(run_key);
+  for (const JournalEntry& entry : entries_) text += EntryToJson(entry).dump() + "\n";
+  WriteFileAtomically(path_, text);
+}
+
+void Journal::Append(JournalEntry entry) {
+  std::string line = EntryToJson(entry).dump() + "\n";
+  int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  bool written = fd >= 0 &&
+                 ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
+                 ::fsync(fd) == 0;
+  int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!written) ThrowFailed(path_.string(), StrCat("cannot append: ", std::strerror(error)));
+  entries_.push_back(std::move(entry));
+}
+
+void Journal::Finish() { std::filesystem::remove(path_); }
+
+}  // namespace qualm

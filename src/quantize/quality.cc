@@ -1,0 +1,56 @@
+#include "quantize/quality.h"
+
+#include <cmath>
+
+#include "base/thread_pool.h"
+#include "tensor/dense.h"
+
+namespace qualm {
+namespace {
+
+// ‖x·weightᵀ‖²_F, a slice of tokens at a time so that memory does not grow with them.
+double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+  constexpr size_t kTokens = 512;
+  QUALM_CHECK(weight.stride() == weight.cols());
+  auto product = MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
+  Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.rows());
+  double total = 0;
+  for (size_t first = 0; first < x.rows(); first += kTokens) {
+    size_t count = std::min(kTokens, x.rows() - first);
+    product->Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
+    for (size_t t = 0; t < count; ++t) {
+      double row = 0;
+      for (float v : y.row(t)) row += static_cast<double>(v) * v;
+      total += row;
+    }
+  }
+  return total;
+}
+
+}  // namespace
+
+double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
+  double total = 0;
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (size_t c = 0; c < weight.cols(); ++c) {
+      double difference = static_cast<double>(weight(r, c)) - quantized(r, c);
+      total += difference * difference;
+    }
+  }
+  return total / (static_cast<double>(weight.rows()) * static_cast<double>(weight.cols()));
+}
+
+double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
+                           Span2D<const float> quantized, ThreadPool& pool) {
+  Matrix difference = Matrix::Uninitialized(weight.rows(), weight.cols());
+  pool.ParallelFor(weight.rows(), [&](size_t r) {
+    for (size_t c = 0; c < weight.cols(); ++c) {
+      difference(r, c) = weight(r, c) - quantized(r, c);
+    }
+  });
+  double error = SquaredOutputNorm(x, difference, pool);
+  double norm = SquaredOutputNorm(x, weight, pool);
+  return error == 0 ? 0 : std::sqrt(error / norm);
+}
+
+}  // namespace qualm

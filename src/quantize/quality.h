@@ -1,0 +1,18 @@
+// How far a quantized layer is from its float weights: on weights, and on real inputs.
+#pragma once
+
+#include "artefact/manifest.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+
+// mean (w − ŵ)² in double. Shapes [out, in].
+double WeightMse(Span2D<const float> weight, Span2D<const float> quantized);
+
+// ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0. Norms in double.
+double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
+                           Span2D<const float> quantized, ThreadPool& pool);
+
+}  // namespace qualm
