@@ -20,7 +20,8 @@ struct QuantizedBlock {
   std::vector<std::pair<std::string, double>> seconds;  // per stage, for timings.json
 };
 
-// Everything a block is quantized with. The hidden states are the block's inputs; null without data.
+// Everything a block is quantized with. The hidden states are the block's inputs; null without
+// data.
 struct BlockRun {
   const Checkpoint& checkpoint;
   const Recipe& recipe;

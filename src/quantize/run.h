@@ -1,6 +1,6 @@
-// Quantizes a checkpoint block by block into a folder: what `qualm quantize` does. Memory holds a few
-// blocks and the hidden states, never the model. Every finished block is committed to the journal; a
-// run that was killed goes on behind the last one and gives the same bytes.
+// Quantizes a checkpoint block by block into a folder: what `qualm quantize` does. Memory holds a
+// few blocks and the hidden states, never the model. Every finished block is committed to the
+// journal; a run that was killed goes on behind the last one and gives the same bytes.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ struct QuantizeOptions {
   std::filesystem::path out;
   Recipe recipe;
   std::optional<CalibrationSet> calibration;
-  uint64_t seed = 0;           // of rounders that draw random numbers
-  bool overwrite = false;      // start over in a folder that holds another (un)finished artefact
-  bool spill = false;          // keep hidden states in a mapped file under `out`
+  uint64_t seed = 0;       // of rounders that draw random numbers
+  bool overwrite = false;  // start over in a folder that holds another (un)finished artefact
+  bool spill = false;      // keep hidden states in a mapped file under `out`
   std::optional<size_t> stop_after_blocks;  // write this many blocks, then stop without a manifest
   std::string qualm_version;
 };
@@ -35,8 +35,8 @@ struct QuantizeResult {
   Manifest manifest;  // complete only if finished
 };
 
-// Throws bad input for a model, recipe or folder that cannot be used (before anything is written) and
-// kFailed when the disk gives out; what was committed stays valid.
+// Throws bad input for a model, recipe or folder that cannot be used (before anything is written)
+// and kFailed when the disk gives out; what was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
 
 // Whether the recipe's rounders read calibration data.

@@ -1,0 +1,50 @@
+// A recipe: transforms, then one rounder, with a scheme per layer pattern (DESIGN, section 2).
+// Strict YAML or the name of a built-in one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "artefact/scheme.h"
+#include "quantize/rounders.h"
+
+namespace qualm {
+
+enum class Order { kSequential, kParallel };
+
+// What happens to one linear layer.
+struct LayerPlan {
+  bool skip = false;
+  Scheme scheme;
+  std::shared_ptr<const Rounder> rounder;  // shared: recipes are copied, rounders are immutable
+};
+
+struct Recipe {
+  std::string name;
+  Order block_order = Order::kSequential;  // inputs of a block come from quantized blocks before it
+  Order layer_order = Order::kSequential;  // likewise inside a block
+  Scheme weights;
+  std::shared_ptr<const Rounder> rounder;
+  std::vector<std::string> skip;  // glob patterns of full layer names
+  struct Override {
+    std::string match;
+    Scheme weights;
+    std::shared_ptr<const Rounder> rounder;  // null: the recipe's
+  };
+  std::vector<Override> overrides;  // the last match wins
+
+  LayerPlan PlanFor(std::string_view layer_name) const;
+  bool NeedsCalibration() const;  // some rounder needs a Gram matrix
+  // Everything that decides the result, defaults spelled out, keys in a fixed order.
+  std::string CanonicalJson() const;
+};
+
+Recipe ParseRecipe(std::string_view yaml_text, std::string_view place);
+// A built-in name or a path of a .yaml file. Unknown names are answered with the nearest one.
+Recipe FindRecipe(const std::string& name_or_path);
+std::vector<std::string> RecipeNames();
+std::string RecipeSummary(std::string_view name);
+
+}  // namespace qualm

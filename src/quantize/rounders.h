@@ -1,0 +1,67 @@
+// Rounders: each chooses the codes of one weight matrix on the grid of a scheme. The table is in
+// rounders.cc, one line per file in rounders/.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "artefact/quantized_linear.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+class Yaml;
+
+struct RounderInput {
+  std::string_view layer;      // for messages
+  Span2D<const float> weight;  // [out, in], finite
+  // Σ xᵀx over the calibration tokens, not divided by their number, [in, in]; empty if the rounder
+  // does not need it.
+  Span2D<const float> gram;
+  std::span<const double> gram64;  // the same in float64, used instead of `gram` if not empty
+  uint64_t gram_tokens = 0;
+  uint64_t seed = 0;
+};
+
+struct RounderResult {
+  QuantizedLinear layer;
+  std::optional<double> damping;  // λ / mean(diag H) in the end
+  int damping_attempts = 0;
+  bool fell_back_to_rtn = false;
+  std::vector<std::string> notes;
+};
+
+// A rounder with its options parsed.
+class Rounder {
+ public:
+  virtual ~Rounder() = default;
+  virtual std::string_view name() const = 0;
+  virtual bool needs_gram() const = 0;
+  virtual bool needs_gram64() const { return false; }
+  // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
+  // weights. Same bits for any number of threads.
+  virtual RounderResult Round(const RounderInput& input, const Scheme& scheme,
+                              ThreadPool& pool) const = 0;
+  // Options as canonical JSON text, every default spelled out.
+  virtual std::string OptionsJson() const = 0;
+};
+
+struct RounderEntry {
+  const char* name;
+  const char* summary;
+  // Strict; `options` may be null (all defaults).
+  std::unique_ptr<Rounder> (*make)(const Yaml* options);
+};
+
+std::span<const RounderEntry> AllRounders();
+std::unique_ptr<Rounder> MakeRounder(std::string_view name, const Yaml* options,
+                                     std::string_view place);
+std::vector<std::string> RounderNames();
+
+}  // namespace qualm
