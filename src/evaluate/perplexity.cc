@@ -1,0 +1,217 @@
+#include "evaluate/perplexity.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "evaluate/row_scores.h"
+
+namespace qualm {
+
+namespace {
+
+constexpr size_t kTileRows = 64;     // rows of logits in memory at a time, per model
+constexpr size_t kRowsPerPiece = 8;  // rows that one thread reduces before it takes the next ones
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+// Per-position numbers of one window; the comparisons are empty where there is no such model.
+struct WindowRows {
+  std::vector<double> nll;
+  std::vector<RowComparison> comparison, noise_floor;
+};
+
+// Runs one batch of windows through all models and reduces their logits.
+class BatchScorer {
+ public:
+  BatchScorer(const ScoredModels& models, ThreadPool& pool) : models_(models), pool_(pool) {
+    const size_t vocab = models.model->vocab_size();
+    for (const ScoringModel* model : Present()) {
+      if (model->vocab_size() != vocab) {
+        ThrowBadInput("--reference", StrCat("the model's vocabulary of ", vocab, " tokens"),
+                      StrCat(model->vocab_size()));
+      }
+      logits_.push_back(Matrix::Uninitialized(kTileRows, vocab));
+    }
+  }
+
+  std::vector<WindowRows> Score(const PerplexityText& text, std::span<const Window> windows) {
+    std::vector<std::vector<TokenId>> ids;
+    for (const Window& window : windows) ids.push_back(text.WindowIds(window));
+    std::vector<Matrix> hidden;  // one per model
+    for (const ScoringModel* model : Present()) hidden.push_back(model->Hidden(ids, pool_));
+
+    std::vector<WindowRows> rows(windows.size());
+    size_t first_row = 0;  // of the window inside `hidden`
+    for (size_t w = 0; w < windows.size(); ++w) {
+      Resize(rows[w], windows[w].targets());
+      for (size_t done = 0; done < windows[w].targets(); done += kTileRows) {
+        const size_t count = std::min(kTileRows, windows[w].targets() - done);
+        // The logits at one position predict the token at the next.
+        const size_t position = windows[w].first_target - 1 + done;
+        ScoreTile(hidden, first_row + position,
+                  std::span<const TokenId>(ids[w]).subspan(position + 1, count), done, rows[w]);
+      }
+      first_row += windows[w].tokens;
+    }
+    return rows;
+  }
+
+ private:
+  std::vector<const ScoringModel*> Present() const {
+    std::vector<const ScoringModel*> present = {models_.model};
+    if (models_.reference != nullptr) present.push_back(models_.reference);
+    if (models_.rounded_reference != nullptr) present.push_back(models_.rounded_reference);
+    return present;
+  }
+
+  void Resize(WindowRows& rows, size_t targets) const {
+    rows.nll.resize(targets);
+    if (models_.reference != nullptr) rows.comparison.resize(targets);
+    if (models_.rounded_reference != nullptr) rows.noise_floor.resize(targets);
+  }
+
+  // Rows [first_row, first_row + targets.size()) of `hidden` go to entries from `offset` on.
+  void ScoreTile(std::span<const Matrix> hidden, size_t first_row, std::span<const TokenId> targets,
+                 size_t offset, WindowRows& rows) {
+    const std::vector<const ScoringModel*> present = Present();
+    std::array<Span2D<const float>, 3> tile;
+    for (size_t m = 0; m < present.size(); ++m) {
+      const Span2D<float> logits = logits_[m].view().Rows(0, targets.size());
+      present[m]->Logits(hidden[m].view().Rows(first_row, targets.size()), logits, pool_);
+      tile[m] = logits;
+    }
+    const size_t pieces = (targets.size() + kRowsPerPiece - 1) / kRowsPerPiece;
+    pool_.ParallelFor(pieces, [&](size_t piece) {
+      RowComparer comparer;
+      const size_t end = std::min(targets.size(), (piece + 1) * kRowsPerPiece);
+      for (size_t row = piece * kRowsPerPiece; row < end; ++row) {
+        const size_t entry = offset + row;
+        if (models_.reference == nullptr) {
+          rows.nll[entry] = NegativeLogLikelihood(tile[0].row(row), targets[row]);
+          continue;
+        }
+        rows.comparison[entry] = comparer.Compare(tile[1].row(row), tile[0].row(row), targets[row]);
+        rows.nll[entry] = rows.comparison[entry].nll;
+        if (models_.rounded_reference != nullptr) {
+          rows.noise_floor[entry] =
+              comparer.Compare(tile[1].row(row), tile[2].row(row), targets[row]);
+        }
+      }
+    });
+  }
+
+  ScoredModels models_;
+  ThreadPool& pool_;
+  std::vector<Matrix> logits_;  // [kTileRows, vocab] per model
+};
+
+// Sums over windows of the numbers that compare a model with the reference.
+class ComparisonSums {
+ public:
+  void AddWindow(const Window& window, std::span<const RowComparison> rows) {
+    double kl = 0, same = 0, square = 0, nll = 0, reference_nll = 0;
+    std::vector<double> values;
+    for (const RowComparison& row : rows) {
+      kl += row.kl;
+      same += row.same_top1 ? 1 : 0;
+      square += row.delta_p * row.delta_p;
+      nll += row.nll;
+      reference_nll += row.reference_nll;
+      values.push_back(row.kl);
+    }
+    const double targets = static_cast<double>(rows.size());
+    targets_.push_back(targets);
+    weights_.push_back(window.weight);
+    kl_.push_back(kl);
+    same_.push_back(same);
+    square_.push_back(square);
+    delta_nll_.push_back(window.weight * ((nll - reference_nll) / targets));
+    reference_nll_.push_back(window.weight * (reference_nll / targets));
+    sample_.AddWindow(values);
+  }
+
+  Comparison Result() const {
+    constexpr std::array<double, 2> kProbabilities = {0.5, 0.99};
+    const std::vector<Estimate> quantiles = sample_.Quantiles(kProbabilities);
+    return {.kl_mean = RatioEstimate(kl_, targets_),
+            .kl_median = quantiles[0],
+            .kl_p99 = quantiles[1],
+            .kl_max = {sample_.Max(), kNone},
+            .top1_agreement = RatioEstimate(same_, targets_),
+            .rms_delta_p = SqrtOf(RatioEstimate(square_, targets_)),
+            .delta_log_ppl = RatioEstimate(delta_nll_, weights_)};
+  }
+
+  Estimate ReferencePpl() const { return ExpOf(RatioEstimate(reference_nll_, weights_)); }
+
+ private:
+  std::vector<double> targets_, weights_, kl_, same_, square_, delta_nll_, reference_nll_;
+  ClusteredSample sample_;
+};
+
+TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t batch,
+                     BatchScorer& scorer, Progress& progress) {
+  TextScores result;
+  result.name = text.name;
+  result.windows = text.windows.size();
+  result.targets = text.targets();
+  std::vector<double> weighted_nll, weights;
+  ComparisonSums comparison, noise_floor;
+  progress.Begin(StrCat("eval ", text.name), text.windows.size());
+  for (size_t first = 0; first < text.windows.size(); first += batch) {
+    const size_t count = std::min(batch, text.windows.size() - first);
+    const auto windows = std::span<const Window>(text.windows).subspan(first, count);
+    const std::vector<WindowRows> rows = scorer.Score(text, windows);
+    for (size_t w = 0; w < count; ++w) {
+      double nll = 0;
+      for (double value : rows[w].nll) nll += value;
+      nll /= static_cast<double>(rows[w].nll.size());
+      result.window_nll.push_back(nll);
+      weighted_nll.push_back(windows[w].weight * nll);
+      weights.push_back(windows[w].weight);
+      if (models.reference != nullptr) comparison.AddWindow(windows[w], rows[w].comparison);
+      if (models.rounded_reference != nullptr)
+        noise_floor.AddWindow(windows[w], rows[w].noise_floor);
+    }
+    result.ppl = ExpOf(RatioEstimate(weighted_nll, weights));
+    progress.Advance(first + count, StrCat("ppl ", Fixed(result.ppl.value, 3)));
+  }
+  progress.End();
+  if (models.reference != nullptr) {
+    result.reference_ppl = comparison.ReferencePpl();
+    result.comparison = comparison.Result();
+  }
+  if (models.rounded_reference != nullptr) result.noise_floor = noise_floor.Result();
+  return result;
+}
+
+}  // namespace
+
+std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
+                                        std::span<const PerplexityText> texts,
+                                        const PerplexityOptions& options, ThreadPool& pool,
+                                        Progress& progress) {
+  QUALM_CHECK(models.model != nullptr);
+  QUALM_CHECK(models.rounded_reference == nullptr || models.reference != nullptr);
+  BatchScorer scorer(models, pool);
+  std::vector<TextScores> results;
+  for (const PerplexityText& text : texts) {
+    QUALM_CHECK(!text.windows.empty());
+    const size_t batch = options.batch != 0
+                             ? options.batch
+                             : std::max<size_t>(1, kBatchTokens / text.windows.front().tokens);
+    results.push_back(ScoreText(models, text, batch, scorer, progress));
+    if (!std::isfinite(results.back().ppl.value)) {
+      progress.Warn(StrCat(text.name, ": perplexity is not finite (", results.back().ppl.value,
+                           "): the model's logits overflow or are not numbers"));
+    }
+  }
+  return results;
+}
+
+}  // namespace qualm

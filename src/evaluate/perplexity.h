@@ -1,0 +1,60 @@
+// Perplexity of prepared texts, and in the same pass the distance to a reference model. Windows are
+// run in batches, logits are made in tiles of rows and reduced at once: no logits are kept.
+//
+// Deterministic: per-position numbers depend on the window alone, all sums run in window order, so
+// the result has the same bits for every batch size and number of threads.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evaluate/protocol.h"
+#include "evaluate/scoring_model.h"
+#include "evaluate/statistics.h"
+
+namespace qualm {
+
+class Progress;
+class ThreadPool;
+
+// Lifetime: the models must outlive the call.
+struct ScoredModels {
+  const ScoringModel* model = nullptr;
+  const ScoringModel* reference = nullptr;          // null: no comparison
+  const ScoringModel* rounded_reference = nullptr;  // null: no noise floor; needs `reference`
+};
+
+// How a model's next-token distributions differ from the reference's over all scored positions.
+// Errors treat windows as clusters; quantiles: bootstrap over windows; the maximum has none.
+struct Comparison {
+  Estimate kl_mean, kl_median, kl_p99, kl_max;  // KL(reference ‖ model), nats
+  Estimate top1_agreement;                      // share of positions with equal argmax
+  Estimate rms_delta_p;    // root mean square of p_model - p_reference of the correct token
+  Estimate delta_log_ppl;  // log ppl(model) - log ppl(reference), paired over windows
+};
+
+struct TextScores {
+  std::string name;
+  size_t windows = 0;
+  size_t targets = 0;
+  Estimate ppl;
+  std::vector<double> window_nll;  // mean NLL of each window's targets, nats
+  std::optional<Estimate> reference_ppl;
+  std::optional<Comparison> comparison;   // model against reference
+  std::optional<Comparison> noise_floor;  // rounded reference against reference
+};
+
+struct PerplexityOptions {
+  size_t batch = 0;  // windows per forward pass; 0: about kBatchTokens tokens
+};
+inline constexpr size_t kBatchTokens = 2048;
+
+// One result per text. Throws bad input if the vocabularies of the models differ.
+std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
+                                        std::span<const PerplexityText> texts,
+                                        const PerplexityOptions& options, ThreadPool& pool,
+                                        Progress& progress);
+
+}  // namespace qualm

@@ -1,0 +1,28 @@
+#include "evaluate/scoring_model.h"
+
+#include "model/decoder.h"
+
+namespace qualm {
+
+size_t DecoderScoringModel::vocab_size() const { return decoder_.config.vocab_size; }
+
+Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows,
+                                   ThreadPool& pool) const {
+  // The caches live only as long as the forward pass: with two models in one evaluation only one
+  // model's keys and values are in memory.
+  std::vector<KvCache> caches;
+  caches.reserve(windows.size());
+  std::vector<SequenceSlice> slices;
+  for (const std::vector<TokenId>& window : windows) {
+    caches.push_back(decoder_.MakeCache(window.size()));
+    slices.push_back({.cache = &caches.back(), .ids = window});
+  }
+  return decoder_.Forward(slices, pool);
+}
+
+void DecoderScoringModel::Logits(Span2D<const float> hidden, Span2D<float> logits,
+                                 ThreadPool& pool) const {
+  decoder_.Logits(hidden, logits, pool);
+}
+
+}  // namespace qualm

@@ -1,0 +1,37 @@
+// What perplexity needs of a model: hidden states of windows, and logits of chosen rows of them.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "tensor/matrix.h"
+#include "tokenize/tokenizer.h"
+
+namespace qualm {
+
+class Decoder;
+class ThreadPool;
+
+class ScoringModel {
+ public:
+  virtual ~ScoringModel() = default;
+  virtual size_t vocab_size() const = 0;
+  // Final hidden states [tokens of all windows, hidden], window after window; each window starts at
+  // position 0 and sees no other.
+  virtual Matrix Hidden(std::span<const std::vector<TokenId>> windows, ThreadPool& pool) const = 0;
+  // hidden [rows, hidden] to logits [rows, vocab]. A row's logits do not depend on the other rows.
+  virtual void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const = 0;
+};
+
+class DecoderScoringModel final : public ScoringModel {
+ public:
+  explicit DecoderScoringModel(const Decoder& decoder) : decoder_(decoder) {}  // must outlive this
+  size_t vocab_size() const override;
+  Matrix Hidden(std::span<const std::vector<TokenId>> windows, ThreadPool& pool) const override;
+  void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const override;
+
+ private:
+  const Decoder& decoder_;
+};
+
+}  // namespace qualm

@@ -1,0 +1,134 @@
+#include "evaluate/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace qualm {
+
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr uint64_t kBootstrapSeed = 0;
+
+// The q-quantile of a sorted sample in which entry i stands counts[window of i] times.
+template <typename Entries>
+double WeightedQuantile(const Entries& sorted, std::span<const uint32_t> counts, uint64_t total,
+                        double probability) {
+  const double position = probability * static_cast<double>(total - 1);
+  const uint64_t low_rank = static_cast<uint64_t>(position);
+  const uint64_t high_rank = std::min(low_rank + 1, total - 1);
+  uint64_t passed = 0;
+  double low = 0;
+  bool has_low = false;
+  for (const auto& entry : sorted) {
+    passed += counts[entry.window];
+    if (!has_low && passed > low_rank) {
+      low = entry.value;
+      has_low = true;
+    }
+    if (passed > high_rank) {
+      const double share = position - static_cast<double>(low_rank);
+      // The first form keeps an infinite `low` from becoming NaN.
+      return share == 0 || low == entry.value ? low : low + share * (entry.value - low);
+    }
+  }
+  return kNone;
+}
+
+double StandardDeviation(std::span<const double> values) {
+  double mean = 0;
+  for (double value : values) mean += value;
+  mean /= static_cast<double>(values.size());
+  double squares = 0;
+  for (double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+}  // namespace
+
+Estimate RatioEstimate(std::span<const double> sums, std::span<const double> weights) {
+  QUALM_CHECK(sums.size() == weights.size() && !sums.empty());
+  double sum = 0, weight = 0;
+  for (size_t i = 0; i < sums.size(); ++i) {
+    sum += sums[i];
+    weight += weights[i];
+  }
+  Estimate result{sum / weight, kNone};
+  if (sums.size() < 2) return result;
+  double squares = 0;
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const double residual = sums[i] - result.value * weights[i];
+    squares += residual * residual;
+  }
+  const double n = static_cast<double>(sums.size());
+  result.standard_error = std::sqrt(n / (n - 1) * squares) / weight;
+  return result;
+}
+
+Estimate ExpOf(Estimate x) {
+  const double value = std::exp(x.value);
+  return {value, value * x.standard_error};
+}
+
+Estimate SqrtOf(Estimate x) {
+  const double value = std::sqrt(x.value);
+  // d sqrt(x) = dx / (2 sqrt(x)); all values equal to 0 have no spread either.
+  return {value, x.standard_error == 0 ? 0 : x.standard_error / (2 * value)};
+}
+
+void ClusteredSample::AddWindow(std::span<const double> values) {
+  for (double value : values) entries_.push_back({value, windows_});
+  ++windows_;
+}
+
+std::vector<Estimate> ClusteredSample::Quantiles(std::span<const double> probabilities) const {
+  QUALM_CHECK(!entries_.empty());
+  std::vector<Estimate> results(probabilities.size(), {kNone, kNone});
+  const auto is_nan = [](const Entry& entry) { return std::isnan(entry.value); };
+  if (std::any_of(entries_.begin(), entries_.end(), is_nan)) return results;
+
+  std::vector<Entry> sorted = entries_;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Entry& a, const Entry& b) { return a.value < b.value; });
+  std::vector<uint32_t> window_size(windows_, 0), counts(windows_, 1);
+  for (const Entry& entry : entries_) ++window_size[entry.window];
+  for (size_t p = 0; p < probabilities.size(); ++p) {
+    results[p].value = WeightedQuantile(sorted, counts, sorted.size(), probabilities[p]);
+  }
+  if (windows_ < 2) return results;
+
+  std::vector<std::vector<double>> replicates(probabilities.size());
+  Rng rng(kBootstrapSeed, "window-bootstrap");
+  while (replicates.front().size() < kReplicates) {
+    std::fill(counts.begin(), counts.end(), 0);
+    uint64_t total = 0;
+    for (uint32_t draw = 0; draw < windows_; ++draw) {
+      const size_t window = static_cast<size_t>(rng.Below(windows_));
+      ++counts[window];
+      total += window_size[window];
+    }
+    for (size_t p = 0; p < probabilities.size(); ++p) {
+      replicates[p].push_back(WeightedQuantile(sorted, counts, total, probabilities[p]));
+    }
+  }
+  for (size_t p = 0; p < probabilities.size(); ++p) {
+    results[p].standard_error = StandardDeviation(replicates[p]);
+  }
+  return results;
+}
+
+double ClusteredSample::Max() const {
+  QUALM_CHECK(!entries_.empty());
+  double largest = -std::numeric_limits<double>::infinity();
+  for (const Entry& entry : entries_) {
+    if (std::isnan(entry.value)) return kNone;
+    largest = std::max(largest, entry.value);
+  }
+  return largest;
+}
+
+}  // namespace qualm

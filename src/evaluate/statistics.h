@@ -1,0 +1,50 @@
+// Estimates with standard errors from windows of text. Tokens of one window depend on each other,
+// so the window is the unit of all standard errors (cluster-robust); windows are taken as
+// independent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace qualm {
+
+// NaN stands for "there is none" in both fields.
+struct Estimate {
+  double value = 0;
+  double standard_error = 0;
+};
+
+// R = Σ sums / Σ weights over windows i = 1..n, with the delta method's (linearised ratio's) error
+//     se(R) = sqrt(n/(n-1) · Σ (sums_i - R·weights_i)²) / Σ weights,
+// which for equal weights is the usual standard error of a mean. One window has no error (NaN).
+Estimate RatioEstimate(std::span<const double> sums, std::span<const double> weights);
+
+// exp(x) and sqrt(x) of an estimate, error by the delta method.
+Estimate ExpOf(Estimate x);
+Estimate SqrtOf(Estimate x);
+
+// Values that come in windows (clusters), in the order of `windows`: quantiles and their errors.
+class ClusteredSample {
+ public:
+  void AddWindow(std::span<const double> values);
+
+  // Linear interpolation between order statistics: position q·(n-1) of the sorted values.
+  // The error is the standard deviation over kReplicates bootstrap samples of whole windows (fixed
+  // seed); none for one window or where a value is NaN. Requires: at least one value.
+  std::vector<Estimate> Quantiles(std::span<const double> probabilities) const;
+  double Max() const;
+
+  static constexpr int kReplicates = 200;
+
+ private:
+  struct Entry {
+    double value;
+    uint32_t window;
+  };
+  std::vector<Entry> entries_;
+  uint32_t windows_ = 0;
+};
+
+}  // namespace qualm
