@@ -1,10 +1,13 @@
-// What the subcommands share: registration, the terminal's progress display, JSON output, exit codes.
+// What the subcommands share: registration, output, the terminal's progress display, exit codes.
 #pragma once
 
 #include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
@@ -14,14 +17,16 @@ namespace qualm::cli {
 
 enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kBadInput = 3 };
 
+// Flags that every subcommand takes, before or after its name.
 struct Globals {
   int threads = 0;  // 0: one per core
   bool quiet = false;
-  bool json = false;
+  bool json = false;  // see AddJsonFlag
 };
 
-// A subcommand adds its options to `app` and returns what runs after parsing; the result is the exit
-// code. Errors are thrown; main() turns them into messages and codes.
+// A subcommand adds its options to `app` and returns what runs after parsing; the result is the
+// exit code. Errors are thrown; main() turns them into messages and codes. `globals` outlives the
+// command.
 using Command = std::function<int()>;
 struct CommandEntry {
   const char* name;
@@ -44,9 +49,22 @@ Command AddList(CLI::App& app, Globals& globals);
 void AddJsonFlag(CLI::App& app, Globals& globals);
 void SetExamples(CLI::App& app, const std::string& examples);
 
-// A bar with ETA on a terminal, a plain line per step otherwise, nothing with --quiet. On stderr.
+// A bar with ETA on a terminal, a plain line at most once a second otherwise, only warnings with
+// --quiet. On stderr. progress_display.cc
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);
 
-void PrintJson(const Json& value);  // one object on stdout and a newline
+// All of standard output goes through here. A reader that has gone away is no error until the end;
+// see FinishOutput.
+void Print(std::string_view text);
+void PrintJson(const Json& value);  // one object and a newline; NaN and infinity become null
+
+// Writes out what is buffered; false if anything could not be written (told on stderr, except for
+// a closed pipe).
+bool FinishOutput();
+
+// Columns padded to equal width, two spaces between them; `right` columns are set to the right.
+// Cells are measured in code points.
+std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+                        const std::vector<bool>& right);
 
 }  // namespace qualm::cli

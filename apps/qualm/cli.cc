@@ -1,0 +1,71 @@
+#include "cli.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace qualm::cli {
+
+namespace {
+
+int output_error = 0;  // errno of the first write that failed
+
+size_t CodePoints(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+}  // namespace
+
+void AddJsonFlag(CLI::App& app, Globals& globals) {
+  app.add_flag("--json", globals.json, "Print one JSON object on standard output");
+}
+
+void SetExamples(CLI::App& app, const std::string& examples) {
+  app.footer("Examples:\n" + examples);
+}
+
+void Print(std::string_view text) {
+  if (output_error != 0) return;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) output_error = errno;
+}
+
+void PrintJson(const Json& value) {
+  Print(value.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
+  Print("\n");
+}
+
+bool FinishOutput() {
+  if (std::fflush(stdout) != 0 && output_error == 0) output_error = errno;
+  if (output_error == 0) return true;
+  if (output_error != EPIPE) {
+    std::fprintf(stderr, "qualm: [standard output] %s\n", std::strerror(output_error));
+  }
+  return false;
+}
+
+std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+                        const std::vector<bool>& right) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    if (widths.size() < row.size()) widths.resize(row.size(), 0);
+    for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], CodePoints(row[c]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t c = 0; c < row.size(); ++c) {
+      if (c > 0) line += "  ";
+      const std::string padding(widths[c] - CodePoints(row[c]), ' ');
+      line += c < right.size() && right[c] ? padding + row[c] : row[c] + padding;
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,194 @@
+// qualm eval: perplexity of texts under a named protocol, and the distance to a reference model.
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "data/corpus.h"
+#include "evaluate/metric_rows.h"
+#include "evaluate/perplexity.h"
+#include "evaluate/protocol.h"
+#include "model/model.h"
+
+namespace qualm::cli {
+
+namespace {
+
+struct Options {
+  std::string model, reference;
+  std::vector<std::string> corpora;
+  std::string protocol = "gptq";
+  size_t seqlen = 0, limit = 0, batch = 0;
+  bool noise_floor = false;
+};
+
+struct LoadedModels {
+  Model model;
+  std::optional<Model> reference, rounded;
+
+  // `storage` holds what the views point to; both look at these models.
+  ScoredModels Views(std::vector<DecoderScoringModel>& storage) const {
+    storage.reserve(3);
+    ScoredModels views;
+    views.model = &storage.emplace_back(*model.decoder);
+    if (reference) views.reference = &storage.emplace_back(*reference->decoder);
+    if (rounded) views.rounded_reference = &storage.emplace_back(*rounded->decoder);
+    return views;
+  }
+};
+
+LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
+  LoadedModels models;
+  models.model = LoadModel(options.model, {}, pool);
+  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, pool);
+  if (options.noise_floor) {
+    if (models.reference->is_quantized()) {
+      ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
+    }
+    models.rounded = LoadModel(options.reference, {.round_to_bf16 = true}, pool);
+  }
+  return models;
+}
+
+// The texts as the model's tokenizer cuts them. Positions are compared one by one, so a reference
+// with a tokenizer of its own must read the same tokens.
+std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedModels& models,
+                                         const PerplexityProtocol& protocol, size_t seqlen) {
+  const Tokenizer& tokenizer = models.model.RequireTokenizer();
+  std::vector<PerplexityText> texts;
+  for (const std::string& path : options.corpora) {
+    const std::string text = LoadCorpus(path).Joined();
+    texts.push_back(PrepareText(protocol, path, text, tokenizer, seqlen, options.limit));
+    if (!models.reference || !models.reference->tokenizer) continue;
+    const PerplexityText other =
+        PrepareText(protocol, path, text, *models.reference->tokenizer, seqlen, options.limit);
+    if (other.ids != texts.back().ids || other.window_bos != texts.back().window_bos) {
+      ThrowBadInput(options.reference, StrCat("a tokenizer that reads ", path, " as the model's"),
+                    "other tokens", "compare only models that share their tokenizer");
+    }
+  }
+  return texts;
+}
+
+Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json RowsAsJson(const Options& options, const LoadedModels& models,
+                const std::vector<MetricRow>& rows) {
+  Json results = Json::array();
+  for (const MetricRow& row : rows) {
+    results.push_back({{"corpus", row.corpus},
+                       {"metric", row.metric},
+                       {"value", NumberOrNull(row.estimate.value)},
+                       {"stderr", NumberOrNull(row.estimate.standard_error)},
+                       {"n", row.windows},
+                       {"n_tokens", row.targets},
+                       {"protocol", row.protocol},
+                       {"protocol_version", row.protocol_version},
+                       {"seqlen", row.seqlen}});
+  }
+  Json json = {{"model", options.model}, {"model_hash", models.model.Hash()}};
+  if (models.reference) {
+    json["reference"] = options.reference;
+    json["reference_hash"] = models.reference->Hash();
+  }
+  json["results"] = std::move(results);
+  return json;
+}
+
+// Six significant digits; perplexities and divergences differ by many powers of ten.
+std::string Short(double value) {
+  if (std::isnan(value)) return "-";
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.6g", value);
+  return buffer;
+}
+
+std::string ShortError(double value) {
+  if (std::isnan(value)) return "";
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "± %.2g", value);
+  return buffer;
+}
+
+// One line per metric; the noise floor's rows stand beside the metric they belong to.
+std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
+  std::vector<std::vector<std::string>> table = {
+      {"corpus", "metric", "value", "stderr", "n", "tokens"}};
+  if (noise_floor) table[0].push_back("noise floor");
+  for (const MetricRow& row : rows) {
+    if (row.metric.starts_with(kNoiseFloorPrefix)) continue;
+    table.push_back({row.corpus, row.metric, Short(row.estimate.value),
+                     ShortError(row.estimate.standard_error), StrCat(row.windows),
+                     StrCat(row.targets)});
+    for (const MetricRow& other : rows) {
+      if (other.corpus == row.corpus && other.metric == kNoiseFloorPrefix + row.metric) {
+        table.back().push_back(Short(other.estimate.value));
+      }
+    }
+  }
+  return FormatTable(table, {false, false, true, true, true, true, true});
+}
+
+int Run(const Options& options, const Globals& globals) {
+  const PerplexityProtocol& protocol = FindProtocol(options.protocol);
+  ThreadPool pool(globals.threads);
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const LoadedModels models = LoadModels(options, pool);
+  const size_t seqlen =
+      ResolveSeqlen(protocol, options.seqlen, models.model.decoder->config.context);
+  if (models.reference) {
+    ResolveSeqlen(protocol, seqlen, models.reference->decoder->config.context);
+  }
+  const std::vector<PerplexityText> texts = PrepareTexts(options, models, protocol, seqlen);
+
+  std::vector<DecoderScoringModel> storage;
+  const std::vector<TextScores> scores =
+      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, pool, *progress);
+  std::vector<MetricRow> rows;
+  for (const TextScores& text : scores) {
+    for (MetricRow& row : MetricRows(text, protocol, seqlen)) rows.push_back(std::move(row));
+  }
+  if (globals.json) {
+    PrintJson(RowsAsJson(options, models, rows));
+    return kOk;
+  }
+  Print(StrCat("model     ", options.model, "\n"));
+  if (models.reference) Print(StrCat("reference ", options.reference, "\n"));
+  Print(StrCat("protocol  ", protocol.name, " (version ", protocol.version, "), seqlen ", seqlen,
+               "; errors over n windows\n\n"));
+  Print(RowsAsTable(rows, options.noise_floor));
+  return kOk;
+}
+
+}  // namespace
+
+Command AddEval(CLI::App& app, Globals& globals) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model, "A model folder, float or quantized")->required();
+  app.add_option("--corpus", options->corpora,
+                 "A .txt or .jsonl file or a folder of them; may be given several times")
+      ->required()
+      ->allow_extra_args(false);
+  app.add_option("--protocol", options->protocol, "See 'qualm list protocols'")
+      ->capture_default_str();
+  app.add_option("--seqlen", options->seqlen,
+                 "Tokens of a window; default: the protocol's, at most the model's context");
+  CLI::Option* reference = app.add_option(
+      "--reference", options->reference, "A model to compare with, token by token (usually float)");
+  app.add_option("--limit", options->limit, "Only the first N windows of each corpus");
+  app.add_flag("--noise-floor", options->noise_floor,
+               "Also compare the reference with its weights rounded to bf16")
+      ->needs(reference);
+  app.add_option("--batch", options->batch, "Windows per forward pass; changes no result");
+  AddJsonFlag(app, globals);
+  SetExamples(app,
+              "  qualm eval MODEL --corpus test.txt\n"
+              "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "
+              "out.txt\n"
+              "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json");
+  return [options, &globals] { return Run(*options, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,204 @@
+// qualm inspect: what a model folder holds, float or quantized, without running it.
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "cli.h"
+#include "model/model.h"
+
+namespace qualm::cli {
+
+namespace {
+
+struct Sizes {
+  uint64_t parameters = 0;  // weights of the model, whatever they are stored as
+  uint64_t file_bytes = 0;
+  double bits_per_weight = 0;  // of the whole model
+};
+
+// Whether the tensor is part of how a quantized layer is stored ("<layer>.codes"), not a bias.
+bool IsQuantizedStorage(const Manifest& manifest, std::string_view tensor) {
+  const size_t dot = tensor.rfind('.');
+  if (dot == std::string_view::npos || tensor.substr(dot) == ".bias") return false;
+  for (const LayerRecord& layer : manifest.layers) {
+    if (tensor.starts_with(layer.name + ".")) return true;
+  }
+  return false;
+}
+
+Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manifest) {
+  Sizes sizes;
+  sizes.file_bytes = checkpoint.tensors().file_bytes();
+  uint64_t tensor_bytes = 0;
+  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+    tensor_bytes += tensor.bytes.size();
+    if (!manifest || !IsQuantizedStorage(*manifest, tensor.name)) {
+      sizes.parameters += tensor.elements();
+    }
+  }
+  if (manifest) {
+    for (const LayerRecord& layer : manifest->layers) {
+      sizes.parameters += uint64_t{layer.out_features} * layer.in_features;
+    }
+  }
+  const double parameters = static_cast<double>(sizes.parameters);
+  sizes.bits_per_weight = 8 * static_cast<double>(tensor_bytes) / parameters;
+  return sizes;
+}
+
+Json RopeScalingAsJson(const RopeScaling& scaling) {
+  switch (scaling.kind) {
+    case RopeScaling::Kind::kNone:
+      return nullptr;
+    case RopeScaling::Kind::kLinear:
+      return {{"rope_type", "linear"}, {"factor", scaling.factor}};
+    case RopeScaling::Kind::kLlama3:
+      return {{"rope_type", "llama3"},
+              {"factor", scaling.factor},
+              {"low_freq_factor", scaling.low_freq_factor},
+              {"high_freq_factor", scaling.high_freq_factor},
+              {"original_max_position_embeddings", scaling.original_context}};
+  }
+  return nullptr;
+}
+
+Json ConfigAsJson(const ModelConfig& config) {
+  Json json = {{"model_type", config.model_type},
+               {"layers", config.layers},
+               {"hidden_size", config.hidden_size},
+               {"intermediate_size", config.intermediate_size},
+               {"heads", config.heads},
+               {"kv_heads", config.kv_heads},
+               {"head_dim", config.head_dim},
+               {"vocab_size", config.vocab_size},
+               {"context", config.context},
+               {"rms_norm_eps", config.rms_norm_eps},
+               {"rope_theta", config.rope_theta},
+               {"rope_scaling", RopeScalingAsJson(config.rope_scaling)},
+               {"sliding_window", nullptr},
+               {"tied_embeddings", config.tied_embeddings},
+               {"qkv_bias", config.qkv_bias},
+               {"o_bias", config.o_bias},
+               {"mlp_bias", config.mlp_bias}};
+  if (config.sliding_window) json["sliding_window"] = *config.sliding_window;
+  return json;
+}
+
+Json TokenizerAsJson(const std::filesystem::path& folder) {
+  if (!HasTokenizer(folder)) return nullptr;
+  const std::unique_ptr<Tokenizer> tokenizer = LoadTokenizer(folder);
+  const SpecialTokens& special = tokenizer->special();
+  const auto token = [&](std::optional<TokenId> id) -> Json {
+    if (!id) return nullptr;
+    return {{"id", *id}, {"piece", tokenizer->Piece(*id)}};
+  };
+  return {{"kind", tokenizer->kind()},  {"vocab_size", tokenizer->vocab_size()},
+          {"bos", token(special.bos)},  {"eos", token(special.eos)},
+          {"unk", token(special.unk)},  {"pad", token(special.pad)},
+          {"add_bos", special.add_bos}, {"add_eos", special.add_eos}};
+}
+
+Json TensorsAsJson(const TensorFile& file) {
+  Json json = Json::array();
+  for (const TensorView& tensor : file.tensors()) {
+    json.push_back({{"name", tensor.name},
+                    {"dtype", NameOf(tensor.type)},
+                    {"shape", tensor.shape},
+                    {"bytes", tensor.bytes.size()}});
+  }
+  return json;
+}
+
+Json QuantizationAsJson(const Manifest& manifest) {
+  Json layers = Json::array();
+  for (const LayerRecord& layer : manifest.layers) {
+    layers.push_back({{"name", layer.name},
+                      {"scheme", layer.scheme.ShortName()},
+                      {"rounder", layer.rounder},
+                      {"bits_per_weight", layer.bits_per_weight},
+                      {"bytes", layer.stored_bytes}});
+  }
+  Json json = {{"recipe", manifest.recipe_name},
+               {"qualm_version", manifest.qualm_version},
+               {"source", manifest.source_name},
+               {"source_dtype", manifest.source_dtype},
+               {"bits_per_weight_layers", manifest.bits_per_weight_layers},
+               {"calibration", nullptr},
+               {"layers", std::move(layers)}};
+  if (manifest.calibration) json["calibration"] = ToJson(*manifest.calibration);
+  return json;
+}
+
+std::string ShapeText(const TensorView& tensor) {
+  std::string text;
+  for (const size_t size : tensor.shape) text += StrCat(text.empty() ? "" : "x", size);
+  return text;
+}
+
+// The objects of the JSON form as "key  value" lines.
+void AddLines(const Json& object, const std::string& prefix,
+              std::vector<std::vector<std::string>>& lines) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) {
+      AddLines(value, StrCat(prefix, key, "."), lines);
+    } else if (!value.is_array() && !value.is_null()) {
+      lines.push_back({prefix + key, value.is_string() ? value.get<std::string>() : value.dump()});
+    }
+  }
+}
+
+void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& checkpoint,
+                const std::optional<Manifest>& manifest) {
+  std::vector<std::vector<std::string>> lines;
+  AddLines(summary, "", lines);
+  lines.push_back({"file size", HumanBytes(sizes.file_bytes)});
+  Print(FormatTable(lines, {}) + "\n");
+  if (manifest) {
+    std::vector<std::vector<std::string>> layers = {{"layer", "scheme", "rounder", "bits"}};
+    for (const LayerRecord& layer : manifest->layers) {
+      layers.push_back(
+          {layer.name, layer.scheme.ShortName(), layer.rounder, Fixed(layer.bits_per_weight, 3)});
+    }
+    Print(FormatTable(layers, {false, false, false, true}) + "\n");
+  }
+  std::vector<std::vector<std::string>> tensors = {{"tensor", "type", "shape", "bytes"}};
+  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+    tensors.push_back({tensor.name, std::string(NameOf(tensor.type)), ShapeText(tensor),
+                       StrCat(tensor.bytes.size())});
+  }
+  Print(FormatTable(tensors, {false, false, true, true}));
+}
+
+int Run(const std::string& folder, const Globals& globals) {
+  std::optional<Manifest> manifest;
+  if (HasManifest(folder)) manifest = ReadManifest(folder);
+  const Checkpoint checkpoint =
+      Checkpoint::Open(folder, /*allow_missing_linears=*/manifest.has_value());
+  const Sizes sizes = SizesOf(checkpoint, manifest);
+  Json summary = {{"model", folder},
+                  {"quantized", manifest.has_value()},
+                  {"parameters", sizes.parameters},
+                  {"bytes", sizes.file_bytes},
+                  {"bits_per_weight", sizes.bits_per_weight},
+                  {"config", ConfigAsJson(checkpoint.config())},
+                  {"tokenizer", TokenizerAsJson(folder)}};
+  if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
+  if (globals.json) {
+    summary["tensors"] = TensorsAsJson(checkpoint.tensors());
+    PrintJson(summary);
+  } else {
+    PrintPlain(summary, sizes, checkpoint, manifest);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddInspect(CLI::App& app, Globals& globals) {
+  auto folder = std::make_shared<std::string>();
+  app.add_option("MODEL", *folder, "A model folder, float or quantized")->required();
+  AddJsonFlag(app, globals);
+  SetExamples(app, "  qualm inspect MODEL\n  qualm inspect MODEL --json");
+  return [folder, &globals] { return Run(*folder, globals); };
+}
+
+}  // namespace qualm::cli

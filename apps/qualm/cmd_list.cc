@@ -1,0 +1,81 @@
+// qualm list: the names that other commands take, from the tables of the library.
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+#include "data/sampler.h"
+#include "evaluate/protocol.h"
+#include "model/family.h"
+
+namespace qualm::cli {
+
+namespace {
+
+struct Item {
+  std::string name, summary;
+};
+
+std::vector<Item> Families() {
+  std::vector<Item> items;
+  for (const std::string& name : FamilyNames())
+    items.push_back({name, "model_type in config.json"});
+  return items;
+}
+
+std::vector<Item> Protocols() {
+  std::vector<Item> items;
+  for (const PerplexityProtocol& protocol : AllProtocols()) {
+    items.push_back({protocol.name, protocol.summary});
+  }
+  return items;
+}
+
+std::vector<Item> Samplers() {
+  std::vector<Item> items;
+  for (const std::string& name : SamplerNames()) {
+    items.push_back({name, std::string(SamplerDescription(name))});
+  }
+  return items;
+}
+
+struct Kind {
+  const char* name;
+  std::vector<Item> (*items)();
+};
+
+constexpr Kind kKinds[] = {
+    {"families", Families},
+    {"protocols", Protocols},
+    {"samplers", Samplers},
+};
+
+int List(const std::string& name, const Globals& globals) {
+  for (const Kind& kind : kKinds) {
+    if (name != kind.name) continue;
+    Json json = Json::array();
+    std::vector<std::vector<std::string>> table;
+    for (const Item& item : kind.items()) {
+      json.push_back({{"name", item.name}, {"summary", item.summary}});
+      table.push_back({item.name, item.summary});
+    }
+    if (globals.json) {
+      PrintJson({{name, json}});
+    } else {
+      Print(FormatTable(table, {}));
+    }
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddList(CLI::App& app, Globals& globals) {
+  auto kind = std::make_shared<std::string>();
+  std::vector<std::string> names;
+  for (const Kind& entry : kKinds) names.push_back(entry.name);
+  app.add_option("KIND", *kind, "What to list")->required()->check(CLI::IsMember(names));
+  AddJsonFlag(app, globals);
+  SetExamples(app, "  qualm list recipes\n  qualm list families --json");
+  return [kind, &globals] { return List(*kind, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,109 @@
+// The program: reads the command line, runs one subcommand, turns errors into messages and exit
+// codes (0 ok, 1 failed, 2 usage, 3 bad input).
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+
+namespace qualm::cli {
+
+namespace {
+
+// ADD A SUBCOMMAND: cmd_<name>.cc, its declaration in cli.h, and a line here.
+constexpr CommandEntry kCommands[] = {
+    {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
+    {"tokenize", "Text to token ids and back", AddTokenize},
+    {"eval", "Perplexity, and the distance to a reference model", AddEval},
+    {"list", "What there is to choose from", AddList},
+};
+
+constexpr const char* kExamples =
+    "  qualm inspect MODEL\n"
+    "  qualm eval MODEL --corpus test.txt --reference FLOAT_MODEL\n"
+    "  qualm list recipes\n"
+    "  qualm COMMAND --help";
+
+std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
+  std::vector<std::string> known;
+  const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+  const auto chosen = app.get_subcommands();
+  if (chosen.empty()) {
+    if (rest.empty()) return "[command line] expected a command; see 'qualm --help'";
+    for (const CommandEntry& command : kCommands) known.push_back(command.name);
+    const std::string nearest = NearestName(rest[0], known);
+    return StrCat("[command line] unknown command '", rest[0], "'; ",
+                  nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),
+                  "available: ", Join(known, ", "));
+  }
+  const std::string name = chosen[0]->get_name();
+  std::string message = StrCat("[", name, "] ", error.what());
+  if (error.get_name() == "ExtrasError" && !rest.empty()) {
+    for (const CLI::Option* option : chosen[0]->get_options()) {
+      for (const std::string& flag : option->get_lnames()) known.push_back("--" + flag);
+    }
+    const std::string nearest = NearestName(rest[0], known);
+    message = StrCat("[", name, "] unexpected '", rest[0], "'");
+    if (!nearest.empty()) message += StrCat("; did you mean '", nearest, "'?");
+  }
+  return StrCat(message, "\nRun 'qualm ", name, " --help' for usage.");
+}
+
+int Run(const Command& command) {
+  try {
+    return command();
+  } catch (const Error& error) {
+    std::fprintf(stderr, "qualm: %s\n", error.what());
+    return error.kind() == ErrorKind::kBadInput ? kBadInput : kFailed;
+  } catch (const std::bad_alloc&) {
+    std::fputs("qualm: [memory] not enough memory for this run\n", stderr);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "qualm: [internal] %s\n", error.what());
+  }
+  return kFailed;
+}
+
+int Main(int argc, char** argv) {
+  // A reader of our output that goes away shows as a failed write, not as a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  Globals globals;
+  CLI::App app("qualm: what does quantization do to this language model?", "qualm");
+  app.set_version_flag("--version", "qualm " QUALM_VERSION);
+  app.add_option("--threads", globals.threads, "Threads to use; 0: one per core")
+      ->check(CLI::Range(0, 4096));
+  app.add_flag("--quiet", globals.quiet, "No progress on standard error");
+  app.require_subcommand(1);
+  SetExamples(app, kExamples);
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  for (const CommandEntry& entry : kCommands) {
+    CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
+    sub->fallthrough();  // --threads and --quiet also stand after the command
+    commands.emplace_back(sub, entry.add(*sub, globals));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    Print(app.help());
+    return FinishOutput() ? kOk : kFailed;
+  } catch (const CLI::CallForVersion& version) {
+    Print(StrCat(version.what(), "\n"));
+    return FinishOutput() ? kOk : kFailed;
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "qualm: %s\n", UsageMessage(app, error).c_str());
+    return kUsage;
+  }
+  for (const auto& [sub, command] : commands) {
+    if (!sub->parsed()) continue;
+    const int code = Run(command);
+    return FinishOutput() || code != kOk ? code : kFailed;
+  }
+  return kUsage;
+}
+
+}  // namespace
+
+}  // namespace qualm::cli
+
+int main(int argc, char** argv) { return qualm::cli::Main(argc, argv); }

@@ -1,0 +1,110 @@
+// Progress of a long run on stderr: one redrawn line with a bar and the time left on a terminal, a
+// plain line now and then in a file.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "base/strings.h"
+#include "cli.h"
+
+namespace qualm::cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kRedrawSeconds = 0.1;
+constexpr double kLineSeconds = 1;
+constexpr size_t kBarWidth = 24;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class StderrProgress final : public Progress {
+ public:
+  StderrProgress(bool quiet, bool terminal) : quiet_(quiet), terminal_(terminal) {}
+  ~StderrProgress() override { Erase(); }
+
+  void Begin(std::string_view stage, uint64_t total) override {
+    stage_ = stage;
+    total_ = total;
+    start_ = Clock::now();
+    last_drawn_s_ = -1;
+    if (terminal_) Advance(0, "");
+  }
+
+  void Advance(uint64_t done, std::string_view detail) override {
+    if (quiet_) return;
+    const double elapsed_s = SecondsSince(start_);
+    const double pause_s = terminal_ ? kRedrawSeconds : kLineSeconds;
+    const bool is_due = last_drawn_s_ < 0 || elapsed_s - last_drawn_s_ >= pause_s;
+    if (!is_due && done < total_) return;
+    last_drawn_s_ = elapsed_s;
+    std::string line = StrCat(stage_, " ", done, "/", total_);
+    if (terminal_) line = StrCat("[", Bar(done), "] ", line);
+    if (!detail.empty()) line += StrCat("  ", detail);
+    if (done > 0 && done < total_) {
+      const double left_s =
+          elapsed_s / static_cast<double>(done) * static_cast<double>(total_ - done);
+      line += StrCat("  ETA ", HumanSeconds(left_s));
+    } else if (done == total_) {
+      line += StrCat("  ", HumanSeconds(elapsed_s));
+    }
+    if (terminal_) {
+      Erase();
+      std::fputs(line.c_str(), stderr);
+      std::fflush(stderr);
+      drawn_ = true;
+    } else {
+      std::fprintf(stderr, "%s\n", line.c_str());
+    }
+  }
+
+  void End() override {
+    if (drawn_) std::fputc('\n', stderr);
+    drawn_ = false;
+  }
+
+  void Warn(std::string_view message) override {
+    Erase();
+    std::fprintf(stderr, "qualm: warning: %.*s\n", static_cast<int>(message.size()),
+                 message.data());
+  }
+
+  void Info(std::string_view message) override {
+    if (quiet_) return;
+    Erase();
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
+  }
+
+ private:
+  std::string Bar(uint64_t done) const {
+    const double share = total_ == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total_);
+    const size_t filled = std::min(kBarWidth, static_cast<size_t>(share * kBarWidth));
+    return std::string(filled, '#') + std::string(kBarWidth - filled, '.');
+  }
+
+  // Takes the bar off the line, so that a message can stand there.
+  void Erase() {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+    drawn_ = false;
+  }
+
+  bool quiet_, terminal_;
+  bool drawn_ = false;  // a bar stands on the terminal's current line
+  std::string stage_;
+  uint64_t total_ = 0;
+  Clock::time_point start_;
+  double last_drawn_s_ = -1;
+};
+
+}  // namespace
+
+std::unique_ptr<Progress> MakeProgress(const Globals& globals) {
+  return std::make_unique<StderrProgress>(globals.quiet, ::isatty(STDERR_FILENO) != 0);
+}
+
+}  // namespace qualm::cli

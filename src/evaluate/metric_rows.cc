@@ -1,0 +1,36 @@
+#include "evaluate/metric_rows.h"
+
+#include "base/strings.h"
+
+namespace qualm {
+
+std::vector<MetricRow> MetricRows(const TextScores& scores, const PerplexityProtocol& protocol,
+                                  size_t seqlen) {
+  std::vector<MetricRow> rows;
+  const auto add = [&](std::string metric, const Estimate& estimate) {
+    rows.push_back({.corpus = scores.name,
+                    .metric = std::move(metric),
+                    .estimate = estimate,
+                    .windows = scores.windows,
+                    .targets = scores.targets,
+                    .protocol = protocol.name,
+                    .protocol_version = protocol.version,
+                    .seqlen = seqlen});
+  };
+  const auto add_comparison = [&](std::string_view prefix, const Comparison& comparison) {
+    add(StrCat(prefix, "delta_log_ppl"), comparison.delta_log_ppl);
+    add(StrCat(prefix, "kl_mean"), comparison.kl_mean);
+    add(StrCat(prefix, "kl_median"), comparison.kl_median);
+    add(StrCat(prefix, "kl_p99"), comparison.kl_p99);
+    add(StrCat(prefix, "kl_max"), comparison.kl_max);
+    add(StrCat(prefix, "top1_agreement"), comparison.top1_agreement);
+    add(StrCat(prefix, "rms_delta_p"), comparison.rms_delta_p);
+  };
+  add("ppl", scores.ppl);
+  if (scores.reference_ppl) add("reference_ppl", *scores.reference_ppl);
+  if (scores.comparison) add_comparison("", *scores.comparison);
+  if (scores.noise_floor) add_comparison(kNoiseFloorPrefix, *scores.noise_floor);
+  return rows;
+}
+
+}  // namespace qualm

@@ -1,0 +1,31 @@
+// Scores of texts as flat rows, one per metric: what is printed, written as JSON and stored.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "evaluate/perplexity.h"
+
+namespace qualm {
+
+struct MetricRow {
+  std::string corpus;
+  std::string metric;  // see MetricRows
+  Estimate estimate;   // NaN: there is none
+  size_t windows = 0;  // n
+  size_t targets = 0;  // n_tokens: scored positions
+  std::string protocol;
+  int protocol_version = 1;
+  size_t seqlen = 0;
+};
+
+// "ppl"; with a reference "reference_ppl", "delta_log_ppl", "kl_mean", "kl_median", "kl_p99",
+// "kl_max", "top1_agreement", "rms_delta_p"; with a noise floor the same from "delta_log_ppl" on,
+// with "noise_floor_" in front.
+std::vector<MetricRow> MetricRows(const TextScores& scores, const PerplexityProtocol& protocol,
+                                  size_t seqlen);
+
+inline constexpr const char* kNoiseFloorPrefix = "noise_floor_";
+
+}  // namespace qualm
