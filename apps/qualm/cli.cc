@@ -34,7 +34,7 @@ void Print(std::string_view text) {
 }
 
 void PrintJson(const Json& value) {
-  Print(value.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
+  Print(value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
   Print("\n");
 }
 

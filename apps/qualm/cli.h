@@ -56,7 +56,7 @@ std::unique_ptr<Progress> MakeProgress(const Globals& globals);
 // All of standard output goes through here. A reader that has gone away is no error until the end;
 // see FinishOutput.
 void Print(std::string_view text);
-void PrintJson(const Json& value);  // one object and a newline; NaN and infinity become null
+void PrintJson(const Json& value);  // one object on one line
 
 // Writes out what is buffered; false if anything could not be written (told on stderr, except for
 // a closed pipe).

@@ -1,5 +1,6 @@
 // The program: reads the command line, runs one subcommand, turns errors into messages and exit
 // codes (0 ok, 1 failed, 2 usage, 3 bad input).
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -21,6 +22,7 @@ constexpr CommandEntry kCommands[] = {
 };
 
 constexpr const char* kExamples =
+    "Examples:\n"
     "  qualm inspect MODEL\n"
     "  qualm eval MODEL --corpus test.txt --reference FLOAT_MODEL\n"
     "  qualm list recipes\n"
@@ -40,12 +42,16 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   }
   const std::string name = chosen[0]->get_name();
   std::string message = StrCat("[", name, "] ", error.what());
-  if (error.get_name() == "ExtrasError" && !rest.empty()) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !rest.empty()) {
     for (const CLI::Option* option : chosen[0]->get_options()) {
       for (const std::string& flag : option->get_lnames()) known.push_back("--" + flag);
     }
-    const std::string nearest = NearestName(rest[0], known);
-    message = StrCat("[", name, "] unexpected '", rest[0], "'");
+    // CLI11 gives the rest in no useful order; a misspelt flag explains what follows it.
+    const auto flag = std::find_if(rest.begin(), rest.end(),
+                                   [](const std::string& word) { return word.starts_with('-'); });
+    const std::string& word = flag == rest.end() ? rest[0] : *flag;
+    const std::string nearest = NearestName(word, known);
+    message = StrCat("[", name, "] unexpected '", word, "'");
     if (!nearest.empty()) message += StrCat("; did you mean '", nearest, "'?");
   }
   return StrCat(message, "\nRun 'qualm ", name, " --help' for usage.");
@@ -75,7 +81,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0, 4096));
   app.add_flag("--quiet", globals.quiet, "No progress on standard error");
   app.require_subcommand(1);
-  SetExamples(app, kExamples);
+  app.footer(kExamples);
   std::vector<std::pair<CLI::App*, Command>> commands;
   for (const CommandEntry& entry : kCommands) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.summary);

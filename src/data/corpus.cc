@@ -80,9 +80,6 @@ Corpus LoadCorpus(const std::filesystem::path& path, const CorpusOptions& option
     for (const auto& file : CorpusFilesIn(path)) AddFile(file, options, documents);
   } else if (!std::filesystem::exists(path)) {
     ThrowBadInput(path.string(), "a corpus", "no such file or folder");
-  } else if (!IsCorpusFile(path)) {
-    ThrowBadInput(path.string(), "a .txt file, a .jsonl file or a folder of them",
-                  StrCat("'", path.filename().string(), "'"));
   } else {
     AddFile(path, options, documents);
   }
