@@ -40,9 +40,17 @@ std::string Quoted(std::string_view text) {
 
 std::string PlaceOf(std::string_view file, int line) { return StrCat(file, ":", line); }
 
-// The parser recurses, so what it may be given is bounded first: brackets opened and not closed,
-// and
-// "- - -" or "? ? ?" nests begun on one line. Brackets inside quoted texts count as well.
+// yaml-cpp takes a quoted text that the end of the file cuts off within blanks after a line end;
+// after anything else it complains. So no file ends like that: a comment follows.
+std::string WithFirmEnd(std::string_view text) {
+  const std::string_view ending = text.substr(text.find_last_not_of(" \t\n") + 1);
+  return StrCat(text, ending.ends_with('\n')                        ? "#"
+                      : ending.find('\n') != std::string_view::npos ? "\n#"
+                                                                    : "");
+}
+
+// The parser recurses, so what it may be given is bounded first: open brackets, and "- - -" or
+// "? ? ?" nests begun on one line. Brackets inside quoted texts count as well.
 void CheckNesting(std::string_view text, std::string_view file) {
   size_t brackets = 0, dashes = 0;
   int line = 1;
@@ -74,7 +82,10 @@ class YamlBuilder final : public YAML::EventHandler {
 
   Yaml TakeRoot() { return std::move(root_); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (has_document_) Refuse(mark, "one YAML document", "several");
+    has_document_ = true;
+  }
   void OnDocumentEnd() override {}
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     Refuse(mark, "no anchors and aliases", "an alias");
@@ -109,6 +120,7 @@ class YamlBuilder final : public YAML::EventHandler {
     std::unordered_set<std::string> seen;
     bool has_key = false;
     std::string key;
+    int key_line = 0;
   };
 
   static int LineOf(const YAML::Mark& mark) { return mark.line + 1; }
@@ -144,7 +156,7 @@ class YamlBuilder final : public YAML::EventHandler {
     if (stack_.size() == kMaxDepth) {
       Refuse(mark, StrCat("YAML nested at most ", kMaxDepth, " deep"), "deeper nesting");
     }
-    stack_.push_back({Node(kind, mark), {}, false, {}});
+    stack_.push_back({Node(kind, mark), {}, false, {}, 0});
   }
 
   void Close() {
@@ -162,6 +174,7 @@ class YamlBuilder final : public YAML::EventHandler {
     if (frame.node.kind_ == Yaml::Kind::kList) {
       frame.node.list_.push_back(std::move(node));
     } else if (frame.has_key) {
+      node.key_line_ = frame.key_line;
       frame.node.map_.emplace_back(std::move(frame.key), std::move(node));
       frame.has_key = false;
     } else {
@@ -178,10 +191,12 @@ class YamlBuilder final : public YAML::EventHandler {
                     StrCat("the key ", Quoted(node.scalar_), " again"));
     }
     frame.key = std::move(node.scalar_);
+    frame.key_line = node.line_;
     frame.has_key = true;
   }
 
   std::string_view file_;
+  bool has_document_ = false;
   std::vector<Frame> stack_;
   Yaml root_;
 };
@@ -196,13 +211,10 @@ Yaml Yaml::Parse(std::string_view text, std::string_view place) {
   CheckNesting(text, place);
   YamlBuilder builder(place);
   try {
-    std::istringstream stream{std::string(text)};
+    std::istringstream stream{WithFirmEnd(text)};
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
-    YamlBuilder rest(place);
-    if (parser.HandleNextDocument(rest)) {
-      ThrowBadInput(place, "one YAML document", "several");
-    }
+    parser.HandleNextDocument(builder);  // throws if there is one more
   } catch (const YAML::Exception& error) {
     ThrowBadInput(PlaceOf(place, error.mark.line + 1), "YAML", error.msg);
   }
@@ -279,7 +291,7 @@ const Yaml& Yaml::Get(std::string_view key) const {
 void Yaml::RequireKnownKeys(std::span<const std::string> allowed) const {
   for (const auto& [name, value] : AsMap()) {
     if (std::ranges::find(allowed, name) == allowed.end()) {
-      ThrowUnknownName(value.place(), "key", name, allowed);
+      ThrowUnknownName(PlaceOf(file_, value.key_line_), "key", name, allowed);
     }
   }
 }

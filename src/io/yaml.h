@@ -43,6 +43,7 @@ class Yaml {
   Kind kind_ = Kind::kNull;
   std::string file_;
   int line_ = 0;
+  int key_line_ = 0;  // of the key that this is the value of
   std::string scalar_;
   std::vector<Yaml> list_;
   std::vector<std::pair<std::string, Yaml>> map_;
