@@ -268,6 +268,7 @@ void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest
                             {"hash", manifest.source_hash},
                             {"dtype", manifest.source_dtype}}},
             {"instruction_set", manifest.instruction_set},
+            {"run_key", manifest.run_key},
             {"calibration", manifest.calibration ? ToJson(*manifest.calibration) : Json()},
             {"bits_per_weight_layers", manifest.bits_per_weight_layers},
             {"bits_per_weight_model", manifest.bits_per_weight_model},
@@ -283,7 +284,7 @@ bool HasManifest(const std::filesystem::path& folder) {
 Manifest ManifestFromJson(const Json& json, std::string_view place) {
   RequireKeys(json,
               {"format", "version", "qualm_version", "artefact_hash", "recipe_name", "recipe",
-               "source", "instruction_set", "calibration", "bits_per_weight_layers",
+               "source", "instruction_set", "run_key", "calibration", "bits_per_weight_layers",
                "bits_per_weight_model", "files", "layers"},
               place);
   int64_t version = GetInt(json, "version", place);
@@ -301,6 +302,7 @@ Manifest ManifestFromJson(const Json& json, std::string_view place) {
   manifest.source_hash = GetString(source, "hash", place);
   manifest.source_dtype = GetString(source, "dtype", place);
   manifest.instruction_set = GetString(json, "instruction_set", place);
+  manifest.run_key = GetString(json, "run_key", place);
   if (!Child(json, "calibration", place).is_null()) {
     manifest.calibration = CalibrationFromJson(json["calibration"], place);
   }

@@ -63,6 +63,7 @@ struct Manifest {
   std::string source_name, source_hash;
   std::string source_dtype;  // of the weights that were quantized
   std::string instruction_set;
+  std::string run_key;  // hash of all inputs of the run: the same command gives the same key
   std::optional<CalibrationRecord> calibration;
   std::vector<LayerRecord> layers;    // in model order
   std::vector<FileRecord> files;      // every file of the folder that decides its function

@@ -1,10 +1,11 @@
 // One block of the run: collect, round, replace, measure, in the order the recipe asks for.
 #pragma once
 
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "artefact/manifest.h"
 #include "artefact/quantized_linear.h"
 #include "model/checkpoint.h"
 #include "quantize/hidden_states.h"

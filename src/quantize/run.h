@@ -39,7 +39,4 @@ struct QuantizeResult {
 // and kFailed when the disk gives out; what was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
 
-// Whether the recipe's rounders read calibration data.
-bool NeedsCalibration(const Recipe& recipe);
-
 }  // namespace qualm

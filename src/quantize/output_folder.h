@@ -1,0 +1,36 @@
+// The folder a run writes to: what may be in it at the start, the files of blocks, and what is
+// added at the end so that it is a model folder.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "artefact/manifest.h"
+#include "model/checkpoint.h"
+#include "quantize/block_run.h"
+
+namespace qualm {
+
+// Creates `out` if need be. Throws bad input if it holds a finished artefact (unless `overwrite`)
+// or files that are not ours; with `overwrite` removes what an earlier run left there, nothing
+// else.
+void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
+                   bool overwrite);
+
+// Writes "block-00003.safetensors": the quantized layers, then the block's other tensors as they
+// are.
+FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
+                          size_t block, const QuantizedBlock& quantized);
+
+// Writes "rest.safetensors" (every tensor outside the blocks), the index and copies of config and
+// tokenizer files. `block_files` are the names from WriteBlockFile. Returns the records of all
+// files that decide the model's function, in a fixed order.
+std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
+                                            const Checkpoint& checkpoint,
+                                            const std::vector<FileRecord>& block_files);
+
+// Names of the files beside the weights that belong to a model (tokenizer, generation settings).
+std::vector<std::string> CompanionFiles(const std::filesystem::path& model);
+
+}  // namespace qualm

@@ -1,0 +1,266 @@
+#include "quantize/run.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "artefact/store.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/hash.h"
+#include "kernels/packed.h"
+#include "quantize/block_run.h"
+#include "quantize/journal.h"
+#include "quantize/output_folder.h"
+#include "tensor/dense.h"
+#include "tensor/isa.h"
+
+namespace qualm {
+namespace {
+
+std::string ManifestRunKey(const QuantizeOptions& options, const std::string& source_hash) {
+  Hasher hasher;
+  hasher.Add(options.recipe.CanonicalJson());
+  hasher.Add(source_hash);
+  hasher.Add(options.calibration ? options.calibration->hash + options.calibration->held_out_hash
+                                 : "");
+  hasher.Add(StrCat(options.seed));
+  hasher.Add(options.qualm_version);
+  hasher.Add(InstructionSet());
+  return hasher.Hex();
+}
+
+CalibrationRecord RecordOf(const CalibrationSet& set) {
+  CalibrationRecord record;
+  record.corpus = set.corpus;
+  record.sampler = set.sampler;
+  record.hash = set.hash;
+  record.samples = set.sequences.size();
+  record.length = set.length;
+  record.tokens = set.tokens();
+  record.seed = set.seed;
+  record.held_out_samples = set.held_out.size();
+  record.held_out_tokens = set.held_out.size() * set.length;
+  return record;
+}
+
+// The run itself: state that lives from the first block to the manifest.
+class Run {
+ public:
+  Run(const QuantizeOptions& options, ThreadPool& pool, Progress& progress)
+      : options_(options),
+        pool_(pool),
+        progress_(progress),
+        checkpoint_(Checkpoint::Open(options.model)),
+        source_hash_(checkpoint_.Hash()) {
+    RefuseWhatCannotBeDone();
+    PrepareOutput(options.out, options.model, options.overwrite);
+    journal_.emplace(options.out, ManifestRunKey(options, source_hash_));
+    if (options.calibration) PrepareHiddenStates();
+  }
+
+  QuantizeResult Execute() {
+    QuantizeResult result;
+    size_t layers = checkpoint_.config().layers;
+    result.blocks_resumed = journal_->entries().size();
+    if (result.blocks_resumed > 0) {
+      progress_.Info(StrCat("resuming behind block ", result.blocks_resumed, " of ", layers));
+    }
+    progress_.Begin("quantize", layers);
+    for (size_t b = 0; b < layers; ++b) {
+      if (b < result.blocks_resumed) {
+        Replay(b);
+        progress_.Advance(b + 1, StrCat("block ", b, " (already written)"));
+        continue;
+      }
+      if (options_.stop_after_blocks && result.blocks_written == *options_.stop_after_blocks) {
+        progress_.End();
+        return result;
+      }
+      double seconds = QuantizeOne(b);
+      ++result.blocks_written;
+      progress_.Advance(b + 1, StrCat("block ", b, " in ", HumanSeconds(seconds)));
+    }
+    progress_.End();
+    result.manifest = Finish();
+    result.finished = true;
+    return result;
+  }
+
+ private:
+  void RefuseWhatCannotBeDone() const {
+    if (HasManifest(options_.model)) {
+      ThrowBadInput(options_.model.string(), "a float checkpoint", "a quantized one");
+    }
+    if (options_.recipe.NeedsCalibration() && !options_.calibration) {
+      ThrowBadInput("--calibration",
+                    StrCat("a corpus: recipe ", options_.recipe.name, " reads data"), "none");
+    }
+    if (!options_.recipe.PlanFor(checkpoint_.family().head).skip) {
+      ThrowBadInput(StrCat("recipe ", options_.recipe.name),
+                    StrCat("'", checkpoint_.family().head, "' among the skipped layers"),
+                    "a recipe that quantizes it", "the head stays in its stored type");
+    }
+    for (size_t b = 0; b < checkpoint_.config().layers; ++b) {
+      for (const LinearGroup& group : checkpoint_.family().groups) {
+        for (const LinearSpec& linear : group.linears) CheckPlan(b, group, linear);
+      }
+    }
+  }
+
+  // Group sizes are known to fit before anything is written.
+  void CheckPlan(size_t block, const LinearGroup& group, const LinearSpec& linear) const {
+    std::string name = LinearName(checkpoint_.family(), block, linear.name);
+    LayerPlan plan = options_.recipe.PlanFor(name);
+    size_t in = SizeOf(group.in, checkpoint_.config());
+    if (plan.skip || plan.scheme.granularity != Granularity::kGroup) return;
+    if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
+    ThrowBadInput(StrCat("recipe ", options_.recipe.name, ": ", name),
+                  StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
+                  "use a smaller group or granularity: channel");
+  }
+
+  void PrepareHiddenStates() {
+    const CalibrationSet& set = *options_.calibration;
+    if (set.length > checkpoint_.config().context) {
+      ThrowBadInput("--length",
+                    StrCat("at most ", checkpoint_.config().context, " (the model's context)"),
+                    StrCat(set.length));
+    }
+    auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
+      std::optional<std::filesystem::path> spill;
+      if (options_.spill) spill = options_.out / name;
+      auto states =
+          std::make_unique<HiddenStates>(sequences, checkpoint_.config().hidden_size, spill);
+      states->Embed({checkpoint_.EmbeddingWeight()});
+      return states;
+    };
+    calibration_ = make(set.sequences, "hidden.tmp");
+    held_out_ = make(set.held_out, "held-out.tmp");
+  }
+
+  std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
+    return BuildBlock(
+        checkpoint_, checkpoint_.config(), checkpoint_.family(), b,
+        [&](const std::string& name) { return MakeDenseWeight(checkpoint_.Weight(name), pool_); });
+  }
+
+  void Advance(const DecoderBlock& block) {
+    if (calibration_ == nullptr) return;
+    calibration_->Advance(block, checkpoint_.config(), pool_);
+    held_out_->Advance(block, checkpoint_.config(), pool_);
+  }
+
+  // Brings the hidden states behind a block that an earlier run has written.
+  void Replay(size_t b) {
+    if (calibration_ == nullptr) return;
+    if (options_.recipe.block_order == Order::kParallel) {
+      Advance(*FloatBlock(b));
+    } else {
+      const JournalEntry& entry = journal_->entries()[b];
+      TensorFile file = TensorFile::Open(options_.out / entry.file.name);
+      Advance(*BuildBlock(checkpoint_, checkpoint_.config(), checkpoint_.family(), b,
+                          [&](const std::string& name) {
+                            for (const LayerRecord& record : entry.layers) {
+                              if (record.name != name) continue;
+                              return MakePackedWeight(ReadQuantizedLinear(file, record), pool_);
+                            }
+                            return MakeDenseWeight(checkpoint_.Weight(name), pool_);
+                          }));
+    }
+    checkpoint_.ReleaseBlock(b);
+  }
+
+  double QuantizeOne(size_t b) {
+    auto start = std::chrono::steady_clock::now();
+    std::unique_ptr<DecoderBlock> block = FloatBlock(b);
+    QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, calibration_.get(),
+                                              held_out_.get(), options_.seed, pool_, progress_},
+                                             *block);
+    JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}};
+    for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
+    journal_->Append(std::move(entry));
+    bool is_last = b + 1 == checkpoint_.config().layers;
+    if (!is_last) {
+      if (options_.recipe.block_order == Order::kParallel) block = FloatBlock(b);
+      Advance(*block);
+    }
+    checkpoint_.ReleaseBlock(b);
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    NoteTimes(b, quantized, seconds);
+    return seconds;
+  }
+
+  void NoteTimes(size_t b, const QuantizedBlock& quantized, double seconds) {
+    Json stages = Json::object();
+    for (const auto& [stage, value] : quantized.seconds) stages[stage] = value;
+    times_.push_back(Json{{"block", b}, {"seconds", seconds}, {"stages", stages}}.dump());
+  }
+
+  Manifest Finish() {
+    Manifest manifest;
+    std::vector<FileRecord> block_files;
+    uint64_t layer_bytes = 0, weights = 0;
+    for (const JournalEntry& entry : journal_->entries()) {
+      block_files.push_back(entry.file);
+      for (const LayerRecord& layer : entry.layers) {
+        layer_bytes += layer.stored_bytes;
+        weights += layer.out_features * layer.in_features;
+        manifest.layers.push_back(layer);
+      }
+    }
+    manifest.qualm_version = options_.qualm_version;
+    manifest.recipe_name = options_.recipe.name;
+    manifest.recipe_json = options_.recipe.CanonicalJson();
+    manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
+    manifest.source_hash = source_hash_;
+    manifest.source_dtype = NameOf(checkpoint_.HeadWeight().type);
+    manifest.instruction_set = InstructionSet();
+    if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
+    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files);
+    manifest.bits_per_weight_layers =
+        weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);
+    manifest.bits_per_weight_model = ModelBitsPerWeight(manifest.files);
+    WriteTimings();
+    WriteManifest(options_.out, manifest);
+    journal_->Finish();
+    return manifest;
+  }
+
+  double ModelBitsPerWeight(const std::vector<FileRecord>& files) const {
+    uint64_t bytes = 0, parameters = 0;
+    for (const FileRecord& file : files) {
+      if (file.name.ends_with(".safetensors")) bytes += file.bytes;
+    }
+    for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
+      parameters += tensor.elements();
+    }
+    return 8 * static_cast<double>(bytes) / static_cast<double>(parameters);
+  }
+
+  void WriteTimings() const {
+    Json blocks = Json::array();
+    for (const std::string& line : times_) blocks.push_back(ParseJson(line, "timings"));
+    WriteJsonFile(options_.out / "timings.json",
+                  Json{{"threads", pool_.threads()}, {"blocks", blocks}});
+  }
+
+  const QuantizeOptions& options_;
+  ThreadPool& pool_;
+  Progress& progress_;
+  Checkpoint checkpoint_;
+  std::string source_hash_;
+  std::optional<Journal> journal_;
+  std::unique_ptr<HiddenStates> calibration_, held_out_;
+  std::vector<std::string> times_;  // one JSON object per block
+};
+
+}  // namespace
+
+QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress) {
+  return Run(options, pool, progress).Execute();
+}
+
+}  // namespace qualm
