@@ -75,6 +75,9 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
     ThrowBadInput(out.string(), "a new folder or an unfinished run", "a finished artefact",
                   "choose another folder or give --overwrite");
   }
+  for (const auto& path : ours) {
+    if (MatchesGlob(path.filename().string(), "*.tmp.*")) std::filesystem::remove(path);
+  }
   if (!overwrite) return;
   // The manifest first: without it nothing that is half removed passes for an artefact.
   std::filesystem::remove(out / kManifestName);

@@ -12,9 +12,9 @@
 
 namespace qualm {
 
-// Creates `out` if need be. Throws bad input if it holds a finished artefact (unless `overwrite`)
-// or files that are not ours; with `overwrite` removes what an earlier run left there, nothing
-// else.
+// Creates `out` if need be and removes the temporary files of a killed run. Throws bad input if it
+// holds a finished artefact (unless `overwrite`) or files that are not ours; with `overwrite`
+// removes what an earlier run left there, nothing else.
 void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
                    bool overwrite);
 

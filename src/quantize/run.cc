@@ -19,7 +19,7 @@
 namespace qualm {
 namespace {
 
-std::string ManifestRunKey(const QuantizeOptions& options, const std::string& source_hash) {
+std::string RunKey(const QuantizeOptions& options, const std::string& source_hash) {
   Hasher hasher;
   hasher.Add(options.recipe.CanonicalJson());
   hasher.Add(source_hash);
@@ -55,13 +55,15 @@ class Run {
         checkpoint_(Checkpoint::Open(options.model)),
         source_hash_(checkpoint_.Hash()) {
     RefuseWhatCannotBeDone();
-    PrepareOutput(options.out, options.model, options.overwrite);
-    journal_.emplace(options.out, ManifestRunKey(options, source_hash_));
-    if (options.calibration) PrepareHiddenStates();
+    run_key_ = RunKey(options, source_hash_);
   }
 
   QuantizeResult Execute() {
     QuantizeResult result;
+    if (AlreadyFinished(result)) return result;
+    PrepareOutput(options_.out, options_.model, options_.overwrite);
+    journal_.emplace(options_.out, run_key_);
+    if (options_.calibration) PrepareHiddenStates();
     size_t layers = checkpoint_.config().layers;
     result.blocks_resumed = journal_->entries().size();
     if (result.blocks_resumed > 0) {
@@ -89,6 +91,18 @@ class Run {
   }
 
  private:
+  // The same command on its own finished output has nothing to do.
+  bool AlreadyFinished(QuantizeResult& result) const {
+    if (options_.overwrite || !HasManifest(options_.out)) return false;
+    result.manifest = ReadManifest(options_.out);
+    if (result.manifest.run_key != run_key_) return false;
+    // A kill between the manifest and the journal's end leaves both.
+    std::filesystem::remove(options_.out / kJournalName);
+    progress_.Info(StrCat(options_.out.string(), " is already complete"));
+    result.finished = true;
+    return true;
+  }
+
   void RefuseWhatCannotBeDone() const {
     if (HasManifest(options_.model)) {
       ThrowBadInput(options_.model.string(), "a float checkpoint", "a quantized one");
@@ -218,6 +232,7 @@ class Run {
     manifest.source_hash = source_hash_;
     manifest.source_dtype = NameOf(checkpoint_.HeadWeight().type);
     manifest.instruction_set = InstructionSet();
+    manifest.run_key = run_key_;
     if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
     manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files);
     manifest.bits_per_weight_layers =
@@ -251,7 +266,7 @@ class Run {
   ThreadPool& pool_;
   Progress& progress_;
   Checkpoint checkpoint_;
-  std::string source_hash_;
+  std::string source_hash_, run_key_;
   std::optional<Journal> journal_;
   std::unique_ptr<HiddenStates> calibration_, held_out_;
   std::vector<std::string> times_;  // one JSON object per block
