@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -66,9 +64,9 @@ uint64_t PeakMemoryBytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-void Print(const Summary& rate, const char* what, size_t tokens, size_t repetitions) {
-  std::printf("%-8s %10.2f tokens/s   (%.2f .. %.2f, %zu tokens, n = %zu)\n", what, rate.median,
-              rate.lowest, rate.highest, tokens, repetitions);
+void PrintRate(const Summary& rate, const char* what, size_t tokens, size_t repetitions) {
+  Print(StrCat(what, " ", Fixed(rate.median, 2), " tokens/s (median; ", Fixed(rate.lowest, 2),
+               " .. ", Fixed(rate.highest, 2), "; ", tokens, " tokens, n = ", repetitions, ")\n"));
 }
 
 int Run(const Flags& flags, const Globals& globals) {
@@ -104,12 +102,12 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"peak_memory_bytes", PeakMemoryBytes()}});
     return kOk;
   }
-  std::printf("%s: %s, %d threads, %s\n", flags.model.c_str(), format.c_str(), pool.threads(),
-              std::string(InstructionSet()).c_str());
-  Print(prefill_rate, "prefill", flags.prompt, flags.repetitions);
-  Print(decode_rate, "decode", flags.gen, flags.repetitions);
-  std::printf("weights  %s read per token; peak memory %s\n",
-              HumanBytes(decoder.weight_bytes()).c_str(), HumanBytes(PeakMemoryBytes()).c_str());
+  Print(StrCat(flags.model, ": ", format, ", ", pool.threads(), " threads, ", InstructionSet(),
+               "\n"));
+  PrintRate(prefill_rate, "prefill", flags.prompt, flags.repetitions);
+  PrintRate(decode_rate, "decode ", flags.gen, flags.repetitions);
+  Print(StrCat("weights  ", HumanBytes(decoder.weight_bytes()), " read per token; peak memory ",
+               HumanBytes(PeakMemoryBytes()), "\n"));
   return kOk;
 }
 

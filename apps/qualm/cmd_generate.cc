@@ -44,9 +44,8 @@ int Run(const Flags& flags, const Globals& globals) {
   std::string text;
   auto show = [&](const std::string& piece) {
     text += piece;
-    if (globals.json) return true;
-    std::fwrite(piece.data(), 1, piece.size(), stdout);
-    return std::fflush(stdout) == 0;
+    if (!globals.json) Print(piece);
+    return globals.json || std::fflush(stdout) == 0;
   };
   std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, pool,
                                       [&](TokenId id) { return show(decoder.Push(id)); });
@@ -61,7 +60,7 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"top_p", options.top_p},
                    {"seed", options.seed}});
   } else {
-    std::fputc('\n', stdout);
+    Print("\n");
   }
   return kOk;
 }

@@ -17,7 +17,11 @@ namespace {
 constexpr CommandEntry kCommands[] = {
     {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
     {"tokenize", "Text to token ids and back", AddTokenize},
+    {"generate", "Continue a prompt", AddGenerate},
+    {"quantize", "Quantize a checkpoint block by block", AddQuantize},
+    {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity, and the distance to a reference model", AddEval},
+    {"bench", "Prefill and decode speed, memory", AddBench},
     {"list", "What there is to choose from", AddList},
 };
 

@@ -1,0 +1,198 @@
+// qualm quantize: a float checkpoint, a recipe and perhaps calibration text to a quantized folder.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "data/corpus.h"
+#include "data/sampler.h"
+#include "model/model.h"
+#include "quantize/plan.h"
+#include "quantize/run.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string model, recipe, out, calibration, text_field = "text";
+  SamplerOptions sampler;
+  size_t blocks = 0;
+  bool plan = false, overwrite = false, spill = false;
+};
+
+CalibrationSet Sample(const Flags& flags) {
+  CorpusOptions corpus_options;
+  corpus_options.text_field = flags.text_field;
+  Corpus corpus = LoadCorpus(flags.calibration, corpus_options);
+  if (!HasTokenizer(flags.model)) {
+    ThrowBadInput(flags.model, "a tokenizer in the model's folder", "none",
+                  "calibration text needs one");
+  }
+  return SampleCalibration(corpus, *LoadTokenizer(flags.model), flags.sampler);
+}
+
+QuantizeOptions MakeOptions(const Flags& flags) {
+  QuantizeOptions options;
+  options.model = flags.model;
+  options.out = flags.out;
+  options.recipe = FindRecipe(flags.recipe);
+  options.seed = flags.sampler.seed;
+  options.overwrite = flags.overwrite;
+  options.spill = flags.spill;
+  if (flags.blocks > 0) options.stop_after_blocks = flags.blocks;
+  options.qualm_version = QUALM_VERSION;
+  if (!flags.calibration.empty()) {
+    options.calibration = Sample(flags);
+  } else if (options.recipe.NeedsCalibration()) {
+    ThrowBadInput("--calibration",
+                  StrCat("a text file: recipe ", options.recipe.name, " reads data"), "none",
+                  "for example --calibration train.txt --samples 128 --length 2048");
+  }
+  return options;
+}
+
+void PrintPlan(const Plan& plan, const Flags& flags, const Globals& globals) {
+  if (globals.json) {
+    Json stages = Json::array();
+    for (const PlanStage& stage : plan.stages) {
+      stages.push_back(Json{
+          {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
+    }
+    PrintJson(Json{{"model", flags.model},
+                   {"recipe", flags.recipe},
+                   {"blocks", plan.blocks},
+                   {"calibration_tokens", plan.calibration_tokens},
+                   {"held_out_tokens", plan.held_out_tokens},
+                   {"measured_gflops", plan.gflops},
+                   {"stages", stages},
+                   {"resident_bytes", plan.resident_bytes},
+                   {"peak_memory_bytes", plan.peak_memory_bytes},
+                   {"disk_bytes", plan.disk_bytes},
+                   {"seconds", plan.seconds}});
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"stage", "time", "memory"}};
+  for (const PlanStage& stage : plan.stages) {
+    rows.push_back({stage.name, HumanSeconds(stage.seconds), HumanBytes(stage.memory_bytes)});
+  }
+  rows.push_back({"always there", "", HumanBytes(plan.resident_bytes)});
+  rows.push_back({"in all", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
+  Print(FormatTable(rows, {false, true, true}));
+  Print(StrCat(
+      plan.blocks, " blocks, ", plan.calibration_tokens, " calibration and ", plan.held_out_tokens,
+      " held-out tokens; ", HumanBytes(plan.disk_bytes), " on disk at ", flags.out,
+      "\nEstimated from shapes and ", Fixed(plan.gflops, 0),
+      " GFLOP/s measured now; times are right within a factor of two on an idle machine.\n"));
+}
+
+std::string ErrorText(const std::optional<MeasuredError>& error) {
+  return error ? Fixed(error->relative_output_error, 4) : "-";
+}
+
+std::string FlagText(const LayerQuality& quality) {
+  std::string text;
+  if (quality.fell_back_to_rtn) text += " fell back to rtn";
+  if (quality.damping_attempts > 1) text += StrCat(" damped ", quality.damping_attempts, "x");
+  if (quality.gram_tokens > 0 && !quality.notes.empty()) text += " !";
+  return text.empty() ? text : text.substr(1);
+}
+
+void PrintResult(const QuantizeResult& result, const Flags& flags) {
+  const Manifest& manifest = result.manifest;
+  std::vector<std::vector<std::string>> rows = {
+      {"layer", "shape", "bits/w", "mse", "err calib", "err held-out", "damping", "notes"}};
+  uint64_t calibration_rows = 0, held_out_rows = 0;
+  for (const LayerRecord& layer : manifest.layers) {
+    const LayerQuality& quality = layer.quality;
+    if (quality.calibration) calibration_rows = quality.calibration->tokens;
+    if (quality.held_out) held_out_rows = quality.held_out->tokens;
+    rows.push_back({layer.name, StrCat(layer.out_features, "x", layer.in_features),
+                    Fixed(layer.bits_per_weight, 3), StrCat(static_cast<float>(quality.weight_mse)),
+                    ErrorText(quality.calibration), ErrorText(quality.held_out),
+                    quality.damping ? StrCat(*quality.damping) : "-", FlagText(quality)});
+  }
+  Print(FormatTable(rows, {false, true, true, true, true, true, true, false}));
+  Print(StrCat("\nerr: |X(W-Q)'| / |XW'| on ", calibration_rows, " calibration and ", held_out_rows,
+               " held-out tokens\n"));
+  Print(StrCat(manifest.recipe_name, ": ", Fixed(manifest.bits_per_weight_layers, 3),
+               " bits per weight in the quantized layers, ",
+               Fixed(manifest.bits_per_weight_model, 3), " in the whole model\n", flags.out, "\n"));
+}
+
+Json ResultJson(const QuantizeResult& result, const Flags& flags) {
+  Json layers = Json::array();
+  for (const LayerRecord& layer : result.manifest.layers) layers.push_back(ToJson(layer));
+  Json json{{"model", flags.model},
+            {"out", flags.out},
+            {"recipe", flags.recipe},
+            {"finished", result.finished},
+            {"blocks_resumed", result.blocks_resumed},
+            {"blocks_written", result.blocks_written}};
+  if (!result.finished) return json;
+  json["artefact_hash"] = result.manifest.ArtefactHash();
+  json["bits_per_weight_layers"] = result.manifest.bits_per_weight_layers;
+  json["bits_per_weight_model"] = result.manifest.bits_per_weight_model;
+  if (result.manifest.calibration) json["calibration"] = ToJson(*result.manifest.calibration);
+  json["layers"] = layers;
+  return json;
+}
+
+int Run(const Flags& flags, const Globals& globals) {
+  QuantizeOptions options = MakeOptions(flags);
+  ThreadPool pool(globals.threads);
+  if (flags.plan) {
+    PrintPlan(MakePlan(options, pool), flags, globals);
+    return kOk;
+  }
+  std::unique_ptr<Progress> progress = MakeProgress(globals);
+  if (options.calibration && options.calibration->held_out.empty()) {
+    progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
+  }
+  QuantizeResult result = QuantizeModel(options, pool, *progress);
+  if (globals.json) {
+    PrintJson(ResultJson(result, flags));
+  } else if (result.finished) {
+    PrintResult(result, flags);
+  } else {
+    Print(StrCat("stopped behind ", result.blocks_resumed + result.blocks_written,
+                 " blocks as asked; the same command without --blocks goes on\n"));
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddQuantize(CLI::App& app, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("model", flags->model, "Float checkpoint: a Hugging Face folder")->required();
+  app.add_option("--recipe", flags->recipe, "Name (see 'qualm list recipes') or YAML file")
+      ->required();
+  app.add_option("-o,--out", flags->out, "Output folder; an unfinished one is resumed")->required();
+  app.add_option("--calibration", flags->calibration, "Text: .txt, .jsonl or a folder of them");
+  app.add_option("--text-field", flags->text_field, "Key of the text in .jsonl lines")
+      ->capture_default_str();
+  app.add_option("--samples", flags->sampler.samples, "Calibration sequences")
+      ->capture_default_str();
+  app.add_option("--length", flags->sampler.length, "Tokens of each")->capture_default_str();
+  app.add_option("--seed", flags->sampler.seed, "Seed of the sampling and of the rounders")
+      ->capture_default_str();
+  app.add_option("--sampler", flags->sampler.sampler, "See 'qualm list samplers'")
+      ->capture_default_str();
+  app.add_option("--held-out", flags->sampler.held_out,
+                 "Held-out sequences for the error table (fewer if the corpus is short)")
+      ->capture_default_str();
+  app.add_option("--blocks", flags->blocks, "Stop after writing this many blocks; 0: all");
+  app.add_flag("--plan", flags->plan, "Print memory, disk and time, and do nothing");
+  app.add_flag("--overwrite", flags->overwrite, "Start over in a folder with an earlier artefact");
+  app.add_flag("--spill", flags->spill, "Keep hidden states in a file instead of memory");
+  AddJsonFlag(app, globals);
+  SetExamples(app,
+              "  qualm quantize MODEL --recipe rtn-w4-g128 -o OUT\n"
+              "  qualm quantize MODEL --recipe gptq-w4-g128-act --calibration train.txt \\\n"
+              "      --samples 128 --length 2048 -o OUT\n"
+              "  qualm quantize MODEL --recipe mine.yaml --calibration c4.jsonl -o OUT --plan");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,56 @@
+// qualm verify: is a quantized folder what its manifest says, bit for bit?
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "cli.h"
+#include "quantize/verify.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string folder, against;
+};
+
+int Run(const Flags& flags, const Globals& globals) {
+  ThreadPool pool(globals.threads);
+  std::unique_ptr<Progress> progress = MakeProgress(globals);
+  std::optional<std::filesystem::path> against;
+  if (!flags.against.empty()) against = flags.against;
+  VerifyReport report = VerifyArtefact(flags.folder, against, pool, *progress);
+  if (globals.json) {
+    PrintJson(Json{{"model", flags.folder},
+                   {"passed", report.passed()},
+                   {"files", report.files},
+                   {"layers", report.layers},
+                   {"weights", report.weights},
+                   {"products", report.products},
+                   {"tensors_against", report.tensors_against},
+                   {"problems", report.problems}});
+    return report.passed() ? kOk : kFailed;
+  }
+  for (const std::string& problem : report.problems) Print(problem + "\n");
+  Print(StrCat(report.files, " files with their hashes; ", report.layers, " layers, ",
+               report.weights, " weights unpacked and packed again; ", report.products,
+               " products of the real kernels equal to the dequantized weights' product, bit for "
+               "bit\n"));
+  if (against) {
+    Print(StrCat(report.tensors_against,
+                 " unquantized tensors and all weight errors compared with ", flags.against, "\n"));
+  }
+  Print(report.passed() ? "verified\n" : StrCat(report.problems.size(), " problems\n"));
+  return report.passed() ? kOk : kFailed;
+}
+
+}  // namespace
+
+Command AddVerify(CLI::App& app, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("folder", flags->folder, "Quantized model folder")->required();
+  app.add_option("--against", flags->against, "The float checkpoint it was made from");
+  AddJsonFlag(app, globals);
+  SetExamples(app, "  qualm verify OUT\n  qualm verify OUT --against MODEL");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,35 @@
+// What a run will cost: memory, disk and time per stage, from shapes and a short measurement of
+// this machine's matrix products. Estimates: times within a factor of two on an idle machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quantize/run.h"
+
+namespace qualm {
+
+struct PlanStage {
+  std::string name;           // "forward and collect", "round", "measure"
+  double seconds = 0;         // over all blocks
+  uint64_t memory_bytes = 0;  // while a block is in this stage, besides what is always there
+};
+
+struct Plan {
+  std::vector<PlanStage> stages;
+  uint64_t resident_bytes = 0;  // always there: hidden states, one block, its rounded layers
+  uint64_t peak_memory_bytes = 0;
+  uint64_t disk_bytes = 0;
+  double seconds = 0;
+  double gflops = 0;  // measured, of the dense float product
+  size_t blocks = 0;
+  uint64_t calibration_tokens = 0, held_out_tokens = 0;
+};
+
+Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool);
+
+// Bytes of one layer's tensors under a scheme without outliers and transforms.
+uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in);
+
+}  // namespace qualm

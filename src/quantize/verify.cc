@@ -1,0 +1,193 @@
+#include "quantize/verify.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "artefact/store.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/hash.h"
+#include "kernels/packed.h"
+#include "model/checkpoint.h"
+#include "quantize/quality.h"
+#include "tensor/reference/linear_reference.h"
+
+namespace qualm {
+namespace {
+
+// Output rows of a layer that the slow reference computes; spread over all of them.
+constexpr size_t kReferenceRows = 64;
+constexpr size_t kProbeTokens = 5;
+
+class Verifier {
+ public:
+  Verifier(const std::filesystem::path& folder, ThreadPool& pool)
+      : folder_(folder), pool_(pool), manifest_(ReadManifest(folder)) {}
+
+  VerifyReport Run(const std::optional<std::filesystem::path>& against, Progress& progress) {
+    progress.Begin("verify", manifest_.layers.size() + 1);
+    CheckFiles();
+    if (!report_.passed()) return std::move(report_);  // damaged files: the rest would be noise
+    Checkpoint artefact = Checkpoint::Open(folder_, /*allow_missing_linears=*/true);
+    std::optional<Checkpoint> source;
+    if (against) {
+      source.emplace(Checkpoint::Open(*against));
+      CheckSource(artefact, *source);
+    }
+    size_t done = 0;
+    progress.Advance(++done, "files");
+    for (const LayerRecord& record : manifest_.layers) {
+      CheckLayer(artefact.tensors(), record, source ? &*source : nullptr);
+      progress.Advance(++done, record.name);
+    }
+    progress.End();
+    return std::move(report_);
+  }
+
+ private:
+  void Problem(std::string_view place, std::string_view message) {
+    report_.problems.push_back(StrCat("[", place, "] ", message));
+  }
+
+  void CheckFiles() {
+    for (const FileRecord& file : manifest_.files) {
+      std::filesystem::path path = folder_ / file.name;
+      ++report_.files;
+      if (!std::filesystem::exists(path)) {
+        Problem(file.name, "expected the file; got none");
+      } else if (std::filesystem::file_size(path) != file.bytes || HashFile(path) != file.hash) {
+        Problem(file.name, StrCat("expected ", file.bytes, " bytes with hash ", file.hash, "; got ",
+                                  std::filesystem::file_size(path), " with ", HashFile(path)));
+      }
+    }
+  }
+
+  void CheckSource(const Checkpoint& artefact, const Checkpoint& source) {
+    if (source.Hash() != manifest_.source_hash) {
+      Problem(source.folder().string(), StrCat("expected the checkpoint with hash ",
+                                               manifest_.source_hash, "; got ", source.Hash()));
+      return;
+    }
+    for (const TensorView& tensor : source.tensors().tensors()) {
+      bool quantized = std::ranges::any_of(manifest_.layers, [&](const LayerRecord& layer) {
+        return layer.name + ".weight" == tensor.name;
+      });
+      if (quantized) continue;
+      const TensorView* kept = artefact.tensors().Find(tensor.name);
+      ++report_.tensors_against;
+      if (kept == nullptr || kept->type != tensor.type || kept->shape != tensor.shape ||
+          !std::ranges::equal(kept->bytes, tensor.bytes)) {
+        Problem(tensor.name, "expected the source's bytes; got others");
+      }
+    }
+  }
+
+  void CheckLayer(const TensorFile& tensors, const LayerRecord& record, const Checkpoint* source) {
+    try {
+      QuantizedLinear layer = ReadQuantizedLinear(tensors, record);
+      CheckPacking(tensors, record, layer);
+      CheckSizes(record, layer);
+      Matrix weights = layer.Dequantize();
+      CheckKernel(record, layer, weights);
+      if (source != nullptr) CheckAgainst(record, weights, *source);
+      ++report_.layers;
+    } catch (const Error& error) {
+      report_.problems.emplace_back(error.what());
+    }
+  }
+
+  void CheckPacking(const TensorFile& tensors, const LayerRecord& record,
+                    const QuantizedLinear& layer) {
+    TensorBatch batch;
+    batch.AddQuantized(record.name, layer);
+    for (const TensorToWrite& again : batch.tensors()) {
+      const TensorView& stored = tensors.Get(again.name);
+      if (stored.type != again.type || stored.shape != again.shape ||
+          !std::ranges::equal(stored.bytes, again.bytes)) {
+        Problem(again.name, "unpacked and packed again it has other bytes");
+      }
+    }
+    report_.weights += layer.codes.size();
+  }
+
+  void CheckSizes(const LayerRecord& record, const QuantizedLinear& layer) {
+    if (layer.StoredBytes() == record.stored_bytes &&
+        layer.BitsPerWeight() == record.bits_per_weight) {
+      return;
+    }
+    Problem(record.name,
+            StrCat("expected ", record.stored_bytes, " bytes, ", record.bits_per_weight,
+                   " bits per weight; got ", layer.StoredBytes(), ", ", layer.BitsPerWeight()));
+  }
+
+  void CheckKernel(const LayerRecord& record, const QuantizedLinear& layer, const Matrix& weights) {
+    if (!layer.transforms.empty()) return;  // their products are checked where they are applied
+    auto kernel = MakePackedWeight(layer, pool_);
+    Rng rng(weights.cols(), record.name);
+    Matrix x(kProbeTokens, weights.cols());
+    for (size_t t = 0; t < kProbeTokens; ++t) {
+      for (float& v : x.row(t)) v = static_cast<float>(rng.Normal());
+    }
+    Matrix batch(kProbeTokens, weights.rows()), alone(1, weights.rows());
+    kernel->Multiply(x, batch, pool_);
+    kernel->Multiply(x.view().Rows(0, 1), alone, pool_);
+    size_t rows = std::min(kReferenceRows, weights.rows());
+    Matrix chosen(rows, weights.cols()), expected(kProbeTokens, rows);
+    auto row_of = [&](size_t i) { return i * weights.rows() / rows; };
+    for (size_t i = 0; i < rows; ++i) {
+      std::ranges::copy(weights.row(row_of(i)), chosen.row(i).begin());
+    }
+    reference::Multiply(x, chosen, expected);
+    size_t different = 0;
+    for (size_t i = 0; i < rows; ++i) {
+      for (size_t t = 0; t < kProbeTokens; ++t) {
+        different += !SameBits(batch(t, row_of(i)), expected(t, i));
+        ++report_.products;
+      }
+      different += !SameBits(alone(0, row_of(i)), expected(0, i));
+      ++report_.products;
+    }
+    if (different > 0) {
+      Problem(record.name, StrCat(different, " products of the ", kernel->format(),
+                                  " kernel differ from the dequantized weights' product"));
+    }
+  }
+
+  static bool SameBits(float a, float b) {
+    return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
+  }
+
+  void CheckAgainst(const LayerRecord& record, const Matrix& weights, const Checkpoint& source) {
+    Matrix original = ToMatrix(source.Weight(record.name));
+    double mse = WeightMse(original, weights);
+    if (mse != record.quality.weight_mse) {
+      Problem(record.name,
+              StrCat("expected a weight MSE of ", record.quality.weight_mse, "; got ", mse));
+    }
+  }
+
+  const std::filesystem::path folder_;
+  ThreadPool& pool_;
+  Manifest manifest_;
+  VerifyReport report_;
+};
+
+}  // namespace
+
+VerifyReport VerifyArtefact(const std::filesystem::path& folder,
+                            const std::optional<std::filesystem::path>& against, ThreadPool& pool,
+                            Progress& progress) {
+  if (!HasManifest(folder)) {
+    ThrowBadInput(
+        folder.string(), StrCat("a quantized model folder with ", kManifestName),
+        std::filesystem::exists(folder / kJournalName) ? "an unfinished quantization" : "none");
+  }
+  return Verifier(folder, pool).Run(against, progress);
+}
+
+}  // namespace qualm

@@ -1,0 +1,34 @@
+// Proves that a quantized folder is what it says: `qualm verify`.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace qualm {
+
+class Progress;
+class ThreadPool;
+
+struct VerifyReport {
+  size_t files = 0;                   // hashes that were compared
+  size_t layers = 0;                  // quantized layers
+  uint64_t weights = 0;               // codes unpacked, packed again and compared byte for byte
+  uint64_t products = 0;              // outputs of the real kernels compared bit for bit
+  size_t tensors_against = 0;         // unquantized tensors compared with the source, byte for byte
+  std::vector<std::string> problems;  // empty: all is as it should be
+
+  bool passed() const { return problems.empty(); }
+};
+
+// Checks, for every file: bytes and hash as in the manifest. For every quantized layer: codes,
+// scales and zeros unpacked and packed again give the file's bytes; the kernel that runs it gives,
+// on random inputs of one and of several tokens, the bits of the slow reference product with the
+// dequantized weights; stored bytes and bits per weight as recorded. With `against`: the source's
+// hash, the weight error of every layer, and every unquantized tensor.
+VerifyReport VerifyArtefact(const std::filesystem::path& folder,
+                            const std::optional<std::filesystem::path>& against, ThreadPool& pool,
+                            Progress& progress);
+
+}  // namespace qualm
