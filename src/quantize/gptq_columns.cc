@@ -1,0 +1,255 @@
+#include "quantize/gptq_columns.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "quantize/lanes.h"
+#include "tensor/tile_update.h"
+
+namespace qualm {
+namespace {
+
+static_assert(kGridLanes == kPanelColumns<float>);
+
+constexpr size_t kStripsPerTask = 4;  // rows of W that share a pass over U: 4·16
+
+// U in strips of kStripColumns columns, [rows above the strip's end, kStripColumns] each: what the
+// lazy update reads, in the order in which it reads it.
+class PackedUpper {
+ public:
+  PackedUpper(const Matrix& upper, ThreadPool& pool) : n_(upper.rows()) {
+    const size_t strips = (n_ + kStripColumns - 1) / kStripColumns;
+    values_ = AlignedArray<float>(Offset(strips));
+    pool.ParallelFor(strips, [&](size_t strip) {
+      const size_t first = strip * kStripColumns, rows = std::min(n_, first + kStripColumns);
+      float* to = values_.data() + Offset(strip);
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t i = 0; i < kStripColumns; ++i) {
+          *to++ = first + i < n_ ? upper(r, first + i) : 0.0f;
+        }
+      }
+    });
+  }
+
+  // Columns [strip·kStripColumns, ...) from `row` on.
+  const float* At(size_t strip, size_t row) const {
+    return values_.data() + Offset(strip) + row * kStripColumns;
+  }
+
+ private:
+  // Σ_{s<strip} (s+1)·kStripColumns rows of kStripColumns; the last strip may use fewer.
+  static size_t Offset(size_t strip) {
+    return strip * (strip + 1) / 2 * kStripColumns * kStripColumns;
+  }
+
+  size_t n_;
+  AlignedArray<float> values_;
+};
+
+// What all tasks read.
+struct Shared {
+  Span2D<const float> weight;
+  const Scheme& scheme;
+  const HessianFactor& factor;
+  const ColumnLoopOptions& options;
+  const Grid& grid;
+  const PackedUpper& packed;
+  GridPoint tensor_point;
+  size_t in, groups, group_size;
+
+  bool has_groups() const { return scheme.granularity == Granularity::kGroup; }
+  bool has_late_groups() const { return has_groups() && !options.static_groups; }
+  size_t Column(size_t position) const {
+    return factor.order.empty() ? position : factor.order[position];
+  }
+};
+
+// Some neighbouring strips of rows, from their weights to their codes.
+class RowTask {
+ public:
+  RowTask(const Shared& shared, size_t first_row, size_t strips, QuantizedLinear& result)
+      : s_(shared),
+        first_row_(first_row),
+        strips_(strips),
+        result_(result),
+        // The lazy update works on whole strips of columns.
+        strip_step_((shared.in + kStripColumns) * kGridLanes),
+        error_step_(shared.options.block * kGridLanes),
+        values_(strips * strip_step_),
+        errors_(strips * error_step_),
+        codes_(strips * shared.in * kGridLanes),
+        points_(strips * shared.groups) {
+    if (s_.options.reference_group_scales) stale_ = AlignedArray<float>(strips * error_step_);
+  }
+
+  void Run() {
+    Prepare();
+    for (begin_ = 0; begin_ < s_.in; begin_ += s_.options.block) {
+      end_ = std::min(s_.in, begin_ + s_.options.block);
+      for (size_t strip = 0; strip < strips_; ++strip) RoundBlock(strip);
+      UpdateRest();
+    }
+    Store();
+  }
+
+ private:
+  float* Value(size_t strip, size_t position) {
+    return values_.data() + strip * strip_step_ + position * kGridLanes;
+  }
+  float* ErrorOf(size_t strip, size_t position) {
+    return errors_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
+  }
+  float* Stale(size_t strip, size_t position) {
+    return stale_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
+  }
+  GridLanes& Points(size_t strip, size_t group) { return points_[strip * s_.groups + group]; }
+  size_t GroupAt(size_t position) const {
+    if (!s_.has_groups()) return 0;
+    return (s_.has_late_groups() ? position : s_.Column(position)) / s_.group_size;
+  }
+
+  // Loads weights in the order of the factor and fits what does not depend on updates.
+  void Prepare() {
+    AlignedArray<float> by_column(s_.in * kGridLanes);
+    for (size_t strip = 0; strip < strips_; ++strip) {
+      LoadStrip(s_.weight, first_row_ + strip * kGridLanes, by_column.data());
+      if (s_.scheme.granularity == Granularity::kTensor) {
+        Points(strip, 0) = SamePoint(s_.tensor_point);
+      } else if (!s_.has_groups()) {
+        s_.grid.FitLanes(by_column.data(), s_.in, s_.options.search, Points(strip, 0));
+      }
+      for (size_t c = 0; c < s_.in; ++c) {
+        if (s_.factor.dead[c] != 0) std::fill_n(&by_column[c * kGridLanes], kGridLanes, 0.0f);
+      }
+      if (s_.has_groups() && s_.options.static_groups) {
+        for (size_t group = 0; group < s_.groups; ++group) {
+          const size_t first = group * s_.group_size;
+          s_.grid.FitLanes(&by_column[first * kGridLanes], std::min(s_.group_size, s_.in - first),
+                           s_.options.search, Points(strip, group));
+        }
+      }
+      for (size_t p = 0; p < s_.in; ++p) {
+        std::copy_n(&by_column[s_.Column(p) * kGridLanes], kGridLanes, Value(strip, p));
+      }
+      std::fill(Value(strip, s_.in), Value(strip, 0) + strip_step_, 0.0f);
+    }
+  }
+
+  void RoundBlock(size_t strip) {
+    if (s_.options.reference_group_scales) {
+      std::copy(Value(strip, begin_), Value(strip, end_), Stale(strip, begin_));
+    }
+    for (size_t p = begin_; p < end_; ++p) {
+      const size_t group = GroupAt(p);
+      if (s_.has_late_groups() && p % s_.group_size == 0) FitLate(strip, p);
+      const float* value = Value(strip, p);
+      std::array<float, kGridLanes> rounded;
+      s_.grid.QuantizeLanes(value, Points(strip, group), &codes_[(strip * s_.in + p) * kGridLanes],
+                            rounded.data());
+      const std::span<const float> upper = s_.factor.upper.row(p);
+      float* error = ErrorOf(strip, p);
+      for (size_t l = 0; l < kGridLanes; ++l) error[l] = (value[l] - rounded[l]) / upper[p];
+      SubtractOuter(upper.data() + p + 1, end_ - p - 1, error, Value(strip, p + 1));
+    }
+  }
+
+  // The scales of the group that begins at `position`, from its columns with all earlier errors
+  // applied. Columns of later blocks still wait for the errors of this one: they are applied to a
+  // copy here, and to the columns themselves when the block is done.
+  void FitLate(size_t strip, size_t position) {
+    const size_t last = std::min(s_.in, position + s_.group_size);
+    GridLanes& points = Points(strip, position / s_.group_size);
+    const bool is_stale = s_.options.reference_group_scales && position > begin_;
+    if (last <= end_ && !is_stale) {
+      s_.grid.FitLanes(Value(strip, position), last - position, s_.options.search, points);
+      return;
+    }
+    AlignedArray<float> columns((last - position) * kGridLanes);
+    const size_t inside = std::min(last, end_);
+    const float* from = is_stale ? Stale(strip, position) : Value(strip, position);
+    float* to = std::copy_n(from, (inside - position) * kGridLanes, columns.data());
+    std::copy_n(Value(strip, inside), (last - inside) * kGridLanes, to);
+    if (!s_.options.reference_group_scales) {
+      for (size_t p = begin_; p < position; ++p) {
+        SubtractOuter(s_.factor.upper.row(p).data() + inside, last - inside, ErrorOf(strip, p), to);
+      }
+    }
+    s_.grid.FitLanes(columns.data(), last - position, s_.options.search, points);
+  }
+
+  // The errors of the block reach all later columns. The first strip may begin before them: those
+  // columns are done and not read again.
+  void UpdateRest() {
+    for (size_t first = end_ / kStripColumns * kStripColumns; first < s_.in;
+         first += kStripColumns) {
+      SubtractProduct(s_.packed.At(first / kStripColumns, begin_), errors_.data(), error_step_,
+                      strips_, end_ - begin_, Value(0, first), {kGridLanes, strip_step_});
+    }
+  }
+
+  void Store() {
+    for (size_t strip = 0; strip < strips_; ++strip) {
+      const size_t row = first_row_ + strip * kGridLanes;
+      for (size_t group = 0; group < s_.groups; ++group) {
+        StorePoints(Points(strip, group), row, group, result_);
+      }
+      StoreCodes(&codes_[strip * s_.in * kGridLanes], row, s_.factor.order, result_);
+    }
+  }
+
+  const Shared& s_;
+  size_t first_row_, strips_;
+  QuantizedLinear& result_;
+  size_t begin_ = 0, end_ = 0;  // the block
+  size_t strip_step_, error_step_;
+  AlignedArray<float> values_;  // per strip [in, kGridLanes] by position
+  AlignedArray<float> errors_;  // per strip [block, kGridLanes]
+  AlignedArray<float> stale_;   // the block's values when it began
+  AlignedArray<uint8_t> codes_;
+  std::vector<GridLanes> points_;  // [strips, groups]
+};
+
+}  // namespace
+
+QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme,
+                                const HessianFactor& factor, const ColumnLoopOptions& options,
+                                ThreadPool& pool) {
+  const size_t in = weight.cols();
+  QUALM_CHECK(factor.upper.rows() == in && options.block > 0);
+  ColumnLoopOptions bounded = options;
+  bounded.block = std::min(options.block, in);
+  QuantizedLinear result = MakeQuantizedLinear(weight.rows(), in, scheme);
+  const Grid grid(scheme, scheme.bits);
+  const PackedUpper packed(factor.upper, pool);
+  Shared shared{weight,
+                scheme,
+                factor,
+                bounded,
+                grid,
+                packed,
+                GridPoint{},
+                in,
+                result.group_count(),
+                result.group_size()};
+  if (scheme.granularity == Granularity::kTensor) {
+    shared.tensor_point = FitTensor(weight, grid, options.search, pool);
+  }
+  if (shared.has_late_groups() && !factor.order.empty()) {
+    result.g_idx.resize(in);
+    for (size_t p = 0; p < in; ++p) {
+      result.g_idx[factor.order[p]] = static_cast<uint32_t>(p / shared.group_size);
+    }
+  }
+  const size_t strips = StripCount(weight.rows());
+  pool.ParallelFor((strips + kStripsPerTask - 1) / kStripsPerTask, [&](size_t task) {
+    const size_t first = task * kStripsPerTask;
+    RowTask(shared, first * kGridLanes, std::min(kStripsPerTask, strips - first), result).Run();
+  });
+  return result;
+}
+
+}  // namespace qualm

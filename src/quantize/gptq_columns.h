@@ -1,0 +1,36 @@
+// The column loop of GPTQ (Frantar et al. 2023, algorithm 1): columns in order, each rounded to the
+// grid, its error fed forward into the columns that follow.
+//
+// With U the factor of H⁻¹ (hessian.h), for column j: e = (w_j - ŵ_j)/U_jj, then w_k -= e·U_jk for
+// all k > j. Errors reach the columns of the same block at once and all later ones when the block
+// is done, exactly once. Every weight is one chain of fused multiply-adds over rising j either way,
+// so the block size does not change a bit of the result (unless reference_group_scales is asked
+// for).
+#pragma once
+
+#include "artefact/grid.h"
+#include "artefact/quantized_linear.h"
+#include "quantize/hessian.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+struct ColumnLoopOptions {
+  size_t block = 128;  // columns per lazy update
+  // Scales of all groups from W before any update; else a group's scales come from its columns at
+  // the moment its first column is reached, all earlier errors applied.
+  bool static_groups = false;
+  // As the reference program reads a group: its columns as they were when the block began.
+  bool reference_group_scales = false;
+  ClipSearch search = ClipSearch::kNone;
+};
+
+// weight [out, in], finite. Without static groups, groups are formed in the order of the factor
+// (QuantizedLinear::g_idx). Scales per channel or tensor come from W as it is; dead columns are set
+// to 0 after that and before static groups are fitted.
+// Requires: factor.upper is not empty.
+QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme,
+                                const HessianFactor& factor, const ColumnLoopOptions& options,
+                                ThreadPool& pool);
+
+}  // namespace qualm

@@ -1,0 +1,137 @@
+#include "quantize/lanes.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+
+namespace qualm {
+
+void LoadStrip(Span2D<const float> weight, size_t first_row, float* values) {
+  const size_t in = weight.cols();
+  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    if (first_row + lane < weight.rows()) {
+      const float* row = weight.row(first_row + lane).data();
+      for (size_t c = 0; c < in; ++c) values[c * kGridLanes + lane] = row[c];
+    } else {
+      for (size_t c = 0; c < in; ++c) values[c * kGridLanes + lane] = 0;
+    }
+  }
+}
+
+QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, const Scheme& scheme) {
+  QuantizedLinear layer;
+  layer.out_features = out_features;
+  layer.in_features = in_features;
+  layer.scheme = scheme;
+  layer.codes.resize(out_features * in_features);
+  layer.scales.resize(scheme.granularity == Granularity::kTensor
+                          ? 1
+                          : out_features * scheme.GroupCount(in_features));
+  if (!scheme.is_symmetric()) layer.zeros.resize(layer.scales.size());
+  return layer;
+}
+
+void StoreCodes(const uint8_t* codes, size_t first_row, std::span<const uint32_t> order,
+                QuantizedLinear& to) {
+  const size_t in = to.in_features, rows = std::min(kGridLanes, to.out_features - first_row);
+  for (size_t lane = 0; lane < rows; ++lane) {
+    uint8_t* row = to.codes.data() + (first_row + lane) * in;
+    for (size_t p = 0; p < in; ++p) {
+      row[order.empty() ? p : order[p]] = codes[p * kGridLanes + lane];
+    }
+  }
+}
+
+void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, QuantizedLinear& to) {
+  const size_t groups = to.group_count();
+  const size_t rows = std::min(kGridLanes, to.out_features - first_row);
+  for (size_t lane = 0; lane < rows; ++lane) {
+    size_t at = (first_row + lane) * groups + group;
+    if (to.scheme.granularity == Granularity::kTensor) {
+      if (at > 0) return;
+      at = 0;
+    }
+    to.scales[at] = lanes.scale[lane];
+    if (!to.zeros.empty()) to.zeros[at] = lanes.zero[lane];
+  }
+}
+
+GridLanes SamePoint(GridPoint point) {
+  GridLanes lanes;
+  lanes.scale.fill(point.scale);
+  lanes.zero.fill(point.zero);
+  return lanes;
+}
+
+GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
+                    ThreadPool& pool) {
+  const size_t strips = StripCount(weight.rows());
+  float min = weight(0, 0), max = weight(0, 0);
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (float value : weight.row(r)) {
+      min = std::min(min, value);
+      max = std::max(max, value);
+    }
+  }
+  const GridPoint whole = grid.Fit(min, max);
+  if (search == ClipSearch::kNone) return whole;
+  // errors[strip][step], added over strips in order.
+  std::vector<std::array<double, kShrinkSteps>> errors(strips);
+  std::array<float, kGridLanes> unit;
+  unit.fill(1 / whole.scale);
+  pool.ParallelFor(strips, [&](size_t strip) {
+    AlignedArray<float> values(weight.cols() * kGridLanes);
+    LoadStrip(weight, strip * kGridLanes, values.data());
+    const size_t rows = std::min(kGridLanes, weight.rows() - strip * kGridLanes);
+    for (int step = 0; step < kShrinkSteps; ++step) {
+      const float factor = ShrinkFactor(step);
+      std::array<double, kGridLanes> sums{};
+      grid.AddClipErrors(values.data(), weight.cols(),
+                         SamePoint(grid.Fit(factor * min, factor * max)), unit, sums.data());
+      double& total = errors[strip][static_cast<size_t>(step)];
+      total = 0;
+      for (size_t lane = 0; lane < rows; ++lane) total += sums[lane];
+    }
+  });
+  std::array<double, kShrinkSteps> total{};
+  for (const auto& of_strip : errors) {
+    for (size_t step = 0; step < total.size(); ++step) total[step] += of_strip[step];
+  }
+  const auto best = static_cast<int>(std::ranges::min_element(total) - total.begin());
+  return grid.Fit(ShrinkFactor(best) * min, ShrinkFactor(best) * max);
+}
+
+void RequireFinite(Span2D<const float> weight, std::string_view layer) {
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (size_t c = 0; c < weight.cols(); ++c) {
+      if (std::isfinite(weight(r, c))) continue;
+      ThrowBadInput(StrCat("layer ", layer), "finite weights", StrCat(weight(r, c)),
+                    StrCat("at row ", r, ", column ", c));
+    }
+  }
+}
+
+void RequireIntegerWeights(const Scheme& scheme, size_t in_features, std::string_view layer) {
+  const std::string place = StrCat("layer ", layer);
+  if (scheme.type != NumberType::kInteger) {
+    ThrowBadInput(place, "integer weights", NameOf(scheme.type));
+  }
+  if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
+    ThrowBadInput(place, "granularity tensor, channel or group",
+                  scheme.dynamic ? "a dynamic scheme" : "token");
+  }
+  if (scheme.second_level) {
+    ThrowBadInput(place, "a scheme without second_level", "one",
+                  "this rounder does not quantize scales");
+  }
+  if (scheme.granularity == Granularity::kGroup &&
+      static_cast<size_t>(scheme.group_size) > in_features) {
+    ThrowBadInput(place, StrCat("group_size of at most in_features ", in_features),
+                  StrCat(scheme.group_size), "use a smaller group or granularity: channel");
+  }
+}
+
+}  // namespace qualm

@@ -1,0 +1,44 @@
+// Strips of kGridLanes output rows of W, transposed: what rounders work on. Value of column c, row
+// first + l at c·kGridLanes + l, so that all rows of a strip are handled by one vector operation.
+// Rows beyond the matrix are zeros and are not stored.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "artefact/grid.h"
+#include "artefact/quantized_linear.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+
+inline size_t StripCount(size_t rows) { return (rows + kGridLanes - 1) / kGridLanes; }
+
+// values [in, kGridLanes] of the strip that begins at `first_row`.
+void LoadStrip(Span2D<const float> weight, size_t first_row, float* values);
+
+// An empty artefact of this shape: codes, scales and zeros allocated, not filled.
+QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, const Scheme& scheme);
+
+// Stores the codes of a strip, [in, kGridLanes]; position p is column order[p], or p itself if
+// `order` is empty.
+void StoreCodes(const uint8_t* codes, size_t first_row, std::span<const uint32_t> order,
+                QuantizedLinear& to);
+// Stores a strip's scales and zero points of one group (kTensor: the one point, once).
+void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, QuantizedLinear& to);
+
+// The one point of a kTensor scheme.
+GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
+                    ThreadPool& pool);
+GridLanes SamePoint(GridPoint point);
+
+// Throws bad input naming the first NaN or infinite weight.
+void RequireFinite(Span2D<const float> weight, std::string_view layer);
+// Throws bad input if the scheme cannot be used for weights of this layer.
+void RequireIntegerWeights(const Scheme& scheme, size_t in_features, std::string_view layer);
+
+}  // namespace qualm

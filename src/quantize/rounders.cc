@@ -1,0 +1,35 @@
+#include "quantize/rounders.h"
+
+#include "base/strings.h"
+#include "quantize/rounders/gptq.h"
+#include "quantize/rounders/rtn.h"
+
+namespace qualm {
+namespace {
+
+// One line per file in rounders/.
+constexpr RounderEntry kRounders[] = {
+    {"gptq", "second-order, column by column, errors fed forward (needs calibration data)",
+     MakeGptq},
+    {"rtn", "round to nearest (needs no data)", MakeRtn},
+};
+
+}  // namespace
+
+std::span<const RounderEntry> AllRounders() { return kRounders; }
+
+std::unique_ptr<Rounder> MakeRounder(std::string_view name, const Yaml* options,
+                                     std::string_view place) {
+  for (const RounderEntry& entry : kRounders) {
+    if (entry.name == name) return entry.make(options);
+  }
+  ThrowUnknownName(place, "rounder", name, RounderNames());
+}
+
+std::vector<std::string> RounderNames() {
+  std::vector<std::string> names;
+  for (const RounderEntry& entry : kRounders) names.emplace_back(entry.name);
+  return names;
+}
+
+}  // namespace qualm

@@ -1,0 +1,169 @@
+// RTN and GPTQ against the reference programs' outputs in golden/quantizers/small (its README tells
+// who made them and how). Scales are float32 there, so they are here.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/json.h"
+#include "io/npy.h"
+#include "io/yaml.h"
+#include "quantize/hessian.h"
+#include "quantize/quality.h"
+#include "quantize/rounders.h"
+#include "support/shared_data.h"
+#include "tensor/gram.h"
+
+namespace qualm {
+namespace {
+
+struct Golden {
+  explicit Golden(const std::filesystem::path& path)
+      : folder(path),
+        weight(ReadNpy(folder / "W.npy")),
+        inputs(ReadNpy(folder / "X.npy")),
+        manifest(ReadJsonFile(folder / "manifest.json")),
+        gram(inputs.cols(), inputs.cols()) {
+    AccumulateGram(inputs, gram, pool);
+  }
+
+  RounderInput Input() const {
+    RounderInput input;
+    input.layer = "golden";
+    input.weight = weight;
+    input.gram = gram;
+    input.gram_tokens = inputs.rows();
+    return input;
+  }
+
+  std::filesystem::path folder;
+  Matrix weight, inputs;
+  Json manifest;
+  Matrix gram;
+  ThreadPool pool;
+};
+
+Scheme GroupScheme(int bits, int group_size) {
+  Scheme scheme;
+  scheme.bits = bits;
+  scheme.granularity = group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
+  scheme.group_size = group_size;
+  scheme.scale_type = DType::kF32;
+  return scheme;
+}
+
+struct Case {
+  const char* name;
+  Scheme scheme;
+  const char* rounder;
+  const char* options;
+};
+
+struct Comparison {
+  size_t entries = 0, unequal_bits = 0, unequal_codes = 0, near_ties = 0;
+  double output_error = 0, reference_error = 0;
+};
+
+// A code is called unequal if the values are more than half a step apart; of these, a near tie is a
+// difference of one step.
+Comparison Compare(const Golden& golden, const Case& c) {
+  Yaml options = Yaml::Parse(c.options, "options");
+  auto rounder = MakeRounder(c.rounder, options.IsMap() ? &options : nullptr, "test");
+  auto pool = std::make_unique<ThreadPool>(2);
+  const RounderResult result = rounder->Round(golden.Input(), c.scheme, *pool);
+  result.layer.Validate(c.name);
+  EXPECT_FALSE(result.fell_back_to_rtn);
+  const Matrix ours = result.layer.Dequantize();
+  const Matrix reference = ReadNpy(golden.folder / StrCat(c.name, ".W_eff.npy"));
+  Comparison comparison;
+  comparison.entries = ours.rows() * ours.cols();
+  for (size_t r = 0; r < ours.rows(); ++r) {
+    for (size_t col = 0; col < ours.cols(); ++col) {
+      const float difference = std::abs(ours(r, col) - reference(r, col));
+      const float step = result.layer.ScaleAt(r, result.layer.GroupOfColumn(col));
+      comparison.unequal_bits += ours(r, col) != reference(r, col);
+      comparison.unequal_codes += difference > step / 2;
+      comparison.near_ties += difference > step / 2 && difference < 1.5f * step;
+    }
+  }
+  comparison.output_error = RelativeOutputError(golden.inputs, golden.weight, ours, *pool);
+  comparison.reference_error =
+      golden.manifest["cases"][c.name]["relative_output_error"].get<double>();
+  ::testing::Test::RecordProperty(
+      c.name,
+      StrCat(comparison.unequal_bits, " unequal, ", comparison.unequal_codes, " other codes (",
+             comparison.near_ties, " by one step) of ", comparison.entries, "; output error ",
+             comparison.output_error, ", reference ", comparison.reference_error));
+  return comparison;
+}
+
+TEST(QuantizerGolden, RtnEqualsTheReferenceBitForBit) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  auto asymmetric = [](int bits, int group) {
+    Scheme scheme = GroupScheme(bits, group);
+    scheme.range_includes_zero = false;
+    return scheme;
+  };
+  auto symmetric = [](int bits, int group) {
+    Scheme scheme = GroupScheme(bits, group);
+    scheme.zero_point = ZeroPointKind::kNone;
+    scheme.symmetric_convention = SymmetricConvention::kMiAbsmax;
+    return scheme;
+  };
+  for (const Case& c : {Case{"rtn_w2_g64_asym", asymmetric(2, 64), "rtn", ""},
+                        Case{"rtn_w4_g128_asym", asymmetric(4, 128), "rtn", ""},
+                        Case{"rtn_w4_g128_sym", symmetric(4, 128), "rtn", ""},
+                        Case{"rtn_w8_pc_sym", symmetric(8, 0), "rtn", ""}}) {
+    const Comparison comparison = Compare(golden, c);
+    EXPECT_EQ(comparison.unequal_bits, 0u) << c.name;
+    EXPECT_EQ(comparison.unequal_codes, 0u) << c.name;
+    EXPECT_NEAR(comparison.output_error, comparison.reference_error,
+                1e-5 * comparison.reference_error)
+        << c.name;
+  }
+}
+
+TEST(QuantizerGolden, GptqEqualsTheReferenceUpToNearTies) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  for (const Case& c :
+       {Case{"gptq_ref_w4_pc", GroupScheme(4, 0), "gptq", ""},
+        Case{"gptq_ref_w4_g128", GroupScheme(4, 128), "gptq", "reference_group_scales: true"},
+        Case{"gptq_ref_w3_g128", GroupScheme(3, 128), "gptq", "reference_group_scales: true"},
+        Case{"gptq_ref_w4_g128_act_static", GroupScheme(4, 128), "gptq",
+             "{act_order: true, static_groups: true}"}}) {
+    const Comparison comparison = Compare(golden, c);
+    // The reference's own float32 noise is up to 0.27 % of the codes.
+    EXPECT_LE(comparison.unequal_codes, comparison.entries / 200) << c.name;
+    EXPECT_NEAR(comparison.output_error, comparison.reference_error,
+                1e-3 * comparison.reference_error)
+        << c.name;
+  }
+}
+
+TEST(QuantizerGolden, ActOrderIsTheReferencesPermutation) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  ThreadPool pool(2);
+  HessianOptions options;
+  options.act_order = true;
+  const HessianFactor factor = FactorHessian(golden.Input(), options, pool);
+  // int32 values behind a header; ReadNpy takes floats only.
+  const std::string bytes = ReadFile(golden.folder / "gptq_ref_w4_g128_act_static.perm.npy");
+  const std::string_view data =
+      std::string_view(bytes).substr(bytes.size() - 4 * factor.order.size());
+  for (size_t p = 0; p < factor.order.size(); ++p) {
+    int32_t column = 0;
+    std::memcpy(&column, data.data() + 4 * p, 4);
+    EXPECT_EQ(static_cast<int32_t>(factor.order[p]), column) << "position " << p;
+  }
+}
+
+}  // namespace
+}  // namespace qualm
