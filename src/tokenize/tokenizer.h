@@ -25,11 +25,12 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // The ids of `text`, without BOS or EOS. Special tokens written out in the text ("<s>") become their
-  // id where the tokenizer's file says so. `text` is arbitrary bytes. Thread-safe.
+  // The ids of `text`, without BOS or EOS. Special tokens written out in the text ("<s>") become
+  // their id where the tokenizer's file says so. `text` is arbitrary bytes. Thread-safe.
   virtual std::vector<TokenId> Encode(std::string_view text) const = 0;
 
-  // The text of `ids`; special tokens are left out unless `keep_special`. Invalid UTF-8 stays as it is.
+  // The text of `ids`; special tokens are left out unless `keep_special`. Invalid UTF-8 stays as it
+  // is.
   virtual std::string Decode(std::span<const TokenId> ids, bool keep_special = false) const = 0;
 
   // The vocabulary entry as the file spells it ("▁the", "Ġthe", "<0x0A>").

@@ -1,0 +1,48 @@
+#include "tokenize/pattern.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+
+namespace qualm {
+
+Pattern Pattern::Parse(const Json& json, std::string_view place) {
+  if (json.is_object() && json.size() == 1) {
+    if (json.contains("Regex")) return Expression(GetString(json, "Regex", place), place);
+    if (json.contains("String")) {
+      std::string text = GetString(json, "String", place);
+      if (text.empty()) ThrowBadInput(place, "a string to look for", "an empty one");
+      return Literal(std::move(text));
+    }
+  }
+  ThrowBadInput(place, "a pattern {\"String\": ...} or {\"Regex\": ...}",
+                json.dump().substr(0, 100));
+}
+
+Pattern Pattern::Literal(std::string text) {
+  QUALM_CHECK(!text.empty());
+  Pattern pattern;
+  pattern.literal_ = std::move(text);
+  return pattern;
+}
+
+Pattern Pattern::Expression(std::string_view expression, std::string_view place) {
+  Pattern pattern;
+  pattern.regex_.emplace(expression, place);
+  return pattern;
+}
+
+std::string Pattern::ReplaceAll(std::string_view text, std::string_view content) const {
+  std::string out;
+  size_t done = 0;
+  ForEachMatch(text, [&](TextRange match) {
+    out += text.substr(done, match.begin - done);
+    out += content;
+    done = match.end;
+  });
+  out += text.substr(done);
+  return out;
+}
+
+}  // namespace qualm

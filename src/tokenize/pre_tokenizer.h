@@ -1,0 +1,77 @@
+// The pre-tokenizer of a tokenizer.json: splits normalized text into the words that are encoded
+// apart. Steps: Sequence, ByteLevel (last only), Metaspace, Split, Digits, Punctuation, Whitespace,
+// WhitespaceSplit; any other is an error naming it.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "io/json.h"
+#include "tokenize/pattern.h"
+
+namespace qualm {
+
+struct Word {
+  std::string_view text;
+  bool starts_text = false;  // begins where the whole input begins
+};
+
+class PreTokenizer {
+ public:
+  // `json` is the value of "pre_tokenizer"; null means that the text is one word.
+  static PreTokenizer Parse(const Json& json, std::string_view place);
+  // GPT-2's: contractions, letters, digits, others, each with a space before, then white space.
+  static PreTokenizer Gpt2(bool add_prefix_space);
+  // Qwen2's: as GPT-4's, digits one by one.
+  static PreTokenizer Qwen2(bool add_prefix_space);
+
+  // True if words are encoded by their bytes, spelled in the alphabet of byte_level.h.
+  bool is_byte_level() const { return is_byte_level_; }
+
+  // Replaces the words by what they split into, empty ones left out. The texts live in what they
+  // pointed to before and in `storage`.
+  void Apply(std::vector<Word>& words, std::deque<std::string>& storage) const;
+
+ private:
+  enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
+  struct SplitStep {
+    Pattern pattern;
+    Behavior behavior = Behavior::kIsolated;
+    bool invert = false;
+  };
+  struct ReplaceStep {
+    std::string from, to;
+  };
+  struct PrefixStep {
+    std::string prefix;
+    bool only_at_start = false;  // of the whole input
+  };
+  using Step = std::variant<SplitStep, ReplaceStep, PrefixStep>;
+  struct Part {
+    TextRange range;
+    bool is_match = false;
+  };
+
+  void Append(const Json& json, std::string_view place);
+  void AppendSplit(const Json& json, std::string_view place);
+  void AppendMetaspace(const Json& json, std::string_view place);
+  void AppendExpression(std::string_view expression, Behavior behavior, bool invert = false);
+  void AppendByteLevel(bool add_prefix_space, bool use_regex);
+  static Behavior ParseBehavior(const std::string& name, std::string_view place);
+  static std::vector<Part> Cut(const SplitStep& step, std::string_view text);
+  static std::vector<Part> Merge(Behavior behavior, const std::vector<Part>& parts);
+  static void ApplyStep(const SplitStep& step, std::vector<Word>& words,
+                        std::deque<std::string>& storage);
+  static void ApplyStep(const ReplaceStep& step, std::vector<Word>& words,
+                        std::deque<std::string>& storage);
+  static void ApplyStep(const PrefixStep& step, std::vector<Word>& words,
+                        std::deque<std::string>& storage);
+
+  std::vector<Step> steps_;
+  bool is_byte_level_ = false;
+};
+
+}  // namespace qualm

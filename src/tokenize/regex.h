@@ -1,0 +1,53 @@
+// Regular expressions of tokenizer.json: written for Oniguruma, run by PCRE2 over UTF-8.
+// What the two read differently is rewritten; what cannot be is refused with an error.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace qualm {
+
+// `pattern` with \s \S \w \W \d \D \h \H spelled out as Unicode properties. Throws bad input at
+// `place` for nested character classes, class intersections and the inline option m, which mean
+// something else to PCRE2.
+std::string TranslateOnigurumaPattern(std::string_view pattern, std::string_view place);
+
+// A compiled pattern; immutable and shared by threads.
+class Regex {
+ public:
+  // Throws bad input naming the position of the first mistake.
+  Regex(std::string_view pattern, std::string_view place);
+  ~Regex();
+  Regex(Regex&&) noexcept;
+  Regex& operator=(Regex&&) noexcept;
+
+  // Finds the matches in one text, from left to right. The regex and the text must outlive it.
+  class Scanner {
+   public:
+    // `text` is well-formed UTF-8.
+    Scanner(const Regex& regex, std::string_view text);
+    ~Scanner();
+    Scanner(const Scanner&) = delete;
+    Scanner& operator=(const Scanner&) = delete;
+    // The next match as [*begin, *end), false if there is none. An empty match right behind the
+    // match before it is left out. Throws bad input if the pattern needs too many steps.
+    bool Next(size_t* begin, size_t* end);
+
+   private:
+    int Match(size_t start);
+    struct State;
+    const Regex& regex_;
+    std::string_view text_;
+    size_t position_ = 0;
+    size_t last_end_ = static_cast<size_t>(-1);
+    std::unique_ptr<State> state_;
+  };
+
+ private:
+  struct Code;
+  std::unique_ptr<Code> code_;
+};
+
+}  // namespace qualm

@@ -1,0 +1,124 @@
+#include "tokenize/unigram_model.h"
+
+#include <algorithm>
+
+#include "tokenize/piece_decoder.h"
+#include "tokenize/utf8.h"
+
+namespace qualm {
+namespace {
+
+// How much worse than the worst piece an unknown character is.
+constexpr float kUnknownPenalty = 10;
+
+}  // namespace
+
+UnigramModel::UnigramModel(const SentencePieceModel& model, TokenId unknown) : unknown_(unknown) {
+  using Type = SentencePieceModel::PieceType;
+  bool is_first = true;
+  if (model.byte_fallback) byte_ids_.assign(256, unknown);
+  for (size_t i = 0; i < model.pieces.size(); ++i) {
+    const SentencePieceModel::Piece& piece = model.pieces[i];
+    scores_.push_back(piece.score);
+    is_user_defined_.push_back(piece.type == Type::kUserDefined);
+    if (piece.type == Type::kByte && model.byte_fallback) {
+      byte_ids_[static_cast<size_t>(ByteOfFallbackPiece(piece.text))] = static_cast<TokenId>(i);
+    }
+    if (piece.type == Type::kNormal) {
+      lowest_ = is_first ? piece.score : std::min(lowest_, piece.score);
+      highest_ = is_first ? piece.score : std::max(highest_, piece.score);
+      is_first = false;
+    }
+    if (piece.type != Type::kNormal && piece.type != Type::kUserDefined) continue;
+    trie_.Add(piece.text, static_cast<TokenId>(i));
+    std::string_view rest = piece.text;
+    for (size_t length = CharacterLength(rest); length < rest.size();) {
+      uint32_t left = CodePoint(rest.substr(0, length));
+      rest.remove_prefix(length);
+      length = CharacterLength(rest);
+      reach_.Add(left, CodePoint(rest.substr(0, length)));
+    }
+  }
+}
+
+// Offers every piece that begins at `start` to the node where it ends. Sums are taken in the
+// library's precision: double, kept as float.
+void UnigramModel::Relax(std::string_view part, size_t start, std::vector<Node>& nodes) const {
+  const float base = nodes[start].score;
+  const size_t one_character = CharacterLength(part.substr(start));
+  auto offer = [&](size_t end, double score, TokenId id) {
+    Node& node = nodes[end];
+    double candidate = score + static_cast<double>(base);
+    if (node.start >= 0 && candidate <= static_cast<double>(node.score)) return;
+    node = {static_cast<float>(candidate), static_cast<int64_t>(start), id};
+  };
+  bool covered = false;
+  int32_t at = 0;
+  for (size_t end = start; end < part.size();) {
+    at = trie_.Child(at, part[end++]);
+    if (at < 0) break;
+    TokenId id = trie_.Value(at);
+    if (id < 0) continue;
+    auto index = static_cast<size_t>(id);
+    size_t length = end - start;
+    // A user-defined piece gets enough to win always.
+    double score = is_user_defined_[index]
+                       ? static_cast<double>(static_cast<float>(length) * highest_) - 0.1
+                       : static_cast<double>(scores_[index]);
+    offer(end, score, id);
+    covered = covered || length == one_character;
+  }
+  if (!covered) {
+    offer(start + one_character, static_cast<double>(lowest_ - kUnknownPenalty), unknown_);
+  }
+}
+
+std::vector<UnigramModel::Step> UnigramModel::BestPath(std::string_view part,
+                                                       std::vector<Node>& nodes) const {
+  nodes.assign(part.size() + 1, {});
+  for (size_t start = 0; start < part.size(); start += CharacterLength(part.substr(start))) {
+    Relax(part, start, nodes);
+  }
+  std::vector<Step> steps;
+  for (size_t end = part.size(); end > 0;) {
+    auto start = static_cast<size_t>(nodes[end].start);
+    steps.push_back({end - start, nodes[end].id});
+    end = start;
+  }
+  std::reverse(steps.begin(), steps.end());
+  return steps;
+}
+
+void UnigramModel::Encode(std::string_view text, std::vector<TokenId>& out) const {
+  std::vector<Node> nodes;
+  bool after_unknown = false;
+  while (!text.empty()) {
+    // The text may be cut where no piece holds both neighbours.
+    size_t cut = CharacterLength(text);
+    for (size_t last = 0; cut < text.size();) {
+      size_t length = CharacterLength(text.substr(cut));
+      if (!reach_.CanMerge(CodePoint(text.substr(last, cut - last)),
+                           CodePoint(text.substr(cut, length)))) {
+        break;
+      }
+      last = cut;
+      cut += length;
+    }
+    std::string_view part = text.substr(0, cut);
+    text.remove_prefix(cut);
+    for (const Step& step : BestPath(part, nodes)) {
+      bool is_unknown = step.id == unknown_;
+      if (is_unknown && !byte_ids_.empty()) {
+        for (char c : part.substr(0, step.length)) {
+          out.push_back(byte_ids_[static_cast<unsigned char>(c)]);
+        }
+      } else if (!is_unknown || !after_unknown) {
+        out.push_back(step.id);
+      }
+      part.remove_prefix(step.length);
+      after_unknown = is_unknown;
+    }
+  }
+}
+
+}  // namespace qualm
