@@ -1,0 +1,537 @@
+#include "quantize/rounders/gptq.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/yaml.h"
+#include "quantize/rounders/rtn.h"
+#include "tensor/gram.h"
+
+namespace qualm {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Correlated inputs: x = A·(a few factors) + noise, some columns larger.
+struct Toy {
+  Toy(size_t out, size_t in, size_t tokens, uint64_t seed)
+      : weight(out, in), inputs(tokens, in), gram(in, in) {
+    Rng rng(seed);
+    const size_t factors = std::max<size_t>(1, in / 4);
+    Matrix mix(factors, in);
+    for (size_t f = 0; f < factors; ++f) {
+      for (float& m : mix.row(f)) m = static_cast<float>(rng.Normal());
+    }
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t f = 0; f < factors; ++f) {
+        const auto strength = static_cast<float>(rng.Normal());
+        for (size_t c = 0; c < in; ++c) inputs(t, c) += strength * mix(f, c);
+      }
+      for (size_t c = 0; c < in; ++c) {
+        inputs(t, c) += 0.1f * static_cast<float>(rng.Normal());
+        if (c % 5 == 2) inputs(t, c) *= 4;
+      }
+    }
+    for (size_t r = 0; r < out; ++r) {
+      for (float& w : weight.row(r)) w = static_cast<float>(rng.Normal());
+    }
+    UpdateGram();
+  }
+
+  void UpdateGram() {
+    ThreadPool pool(1);
+    gram = Matrix(inputs.cols(), inputs.cols());
+    AccumulateGram(inputs, gram, pool);
+  }
+
+  RounderInput Input() const {
+    RounderInput input;
+    input.layer = "toy";
+    input.weight = weight;
+    input.gram = gram;
+    input.gram_tokens = inputs.rows();
+    return input;
+  }
+
+  double OutputError(const Matrix& rounded) const {
+    double sum = 0;
+    for (size_t t = 0; t < inputs.rows(); ++t) {
+      for (size_t r = 0; r < weight.rows(); ++r) {
+        double y = 0;
+        for (size_t c = 0; c < weight.cols(); ++c) {
+          y += double{inputs(t, c)} * (double{weight(r, c)} - double{rounded(r, c)});
+        }
+        sum += y * y;
+      }
+    }
+    return std::sqrt(sum);
+  }
+
+  Matrix weight, inputs, gram;
+};
+
+Scheme Groups(int bits, int size) {
+  Scheme scheme;
+  scheme.bits = bits;
+  scheme.granularity = size > 0 ? Granularity::kGroup : Granularity::kChannel;
+  scheme.group_size = size;
+  scheme.scale_type = DType::kF32;
+  return scheme;
+}
+
+RounderResult Round(const RounderInput& input, const Scheme& scheme, const std::string& options,
+                    int threads = 1) {
+  ThreadPool pool(threads);
+  const Yaml yaml = Yaml::Parse(options, "options");
+  RounderResult result = MakeGptq(options.empty() ? nullptr : &yaml)->Round(input, scheme, pool);
+  result.layer.Validate("toy");
+  return result;
+}
+
+// ---- The oracle: double precision, the inverse by elimination, no factorisation, no blocks.
+
+using Doubles = std::vector<std::vector<double>>;
+
+Doubles Invert(Doubles h) {
+  const size_t n = h.size();
+  Doubles inverse(n, std::vector<double>(n, 0));
+  for (size_t i = 0; i < n; ++i) inverse[i][i] = 1;
+  for (size_t k = 0; k < n; ++k) {
+    size_t best = k;
+    for (size_t i = k; i < n; ++i) best = std::abs(h[i][k]) > std::abs(h[best][k]) ? i : best;
+    std::swap(h[k], h[best]);
+    std::swap(inverse[k], inverse[best]);
+    for (size_t i = 0; i < n; ++i) {
+      const double factor = i == k ? 0 : h[i][k] / h[k][k];
+      for (size_t j = 0; j < n; ++j) {
+        h[i][j] -= factor * h[k][j];
+        inverse[i][j] -= factor * inverse[k][j];
+      }
+    }
+    const double pivot = h[k][k];
+    for (size_t j = 0; j < n; ++j) {
+      h[k][j] /= pivot;
+      inverse[k][j] /= pivot;
+    }
+  }
+  return inverse;
+}
+
+struct NaiveOptions {
+  int bits = 4;
+  size_t group = 0;  // 0: per channel
+  bool act_order = false, static_groups = false;
+  double damp = 0.01;
+  size_t stale_block = 1;  // columns after which other columns' values reach the fit of a group
+};
+
+// Asymmetric, zero in the range, float scales.
+struct NaivePoint {
+  double scale = 1, zero = 0;
+};
+NaivePoint NaiveFit(const std::vector<double>& values, int bits) {
+  double min = 0, max = 0;
+  for (double v : values) {
+    min = std::min(min, v);
+    max = std::max(max, v);
+  }
+  if (min == max) return {};
+  NaivePoint point;
+  point.scale = (max - min) / ((1 << bits) - 1);
+  point.zero = std::nearbyint(-min / point.scale);
+  return point;
+}
+
+struct NaiveResult {
+  std::vector<int> codes;      // [in] by column
+  std::vector<bool> near_tie;  // the value was within 1e-3 of a step from another code
+};
+
+// One row of W, columns rounded in order; the inverse shrinks with every column (OBQ).
+NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions& options) {
+  const size_t n = w.size();
+  std::vector<double> original = w;
+  double mean = 0;
+  for (size_t j = 0; j < n; ++j) {
+    if (h[j][j] == 0) {
+      h[j][j] = 1;
+      w[j] = 0;
+    }
+    mean += h[j][j] / static_cast<double>(n);
+  }
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (options.act_order) {
+    std::ranges::stable_sort(order, [&](size_t a, size_t b) { return h[a][a] > h[b][b]; });
+  }
+  for (size_t j = 0; j < n; ++j) h[j][j] += options.damp * mean;
+  Doubles inverse = Invert(h);
+
+  const size_t group = options.group == 0 ? n : options.group;
+  std::vector<NaivePoint> points((n + group - 1) / group);
+  if (options.group == 0) points[0] = NaiveFit(original, options.bits);
+  for (size_t g = 0; options.group > 0 && options.static_groups && g < points.size(); ++g) {
+    points[g] = NaiveFit({w.begin() + static_cast<std::ptrdiff_t>(g * group),
+                          w.begin() + static_cast<std::ptrdiff_t>(std::min(n, (g + 1) * group))},
+                         options.bits);
+  }
+  NaiveResult result{std::vector<int>(n), std::vector<bool>(n)};
+  std::vector<double> stale = w;
+  for (size_t p = 0; p < n; ++p) {
+    const size_t j = order[p];
+    if (p % options.stale_block == 0) stale = w;
+    if (options.group > 0 && !options.static_groups && p % group == 0) {
+      std::vector<double> members;
+      for (size_t q = p; q < std::min(n, p + group); ++q) members.push_back(stale[order[q]]);
+      points[p / group] = NaiveFit(members, options.bits);
+    }
+    const NaivePoint point =
+        options.group == 0 ? points[0] : points[(options.static_groups ? j : p) / group];
+    const double exact = w[j] / point.scale;
+    const double limit = (1 << options.bits) - 1;
+    const double code = std::clamp(std::nearbyint(exact) + point.zero, 0.0, limit);
+    result.codes[j] = static_cast<int>(code);
+    result.near_tie[j] = std::abs(std::abs(exact - std::floor(exact)) - 0.5) < 1e-3;
+    const double error = (w[j] - point.scale * (code - point.zero)) / inverse[j][j];
+    const std::vector<double> row = inverse[j];
+    for (size_t q = p + 1; q < n; ++q) w[order[q]] -= error * row[order[q]];
+    for (size_t a = 0; a < n; ++a) {
+      for (size_t b = 0; b < n; ++b) inverse[a][b] -= row[a] * row[b] / row[j];
+    }
+  }
+  return result;
+}
+
+// Rows whose codes agree up to a first difference at a near tie count as equal.
+void ExpectEqualCodes(const Toy& toy, const QuantizedLinear& layer, const NaiveOptions& options,
+                      const std::string& name) {
+  const size_t n = toy.weight.cols();
+  Doubles h(n, std::vector<double>(n));
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < n; ++j) {
+      for (size_t t = 0; t < toy.inputs.rows(); ++t) {
+        h[i][j] += 2.0 / static_cast<double>(toy.inputs.rows()) * double{toy.inputs(t, i)} *
+                   double{toy.inputs(t, j)};
+      }
+    }
+  }
+  size_t near_ties = 0;
+  for (size_t r = 0; r < toy.weight.rows(); ++r) {
+    const auto row = toy.weight.row(r);
+    const NaiveResult naive = NaiveRow({row.begin(), row.end()}, h, options);
+    for (size_t c = 0; c < n; ++c) {
+      if (layer.codes[r * n + c] == naive.codes[c]) continue;
+      EXPECT_TRUE(std::ranges::find(naive.near_tie, true) != naive.near_tie.end())
+          << name << ": row " << r << ", column " << c;
+      ++near_ties;
+      break;
+    }
+  }
+  EXPECT_LE(near_ties, 1u + toy.weight.rows() / 20) << name << ": rows that differ";
+}
+
+TEST(Gptq, TwoColumnsByHand) {
+  // XᵀX/tokens·2 = [[2, 1], [1, 2]], no damping: H⁻¹ = [[2, -1], [-1, 2]]/3. Scale 1 and zero 1 by
+  // the range [-1, 2]. w_0 = 0.4 -> 0; w_1 = 2 - 0.4·(-1/2) = 2.2 -> 2; second row: -1 -> -1 and
+  // w_1 = 2 stays; third row: 1.4 -> 1, w_1 = -1 + 0.2 = -0.8 -> -1.
+  Toy toy(3, 2, 1, 1);
+  std::ranges::copy(std::vector<float>{0.4f, 2}, toy.weight.row(0).begin());
+  std::ranges::copy(std::vector<float>{-1, 2}, toy.weight.row(1).begin());
+  std::ranges::copy(std::vector<float>{1.4f, -1}, toy.weight.row(2).begin());
+  std::ranges::copy(std::vector<float>{1, 0.5f}, toy.gram.row(0).begin());
+  std::ranges::copy(std::vector<float>{0.5f, 1}, toy.gram.row(1).begin());
+  Scheme scheme = Groups(2, 0);
+  scheme.granularity = Granularity::kTensor;
+  const RounderResult result = Round(toy.Input(), scheme, "damp: 0");
+  EXPECT_THAT(result.layer.codes, ElementsAre(1, 3, 0, 3, 2, 0));
+  EXPECT_EQ(result.damping, 0);
+}
+
+TEST(Gptq, AnErrorCanTurnALaterCode) {
+  // The same H beside an input of its own that sets the scale to 127/127: w_0 = 0.45 -> 0, and
+  // w_1 = 1.3 + 0.45/2 = 1.525 -> 2, where rounding to nearest gives 1.
+  Toy toy(1, 3, 1, 1);
+  std::ranges::copy(std::vector<float>{0.45f, 1.3f, 127}, toy.weight.row(0).begin());
+  std::ranges::copy(std::vector<float>{1, 0.5f, 0}, toy.gram.row(0).begin());
+  std::ranges::copy(std::vector<float>{0.5f, 1, 0}, toy.gram.row(1).begin());
+  std::ranges::copy(std::vector<float>{0, 0, 1}, toy.gram.row(2).begin());
+  Scheme scheme = Groups(8, 0);
+  scheme.zero_point = ZeroPointKind::kNone;
+  scheme.symmetric_convention = SymmetricConvention::kMiAbsmax;
+  const QuantizedLinear layer = Round(toy.Input(), scheme, "damp: 0").layer;
+  EXPECT_THAT(layer.scales, ElementsAre(1));
+  EXPECT_THAT(layer.codes, ElementsAre(128, 130, 255));
+}
+
+TEST(Gptq, MatchesNaiveObqOnTinyMatrices) {
+  uint64_t seed = 0;
+  for (size_t n : std::vector<size_t>{8, 13, 32}) {
+    for (size_t group : std::vector<size_t>{0, 4, 5, n}) {
+      for (bool act_order : {false, true}) {
+        for (bool static_groups : {false, true}) {
+          const Toy toy(20, n, 3 * n, ++seed);
+          const NaiveOptions naive{3, group, act_order, static_groups, 0.01, 1};
+          const std::string options =
+              StrCat("{act_order: ", act_order, ", static_groups: ", static_groups,
+                     ", block: ", 1 + seed % 9, "}");
+          const RounderResult result =
+              Round(toy.Input(), Groups(3, static_cast<int>(group)), options);
+          ExpectEqualCodes(toy, result.layer, naive, StrCat(n, " inputs, group ", group, options));
+          EXPECT_EQ(result.layer.g_idx.empty(), !(act_order && !static_groups && group > 0));
+        }
+      }
+    }
+  }
+}
+
+TEST(Gptq, ReferenceGroupScalesReadColumnsFromTheStartOfTheBlock) {
+  for (size_t group : std::vector<size_t>{4, 6}) {
+    for (size_t block : std::vector<size_t>{8, 12, 32}) {
+      const Toy toy(40, 32, 90, 50 + group);
+      const NaiveOptions naive{2, group, false, false, 0.01, block};
+      const std::string options = StrCat("{reference_group_scales: true, block: ", block, "}");
+      const RounderResult stale = Round(toy.Input(), Groups(2, static_cast<int>(group)), options);
+      ExpectEqualCodes(toy, stale.layer, naive, options);
+      const RounderResult fresh = Round(toy.Input(), Groups(2, static_cast<int>(group)), "");
+      EXPECT_NE(stale.layer.scales, fresh.layer.scales);
+    }
+  }
+}
+
+TEST(Gptq, DeadColumnsAreZeroedAndTheRestMatchesTheOracle) {
+  Toy toy(30, 24, 80, 77);
+  for (size_t t = 0; t < 80; ++t) toy.inputs(t, 3) = toy.inputs(t, 20) = 0;
+  toy.UpdateGram();
+  for (const bool act_order : {false, true}) {
+    for (size_t group : std::vector<size_t>{0, 8}) {
+      const RounderResult result = Round(toy.Input(), Groups(4, static_cast<int>(group)),
+                                         StrCat("{act_order: ", act_order, "}"));
+      ExpectEqualCodes(toy, result.layer, {4, group, act_order, act_order, 0.01, 1}, "dead");
+      const Matrix rounded = result.layer.Dequantize();
+      for (size_t r = 0; r < 30; ++r) EXPECT_EQ(rounded(r, 3), 0);
+      ASSERT_EQ(result.notes.size(), 1u);
+      EXPECT_THAT(result.notes[0], HasSubstr("2 inputs were always 0"));
+    }
+  }
+}
+
+TEST(Gptq, TheBlockSizeDoesNotChangeABit) {
+  const Toy toy(37, 200, 300, 5);
+  for (const char* order :
+       {"", "act_order: true, static_groups: false, ", "act_order: true, ", "mse: true, "}) {
+    // Groups inside a block, across blocks, larger than a block, not dividing the inputs.
+    for (int group : {0, 32, 48, 150}) {
+      const RounderResult first =
+          Round(toy.Input(), Groups(3, group), StrCat("{", order, "block: 128}"));
+      for (int block : {1, 32, 100, 5000}) {
+        const RounderResult other =
+            Round(toy.Input(), Groups(3, group), StrCat("{", order, "block: ", block, "}"));
+        EXPECT_EQ(first.layer.codes, other.layer.codes) << order << group << " " << block;
+        EXPECT_EQ(first.layer.scales, other.layer.scales) << order << group << " " << block;
+        EXPECT_EQ(first.layer.zeros, other.layer.zeros) << order << group << " " << block;
+      }
+    }
+  }
+}
+
+TEST(Gptq, TheSameForAnyNumberOfThreads) {
+  const Toy toy(150, 170, 256, 6);
+  const RounderResult one = Round(toy.Input(), Groups(4, 64), "act_order: true", 1);
+  for (int threads : {2, 5}) {
+    const RounderResult many = Round(toy.Input(), Groups(4, 64), "act_order: true", threads);
+    EXPECT_EQ(one.layer.codes, many.layer.codes);
+    EXPECT_EQ(one.layer.scales, many.layer.scales);
+  }
+}
+
+TEST(Gptq, RowsDoNotDependOnEachOther) {
+  const Toy toy(70, 40, 100, 8);
+  const RounderResult all = Round(toy.Input(), Groups(3, 16), "");
+  for (size_t first : std::vector<size_t>{0, 5, 64}) {
+    RounderInput input = toy.Input();
+    input.weight = toy.weight.view().Rows(first, 6);
+    const RounderResult some = Round(input, Groups(3, 16), "");
+    EXPECT_TRUE(std::equal(some.layer.codes.begin(), some.layer.codes.end(),
+                           all.layer.codes.begin() + static_cast<std::ptrdiff_t>(first * 40)));
+  }
+}
+
+TEST(Gptq, BeatsRoundToNearestTwiceOnCorrelatedInputs) {
+  const Toy toy(48, 96, 400, 9);
+  ThreadPool pool(1);
+  for (int bits : {2, 3, 4}) {
+    for (int group : {0, 32}) {
+      const Scheme scheme = Groups(bits, group);
+      const double rtn =
+          toy.OutputError(RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).Dequantize());
+      const double plain = toy.OutputError(Round(toy.Input(), scheme, "").layer.Dequantize());
+      const double ordered =
+          toy.OutputError(Round(toy.Input(), scheme, "act_order: true").layer.Dequantize());
+      EXPECT_LT(2 * plain, rtn) << bits << " bits, group " << group;
+      EXPECT_LT(2 * ordered, rtn) << bits << " bits, group " << group;
+    }
+  }
+}
+
+TEST(Gptq, UncorrelatedInputsOfEqualSizeGiveRoundToNearest) {
+  Toy toy(20, 30, 10, 10);
+  toy.gram = Matrix(30, 30);
+  for (size_t i = 0; i < 30; ++i) toy.gram(i, i) = 5;
+  ThreadPool pool(1);
+  const Scheme scheme = Groups(3, 7);
+  EXPECT_EQ(Round(toy.Input(), scheme, "").layer.codes,
+            RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).codes);
+}
+
+TEST(Gptq, AScaledGramMatrixChangesNothing) {
+  Toy toy(20, 30, 64, 11);
+  const RounderResult first = Round(toy.Input(), Groups(3, 8), "act_order: true");
+  RounderInput input = toy.Input();
+  input.gram_tokens *= 4;  // H/4, exact
+  EXPECT_EQ(first.layer.codes, Round(input, Groups(3, 8), "act_order: true").layer.codes);
+}
+
+TEST(Gptq, DegenerateLayersAreRounded) {
+  Toy zero_row(18, 20, 64, 12);
+  std::ranges::fill(zero_row.weight.row(17), 0.0f);
+  const Matrix rounded = Round(zero_row.Input(), Groups(4, 8), "").layer.Dequantize();
+  EXPECT_THAT(std::vector<float>(rounded.row(17).begin(), rounded.row(17).end()),
+              ::testing::Each(0.0f));
+  Toy equal(5, 20, 64, 13);
+  for (size_t r = 0; r < 5; ++r) std::ranges::fill(equal.weight.row(r), 0.3f);
+  EXPECT_FALSE(Round(equal.Input(), Groups(4, 8), "").fell_back_to_rtn);
+  const Toy one_column(5, 1, 64, 14);
+  EXPECT_FALSE(Round(one_column.Input(), Groups(4, 1), "act_order: true").fell_back_to_rtn);
+  const Toy one_row(1, 9, 64, 15);
+  EXPECT_FALSE(Round(one_row.Input(), Groups(2, 4), "").fell_back_to_rtn);
+}
+
+TEST(Gptq, FewerTokensThanInputsNeedNothingButDamping) {
+  const Toy toy(30, 64, 10, 16);
+  const RounderResult result = Round(toy.Input(), Groups(4, 0), "");
+  EXPECT_EQ(result.damping_attempts, 1);
+  EXPECT_EQ(result.damping, 0.01);
+  ThreadPool pool(1);
+  const QuantizedLinear rtn = RoundToNearest(toy.weight, Groups(4, 0), ClipSearch::kNone, pool);
+  EXPECT_LT(2 * toy.OutputError(result.layer.Dequantize()), toy.OutputError(rtn.Dequantize()));
+}
+
+TEST(Gptq, ASingularMatrixWithoutDampingGetsSome) {
+  Toy toy(10, 16, 8, 17);  // rank 8
+  const RounderResult result = Round(toy.Input(), Groups(4, 0), "damp: 0");
+  EXPECT_FALSE(result.fell_back_to_rtn);
+  EXPECT_GT(result.damping_attempts, 1);
+  EXPECT_EQ(result.damping, 0.001);
+  ASSERT_EQ(result.notes.size(), 1u);
+  EXPECT_THAT(result.notes[0], HasSubstr("damping raised from 0 to 0.001"));
+}
+
+TEST(Gptq, DampingIsRaisedTenfoldUntilTheMatrixIsPositiveDefinite) {
+  Toy toy(10, 16, 40, 18);
+  // Eigenvalue -0.5 in units of the mean diagonal: only damping 1 lifts it.
+  toy.gram = Matrix(16, 16);
+  for (size_t i = 0; i < 16; ++i) toy.gram(i, i) = 1;
+  toy.gram(3, 7) = toy.gram(7, 3) = 1.5f;
+  const RounderResult result = Round(toy.Input(), Groups(4, 0), "");
+  EXPECT_FALSE(result.fell_back_to_rtn);
+  EXPECT_EQ(result.damping_attempts, 3);
+  EXPECT_DOUBLE_EQ(*result.damping, 1.0);
+}
+
+TEST(Gptq, FallsBackToRoundToNearestWithAFlag) {
+  Toy toy(10, 16, 40, 19);
+  toy.gram(5, 5) = -1e6f;
+  ThreadPool pool(1);
+  const RounderResult result = Round(toy.Input(), Groups(4, 8), "");
+  EXPECT_TRUE(result.fell_back_to_rtn);
+  EXPECT_EQ(result.damping_attempts, 4);
+  EXPECT_FALSE(result.damping.has_value());
+  EXPECT_EQ(result.layer.codes,
+            RoundToNearest(toy.weight, Groups(4, 8), ClipSearch::kNone, pool).codes);
+  EXPECT_THAT(result.notes[0], HasSubstr("not positive definite"));
+}
+
+TEST(Gptq, InputsThatAreAllZeroLeaveRoundToNearest) {
+  Toy toy(10, 16, 40, 20);
+  toy.gram = Matrix(16, 16);
+  const RounderResult result = Round(toy.Input(), Groups(4, 8), "");
+  EXPECT_TRUE(result.fell_back_to_rtn);
+  EXPECT_THAT(result.notes[0], HasSubstr("all inputs were 0"));
+}
+
+TEST(Gptq, RefusesDataThatAreNotFinite) {
+  auto message = [](const Toy& toy) -> std::string {
+    try {
+      (void)Round(toy.Input(), Groups(4, 8), "");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
+      return error.what();
+    }
+    return "";
+  };
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
+    Toy toy(10, 16, 40, 21);
+    toy.gram(9, 9) = bad;
+    EXPECT_THAT(message(toy), HasSubstr("layer toy"));
+    EXPECT_THAT(message(toy), HasSubstr("at input 9"));
+    toy = Toy(10, 16, 40, 21);
+    toy.weight(4, 2) = bad;
+    EXPECT_THAT(message(toy), HasSubstr("at row 4, column 2"));
+  }
+}
+
+TEST(Gptq, TheGramMatrixMayBeDouble) {
+  const Toy toy(30, 40, 100, 22);
+  RounderInput input = toy.Input();
+  std::vector<double> gram64(toy.gram.data(), toy.gram.data() + 40 * 40);
+  input.gram = {};
+  input.gram64 = gram64;
+  const RounderResult exact = Round(input, Groups(4, 8), "gram64: true");
+  const RounderResult single = Round(toy.Input(), Groups(4, 8), "");
+  // Only near ties differ, and what follows from them in their rows.
+  size_t different = 0;
+  for (size_t i = 0; i < exact.layer.codes.size(); ++i) {
+    different += exact.layer.codes[i] != single.layer.codes[i];
+  }
+  EXPECT_LT(different, exact.layer.codes.size() / 20);
+}
+
+TEST(Gptq, OptionsAreStrictAndSpelledOut) {
+  auto make = [](const char* text) {
+    const Yaml options = Yaml::Parse(text, "recipe.yaml");
+    return MakeGptq(&options)->OptionsJson();
+  };
+  EXPECT_EQ(MakeGptq(nullptr)->OptionsJson(),
+            R"({"act_order": false, "static_groups": false, "damp": 0.01, "block": 128, )"
+            R"("reference_group_scales": false, "mse": false, "gram64": false})");
+  EXPECT_THAT(make("act_order: true"), HasSubstr(R"("static_groups": true)"));
+  EXPECT_THAT(make("{act_order: true, static_groups: false}"),
+              HasSubstr(R"("static_groups": false)"));
+  EXPECT_EQ(make(make("{damp: 0.05, block: 64, mse: true}").c_str()),
+            make("{damp: 0.05, block: 64, mse: true}"));
+  for (const char* bad :
+       {"damp: -0.1", "damp: nan", "block: 0", "block: 1e3", "act_order: yes", "percdamp: 0.01",
+        "{static_groups: true, reference_group_scales: true}", "[]"}) {
+    EXPECT_THROW(make(bad), Error) << bad;
+  }
+  try {
+    make("act_order: true\nact_ordr: true");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("recipe.yaml:2"));
+    EXPECT_THAT(error.what(), HasSubstr("did you mean 'act_order'"));
+  }
+}
+
+}  // namespace
+}  // namespace qualm
