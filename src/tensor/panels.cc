@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/thread_pool.h"
 #include "tensor/linear.h"
 #include "tensor/panel_kernels.h"
@@ -76,7 +77,8 @@ void PointAt(const Problem& problem, const float* float_panels, size_t block, si
 // A few rows times a few panels over all k.
 void MultiplyFewRows(const Problem& problem, size_t first_panel, size_t panel_count) {
   const float* float_panels = problem.source.FloatPanels();
-  const size_t depth_at_once = std::max(kLeastDepth, kReductionBlock / panel_count);
+  const size_t depth_at_once =
+      std::max(kLeastDepth, kReductionBlock / panel_count / kLeastDepth * kLeastDepth);
   float* unpacked = Scratch(panel_count * depth_at_once * kPanelRows +
                             problem.groups.rows * panel_count * kPanelRows);
   for (size_t block = 0; block * kReductionBlock < problem.in_features; ++block) {
@@ -151,12 +153,31 @@ void MultiplyRows(const PanelSource& source, Span2D<const float> x, Span2D<float
   });
 }
 
+void MultiplyRowDirectly(const PanelSource& source, const float* x, std::span<float> y,
+                         ThreadPool& pool) {
+  const size_t panels = PanelCount(y.size()), per_task = source.PanelsOfRow();
+  pool.ParallelFor((panels + per_task - 1) / per_task, [&](size_t task) {
+    const size_t first = task * per_task, count = std::min(per_task, panels - first);
+    const size_t column = first * kPanelRows;
+    source.MultiplyRow(first, count, x,
+                       y.subspan(column, std::min(count * kPanelRows, y.size() - column)));
+  });
+}
+
 }  // namespace
+
+void PanelSource::MultiplyRow(size_t, size_t, const float*, std::span<float>) const {
+  QUALM_CHECK(PanelsOfRow() > 0);
+}
 
 void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<float> y,
                     ThreadPool& pool) {
   if (x.cols() == 0) {
     for (size_t row = 0; row < y.rows(); ++row) std::ranges::fill(y.row(row), 0.0f);
+    return;
+  }
+  if (x.rows() == 1 && source.PanelsOfRow() > 0) {
+    MultiplyRowDirectly(source, x.data(), y.row(0), pool);
     return;
   }
   for (size_t row = 0; row < x.rows(); row += kRowsAtOnce) {

@@ -1,0 +1,135 @@
+// Low-bit products against the read bandwidth of this machine and against dense float32.
+//   bench_lowbit [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B]
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "artefact/quantized_linear.h"
+#include "base/rng.h"
+#include "kernels/packed.h"
+#include "measure.h"
+#include "tensor/dense.h"
+#include "tensor/isa.h"
+
+namespace qualm::bench {
+namespace {
+
+constexpr size_t kRotationBytes = size_t{512} << 20;  // no cache holds the weights of one round
+
+QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed) {
+  Rng rng(seed);
+  QuantizedLinear layer;
+  layer.out_features = layer.in_features = size;
+  layer.scheme.bits = bits;
+  layer.scheme.granularity = Granularity::kGroup;
+  layer.scheme.group_size = group_size;
+  layer.codes.resize(size * size);
+  const uint64_t count = uint64_t{1} << bits;
+  for (uint8_t& code : layer.codes) code = static_cast<uint8_t>(rng.Next() % count);
+  layer.scales.resize(size * layer.group_count());
+  layer.zeros.resize(layer.scales.size());
+  for (float& scale : layer.scales) {
+    scale = ToFloat(HalfFromFloat(static_cast<float>(0.001 + 0.01 * rng.Uniform())));
+  }
+  for (float& zero : layer.zeros) zero = static_cast<float>(rng.Below(count));
+  return layer;
+}
+
+using Weights = std::vector<std::unique_ptr<LinearWeight>>;
+
+// The same few layers in as many copies as the rotation needs.
+template <typename Make>
+Weights Rotation(Make make) {
+  Weights weights;
+  size_t bytes = 0;
+  while (bytes < kRotationBytes) {
+    weights.push_back(make());
+    bytes += weights.back()->weight_bytes();
+  }
+  return weights;
+}
+
+struct Row {
+  std::string name;
+  double bytes;  // of one weight
+  size_t count;  // weights multiplied in one repetition
+  std::function<void()> body;
+};
+
+void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds, ThreadPool& pool) {
+  std::vector<std::function<void()>> bodies;
+  for (const Row& row : rows) bodies.push_back(row.body);
+  double bandwidth = ReadBandwidth(pool);
+  const std::vector<Timing> timings = MeasureInTurn(bodies, rounds);
+  bandwidth = std::max(bandwidth, ReadBandwidth(pool));
+  const double peak = PeakFlops(pool);
+  const double dense = timings[0].best_s / static_cast<double>(rows[0].count);
+  const double operations = 2.0 * static_cast<double>(tokens * size * size);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double best = timings[i].best_s / static_cast<double>(rows[i].count);
+    const double median = timings[i].median_s / static_cast<double>(rows[i].count);
+    std::printf("%6zu %-28s %9.3f %9.3f %7.2f %6.1f%% %8.1f %6.1f%% %7.2fx %3d\n", tokens,
+                rows[i].name.c_str(), best * 1e3, median * 1e3, rows[i].bytes / best / 1e9,
+                100 * rows[i].bytes / best / bandwidth, operations / best / 1e9,
+                100 * operations / best / peak, dense / best, timings[i].repetitions);
+  }
+}
+
+int Main(int argc, char** argv) {
+  const int threads = IntFlag(argc, argv, "--threads", 2);
+  const int rounds = IntFlag(argc, argv, "--rounds", 5);
+  const int only_bits = IntFlag(argc, argv, "--bits", 0);
+  const auto size = static_cast<size_t>(IntFlag(argc, argv, "--size", 4096));
+  ThreadPool pool(threads);
+  const Matrix w = RandomMatrix(size, size, 1);
+  std::vector<Matrix> plain;
+  for (size_t bytes = 0; bytes < kRotationBytes; bytes += size * size * sizeof(float)) {
+    plain.push_back(Matrix::CopyOf(w));
+  }
+  const Weights dense = Rotation([&] {
+    return MakeDenseWeight({w.data(), DType::kF32, size, size}, pool);
+  });
+  std::vector<Weights> packed;
+  for (int bits : {2, 3, 4, 8}) {
+    if (only_bits != 0 && bits != only_bits) continue;
+    const QuantizedLinear layer = RandomLayer(size, bits, 128, static_cast<uint64_t>(bits));
+    packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+  }
+  std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n", size,
+              size, threads, static_cast<int>(InstructionSet().size()), InstructionSet().data(),
+              ReadBandwidth(pool) / 1e9, PeakFlops(pool) / 1e9);
+  std::printf(
+      "tokens weight                         best ms median ms   GB/s    read  GFLOP/s   peak  to "
+      "dense-f32 n\n");
+  std::vector<size_t> all_tokens = {1, 2, 4, 8, 16, 128, 2048};
+  if (const int tokens = IntFlag(argc, argv, "--tokens", 0); tokens > 0) {
+    all_tokens = {static_cast<size_t>(tokens)};
+  }
+  for (size_t tokens : all_tokens) {
+    const Matrix x = RandomMatrix(tokens, size, 2);
+    Matrix y(tokens, size);
+    // Enough arithmetic hides any read: one weight then says the same as many.
+    const auto limit = [&](size_t count) { return tokens > 64 ? size_t{1} : count; };
+    std::vector<Row> rows;
+    const auto add = [&](const Weights& weights) {
+      const size_t count = limit(weights.size());
+      rows.push_back({std::string(weights[0]->format()),
+                      static_cast<double>(weights[0]->weight_bytes()), count, [&, count] {
+                        for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, pool);
+                      }});
+    };
+    add(dense);
+    for (const Weights& weights : packed) add(weights);
+    const size_t count = limit(plain.size());
+    rows.push_back({"OpenBLAS f32", static_cast<double>(size * size * sizeof(float)), count, [&] {
+                      for (size_t i = 0; i < count; ++i) OpenBlasMultiply(x, plain[i], y, threads);
+                    }});
+    Print(rows, tokens, size, rounds, pool);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace qualm::bench
+
+int main(int argc, char** argv) { return qualm::bench::Main(argc, argv); }
