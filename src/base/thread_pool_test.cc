@@ -15,7 +15,7 @@ TEST(ThreadPool, RunsEveryPieceOnce) {
   for (int threads : {1, 2, 3, 8}) {
     ThreadPool pool(threads);
     EXPECT_EQ(pool.threads(), threads);
-    for (size_t n : {0, 1, 2, 7, 1000}) {
+    for (size_t n : {0u, 1u, 2u, 7u, 1000u}) {
       std::vector<std::atomic<int>> runs(n);
       pool.ParallelFor(n, [&](size_t i) { ++runs[i]; });
       for (size_t i = 0; i < n; ++i) ASSERT_EQ(runs[i], 1) << threads << " threads, piece " << i;
@@ -52,7 +52,7 @@ TEST(ThreadPool, SurvivesManyShortLoops) {
 TEST(ThreadPool, ThrowsAPiecesExceptionAndStaysUsable) {
   for (int threads : {1, 4}) {
     ThreadPool pool(threads);
-    for (size_t bad : {0, 5, 99}) {
+    for (size_t bad : {0u, 5u, 99u}) {
       std::atomic<int> runs{0};
       auto body = [&](size_t i) {
         ++runs;

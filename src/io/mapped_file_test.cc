@@ -74,8 +74,8 @@ TEST(MappedFile, ReleaseGivesMemoryBackAndKeepsTheBytes) {
 TEST(MappedFile, ReleaseKeepsPagesSharedWithNeighbours) {
   TemporaryFolder folder;
   MappedFile file(folder.Write("f", std::string(10000, 'x')));
-  for (size_t begin : {0, 1, 4095, 4096, 5000, 9999}) {
-    for (size_t end : {0, 1, 4096, 8192, 9999, 10000}) {
+  for (size_t begin : {0u, 1u, 4095u, 4096u, 5000u, 9999u}) {
+    for (size_t end : {0u, 1u, 4096u, 8192u, 9999u, 10000u}) {
       if (begin <= end) file.Release(file.bytes().subspan(begin, end - begin));
     }
   }

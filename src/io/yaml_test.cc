@@ -76,7 +76,7 @@ TEST(Yaml, ConversionsAreStrict) {
   EXPECT_EQ(ErrorOf([&] { list[3].AsInt(); }),
             "[f.yaml:1] expected an integer; got '9223372036854775808'");
   EXPECT_EQ(ErrorOf([&] { list[4].AsBool(); }), "[f.yaml:1] expected true or false; got 'yes'");
-  for (size_t i : {5, 6, 7, 8, 9}) {
+  for (size_t i : {5u, 6u, 7u, 8u, 9u}) {
     EXPECT_NE(ErrorOf([&] { list[i].AsInt(); }), "no error") << i;
     EXPECT_NE(ErrorOf([&] { list[i].AsDouble(); }), "no error") << i;
   }
