@@ -11,6 +11,7 @@ namespace {
 // The bit fields of one unit (Yata's double array as darts-clone stores it). A node's children
 // start at its index xor its offset; the child for a byte is that index xor the byte, and it must
 // carry the byte as its label. A node with a leaf has its value in the unit for byte 0.
+bool IsValue(uint32_t unit) { return unit >> 31 != 0; }
 bool HasLeaf(uint32_t unit) { return (unit >> 8 & 1) != 0; }
 uint32_t ValueOf(uint32_t unit) { return unit & 0x7fffffffu; }
 uint32_t LabelOf(uint32_t unit) { return unit & 0x800000ffu; }
@@ -38,7 +39,7 @@ Charsmap::Charsmap(std::string_view blob, std::string_view place) {
   if (replacements_.back() != '\0') fail("replacements without their last zero byte");
   if (!IsValidUtf8(replacements_)) fail("replacements that are not UTF-8");
   for (size_t node = 0; node < units_.size(); ++node) {
-    if (!HasLeaf(units_[node])) continue;
+    if (IsValue(units_[node]) || !HasLeaf(units_[node])) continue;
     size_t leaf = node ^ OffsetOf(units_[node]);
     if (leaf >= units_.size()) fail(StrCat("a leaf at unit ", leaf, " of ", units_.size()));
     uint32_t value = ValueOf(units_[leaf]);

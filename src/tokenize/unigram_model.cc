@@ -1,6 +1,7 @@
 #include "tokenize/unigram_model.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "tokenize/piece_decoder.h"
 #include "tokenize/utf8.h"
@@ -11,11 +12,12 @@ namespace {
 // How much worse than the worst piece an unknown character is.
 constexpr float kUnknownPenalty = 10;
 
+constexpr size_t kCutAfter = 4096;  // bytes
+
 }  // namespace
 
 UnigramModel::UnigramModel(const SentencePieceModel& model, TokenId unknown) : unknown_(unknown) {
   using Type = SentencePieceModel::PieceType;
-  bool is_first = true;
   if (model.byte_fallback) byte_ids_.assign(256, unknown);
   for (size_t i = 0; i < model.pieces.size(); ++i) {
     const SentencePieceModel::Piece& piece = model.pieces[i];
@@ -25,9 +27,8 @@ UnigramModel::UnigramModel(const SentencePieceModel& model, TokenId unknown) : u
       byte_ids_[static_cast<size_t>(ByteOfFallbackPiece(piece.text))] = static_cast<TokenId>(i);
     }
     if (piece.type == Type::kNormal) {
-      lowest_ = is_first ? piece.score : std::min(lowest_, piece.score);
-      highest_ = is_first ? piece.score : std::max(highest_, piece.score);
-      is_first = false;
+      lowest_ = std::min(lowest_, piece.score);
+      highest_ = std::max(highest_, piece.score);
     }
     if (piece.type != Type::kNormal && piece.type != Type::kUserDefined) continue;
     trie_.Add(piece.text, static_cast<TokenId>(i));
@@ -89,23 +90,29 @@ std::vector<UnigramModel::Step> UnigramModel::BestPath(std::string_view part,
   return steps;
 }
 
+// The text may be cut where no piece holds both neighbours. The library never does: its sums lose
+// precision over a long text. Texts below kCutAfter are taken whole and give its ids, ties
+// included.
+size_t UnigramModel::PartLength(std::string_view text) const {
+  if (text.size() <= kCutAfter) return text.size();
+  size_t end = 0;
+  uint32_t left = 0;
+  while (end < text.size()) {
+    size_t length = CharacterLength(text.substr(end));
+    uint32_t right = CodePoint(text.substr(end, length));
+    if (end >= kCutAfter && !reach_.CanMerge(left, right)) break;
+    end += length;
+    left = right;
+  }
+  return end;
+}
+
 void UnigramModel::Encode(std::string_view text, std::vector<TokenId>& out) const {
   std::vector<Node> nodes;
   bool after_unknown = false;
   while (!text.empty()) {
-    // The text may be cut where no piece holds both neighbours.
-    size_t cut = CharacterLength(text);
-    for (size_t last = 0; cut < text.size();) {
-      size_t length = CharacterLength(text.substr(cut));
-      if (!reach_.CanMerge(CodePoint(text.substr(last, cut - last)),
-                           CodePoint(text.substr(cut, length)))) {
-        break;
-      }
-      last = cut;
-      cut += length;
-    }
-    std::string_view part = text.substr(0, cut);
-    text.remove_prefix(cut);
+    std::string_view part = text.substr(0, PartLength(text));
+    text.remove_prefix(part.size());
     for (const Step& step : BestPath(part, nodes)) {
       bool is_unknown = step.id == unknown_;
       if (is_unknown && !byte_ids_.empty()) {

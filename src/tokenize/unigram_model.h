@@ -2,6 +2,8 @@
 // Immutable once built.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -32,6 +34,7 @@ class UnigramModel {
     size_t length = 0;
     TokenId id = -1;
   };
+  size_t PartLength(std::string_view text) const;
   std::vector<Step> BestPath(std::string_view part, std::vector<Node>& nodes) const;
   void Relax(std::string_view part, size_t start, std::vector<Node>& nodes) const;
 
@@ -40,7 +43,9 @@ class UnigramModel {
   std::vector<float> scores_;  // by id
   std::vector<bool> is_user_defined_;
   std::vector<TokenId> byte_ids_;  // empty without byte fallback
-  float lowest_ = 0, highest_ = 0;
+  // Of the ordinary pieces. The library begins its maximum at the smallest positive float, so that
+  // with scores below 0, as they all are, a user-defined piece counts -0.1.
+  float lowest_ = std::numeric_limits<float>::max(), highest_ = std::numeric_limits<float>::min();
   TokenId unknown_;
 };
 
