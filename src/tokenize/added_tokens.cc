@@ -20,7 +20,9 @@ bool IsWordCharacter(std::string_view character) {
   }
   static const Regex word("\\w", "added tokens");
   size_t begin = 0, end = 0;
-  return Regex::Scanner(word, character).Next(&begin, &end);
+  Regex::Scanner scanner(word);
+  scanner.Start(character);
+  return scanner.Next(&begin, &end);
 }
 
 bool TouchesWord(std::string_view text, size_t begin, size_t end) {

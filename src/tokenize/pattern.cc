@@ -36,7 +36,7 @@ Pattern Pattern::Expression(std::string_view expression, std::string_view place)
 std::string Pattern::ReplaceAll(std::string_view text, std::string_view content) const {
   std::string out;
   size_t done = 0;
-  ForEachMatch(text, [&](TextRange match) {
+  Finder(*this).ForEachMatch(text, [&](TextRange match) {
     out += text.substr(done, match.begin - done);
     out += content;
     done = match.end;

@@ -23,20 +23,31 @@ class Pattern {
   static Pattern Literal(std::string text);  // Requires: not empty
   static Pattern Expression(std::string_view expression, std::string_view place);
 
-  // Calls visit(TextRange) for every match from left to right. `text` is well-formed UTF-8.
-  template <typename Visit>
-  void ForEachMatch(std::string_view text, Visit visit) const {
-    if (regex_) {
-      Regex::Scanner scanner(*regex_, text);
-      TextRange match;
-      while (scanner.Next(&match.begin, &match.end)) visit(match);
-      return;
+  // Looks through texts, one after the other. The pattern must outlive it.
+  class Finder {
+   public:
+    explicit Finder(const Pattern& pattern) : literal_(pattern.literal_) {
+      if (pattern.regex_) scanner_.emplace(*pattern.regex_);
     }
-    size_t at = text.find(literal_);
-    for (; at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) {
-      visit(TextRange{at, at + literal_.size()});
+    // Calls visit(TextRange) for every match from left to right. `text` is well-formed UTF-8.
+    template <typename Visit>
+    void ForEachMatch(std::string_view text, Visit visit) {
+      if (scanner_) {
+        scanner_->Start(text);
+        TextRange match;
+        while (scanner_->Next(&match.begin, &match.end)) visit(match);
+        return;
+      }
+      size_t at = text.find(literal_);
+      for (; at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) {
+        visit(TextRange{at, at + literal_.size()});
+      }
     }
-  }
+
+   private:
+    std::string_view literal_;
+    std::optional<Regex::Scanner> scanner_;
+  };
 
   std::string ReplaceAll(std::string_view text, std::string_view content) const;
   bool is_regex() const { return regex_.has_value(); }

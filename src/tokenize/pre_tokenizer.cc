@@ -141,10 +141,11 @@ void PreTokenizer::Apply(std::vector<Word>& words, std::deque<std::string>& stor
   }
 }
 
-std::vector<PreTokenizer::Part> PreTokenizer::Cut(const SplitStep& step, std::string_view text) {
+std::vector<PreTokenizer::Part> PreTokenizer::Cut(const SplitStep& step, Pattern::Finder& finder,
+                                                  std::string_view text) {
   std::vector<Part> parts;
   size_t done = 0;
-  step.pattern.ForEachMatch(text, [&](TextRange match) {
+  finder.ForEachMatch(text, [&](TextRange match) {
     if (done < match.begin) parts.push_back({{done, match.begin}, step.invert});
     parts.push_back({match, !step.invert});
     done = match.end;
@@ -191,6 +192,7 @@ std::vector<PreTokenizer::Part> PreTokenizer::Merge(Behavior behavior,
 void PreTokenizer::ApplyStep(const SplitStep& step, std::vector<Word>& words,
                              std::deque<std::string>&) {
   std::vector<Word> out;
+  Pattern::Finder finder(step.pattern);
   for (const Word& word : words) {
     auto add = [&](TextRange range) {
       if (range.begin == range.end) return;
@@ -200,14 +202,14 @@ void PreTokenizer::ApplyStep(const SplitStep& step, std::vector<Word>& words,
     if (step.behavior == Behavior::kIsolated) {
       // The usual case, without the list of parts.
       size_t done = 0;
-      step.pattern.ForEachMatch(word.text, [&](TextRange match) {
+      finder.ForEachMatch(word.text, [&](TextRange match) {
         add({done, match.begin});
         add(match);
         done = match.end;
       });
       add({done, word.text.size()});
     } else {
-      for (const Part& part : Merge(step.behavior, Cut(step, word.text))) add(part.range);
+      for (const Part& part : Merge(step.behavior, Cut(step, finder, word.text))) add(part.range);
     }
   }
   words = std::move(out);

@@ -61,7 +61,8 @@ class PreTokenizer {
   void AppendExpression(std::string_view expression, Behavior behavior, bool invert = false);
   void AppendByteLevel(bool add_prefix_space, bool use_regex);
   static Behavior ParseBehavior(const std::string& name, std::string_view place);
-  static std::vector<Part> Cut(const SplitStep& step, std::string_view text);
+  static std::vector<Part> Cut(const SplitStep& step, Pattern::Finder& finder,
+                               std::string_view text);
   static std::vector<Part> Merge(Behavior behavior, const std::vector<Part>& parts);
   static void ApplyStep(const SplitStep& step, std::vector<Word>& words,
                         std::deque<std::string>& storage);

@@ -144,8 +144,7 @@ struct Regex::Scanner::State {
   }
 };
 
-Regex::Scanner::Scanner(const Regex& regex, std::string_view text)
-    : regex_(regex), text_(text), state_(std::make_unique<State>()) {
+Regex::Scanner::Scanner(const Regex& regex) : regex_(regex), state_(std::make_unique<State>()) {
   state_->data = pcre2_match_data_create(1, nullptr);
   state_->context = pcre2_match_context_create(nullptr);
   QUALM_CHECK(state_->data != nullptr && state_->context != nullptr);
@@ -154,6 +153,13 @@ Regex::Scanner::Scanner(const Regex& regex, std::string_view text)
 }
 
 Regex::Scanner::~Scanner() = default;
+Regex::Scanner::Scanner(Scanner&&) noexcept = default;
+
+void Regex::Scanner::Start(std::string_view text) {
+  text_ = text;
+  position_ = 0;
+  last_end_ = static_cast<size_t>(-1);
+}
 
 int Regex::Scanner::Match(size_t start) {
   auto subject = reinterpret_cast<PCRE2_SPTR>(text_.data());

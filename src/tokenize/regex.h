@@ -23,14 +23,15 @@ class Regex {
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
 
-  // Finds the matches in one text, from left to right. The regex and the text must outlive it.
+  // Finds the matches in texts, one text after the other. The regex and the text must outlive it.
   class Scanner {
    public:
-    // `text` is well-formed UTF-8.
-    Scanner(const Regex& regex, std::string_view text);
+    explicit Scanner(const Regex& regex);
     ~Scanner();
-    Scanner(const Scanner&) = delete;
-    Scanner& operator=(const Scanner&) = delete;
+    Scanner(Scanner&&) noexcept;
+    Scanner& operator=(Scanner&&) = delete;
+    // Begins at the front of `text`, which is well-formed UTF-8.
+    void Start(std::string_view text);
     // The next match as [*begin, *end), false if there is none. An empty match right behind the
     // match before it is left out. Throws bad input if the pattern needs too many steps.
     bool Next(size_t* begin, size_t* end);
