@@ -49,11 +49,15 @@ target_link_libraries(qualm_options INTERFACE Threads::Threads)
 set_target_properties(qualm_options PROPERTIES EXPORT_NAME options)
 install(TARGETS qualm_options EXPORT qualm)
 
-# What tests may include beyond the library under test.
-add_library(qualm_test_support INTERFACE)
-target_include_directories(qualm_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
-target_compile_definitions(qualm_test_support
-                           INTERFACE QUALM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+# What tests may include beyond the library under test. The path of the source tree stands in one
+# file only, so that a compiler cache serves every checkout.
+if(QUALM_TESTS)
+  add_library(qualm_test_support STATIC ${PROJECT_SOURCE_DIR}/tests/support/shared_data.cc)
+  target_link_libraries(qualm_test_support PUBLIC qualm_options)
+  target_include_directories(qualm_test_support PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(qualm_test_support
+                             PRIVATE QUALM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+endif()
 
 # Builds what the label "unit" runs and nothing else.
 add_custom_target(qualm_unit_tests)

@@ -1,21 +1,16 @@
-// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the
-// project: the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data
-// skips a test visibly.
+// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the project:
+// the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data skips a test
+// visibly.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 namespace qualm::testing {
 
-inline std::filesystem::path SharedRoot() {
-  if (const char* root = std::getenv("QUALM_SHARED")) return root;
-  return std::filesystem::path(QUALM_SOURCE_DIR).parent_path() / "shared";
-}
-
-inline std::filesystem::path SourceRoot() { return QUALM_SOURCE_DIR; }
+std::filesystem::path SharedRoot();
+std::filesystem::path SourceRoot();
 
 }  // namespace qualm::testing
 
