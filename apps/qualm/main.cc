@@ -21,6 +21,7 @@ constexpr CommandEntry kCommands[] = {
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity, and the distance to a reference model", AddEval},
+    {"layer", "Quantize one linear layer from .npy files", AddLayer},
     {"bench", "Prefill and decode speed, memory", AddBench},
     {"list", "What there is to choose from", AddList},
 };

@@ -1,0 +1,101 @@
+// qualm layer: one linear layer from .npy files through a recipe, without a model.
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/strings.h"
+#include "cli.h"
+#include "io/npy.h"
+#include "quantize/layer.h"
+
+namespace qualm::cli {
+
+namespace {
+
+struct Options {
+  std::string weight, inputs, recipe, output, aux;
+  uint64_t seed = 0;
+};
+
+Json NumberOrNull(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? Json(*value) : Json();
+}
+
+Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
+  return {{"recipe", recipe.name},
+          {"rounder", report.rounder},
+          {"scheme", report.layer.scheme.ShortName()},
+          {"out", report.layer.out_features},
+          {"in", report.layer.in_features},
+          {"tokens", report.tokens},
+          {"rel_output_error", NumberOrNull(report.rel_output_error)},
+          {"rel_weight_error", NumberOrNull(report.rel_weight_error)},
+          {"bits_per_weight", report.layer.BitsPerWeight()},
+          {"seconds", report.seconds},
+          {"damping", NumberOrNull(report.damping)},
+          {"damping_attempts", report.damping_attempts},
+          {"fallback", report.fell_back_to_rtn},
+          {"notes", report.notes}};
+}
+
+std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
+  const QuantizedLinear& layer = report.layer;
+  std::vector<std::vector<std::string>> rows = {
+      {"recipe", StrCat(recipe.name, " (", report.rounder, ", ", layer.scheme.ShortName(), ")")},
+      {"shape", StrCat(layer.out_features, " x ", layer.in_features)}};
+  if (report.rel_output_error) {
+    rows.push_back({"relative output error", StrCat(Fixed(*report.rel_output_error, 6), " over ",
+                                                    report.tokens, " tokens")});
+  }
+  rows.push_back({"relative weight error", Fixed(report.rel_weight_error, 6)});
+  rows.push_back({"bits per weight", Fixed(layer.BitsPerWeight(), 4)});
+  rows.push_back({"seconds", Fixed(report.seconds, 3)});
+  if (report.damping) rows.push_back({"damping", StrCat(*report.damping)});
+  if (report.fell_back_to_rtn) rows.push_back({"fallback", "rounded to nearest"});
+  return FormatTable(rows, {});
+}
+
+int Run(const Options& options, const Globals& globals) {
+  const Recipe recipe = FindRecipe(options.recipe);
+  ThreadPool pool(globals.threads);
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Matrix weight = ReadNpy(options.weight);
+  std::optional<Matrix> inputs;
+  if (!options.inputs.empty()) inputs = ReadNpy(options.inputs);
+  const Matrix* x = inputs ? &*inputs : nullptr;
+  const LayerReport report =
+      QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, pool);
+  for (const std::string& note : report.notes) progress->Warn(note);
+  if (!options.output.empty()) WriteNpy(options.output, report.rounded);
+  if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, pool);
+  if (globals.json) {
+    PrintJson(ReportAsJson(recipe, report));
+  } else {
+    Print(ReportAsTable(recipe, report));
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddLayer(CLI::App& app, Globals& globals) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--weight", options->weight, "W [out, in], a .npy file of floats")->required();
+  app.add_option("--inputs", options->inputs,
+                 "X [tokens, in], a .npy file of floats; needed where the recipe reads data");
+  app.add_option("--recipe", options->recipe, "A name of 'qualm list recipes' or a .yaml file")
+      ->required();
+  app.add_option("-o,--output", options->output, "Where to write the effective weight, .npy");
+  app.add_option("--aux", options->aux,
+                 "A folder for scales.npy, zeros.npy, codes.npy and Y.npy (the layer's output)");
+  app.add_option("--seed", options->seed, "For rounders that draw random numbers")
+      ->capture_default_str();
+  AddJsonFlag(app, globals);
+  SetExamples(app,
+              "  qualm layer --weight W.npy --inputs X.npy --recipe gptq-w4-g128-act -o W_hat.npy\n"
+              "  qualm layer --weight W.npy --recipe rtn-w3-g64-sym --json\n"
+              "  qualm layer --weight W.npy --inputs X.npy --recipe mine.yaml --aux parts");
+  return [options, &globals] { return Run(*options, globals); };
+}
+
+}  // namespace qualm::cli

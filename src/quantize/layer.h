@@ -1,0 +1,45 @@
+// One linear layer by itself, without a model: the work behind `qualm layer`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "artefact/quantized_linear.h"
+#include "quantize/recipe.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+
+struct LayerReport {
+  QuantizedLinear layer;
+  Matrix rounded;  // Ŵ [out, in], the effective weight
+  std::string rounder;
+  uint64_t tokens = 0;                     // rows of X; 0 without inputs
+  std::optional<double> rel_output_error;  // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F; empty without inputs
+  double rel_weight_error = 0;             // ‖W−Ŵ‖_F / ‖W‖_F
+  double seconds = 0;                      // Gram matrix and rounding, without the measurements
+  std::optional<double> damping;           // see RounderResult
+  int damping_attempts = 0;
+  bool fell_back_to_rtn = false;
+  std::vector<std::string> notes;
+};
+
+// weight [out, in]; inputs [tokens, in] or null. The layer is called "layer" in the recipe's
+// patterns. Throws bad input, naming `weight_place` or `inputs_place`, for shapes that do not fit,
+// values that are not finite, and missing inputs where the recipe reads data.
+LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Recipe& recipe,
+                          std::string_view weight_place, std::string_view inputs_place,
+                          uint64_t seed, ThreadPool& pool);
+
+// Writes scales.npy and zeros.npy (float32 [out, groups]; the zero point of symmetric schemes too),
+// codes.npy (uint8 [out, in]), g_idx.npy (float32 [in], only if groups are permuted) and, with
+// inputs, Y.npy = X·Ŵᵀ (float32 [tokens, out]) into `folder`, which is made if need be.
+void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
+                     const Matrix* inputs, ThreadPool& pool);
+
+}  // namespace qualm
