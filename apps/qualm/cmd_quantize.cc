@@ -86,6 +86,12 @@ void PrintPlan(const Plan& plan, const Flags& flags, const Globals& globals) {
       " GFLOP/s measured now; times are right within a factor of two on an idle machine.\n"));
 }
 
+std::string Scientific(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.3e", value);
+  return buffer;
+}
+
 std::string ErrorText(const std::optional<MeasuredError>& error) {
   return error ? Fixed(error->relative_output_error, 4) : "-";
 }
@@ -108,7 +114,7 @@ void PrintResult(const QuantizeResult& result, const Flags& flags) {
     if (quality.calibration) calibration_rows = quality.calibration->tokens;
     if (quality.held_out) held_out_rows = quality.held_out->tokens;
     rows.push_back({layer.name, StrCat(layer.out_features, "x", layer.in_features),
-                    Fixed(layer.bits_per_weight, 3), StrCat(static_cast<float>(quality.weight_mse)),
+                    Fixed(layer.bits_per_weight, 3), Scientific(quality.weight_mse),
                     ErrorText(quality.calibration), ErrorText(quality.held_out),
                     quality.damping ? StrCat(*quality.damping) : "-", FlagText(quality)});
   }
