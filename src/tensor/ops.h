@@ -22,9 +22,9 @@ struct RopeTable {
   Matrix cosine, sine;  // [positions, head_dim/2]
 };
 
-// Rotates the pairs (x[i], x[i + half]), i < half = head_dim/2, of every head by the angles of one row
-// of a RopeTable (Su et al. 2021, in the "rotate half" order of Hugging Face checkpoints).
-// x [heads·head_dim].
+// Rotates the pairs (x[i], x[i + half]), i < half = head_dim/2, of every head by the angles of one
+// row of a RopeTable (Su et al. 2021, in the "rotate half" order of Hugging Face checkpoints). x
+// [heads·head_dim].
 void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<const float> sine);
 
 // Keys and values of one block of one sequence.

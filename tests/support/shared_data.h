@@ -1,6 +1,6 @@
-// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the project:
-// the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data skips a test
-// visibly.
+// Where tests find real checkpoints, tokenizers and golden outputs that are not part of the
+// project: the folder named by QUALM_SHARED, else ../shared beside the source tree. Absent data
+// skips a test visibly.
 #pragma once
 
 #include <gtest/gtest.h>
