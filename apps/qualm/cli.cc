@@ -6,6 +6,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "progress_display.h"
+
 namespace qualm::cli {
 
 namespace {
@@ -26,6 +28,10 @@ void AddJsonFlag(CLI::App& app, Globals& globals) {
 
 void SetExamples(CLI::App& app, const std::string& examples) {
   app.footer("Examples:\n" + examples);
+}
+
+std::unique_ptr<Progress> MakeProgress(const Globals& globals) {
+  return MakeStderrProgress(globals.quiet);
 }
 
 void Print(std::string_view text) {

@@ -49,8 +49,7 @@ Command AddList(CLI::App& app, Globals& globals);
 void AddJsonFlag(CLI::App& app, Globals& globals);
 void SetExamples(CLI::App& app, const std::string& examples);
 
-// A bar with ETA on a terminal, a plain line at most once a second otherwise, only warnings with
-// --quiet. On stderr. progress_display.cc
+// See progress_display.h.
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);
 
 // All of standard output goes through here. A reader that has gone away is no error until the end;

@@ -79,7 +79,10 @@ Json ConfigAsJson(const ModelConfig& config) {
                {"qkv_bias", config.qkv_bias},
                {"o_bias", config.o_bias},
                {"mlp_bias", config.mlp_bias}};
-  if (config.sliding_window) json["sliding_window"] = *config.sliding_window;
+  if (config.sliding_window) {
+    json["sliding_window"] = *config.sliding_window;
+    json["first_window_layer"] = config.first_window_layer;
+  }
   return json;
 }
 

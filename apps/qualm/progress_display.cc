@@ -1,13 +1,13 @@
-// Progress of a long run on stderr: one redrawn line with a bar and the time left on a terminal, a
-// plain line now and then in a file.
+#include "progress_display.h"
+
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
 
 #include "base/strings.h"
-#include "cli.h"
 
 namespace qualm::cli {
 
@@ -103,8 +103,8 @@ class StderrProgress final : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> MakeProgress(const Globals& globals) {
-  return std::make_unique<StderrProgress>(globals.quiet, ::isatty(STDERR_FILENO) != 0);
+std::unique_ptr<Progress> MakeStderrProgress(bool quiet) {
+  return std::make_unique<StderrProgress>(quiet, ::isatty(STDERR_FILENO) != 0);
 }
 
 }  // namespace qualm::cli
