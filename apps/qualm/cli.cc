@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,17 @@ void AddJsonFlag(CLI::App& app, Globals& globals) {
 
 void SetExamples(CLI::App& app, const std::string& examples) {
   app.footer("Examples:\n" + examples);
+}
+
+CLI::Validator PositiveCount() {
+  return CLI::Validator(
+      [](std::string& text) {
+        uint64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool is_count = error == std::errc() && end == text.data() + text.size() && value > 0;
+        return is_count ? "" : "expected a whole number, at least 1; got " + text;
+      },
+      "COUNT");
 }
 
 std::unique_ptr<Progress> MakeProgress(const Globals& globals) {

@@ -49,6 +49,9 @@ Command AddList(CLI::App& app, Globals& globals);
 void AddJsonFlag(CLI::App& app, Globals& globals);
 void SetExamples(CLI::App& app, const std::string& examples);
 
+// A check for options: a whole number, at least 1.
+CLI::Validator PositiveCount();
+
 // See progress_display.h.
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);
 

@@ -175,16 +175,16 @@ Command AddEval(CLI::App& app, Globals& globals) {
       ->capture_default_str();
   app.add_option("--seqlen", options->seqlen,
                  "Tokens of a window; default: the protocol's, at most the model's context")
-      ->check(CLI::PositiveNumber);
+      ->check(PositiveCount());
   CLI::Option* reference = app.add_option(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
   app.add_option("--limit", options->limit, "Only the first N windows of each corpus")
-      ->check(CLI::PositiveNumber);
+      ->check(PositiveCount());
   app.add_flag("--noise-floor", options->noise_floor,
                "Also compare the reference with its weights rounded to bf16")
       ->needs(reference);
   app.add_option("--batch", options->batch, "Windows per forward pass; changes no result")
-      ->check(CLI::PositiveNumber);
+      ->check(PositiveCount());
   AddJsonFlag(app, globals);
   SetExamples(app,
               "  qualm eval MODEL --corpus test.txt\n"

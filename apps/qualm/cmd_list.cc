@@ -5,6 +5,8 @@
 #include "data/sampler.h"
 #include "evaluate/protocol.h"
 #include "model/family.h"
+#include "quantize/recipe.h"
+#include "quantize/rounders.h"
 
 namespace qualm::cli {
 
@@ -13,6 +15,22 @@ namespace {
 struct Item {
   std::string name, summary;
 };
+
+std::vector<Item> Recipes() {
+  std::vector<Item> items;
+  for (const std::string& name : RecipeNames()) items.push_back({name, RecipeSummary(name)});
+  return items;
+}
+
+std::vector<Item> Rounders() {
+  std::vector<Item> items;
+  for (const RounderEntry& rounder : AllRounders())
+    items.push_back({rounder.name, rounder.summary});
+  return items;
+}
+
+// This version has rounders only; the kind is listed so that scripts can ask.
+std::vector<Item> Transforms() { return {}; }
 
 std::vector<Item> Families() {
   std::vector<Item> items;
@@ -43,9 +61,8 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"families", Families},
-    {"protocols", Protocols},
-    {"samplers", Samplers},
+    {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
+    {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
 };
 
 int List(const std::string& name, const Globals& globals) {

@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# The command line as scripts see it: exit codes, what goes to which stream, JSON, help, equal output
+# for every number of threads. Runs on the demo model.
+# Arguments: the qualm binary, the source tree.
+set -uo pipefail
+qualm=$1
+model=$2/demo/model
+text=$2/demo/text/stories.test.txt
+other_text=$2/demo/text/code.test.txt
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+fail() {
+  failures=$((failures + 1))
+  echo "FAILED: $*" >&2
+}
+
+# run CODE ARGUMENTS...: runs qualm; its output is in $out and $err.
+run() {
+  local expected=$1 code=0
+  shift
+  "$qualm" "$@" > "$scratch/out" 2> "$scratch/err" < /dev/null || code=$?
+  out=$(cat "$scratch/out") err=$(cat "$scratch/err")
+  ((code == expected)) || fail "qualm $*: exit code $code, expected $expected; stderr: $err"
+}
+# Errors leave standard output empty and name the program on stderr.
+run_error() {
+  run "$@"
+  [[ -z $out ]] || fail "qualm ${*:2}: standard output is not empty: $out"
+  [[ $err == qualm:* ]] || fail "qualm ${*:2}: stderr does not begin with 'qualm:': $err"
+}
+out_has() { [[ $out == *"$1"* ]] || fail "no '$1' in: $out"; }
+err_has() { [[ $err == *"$1"* ]] || fail "no '$1' on stderr: $err"; }
+
+# One JSON object on one line, nothing else.
+json=skipped
+command -v python3 > /dev/null && json=python3
+is_json_object() {
+  [[ $(wc -l < "$scratch/out") == 1 ]] || fail "not one line: $out"
+  [[ $json == skipped ]] && return
+  python3 -c 'import json,sys; sys.exit(not isinstance(json.loads(sys.argv[1]), dict))' "$out" ||
+    fail "not a JSON object: $out"
+}
+# json_is EXPRESSION: a Python expression over the object `j`.
+json_is() {
+  [[ $json == skipped ]] && return
+  python3 -c 'import json,math,sys; j = json.loads(sys.argv[1]); sys.exit(not eval(sys.argv[2]))' \
+    "$out" "$1" || fail "not true: $1 in: $out"
+}
+
+# --- help and version
+run 0 --version
+[[ $out =~ ^qualm\ [0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "version: $out"
+run 0 --help
+for source in "$2"/apps/qualm/cmd_*.cc; do
+  command=${source##*/cmd_}
+  command=${command%.cc}
+  run 0 --help
+  out_has "  $command "
+  run 0 "$command" --help
+  out_has "Examples:"
+  out_has "qualm $command"
+  [[ -z $err ]] || fail "qualm $command --help writes to stderr: $err"
+done
+
+# --- usage errors: 2
+run_error 2
+run_error 2 evl
+err_has "did you mean 'eval'?"
+run_error 2 eval
+err_has "MODEL"
+run_error 2 eval "$model"
+err_has "--corpus"
+run_error 2 eval "$model" --corpus "$text" --corpsu "$text"
+err_has "did you mean '--corpus'?"
+run_error 2 eval "$model" --corpus "$text" --noise-floor
+err_has "--reference"
+for value in 0 -1 1.5 x 99999999999999999999; do
+  run_error 2 eval "$model" --corpus "$text" --limit "$value"
+done
+run_error 2 list recpes
+run_error 2 list
+run_error 2 --threads -1 list recipes
+run_error 2 tokenize "$model" --text a --file b
+run_error 2 tokenize "$model" --text a --bos --no-bos
+
+# --- bad input: 3
+run_error 3 inspect "$scratch/absent"
+run_error 3 eval "$scratch/absent" --corpus "$text"
+run_error 3 eval "$model" --corpus "$scratch/absent.txt"
+err_has "absent.txt"
+run_error 3 eval "$model" --corpus "$text" --protocol gtpq
+err_has "did you mean 'gptq'?"
+run_error 3 eval "$model" --corpus "$text" --seqlen 999999
+err_has "context"
+printf 'Too short.' > "$scratch/short.txt"
+run_error 3 eval "$model" --corpus "$scratch/short.txt" --seqlen 64
+err_has "short.txt"
+: > "$scratch/empty.txt"
+run_error 3 eval "$model" --corpus "$scratch/empty.txt"
+run_error 3 tokenize "$scratch/absent" --text a
+run_error 3 tokenize "$model" --decode --text "1 2 999999"
+run_error 3 tokenize "$model" --decode --text "1 two"
+mkdir "$scratch/broken"
+cp "$model"/* "$scratch/broken"
+printf '{"model_type": "llama", "hidden_size": ' > "$scratch/broken/config.json"
+run_error 3 inspect "$scratch/broken"
+err_has "config.json"
+cp "$model/config.json" "$scratch/broken"
+head -c 1000 "$model/model.safetensors" > "$scratch/broken/model.safetensors"
+run_error 3 eval "$scratch/broken" --corpus "$text"
+err_has "model.safetensors"
+rm "$scratch/broken"/tokenizer* "$scratch/broken/model.safetensors"
+cp "$model/model.safetensors" "$scratch/broken"
+run 0 inspect "$scratch/broken" --json
+json_is 'j["tokenizer"] is None'
+run_error 3 eval "$scratch/broken" --corpus "$text"
+err_has "tokenizer"
+
+# --- output that cannot be written: 1, and never a signal
+if [[ -w /dev/full ]]; then
+  "$qualm" list recipes > /dev/full 2> "$scratch/err" && fail "a full disk is no success"
+  grep -q "standard output" "$scratch/err" || fail "a full disk: $(cat "$scratch/err")"
+fi
+for attempt in 1 2 3; do
+  "$qualm" inspect "$model" | true
+  code=${PIPESTATUS[0]}
+  ((code <= 1)) || fail "a closed pipe ends qualm with code $code"
+done
+
+# --- list
+for kind in recipes families rounders transforms protocols samplers; do
+  run 0 list "$kind"
+  run 0 list "$kind" --json
+  is_json_object
+  json_is "isinstance(j['$kind'], list)"
+done
+run 0 list recipes
+out_has "gptq-w4-g128"
+run 0 list protocols
+for protocol in gptq mi-optimize llama.cpp; do out_has "$protocol"; done
+
+# --- inspect
+run 0 inspect "$model"
+out_has "llama"
+run 0 inspect "$model" --json
+is_json_object
+json_is 'j["quantized"] is False and j["bits_per_weight"] == 16'
+json_is 'j["parameters"] == sum(math.prod(t["shape"]) for t in j["tensors"])'
+json_is 'j["config"]["layers"] == 4 and j["tokenizer"]["bos"]["id"] == 1'
+
+# --- tokenize
+sample=$'Once upon a time, 你好 “naïve” \t x'
+run 0 tokenize "$model" --text "$sample"
+ids=$out
+[[ $ids =~ ^[0-9]+(\ [0-9]+)*$ ]] || fail "ids: $ids"
+printf '%s' "$sample" > "$scratch/sample.txt"
+run 0 tokenize "$model" --file "$scratch/sample.txt"
+[[ $out == "$ids" ]] || fail "--file differs from --text: $out"
+[[ $("$qualm" tokenize "$model" < "$scratch/sample.txt") == "$ids" ]] || fail "stdin differs"
+run 0 tokenize "$model" --text "$sample" --no-bos
+[[ $out == "$ids" ]] || fail "--no-bos is not the default: $out"
+run 0 tokenize "$model" --text "$sample" --bos
+[[ $out == "1 $ids" ]] || fail "--bos: $out"
+for input in "$ids" "${ids// /, }" "${ids// /$'\n'}"; do
+  run 0 tokenize "$model" --decode --text "$input"
+  [[ $out == "$sample" ]] || fail "decoding does not give the text back: $out"
+done
+run 0 tokenize "$model" --text "$sample" --json
+is_json_object
+json_is "j['ids'] == [int(i) for i in '$ids'.split()] and len(j['pieces']) == len(j['ids'])"
+run 0 tokenize "$model" --text ""
+[[ -z $out ]] || fail "ids of nothing: $out"
+run 0 tokenize "$model" --text "--json"
+[[ $out =~ ^[0-9\ ]+$ ]] || fail "a text that looks like a flag: $out"
+run 0 tokenize "$model" --text $'\xff\xfe' --json
+is_json_object
+
+# --- eval
+evaluate=(eval "$model" --corpus "$text" --corpus "$other_text" --seqlen 64 --limit 3)
+run 0 "${evaluate[@]}"
+out_has "$text"
+out_has "protocol  gptq"
+out_has "seqlen 64"
+err_has "3/3"
+run 0 "${evaluate[@]}" --quiet
+[[ -z $err ]] || fail "--quiet is not quiet: $err"
+run 0 "${evaluate[@]}" --json
+is_json_object
+json_is '[r["corpus"] for r in j["results"]] == ["'"$text"'", "'"$other_text"'"]'
+json_is 'all(r["metric"] == "ppl" and r["value"] > 1 and r["stderr"] > 0 for r in j["results"])'
+json_is 'all(r["n"] == 3 and r["n_tokens"] == 189 for r in j["results"])'
+json_is 'all(r["protocol"] == "gptq" and r["seqlen"] == 64 for r in j["results"])'
+alone=$out
+for variant in "--threads 1" "--threads 3" "--batch 1" "--batch 2" "--quiet"; do
+  # shellcheck disable=SC2086  # two words
+  run 0 "${evaluate[@]}" --json $variant
+  [[ $out == "$alone" ]] || fail "$variant changes the result: $out instead of $alone"
+done
+for protocol in gptq mi-optimize llama.cpp; do
+  run 0 eval "$model" --corpus "$text" --limit 1 --seqlen 32 --protocol "$protocol" --json
+  json_is "j['results'][0]['protocol'] == '$protocol' and j['results'][0]['stderr'] is None"
+done
+run 0 "${evaluate[@]}" --reference "$model" --noise-floor --json
+is_json_object
+metrics='{r["metric"]: r["value"] for r in j["results"] if r["corpus"].endswith("code.test.txt")}'
+json_is "(lambda m: m['kl_mean'] == 0 and m['kl_max'] == 0 and m['top1_agreement'] == 1 and
+  m['rms_delta_p'] == 0 and m['delta_log_ppl'] == 0 and m['ppl'] == m['reference_ppl'] and
+  'kl_median' in m and 'kl_p99' in m and 'noise_floor_kl_mean' in m)($metrics)"
+run 0 "${evaluate[@]}" --reference "$model" --noise-floor
+out_has "noise floor"
+
+[[ $json == skipped ]] && echo "note: no python3, JSON was not parsed"
+((failures == 0)) || { echo "$failures failures"; exit 1; }
+echo "ok"
