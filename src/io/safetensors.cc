@@ -330,7 +330,7 @@ void TensorFile::Release(const TensorView& tensor) const {
 std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
                               const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
-  std::set<std::string_view> names;
+  std::set<std::string> names;
   auto add = [&](const std::string& name, Json value) {
     QUALM_CHECK(names.insert(name).second && IsValidUtf8(name));
     // Not operator[]: it looks for an equal key one by one.
@@ -339,6 +339,7 @@ std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
   if (!metadata.empty()) add("__metadata__", Json(metadata));
   size_t end = 0;
   for (const TensorToWrite& tensor : tensors) {
+    QUALM_CHECK(tensor.name != "__metadata__");
     const size_t begin = end;
     end += ByteSize(tensor.shape, tensor.type, tensor.name);
     add(tensor.name, Json{{"dtype", std::string(NameOf(tensor.type))},
