@@ -79,6 +79,7 @@ int Run(const Command& command) {
 int Main(int argc, char** argv) {
   // A reader of our output that goes away shows as a failed write, not as a signal.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit shows as a failed write too
   Globals globals;
   CLI::App app("qualm: what does quantization do to this language model?", "qualm");
   app.set_version_flag("--version", "qualm " QUALM_VERSION);

@@ -45,6 +45,11 @@ CalibrationRecord RecordOf(const CalibrationSet& set) {
   return record;
 }
 
+Checkpoint OpenFloat(const std::filesystem::path& model) {
+  if (HasManifest(model)) ThrowBadInput(model.string(), "a float checkpoint", "a quantized one");
+  return Checkpoint::Open(model);
+}
+
 // The run itself: state that lives from the first block to the manifest.
 class Run {
  public:
@@ -52,7 +57,7 @@ class Run {
       : options_(options),
         pool_(pool),
         progress_(progress),
-        checkpoint_(Checkpoint::Open(options.model)),
+        checkpoint_(OpenFloat(options.model)),
         source_hash_(checkpoint_.Hash()) {
     RefuseWhatCannotBeDone();
     run_key_ = RunKey(options, source_hash_);
@@ -104,9 +109,6 @@ class Run {
   }
 
   void RefuseWhatCannotBeDone() const {
-    if (HasManifest(options_.model)) {
-      ThrowBadInput(options_.model.string(), "a float checkpoint", "a quantized one");
-    }
     if (options_.recipe.NeedsCalibration() && !options_.calibration) {
       ThrowBadInput("--calibration",
                     StrCat("a corpus: recipe ", options_.recipe.name, " reads data"), "none");
@@ -115,6 +117,11 @@ class Run {
       ThrowBadInput(StrCat("recipe ", options_.recipe.name),
                     StrCat("'", checkpoint_.family().head, "' among the skipped layers"),
                     "a recipe that quantizes it", "the head stays in its stored type");
+    }
+    if (options_.calibration && options_.calibration->length > checkpoint_.config().context) {
+      ThrowBadInput("--length",
+                    StrCat("at most ", checkpoint_.config().context, " (the model's context)"),
+                    StrCat(options_.calibration->length));
     }
     for (size_t b = 0; b < checkpoint_.config().layers; ++b) {
       for (const LinearGroup& group : checkpoint_.family().groups) {
@@ -137,11 +144,6 @@ class Run {
 
   void PrepareHiddenStates() {
     const CalibrationSet& set = *options_.calibration;
-    if (set.length > checkpoint_.config().context) {
-      ThrowBadInput("--length",
-                    StrCat("at most ", checkpoint_.config().context, " (the model's context)"),
-                    StrCat(set.length));
-    }
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
