@@ -80,32 +80,27 @@ std::vector<size_t> RandomOrder(size_t count, Rng& rng) {
 }
 
 void DocumentCrop(Draw& draw, CalibrationSet& set) {
-  const Corpus& corpus = draw.corpus;
-  const Tokenizer& tokenizer = draw.tokenizer;
   const SamplerOptions& options = draw.options;
-  const std::vector<size_t> order = RandomOrder(corpus.documents.size(), draw.rng);
-  std::vector<size_t> used;  // documents longer than `length`, in the order of their turn
+  const std::vector<std::string>& documents = draw.corpus.documents;
+  const std::vector<size_t> order = RandomOrder(documents.size(), draw.rng);
+  std::vector<Tokens> used;  // the documents longer than `length`, in the order of their turn
   size_t turn = 0, longest = 0;
   for (; turn < order.size() && used.size() < options.samples; ++turn) {
-    const Tokens tokens = tokenizer.EncodeWithSpecial(corpus.documents[order[turn]]);
+    Tokens tokens = draw.tokenizer.EncodeWithSpecial(documents[order[turn]]);
     longest = std::max(longest, tokens.size());
-    if (tokens.size() <= options.length) continue;
-    set.sequences.push_back(RandomWindow(tokens, options.length, draw.rng));
-    used.push_back(order[turn]);
+    if (tokens.size() > options.length) used.push_back(std::move(tokens));
   }
   if (used.empty()) {
-    ThrowBadInput(corpus.name, StrCat("a document of more than ", options.length, " tokens"),
+    ThrowBadInput(draw.corpus.name, StrCat("a document of more than ", options.length, " tokens"),
                   StrCat(longest, " tokens in the longest of ", order.size()),
                   "use shorter samples or the sampler random-crop, which joins documents");
   }
-  for (size_t again = 0; set.sequences.size() < options.samples; ++again) {
-    const size_t document = used[again % used.size()];
-    const Tokens tokens = tokenizer.EncodeWithSpecial(corpus.documents[document]);
-    set.sequences.push_back(RandomWindow(tokens, options.length, draw.rng));
+  for (size_t i = 0; i < options.samples; ++i) {
+    set.sequences.push_back(RandomWindow(used[i % used.size()], options.length, draw.rng));
   }
   set.documents = used.size();
   for (; turn < order.size() && set.held_out.size() < options.held_out; ++turn) {
-    const Tokens tokens = tokenizer.EncodeWithSpecial(corpus.documents[order[turn]]);
+    const Tokens tokens = draw.tokenizer.EncodeWithSpecial(documents[order[turn]]);
     if (tokens.size() <= options.length) continue;
     set.held_out.push_back(RandomWindow(tokens, options.length, draw.held_out_rng));
   }
