@@ -108,7 +108,7 @@ void ApplyConfig(const TokenizerConfig& config, const Vocabulary& vocabulary,
     if (!piece) return;
     TokenId found = vocabulary.Find(*piece);
     if (found < 0) {
-      ThrowBadInput(config.folder, StrCat("a ", key, " of the vocabulary"),
+      ThrowBadInput(config.folder, StrCat("a piece of the vocabulary as ", key),
                     StrCat("'", *piece, "'"));
     }
     id = found;

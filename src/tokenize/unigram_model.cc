@@ -42,14 +42,14 @@ UnigramModel::UnigramModel(const SentencePieceModel& model, TokenId unknown) : u
   }
 }
 
-// Offers every piece that begins at `start` to the node where it ends. Sums are taken in the
-// library's precision: double, kept as float.
+// Offers every piece that begins at `start` to the node where it ends. Sums are rounded where the
+// library rounds them (a piece's in double and kept as float, an unknown character's in float), so
+// that ties fall alike.
 void UnigramModel::Relax(std::string_view part, size_t start, std::vector<Node>& nodes) const {
   const float base = nodes[start].score;
   const size_t one_character = CharacterLength(part.substr(start));
-  auto offer = [&](size_t end, double score, TokenId id) {
+  auto offer = [&](size_t end, double candidate, TokenId id) {
     Node& node = nodes[end];
-    double candidate = score + static_cast<double>(base);
     if (node.start >= 0 && candidate <= static_cast<double>(node.score)) return;
     node = {static_cast<float>(candidate), static_cast<int64_t>(start), id};
   };
@@ -66,11 +66,12 @@ void UnigramModel::Relax(std::string_view part, size_t start, std::vector<Node>&
     double score = is_user_defined_[index]
                        ? static_cast<double>(static_cast<float>(length) * highest_) - 0.1
                        : static_cast<double>(scores_[index]);
-    offer(end, score, id);
+    offer(end, score + static_cast<double>(base), id);
     covered = covered || length == one_character;
   }
   if (!covered) {
-    offer(start + one_character, static_cast<double>(lowest_ - kUnknownPenalty), unknown_);
+    float unknown_score = lowest_ - kUnknownPenalty;
+    offer(start + one_character, static_cast<double>(unknown_score + base), unknown_);
   }
 }
 
