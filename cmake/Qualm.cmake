@@ -34,6 +34,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND flags -march=x86-64-v3)
   # x86-64-v3 lacks AES, which we do not use; without this Highway would take SSSE3 for its baseline.
   list(APPEND flags -DHWY_DISABLE_PCLMUL_AES=1)
+  # Nothing here gains from what AVX3_DL adds to AVX3, and every target is compiled anew.
+  list(APPEND flags -DHWY_DISABLED_TARGETS=HWY_AVX3_DL)
 endif()
 if(QUALM_SANITIZE)
   list(APPEND flags -fsanitize=${QUALM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

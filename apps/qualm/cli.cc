@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -23,23 +22,8 @@ size_t CodePoints(std::string_view text) {
 
 }  // namespace
 
-void AddJsonFlag(CLI::App& app, Globals& globals) {
-  app.add_flag("--json", globals.json, "Print one JSON object on standard output");
-}
-
-void SetExamples(CLI::App& app, const std::string& examples) {
-  app.footer("Examples:\n" + examples);
-}
-
-CLI::Validator PositiveCount() {
-  return CLI::Validator(
-      [](std::string& text) {
-        uint64_t value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool is_count = error == std::errc() && end == text.data() + text.size() && value > 0;
-        return is_count ? "" : "expected a whole number, at least 1; got " + text;
-      },
-      "COUNT");
+void AddJsonFlag(Arguments& arguments, Globals& globals) {
+  arguments.Flag("--json", globals.json, "Print one JSON object on standard output");
 }
 
 std::unique_ptr<Progress> MakeProgress(const Globals& globals) {

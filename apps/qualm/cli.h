@@ -1,14 +1,12 @@
 // What the subcommands share: registration, output, the terminal's progress display, exit codes.
 #pragma once
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "arguments.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "io/json.h"
@@ -24,33 +22,29 @@ struct Globals {
   bool json = false;  // see AddJsonFlag
 };
 
-// A subcommand adds its options to `app` and returns what runs after parsing; the result is the
-// exit code. Errors are thrown; main() turns them into messages and codes. `globals` outlives the
-// command.
+// A subcommand adds its options to `arguments` and returns what runs after parsing; the result is
+// the exit code. Errors are thrown; main() turns them into messages and codes. `globals` outlives
+// the command.
 using Command = std::function<int()>;
 struct CommandEntry {
   const char* name;
   const char* summary;
-  Command (*add)(CLI::App& app, Globals& globals);
+  Command (*add)(Arguments& arguments, Globals& globals);
 };
 
 // One per cmd_<name>.cc, listed in main.cc.
-Command AddInspect(CLI::App& app, Globals& globals);
-Command AddTokenize(CLI::App& app, Globals& globals);
-Command AddGenerate(CLI::App& app, Globals& globals);
-Command AddQuantize(CLI::App& app, Globals& globals);
-Command AddVerify(CLI::App& app, Globals& globals);
-Command AddEval(CLI::App& app, Globals& globals);
-Command AddLayer(CLI::App& app, Globals& globals);
-Command AddBench(CLI::App& app, Globals& globals);
-Command AddList(CLI::App& app, Globals& globals);
+Command AddInspect(Arguments& arguments, Globals& globals);
+Command AddTokenize(Arguments& arguments, Globals& globals);
+Command AddGenerate(Arguments& arguments, Globals& globals);
+Command AddQuantize(Arguments& arguments, Globals& globals);
+Command AddVerify(Arguments& arguments, Globals& globals);
+Command AddEval(Arguments& arguments, Globals& globals);
+Command AddLayer(Arguments& arguments, Globals& globals);
+Command AddBench(Arguments& arguments, Globals& globals);
+Command AddList(Arguments& arguments, Globals& globals);
 
-// --json, and the text printed by --help after the options.
-void AddJsonFlag(CLI::App& app, Globals& globals);
-void SetExamples(CLI::App& app, const std::string& examples);
-
-// A check for options: a whole number, at least 1.
-CLI::Validator PositiveCount();
+// --json
+void AddJsonFlag(Arguments& arguments, Globals& globals);
 
 // See progress_display.h.
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);

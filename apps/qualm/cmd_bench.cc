@@ -113,15 +113,15 @@ int Run(const Flags& flags, const Globals& globals) {
 
 }  // namespace
 
-Command AddBench(CLI::App& app, Globals& globals) {
+Command AddBench(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("model", flags->model, "Model folder, float or quantized")->required();
-  app.add_option("--prompt", flags->prompt, "Prompt tokens")->capture_default_str();
-  app.add_option("--gen", flags->gen, "Decoded tokens")->capture_default_str();
-  app.add_option("--repetitions", flags->repetitions, "Repetitions; the median is printed")
-      ->capture_default_str();
-  AddJsonFlag(app, globals);
-  SetExamples(app, "  qualm bench MODEL --prompt 512 --gen 64 --threads 2");
+  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  arguments.Add("--prompt", flags->prompt, "Prompt tokens").ShowDefault();
+  arguments.Add("--gen", flags->gen, "Decoded tokens").ShowDefault();
+  arguments.Add("--repetitions", flags->repetitions, "Repetitions; the median is printed")
+      .ShowDefault();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples("  qualm bench MODEL --prompt 512 --gen 64 --threads 2");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

@@ -164,33 +164,34 @@ int Run(const Options& options, const Globals& globals) {
 
 }  // namespace
 
-Command AddEval(CLI::App& app, Globals& globals) {
+Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
-  app.add_option("MODEL", options->model, "A model folder, float or quantized")->required();
-  app.add_option("--corpus", options->corpora,
-                 "A .txt or .jsonl file or a folder of them; may be given several times")
-      ->required()
-      ->allow_extra_args(false);
-  app.add_option("--protocol", options->protocol, "See 'qualm list protocols'")
-      ->capture_default_str();
-  app.add_option("--seqlen", options->seqlen,
-                 "Tokens of a window; default: the protocol's, at most the model's context")
-      ->check(PositiveCount());
-  CLI::Option* reference = app.add_option(
+  arguments.Add("MODEL", options->model, "A model folder, float or quantized").Required();
+  arguments
+      .Add("--corpus", options->corpora,
+           "A .txt or .jsonl file or a folder of them; may be given several times")
+      .Required()
+      .OnePerFlag();
+  arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'").ShowDefault();
+  arguments
+      .Add("--seqlen", options->seqlen,
+           "Tokens of a window; default: the protocol's, at most the model's context")
+      .Positive();
+  const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
-  app.add_option("--limit", options->limit, "Only the first N windows of each corpus")
-      ->check(PositiveCount());
-  app.add_flag("--noise-floor", options->noise_floor,
-               "Also compare the reference with its weights rounded to bf16")
-      ->needs(reference);
-  app.add_option("--batch", options->batch, "Windows per forward pass; changes no result")
-      ->check(PositiveCount());
-  AddJsonFlag(app, globals);
-  SetExamples(app,
-              "  qualm eval MODEL --corpus test.txt\n"
-              "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "
-              "out.txt\n"
-              "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json");
+  arguments.Add("--limit", options->limit, "Only the first N windows of each corpus").Positive();
+  arguments
+      .Flag("--noise-floor", options->noise_floor,
+            "Also compare the reference with its weights rounded to bf16")
+      .Needs(reference);
+  arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
+      .Positive();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm eval MODEL --corpus test.txt\n"
+      "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "
+      "out.txt\n"
+      "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json");
   return [options, &globals] { return Run(*options, globals); };
 }
 

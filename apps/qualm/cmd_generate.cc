@@ -67,20 +67,19 @@ int Run(const Flags& flags, const Globals& globals) {
 
 }  // namespace
 
-Command AddGenerate(CLI::App& app, Globals& globals) {
+Command AddGenerate(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("model", flags->model, "Model folder, float or quantized")->required();
-  app.add_option("--prompt", flags->prompt, "Text to continue")->required();
-  app.add_option("--max-tokens", flags->options.max_tokens, "New tokens at most")
-      ->capture_default_str();
-  app.add_option("--temperature", flags->options.temperature, "0: greedy")->capture_default_str();
-  app.add_option("--top-p", flags->options.top_p, "Nucleus sampling")->capture_default_str();
-  app.add_option("--seed", flags->options.seed, "Seed of the sampling")->capture_default_str();
-  app.add_flag("--ignore-eos", flags->ignore_eos, "Go on behind the end-of-text token");
-  AddJsonFlag(app, globals);
-  SetExamples(app,
-              "  qualm generate MODEL --prompt \"Once upon a time\"\n"
-              "  qualm generate MODEL --prompt \"The\" --temperature 0.8 --top-p 0.9 --seed 7");
+  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  arguments.Add("--prompt", flags->prompt, "Text to continue").Required();
+  arguments.Add("--max-tokens", flags->options.max_tokens, "New tokens at most").ShowDefault();
+  arguments.Add("--temperature", flags->options.temperature, "0: greedy").ShowDefault();
+  arguments.Add("--top-p", flags->options.top_p, "Nucleus sampling").ShowDefault();
+  arguments.Add("--seed", flags->options.seed, "Seed of the sampling").ShowDefault();
+  arguments.Flag("--ignore-eos", flags->ignore_eos, "Go on behind the end-of-text token");
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm generate MODEL --prompt \"Once upon a time\"\n"
+      "  qualm generate MODEL --prompt \"The\" --temperature 0.8 --top-p 0.9 --seed 7");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

@@ -196,11 +196,11 @@ int Run(const std::string& folder, const Globals& globals) {
 
 }  // namespace
 
-Command AddInspect(CLI::App& app, Globals& globals) {
+Command AddInspect(Arguments& arguments, Globals& globals) {
   auto folder = std::make_shared<std::string>();
-  app.add_option("MODEL", *folder, "A model folder, float or quantized")->required();
-  AddJsonFlag(app, globals);
-  SetExamples(app, "  qualm inspect MODEL\n  qualm inspect MODEL --json");
+  arguments.Add("MODEL", *folder, "A model folder, float or quantized").Required();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples("  qualm inspect MODEL\n  qualm inspect MODEL --json");
   return [folder, &globals] { return Run(*folder, globals); };
 }
 

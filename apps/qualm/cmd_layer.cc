@@ -78,23 +78,22 @@ int Run(const Options& options, const Globals& globals) {
 
 }  // namespace
 
-Command AddLayer(CLI::App& app, Globals& globals) {
+Command AddLayer(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
-  app.add_option("--weight", options->weight, "W [out, in], a .npy file of floats")->required();
-  app.add_option("--inputs", options->inputs,
-                 "X [tokens, in], a .npy file of floats; needed where the recipe reads data");
-  app.add_option("--recipe", options->recipe, "A name of 'qualm list recipes' or a .yaml file")
-      ->required();
-  app.add_option("-o,--output", options->output, "Where to write the effective weight, .npy");
-  app.add_option("--aux", options->aux,
-                 "A folder for scales.npy, zeros.npy, codes.npy and Y.npy (the layer's output)");
-  app.add_option("--seed", options->seed, "For rounders that draw random numbers")
-      ->capture_default_str();
-  AddJsonFlag(app, globals);
-  SetExamples(app,
-              "  qualm layer --weight W.npy --inputs X.npy --recipe gptq-w4-g128-act -o W_hat.npy\n"
-              "  qualm layer --weight W.npy --recipe rtn-w3-g64-sym --json\n"
-              "  qualm layer --weight W.npy --inputs X.npy --recipe mine.yaml --aux parts");
+  arguments.Add("--weight", options->weight, "W [out, in], a .npy file of floats").Required();
+  arguments.Add("--inputs", options->inputs,
+                "X [tokens, in], a .npy file of floats; needed where the recipe reads data");
+  arguments.Add("--recipe", options->recipe, "A name of 'qualm list recipes' or a .yaml file")
+      .Required();
+  arguments.Add("-o,--output", options->output, "Where to write the effective weight, .npy");
+  arguments.Add("--aux", options->aux,
+                "A folder for scales.npy, zeros.npy, codes.npy and Y.npy (the layer's output)");
+  arguments.Add("--seed", options->seed, "For rounders that draw random numbers").ShowDefault();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm layer --weight W.npy --inputs X.npy --recipe gptq-w4-g128-act -o W_hat.npy\n"
+      "  qualm layer --weight W.npy --recipe rtn-w3-g64-sym --json\n"
+      "  qualm layer --weight W.npy --inputs X.npy --recipe mine.yaml --aux parts");
   return [options, &globals] { return Run(*options, globals); };
 }
 

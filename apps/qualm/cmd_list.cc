@@ -85,13 +85,13 @@ int List(const std::string& name, const Globals& globals) {
 
 }  // namespace
 
-Command AddList(CLI::App& app, Globals& globals) {
+Command AddList(Arguments& arguments, Globals& globals) {
   auto kind = std::make_shared<std::string>();
   std::vector<std::string> names;
   for (const Kind& entry : kKinds) names.push_back(entry.name);
-  app.add_option("KIND", *kind, "What to list")->required()->check(CLI::IsMember(names));
-  AddJsonFlag(app, globals);
-  SetExamples(app, "  qualm list recipes\n  qualm list families --json");
+  arguments.Add("KIND", *kind, "What to list").Required().OneOf(names);
+  AddJsonFlag(arguments, globals);
+  arguments.Examples("  qualm list recipes\n  qualm list families --json");
   return [kind, &globals] { return List(*kind, globals); };
 }
 

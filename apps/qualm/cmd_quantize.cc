@@ -169,35 +169,34 @@ int Run(const Flags& flags, const Globals& globals) {
 
 }  // namespace
 
-Command AddQuantize(CLI::App& app, Globals& globals) {
+Command AddQuantize(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("model", flags->model, "Float checkpoint: a Hugging Face folder")->required();
-  app.add_option("--recipe", flags->recipe, "Name (see 'qualm list recipes') or YAML file")
-      ->required();
-  app.add_option("-o,--out", flags->out, "Output folder; an unfinished one is resumed")->required();
-  app.add_option("--calibration", flags->calibration, "Text: .txt, .jsonl or a folder of them");
-  app.add_option("--text-field", flags->text_field, "Key of the text in .jsonl lines")
-      ->capture_default_str();
-  app.add_option("--samples", flags->sampler.samples, "Calibration sequences")
-      ->capture_default_str();
-  app.add_option("--length", flags->sampler.length, "Tokens of each")->capture_default_str();
-  app.add_option("--seed", flags->sampler.seed, "Seed of the sampling and of the rounders")
-      ->capture_default_str();
-  app.add_option("--sampler", flags->sampler.sampler, "See 'qualm list samplers'")
-      ->capture_default_str();
-  app.add_option("--held-out", flags->sampler.held_out,
-                 "Held-out sequences for the error table (fewer if the corpus is short)")
-      ->capture_default_str();
-  app.add_option("--blocks", flags->blocks, "Stop after writing this many blocks; 0: all");
-  app.add_flag("--plan", flags->plan, "Print memory, disk and time, and do nothing");
-  app.add_flag("--overwrite", flags->overwrite, "Start over in a folder with an earlier artefact");
-  app.add_flag("--spill", flags->spill, "Keep hidden states in a file instead of memory");
-  AddJsonFlag(app, globals);
-  SetExamples(app,
-              "  qualm quantize MODEL --recipe rtn-w4-g128 -o OUT\n"
-              "  qualm quantize MODEL --recipe gptq-w4-g128-act --calibration train.txt \\\n"
-              "      --samples 128 --length 2048 -o OUT\n"
-              "  qualm quantize MODEL --recipe mine.yaml --calibration c4.jsonl -o OUT --plan");
+  arguments.Add("model", flags->model, "Float checkpoint: a Hugging Face folder").Required();
+  arguments.Add("--recipe", flags->recipe, "Name (see 'qualm list recipes') or YAML file")
+      .Required();
+  arguments.Add("-o,--out", flags->out, "Output folder; an unfinished one is resumed").Required();
+  arguments.Add("--calibration", flags->calibration, "Text: .txt, .jsonl or a folder of them");
+  arguments.Add("--text-field", flags->text_field, "Key of the text in .jsonl lines").ShowDefault();
+  arguments.Add("--samples", flags->sampler.samples, "Calibration sequences").ShowDefault();
+  arguments.Add("--length", flags->sampler.length, "Tokens of each").ShowDefault();
+  arguments.Add("--seed", flags->sampler.seed, "Seed of the sampling and of the rounders")
+      .ShowDefault();
+  arguments.Add("--sampler", flags->sampler.sampler, "See 'qualm list samplers'").ShowDefault();
+  arguments
+      .Add("--held-out", flags->sampler.held_out,
+           "Held-out sequences for the error table (fewer if the corpus is short)")
+      .ShowDefault();
+  arguments.Add("--blocks", flags->blocks, "Stop after writing this many blocks; 0: all");
+  arguments.Flag("--plan", flags->plan, "Print memory, disk and time, and do nothing");
+  arguments.Flag("--overwrite", flags->overwrite,
+                 "Start over in a folder with an earlier artefact");
+  arguments.Flag("--spill", flags->spill, "Keep hidden states in a file instead of memory");
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm quantize MODEL --recipe rtn-w4-g128 -o OUT\n"
+      "  qualm quantize MODEL --recipe gptq-w4-g128-act --calibration train.txt \\\n"
+      "      --samples 128 --length 2048 -o OUT\n"
+      "  qualm quantize MODEL --recipe mine.yaml --calibration c4.jsonl -o OUT --plan");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

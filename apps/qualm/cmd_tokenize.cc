@@ -96,22 +96,24 @@ int Run(const Options& options, const Globals& globals) {
 
 }  // namespace
 
-Command AddTokenize(CLI::App& app, Globals& globals) {
+Command AddTokenize(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
-  app.add_option("MODEL_OR_TOKENIZER", options->model,
-                 "A model folder, or a tokenizer.json, a SentencePiece .model or a vocab.json")
-      ->required();
-  CLI::Option* text = app.add_option("--text", options->text, "The text (default: standard input)");
-  app.add_option("--file", options->file, "A file with the text")->excludes(text);
-  CLI::Option* bos = app.add_flag("--bos", options->bos, "Put the BOS token in front, once");
-  app.add_flag("--no-bos", options->no_bos, "No BOS token (the default)")->excludes(bos);
-  app.add_flag("--decode", options->decode,
-               "The input is token ids, separated by white space or commas; print their text");
-  AddJsonFlag(app, globals);
-  SetExamples(app,
-              "  qualm tokenize MODEL --text 'Hello world'\n"
-              "  qualm tokenize tokenizer.json --file text.txt --bos --json\n"
-              "  qualm tokenize MODEL --text 'Hello world' | qualm tokenize MODEL --decode");
+  arguments
+      .Add("MODEL_OR_TOKENIZER", options->model,
+           "A model folder, or a tokenizer.json, a SentencePiece .model or a vocab.json")
+      .Required();
+  const Argument text =
+      arguments.Add("--text", options->text, "The text (default: standard input)");
+  arguments.Add("--file", options->file, "A file with the text").Excludes(text);
+  const Argument bos = arguments.Flag("--bos", options->bos, "Put the BOS token in front, once");
+  arguments.Flag("--no-bos", options->no_bos, "No BOS token (the default)").Excludes(bos);
+  arguments.Flag("--decode", options->decode,
+                 "The input is token ids, separated by white space or commas; print their text");
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm tokenize MODEL --text 'Hello world'\n"
+      "  qualm tokenize tokenizer.json --file text.txt --bos --json\n"
+      "  qualm tokenize MODEL --text 'Hello world' | qualm tokenize MODEL --decode");
   return [options, &globals] { return Run(*options, globals); };
 }
 

@@ -44,12 +44,12 @@ int Run(const Flags& flags, const Globals& globals) {
 
 }  // namespace
 
-Command AddVerify(CLI::App& app, Globals& globals) {
+Command AddVerify(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("folder", flags->folder, "Quantized model folder")->required();
-  app.add_option("--against", flags->against, "The float checkpoint it was made from");
-  AddJsonFlag(app, globals);
-  SetExamples(app, "  qualm verify OUT\n  qualm verify OUT --against MODEL");
+  arguments.Add("folder", flags->folder, "Quantized model folder").Required();
+  arguments.Add("--against", flags->against, "The float checkpoint it was made from");
+  AddJsonFlag(arguments, globals);
+  arguments.Examples("  qualm verify OUT\n  qualm verify OUT --against MODEL");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

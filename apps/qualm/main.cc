@@ -1,5 +1,8 @@
 // The program: reads the command line, runs one subcommand, turns errors into messages and exit
 // codes (0 ok, 1 failed, 2 usage, 3 bad input).
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -92,7 +95,8 @@ int Main(int argc, char** argv) {
   for (const CommandEntry& entry : kCommands) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
     sub->fallthrough();  // --threads and --quiet also stand after the command
-    commands.emplace_back(sub, entry.add(*sub, globals));
+    Arguments arguments(*sub);
+    commands.emplace_back(sub, entry.add(arguments, globals));
   }
   try {
     app.parse(argc, argv);

@@ -1,0 +1,52 @@
+// The options of one subcommand: a thin front of CLI11, so that its templates are compiled once.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace qualm::cli {
+
+// One option or flag; the calls refine it and return it again.
+class Argument {
+ public:
+  explicit Argument(CLI::Option* option) : option_(option) {}
+  Argument Required();
+  Argument ShowDefault();  // prints the variable's value in --help
+  Argument Positive();     // a whole number, at least 1
+  Argument OnePerFlag();   // a list takes one value each time the flag is given
+  Argument OneOf(const std::vector<std::string>& names);
+  Argument Excludes(Argument other);
+  Argument Needs(Argument other);
+
+ private:
+  CLI::Option* option_;
+};
+
+class Arguments {
+ public:
+  explicit Arguments(CLI::App& app) : app_(app) {}
+  // `name` is "--name", "-n,--name", or "NAME" for a positional one. The variable must live until
+  // the command line is parsed; its value is the default.
+  Argument Add(const std::string& name, std::string& variable, const std::string& help);
+  Argument Add(const std::string& name, std::optional<std::string>& variable,
+               const std::string& help);
+  Argument Add(const std::string& name, uint64_t& variable, const std::string& help);
+  Argument Add(const std::string& name, double& variable, const std::string& help);
+  Argument Add(const std::string& name, std::vector<std::string>& variable,
+               const std::string& help);
+  Argument Flag(const std::string& name, bool& variable, const std::string& help);
+  // Shown under the options by --help.
+  void Examples(const std::string& examples);
+
+ private:
+  CLI::App& app_;
+};
+
+}  // namespace qualm::cli
