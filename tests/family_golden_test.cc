@@ -69,7 +69,7 @@ TEST_P(FamilyGolden, LogitsAgreeWithTheFloat64Reference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FamilyGolden, ::testing::ValuesIn(Cases()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& instance) { return instance.param; });
 
 }  // namespace
 }  // namespace qualm

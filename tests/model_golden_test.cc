@@ -100,8 +100,8 @@ TEST_P(ModelGolden, GreedyContinuationsAgree) {
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelGolden,
                          ::testing::Values("stories260K", "tinystories-656K", "qualm-bilingual"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& instance) {
+                           std::string name = instance.param;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
