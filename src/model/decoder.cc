@@ -46,9 +46,15 @@ LinearLayer& DecoderBlock::Linear(std::string_view name) {
   return q;
 }
 
-void DecoderBlock::Attend(std::span<const SequenceSlice> slices, const RopeTable& rope,
-                          size_t cache_block, Span2D<const float> input, Span2D<float> out,
-                          ThreadPool& pool) const {
+Matrix DecoderBlock::AttentionInput(Span2D<const float> hidden, ThreadPool& pool) const {
+  Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
+  RmsNorm(hidden, attention_norm, config_.rms_norm_eps, normed, pool);
+  return normed;
+}
+
+Matrix DecoderBlock::Attended(std::span<const SequenceSlice> slices, const RopeTable& rope,
+                              size_t cache_block, Span2D<const float> input,
+                              ThreadPool& pool) const {
   Matrix queries = ApplyLinear(q, input, pool);
   Matrix keys = ApplyLinear(k, input, pool);
   Matrix values = ApplyLinear(v, input, pool);
@@ -56,6 +62,7 @@ void DecoderBlock::Attend(std::span<const SequenceSlice> slices, const RopeTable
     ApplyRope(queries.row(t), rope.cosine.row(t), rope.sine.row(t));
     ApplyRope(keys.row(t), rope.cosine.row(t), rope.sine.row(t));
   });
+  Matrix out = Matrix::Uninitialized(input.rows(), config_.q_features());
   std::vector<AttentionJob> jobs;
   size_t first = 0;
   for (const SequenceSlice& slice : slices) {
@@ -64,35 +71,50 @@ void DecoderBlock::Attend(std::span<const SequenceSlice> slices, const RopeTable
     for (size_t t = 0; t < count; ++t) {
       cache.Store(start + t, keys.row(first + t), values.row(first + t));
     }
-    jobs.push_back({&cache, start, queries.view().Rows(first, count), out.Rows(first, count)});
+    jobs.push_back(
+        {&cache, start, queries.view().Rows(first, count), out.view().Rows(first, count)});
     first += count;
   }
   bool windowed = config_.sliding_window && index_ >= config_.first_window_layer;
   Attention(jobs, config_.heads, windowed ? *config_.sliding_window : 0, pool);
+  return out;
 }
 
-bool DecoderBlock::Forward(std::span<const SequenceSlice> slices, const RopeTable& rope,
+void DecoderBlock::AddAttentionOutput(Span2D<const float> attended, Span2D<float> hidden,
+                                      ThreadPool& pool) const {
+  AddRows(hidden, ApplyLinear(o, attended, pool).view(), pool);
+}
+
+Matrix DecoderBlock::MlpInput(Span2D<const float> hidden, ThreadPool& pool) const {
+  Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
+  RmsNorm(hidden, mlp_norm, config_.rms_norm_eps, normed, pool);
+  return normed;
+}
+
+Matrix DecoderBlock::Gated(Span2D<const float> input, ThreadPool& pool) const {
+  Matrix gated = ApplyLinear(gate, input, pool);
+  GatedSilu(gated, ApplyLinear(up, input, pool).view(), pool);
+  return gated;
+}
+
+void DecoderBlock::AddMlpOutput(Span2D<const float> gated, Span2D<float> hidden,
+                                ThreadPool& pool) const {
+  AddRows(hidden, ApplyLinear(down, gated, pool).view(), pool);
+}
+
+void DecoderBlock::Forward(std::span<const SequenceSlice> slices, const RopeTable& rope,
                            size_t cache_block, Span2D<float> hidden, ThreadPool& pool,
                            const GroupObserver& observer) const {
-  size_t tokens = hidden.rows();
-  auto seen = [&](size_t group, const Matrix& input) {
-    return !observer || observer(group, input.view());
+  auto seen = [&](size_t group, Matrix input) {
+    if (observer) observer(group, input.view());
+    return input;
   };
-  Matrix normed = Matrix::Uninitialized(tokens, config_.hidden_size);
-  RmsNorm(hidden, attention_norm, config_.rms_norm_eps, normed, pool);
-  if (!seen(0, normed)) return false;
-  Matrix attended = Matrix::Uninitialized(tokens, config_.q_features());
-  Attend(slices, rope, cache_block, normed, attended, pool);
-  if (!seen(1, attended)) return false;
-  AddRows(hidden, ApplyLinear(o, attended, pool).view(), pool);
-
-  RmsNorm(hidden, mlp_norm, config_.rms_norm_eps, normed, pool);
-  if (!seen(2, normed)) return false;
-  Matrix gated = ApplyLinear(gate, normed, pool);
-  GatedSilu(gated, ApplyLinear(up, normed, pool).view(), pool);
-  if (!seen(3, gated)) return false;
-  AddRows(hidden, ApplyLinear(down, gated, pool).view(), pool);
-  return true;
+  {
+    Matrix input = seen(0, AttentionInput(hidden, pool));
+    AddAttentionOutput(seen(1, Attended(slices, rope, cache_block, input, pool)), hidden, pool);
+  }
+  Matrix input = seen(2, MlpInput(hidden, pool));
+  AddMlpOutput(seen(3, Gated(input, pool)), hidden, pool);
 }
 
 RopeTable RopeOf(const ModelConfig& config, std::span<const SequenceSlice> slices) {

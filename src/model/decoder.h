@@ -32,9 +32,9 @@ struct LinearLayer {
   std::vector<float> bias;  // empty: none
 };
 
-// Called before a group of linear layers reads its input: the group's index in Family::groups and
-// the input [tokens, in]. Returning false ends the block there (its output is then not computed).
-using GroupObserver = std::function<bool(size_t group, Span2D<const float> input)>;
+// Sees the input [tokens, in] of each group of linear layers (its index in Family::groups) before
+// the group is applied.
+using GroupObserver = std::function<void(size_t group, Span2D<const float> input)>;
 
 class DecoderBlock {
  public:
@@ -48,15 +48,22 @@ class DecoderBlock {
 
   // hidden [tokens, hidden_size] is replaced by the block's output. Tokens of all slices follow one
   // another. Keys and values go to block `cache_block` of each slice's cache at positions from
-  // cache->length() on (which the caller moves afterwards); `rope` has one row per token. Returns
-  // false if the observer stopped it; hidden is then undefined.
-  bool Forward(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
+  // cache->length() on (which the caller moves afterwards); `rope` has one row per token.
+  void Forward(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
                Span2D<float> hidden, ThreadPool& pool, const GroupObserver& observer = {}) const;
 
- private:
-  void Attend(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
-              Span2D<const float> input, Span2D<float> out, ThreadPool& pool) const;
+  // The steps of Forward, one by one, for callers that change the weights in between. What each
+  // returns is the input of the next group of linear layers.
+  Matrix AttentionInput(Span2D<const float> hidden, ThreadPool& pool) const;
+  Matrix Attended(std::span<const SequenceSlice> slices, const RopeTable& rope, size_t cache_block,
+                  Span2D<const float> input, ThreadPool& pool) const;
+  void AddAttentionOutput(Span2D<const float> attended, Span2D<float> hidden,
+                          ThreadPool& pool) const;
+  Matrix MlpInput(Span2D<const float> hidden, ThreadPool& pool) const;
+  Matrix Gated(Span2D<const float> input, ThreadPool& pool) const;
+  void AddMlpOutput(Span2D<const float> gated, Span2D<float> hidden, ThreadPool& pool) const;
 
+ private:
   const ModelConfig& config_;
   const Family& family_;
   size_t index_;

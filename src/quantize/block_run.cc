@@ -31,16 +31,15 @@ class BlockQuantizer {
       : run_(run), block_(block), family_(run.checkpoint.family()) {}
 
   QuantizedBlock Run() {
-    size_t groups = family_.groups.size();
     if (run_.recipe.layer_order == Order::kSequential) {
-      for (size_t g = 0; g < groups; ++g) {
-        std::vector<GroupData> data = Collect(g, g + 1);
-        RoundGroup(g, data[0]);
+      for (size_t g = 0; g < family_.groups.size(); ++g) {
+        RoundGroup(g, CollectGroup(g));
         Replace();
+        AdvanceStage(g);
       }
     } else {
-      std::vector<GroupData> data = Collect(0, groups);
-      for (size_t g = 0; g < groups; ++g) {
+      std::vector<GroupData> data = CollectAll();
+      for (size_t g = 0; g < data.size(); ++g) {
         RoundGroup(g, data[g]);
         data[g] = {};
       }
@@ -68,30 +67,62 @@ class BlockQuantizer {
     return options;
   }
 
-  // Statistics of groups [first, last), from one pass over each set of hidden states.
-  std::vector<GroupData> Collect(size_t first, size_t last) {
-    Clock::time_point start = Clock::now();
-    std::vector<GroupData> data(last - first);
-    auto pass = [&](const HiddenStates* states, bool only_sample, LayerStats GroupData::*field) {
-      if (states == nullptr || states->tokens() == 0) return;
-      std::vector<Collector> collectors;
-      for (size_t g = first; g < last; ++g) {
-        CollectorOptions options = OptionsOf(family_.groups[g]);
-        if (only_sample) options = {.sample_rows = options.sample_rows};
-        collectors.emplace_back(SizeOf(family_.groups[g].in, run_.checkpoint.config()),
-                                states->tokens(), options);
-      }
-      states->Observe(block_, run_.checkpoint.config(), run_.pool,
-                      [&](size_t group, Span2D<const float> input) {
-                        if (group >= first) collectors[group - first].Add(input, run_.pool);
-                        return group + 1 < last;
-                      });
-      for (size_t g = first; g < last; ++g) data[g - first].*field = collectors[g - first].Take();
+  Collector MakeCollector(size_t group, const HiddenStates& states, bool only_sample) const {
+    CollectorOptions options = OptionsOf(family_.groups[group]);
+    if (only_sample) options = {.sample_rows = options.sample_rows};
+    return Collector(SizeOf(family_.groups[group].in, run_.checkpoint.config()), states.tokens(),
+                     options);
+  }
+
+  // Calls body(states, only_sample, field of GroupData) for the sets of hidden states there are.
+  template <typename Body>
+  void ForStates(const Body& body) const {
+    auto one = [&](HiddenStates* states, bool only_sample, LayerStats GroupData::*field) {
+      if (states != nullptr && states->tokens() > 0) body(*states, only_sample, field);
     };
-    pass(run_.calibration, /*only_sample=*/false, &GroupData::calibration);
-    pass(run_.held_out, /*only_sample=*/true, &GroupData::held_out);
-    NoteTime("collect " + family_.groups[first].name, start);
+    one(run_.calibration, /*only_sample=*/false, &GroupData::calibration);
+    one(run_.held_out, /*only_sample=*/true, &GroupData::held_out);
+  }
+
+  // Statistics of the group that the hidden states stand at.
+  GroupData CollectGroup(size_t group) {
+    Clock::time_point start = Clock::now();
+    GroupData data;
+    ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupData::*field) {
+      QUALM_CHECK(states.stage() == group);
+      Collector collector = MakeCollector(group, states, only_sample);
+      states.ForGroupInput(block_, run_.pool,
+                           [&](Span2D<const float> input) { collector.Add(input, run_.pool); });
+      data.*field = collector.Take();
+    });
+    NoteTime("collect " + family_.groups[group].name, start);
     return data;
+  }
+
+  // Statistics of all groups from one pass over the block as it is.
+  std::vector<GroupData> CollectAll() {
+    Clock::time_point start = Clock::now();
+    std::vector<GroupData> data(family_.groups.size());
+    ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupData::*field) {
+      std::vector<Collector> collectors;
+      for (size_t g = 0; g < data.size(); ++g) {
+        collectors.push_back(MakeCollector(g, states, only_sample));
+      }
+      states.Observe(block_, run_.pool, [&](size_t group, Span2D<const float> input) {
+        collectors[group].Add(input, run_.pool);
+      });
+      for (size_t g = 0; g < data.size(); ++g) data[g].*field = collectors[g].Take();
+    });
+    NoteTime("collect", start);
+    return data;
+  }
+
+  void AdvanceStage(size_t group) {
+    Clock::time_point start = Clock::now();
+    ForStates([&](HiddenStates& states, bool, LayerStats GroupData::*) {
+      states.AdvanceStage(block_, run_.pool);
+    });
+    NoteTime("forward " + family_.groups[group].name, start);
   }
 
   void RoundGroup(size_t group, const GroupData& data) {

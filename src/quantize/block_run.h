@@ -26,14 +26,16 @@ struct QuantizedBlock {
 struct BlockRun {
   const Checkpoint& checkpoint;
   const Recipe& recipe;
-  const HiddenStates* calibration = nullptr;
-  const HiddenStates* held_out = nullptr;
+  HiddenStates* calibration = nullptr;
+  HiddenStates* held_out = nullptr;
   uint64_t seed = 0;
   ThreadPool& pool;
   Progress& progress;
 };
 
 // Quantizes `block` (float at first); on return its quantized layers run on their packed weights.
+// With sequential layers the hidden states have gone through the quantized block; with parallel
+// ones they are still its inputs.
 QuantizedBlock QuantizeBlock(const BlockRun& run, DecoderBlock& block);
 
 }  // namespace qualm

@@ -1,15 +1,8 @@
 #include "quantize/hidden_states.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "base/error.h"
-#include "base/strings.h"
 
 namespace qualm {
 namespace {
@@ -17,6 +10,10 @@ namespace {
 // Tokens run through a block at once: enough for full matrix products, few enough that the widest
 // activations stay small. Part of the definition of a Gram matrix's summation order.
 constexpr size_t kChunkTokens = 2048;
+
+void CopyRows(Span2D<const float> from, Span2D<float> to) {
+  for (size_t r = 0; r < from.rows(); ++r) std::ranges::copy(from.row(r), to.row(r).begin());
+}
 
 size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
   size_t total = 0;
@@ -26,10 +23,29 @@ size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
 
 }  // namespace
 
-HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, size_t hidden_size,
+struct HiddenStates::Attending {
+  Attending(const HiddenStates& states, const Chunk& chunk) {
+    caches.reserve(chunk.sequences);
+    for (size_t s = chunk.first_sequence; s < chunk.first_sequence + chunk.sequences; ++s) {
+      const std::vector<TokenId>& ids = states.sequences_[s];
+      caches.emplace_back(states.config_, /*blocks=*/1, ids.size());
+      slices.push_back({&caches.back(), ids});
+    }
+    rope.emplace(RopeOf(states.config_, slices));
+  }
+  std::vector<KvCache> caches;
+  std::vector<SequenceSlice> slices;
+  std::optional<RopeTable> rope;
+};
+
+HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences,
+                           const ModelConfig& config,
                            const std::optional<std::filesystem::path>& spill_file)
-    : sequences_(sequences) {
-  size_t tokens = TotalTokens(sequences), row = 0;
+    : sequences_(sequences),
+      config_(config),
+      spill_file_(spill_file),
+      hidden_(TotalTokens(sequences), config.hidden_size, spill_file) {
+  size_t row = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     size_t length = sequences[s].size();
     if (chunks_.empty() || chunks_.back().rows + length > kChunkTokens) {
@@ -39,74 +55,93 @@ HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, size
     chunks_.back().rows += length;
     row += length;
   }
-  if (!spill_file || tokens == 0) {
-    memory_ = Matrix(tokens, hidden_size);
-    values_ = memory_;
-    return;
-  }
-  mapped_bytes_ = tokens * hidden_size * sizeof(float);
-  file_ = ::open(spill_file->c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  // posix_fallocate: a full disk is an error here, not a fault at the first write.
-  int status = file_ < 0 ? errno : ::posix_fallocate(file_, 0, static_cast<off_t>(mapped_bytes_));
-  void* mapped = MAP_FAILED;
-  if (status == 0) {
-    ::unlink(spill_file->c_str());  // the mapping keeps it; nothing is left behind by a kill
-    mapped = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
-    if (mapped == MAP_FAILED) status = errno;
-  }
-  if (status != 0) {
-    if (file_ >= 0) ::close(file_);
-    ::unlink(spill_file->c_str());
-    ThrowFailed(spill_file->string(), StrCat("cannot make a file of ", HumanBytes(mapped_bytes_),
-                                             " for hidden states: ", std::strerror(status)));
-  }
-  values_ = {static_cast<float*>(mapped), tokens, hidden_size};
-}
-
-HiddenStates::~HiddenStates() {
-  if (file_ < 0) return;
-  ::munmap(values_.data(), mapped_bytes_);
-  ::close(file_);
 }
 
 void HiddenStates::Embed(const EmbeddingTable& embedding) {
   size_t row = 0;
   for (const auto& sequence : sequences_) {
-    embedding.Lookup(sequence, values_.Rows(row, sequence.size()));
+    embedding.Lookup(sequence, hidden_.view().Rows(row, sequence.size()));
     row += sequence.size();
   }
 }
 
-template <typename Body>
-void HiddenStates::ForChunks(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool,
-                             const GroupObserver& observer, const Body& keep_output) const {
+Span2D<float> HiddenStates::HiddenOf(const Chunk& chunk) const {
+  return hidden_.view().Rows(chunk.first_row, chunk.rows);
+}
+
+void HiddenStates::Advance(const DecoderBlock& block, ThreadPool& pool) {
+  QUALM_CHECK(stage_ == 0);
   for (const Chunk& chunk : chunks_) {
-    std::vector<KvCache> caches;
-    std::vector<SequenceSlice> slices;
-    caches.reserve(chunk.sequences);
-    for (size_t s = chunk.first_sequence; s < chunk.first_sequence + chunk.sequences; ++s) {
-      caches.emplace_back(config, /*blocks=*/1, sequences_[s].size());
-      slices.push_back({&caches.back(), sequences_[s]});
-    }
-    Matrix hidden = Matrix::CopyOf(values_.Rows(chunk.first_row, chunk.rows));
-    RopeTable rope = RopeOf(config, slices);
-    if (block.Forward(slices, rope, /*cache_block=*/0, hidden, pool, observer)) {
-      keep_output(chunk, hidden);
+    Attending attending(*this, chunk);
+    block.Forward(attending.slices, *attending.rope, /*cache_block=*/0, HiddenOf(chunk), pool);
+  }
+}
+
+void HiddenStates::Observe(const DecoderBlock& block, ThreadPool& pool,
+                           const GroupObserver& observer) const {
+  QUALM_CHECK(stage_ == 0);
+  for (const Chunk& chunk : chunks_) {
+    Attending attending(*this, chunk);
+    Matrix hidden = Matrix::CopyOf(HiddenOf(chunk));
+    block.Forward(attending.slices, *attending.rope, /*cache_block=*/0, hidden, pool, observer);
+  }
+}
+
+void HiddenStates::ForGroupInput(const DecoderBlock& block, ThreadPool& pool,
+                                 const std::function<void(Span2D<const float>)>& body) const {
+  for (const Chunk& chunk : chunks_) {
+    if (stage_ == 0) {
+      body(block.AttentionInput(HiddenOf(chunk), pool).view());
+    } else if (stage_ == 2) {
+      body(block.MlpInput(HiddenOf(chunk), pool).view());
+    } else {
+      body(stage_input_.view().Rows(chunk.first_row, chunk.rows));
     }
   }
 }
 
-void HiddenStates::Advance(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool) {
-  ForChunks(block, config, pool, {}, [&](const Chunk& chunk, const Matrix& hidden) {
-    for (size_t r = 0; r < chunk.rows; ++r) {
-      std::ranges::copy(hidden.row(r), values_.row(chunk.first_row + r).begin());
+void HiddenStates::AdvanceStage(const DecoderBlock& block, ThreadPool& pool) {
+  bool fills_stage_input = stage_ == 0 || stage_ == 2;
+  if (fills_stage_input) {
+    std::optional<std::filesystem::path> file = spill_file_;
+    if (file) *file += ".stage";
+    size_t width = stage_ == 0 ? config_.q_features() : config_.intermediate_size;
+    stage_input_ = StateBuffer(tokens(), width, file);
+  }
+  for (const Chunk& chunk : chunks_) {
+    Span2D<float> hidden = HiddenOf(chunk);
+    Span2D<float> staged = stage_input_.view().Rows(chunk.first_row, chunk.rows);
+    if (stage_ == 0) {
+      Attending attending(*this, chunk);
+      Matrix input = block.AttentionInput(hidden, pool);
+      CopyRows(
+          block.Attended(attending.slices, *attending.rope, /*cache_block=*/0, input, pool).view(),
+          staged);
+    } else if (stage_ == 1) {
+      block.AddAttentionOutput(staged, hidden, pool);
+    } else if (stage_ == 2) {
+      CopyRows(block.Gated(block.MlpInput(hidden, pool).view(), pool).view(), staged);
+    } else {
+      block.AddMlpOutput(staged, hidden, pool);
     }
-  });
+  }
+  if (!fills_stage_input) stage_input_ = StateBuffer();
+  stage_ = (stage_ + 1) % kStages;
 }
 
-void HiddenStates::Observe(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool,
-                           const GroupObserver& observer) const {
-  ForChunks(block, config, pool, observer, [](const Chunk&, const Matrix&) {});
+StateBuffer HiddenStates::Save() const {
+  QUALM_CHECK(stage_ == 0);
+  std::optional<std::filesystem::path> file = spill_file_;
+  if (file) *file += ".saved";
+  StateBuffer saved(tokens(), config_.hidden_size, file);
+  CopyRows(hidden_.view(), saved.view());
+  return saved;
+}
+
+void HiddenStates::Restore(const StateBuffer& saved) {
+  CopyRows(saved.view(), hidden_.view());
+  stage_ = 0;
+  stage_input_ = StateBuffer();
 }
 
 }  // namespace qualm

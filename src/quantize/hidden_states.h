@@ -1,54 +1,65 @@
-// The hidden states of all calibration sequences between two blocks, in memory or in a mapped file
-// that the system may write out.
+// The hidden states of all calibration sequences on their way through the model: between two
+// blocks, or between two groups of linear layers inside a block, so that each group's inputs come
+// from what was quantized before it and nothing is computed twice.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "model/decoder.h"
+#include "quantize/state_buffer.h"
 
 namespace qualm {
 
 class HiddenStates {
  public:
   // Room for `sequences` (which must outlive this); the values come with Embed. With `spill_file`
-  // the values live in that file, which is removed at the end.
-  HiddenStates(std::span<const std::vector<TokenId>> sequences, size_t hidden_size,
+  // the values live in files of that name.
+  HiddenStates(std::span<const std::vector<TokenId>> sequences, const ModelConfig& config,
                const std::optional<std::filesystem::path>& spill_file = {});
-  ~HiddenStates();
-  HiddenStates(const HiddenStates&) = delete;
-  HiddenStates& operator=(const HiddenStates&) = delete;
 
-  uint64_t tokens() const { return values_.rows(); }
+  uint64_t tokens() const { return hidden_.view().rows(); }
   void Embed(const EmbeddingTable& embedding);
 
-  // Runs `block` over all sequences, some at a time, and replaces the values by its output.
-  void Advance(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool);
-  // The same, but keeps the values: `observer` sees the inputs of groups and stops where it likes.
-  void Observe(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool,
-               const GroupObserver& observer) const;
+  // Between blocks: runs `block` over all sequences, some at a time, and replaces the values by its
+  // output.
+  void Advance(const DecoderBlock& block, ThreadPool& pool);
+  // The same without replacing the values: `observer` sees the inputs of all groups.
+  void Observe(const DecoderBlock& block, ThreadPool& pool, const GroupObserver& observer) const;
 
-  Span2D<const float> values() const { return values_; }  // [tokens, hidden]
+  // Inside a block, group after group: the inputs of group `stage()` as `block` computes them now,
+  // a piece at a time in the order of the tokens ...
+  void ForGroupInput(const DecoderBlock& block, ThreadPool& pool,
+                     const std::function<void(Span2D<const float>)>& body) const;
+  // ... and on to the next group; behind the last one the values are the block's output.
+  void AdvanceStage(const DecoderBlock& block, ThreadPool& pool);
+  size_t stage() const { return stage_; }
+  static constexpr size_t kStages = 4;  // the groups of a block, in Family::groups' order
+
+  // A copy of the values between blocks, and back to it.
+  StateBuffer Save() const;
+  void Restore(const StateBuffer& saved);
 
  private:
   struct Chunk {
     size_t first_sequence, sequences, first_row, rows;
   };
-  template <typename Body>
-  void ForChunks(const DecoderBlock& block, const ModelConfig& config, ThreadPool& pool,
-                 const GroupObserver& observer, const Body& keep_output) const;
+  // Caches and rotary angles of one chunk.
+  struct Attending;
+
+  Span2D<float> HiddenOf(const Chunk& chunk) const;
 
   std::span<const std::vector<TokenId>> sequences_;
+  const ModelConfig& config_;
+  std::optional<std::filesystem::path> spill_file_;
   std::vector<Chunk> chunks_;
-  Matrix memory_;
-  int file_ = -1;
-  size_t mapped_bytes_ = 0;
-  Span2D<float> values_;
+  StateBuffer hidden_;
+  StateBuffer stage_input_;  // of groups 1 and 3, which cannot be had from `hidden_` alone
+  size_t stage_ = 0;
 };
 
 }  // namespace qualm

@@ -49,17 +49,15 @@ BlockCosts CostsOf(const Checkpoint& checkpoint, const Recipe& recipe) {
   BlockCosts costs;
   const ModelConfig& config = checkpoint.config();
   const Family& family = checkpoint.family();
-  double before = 0, repeated = 0;  // flops of the groups in front of the current one
   for (const LinearGroup& group : family.groups) {
     auto in = static_cast<double>(SizeOf(group.in, config));
     bool gram = false;
-    repeated += before;
     for (const LinearSpec& linear : group.linears) {
       size_t out = SizeOf(linear.out, config), inputs = SizeOf(group.in, config);
       std::string name = LinearName(family, 0, linear.name);
       LayerPlan plan = recipe.PlanFor(name);
       double product = 2 * in * static_cast<double>(out);
-      before += product;
+      costs.forward_flops_per_token += product;
       costs.block_bytes += checkpoint.Weight(name).size_bytes();
       if (plan.skip) {
         costs.stored_bytes += checkpoint.Weight(name).size_bytes();
@@ -83,10 +81,11 @@ BlockCosts CostsOf(const Checkpoint& checkpoint, const Recipe& recipe) {
     }
     costs.widest = std::max(costs.widest, SizeOf(group.in, config));
   }
-  costs.forward_flops_per_token = before;
-  bool sequential = recipe.layer_order == Order::kSequential;
-  // Sequential layers run the block up to each group anew; then once more to advance.
-  costs.passes = (sequential ? repeated / before : 1.0) + 1.0;
+  // Sequential layers go through the block once, parallel ones once to collect and once to advance;
+  // sequential layers before a block that sees float inputs once more.
+  bool default_order =
+      recipe.layer_order == Order::kSequential && recipe.block_order == Order::kSequential;
+  costs.passes = default_order ? 1 : 2;
   return costs;
 }
 
@@ -138,7 +137,10 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
       std::min(2048.0, calibration) + std::min(2048.0, static_cast<double>(plan.held_out_tokens));
   plan.stages.push_back({"measure", blocks * sampled * costs.measure_flops_per_token / flops,
                          gram + 4 * costs.largest_weight * sizeof(float) + samples});
-  uint64_t hidden = static_cast<uint64_t>(all) * config.hidden_size * sizeof(float);
+  // Sequential layers keep the widest inputs of all tokens between two groups.
+  bool staged = options.recipe.layer_order == Order::kSequential;
+  uint64_t hidden = static_cast<uint64_t>(all) *
+                    (config.hidden_size + (staged ? costs.widest : 0)) * sizeof(float);
   plan.resident_bytes = (options.spill ? 0 : hidden) + costs.block_bytes + costs.stored_bytes * 2;
   uint64_t largest = 0;
   for (const PlanStage& stage : plan.stages) {

@@ -147,8 +147,7 @@ class Run {
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
-      auto states =
-          std::make_unique<HiddenStates>(sequences, checkpoint_.config().hidden_size, spill);
+      auto states = std::make_unique<HiddenStates>(sequences, checkpoint_.config(), spill);
       states->Embed({checkpoint_.EmbeddingWeight()});
       return states;
     };
@@ -164,8 +163,8 @@ class Run {
 
   void Advance(const DecoderBlock& block) {
     if (calibration_ == nullptr) return;
-    calibration_->Advance(block, checkpoint_.config(), pool_);
-    held_out_->Advance(block, checkpoint_.config(), pool_);
+    calibration_->Advance(block, pool_);
+    held_out_->Advance(block, pool_);
   }
 
   // Brings the hidden states behind a block that an earlier run has written.
@@ -191,15 +190,28 @@ class Run {
   double QuantizeOne(size_t b) {
     auto start = std::chrono::steady_clock::now();
     std::unique_ptr<DecoderBlock> block = FloatBlock(b);
+    // Sequential layers take the hidden states through the quantized block on the way; if the next
+    // block is to see the float block's output they must come back first.
+    bool layers_advance = options_.recipe.layer_order == Order::kSequential;
+    bool blocks_see_float = options_.recipe.block_order == Order::kParallel;
+    std::optional<StateBuffer> saved, saved_held_out;
+    if (calibration_ != nullptr && layers_advance && blocks_see_float) {
+      saved = calibration_->Save();
+      saved_held_out = held_out_->Save();
+    }
     QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, calibration_.get(),
                                               held_out_.get(), options_.seed, pool_, progress_},
                                              *block);
     JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}};
     for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
     journal_->Append(std::move(entry));
+    if (saved) {
+      calibration_->Restore(*saved);
+      held_out_->Restore(*saved_held_out);
+    }
     bool is_last = b + 1 == checkpoint_.config().layers;
-    if (!is_last) {
-      if (options_.recipe.block_order == Order::kParallel) block = FloatBlock(b);
+    if (!is_last && (blocks_see_float || !layers_advance)) {
+      if (blocks_see_float) block = FloatBlock(b);
       Advance(*block);
     }
     checkpoint_.ReleaseBlock(b);
