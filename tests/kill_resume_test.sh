@@ -96,4 +96,26 @@ grep -q precious "$work/foreign/file.txt" || fail "a foreign file is gone"
 [ $? -eq 3 ] || fail "an unfinished artefact was evaluated"
 grep -q 'unfinished quantization' "$work/log" || fail "the message of an unfinished artefact"
 
+# What a kill in the first moment or in the middle of --overwrite leaves behind is taken up.
+seed=5
+mkdir "$work/early" && echo x >"$work/early/journal.jsonl.tmp.77" && echo x >"$work/early/config.json.tmp.7"
+quantize "$work/early" || fail "a folder with nothing but our temporary files"
+fingerprint "$work/early" >"$work/got"
+cmp -s "$work/expected" "$work/got" || fail "temporary files of a killed run remain"
+rm "$work/early/qualm.json" && : >"$work/early/journal.jsonl"
+quantize "$work/early" || fail "a folder that was being overwritten"
+fingerprint "$work/early" >"$work/got"
+cmp -s "$work/expected" "$work/got" || fail "other bytes in a folder that was being overwritten"
+
+# Two processes do not write to one folder.
+# shellcheck disable=SC2046
+"$qualm" $(arguments "$work/shared") >/dev/null 2>&1 &
+first=$!
+while [ ! -e "$work/shared/journal.jsonl" ]; do sleep 0.01; done
+quantize "$work/shared" --overwrite && fail "two runs wrote to one folder"
+grep -q 'no other run writes to' "$work/log" || fail "the message of a folder in use"
+wait "$first" || fail "the first of two runs"
+fingerprint "$work/shared" >"$work/got"
+cmp -s "$work/expected" "$work/got" || fail "the second run disturbed the first"
+
 echo "$kills kills, all resumed to the same bytes"

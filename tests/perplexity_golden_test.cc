@@ -112,7 +112,7 @@ TEST(PerplexityGolden, Bfloat16WeightsAreTheNoiseFloorOfAFloat32Model) {
   QUALM_SHARED_OR_SKIP(file, "text/tinystories-valid-sample.txt");
   ThreadPool pool(2);
   const Model model = LoadModel(folder, {}, pool);
-  const Model rounded = LoadModel(folder, {.round_to_bf16 = true}, pool);
+  const Model rounded = LoadModel(folder, {.compute_in_bf16 = true}, pool);
   const DecoderScoringModel scoring(*model.decoder), scoring_rounded(*rounded.decoder);
   const PerplexityText prepared =
       PrepareText(FindProtocol("gptq"), "text", ReadFile(file).substr(0, 20000),

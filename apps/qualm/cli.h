@@ -19,6 +19,7 @@ enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kBadInput = 3 };
 struct Globals {
   int threads = 0;  // 0: one per core
   bool quiet = false;
+  std::string isa;    // empty: the best that the processor has
   bool json = false;  // see AddJsonFlag
 };
 

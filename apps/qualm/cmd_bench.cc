@@ -70,12 +70,14 @@ void PrintRate(const Summary& rate, const char* what, size_t tokens, size_t repe
 }
 
 int Run(const Flags& flags, const Globals& globals) {
-  if (flags.prompt == 0 || flags.gen == 0 || flags.repetitions == 0) {
-    ThrowBadInput("bench", "--prompt, --gen and --repetitions of 1 or more", "0");
-  }
   ThreadPool pool(globals.threads);
   Model model = LoadModel(flags.model, {}, pool);
   const Decoder& decoder = *model.decoder;
+  size_t context = decoder.config.context;
+  if (flags.prompt > context || flags.gen > context - flags.prompt) {
+    ThrowBadInput("bench", StrCat("--prompt and --gen of at most ", context, " tokens together"),
+                  StrCat(flags.prompt, " and ", flags.gen));
+  }
   RunOnce(decoder, flags, 0, pool);  // warms caches and pages
   std::vector<double> prefill, decode;
   for (size_t r = 0; r < flags.repetitions; ++r) {
@@ -116,10 +118,11 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddBench(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
-  arguments.Add("--prompt", flags->prompt, "Prompt tokens").ShowDefault();
-  arguments.Add("--gen", flags->gen, "Decoded tokens").ShowDefault();
+  arguments.Add("--prompt", flags->prompt, "Prompt tokens").ShowDefault().Positive();
+  arguments.Add("--gen", flags->gen, "Decoded tokens").ShowDefault().Positive();
   arguments.Add("--repetitions", flags->repetitions, "Repetitions; the median is printed")
-      .ShowDefault();
+      .ShowDefault()
+      .Positive();
   AddJsonFlag(arguments, globals);
   arguments.Examples("  qualm bench MODEL --prompt 512 --gen 64 --threads 2");
   return [flags, &globals] { return Run(*flags, globals); };

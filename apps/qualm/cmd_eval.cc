@@ -11,6 +11,7 @@
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
 #include "model/model.h"
+#include "tensor/isa.h"
 
 namespace qualm::cli {
 
@@ -47,7 +48,7 @@ LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
     }
-    models.rounded = LoadModel(options.reference, {.round_to_bf16 = true}, pool);
+    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, pool);
   }
   return models;
 }
@@ -88,7 +89,10 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
                        {"protocol_version", row.protocol_version},
                        {"seqlen", row.seqlen}});
   }
-  Json json = {{"model", options.model}, {"model_hash", models.model.Hash()}};
+  Json json = {{"model", options.model},
+               {"model_hash", models.model.Hash()},
+               {"compute_type", "float32"},
+               {"instruction_set", InstructionSet()}};
   if (models.reference) {
     json["reference"] = options.reference;
     json["reference_hash"] = models.reference->Hash();
@@ -182,7 +186,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Add("--limit", options->limit, "Only the first N windows of each corpus").Positive();
   arguments
       .Flag("--noise-floor", options->noise_floor,
-            "Also compare the reference with its weights rounded to bf16")
+            "Also compare the reference with itself computed in bfloat16")
       .Needs(reference);
   arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
       .Positive();

@@ -1,4 +1,6 @@
 // qualm generate: continues a prompt. Only the continuation goes to stdout.
+#include <unistd.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +35,10 @@ int Run(const Flags& flags, const Globals& globals) {
   Model model = LoadModel(flags.model, {}, pool);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
+  // A tokenizer that ends every text with EOS would have the model begin a new one.
+  if (!prompt.empty() && tokenizer.special().add_eos && prompt.back() == tokenizer.special().eos) {
+    prompt.pop_back();
+  }
   if (prompt.empty()) ThrowBadInput("--prompt", "at least one token", "an empty prompt");
   GenerateOptions options = flags.options;
   options.stop_at_eos = !flags.ignore_eos;
@@ -60,7 +66,7 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"top_p", options.top_p},
                    {"seed", options.seed}});
   } else {
-    Print("\n");
+    if (isatty(STDOUT_FILENO) != 0) Print("\n");  // only the continuation goes into a pipe
   }
   return kOk;
 }

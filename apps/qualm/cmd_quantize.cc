@@ -15,13 +15,17 @@ namespace qualm::cli {
 namespace {
 
 struct Flags {
+  Flags() { sampler.length = 0; }  // until the model's context is known
+
   std::string model, recipe, out, calibration, text_field = "text";
   SamplerOptions sampler;
   size_t blocks = 0;
   bool plan = false, overwrite = false, spill = false;
 };
 
-CalibrationSet Sample(const Flags& flags) {
+CalibrationSet Sample(const Flags& flags, size_t context) {
+  SamplerOptions sampler = flags.sampler;
+  if (sampler.length == 0) sampler.length = std::min<size_t>(2048, context);
   CorpusOptions corpus_options;
   corpus_options.text_field = flags.text_field;
   Corpus corpus = LoadCorpus(flags.calibration, corpus_options);
@@ -29,7 +33,7 @@ CalibrationSet Sample(const Flags& flags) {
     ThrowBadInput(flags.model, "a tokenizer in the model's folder", "none",
                   "calibration text needs one");
   }
-  return SampleCalibration(corpus, *LoadTokenizer(flags.model), flags.sampler);
+  return SampleCalibration(corpus, *LoadTokenizer(flags.model), sampler);
 }
 
 QuantizeOptions MakeOptions(const Flags& flags) {
@@ -43,7 +47,7 @@ QuantizeOptions MakeOptions(const Flags& flags) {
   if (flags.blocks > 0) options.stop_after_blocks = flags.blocks;
   options.qualm_version = QUALM_VERSION;
   if (!flags.calibration.empty()) {
-    options.calibration = Sample(flags);
+    options.calibration = Sample(flags, ReadModelConfig(flags.model).context);
   } else if (options.recipe.NeedsCalibration()) {
     ThrowBadInput("--calibration",
                   StrCat("a text file: recipe ", options.recipe.name, " reads data"), "none",
@@ -148,6 +152,7 @@ int Run(const Flags& flags, const Globals& globals) {
   QuantizeOptions options = MakeOptions(flags);
   ThreadPool pool(globals.threads);
   if (flags.plan) {
+    CheckQuantizeOptions(options);
     PrintPlan(MakePlan(options, pool), flags, globals);
     return kOk;
   }
@@ -178,7 +183,10 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
   arguments.Add("--calibration", flags->calibration, "Text: .txt, .jsonl or a folder of them");
   arguments.Add("--text-field", flags->text_field, "Key of the text in .jsonl lines").ShowDefault();
   arguments.Add("--samples", flags->sampler.samples, "Calibration sequences").ShowDefault();
-  arguments.Add("--length", flags->sampler.length, "Tokens of each").ShowDefault();
+  arguments
+      .Add("--length", flags->sampler.length,
+           "Tokens of each; default: 2048, at most the model's context")
+      .Positive();
   arguments.Add("--seed", flags->sampler.seed, "Seed of the sampling and of the rounders")
       .ShowDefault();
   arguments.Add("--sampler", flags->sampler.sampler, "See 'qualm list samplers'").ShowDefault();
@@ -186,7 +194,7 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
       .Add("--held-out", flags->sampler.held_out,
            "Held-out sequences for the error table (fewer if the corpus is short)")
       .ShowDefault();
-  arguments.Add("--blocks", flags->blocks, "Stop after writing this many blocks; 0: all");
+  arguments.Add("--blocks", flags->blocks, "Stop after writing this many blocks").Positive();
   arguments.Flag("--plan", flags->plan, "Print memory, disk and time, and do nothing");
   arguments.Flag("--overwrite", flags->overwrite,
                  "Start over in a folder with an earlier artefact");

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "tensor/isa.h"
 
 namespace qualm::cli {
 
@@ -65,8 +66,16 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   return StrCat(message, "\nRun 'qualm ", name, " --help' for usage.");
 }
 
-int Run(const Command& command) {
+void PinInstructionSet(const std::string& name) {
+  if (name.empty() || SetInstructionSet(name)) return;
+  std::vector<std::string> available;
+  for (std::string_view isa : AvailableInstructionSets()) available.emplace_back(isa);
+  ThrowUnknownName("--isa", "instruction set", name, available);
+}
+
+int Run(const Command& command, const Globals& globals) {
   try {
+    PinInstructionSet(globals.isa);
     return command();
   } catch (const Error& error) {
     std::fprintf(stderr, "qualm: %s\n", error.what());
@@ -88,6 +97,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "qualm " QUALM_VERSION);
   app.add_option("--threads", globals.threads, "Threads to use; 0: one per core")
       ->check(CLI::Range(0, 4096));
+  app.add_option("--isa", globals.isa, "Pin the instruction set: scalar, avx2 or avx512");
   app.add_flag("--quiet", globals.quiet, "No progress on standard error");
   app.require_subcommand(1);
   app.footer(kExamples);
@@ -112,7 +122,7 @@ int Main(int argc, char** argv) {
   }
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
-    const int code = Run(command);
+    const int code = Run(command, globals);
     return FinishOutput() || code != kOk ? code : kFailed;
   }
   return kUsage;

@@ -32,6 +32,12 @@ size_t GetSize(const Json& json, std::string_view key, std::string_view place) {
   return static_cast<size_t>(value);
 }
 
+uint64_t GetSeed(const Json& json, std::string_view place) {
+  const Json& seed = Child(json, "seed", place);
+  if (!seed.is_number_unsigned()) ThrowBadInput(place, "a seed in 0..2^64-1", seed.dump());
+  return seed.get<uint64_t>();
+}
+
 Json ToJson(const OnlineTransform& transform) {
   return Json{{"kind", kTransformKinds[static_cast<size_t>(transform.kind)]},
               {"side", transform.side == OnlineTransform::Side::kInput ? "input" : "output"},
@@ -53,7 +59,7 @@ OnlineTransform TransformFromJson(const Json& json, std::string_view place) {
   transform.kind = static_cast<OnlineTransform::Kind>(index);
   transform.side = GetString(json, "side", place) == "output" ? OnlineTransform::Side::kOutput
                                                               : OnlineTransform::Side::kInput;
-  transform.seed = static_cast<uint64_t>(GetInt(json, "seed", place));
+  transform.seed = GetSeed(json, place);
   for (const Json& dim : Child(json, "dims", place)) {
     if (!dim.is_number_unsigned()) ThrowBadInput(place, "dims as sizes", dim.dump());
     transform.dims.push_back(dim.get<uint32_t>());
@@ -117,7 +123,7 @@ CalibrationRecord CalibrationFromJson(const Json& json, std::string_view place) 
   record.samples = GetSize(json, "samples", place);
   record.length = GetSize(json, "length", place);
   record.tokens = GetSize(json, "tokens", place);
-  record.seed = GetSize(json, "seed", place);
+  record.seed = GetSeed(json, place);
   record.held_out_samples = GetSize(json, "held_out_samples", place);
   record.held_out_tokens = GetSize(json, "held_out_tokens", place);
   return record;

@@ -177,11 +177,12 @@ TEST(ManifestTest, AChangedManifestAndAnUnknownKeyAreErrors) {
   Manifest manifest;
   manifest.recipe_json = R"({"name":"x"})";
   manifest.files = {{"a.safetensors", "00", 1}};
-  manifest.calibration = CalibrationRecord{"c", "random-crop", "h", 1, 2, 3, 4, 5, 6};
+  manifest.calibration = CalibrationRecord{"c", "random-crop", "h", 1, 2, 3, ~uint64_t{0}, 5, 6};
   WriteManifest(folder, manifest);
   Manifest back = ReadManifest(folder);
   EXPECT_EQ(back.ArtefactHash(), manifest.ArtefactHash());
   EXPECT_EQ(back.calibration->held_out_tokens, 6u);
+  EXPECT_EQ(back.calibration->seed, ~uint64_t{0});
   Json json = ReadJsonFile(folder / kManifestName);
   Json changed = json;
   changed["files"][0]["hash"] = "01";

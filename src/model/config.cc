@@ -30,15 +30,21 @@ double ReadPositive(const Json& json, std::string_view key, std::string_view pla
   return value;
 }
 
+bool HasValue(const Json& json, const char* key) {
+  return json.contains(key) && !json[key].is_null();
+}
+
 RopeScaling ParseRopeScaling(const Json& json, std::string_view place) {
   RopeScaling scaling;
-  if (!json.contains("rope_scaling") || json["rope_scaling"].is_null()) return scaling;
-  const Json& object = json["rope_scaling"];
-  std::string inner = StrCat(place, ":rope_scaling");
+  // Newer files put scaling and theta together under "rope_parameters".
+  const char* key = HasValue(json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+  if (!HasValue(json, key)) return scaling;
+  const Json& object = json[key];
+  std::string inner = StrCat(place, ":", key);
   if (!object.is_object()) ThrowBadInput(inner, "an object or null", object.dump());
   // Older files spell the key "type".
   std::string kind = GetString(object, "rope_type", inner, GetString(object, "type", inner, ""));
-  if (kind == "default") return scaling;
+  if (kind == "default" || (kind.empty() && !HasValue(object, "factor"))) return scaling;
   scaling.factor = ReadPositive(object, "factor", inner, 1);
   if (kind == "linear") {
     scaling.kind = RopeScaling::Kind::kLinear;
@@ -100,8 +106,10 @@ ModelConfig ParseModelConfig(const Json& json, std::string_view place) {
   config.vocab_size = ReadSize(json, "vocab_size", place, 0);
   config.context = ReadSize(json, "max_position_embeddings", place, 2048);
   config.rms_norm_eps = ReadPositive(json, "rms_norm_eps", place, 1e-6);
-  config.rope_theta = ReadPositive(json, "rope_theta", place, 10000);
   config.rope_scaling = ParseRopeScaling(json, place);
+  bool newer = HasValue(json, "rope_parameters") && HasValue(json["rope_parameters"], "rope_theta");
+  config.rope_theta =
+      ReadPositive(newer ? json["rope_parameters"] : json, "rope_theta", place, 10000);
   config.tied_embeddings = GetBool(json, "tie_word_embeddings", place, false);
   family.complete_config(json, place, config);
   CheckShape(config, place);

@@ -83,6 +83,13 @@ TEST(ModelConfig, RopeFrequenciesFollowTheirScaling) {
   double smooth = (6.4 / (2 * M_PI) - 1) / 3;
   EXPECT_NEAR(scaled[1], (1 - smooth) * 0.1 / 8 + smooth * 0.1, 1e-15);
   EXPECT_DOUBLE_EQ(scaled[3], plain[3] / 8);
+  // The newer layout of the same settings.
+  Json newer = MinimalConfig();
+  newer["rope_parameters"] = json["rope_scaling"];
+  newer["rope_parameters"]["rope_theta"] = 10000.0;
+  EXPECT_EQ(RopeInverseFrequencies(ParseModelConfig(newer, "test")), scaled);
+  newer["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500000.0}};
+  EXPECT_EQ(ParseModelConfig(newer, "test").rope_theta, 500000.0);
 }
 
 TEST(ModelConfig, ImpossibleValuesAreErrorsThatNameTheKey) {

@@ -52,7 +52,8 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
     ThrowBadInput("prompt", StrCat("fewer than ", context, " tokens (the model's context)"),
                   StrCat(prompt.size()));
   }
-  KvCache cache = decoder.MakeCache(std::min(context, prompt.size() + options.max_tokens));
+  KvCache cache =
+      decoder.MakeCache(prompt.size() + std::min(options.max_tokens, context - prompt.size()));
   Rng rng(options.seed, "generate");
   Matrix logits(1, decoder.config.vocab_size);
   auto run = [&](std::span<const TokenId> ids) {

@@ -22,11 +22,36 @@ std::vector<uint16_t> RoundedToBf16(const WeightView& weight) {
   return bits;
 }
 
+// A product as bfloat16 hardware computes it: weights and inputs rounded to bfloat16, sums in
+// float32.
+class Bf16Product final : public LinearWeight {
+ public:
+  explicit Bf16Product(std::unique_ptr<LinearWeight> weight) : weight_(std::move(weight)) {}
+  size_t out_features() const override { return weight_->out_features(); }
+  size_t in_features() const override { return weight_->in_features(); }
+  size_t weight_bytes() const override { return weight_->weight_bytes(); }
+  std::string_view format() const override { return "bf16-product"; }
+  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+    Matrix rounded = Matrix::CopyOf(x);
+    for (size_t t = 0; t < rounded.rows(); ++t) {
+      for (float& v : rounded.row(t)) v = ToFloat(BFloat16FromFloat(v));
+    }
+    weight_->Multiply(rounded, y, pool);
+  }
+
+ private:
+  std::unique_ptr<LinearWeight> weight_;
+};
+
 std::unique_ptr<LinearWeight> MakeFloatWeight(const WeightView& weight, const LoadOptions& options,
                                               ThreadPool& pool) {
-  if (!options.round_to_bf16 || weight.type == DType::kBF16) return MakeDenseWeight(weight, pool);
+  if (!options.compute_in_bf16) return MakeDenseWeight(weight, pool);
+  if (weight.type == DType::kBF16) {
+    return std::make_unique<Bf16Product>(MakeDenseWeight(weight, pool));
+  }
   std::vector<uint16_t> rounded = RoundedToBf16(weight);
-  return MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, pool);
+  return std::make_unique<Bf16Product>(
+      MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, pool));
 }
 
 const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name) {
@@ -39,7 +64,7 @@ const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name)
 
 EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
   WeightView weight = model.checkpoint->EmbeddingWeight();
-  if (!options.round_to_bf16 || weight.type == DType::kBF16) return {weight};
+  if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight};
   model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
   return {{model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols}};
 }

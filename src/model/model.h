@@ -16,8 +16,9 @@ struct LoadOptions {
   // Run a quantized model on its dequantized float32 weights instead of the packed ones: slower,
   // more memory, the same bits.
   bool dequantize = false;
-  // Round float weights to bfloat16 first (the bf16-against-f32 noise floor).
-  bool round_to_bf16 = false;
+  // Round float weights and the inputs of every linear layer to bfloat16 (the bf16-against-f32
+  // noise floor; also of checkpoints whose weights are bfloat16 already).
+  bool compute_in_bf16 = false;
 };
 
 struct Model {

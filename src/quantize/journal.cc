@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -31,10 +32,19 @@ JournalEntry EntryFromJson(const Json& json, std::string_view place) {
   entry.file.name = GetString(json, "file", place);
   entry.file.hash = GetString(json, "hash", place);
   entry.file.bytes = static_cast<uint64_t>(GetInt(json, "bytes", place));
-  for (const Json& layer : json.at("layers")) {
+  for (const Json& layer : json.contains("layers") ? json["layers"] : Json::array()) {
     entry.layers.push_back(LayerRecordFromJson(layer, place));
   }
   return entry;
+}
+
+// Nothing for a line that a crash left damaged: the blocks from there on are made again.
+std::optional<JournalEntry> EntryFromLine(std::string_view line, std::string_view place) {
+  try {
+    return EntryFromJson(ParseJson(line, place), place);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 std::string FirstLine(const std::string& run_key) {
@@ -64,18 +74,20 @@ void Journal::Read(const std::string& run_key) {
   size_t start = 0, line_number = 0;
   for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', start)) {
     std::string place = StrCat(path_.string(), ":", ++line_number);
-    Json json = ParseJson(std::string_view(text).substr(start, end - start), place);
+    std::string_view line = std::string_view(text).substr(start, end - start);
     start = end + 1;
     if (line_number == 1) {
-      std::string found = GetString(json, "run", place);
+      std::string found = GetString(ParseJson(line, place), "run", place);
       if (found == run_key) continue;
-      ThrowBadInput(folder_.string(), "an unfinished run of the same model, recipe and calibration",
+      ThrowBadInput(folder_.string(),
+                    "an unfinished run of the same model, recipe, calibration, seed and "
+                    "instruction set",
                     "one with other inputs",
                     "choose another output folder, or start over with --overwrite");
     }
-    JournalEntry entry = EntryFromJson(json, place);
-    if (entry.block != entries_.size() || !HoldsItsFile(folder_, entry.file)) return;
-    entries_.push_back(std::move(entry));
+    std::optional<JournalEntry> entry = EntryFromLine(line, place);
+    if (!entry || entry->block != entries_.size() || !HoldsItsFile(folder_, entry->file)) return;
+    entries_.push_back(*std::move(entry));
   }
 }
 

@@ -1,6 +1,12 @@
 #include "quantize/output_folder.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -27,11 +33,23 @@ FileRecord RecordOfFile(const std::filesystem::path& path) {
   return {path.filename().string(), HashFile(path), std::filesystem::file_size(path)};
 }
 
-bool IsOurs(const std::string& name, const std::vector<std::string>& companions) {
-  for (const char* own : {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName}) {
-    if (name == own || MatchesGlob(name, StrCat(own, ".tmp.*"))) return true;
+// Whether a block file holds the tensor. Leftovers of blocks that the configuration does not have
+// belong to the rest.
+bool IsInsideABlock(const Checkpoint& checkpoint, const std::string& name) {
+  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
+    if (name.starts_with(LinearName(checkpoint.family(), b, ""))) return true;
   }
-  return MatchesGlob(name, "block-?????.safetensors*") ||
+  return false;
+}
+
+bool IsTemporary(const std::string& name) { return MatchesGlob(name, "*.tmp.*"); }
+
+bool IsOurs(const std::string& temporary_or_name, const std::vector<std::string>& companions) {
+  std::string name = temporary_or_name.substr(0, temporary_or_name.find(".tmp."));
+  for (const char* own : {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName}) {
+    if (name == own) return true;
+  }
+  return MatchesGlob(name, "block-?????.safetensors") ||
          std::ranges::find(companions, name) != companions.end();
 }
 
@@ -48,13 +66,27 @@ std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   return found;
 }
 
-void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
-                   bool overwrite) {
+OutputLock::OutputLock(const std::filesystem::path& out) {
   std::error_code error;
   if (std::filesystem::exists(out) && !std::filesystem::is_directory(out)) {
     ThrowBadInput(out.string(), "an output folder", "a file");
   }
-  if (std::filesystem::exists(out) && std::filesystem::equivalent(out, model, error)) {
+  std::filesystem::create_directories(out, error);
+  if (error) ThrowFailed(out.string(), StrCat("cannot create the folder: ", error.message()));
+  fd_ = ::open(out.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd_ < 0) ThrowFailed(out.string(), StrCat("cannot open: ", std::strerror(errno)));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(fd_);
+  ThrowBadInput(out.string(), "a folder that no other run writes to", "one that is being written",
+                "wait for it, or choose another folder");
+}
+
+OutputLock::~OutputLock() { ::close(fd_); }
+
+void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
+                   bool overwrite) {
+  std::error_code error;
+  if (std::filesystem::equivalent(out, model, error)) {
     ThrowBadInput(out.string(), "an output folder beside the model", "the model's own folder");
   }
   std::filesystem::create_directories(out, error);
@@ -63,7 +95,14 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
   std::vector<std::filesystem::path> ours, foreign;
   std::vector<std::string> companions = CompanionFiles(model);
   for (const auto& entry : std::filesystem::directory_iterator(out)) {
-    (IsOurs(entry.path().filename().string(), companions) ? ours : foreign).push_back(entry.path());
+    std::string name = entry.path().filename().string();
+    if (!IsOurs(name, companions)) {
+      foreign.push_back(entry.path());
+    } else if (IsTemporary(name)) {
+      std::filesystem::remove(entry.path());  // of a killed run: the lock keeps live ones away
+    } else {
+      ours.push_back(entry.path());
+    }
   }
   if (!is_artefact && !is_unfinished) {
     if (ours.empty() && foreign.empty()) return;
@@ -75,13 +114,15 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
     ThrowBadInput(out.string(), "a new folder or an unfinished run", "a finished artefact",
                   "choose another folder or give --overwrite");
   }
-  for (const auto& path : ours) {
-    if (MatchesGlob(path.filename().string(), "*.tmp.*")) std::filesystem::remove(path);
-  }
   if (!overwrite) return;
-  // The manifest first: without it nothing that is half removed passes for an artefact.
+  // A journal marks the folder as ours until the last file is gone, and without a manifest nothing
+  // that is half removed passes for an artefact.
+  if (!is_unfinished) WriteFileAtomically(out / kJournalName, "");
   std::filesystem::remove(out / kManifestName);
-  for (const auto& path : ours) std::filesystem::remove(path);
+  for (const auto& path : ours) {
+    if (path.filename() != kJournalName) std::filesystem::remove(path);
+  }
+  std::filesystem::remove(out / kJournalName);
 }
 
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
@@ -107,7 +148,7 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const std::vector<FileRecord>& block_files) {
   TensorBatch rest;
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (!tensor.name.starts_with(checkpoint.family().block_prefix)) rest.AddView(tensor);
+    if (!IsInsideABlock(checkpoint, tensor.name)) rest.AddView(tensor);
   }
   WriteSafetensors(out / kRestName, rest.tensors(), {{"format", "qualm"}});
   std::map<std::string, std::string> weight_map;

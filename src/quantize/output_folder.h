@@ -12,6 +12,20 @@
 
 namespace qualm {
 
+// Keeps other processes out of `out` (which it creates) for its lifetime; the system lets go of it
+// when the process ends, however it ends. Throws bad input if another run holds it. The lock is on
+// the folder itself: it leaves no file behind.
+class OutputLock {
+ public:
+  explicit OutputLock(const std::filesystem::path& out);
+  ~OutputLock();
+  OutputLock(const OutputLock&) = delete;
+  OutputLock& operator=(const OutputLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 // Creates `out` if need be and removes the temporary files of a killed run. Throws bad input if it
 // holds a finished artefact (unless `overwrite`) or files that are not ours; with `overwrite`
 // removes what an earlier run left there, nothing else.

@@ -50,6 +50,42 @@ Checkpoint OpenFloat(const std::filesystem::path& model) {
   return Checkpoint::Open(model);
 }
 
+// Group sizes are known to fit before anything is written.
+void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
+               const LinearGroup& group, const LinearSpec& linear) {
+  std::string name = LinearName(checkpoint.family(), block, linear.name);
+  LayerPlan plan = options.recipe.PlanFor(name);
+  size_t in = SizeOf(group.in, checkpoint.config());
+  if (plan.skip || plan.scheme.granularity != Granularity::kGroup) return;
+  if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
+  ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
+                StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
+                "use a smaller group or granularity: channel");
+}
+
+void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& checkpoint) {
+  if (options.recipe.NeedsCalibration() && !options.calibration) {
+    ThrowBadInput("--calibration", StrCat("a corpus: recipe ", options.recipe.name, " reads data"),
+                  "none");
+  }
+  if (!options.recipe.PlanFor(checkpoint.family().head).skip) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name),
+                  StrCat("'", checkpoint.family().head, "' among the skipped layers"),
+                  "a recipe that quantizes it", "the head stays in its stored type");
+  }
+  if (options.calibration && options.calibration->length > checkpoint.config().context) {
+    ThrowBadInput("--length",
+                  StrCat("at most ", checkpoint.config().context, " (the model's context)"),
+                  StrCat(options.calibration->length));
+  }
+  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
+    for (const LinearGroup& group : checkpoint.family().groups) {
+      for (const LinearSpec& linear : group.linears)
+        CheckPlan(options, checkpoint, b, group, linear);
+    }
+  }
+}
+
 // The run itself: state that lives from the first block to the manifest.
 class Run {
  public:
@@ -59,12 +95,13 @@ class Run {
         progress_(progress),
         checkpoint_(OpenFloat(options.model)),
         source_hash_(checkpoint_.Hash()) {
-    RefuseWhatCannotBeDone();
+    RefuseWhatCannotBeDone(options_, checkpoint_);
     run_key_ = RunKey(options, source_hash_);
   }
 
   QuantizeResult Execute() {
     QuantizeResult result;
+    OutputLock lock(options_.out);
     if (AlreadyFinished(result)) return result;
     PrepareOutput(options_.out, options_.model, options_.overwrite);
     journal_.emplace(options_.out, run_key_);
@@ -106,40 +143,6 @@ class Run {
     progress_.Info(StrCat(options_.out.string(), " is already complete"));
     result.finished = true;
     return true;
-  }
-
-  void RefuseWhatCannotBeDone() const {
-    if (options_.recipe.NeedsCalibration() && !options_.calibration) {
-      ThrowBadInput("--calibration",
-                    StrCat("a corpus: recipe ", options_.recipe.name, " reads data"), "none");
-    }
-    if (!options_.recipe.PlanFor(checkpoint_.family().head).skip) {
-      ThrowBadInput(StrCat("recipe ", options_.recipe.name),
-                    StrCat("'", checkpoint_.family().head, "' among the skipped layers"),
-                    "a recipe that quantizes it", "the head stays in its stored type");
-    }
-    if (options_.calibration && options_.calibration->length > checkpoint_.config().context) {
-      ThrowBadInput("--length",
-                    StrCat("at most ", checkpoint_.config().context, " (the model's context)"),
-                    StrCat(options_.calibration->length));
-    }
-    for (size_t b = 0; b < checkpoint_.config().layers; ++b) {
-      for (const LinearGroup& group : checkpoint_.family().groups) {
-        for (const LinearSpec& linear : group.linears) CheckPlan(b, group, linear);
-      }
-    }
-  }
-
-  // Group sizes are known to fit before anything is written.
-  void CheckPlan(size_t block, const LinearGroup& group, const LinearSpec& linear) const {
-    std::string name = LinearName(checkpoint_.family(), block, linear.name);
-    LayerPlan plan = options_.recipe.PlanFor(name);
-    size_t in = SizeOf(group.in, checkpoint_.config());
-    if (plan.skip || plan.scheme.granularity != Granularity::kGroup) return;
-    if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
-    ThrowBadInput(StrCat("recipe ", options_.recipe.name, ": ", name),
-                  StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
-                  "use a smaller group or granularity: channel");
   }
 
   void PrepareHiddenStates() {
@@ -287,6 +290,10 @@ class Run {
 };
 
 }  // namespace
+
+void CheckQuantizeOptions(const QuantizeOptions& options) {
+  RefuseWhatCannotBeDone(options, OpenFloat(options.model));
+}
 
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress) {
   return Run(options, pool, progress).Execute();

@@ -35,6 +35,10 @@ struct QuantizeResult {
   Manifest manifest;  // complete only if finished
 };
 
+// Throws what QuantizeModel would throw before it writes anything: a recipe that does not fit the
+// model, missing calibration, sequences longer than the context.
+void CheckQuantizeOptions(const QuantizeOptions& options);
+
 // Throws bad input for a model, recipe or folder that cannot be used (before anything is written)
 // and kFailed when the disk gives out; what was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
