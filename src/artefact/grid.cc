@@ -33,8 +33,10 @@ float RoundTo(float value, DType type) {
 }
 
 // e^2.4 for e >= 0, as e²·2^(0.4·log2 e): plain arithmetic, so that loops over it are vectorised
-// and every machine computes the same bits. Denormal numbers count as 0.
+// and every machine computes the same bits. Without branches.
 inline float PowerTwoPointFour(float e) {
+  // So that 0 has a logarithm; the square of this number vanishes.
+  e += std::numeric_limits<float>::min();
   // e = m·2^k with m in [sqrt(1/2), sqrt(2))
   const auto bits = std::bit_cast<int32_t>(e);
   const int32_t k = (bits - 0x3f3504f3) >> 23;
@@ -56,7 +58,7 @@ inline float PowerTwoPointFour(float e) {
   power = std::fma(x, power, 1.0f);
   power = std::fma(x, power, 1.0f);
   const float scale = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-  return e < std::numeric_limits<float>::min() ? 0.0f : e * e * power * scale;
+  return e * e * power * scale;
 }
 
 }  // namespace

@@ -15,38 +15,41 @@ namespace {
 
 static_assert(kGridLanes == kPanelColumns<float>);
 
-constexpr size_t kStripsPerTask = 4;  // rows of W that share a pass over U: 4·16
+constexpr size_t kMostStripsPerTask = 8;  // rows of W that share a pass over U: 8·16
 
-// U in strips of kStripColumns columns, [rows above the strip's end, kStripColumns] each: what the
-// lazy update reads, in the order in which it reads it.
+// The part of U that lazy updates read, in the order in which they read it: for each block of rows,
+// strips of kStripColumns columns from the block's end on, [rows of the block, kStripColumns] each.
+// The first strip may begin a little before the end.
 class PackedUpper {
  public:
-  PackedUpper(const Matrix& upper, ThreadPool& pool) : n_(upper.rows()) {
-    const size_t strips = (n_ + kStripColumns - 1) / kStripColumns;
-    values_ = AlignedArray<float>(Offset(strips));
-    pool.ParallelFor(strips, [&](size_t strip) {
-      const size_t first = strip * kStripColumns, rows = std::min(n_, first + kStripColumns);
-      float* to = values_.data() + Offset(strip);
-      for (size_t r = 0; r < rows; ++r) {
-        for (size_t i = 0; i < kStripColumns; ++i) {
-          *to++ = first + i < n_ ? upper(r, first + i) : 0.0f;
+  PackedUpper(const Matrix& upper, size_t block, ThreadPool& pool) : block_(block) {
+    const size_t n = upper.rows();
+    for (size_t end = block; end < n; end += block) {
+      starts_.push_back(size_);
+      size_ += (StripsEnd(n) - FirstStrip(end)) * block * kStripColumns;
+    }
+    values_ = AlignedArray<float>(size_);
+    pool.ParallelFor(starts_.size(), [&](size_t b) {
+      float* to = values_.data() + starts_[b];
+      for (size_t strip = FirstStrip((b + 1) * block); strip < StripsEnd(n); ++strip) {
+        for (size_t r = b * block; r < (b + 1) * block; ++r) {
+          for (size_t c = strip * kStripColumns; c < (strip + 1) * kStripColumns; ++c) {
+            *to++ = c < n ? upper(r, c) : 0.0f;
+          }
         }
       }
     });
   }
 
-  // Columns [strip·kStripColumns, ...) from `row` on.
-  const float* At(size_t strip, size_t row) const {
-    return values_.data() + Offset(strip) + row * kStripColumns;
-  }
+  static size_t FirstStrip(size_t column) { return column / kStripColumns; }
+  static size_t StripsEnd(size_t columns) { return (columns + kStripColumns - 1) / kStripColumns; }
+
+  // The strips of the rows [begin, begin + block).
+  const float* OfBlock(size_t begin) const { return values_.data() + starts_[begin / block_]; }
 
  private:
-  // Σ_{s<strip} (s+1)·kStripColumns rows of kStripColumns; the last strip may use fewer.
-  static size_t Offset(size_t strip) {
-    return strip * (strip + 1) / 2 * kStripColumns * kStripColumns;
-  }
-
-  size_t n_;
+  size_t block_, size_ = 0;
+  std::vector<size_t> starts_;  // by block; the last block updates nothing
   AlignedArray<float> values_;
 };
 
@@ -184,10 +187,13 @@ class RowTask {
   // The errors of the block reach all later columns. The first strip may begin before them: those
   // columns are done and not read again.
   void UpdateRest() {
-    for (size_t first = end_ / kStripColumns * kStripColumns; first < s_.in;
-         first += kStripColumns) {
-      SubtractProduct(s_.packed.At(first / kStripColumns, begin_), errors_.data(), error_step_,
-                      strips_, end_ - begin_, Value(0, first), {kGridLanes, strip_step_});
+    if (end_ == s_.in) return;
+    const float* upper = s_.packed.OfBlock(begin_);
+    const size_t depth = end_ - begin_;
+    for (size_t strip = PackedUpper::FirstStrip(end_); strip < PackedUpper::StripsEnd(s_.in);
+         ++strip, upper += depth * kStripColumns) {
+      SubtractProduct(upper, errors_.data(), error_step_, strips_, depth,
+                      Value(0, strip * kStripColumns), {kGridLanes, strip_step_});
     }
   }
 
@@ -224,7 +230,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
   bounded.block = std::min(options.block, in);
   QuantizedLinear result = MakeQuantizedLinear(weight.rows(), in, scheme);
   const Grid grid(scheme, scheme.bits);
-  const PackedUpper packed(factor.upper, pool);
+  const PackedUpper packed(factor.upper, bounded.block, pool);
   Shared shared{weight,
                 scheme,
                 factor,
@@ -245,9 +251,12 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
     }
   }
   const size_t strips = StripCount(weight.rows());
-  pool.ParallelFor((strips + kStripsPerTask - 1) / kStripsPerTask, [&](size_t task) {
-    const size_t first = task * kStripsPerTask;
-    RowTask(shared, first * kGridLanes, std::min(kStripsPerTask, strips - first), result).Run();
+  // Work for every thread; the rows do not know how they are shared out.
+  const size_t strips_per_task =
+      std::clamp<size_t>(strips / (2 * static_cast<size_t>(pool.threads())), 1, kMostStripsPerTask);
+  pool.ParallelFor((strips + strips_per_task - 1) / strips_per_task, [&](size_t task) {
+    const size_t first = task * strips_per_task;
+    RowTask(shared, first * kGridLanes, std::min(strips_per_task, strips - first), result).Run();
   });
   return result;
 }
