@@ -59,6 +59,7 @@ TEST(Grid, ZeroIsPutIntoTheRangeOnlyIfTheSchemeSaysSo) {
   Scheme scheme = Asymmetric();
   EXPECT_EQ(Grid(scheme, 4).Fit(-3.0f, -1.0f).scale, 3.0f / 15);
   EXPECT_EQ(Grid(scheme, 4).Fit(-3.0f, -1.0f).zero, 15);
+  EXPECT_EQ(Grid(scheme, 4).Fit(-3.0f, -0.01f).scale, 3.0f / 15);
   scheme.range_includes_zero = false;
   EXPECT_EQ(Grid(scheme, 4).Fit(-2.0f, 1.0f).scale, 3.0f / 15);
   // [-3, -0.1]: z = round(3/(2.9/15)) = round(15.5) leaves 0..15, so zero comes in after all.
@@ -78,10 +79,10 @@ TEST(Grid, FloatZeroPointsKeepTheRangeAsItIs) {
   EXPECT_EQ(point.zero, -2.0f);
   EXPECT_EQ(RoundOne(grid, point, 1.6f).code, 1);
   EXPECT_EQ(RoundOne(grid, point, 1.6f).value, 1.5f);
-  // A fractional one: -min/s = 0.3/0.2 = 1.5; round(0.1/0.2 + 1.5) = 2.
+  // A fractional one: -min/s = 0.3/0.2 = 1.5, added before rounding: round(0.06/0.2 + 1.5) = 2.
   const GridPoint half = grid.Fit(-0.3f, 0.3f);
   EXPECT_FLOAT_EQ(half.zero, 1.5f);
-  EXPECT_EQ(RoundOne(grid, half, 0.11f).code, 2);
+  EXPECT_EQ(RoundOne(grid, half, 0.06f).code, 2);
 }
 
 TEST(Grid, FloatZeroPointsTooLargeForTheirTypeBringZeroIn) {

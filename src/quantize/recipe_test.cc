@@ -208,6 +208,13 @@ TEST(Recipe, UnknownRecipesAreAnsweredWithTheNearest) {
   EXPECT_THROW(FindRecipe(""), Error);
 }
 
+TEST(Recipe, TheFileWithEveryKeySpellsOutTheDefaults) {
+  Recipe file =
+      FindRecipe((testing::SourceRoot() / "recipes" / "gptq-w4-g128-every-key.yaml").string());
+  file.name = "gptq-w4-g128";
+  EXPECT_EQ(file.CanonicalJson(), FindRecipe("gptq-w4-g128").CanonicalJson());
+}
+
 TEST(Recipe, TheFilesInRecipesAreValidAndNamedAfterTheirRecipe) {
   size_t count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(testing::SourceRoot() / "recipes")) {

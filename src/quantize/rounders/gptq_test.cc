@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "io/yaml.h"
+#include "quantize/hessian.h"
 #include "quantize/rounders/rtn.h"
 #include "tensor/gram.h"
 
@@ -352,6 +353,17 @@ TEST(Gptq, TheSameForAnyNumberOfThreads) {
     EXPECT_EQ(one.layer.codes, many.layer.codes);
     EXPECT_EQ(one.layer.scales, many.layer.scales);
   }
+}
+
+TEST(Gptq, GroupsOfPermutedColumnsAreFoundThroughGIdx) {
+  const Toy toy(8, 30, 100, 23);
+  ThreadPool pool(1);
+  HessianOptions hessian;
+  hessian.act_order = true;
+  const HessianFactor factor = FactorHessian(toy.Input(), hessian, pool);
+  const QuantizedLinear layer =
+      Round(toy.Input(), Groups(4, 8), "{act_order: true, static_groups: false}").layer;
+  for (size_t p = 0; p < 30; ++p) EXPECT_EQ(layer.g_idx[factor.order[p]], p / 8);
 }
 
 TEST(Gptq, RowsDoNotDependOnEachOther) {
