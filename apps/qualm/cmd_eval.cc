@@ -73,6 +73,24 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
   return texts;
 }
 
+// "1:<s> 306:▁A ...": ids and pieces of `ids`, so that a reader sees what the model was really
+// given.
+std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  std::string text;
+  for (TokenId id : ids) text += StrCat(text.empty() ? "" : " ", id, ":", tokenizer.Piece(id));
+  return text;
+}
+
+// The first and last 8 tokens of the first window (PROTOCOLS 4), with the BOS that replaces its
+// first token where the protocol asks for one.
+void ReportFirstWindow(const PerplexityText& text, const Tokenizer& tokenizer, Progress& progress) {
+  std::vector<TokenId> window = text.WindowIds(text.windows.front());
+  std::span<const TokenId> ids(window);
+  size_t shown = std::min<size_t>(8, ids.size());
+  progress.Info(StrCat(text.name, ": first window ", IdsAndPieces(tokenizer, ids.first(shown)),
+                       " ... ", IdsAndPieces(tokenizer, ids.last(shown))));
+}
+
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 Json RowsAsJson(const Options& options, const LoadedModels& models,
@@ -146,6 +164,10 @@ int Run(const Options& options, const Globals& globals) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->config.context);
   }
   const std::vector<PerplexityText> texts = PrepareTexts(options, models, protocol, seqlen);
+
+  for (const PerplexityText& text : texts) {
+    ReportFirstWindow(text, *models.model.tokenizer, *progress);
+  }
 
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
