@@ -219,6 +219,7 @@ CalibrationSet SampleCalibration(const Corpus& corpus, const Tokenizer& tokenize
 
 std::vector<std::string> SamplerNames() {
   std::vector<std::string> names;
+  names.reserve(kSamplers.size());
   for (const SamplerEntry& entry : kSamplers) names.emplace_back(entry.name);
   return names;
 }
