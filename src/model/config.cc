@@ -24,8 +24,9 @@ size_t ReadSize(const Json& json, std::string_view key, std::string_view place, 
 double ReadPositive(const Json& json, std::string_view key, std::string_view place,
                     double fallback) {
   double value = GetDouble(json, key, place, fallback);
-  if (!(value > 0) || !std::isfinite(value)) {
-    ThrowBadInput(StrCat(place, ":", key), "a positive number", StrCat(value));
+  // Beyond these bounds rotary frequencies leave the range of a float.
+  if (!(value >= 1e-12 && value <= 1e12)) {
+    ThrowBadInput(StrCat(place, ":", key), "a positive number from 1e-12 to 1e12", StrCat(value));
   }
   return value;
 }
