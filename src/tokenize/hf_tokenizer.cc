@@ -61,7 +61,8 @@ void AddMerges(const HfSpec& spec, std::string_view place, BpeModel& model) {
   const Vocabulary& vocabulary = spec.model.vocabulary;
   bool bytes = spec.pre_tokenizer.is_byte_level();
   for (size_t rank = 0; rank < spec.model.merges.size(); ++rank) {
-    const auto& [left, right] = spec.model.merges[rank];
+    const std::string& left = spec.model.merges[rank].first;
+    const std::string& right = spec.model.merges[rank].second;
     auto find = [&](const std::string& piece) {
       TokenId id = piece.empty() ? -1 : vocabulary.Find(piece);
       if (id >= 0) return id;

@@ -1,0 +1,25 @@
+// Arbitrary bytes as a SentencePiece model: bad input is refused; what is accepted encodes any text
+// and decodes what it gave.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/error.h"
+#include "tokenize/sentencepiece_tokenizer.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  try {
+    const auto tokenizer = qualm::ParseSentencePiece(bytes, "fuzz.model", {});
+    for (std::string_view sample : {bytes, std::string_view("ab  abc \xc3\xa9\xff")}) {
+      const std::vector<qualm::TokenId> ids = tokenizer->Encode(sample);
+      for (qualm::TokenId id : ids) {
+        QUALM_CHECK(id >= 0 && static_cast<size_t>(id) < tokenizer->vocab_size());
+      }
+      tokenizer->Decode(ids, /*keep_special=*/true);
+    }
+  } catch (const qualm::Error& error) {
+    QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);
+  }
+  return 0;
+}
