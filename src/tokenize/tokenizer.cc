@@ -58,7 +58,8 @@ std::vector<TokenId> Tokenizer::EncodeWithSpecial(std::string_view text) const {
   if (special_.add_bos && (ids.empty() || ids.front() != *special_.bos)) {
     ids.insert(ids.begin(), *special_.bos);
   }
-  if (special_.add_eos && (ids.empty() || ids.back() != *special_.eos)) ids.push_back(*special_.eos);
+  if (special_.add_eos && (ids.empty() || ids.back() != *special_.eos))
+    ids.push_back(*special_.eos);
   return ids;
 }
 
