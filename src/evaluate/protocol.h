@@ -1,6 +1,6 @@
 // Perplexity protocols: how a text becomes windows, which tokens of a window are scored and how the
 // windows are weighted. A score without its protocol means nothing; names and versions stand in
-// every result. Semantics: docs/evaluation.md (each rule has its own test).
+// every result. Each rule has a test of its own in protocol_test.cc.
 #pragma once
 
 #include <cstddef>
