@@ -49,11 +49,11 @@ double RelativeError(const Matrix& weight, const Matrix& rounded) {
   return error == 0 ? 0 : std::sqrt(error / norm);
 }
 
-RounderResult RoundTimed(const Matrix& weight, const Matrix* inputs, const LayerPlan& plan,
-                         uint64_t seed, ThreadPool& pool, double& seconds) {
+RounderResult RoundTimed(std::string_view name, const Matrix& weight, const Matrix* inputs,
+                         const LayerPlan& plan, uint64_t seed, ThreadPool& pool, double& seconds) {
   const auto start = std::chrono::steady_clock::now();
   RounderInput input;
-  input.layer = kLayerName;
+  input.layer = name;
   input.weight = weight;
   input.seed = seed;
   const size_t in = weight.cols();
@@ -97,7 +97,7 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
     ThrowBadInput("--inputs", StrCat("a .npy file: recipe ", recipe.name, " reads data"), "none");
   }
   LayerReport report;
-  RounderResult result = RoundTimed(weight, inputs, plan, seed, pool, report.seconds);
+  RounderResult result = RoundTimed(weight_place, weight, inputs, plan, seed, pool, report.seconds);
   report.layer = std::move(result.layer);
   report.rounded = report.layer.Dequantize();
   report.rounder = plan.rounder->name();
