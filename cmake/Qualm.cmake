@@ -93,6 +93,32 @@ function(qualm_library folder)
   endif()
 endfunction()
 
+# qualm_embed(<target> <variable-free C++ function> <header> <files...>): a source file with the files'
+# texts, made when one of them or the list changes.
+function(qualm_embed target function header)
+  set(entries "")
+  foreach(file ${ARGN})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} text)
+    get_filename_component(name ${file} NAME)
+    string(APPEND entries "    {\"${name}\", R\"qualm(${text})qualm\"},\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/embedded/${function}.cc @ONLY CONTENT
+"#include \"@header@\"
+
+namespace qualm {
+
+std::span<const EmbeddedFile> @function@() {
+  static constexpr EmbeddedFile kFiles[] = {
+@entries@  };
+  return kFiles;
+}
+
+}  // namespace qualm
+")
+  target_sources(${target} PRIVATE ${PROJECT_BINARY_DIR}/embedded/${function}.cc)
+endfunction()
+
 # Headers, libraries and the package that find_package(qualm) reads; the targets are qualm::<folder>.
 function(qualm_install)
   include(CMakePackageConfigHelpers)

@@ -22,6 +22,11 @@ size_t CodePoints(std::string_view text) {
 
 }  // namespace
 
+void AddDataFlag(Arguments& arguments, std::string& folder) {
+  arguments.Add("--data", folder,
+                "Folder with the files of corpora given by name; default: QUALM_DATA");
+}
+
 void AddJsonFlag(Arguments& arguments, Globals& globals) {
   arguments.Flag("--json", globals.json, "Print one JSON object on standard output");
 }

@@ -46,6 +46,8 @@ Command AddList(Arguments& arguments, Globals& globals);
 
 // --json
 void AddJsonFlag(Arguments& arguments, Globals& globals);
+// --data FOLDER, where the files of corpora known by name are.
+void AddDataFlag(Arguments& arguments, std::string& folder);
 
 // See progress_display.h.
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);

@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "data/corpus.h"
+#include "data/named_corpora.h"
+#include "data/overlap.h"
 #include "evaluate/metric_rows.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
@@ -18,7 +19,7 @@ namespace qualm::cli {
 namespace {
 
 struct Options {
-  std::string model, reference;
+  std::string model, reference, text_field = "text", data;
   std::vector<std::string> corpora;
   std::string protocol = "gptq";
   size_t seqlen = 0, limit = 0, batch = 0;
@@ -60,7 +61,9 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
   const Tokenizer& tokenizer = models.model.RequireTokenizer();
   std::vector<PerplexityText> texts;
   for (const std::string& path : options.corpora) {
-    const std::string text = LoadCorpus(path).Joined();
+    const std::string text = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
+                                        {.text_field = options.text_field})
+                                 .Joined();
     texts.push_back(PrepareText(protocol, path, text, tokenizer, seqlen, options.limit));
     if (!models.reference || !models.reference->tokenizer) continue;
     const PerplexityText other =
@@ -172,9 +175,12 @@ int Run(const Options& options, const Globals& globals) {
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
       ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, pool, *progress);
+  const std::optional<std::vector<uint64_t>> seen =
+      models.model.is_quantized() ? ReadGramHashes(options.model) : std::nullopt;
   std::vector<MetricRow> rows;
-  for (const TextScores& text : scores) {
-    for (MetricRow& row : MetricRows(text, protocol, seqlen)) rows.push_back(std::move(row));
+  for (size_t i = 0; i < scores.size(); ++i) {
+    for (MetricRow& row : MetricRows(scores[i], protocol, seqlen)) rows.push_back(std::move(row));
+    if (seen) rows.push_back(OverlapRow(texts[i], *seen, protocol, seqlen));
   }
   if (globals.json) {
     PrintJson(RowsAsJson(options, models, rows));
@@ -194,10 +200,15 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
   arguments.Add("MODEL", options->model, "A model folder, float or quantized").Required();
   arguments
-      .Add("--corpus", options->corpora,
-           "A .txt or .jsonl file or a folder of them; may be given several times")
+      .Add(
+          "--corpus", options->corpora,
+          "A .txt or .jsonl file, a folder of them, or a name ('qualm list corpora'); may be given "
+          "several times")
       .Required()
       .OnePerFlag();
+  AddDataFlag(arguments, options->data);
+  arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
+      .ShowDefault();
   arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'").ShowDefault();
   arguments
       .Add("--seqlen", options->seqlen,

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "data/named_corpora.h"
 #include "data/sampler.h"
 #include "evaluate/protocol.h"
 #include "model/family.h"
@@ -55,6 +56,12 @@ std::vector<Item> Samplers() {
   return items;
 }
 
+std::vector<Item> Corpora() {
+  std::vector<Item> items;
+  for (const NamedCorpus& corpus : AllNamedCorpora()) items.push_back({corpus.name, corpus.title});
+  return items;
+}
+
 struct Kind {
   const char* name;
   std::vector<Item> (*items)();
@@ -63,6 +70,7 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
     {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
+    {"corpora", Corpora},
 };
 
 int List(const std::string& name, const Globals& globals) {

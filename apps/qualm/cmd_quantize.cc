@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "data/corpus.h"
+#include "data/named_corpora.h"
 #include "data/sampler.h"
 #include "model/model.h"
 #include "quantize/plan.h"
@@ -17,7 +17,7 @@ namespace {
 struct Flags {
   Flags() { sampler.length = 0; }  // until the model's context is known
 
-  std::string model, recipe, out, calibration, text_field = "text";
+  std::string model, recipe, out, calibration, text_field = "text", data;
   SamplerOptions sampler;
   size_t blocks = 0;
   bool plan = false, overwrite = false, spill = false;
@@ -28,7 +28,8 @@ CalibrationSet Sample(const Flags& flags, size_t context) {
   if (sampler.length == 0) sampler.length = std::min<size_t>(2048, context);
   CorpusOptions corpus_options;
   corpus_options.text_field = flags.text_field;
-  Corpus corpus = LoadCorpus(flags.calibration, corpus_options);
+  Corpus corpus = FindCorpus(flags.calibration, CorpusUse::kCalibration, DataFolder(flags.data),
+                             corpus_options);
   if (!HasTokenizer(flags.model)) {
     ThrowBadInput(flags.model, "a tokenizer in the model's folder", "none",
                   "calibration text needs one");
@@ -180,7 +181,9 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
   arguments.Add("--recipe", flags->recipe, "Name (see 'qualm list recipes') or YAML file")
       .Required();
   arguments.Add("-o,--out", flags->out, "Output folder; an unfinished one is resumed").Required();
-  arguments.Add("--calibration", flags->calibration, "Text: .txt, .jsonl or a folder of them");
+  arguments.Add("--calibration", flags->calibration,
+                "Text: .txt, .jsonl, a folder of them, or a name ('qualm list corpora')");
+  AddDataFlag(arguments, flags->data);
   arguments.Add("--text-field", flags->text_field, "Key of the text in .jsonl lines").ShowDefault();
   arguments.Add("--samples", flags->sampler.samples, "Calibration sequences").ShowDefault();
   arguments

@@ -55,7 +55,7 @@ std::vector<std::filesystem::path> CorpusFilesIn(const std::filesystem::path& fo
 
 }  // namespace
 
-std::string Corpus::Joined(std::string_view separator) const { return Join(documents, separator); }
+std::string Corpus::Joined() const { return Join(documents, separator); }
 
 uint64_t Corpus::size_bytes() const {
   uint64_t total = 0;

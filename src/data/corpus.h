@@ -19,9 +19,9 @@ struct Corpus {
   std::string name;                    // the file's or folder's name, such as "ptb.valid.txt"
   std::vector<std::string> documents;  // arbitrary bytes; at least one is not empty
   std::string hash;                    // over the documents, not the name
+  std::string separator = "\n\n";      // between documents where they are joined
 
-  // All documents with `separator` between them; PROTOCOLS: "\n\n" for perplexity and random crops.
-  std::string Joined(std::string_view separator = "\n\n") const;
+  std::string Joined() const;
   uint64_t size_bytes() const;  // of the documents alone
 };
 

@@ -75,9 +75,10 @@ TEST(Corpus, FolderIsItsFilesInOrder) {
 }
 
 TEST(Corpus, JoinsWithTwoLineEnds) {
-  const Corpus corpus = MakeCorpus("c", {"a", "", "b"});
+  Corpus corpus = MakeCorpus("c", {"a", "", "b"});
   EXPECT_EQ(corpus.Joined(), "a\n\n\n\nb");
-  EXPECT_EQ(corpus.Joined(" "), "a  b");
+  corpus.separator = " ";
+  EXPECT_EQ(corpus.Joined(), "a  b");
   EXPECT_EQ(corpus.size_bytes(), 2u);
 }
 

@@ -55,7 +55,7 @@ std::vector<size_t> FreeWindows(std::vector<size_t> taken, size_t total, size_t 
 
 void RandomCrop(Draw& draw, CalibrationSet& set) {
   const size_t length = draw.options.length;
-  const Tokens tokens = draw.tokenizer.EncodeWithSpecial(draw.corpus.Joined("\n\n"));
+  const Tokens tokens = draw.tokenizer.EncodeWithSpecial(draw.corpus.Joined());
   if (tokens.size() < length) {
     ThrowBadInput(draw.corpus.name, StrCat("at least ", length, " tokens for one sample"),
                   StrCat(tokens.size(), " tokens"), "use a longer text or shorter samples");

@@ -45,9 +45,8 @@ struct CalibrationSet {
 
 // Throws bad input for an unknown sampler, samples or length 0, and a corpus that is too short for
 // a single sequence (with what it has and what is needed). Samplers:
-//   random-crop    the documents joined by "\n\n", tokenised once; windows at random places, which
-//   may
-//                  overlap each other (GPTQ).
+//   random-crop    the documents joined by the corpus' separator ("\n\n"), tokenised once; windows
+//                  at random places, which may overlap each other (GPTQ).
 //   document-crop  a random document longer than `length`, a random window of it. Documents are
 //                  taken in random order, each once; when all have been used, again from the first
 //                  (GPTQ's C4).

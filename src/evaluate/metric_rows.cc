@@ -1,6 +1,9 @@
 #include "evaluate/metric_rows.h"
 
+#include <limits>
+
 #include "base/strings.h"
+#include "data/overlap.h"
 
 namespace qualm {
 
@@ -31,6 +34,28 @@ std::vector<MetricRow> MetricRows(const TextScores& scores, const PerplexityProt
   if (scores.comparison) add_comparison("", *scores.comparison);
   if (scores.noise_floor) add_comparison(kNoiseFloorPrefix, *scores.noise_floor);
   return rows;
+}
+
+MetricRow OverlapRow(const PerplexityText& text, std::span<const uint64_t> calibration_hashes,
+                     const PerplexityProtocol& protocol, size_t seqlen) {
+  Overlap overlap;
+  for (const Window& window : text.windows) {
+    const Overlap here = MeasureOverlap(calibration_hashes, text.WindowIds(window));
+    overlap.grams += here.grams;
+    overlap.found += here.found;
+  }
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  const double share =
+      overlap.grams == 0 ? kNone
+                         : static_cast<double>(overlap.found) / static_cast<double>(overlap.grams);
+  return {.corpus = text.name,
+          .metric = "calibration_overlap",
+          .estimate = {share, kNone},
+          .windows = text.windows.size(),
+          .targets = overlap.grams,
+          .protocol = protocol.name,
+          .protocol_version = protocol.version,
+          .seqlen = seqlen};
 }
 
 }  // namespace qualm

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,12 @@ struct MetricRow {
   int protocol_version = 1;
   size_t seqlen = 0;
 };
+
+// The share of the scored windows' 13-grams of tokens that stand in the calibration text, given
+// the hashes that the quantized model keeps (data/overlap.h): "calibration_overlap". An exact
+// count over `targets` 13-grams, so it has no standard error; NaN if the windows are too short.
+MetricRow OverlapRow(const PerplexityText& text, std::span<const uint64_t> calibration_hashes,
+                     const PerplexityProtocol& protocol, size_t seqlen);
 
 // "ppl"; with a reference "reference_ppl", "delta_log_ppl", "kl_mean", "kl_median", "kl_p99",
 // "kl_max", "top1_agreement", "rms_delta_p"; with a noise floor the same from "delta_log_ppl" on,

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "data/overlap.h"
+
 namespace qualm {
 namespace {
 
@@ -56,6 +60,22 @@ TEST(MetricRows, EachMetricCarriesItsOwnEstimate) {
   for (size_t i = 0; i < 11; ++i) {
     EXPECT_EQ(rows[i].estimate.value, static_cast<double>(i + 1)) << rows[i].metric;
   }
+}
+
+TEST(OverlapRow, CountsInsideTheScoredWindowsOnly) {
+  PerplexityText text;
+  text.name = "a.txt";
+  for (TokenId id = 0; id < 60; ++id) text.ids.push_back(id);
+  text.windows = {{.begin = 0, .tokens = 20}, {.begin = 20, .tokens = 20}};  // 8 grams each
+  const std::vector<std::vector<TokenId>> calibration = {
+      {text.ids.begin() + 3, text.ids.begin() + 17},  // two grams of the first window
+      {text.ids.begin() + 40, text.ids.end()}};       // beyond the windows
+  const MetricRow row = OverlapRow(text, GramHashes(calibration), FindProtocol("gptq"), 20);
+  EXPECT_EQ(row.metric, "calibration_overlap");
+  EXPECT_EQ(row.estimate.value, 2.0 / 16);
+  EXPECT_TRUE(std::isnan(row.estimate.standard_error));
+  EXPECT_EQ(row.windows, 2u);
+  EXPECT_EQ(row.targets, 16u);
 }
 
 }  // namespace

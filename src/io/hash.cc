@@ -55,6 +55,8 @@ std::string Hasher::Hex() const {
   return hex;
 }
 
+uint64_t Hash64(const void* data, size_t size_bytes) { return XXH3_64bits(data, size_bytes); }
+
 std::string HashBytes(std::string_view bytes) {
   Hasher hasher;
   hasher.Add(bytes.data(), bytes.size());

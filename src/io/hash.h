@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -24,6 +25,9 @@ class Hasher {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// XXH3, 64 bits, of bytes in memory: a key in a table, not a name of content.
+uint64_t Hash64(const void* data, size_t size_bytes);
 
 std::string HashBytes(std::string_view bytes);
 std::string HashFile(const std::filesystem::path& path);  // streamed; pages are not kept

@@ -1,0 +1,94 @@
+#include "data/named_corpora.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "base/strings.h"
+#include "support/errors.h"
+#include "support/shared_data.h"
+#include "support/temporary_folder.h"
+#include "tokenize/tokenizer.h"
+
+namespace qualm {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+using testing::TemporaryFolder;
+
+TEST(NamedCorpora, EveryFileOfTheFolderIsInTheProgramUnderItsOwnName) {
+  std::set<std::string> known, files;
+  for (const NamedCorpus& corpus : AllNamedCorpora()) known.insert(corpus.name);
+  for (const auto& entry :
+       std::filesystem::directory_iterator(testing::SourceRoot() / "datasets")) {
+    files.insert(entry.path().stem().string());
+  }
+  EXPECT_GE(known.size(), 3u);
+  EXPECT_EQ(known, files);
+}
+
+TEST(NamedCorpora, WikitextRowsKeepTheirNewlineAndBlankLinesAreEmptyRows) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "wikitext-2-raw-v1");
+  folder.Write("wikitext-2-raw-v1/wiki.test.raw", " \n = A = \n \n b \n");
+  const Corpus corpus = FindCorpus("wikitext2", CorpusUse::kEvaluation, folder.path());
+  EXPECT_EQ(corpus.name, "wikitext2:test");
+  EXPECT_THAT(corpus.documents, ElementsAre("", " = A = \n", "", " b \n"));
+  EXPECT_EQ(corpus.Joined(), "\n\n = A = \n\n\n\n\n b \n");
+}
+
+TEST(NamedCorpora, TheUseDecidesTheSplitUnlessOneIsNamed) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "ptb");
+  folder.Write("ptb/ptb.train.txt", " train one \n train two \n");
+  folder.Write("ptb/ptb.valid.txt", " valid \n");
+  folder.Write("ptb/ptb.test.txt", " a \n b \n");
+  const auto joined = [&](const char* name, CorpusUse use) {
+    return FindCorpus(name, use, folder.path()).Joined();
+  };
+  EXPECT_EQ(joined("ptb", CorpusUse::kCalibration), "train one\n\ntrain two");
+  EXPECT_EQ(joined("ptb", CorpusUse::kEvaluation), "valid");
+  EXPECT_EQ(joined("ptb:test", CorpusUse::kCalibration), "a\n\nb");
+  EXPECT_EQ(joined("ptb-new", CorpusUse::kEvaluation), "a b");
+}
+
+TEST(NamedCorpora, WhatIsMissingIsSaid) {
+  const TemporaryFolder folder;
+  const auto error = [&](const std::string& name, const std::filesystem::path& data) {
+    return ErrorOf([&] { FindCorpus(name, CorpusUse::kEvaluation, data); });
+  };
+  EXPECT_THAT(error("wikitxt2", folder.path()), HasSubstr("did you mean 'wikitext2'"));
+  EXPECT_THAT(error("ptb:dev", folder.path()), HasSubstr("available: train, valid, test"));
+  EXPECT_THAT(error("ptb", ""), HasSubstr("--data FOLDER or QUALM_DATA"));
+  EXPECT_THAT(error("ptb", folder.path()), HasSubstr("ptb.valid.txt"));
+  EXPECT_THAT(error("./ptb", folder.path()), HasSubstr("no such file or folder"));
+}
+
+TEST(NamedCorpora, FilesAreStrict) {
+  const auto error = [](const std::string& text) {
+    return ErrorOf([&] { ParseNamedCorpus(text, "x.yaml"); });
+  };
+  const std::string good =
+      "name: x\ntitle: X\ncitation: c\nlicence: l\nsource: s\nreader: lines\njoin: ' '\n"
+      "splits: {test: x.txt}\ncalibration: test\nevaluation: test\n";
+  EXPECT_EQ(ParseNamedCorpus(good, "x.yaml").splits[0].second, "x.txt");
+  EXPECT_THAT(error(good + "extra: 1\n"), HasSubstr("x.yaml:11"));
+  EXPECT_THAT(error(good.substr(0, good.rfind("test")) + "tset\n"),
+              HasSubstr("x.yaml:10] unknown split of x 'tset'; did you mean 'test'"));
+  EXPECT_THAT(error("name: x\n"), HasSubstr("title"));
+}
+
+// PROTOCOLS, section 1: 341,469 tokens with the Llama-2 tokenizer, BOS included.
+TEST(NamedCorpora, Wikitext2HasThePublishedNumberOfTokens) {
+  QUALM_SHARED_OR_SKIP(tokenizer, "tokenizers/llama2-spm/tokenizer.model");
+  QUALM_SHARED_OR_SKIP(data, "datasets");
+  const Corpus corpus = FindCorpus("wikitext2", CorpusUse::kEvaluation, data);
+  const std::vector<TokenId> ids = LoadTokenizer(tokenizer)->EncodeWithSpecial(corpus.Joined());
+  EXPECT_EQ(ids.size(), 341469u);
+  EXPECT_EQ(ids.size() / 2048, 166u);
+}
+
+}  // namespace
+}  // namespace qualm
