@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     qualm::Manifest manifest = qualm::ManifestFromJson(qualm::ParseJson(text, "fuzz"), "fuzz");
     for (const qualm::LayerRecord& layer : manifest.layers) ToJson(layer).dump();
-  } catch (const qualm::Error&) {
+  } catch (const qualm::Error& error) {
+    QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);
   }
   return 0;
 }

@@ -32,8 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     CheckPromises(qualm::ParseModelConfig(qualm::ParseJson(text, "config.json"), "config.json"));
-  } catch (const qualm::Error&) {
-    // The expected answer to a bad file.
+  } catch (const qualm::Error& error) {
+    QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);
   }
   return 0;
 }
