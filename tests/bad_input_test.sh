@@ -80,6 +80,10 @@ expect 3 'expected' eval "$model" --corpus "$work/absent.txt"
 expect 3 'seqlen' eval "$model" --corpus "$text" --seqlen 1
 expect 3 "unknown protocol" eval "$model" --corpus "$text" --protocol gtpq
 
+long=$(printf 'x%.0s' {1..300})
+expect 3 'expected .*(read|nothing at this path)' inspect "$work/$long"
+expect 3 'expected' tokenize "$work/$long" --text x
+
 echo "-- usage"
 expect 2 'unknown command' quantise
 expect 2 "did you mean '--protocol'" eval "$model" --corpus "$text" --protcol gptq
@@ -92,6 +96,12 @@ printf 'another text' | dd of="$work/bad/block-00002.safetensors" bs=1 seek=9000
 [ $? -eq 1 ] && grep -q 'block-00002.safetensors' "$work/out" || { echo "FAILED: verify on a changed file"; failures=$((failures + 1)); }
 cp "$work/good/qualm.json" "$work/bad/" && sed -i 's/"bits": 4/"bits": 3/' "$work/bad/qualm.json"
 expect 3 'manifest was changed' eval "$work/bad" --corpus "$text"
+cp "$work/good/qualm.json" "$work/bad/" && sed -i '0,/"stored_bytes": [0-9]*/s//"stored_bytes": 7/' "$work/bad/qualm.json"
+expect 3 'manifest was changed' eval "$work/bad" --corpus "$text"
+cp "$work/good/qualm.json" "$work/bad/" && sed -i 's/qualm-quantized/qualm-other/' "$work/bad/qualm.json"
+expect 3 'format\] expected qualm-quantized; got qualm-other' eval "$work/bad" --corpus "$text"
+cp "$work/good/"* "$work/bad/" && sed -i 's/"num_key_value_heads": [0-9]*/"num_key_value_heads": 4/' "$work/bad/config.json"
+expect 3 'k_proj\] expected shape .*config.json and the manifest do not belong together' eval "$work/bad" --corpus "$text"
 sed -i '0,/"name"/s//"nmae"/' "$work/bad/qualm.json"
 expect 3 'qualm\.json' eval "$work/bad" --corpus "$text"
 expect 3 'expected a float checkpoint' quantize "$work/good" --recipe rtn-w4-g64 -o "$work/q2"

@@ -1,14 +1,17 @@
 // PROTOCOLS 9: a sequence's logits have the same bits for every number of threads, in every batch,
-// and whether they come from one prefill or token by token. On the embedded demo model; quantized
-// models have the bits of their dequantized weights (quantize_run_test.cc).
+// and whether they come from one prefill or token by token. On the embedded demo model as it is,
+// with a sliding window in its upper blocks, and quantized.
 #include <gmock/gmock.h>
 
 #include <bit>
 
+#include "base/progress.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "model/model.h"
+#include "quantize/run.h"
 #include "support/shared_data.h"
+#include "support/temporary_folder.h"
 
 namespace qualm {
 namespace {
@@ -23,6 +26,12 @@ std::vector<Sequence> RandomSequences(size_t count, size_t vocabulary, uint64_t 
     for (TokenId& id : sequence) id = static_cast<TokenId>(rng.Below(vocabulary));
   }
   return sequences;
+}
+
+std::vector<size_t> Lengths(const std::vector<Sequence>& sequences) {
+  std::vector<size_t> lengths;
+  for (const Sequence& sequence : sequences) lengths.push_back(sequence.size());
+  return lengths;
 }
 
 // Logits of all positions, one forward over all sequences together.
@@ -60,6 +69,38 @@ Matrix InPieces(const Decoder& decoder, const Sequence& sequence, Rng& rng, Thre
   return logits;
 }
 
+// All sequences in one batch again and again, each with a few more tokens or none at a time: caches
+// of different lengths side by side.
+std::vector<Matrix> Interleaved(const Decoder& decoder, const std::vector<Sequence>& sequences,
+                                Rng& rng, ThreadPool& pool) {
+  std::vector<KvCache> caches;
+  std::vector<Matrix> logits;
+  for (const Sequence& sequence : sequences) {
+    caches.push_back(decoder.MakeCache(sequence.size()));
+    logits.emplace_back(sequence.size(), decoder.config.vocab_size);
+  }
+  std::vector<size_t> done(sequences.size(), 0);
+  while (done != Lengths(sequences)) {
+    std::vector<SequenceSlice> slices;
+    std::vector<size_t> which;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const size_t count = std::min<size_t>(sequences[i].size() - done[i], rng.Below(9));
+      if (count == 0) continue;
+      slices.push_back({&caches[i], std::span(sequences[i]).subspan(done[i], count)});
+      which.push_back(i);
+    }
+    const Matrix hidden = decoder.Forward(slices, pool);
+    size_t first = 0;
+    for (size_t s = 0; s < slices.size(); ++s) {
+      const size_t i = which[s], count = slices[s].ids.size();
+      decoder.Logits(hidden.view().Rows(first, count), logits[i].view().Rows(done[i], count), pool);
+      first += count;
+      done[i] += count;
+    }
+  }
+  return logits;
+}
+
 size_t DifferentBits(const Matrix& a, const Matrix& b) {
   size_t different = 0;
   for (size_t r = 0; r < a.rows(); ++r) {
@@ -70,21 +111,64 @@ size_t DifferentBits(const Matrix& a, const Matrix& b) {
   return different;
 }
 
-TEST(Determinism, LogitsDoNotDependOnThreadsBatchOrPieces) {
+void ExpectOneResult(const Decoder& decoder, uint64_t rounds) {
   ThreadPool one(1), three(3);
-  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, one);
-  const Decoder& decoder = *model.decoder;
   Rng rng(5);
-  for (uint64_t round = 0; round < 3; ++round) {
+  for (uint64_t round = 0; round < rounds; ++round) {
     std::vector<Sequence> sequences =
         RandomSequences(2 + rng.Below(4), decoder.config.vocab_size, round);
     std::vector<Matrix> expected = Together(decoder, sequences, one);
     std::vector<Matrix> threaded = Together(decoder, sequences, three);
+    std::vector<Matrix> interleaved = Interleaved(decoder, sequences, rng, three);
     for (size_t i = 0; i < sequences.size(); ++i) {
       EXPECT_EQ(DifferentBits(threaded[i], expected[i]), 0u);
+      EXPECT_EQ(DifferentBits(interleaved[i], expected[i]), 0u);
       EXPECT_EQ(DifferentBits(InPieces(decoder, sequences[i], rng, three), expected[i]), 0u);
       EXPECT_EQ(DifferentBits(Together(decoder, {sequences[i]}, three)[0], expected[i]), 0u);
     }
+  }
+}
+
+TEST(Determinism, LogitsDoNotDependOnThreadsBatchOrPieces) {
+  ThreadPool pool(2);
+  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  ExpectOneResult(*model.decoder, 3);
+}
+
+TEST(Determinism, NorWithASlidingWindowInSomeBlocks) {
+  ThreadPool pool(2);
+  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  Sequence sequence(30);
+  Rng rng(8);
+  for (TokenId& id : sequence) {
+    id = static_cast<TokenId>(rng.Below(model.decoder->config.vocab_size));
+  }
+  const Matrix everything = std::move(Together(*model.decoder, {sequence}, pool)[0]);
+  model.decoder->config.sliding_window = 17;
+  model.decoder->config.first_window_layer = 2;
+  ExpectOneResult(*model.decoder, 2);
+  // The window is seen from the token on that it hides something from.
+  const Matrix windowed = std::move(Together(*model.decoder, {sequence}, pool)[0]);
+  EXPECT_EQ(DifferentBits(Matrix::CopyOf(windowed.view().Rows(0, 17)),
+                          Matrix::CopyOf(everything.view().Rows(0, 17))),
+            0u);
+  EXPECT_GT(DifferentBits(Matrix::CopyOf(windowed.view().Rows(17, 1)),
+                          Matrix::CopyOf(everything.view().Rows(17, 1))),
+            1000u);
+}
+
+TEST(Determinism, NorForAQuantizedModel) {
+  ThreadPool pool(2);
+  SilentProgress progress;
+  const testing::TemporaryFolder folder;
+  for (const char* recipe : {"rtn-w4-g64", "rtn-w3-channel-sym"}) {
+    QuantizeOptions options;
+    options.model = testing::SourceRoot() / "demo/model";
+    options.out = folder / recipe;
+    options.recipe = FindRecipe(recipe);
+    options.qualm_version = "test";
+    QuantizeModel(options, pool, progress);
+    ExpectOneResult(*LoadModel(options.out, {}, pool).decoder, 2);
   }
 }
 

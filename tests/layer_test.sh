@@ -52,7 +52,7 @@ for recipe in rtn-w3-g32 gptq-w3-g32 gptq-w3-g32-act gptq-w3-channel-sym; do
     bits_per_weight damping fallback; do
     check "$recipe: JSON has $key" grep -q "\"$key\":" "$work/$recipe.json"
   done
-  for file in scales zeros codes Y; do
+  for file in scales zeros codes smooth outlier_mask Y; do
     check "$recipe: $file.npy" test -s "$work/$recipe/$file.npy"
   done
   "$qualm" --threads 3 layer --weight "$work/w.npy" --inputs "$work/x.npy" --recipe "$recipe" \
@@ -61,8 +61,10 @@ for recipe in rtn-w3-g32 gptq-w3-g32 gptq-w3-g32-act gptq-w3-channel-sym; do
 done
 check "gptq beats rtn" awk -v rtn="$(value rel_output_error "$work/rtn-w3-g32.json")" \
   -v gptq="$(value rel_output_error "$work/gptq-w3-g32.json")" 'BEGIN { exit !(gptq < rtn / 2) }'
+"$qualm" list recipes | grep -oE '^(gptq|rtn)[^ ]*(channel|g32)[^ ]*' >"$work/recipes"
+check "there are 48 built-in recipes of 32 or channels" test "$(wc -l <"$work/recipes")" -eq 48
 check "every built-in recipe of 32 or channels runs" bash -c "
-  for recipe in \$('$qualm' list recipes | grep -oE '^(gptq|rtn)[^ ]*(channel|g32)[^ ]*'); do
+  for recipe in \$(cat '$work/recipes'); do
     '$qualm' layer --weight '$work/w.npy' --inputs '$work/x.npy' --recipe \$recipe || exit 1
   done"
 

@@ -55,6 +55,11 @@ void CheckCase(const Model& model, const Json& golden, ThreadPool& pool) {
     auto row = logits.row(t);
     EXPECT_EQ(std::ranges::max_element(row) - row.begin(),
               golden["argmax_per_position"][t].get<long>());
+    double squares = 0;
+    for (float logit : row) squares += double{logit} * logit;
+    // Every logit off by at most `bound`, and the golden's 6 digits.
+    EXPECT_NEAR(std::sqrt(squares), golden["logits_l2_per_position"][t].get<double>(),
+                bound * std::sqrt(static_cast<double>(row.size())) + 1e-6);
   }
   EXPECT_LE(seen, bound);
   // The goldens are printed with 6 digits after the point.

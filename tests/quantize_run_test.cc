@@ -4,19 +4,27 @@
 
 #include <bit>
 #include <fstream>
+#include <functional>
 
+#include "artefact/store.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "data/corpus.h"
+#include "data/overlap.h"
 #include "model/model.h"
 #include "quantize/run.h"
 #include "quantize/verify.h"
+#include "support/errors.h"
 #include "support/shared_data.h"
 
 namespace qualm {
 namespace {
+
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
 
 class QuantizeRun : public ::testing::Test {
  protected:
@@ -173,6 +181,131 @@ TEST_F(QuantizeRun, RtnNeedsNoCalibration) {
   EXPECT_EQ(manifest.layers.size(), 28u);
   EXPECT_FALSE(manifest.calibration.has_value());
   EXPECT_FALSE(manifest.layers[0].quality.calibration.has_value());
+}
+
+TEST_F(QuantizeRun, RecordsThatDoNotFitTheConfigurationAreRefusedBeforeTheyRun) {
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  const Manifest good = Run(options);
+  ThreadPool pool(1);
+  SilentProgress progress;
+  const auto error_with = [&](const std::function<void(Manifest&)>& change) {
+    Manifest manifest = good;
+    change(manifest);
+    WriteManifest(options.out, manifest);
+    EXPECT_THAT(ErrorOf([&] { VerifyArtefact(options.out, {}, pool, progress); }),
+                HasSubstr("expected"));
+    return ErrorOf([&] { LoadModel(options.out, {}, pool); });
+  };
+  // One output row, one head or one input fewer than the configuration says.
+  EXPECT_THAT(error_with([](Manifest& m) { --m.layers[5].out_features; }),
+              HasSubstr("up_proj] expected shape [640, 256]; got [639, 256]"));
+  EXPECT_THAT(error_with([](Manifest& m) { m.layers[1].out_features -= 32; }),
+              HasSubstr("k_proj] expected shape [128, 256]; got [96, 256]"));
+  EXPECT_THAT(error_with([](Manifest& m) { --m.layers[6].in_features; }), HasSubstr("down_proj"));
+  EXPECT_THAT(error_with([](Manifest& m) { m.layers.pop_back(); }), HasSubstr("down_proj.weight"));
+  EXPECT_THAT(error_with([](Manifest& m) { m.layers.push_back(m.layers[0]); }),
+              HasSubstr("two of model.layers.0.self_attn.q_proj"));
+  EXPECT_THAT(error_with([](Manifest& m) { m.layers[0].name = "model.layers.9.x"; }),
+              HasSubstr("q_proj"));
+}
+
+TEST_F(QuantizeRun, ChangedLayerRecordsChangeTheHash) {
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  const Manifest good = Run(options);
+  Manifest other = good;
+  other.layers[0].scheme.zero_point = ZeroPointKind::kNone;
+  EXPECT_NE(other.ArtefactHash(), good.ArtefactHash());
+}
+
+TEST_F(QuantizeRun, AFinishedFolderThatLostAFileIsNotTakenForComplete) {
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  Run(options);
+  EXPECT_EQ(Run(options).layers.size(), 28u);  // nothing to do
+  std::filesystem::remove(options.out / "block-00001.safetensors");
+  EXPECT_THAT(ErrorOf([&] { Run(options); }), HasSubstr("block-00001.safetensors] expected the"));
+  options.overwrite = true;
+  EXPECT_EQ(Run(options).layers.size(), 28u);
+}
+
+TEST_F(QuantizeRun, OverwritingLeavesNoTokenizerOfAnotherModelBehind) {
+  const std::filesystem::path other = folder_ / "other";
+  std::filesystem::copy(DemoModel(), other);
+  std::ofstream(other / "added_tokens.json") << "{}";
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  options.model = other;
+  Run(options);
+  ASSERT_TRUE(std::filesystem::exists(options.out / "added_tokens.json"));
+  options.model = DemoModel();
+  options.overwrite = true;
+  Run(options);
+  EXPECT_FALSE(std::filesystem::exists(options.out / "added_tokens.json"));
+  // And one that is put there later is no part of what was written.
+  std::ofstream(options.out / "tokenizer.json") << "{}";
+  ThreadPool pool(1);
+  SilentProgress progress;
+  EXPECT_THAT(VerifyArtefact(options.out, {}, pool, progress).problems,
+              ElementsAre(HasSubstr("[tokenizer.json] expected no such file")));
+}
+
+TEST_F(QuantizeRun, AFolderWithOtherFilesIsRefusedAsItIs) {
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  std::filesystem::create_directories(options.out);
+  for (const char* name : {"notes.txt", "config.json.tmp.bak", "config.json.tmp.12"}) {
+    std::ofstream(options.out / name) << "x";
+  }
+  EXPECT_THAT(ErrorOf([&] { Run(options); }), HasSubstr("a folder with other files"));
+  for (const char* name : {"notes.txt", "config.json.tmp.bak", "config.json.tmp.12"}) {
+    EXPECT_TRUE(std::filesystem::exists(options.out / name)) << name;
+  }
+}
+
+TEST_F(QuantizeRun, PatternsThatMatchNoLayerAreRefused) {
+  const std::string weights = "name: x\nweights: {type: int4, group_size: 64}\nrounder: rtn\n";
+  EXPECT_THAT(
+      ErrorOf([&] {
+        Run(Options(weights + "overrides: [{match: '*.downproj', weights: {bits: 8}}]\n", "out"));
+      }),
+      HasSubstr("overrides] expected a pattern that matches some layer; got '*.downproj'"));
+  EXPECT_THAT(ErrorOf([&] { Run(Options(weights + "skip: [lm_head, '*.9.*']\n", "out")); }),
+              HasSubstr("skip] expected a pattern"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+TEST_F(QuantizeRun, TensorsInThePlaceOfOursAreRefused) {
+  const std::filesystem::path model = folder_ / "model";
+  std::filesystem::copy(DemoModel(), model);
+  {
+    const TensorFile file = TensorFile::Open(DemoModel());
+    TensorBatch batch;
+    for (const TensorView& tensor : file.tensors()) batch.AddView(tensor);
+    TensorView extra = file.Get("model.norm.weight");
+    extra.name = "model.layers.0.self_attn.q_proj.scales";
+    batch.AddView(extra);
+    std::filesystem::remove(model / "model.safetensors");
+    WriteSafetensors(model / "model.safetensors", batch.tensors());
+  }
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  options.model = model;
+  EXPECT_THAT(ErrorOf([&] { Run(options); }), HasSubstr("q_proj.scales] expected only a weight"));
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+}
+
+TEST_F(QuantizeRun, TheArtefactKnowsTheCalibrationTexts13Grams) {
+  const QuantizeOptions options = Options("gptq-w4-g64", "out");
+  Run(options);
+  const auto hashes = ReadGramHashes(options.out);
+  ASSERT_TRUE(hashes.has_value());
+  EXPECT_EQ(*hashes, GramHashes(options.calibration->sequences));
+  const std::vector<TokenId>& seen = options.calibration->sequences[0];
+  const Overlap overlap = MeasureOverlap(*hashes, seen);
+  EXPECT_EQ(overlap.found, overlap.grams);
+  EXPECT_EQ(overlap.grams, seen.size() - 12);
 }
 
 }  // namespace

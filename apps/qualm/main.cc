@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 
 #include "base/error.h"
@@ -80,6 +81,11 @@ int Run(const Command& command, const Globals& globals) {
   } catch (const Error& error) {
     std::fprintf(stderr, "qualm: %s\n", error.what());
     return error.kind() == ErrorKind::kBadInput ? kBadInput : kFailed;
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A path that cannot even be looked at: too long, or in a folder without permission.
+    std::fprintf(stderr, "qualm: [%s] expected a path that can be read; got: %s\n",
+                 error.path1().c_str(), error.code().message().c_str());
+    return kBadInput;
   } catch (const std::bad_alloc&) {
     std::fputs("qualm: [memory] not enough memory for this run\n", stderr);
   } catch (const std::exception& error) {

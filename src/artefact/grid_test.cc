@@ -92,7 +92,7 @@ TEST(Grid, FloatZeroPointsTooLargeForTheirTypeBringZeroIn) {
   // -1000/(0.002/15) needs more than the 11 bits of a half.
   const GridPoint point = Grid(scheme, 4).Fit(999.999f, 1000.001f);
   EXPECT_EQ(point.zero, 0);
-  EXPECT_NEAR(point.scale, 1000.0f / 15, 0.05);
+  EXPECT_NEAR(point.scale, 1000.0f / 15, 0x1p-5);  // half a unit of a float16 in 64..128
 }
 
 TEST(Grid, SymmetricConventionOfGptqMirrorsOnlyIfThereIsANegativeValue) {
@@ -182,11 +182,13 @@ TEST(Grid, RoundingErrorIsAtMostHalfAStepInsideTheRange) {
         const float a = static_cast<float>(rng.Normal()), b = static_cast<float>(rng.Normal());
         const GridPoint point = grid.Fit(std::min(a, b), std::max(a, b));
         const float value = a + (b - a) * static_cast<float>(rng.Uniform());
-        // Half a step, plus what rounding s (2^-8 for bfloat16) and z (half a step) cost at the
-        // ends.
+        // Half a step by rounding the code, or at the ends by rounding z; there 2^bits - 1 steps of
+        // the stored scale also miss the range by what rounding s to p significant bits costs
+        // (2^-p relative) and a few float32 operations.
         const float steps = static_cast<float>(1 << bits);
+        const float unit = type == DType::kF16 ? 0x1p-11f : type == DType::kBF16 ? 0x1p-8f : 0;
         EXPECT_LE(std::abs(RoundOne(grid, point, value).value - value),
-                  point.scale * (1.0f + steps * 0x1p-8f));
+                  point.scale * (0.5f + steps * (unit + 0x1p-22f)));
         EXPECT_GE(point.zero, 0);
         EXPECT_LT(point.zero, steps);
       }

@@ -10,6 +10,8 @@
 namespace qualm {
 namespace {
 
+constexpr const char* kFormat = "qualm-quantized";
+
 constexpr std::array<std::string_view, 4> kTransformKinds = {"scale", "shift", "hadamard",
                                                              "kronecker"};
 
@@ -30,6 +32,20 @@ size_t GetSize(const Json& json, std::string_view key, std::string_view place) {
   int64_t value = GetInt(json, key, place);
   if (value < 0) ThrowBadInput(StrCat(place, ":", key), "a size", StrCat(value));
   return static_cast<size_t>(value);
+}
+
+int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
+  int64_t value = GetInt(json, key, place);
+  if (value < least || value > most) {
+    ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));
+  }
+  return static_cast<int>(value);
+}
+
+const Json& GetList(const Json& json, const char* key, std::string_view place) {
+  const Json& list = Child(json, key, place);
+  if (!list.is_array()) ThrowBadInput(StrCat(place, ":", key), "a list", list.type_name());
+  return list;
 }
 
 uint64_t GetSeed(const Json& json, std::string_view place) {
@@ -57,11 +73,15 @@ OnlineTransform TransformFromJson(const Json& json, std::string_view place) {
                      std::vector<std::string>(kTransformKinds.begin(), kTransformKinds.end()));
   }
   transform.kind = static_cast<OnlineTransform::Kind>(index);
-  transform.side = GetString(json, "side", place) == "output" ? OnlineTransform::Side::kOutput
-                                                              : OnlineTransform::Side::kInput;
+  std::string side = GetString(json, "side", place);
+  if (side != "input" && side != "output") ThrowBadInput(place, "side input or output", side);
+  transform.side =
+      side == "output" ? OnlineTransform::Side::kOutput : OnlineTransform::Side::kInput;
   transform.seed = GetSeed(json, place);
-  for (const Json& dim : Child(json, "dims", place)) {
-    if (!dim.is_number_unsigned()) ThrowBadInput(place, "dims as sizes", dim.dump());
+  for (const Json& dim : GetList(json, "dims", place)) {
+    if (!dim.is_number_unsigned() || dim.get<uint64_t>() > UINT32_MAX) {
+      ThrowBadInput(place, "dims as 32-bit sizes", dim.dump());
+    }
     transform.dims.push_back(dim.get<uint32_t>());
   }
   return transform;
@@ -101,10 +121,10 @@ LayerQuality QualityFromJson(const Json& json, std::string_view place) {
   quality.calibration = MeasuredFromJson(json, "calibration", place);
   quality.held_out = MeasuredFromJson(json, "held_out", place);
   if (json.contains("damping")) quality.damping = GetDouble(json, "damping", place);
-  quality.damping_attempts = static_cast<int>(GetInt(json, "damping_attempts", place));
+  quality.damping_attempts = GetIntIn(json, "damping_attempts", place, 0, 1000);
   quality.fell_back_to_rtn = GetBool(json, "fell_back_to_rtn", place, false);
   quality.gram_tokens = GetSize(json, "gram_tokens", place);
-  for (const Json& note : Child(json, "notes", place)) {
+  for (const Json& note : GetList(json, "notes", place)) {
     if (!note.is_string()) ThrowBadInput(place, "notes as text", note.dump());
     quality.notes.push_back(note.get<std::string>());
   }
@@ -114,7 +134,7 @@ LayerQuality QualityFromJson(const Json& json, std::string_view place) {
 CalibrationRecord CalibrationFromJson(const Json& json, std::string_view place) {
   RequireKeys(json,
               {"corpus", "sampler", "hash", "samples", "length", "tokens", "seed",
-               "held_out_samples", "held_out_tokens"},
+               "held_out_samples", "held_out_tokens", "held_out_hash"},
               place);
   CalibrationRecord record;
   record.corpus = GetString(json, "corpus", place);
@@ -126,6 +146,7 @@ CalibrationRecord CalibrationFromJson(const Json& json, std::string_view place) 
   record.seed = GetSeed(json, place);
   record.held_out_samples = GetSize(json, "held_out_samples", place);
   record.held_out_tokens = GetSize(json, "held_out_tokens", place);
+  record.held_out_hash = GetString(json, "held_out_hash", place);
   return record;
 }
 
@@ -137,7 +158,8 @@ FileRecord FileFromJson(const Json& json, std::string_view place) {
   RequireKeys(json, {"name", "hash", "bytes"}, place);
   FileRecord file{GetString(json, "name", place), GetString(json, "hash", place),
                   GetSize(json, "bytes", place)};
-  if (file.name.empty() || file.name.find('/') != std::string::npos) {
+  if (file.name.empty() || file.name == "." || file.name == ".." ||
+      file.name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
     ThrowBadInput(place, "file names without folders", file.name);
   }
   return file;
@@ -172,7 +194,7 @@ Scheme SchemeFromJson(const Json& json, std::string_view place) {
               place);
   Scheme scheme;
   scheme.type = NumberTypeFromName(GetString(json, "type", place), place);
-  scheme.bits = static_cast<int>(GetInt(json, "bits", place));
+  scheme.bits = GetIntIn(json, "bits", place, 1, 8);
   scheme.granularity = GranularityFromName(GetString(json, "granularity", place), place);
   int64_t group_size = GetInt(json, "group_size", place, 0);
   if (group_size < 0 || group_size > (int64_t{1} << 24)) {
@@ -192,8 +214,8 @@ Scheme SchemeFromJson(const Json& json, std::string_view place) {
   if (json.contains("second_level")) {
     const Json& second = json["second_level"];
     RequireKeys(second, {"bits", "group_rows"}, place);
-    scheme.second_level = SecondLevel{static_cast<int>(GetInt(second, "bits", place)),
-                                      static_cast<int>(GetInt(second, "group_rows", place))};
+    scheme.second_level = SecondLevel{GetIntIn(second, "bits", place, 1, 8),
+                                      GetIntIn(second, "group_rows", place, 1, 1 << 24)};
   }
   scheme.dynamic = GetBool(json, "dynamic", place, false);
   scheme.Validate(place);
@@ -227,7 +249,7 @@ LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
   record.in_features = GetSize(json, "in", inner);
   record.scheme = SchemeFromJson(Child(json, "scheme", inner), inner);
   record.rounder = GetString(json, "rounder", inner);
-  for (const Json& transform : Child(json, "transforms", inner)) {
+  for (const Json& transform : GetList(json, "transforms", inner)) {
     record.transforms.push_back(TransformFromJson(transform, inner));
   }
   record.bits_per_weight = GetDouble(json, "bits_per_weight", inner);
@@ -245,7 +267,8 @@ Json ToJson(const CalibrationRecord& record) {
               {"seed", record.seed},
               {"held_out_samples", record.held_out_samples},
               {"held_out_tokens", record.held_out_tokens},
-              {"hash", record.hash}};
+              {"hash", record.hash},
+              {"held_out_hash", record.held_out_hash}};
 }
 
 std::string Manifest::ArtefactHash() const {
@@ -257,6 +280,7 @@ std::string Manifest::ArtefactHash() const {
     hasher.Add(file.name);
     hasher.Add(file.hash);
   }
+  for (const LayerRecord& layer : layers) hasher.Add(ToJson(layer).dump());
   return hasher.Hex();
 }
 
@@ -264,7 +288,7 @@ void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest
   Json layers = Json::array(), files = Json::array();
   for (const LayerRecord& layer : manifest.layers) layers.push_back(ToJson(layer));
   for (const FileRecord& file : manifest.files) files.push_back(ToJson(file));
-  Json json{{"format", "qualm-quantized"},
+  Json json{{"format", kFormat},
             {"version", kManifestVersion},
             {"qualm_version", manifest.qualm_version},
             {"artefact_hash", manifest.ArtefactHash()},
@@ -275,6 +299,7 @@ void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest
                             {"dtype", manifest.source_dtype}}},
             {"instruction_set", manifest.instruction_set},
             {"run_key", manifest.run_key},
+            {"seed", manifest.seed},
             {"calibration", manifest.calibration ? ToJson(*manifest.calibration) : Json()},
             {"bits_per_weight_layers", manifest.bits_per_weight_layers},
             {"bits_per_weight_model", manifest.bits_per_weight_model},
@@ -290,9 +315,12 @@ bool HasManifest(const std::filesystem::path& folder) {
 Manifest ManifestFromJson(const Json& json, std::string_view place) {
   RequireKeys(json,
               {"format", "version", "qualm_version", "artefact_hash", "recipe_name", "recipe",
-               "source", "instruction_set", "run_key", "calibration", "bits_per_weight_layers",
-               "bits_per_weight_model", "files", "layers"},
+               "source", "instruction_set", "run_key", "seed", "calibration",
+               "bits_per_weight_layers", "bits_per_weight_model", "files", "layers"},
               place);
+  if (std::string format = GetString(json, "format", place); format != kFormat) {
+    ThrowBadInput(StrCat(place, ":format"), kFormat, format);
+  }
   int64_t version = GetInt(json, "version", place);
   if (version != kManifestVersion) {
     ThrowBadInput(place, StrCat("format version ", kManifestVersion), StrCat(version),
@@ -309,15 +337,16 @@ Manifest ManifestFromJson(const Json& json, std::string_view place) {
   manifest.source_dtype = GetString(source, "dtype", place);
   manifest.instruction_set = GetString(json, "instruction_set", place);
   manifest.run_key = GetString(json, "run_key", place);
+  manifest.seed = GetSeed(json, place);
   if (!Child(json, "calibration", place).is_null()) {
     manifest.calibration = CalibrationFromJson(json["calibration"], place);
   }
   manifest.bits_per_weight_layers = GetDouble(json, "bits_per_weight_layers", place);
   manifest.bits_per_weight_model = GetDouble(json, "bits_per_weight_model", place);
-  for (const Json& file : Child(json, "files", place)) {
+  for (const Json& file : GetList(json, "files", place)) {
     manifest.files.push_back(FileFromJson(file, place));
   }
-  for (const Json& layer : Child(json, "layers", place)) {
+  for (const Json& layer : GetList(json, "layers", place)) {
     manifest.layers.push_back(LayerRecordFromJson(layer, place));
   }
   std::string hash = GetString(json, "artefact_hash", place);

@@ -42,9 +42,10 @@ struct LayerRecord {
 };
 
 struct CalibrationRecord {
-  std::string corpus, sampler, hash;
+  std::string corpus, sampler, hash;  // over every token
   uint64_t samples = 0, length = 0, tokens = 0, seed = 0;
   uint64_t held_out_samples = 0, held_out_tokens = 0;
+  std::string held_out_hash;
 };
 
 struct FileRecord {
@@ -52,7 +53,7 @@ struct FileRecord {
   uint64_t bytes = 0;
 };
 
-inline constexpr int kManifestVersion = 1;
+inline constexpr int kManifestVersion = 2;
 inline constexpr const char* kManifestName = "qualm.json";
 inline constexpr const char* kJournalName = "journal.jsonl";  // while a run is not finished
 
@@ -64,13 +65,14 @@ struct Manifest {
   std::string source_dtype;  // of the weights that were quantized
   std::string instruction_set;
   std::string run_key;  // hash of all inputs of the run: the same command gives the same key
+  uint64_t seed = 0;    // of rounders that draw random numbers
   std::optional<CalibrationRecord> calibration;
   std::vector<LayerRecord> layers;    // in model order
   std::vector<FileRecord> files;      // every file of the folder that decides its function
   double bits_per_weight_layers = 0;  // of the quantized layers
   double bits_per_weight_model = 0;   // all tensor files over all parameters
 
-  // Over recipe, source, calibration and files: what results are keyed by.
+  // Over recipe, source, calibration, files and layers: what results are keyed by.
   std::string ArtefactHash() const;
 };
 

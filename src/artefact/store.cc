@@ -9,6 +9,9 @@
 namespace qualm {
 namespace {
 
+// Beyond this a record is damaged; below it no size in this file overflows.
+constexpr size_t kLargestFeatures = size_t{1} << 28;
+
 // Rows of `count` values of `bits` each, packed row by row.
 std::vector<std::byte> PackRows(std::span<const uint8_t> values, size_t rows, size_t count,
                                 int bits) {
@@ -237,6 +240,12 @@ void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
   for (uint8_t bits : layer.bits_per_group) {
     if (bits < 1 || bits > 8) ThrowBadInput("bits per group", "1..8", StrCat(int{bits}));
   }
+  // No row holds more than a code in every bit; that bounds the layout before it is made.
+  const TensorView* codes = read.Find(".codes");
+  if (codes != nullptr && codes->shape.size() == 2 && in > 8 * codes->shape[1]) {
+    ThrowBadInput(codes->name, StrCat("codes of ", in, " inputs"),
+                  StrCat(codes->shape[1], " bytes a row"));
+  }
   RowLayout layout = MixedLayout(layer);
   UnpackMixed(AsBytes(read.Get(".codes", DType::kU8, {out, layout.row_bytes})), layout, layer);
 }
@@ -272,8 +281,9 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   layer.out_features = record.out_features;
   layer.in_features = record.in_features;
   layer.scheme = record.scheme;
-  if (layer.out_features == 0 || layer.in_features == 0) {
-    ThrowBadInput(record.name, "a shape without zeros",
+  const auto is_size = [](size_t n) { return n > 0 && n <= kLargestFeatures; };
+  if (!is_size(layer.out_features) || !is_size(layer.in_features)) {
+    ThrowBadInput(record.name, StrCat("a shape [out, in] of sizes in 1..", kLargestFeatures),
                   StrCat("[", layer.out_features, ", ", layer.in_features, "]"));
   }
   size_t scale_rows = layer.scheme.granularity == Granularity::kTensor ? 1 : layer.out_features;
@@ -288,10 +298,14 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   ReadCodes(read, layer);
   if (layer.scheme.second_level) {
     layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
-    layer.second_level_zeros = ReadSecondLevel(read, ".zeros", layer);
   } else {
     layer.scales =
         read.Floats(".scales", layer.scheme.scale_type, {scale_rows, layer.group_count()});
+  }
+  // Zero points may be quantized again beside the scales, or stand as they are.
+  if (layer.scheme.second_level && read.Find(".zeros.codes") != nullptr) {
+    layer.second_level_zeros = ReadSecondLevel(read, ".zeros", layer);
+  } else {
     ReadZeros(read, scale_rows, layer);
   }
   ReadOutliers(read, layer);

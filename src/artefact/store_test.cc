@@ -177,7 +177,8 @@ TEST(ManifestTest, AChangedManifestAndAnUnknownKeyAreErrors) {
   Manifest manifest;
   manifest.recipe_json = R"({"name":"x"})";
   manifest.files = {{"a.safetensors", "00", 1}};
-  manifest.calibration = CalibrationRecord{"c", "random-crop", "h", 1, 2, 3, ~uint64_t{0}, 5, 6};
+  manifest.calibration =
+      CalibrationRecord{"c", "random-crop", "h", 1, 2, 3, ~uint64_t{0}, 5, 6, "g"};
   WriteManifest(folder, manifest);
   Manifest back = ReadManifest(folder);
   EXPECT_EQ(back.ArtefactHash(), manifest.ArtefactHash());
@@ -194,6 +195,35 @@ TEST(ManifestTest, AChangedManifestAndAnUnknownKeyAreErrors) {
   outside["files"][0]["name"] = "../a.safetensors";
   EXPECT_THROW(ManifestFromJson(outside, "test"), Error);
   std::filesystem::remove_all(folder);
+}
+
+TEST_F(StoreTest, ScalesMayBeQuantizedAgainWithoutTheZeroPoints) {
+  for (ZeroPointKind zero :
+       {ZeroPointKind::kNone, ZeroPointKind::kInteger, ZeroPointKind::kFloat}) {
+    Scheme scheme;
+    scheme.bits = 3;
+    scheme.granularity = Granularity::kGroup;
+    scheme.group_size = 8;
+    scheme.zero_point = zero;
+    scheme.second_level = SecondLevel{.bits = 3, .group_rows = 2};
+    QuantizedLinear layer = MakeLayer(scheme, 4, 16, 3);
+    layer.scales.clear();
+    layer.second_level_scales = {{1, 2, 3, 4, 5, 6, 7, 0}, {0.5f, 1, 2, 4}, {-1, -1, -2, -3}};
+    ExpectEqual(RoundTrip(layer), layer);
+  }
+}
+
+TEST_F(StoreTest, AnAbsurdWidthIsRefusedBeforeAnythingIsMadeOfIt) {
+  Scheme scheme;
+  QuantizedLinear layer = MakeLayer(scheme, 2, 8, 1);
+  layer.bits_per_group = {4};
+  RoundTrip(layer);
+  const TensorFile file = TensorFile::Open(folder_ / "x.safetensors");
+  LayerRecord record = record_;
+  record.in_features = size_t{1} << 27;
+  EXPECT_THROW(ReadQuantizedLinear(file, record), Error);
+  record.in_features = size_t{1} << 50;
+  EXPECT_THROW(ReadQuantizedLinear(file, record), Error);
 }
 
 }  // namespace

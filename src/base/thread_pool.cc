@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "base/strings.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -69,6 +71,16 @@ struct ThreadPool::State {
   std::mutex caller_mutex;  // one loop at a time
   std::vector<std::jthread> workers;
 
+  // Also when a thread could not be started: the others wait to be told.
+  ~State() {
+    {
+      std::lock_guard lock(mutex);
+      stop = true;
+    }
+    wake.notify_all();
+    workers.clear();
+  }
+
   void Work() {
     uint64_t seen = 0;
     while (true) {
@@ -91,18 +103,16 @@ ThreadPool::ThreadPool(int threads)
     : threads_(threads > 0 ? threads
                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
       state_(std::make_unique<State>()) {
-  for (int i = 1; i < threads_; ++i)
-    state_->workers.emplace_back([s = state_.get()] { s->Work(); });
+  try {
+    for (int i = 1; i < threads_; ++i) {
+      state_->workers.emplace_back([s = state_.get()] { s->Work(); });
+    }
+  } catch (const std::system_error& error) {
+    ThrowFailed("--threads", StrCat("cannot start ", threads_, " threads: ", error.what()));
+  }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->wake.notify_all();
-  state_->workers.clear();
-}
+ThreadPool::~ThreadPool() = default;
 
 void ThreadPool::ParallelFor(size_t n, const std::function<void(size_t)>& body) {
   if (n == 0) return;

@@ -222,7 +222,7 @@ Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place) {
     ThrowBadInput(place, StrCat("the data of ", rows, " x ", cols, " values of ", size, " bytes"),
                   StrCat(parts.data.size(), " bytes"));
   }
-  if (!header.fortran_order || header.shape.size() == 1) {
+  if (!header.fortran_order || header.shape.size() == 1 || total == 0) {
     return ToMatrix({parts.data.data(), header.type, rows, cols});
   }
   Matrix by_columns = ToMatrix({parts.data.data(), header.type, cols, rows});

@@ -72,6 +72,13 @@ void CheckShape(const ModelConfig& config, std::string_view place) {
                   StrCat("a divisor of num_attention_heads ", config.heads),
                   StrCat(config.kv_heads));
   }
+  for (const auto& [features, heads_key] :
+       {std::pair{config.q_features(), "num_attention_heads"},
+        std::pair{config.kv_features(), "num_key_value_heads"}}) {
+    if (features <= kLargestSize) continue;
+    ThrowBadInput(StrCat(place, ":", heads_key), StrCat("heads of in all at most ", kLargestSize),
+                  StrCat(features), "head_dim times the number of heads");
+  }
   if (config.head_dim % 2 != 0) {
     ThrowBadInput(StrCat(place, ":head_dim"), "an even number (rotary pairs)",
                   StrCat(config.head_dim));
@@ -93,8 +100,9 @@ ModelConfig ParseModelConfig(const Json& json, std::string_view place) {
   config.intermediate_size = ReadSize(json, "intermediate_size", place, 0);
   config.layers = ReadSize(json, "num_hidden_layers", place, 0);
   config.heads = ReadSize(json, "num_attention_heads", place, 0);
-  config.kv_heads =
-      ReadSize(json, "num_key_value_heads", place, static_cast<int64_t>(config.heads));
+  config.kv_heads = ReadSize(
+      json, "num_key_value_heads", place,
+      static_cast<int64_t>(family.default_kv_heads > 0 ? family.default_kv_heads : config.heads));
   if ((!json.contains("head_dim") || json["head_dim"].is_null()) &&
       config.hidden_size % config.heads != 0) {
     ThrowBadInput(StrCat(place, ":hidden_size"),
@@ -105,7 +113,8 @@ ModelConfig ParseModelConfig(const Json& json, std::string_view place) {
       ReadSize(json, "head_dim", place,
                std::max<int64_t>(1, static_cast<int64_t>(config.hidden_size / config.heads)));
   config.vocab_size = ReadSize(json, "vocab_size", place, 0);
-  config.context = ReadSize(json, "max_position_embeddings", place, 2048);
+  config.context = ReadSize(json, "max_position_embeddings", place,
+                            static_cast<int64_t>(family.default_context));
   config.rms_norm_eps = ReadPositive(json, "rms_norm_eps", place, 1e-6);
   config.rope_scaling = ParseRopeScaling(json, place);
   bool newer = HasValue(json, "rope_parameters") && HasValue(json["rope_parameters"], "rope_theta");

@@ -186,5 +186,27 @@ TEST(RopeFrequencies, Llama3KeepsShortWavesStretchesLongOnesAndBlendsBetween) {
   EXPECT_GT(blended, 0u);
 }
 
+TEST(ModelConfig, MissingKeysHaveEachFamilysPublishedDefaults) {
+  Json json = Valid();
+  json["num_attention_heads"] = 16;
+  json.erase("num_key_value_heads");
+  json.erase("max_position_embeddings");
+  json["model_type"] = "mistral";
+  EXPECT_EQ(Parse(json).kv_heads, 8u);
+  EXPECT_EQ(Parse(json).context, 131072u);
+  json["model_type"] = "qwen2";
+  EXPECT_EQ(Parse(json).kv_heads, 16u);
+  EXPECT_EQ(Parse(json).context, 32768u);
+  json["use_sliding_window"] = true;
+  json["sliding_window"] = nullptr;
+  EXPECT_FALSE(Parse(json).sliding_window.has_value());
+}
+
+TEST(ModelConfig, HeadsThatNoMemoryHoldsAreRefused) {
+  Json json = Valid();
+  json["num_attention_heads"] = json["num_key_value_heads"] = json["head_dim"] = 1 << 24;
+  EXPECT_THAT(ErrorOf([&] { Parse(json); }), HasSubstr("heads of in all at most 16777216"));
+}
+
 }  // namespace
 }  // namespace qualm

@@ -37,6 +37,8 @@ struct Family {
   std::string attention_norm, mlp_norm;     // inside the block
   // Execution order inside a block: attention input, attention output, mlp input, mlp output.
   std::vector<LinearGroup> groups;
+  // What a missing max_position_embeddings or num_key_value_heads means (0: as many as heads).
+  size_t default_context = 2048, default_kv_heads = 0;
   // Reads the fields of config.json that are this family's own (biases, sliding window).
   void (*complete_config)(const Json& json, std::string_view place, ModelConfig& config);
 };

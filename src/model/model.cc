@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <map>
+
 #include "artefact/store.h"
 #include "base/error.h"
 #include "base/strings.h"
@@ -108,6 +110,37 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   return MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
 }
 
+void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
+  const Family& family = checkpoint.family();
+  std::map<std::string_view, const LayerRecord*> records;
+  for (const LayerRecord& record : manifest.layers) {
+    if (records.emplace(record.name, &record).second) continue;
+    ThrowBadInput(kManifestName, "one record of each layer", StrCat("two of ", record.name));
+  }
+  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
+    for (const LinearGroup& group : family.groups) {
+      for (const LinearSpec& linear : group.linears) {
+        const std::string name = LinearName(family, b, linear.name);
+        const auto found = records.find(name);
+        if (found == records.end()) {
+          (void)checkpoint.Weight(name);  // of the right shape, or the checkpoint were refused
+          continue;
+        }
+        const LayerRecord& record = *found->second;
+        records.erase(found);
+        const size_t out = SizeOf(linear.out, checkpoint.config());
+        const size_t in = SizeOf(group.in, checkpoint.config());
+        if (record.out_features == out && record.in_features == in) continue;
+        ThrowBadInput(StrCat(kManifestName, ": ", name), StrCat("shape [", out, ", ", in, "]"),
+                      StrCat("[", record.out_features, ", ", record.in_features, "]"),
+                      "config.json and the manifest do not belong together");
+      }
+    }
+  }
+  if (records.empty()) return;
+  ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
+}
+
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
   RefuseUnfinished(folder);
   Model model;
@@ -116,6 +149,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
   model.checkpoint = std::make_unique<Checkpoint>(
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
+  if (manifest != nullptr) CheckLayerRecords(*model.checkpoint, *manifest);
   if (HasTokenizer(folder)) model.tokenizer = LoadTokenizer(folder);
 
   const Checkpoint& checkpoint = *model.checkpoint;

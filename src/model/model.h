@@ -47,6 +47,11 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
                                          const std::string& name, const LoadOptions& options,
                                          ThreadPool& pool);
 
+// The records of a quantized folder against its configuration: every linear layer of every block
+// has a record of its shape or a float weight, and no record is of another layer. Throws bad input
+// naming the layer.
+void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest);
+
 // Whether the folder holds files that LoadTokenizer can read.
 bool HasTokenizer(const std::filesystem::path& folder);
 

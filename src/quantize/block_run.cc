@@ -1,6 +1,7 @@
 #include "quantize/block_run.h"
 
 #include <chrono>
+#include <cmath>
 
 #include "artefact/store.h"
 #include "base/error.h"
@@ -9,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "calibrate/layer_stats.h"
 #include "kernels/packed.h"
+#include "quantize/hessian.h"
 #include "quantize/quality.h"
 
 namespace qualm {
@@ -126,13 +128,19 @@ class BlockQuantizer {
   }
 
   void RoundGroup(size_t group, const GroupData& data) {
-    for (const LinearSpec& linear : family_.groups[group].linears) {
+    const std::vector<LinearSpec>& linears = family_.groups[group].linears;
+    FactorCache factors;
+    // A layer by itself (down_proj, with the widest inputs) need not keep its factor.
+    FactorCache* shared = linears.size() > 1 ? &factors : nullptr;
+    for (const LinearSpec& linear : linears) {
       LayerPlan plan = PlanOf(linear);
-      if (!plan.skip) RoundLayer(LinearName(family_, block_.index(), linear.name), plan, data);
+      if (plan.skip) continue;
+      RoundLayer(LinearName(family_, block_.index(), linear.name), plan, data, shared);
     }
   }
 
-  void RoundLayer(const std::string& name, const LayerPlan& plan, const GroupData& data) {
+  void RoundLayer(const std::string& name, const LayerPlan& plan, const GroupData& data,
+                  FactorCache* factors) {
     Clock::time_point start = Clock::now();
     Matrix weight = ToMatrix(run_.checkpoint.Weight(name));
     RounderInput input;
@@ -141,10 +149,11 @@ class BlockQuantizer {
     if (plan.rounder->needs_gram()) {
       const LayerStats& stats = data.calibration;
       input.gram = stats.gram;
-      input.gram64 = stats.gram64;
+      if (plan.rounder->needs_gram64()) input.gram64 = stats.gram64;
       input.gram_tokens = stats.tokens;
     }
     input.seed = run_.seed;
+    input.factors = factors;
     RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.pool);
     NoteTime(StrCat(plan.rounder->name(), " ", name), start);
 
@@ -164,8 +173,9 @@ class BlockQuantizer {
     quality.weight_mse = WeightMse(weight, dequantized);
     auto error = [&](const LayerStats& stats) -> std::optional<MeasuredError> {
       if (stats.sample.rows() == 0) return std::nullopt;
-      return MeasuredError{RelativeOutputError(stats.sample, weight, dequantized, run_.pool),
-                           stats.sample.rows()};
+      const double relative = RelativeOutputError(stats.sample, weight, dequantized, run_.pool);
+      if (std::isnan(relative)) return std::nullopt;  // the float layer gives 0 for all of them
+      return MeasuredError{relative, stats.sample.rows()};
     };
     quality.calibration = error(data.calibration);
     quality.held_out = error(data.held_out);

@@ -136,4 +136,16 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
   }
 }
 
+const HessianFactor& FactorCache::Get(const RounderInput& input, const HessianOptions& options,
+                                      ThreadPool& pool) {
+  const bool is_double = !input.gram64.empty();
+  if (!factor_ || options != options_ || is_double != is_double_) {
+    factor_.reset();  // before the next one takes as much memory
+    factor_ = FactorHessian(input, options, pool);
+    options_ = options;
+    is_double_ = is_double;
+  }
+  return *factor_;
+}
+
 }  // namespace qualm

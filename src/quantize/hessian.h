@@ -13,6 +13,7 @@ namespace qualm {
 struct HessianOptions {
   bool act_order = false;  // columns by falling diag(H), ties by index; else as they are
   double damp = 0.01;      // λ = damp·mean(diag H) is added to the diagonal
+  bool operator==(const HessianOptions&) const = default;
 };
 
 struct HessianFactor {
@@ -32,5 +33,20 @@ struct HessianFactor {
 // Throws bad input for a Gram matrix that is not finite, naming the input.
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
                             ThreadPool& pool);
+
+// The last factor made, for the next layer with the same inputs and options (q, k and v read the
+// same Gram matrix, and so do gate and up). A cache belongs to one Gram matrix: whoever passes it
+// in RounderInput passes it with no other.
+class FactorCache {
+ public:
+  // FactorHessian(input, options, pool); valid until the next call.
+  const HessianFactor& Get(const RounderInput& input, const HessianOptions& options,
+                           ThreadPool& pool);
+
+ private:
+  HessianOptions options_;
+  bool is_double_ = false;
+  std::optional<HessianFactor> factor_;
+};
 
 }  // namespace qualm

@@ -75,5 +75,22 @@ TEST(FactorHessian, FactorsTheInverseInTheOrderOfTheColumns) {
   EXPECT_FLOAT_EQ(factor.upper(1, 1), 1);
 }
 
+TEST(FactorCache, FactorsAgainOnlyForOtherOptions) {
+  Diagonal diagonal;
+  ThreadPool pool(1);
+  FactorCache cache;
+  const HessianOptions weak = {.act_order = false, .damp = 0.5};
+  const HessianOptions strong = {.act_order = false, .damp = 2};
+  const float first = cache.Get(diagonal.input, weak, pool).upper(0, 0);
+  // Not read again for the same options: the cache belongs to one Gram matrix.
+  diagonal.gram(0, 0) = 100;
+  EXPECT_EQ(cache.Get(diagonal.input, weak, pool).upper(0, 0), first);
+  const HessianFactor fresh = FactorHessian(diagonal.input, strong, pool);
+  const HessianFactor& other = cache.Get(diagonal.input, strong, pool);
+  EXPECT_EQ(other.damping, 2);
+  EXPECT_EQ(other.upper(0, 0), fresh.upper(0, 0));
+  EXPECT_NE(other.upper(0, 0), first);
+}
+
 }  // namespace
 }  // namespace qualm

@@ -19,11 +19,8 @@ namespace {
 Json EntryToJson(const JournalEntry& entry) {
   Json layers = Json::array();
   for (const LayerRecord& layer : entry.layers) layers.push_back(ToJson(layer));
-  return Json{{"block", entry.block},
-              {"file", entry.file.name},
-              {"hash", entry.file.hash},
-              {"bytes", entry.file.bytes},
-              {"layers", layers}};
+  return Json{{"block", entry.block},      {"file", entry.file.name}, {"hash", entry.file.hash},
+              {"bytes", entry.file.bytes}, {"layers", layers},        {"times", entry.times}};
 }
 
 JournalEntry EntryFromJson(const Json& json, std::string_view place) {
@@ -35,6 +32,8 @@ JournalEntry EntryFromJson(const Json& json, std::string_view place) {
   for (const Json& layer : json.contains("layers") ? json["layers"] : Json::array()) {
     entry.layers.push_back(LayerRecordFromJson(layer, place));
   }
+  entry.times = GetString(json, "times", place);
+  (void)ParseJson(entry.times, place);
   return entry;
 }
 

@@ -14,6 +14,7 @@ struct JournalEntry {
   size_t block = 0;
   FileRecord file;
   std::vector<LayerRecord> layers;
+  std::string times;  // seconds per stage as JSON text, for timings.json; decides nothing
 };
 
 class Journal {

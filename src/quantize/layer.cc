@@ -74,6 +74,17 @@ RounderResult RoundTimed(std::string_view name, const Matrix& weight, const Matr
   return result;
 }
 
+std::vector<uint8_t> OutlierMask(const QuantizedLinear& layer) {
+  std::vector<uint8_t> mask(layer.out_features * layer.in_features, 0);
+  if (!layer.outliers) return mask;
+  for (size_t r = 0; r < layer.out_features; ++r) {
+    for (uint32_t i = layer.outliers->row_start[r]; i < layer.outliers->row_start[r + 1]; ++i) {
+      mask[r * layer.in_features + layer.outliers->column[i]] = 1;
+    }
+  }
+  return mask;
+}
+
 }  // namespace
 
 LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Recipe& recipe,
@@ -108,7 +119,8 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   report.notes = std::move(result.notes);
   if (inputs == nullptr) return report;
   report.tokens = inputs->rows();
-  report.rel_output_error = RelativeOutputError(*inputs, weight, report.rounded, pool);
+  const double relative = RelativeOutputError(*inputs, weight, report.rounded, pool);
+  if (!std::isnan(relative)) report.rel_output_error = relative;
   if (plan.rounder->needs_gram() && inputs->rows() < weight.cols()) {
     report.notes.push_back(StrCat("fewer tokens (", inputs->rows(), ") than inputs (",
                                   weight.cols(), "): the Gram matrix is singular"));
@@ -121,6 +133,7 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) ThrowFailed(folder.string(), StrCat("cannot make the folder: ", error.message()));
+  for (const char* name : {"g_idx.npy", "Y.npy"}) std::filesystem::remove(folder / name, error);
   const QuantizedLinear& layer = report.layer;
   const size_t out = layer.out_features, groups = layer.group_count();
   Matrix scales(out, groups), zeros(out, groups);
@@ -133,6 +146,9 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
   WriteNpy(folder / "scales.npy", scales);
   WriteNpy(folder / "zeros.npy", zeros);
   WriteNpyBytes(folder / "codes.npy", {layer.codes.data(), out, layer.in_features});
+  WriteNpyVector(folder / "smooth.npy", std::vector<float>(layer.in_features, 1.0f));
+  const std::vector<uint8_t> mask = OutlierMask(layer);
+  WriteNpyBytes(folder / "outlier_mask.npy", {mask.data(), out, layer.in_features});
   if (!layer.g_idx.empty()) {
     WriteNpyVector(folder / "g_idx.npy",
                    std::vector<float>(layer.g_idx.begin(), layer.g_idx.end()));

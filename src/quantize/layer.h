@@ -37,8 +37,10 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
                           uint64_t seed, ThreadPool& pool);
 
 // Writes scales.npy and zeros.npy (float32 [out, groups]; the zero point of symmetric schemes too),
-// codes.npy (uint8 [out, in]), g_idx.npy (float32 [in], only if groups are permuted) and, with
-// inputs, Y.npy = X·Ŵᵀ (float32 [tokens, out]) into `folder`, which is made if need be.
+// codes.npy (uint8 [out, in]), smooth.npy (float32 [in], what inputs are divided by; ones without a
+// transform), outlier_mask.npy (uint8 [out, in], 1 where a weight is kept in higher precision),
+// g_idx.npy (float32 [in], only if groups are permuted) and, with inputs, Y.npy = X·Ŵᵀ (float32
+// [tokens, out]) into `folder`, which is made if need be. Files of these names from before go.
 void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
                      const Matrix* inputs, ThreadPool& pool);
 

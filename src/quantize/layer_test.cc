@@ -129,10 +129,16 @@ TEST(WriteLayerFiles, PartsGiveTheWeightAndTheOutputAgain) {
         const auto code = static_cast<float>(static_cast<unsigned char>(codes[r * 70 + c]));
         EXPECT_EQ(scales(r, group) * (code - zeros(r, group)), report.rounded(r, c));
       }
-      double expected = 0;
-      for (size_t c = 0; c < 70; ++c)
-        expected += double{inputs(3, c)} * double{report.rounded(r, c)};
-      EXPECT_NEAR(y(3, r), expected, 1e-4);
+      for (size_t t = 0; t < 90; ++t) {
+        double expected = 0, magnitude = 0;
+        for (size_t c = 0; c < 70; ++c) {
+          const double term = double{inputs(t, c)} * double{report.rounded(r, c)};
+          expected += term;
+          magnitude += std::abs(term);
+        }
+        // A chain of 70 fused operations: each rounds a partial sum of at most Σ|term|.
+        EXPECT_NEAR(y(t, r), expected, 70 * 0x1p-24 * magnitude);
+      }
     }
   }
 }

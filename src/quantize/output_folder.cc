@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -14,6 +15,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "data/overlap.h"
+#include "data/sampler.h"
 #include "io/hash.h"
 
 namespace qualm {
@@ -22,6 +25,16 @@ namespace {
 constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr const char* kRestName = "rest.safetensors";
 constexpr const char* kTimingsName = "timings.json";
+constexpr std::array<std::string_view, 10> kCompanions = {"config.json",
+                                                          "generation_config.json",
+                                                          "tokenizer.json",
+                                                          "tokenizer.model",
+                                                          "tokenizer_config.json",
+                                                          "special_tokens_map.json",
+                                                          "added_tokens.json",
+                                                          "vocab.json",
+                                                          "merges.txt",
+                                                          "chat_template.jinja"};
 
 std::string BlockFileName(size_t block) {
   std::string digits = StrCat(block);
@@ -42,26 +55,35 @@ bool IsInsideABlock(const Checkpoint& checkpoint, const std::string& name) {
   return false;
 }
 
-bool IsTemporary(const std::string& name) { return MatchesGlob(name, "*.tmp.*"); }
+// As AtomicFile names them: the final name, ".tmp." and the writer's process id.
+bool IsTemporary(const std::string& name) {
+  const size_t at = name.find(".tmp.");
+  return at != std::string::npos && name.size() > at + 5 &&
+         name.find_first_not_of("0123456789", at + 5) == std::string::npos;
+}
 
-bool IsOurs(const std::string& temporary_or_name, const std::vector<std::string>& companions) {
-  std::string name = temporary_or_name.substr(0, temporary_or_name.find(".tmp."));
-  for (const char* own : {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName}) {
+bool IsOurs(const std::string& temporary_or_name) {
+  std::string name = temporary_or_name;
+  if (IsTemporary(name)) name.resize(name.find(".tmp."));
+  for (const char* own :
+       {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName, kCalibrationGramsName}) {
     if (name == own) return true;
   }
   return MatchesGlob(name, "block-?????.safetensors") ||
-         std::ranges::find(companions, name) != companions.end();
+         std::ranges::find(kCompanions, name) != kCompanions.end();
+}
+
+// Files that a killed run was writing; the lock keeps live ones away.
+void RemoveAll(const std::vector<std::filesystem::path>& files) {
+  for (const auto& path : files) std::filesystem::remove(path);
 }
 
 }  // namespace
 
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   std::vector<std::string> found;
-  for (const char* name :
-       {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
-        "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-        "merges.txt", "chat_template.jinja"}) {
-    if (std::filesystem::exists(model / name)) found.push_back(name);
+  for (std::string_view name : kCompanions) {
+    if (std::filesystem::exists(model / name)) found.emplace_back(name);
   }
   return found;
 }
@@ -92,20 +114,22 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
   std::filesystem::create_directories(out, error);
   if (error) ThrowFailed(out.string(), StrCat("cannot create the folder: ", error.message()));
   bool is_artefact = HasManifest(out), is_unfinished = std::filesystem::exists(out / kJournalName);
-  std::vector<std::filesystem::path> ours, foreign;
-  std::vector<std::string> companions = CompanionFiles(model);
+  std::vector<std::filesystem::path> ours, foreign, temporary;
   for (const auto& entry : std::filesystem::directory_iterator(out)) {
     std::string name = entry.path().filename().string();
-    if (!IsOurs(name, companions)) {
+    if (!IsOurs(name)) {
       foreign.push_back(entry.path());
     } else if (IsTemporary(name)) {
-      std::filesystem::remove(entry.path());  // of a killed run: the lock keeps live ones away
+      temporary.push_back(entry.path());
     } else {
       ours.push_back(entry.path());
     }
   }
   if (!is_artefact && !is_unfinished) {
-    if (ours.empty() && foreign.empty()) return;
+    if (ours.empty() && foreign.empty()) {
+      RemoveAll(temporary);
+      return;
+    }
     ThrowBadInput(out.string(), "a new or empty folder, or an earlier output of qualm quantize",
                   StrCat("a folder with other files, such as ",
                          (foreign.empty() ? ours : foreign)[0].filename().string()));
@@ -114,6 +138,7 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
     ThrowBadInput(out.string(), "a new folder or an unfinished run", "a finished artefact",
                   "choose another folder or give --overwrite");
   }
+  RemoveAll(temporary);
   if (!overwrite) return;
   // A journal marks the folder as ours until the last file is gone, and without a manifest nothing
   // that is half removed passes for an artefact.
@@ -123,6 +148,10 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
     if (path.filename() != kJournalName) std::filesystem::remove(path);
   }
   std::filesystem::remove(out / kJournalName);
+}
+
+bool IsTensorFile(std::string_view name) {
+  return name.ends_with(".safetensors") && name != kCalibrationGramsName;
 }
 
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
@@ -145,7 +174,8 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
 
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
-                                            const std::vector<FileRecord>& block_files) {
+                                            const std::vector<FileRecord>& block_files,
+                                            const CalibrationSet* calibration) {
   TensorBatch rest;
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!IsInsideABlock(checkpoint, tensor.name)) rest.AddView(tensor);
@@ -170,6 +200,10 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
     WriteFileAtomically(out / name, ReadFile(checkpoint.folder() / name));
     records.push_back(RecordOfFile(out / name));
+  }
+  if (calibration != nullptr) {
+    WriteGramHashes(out, GramHashes(calibration->sequences));
+    records.push_back(RecordOfFile(out / kCalibrationGramsName));
   }
   return records;
 }

@@ -12,6 +12,8 @@
 
 namespace qualm {
 
+struct CalibrationSet;
+
 // Keeps other processes out of `out` (which it creates) for its lifetime; the system lets go of it
 // when the process ends, however it ends. Throws bad input if another run holds it. The lock is on
 // the folder itself: it leaves no file behind.
@@ -28,7 +30,7 @@ class OutputLock {
 
 // Creates `out` if need be and removes the temporary files of a killed run. Throws bad input if it
 // holds a finished artefact (unless `overwrite`) or files that are not ours; with `overwrite`
-// removes what an earlier run left there, nothing else.
+// removes what an earlier run left there (also of another model), nothing else.
 void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
                    bool overwrite);
 
@@ -37,12 +39,17 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized);
 
-// Writes "rest.safetensors" (every tensor outside the blocks), the index and copies of config and
-// tokenizer files. `block_files` are the names from WriteBlockFile. Returns the records of all
-// files that decide the model's function, in a fixed order.
+// Writes "rest.safetensors" (every tensor outside the blocks), the index, copies of config and
+// tokenizer files and, with a calibration set, the hashes of its 13-grams. `block_files` are the
+// names from WriteBlockFile. Returns the records of all files that decide the model's function, in
+// a fixed order.
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
-                                            const std::vector<FileRecord>& block_files);
+                                            const std::vector<FileRecord>& block_files,
+                                            const CalibrationSet* calibration);
+
+// Whether the file holds tensors of the model.
+bool IsTensorFile(std::string_view name);
 
 // Names of the files beside the weights that belong to a model (tokenizer, generation settings).
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model);

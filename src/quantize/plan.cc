@@ -33,60 +33,82 @@ double MeasureFlops(ThreadPool& pool) {
   return 2.0 * kTokens * kSize * kSize / best;
 }
 
-// Sums over the layers of one block.
-struct BlockCosts {
+// Sums over the layers of some blocks, and what the largest of them needs at once.
+struct Costs {
   double forward_flops_per_token = 0;
   double collect_flops_per_token = 0;  // Gram matrices
-  double passes = 1;                   // forward passes per block, in whole blocks
   double round_flops = 0;
   double measure_flops_per_token = 0;
-  uint64_t block_bytes = 0, stored_bytes = 0;
-  uint64_t largest_gram = 0, largest_weight = 0;  // elements
+  uint64_t stored_bytes = 0;
+  // The largest block's.
+  uint64_t block_bytes = 0, block_stored_bytes = 0;
+  // The largest of all groups of layers; with parallel layers the sum over a block's groups, which
+  // are collected at the same time.
+  uint64_t gram_bytes = 0;
+  uint64_t factor_bytes = 0, weight_elements = 0;
+  uint64_t sample_columns = 0;  // of a token sample, summed likewise
   size_t widest = 0;
 };
 
-BlockCosts CostsOf(const Checkpoint& checkpoint, const Recipe& recipe) {
-  BlockCosts costs;
+uint64_t GramBytes(const Rounder& rounder, size_t inputs) {
+  return uint64_t{inputs} * inputs * (rounder.needs_gram64() ? sizeof(double) : sizeof(float));
+}
+
+// Adds block `b`.
+void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t b, Costs& costs) {
+  const bool parallel = recipe.layer_order == Order::kParallel;
+  uint64_t block_bytes = 0, stored_bytes = 0, gram_bytes = 0, sample_columns = 0;
   const ModelConfig& config = checkpoint.config();
   const Family& family = checkpoint.family();
   for (const LinearGroup& group : family.groups) {
     auto in = static_cast<double>(SizeOf(group.in, config));
-    bool gram = false;
+    // Layers of a group share a matrix of each precision and, where their options are the same,
+    // its factor; counted as shared.
+    uint64_t grams = 0;
+    bool sampled = false;
     for (const LinearSpec& linear : group.linears) {
       size_t out = SizeOf(linear.out, config), inputs = SizeOf(group.in, config);
-      std::string name = LinearName(family, 0, linear.name);
+      std::string name = LinearName(family, b, linear.name);
       LayerPlan plan = recipe.PlanFor(name);
       double product = 2 * in * static_cast<double>(out);
       costs.forward_flops_per_token += product;
-      costs.block_bytes += checkpoint.Weight(name).size_bytes();
+      block_bytes += checkpoint.Weight(name).size_bytes();
       if (plan.skip) {
-        costs.stored_bytes += checkpoint.Weight(name).size_bytes();
+        stored_bytes += checkpoint.Weight(name).size_bytes();
         continue;
       }
-      costs.stored_bytes += EstimateStoredBytes(plan.scheme, out, inputs);
+      sampled = true;
+      stored_bytes += EstimateStoredBytes(plan.scheme, out, inputs);
       costs.measure_flops_per_token += 2 * product;
-      costs.largest_weight = std::max<uint64_t>(costs.largest_weight, out * inputs);
+      costs.weight_elements = std::max<uint64_t>(costs.weight_elements, out * inputs);
       if (plan.rounder->needs_gram()) {
-        gram = true;
-        // Column updates n²·out, the factor and its inverse 2/3·n³.
-        costs.round_flops += in * in * static_cast<double>(out) + in * in * in * 2 / 3;
+        // Column updates n²·out, and once a group the factor and its inverse 2/3·n³.
+        costs.round_flops += in * in * static_cast<double>(out);
+        if (grams == 0) costs.round_flops += in * in * in * 2 / 3;
+        grams = std::max(grams, GramBytes(*plan.rounder, inputs));
       } else {
         costs.round_flops += 40.0 * in * static_cast<double>(out);
       }
     }
-    if (gram) {
-      costs.collect_flops_per_token += in * in;
-      costs.largest_gram = std::max<uint64_t>(costs.largest_gram,
-                                              SizeOf(group.in, config) * SizeOf(group.in, config));
-    }
+    if (grams > 0) costs.collect_flops_per_token += in * in;
+    const uint64_t columns = sampled ? SizeOf(group.in, config) : 0;
+    gram_bytes = parallel ? gram_bytes + grams : std::max(gram_bytes, grams);
+    sample_columns = parallel ? sample_columns + columns : std::max(sample_columns, columns);
+    costs.factor_bytes = std::max(costs.factor_bytes, 2 * grams);
     costs.widest = std::max(costs.widest, SizeOf(group.in, config));
   }
-  // Sequential layers go through the block once, parallel ones once to collect and once to advance;
-  // sequential layers before a block that sees float inputs once more.
-  bool default_order =
-      recipe.layer_order == Order::kSequential && recipe.block_order == Order::kSequential;
-  costs.passes = default_order ? 1 : 2;
-  return costs;
+  costs.stored_bytes += stored_bytes;
+  costs.block_bytes = std::max(costs.block_bytes, block_bytes);
+  costs.block_stored_bytes = std::max(costs.block_stored_bytes, stored_bytes);
+  costs.gram_bytes = std::max(costs.gram_bytes, gram_bytes);
+  costs.sample_columns = std::max(costs.sample_columns, sample_columns);
+}
+
+// Sequential layers go through the block once, parallel ones once to collect and once to advance;
+// sequential layers before a block that sees float inputs once more.
+double PassesPerBlock(const Recipe& recipe) {
+  return recipe.layer_order == Order::kSequential && recipe.block_order == Order::kSequential ? 1
+                                                                                              : 2;
 }
 
 }  // namespace
@@ -107,7 +129,6 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
 Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   Checkpoint checkpoint = Checkpoint::Open(options.model);
   const ModelConfig& config = checkpoint.config();
-  BlockCosts costs = CostsOf(checkpoint, options.recipe);
   Plan plan;
   plan.blocks = options.stop_after_blocks ? std::min(*options.stop_after_blocks, config.layers)
                                           : config.layers;
@@ -119,36 +140,42 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   plan.gflops = flops / 1e9;
   auto calibration = static_cast<double>(plan.calibration_tokens);
   auto all = calibration + static_cast<double>(plan.held_out_tokens);
-  auto blocks = static_cast<double>(plan.blocks);
+  Costs costs;
+  for (size_t b = 0; b < plan.blocks; ++b) AddBlock(checkpoint, options.recipe, b, costs);
 
   uint64_t chunk = std::min<uint64_t>(2048, plan.calibration_tokens);
   uint64_t activations = chunk * (3 * config.hidden_size + 2 * costs.widest) * sizeof(float);
-  uint64_t samples = 2 * std::min<uint64_t>(2048, plan.calibration_tokens) * costs.widest * 4;
-  uint64_t gram = costs.largest_gram * sizeof(float);
+  uint64_t samples =
+      2 * std::min<uint64_t>(2048, plan.calibration_tokens) * costs.sample_columns * sizeof(float);
   plan.stages.push_back({"forward and collect",
-                         blocks *
-                             (all * costs.passes * costs.forward_flops_per_token +
-                              calibration * costs.collect_flops_per_token) /
+                         (all * PassesPerBlock(options.recipe) * costs.forward_flops_per_token +
+                          calibration * costs.collect_flops_per_token) /
                              flops,
-                         activations + gram + samples});
-  plan.stages.push_back({"round", blocks * costs.round_flops / flops * 1.5,
-                         3 * gram + 3 * costs.largest_weight * sizeof(float) + samples});
+                         activations + costs.gram_bytes + samples});
+  plan.stages.push_back({"round", costs.round_flops / flops * 1.5,
+                         costs.gram_bytes + costs.factor_bytes +
+                             3 * costs.weight_elements * sizeof(float) + samples});
   double sampled =
       std::min(2048.0, calibration) + std::min(2048.0, static_cast<double>(plan.held_out_tokens));
-  plan.stages.push_back({"measure", blocks * sampled * costs.measure_flops_per_token / flops,
-                         gram + 4 * costs.largest_weight * sizeof(float) + samples});
-  // Sequential layers keep the widest inputs of all tokens between two groups.
+  plan.stages.push_back({"measure", sampled * costs.measure_flops_per_token / flops,
+                         costs.gram_bytes + costs.factor_bytes / 2 +
+                             4 * costs.weight_elements * sizeof(float) + samples});
+  // Sequential layers keep the widest inputs of all tokens between two groups, and a copy of the
+  // block's inputs if the next block is to see the float block's output.
   bool staged = options.recipe.layer_order == Order::kSequential;
+  bool saved = staged && options.recipe.block_order == Order::kParallel;
   uint64_t hidden = static_cast<uint64_t>(all) *
-                    (config.hidden_size + (staged ? costs.widest : 0)) * sizeof(float);
-  plan.resident_bytes = (options.spill ? 0 : hidden) + costs.block_bytes + costs.stored_bytes * 2;
+                    (config.hidden_size * (saved ? 2 : 1) + (staged ? costs.widest : 0)) *
+                    sizeof(float);
+  plan.resident_bytes =
+      (options.spill ? 0 : hidden) + costs.block_bytes + costs.block_stored_bytes * 2;
   uint64_t largest = 0;
   for (const PlanStage& stage : plan.stages) {
     plan.seconds += stage.seconds;
     largest = std::max(largest, stage.memory_bytes);
   }
   plan.peak_memory_bytes = plan.resident_bytes + largest;
-  plan.disk_bytes = costs.stored_bytes * plan.blocks + (options.spill ? hidden : 0);
+  plan.disk_bytes = costs.stored_bytes + (options.spill ? hidden : 0);
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!tensor.name.starts_with(checkpoint.family().block_prefix)) {
       plan.disk_bytes += tensor.bytes.size();

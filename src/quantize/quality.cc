@@ -1,6 +1,7 @@
 #include "quantize/quality.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/thread_pool.h"
 #include "tensor/dense.h"
@@ -50,7 +51,8 @@ double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
   });
   double error = SquaredOutputNorm(x, difference, pool);
   double norm = SquaredOutputNorm(x, weight, pool);
-  return error == 0 ? 0 : std::sqrt(error / norm);
+  if (error == 0) return 0;
+  return norm == 0 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(error / norm);
 }
 
 }  // namespace qualm

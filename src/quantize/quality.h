@@ -11,7 +11,8 @@ class ThreadPool;
 // mean (w − ŵ)² in double. Shapes [out, in].
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized);
 
-// ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0. Norms in double.
+// ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0, and where only the float output
+// is 0, so that there is nothing to relate to, NaN. Norms in double.
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
                            Span2D<const float> quantized, ThreadPool& pool);
 

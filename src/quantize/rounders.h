@@ -15,6 +15,7 @@
 
 namespace qualm {
 
+class FactorCache;
 class ThreadPool;
 class Yaml;
 
@@ -27,6 +28,8 @@ struct RounderInput {
   std::span<const double> gram64;  // the same in float64, used instead of `gram` if not empty
   uint64_t gram_tokens = 0;
   uint64_t seed = 0;
+  // Factors of this Gram matrix, shared by the layers that read the same inputs; may be null.
+  FactorCache* factors = nullptr;
 };
 
 struct RounderResult {

@@ -1,5 +1,6 @@
 #include "quantize/run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -28,6 +29,11 @@ std::string RunKey(const QuantizeOptions& options, const std::string& source_has
   hasher.Add(StrCat(options.seed));
   hasher.Add(options.qualm_version);
   hasher.Add(InstructionSet());
+  // The tokenizer's files are copied into the result.
+  for (const std::string& name : CompanionFiles(options.model)) {
+    hasher.Add(name);
+    hasher.Add(HashFile(options.model / name));
+  }
   return hasher.Hex();
 }
 
@@ -36,6 +42,7 @@ CalibrationRecord RecordOf(const CalibrationSet& set) {
   record.corpus = set.corpus;
   record.sampler = set.sampler;
   record.hash = set.hash;
+  record.held_out_hash = set.held_out_hash;
   record.samples = set.sequences.size();
   record.length = set.length;
   record.tokens = set.tokens();
@@ -63,6 +70,48 @@ void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, siz
                 "use a smaller group or granularity: channel");
 }
 
+// A pattern that matches nothing is a spelling mistake that would change the result in silence.
+void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) {
+  const auto check = [&](const std::string& key, const std::string& pattern) {
+    const auto matches = [&](const std::string& name) { return MatchesGlob(name, pattern); };
+    if (std::ranges::any_of(names, matches)) return;
+    const std::string nearest = NearestName(pattern, names);
+    ThrowBadInput(StrCat("recipe ", recipe.name, ": ", key), "a pattern that matches some layer",
+                  StrCat("'", pattern, "'"),
+                  StrCat("names are like ", nearest.empty() ? names.front() : nearest));
+  };
+  for (const std::string& pattern : recipe.skip) check("skip", pattern);
+  for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
+}
+
+// What the file of a block will hold for a quantized layer must not be there already.
+void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
+                      const std::vector<std::string>& names) {
+  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+    for (const std::string& name : names) {
+      if (!tensor.name.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
+      const std::string_view part = std::string_view(tensor.name).substr(name.size());
+      if (part == ".weight" || part == ".bias") continue;
+      ThrowBadInput(StrCat(options.model.string(), ": ", tensor.name),
+                    StrCat("only a weight and a bias of ", name), "another tensor",
+                    "is this checkpoint quantized already?");
+    }
+  }
+}
+
+void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
+  const auto vocab = checkpoint.config().vocab_size;
+  for (const auto* sequences : {&options.calibration->sequences, &options.calibration->held_out}) {
+    for (const auto& sequence : *sequences) {
+      for (TokenId id : sequence) {
+        if (id >= 0 && static_cast<size_t>(id) < vocab) continue;
+        ThrowBadInput("--calibration", StrCat("token ids in 0..", vocab - 1), StrCat(id),
+                      "do the tokenizer and the model belong together?");
+      }
+    }
+  }
+}
+
 void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& checkpoint) {
   if (options.recipe.NeedsCalibration() && !options.calibration) {
     ThrowBadInput("--calibration", StrCat("a corpus: recipe ", options.recipe.name, " reads data"),
@@ -78,12 +127,19 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
                   StrCat("at most ", checkpoint.config().context, " (the model's context)"),
                   StrCat(options.calibration->length));
   }
+  if (options.calibration) CheckTokens(options, checkpoint);
+  std::vector<std::string> names;
   for (size_t b = 0; b < checkpoint.config().layers; ++b) {
     for (const LinearGroup& group : checkpoint.family().groups) {
-      for (const LinearSpec& linear : group.linears)
+      for (const LinearSpec& linear : group.linears) {
         CheckPlan(options, checkpoint, b, group, linear);
+        names.push_back(LinearName(checkpoint.family(), b, linear.name));
+      }
     }
   }
+  CheckTensorNames(options, checkpoint, names);
+  names.push_back(checkpoint.family().head);
+  CheckPatterns(options.recipe, names);
 }
 
 // The run itself: state that lives from the first block to the manifest.
@@ -138,11 +194,25 @@ class Run {
     if (options_.overwrite || !HasManifest(options_.out)) return false;
     result.manifest = ReadManifest(options_.out);
     if (result.manifest.run_key != run_key_) return false;
+    RequireFiles(result.manifest);
     // A kill between the manifest and the journal's end leaves both.
     std::filesystem::remove(options_.out / kJournalName);
     progress_.Info(StrCat(options_.out.string(), " is already complete"));
     result.finished = true;
     return true;
+  }
+
+  // A finished folder is only taken for one if it still holds what was written.
+  void RequireFiles(const Manifest& manifest) const {
+    for (const FileRecord& file : manifest.files) {
+      const std::filesystem::path path = options_.out / file.name;
+      std::error_code error;
+      const bool is_whole = std::filesystem::file_size(path, error) == file.bytes && !error &&
+                            HashFile(path) == file.hash;
+      if (is_whole) continue;
+      ThrowBadInput(path.string(), "the file that this command wrote before",
+                    error ? "none" : "a damaged one", "start over with --overwrite");
+    }
   }
 
   void PrepareHiddenStates() {
@@ -205,9 +275,8 @@ class Run {
     QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, calibration_.get(),
                                               held_out_.get(), options_.seed, pool_, progress_},
                                              *block);
-    JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}};
+    JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}, {}};
     for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
-    journal_->Append(std::move(entry));
     if (saved) {
       calibration_->Restore(*saved);
       held_out_->Restore(*saved_held_out);
@@ -220,14 +289,17 @@ class Run {
     checkpoint_.ReleaseBlock(b);
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    NoteTimes(b, quantized, seconds);
+    entry.times = TimesOf(b, quantized, seconds);
+    journal_->Append(std::move(entry));
     return seconds;
   }
 
-  void NoteTimes(size_t b, const QuantizedBlock& quantized, double seconds) {
+  std::string TimesOf(size_t b, const QuantizedBlock& quantized, double seconds) const {
     Json stages = Json::object();
     for (const auto& [stage, value] : quantized.seconds) stages[stage] = value;
-    times_.push_back(Json{{"block", b}, {"seconds", seconds}, {"stages", stages}}.dump());
+    return Json{
+        {"block", b}, {"threads", pool_.threads()}, {"seconds", seconds}, {"stages", stages}}
+        .dump();
   }
 
   Manifest Finish() {
@@ -247,11 +319,15 @@ class Run {
     manifest.recipe_json = options_.recipe.CanonicalJson();
     manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
     manifest.source_hash = source_hash_;
-    manifest.source_dtype = NameOf(checkpoint_.HeadWeight().type);
+    const Family& family = checkpoint_.family();
+    manifest.source_dtype =
+        NameOf(checkpoint_.Weight(LinearName(family, 0, family.groups[0].linears[0].name)).type);
     manifest.instruction_set = InstructionSet();
     manifest.run_key = run_key_;
+    manifest.seed = options_.seed;
     if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
-    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files);
+    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files,
+                                         options_.calibration ? &*options_.calibration : nullptr);
     manifest.bits_per_weight_layers =
         weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);
     manifest.bits_per_weight_model = ModelBitsPerWeight(manifest.files);
@@ -264,7 +340,7 @@ class Run {
   double ModelBitsPerWeight(const std::vector<FileRecord>& files) const {
     uint64_t bytes = 0, parameters = 0;
     for (const FileRecord& file : files) {
-      if (file.name.ends_with(".safetensors")) bytes += file.bytes;
+      if (IsTensorFile(file.name)) bytes += file.bytes;
     }
     for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
       parameters += tensor.elements();
@@ -274,9 +350,10 @@ class Run {
 
   void WriteTimings() const {
     Json blocks = Json::array();
-    for (const std::string& line : times_) blocks.push_back(ParseJson(line, "timings"));
-    WriteJsonFile(options_.out / "timings.json",
-                  Json{{"threads", pool_.threads()}, {"blocks", blocks}});
+    for (const JournalEntry& entry : journal_->entries()) {
+      blocks.push_back(ParseJson(entry.times, "timings"));
+    }
+    WriteJsonFile(options_.out / "timings.json", Json{{"blocks", blocks}});
   }
 
   const QuantizeOptions& options_;
@@ -286,7 +363,6 @@ class Run {
   std::string source_hash_, run_key_;
   std::optional<Journal> journal_;
   std::unique_ptr<HiddenStates> calibration_, held_out_;
-  std::vector<std::string> times_;  // one JSON object per block
 };
 
 }  // namespace

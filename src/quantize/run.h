@@ -39,8 +39,9 @@ struct QuantizeResult {
 // model, missing calibration, sequences longer than the context.
 void CheckQuantizeOptions(const QuantizeOptions& options);
 
-// Throws bad input for a model, recipe or folder that cannot be used (before anything is written)
-// and kFailed when the disk gives out; what was committed stays valid.
+// Throws bad input for a model, recipe, calibration set or folder that cannot be used, before
+// anything is written; for weights or activations that are not finite, when it gets to them; and
+// kFailed when the disk gives out; what was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
 
 }  // namespace qualm

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "artefact/store.h"
 #include "base/error.h"
@@ -14,6 +15,8 @@
 #include "io/hash.h"
 #include "kernels/packed.h"
 #include "model/checkpoint.h"
+#include "model/model.h"
+#include "quantize/output_folder.h"
 #include "quantize/quality.h"
 #include "tensor/reference/linear_reference.h"
 
@@ -34,6 +37,7 @@ class Verifier {
     CheckFiles();
     if (!report_.passed()) return std::move(report_);  // damaged files: the rest would be noise
     Checkpoint artefact = Checkpoint::Open(folder_, /*allow_missing_linears=*/true);
+    CheckLayerRecords(artefact, manifest_);
     std::optional<Checkpoint> source;
     if (against) {
       source.emplace(Checkpoint::Open(*against));
@@ -64,6 +68,12 @@ class Verifier {
         Problem(file.name, StrCat("expected ", file.bytes, " bytes with hash ", file.hash, "; got ",
                                   std::filesystem::file_size(path), " with ", HashFile(path)));
       }
+    }
+    // Files that would be read although the run that made the folder did not write them.
+    for (const std::string& name : CompanionFiles(folder_)) {
+      bool is_listed = std::ranges::any_of(
+          manifest_.files, [&](const FileRecord& file) { return file.name == name; });
+      if (!is_listed) Problem(name, "expected no such file; got one that the manifest lacks");
     }
   }
 
@@ -138,7 +148,10 @@ class Verifier {
     kernel->Multiply(x.view().Rows(0, 1), alone, pool_);
     size_t rows = std::min(kReferenceRows, weights.rows());
     Matrix chosen(rows, weights.cols()), expected(kProbeTokens, rows);
-    auto row_of = [&](size_t i) { return i * weights.rows() / rows; };
+    // A step without a common divisor visits different rows, and all lanes of the panels of 16.
+    size_t step = weights.rows() * 5 / 8 | 1;
+    while (std::gcd(step, weights.rows()) != 1) step += 2;
+    auto row_of = [&](size_t i) { return i * step % weights.rows(); };
     for (size_t i = 0; i < rows; ++i) {
       std::ranges::copy(weights.row(row_of(i)), chosen.row(i).begin());
     }

@@ -6,7 +6,7 @@ namespace qualm {
 
 Matrix Matrix::Uninitialized(size_t rows, size_t cols) {
   Matrix m;
-  m.values_ = AlignedArray<float>(rows * cols);
+  m.values_ = AlignedArray<float>(CheckedProduct(rows, cols));
   m.rows_ = rows;
   m.cols_ = cols;
   return m;

@@ -57,6 +57,17 @@ class Span2D {
   size_t rows_ = 0, cols_ = 0, stride_ = 0;
 };
 
+// a·b·...; std::bad_alloc where no memory could hold that many elements of any type. Sizes may come
+// from files.
+template <typename... Sizes>
+size_t CheckedProduct(Sizes... sizes) {
+  size_t product = 1;
+  for (size_t size : {static_cast<size_t>(sizes)...}) {
+    if (__builtin_mul_overflow(product, size, &product)) throw std::bad_alloc();
+  }
+  return product;
+}
+
 inline constexpr size_t kAlignment = 64;  // bytes; one cache line, one AVX-512 register
 
 // `count` uninitialised trivially copyable elements, aligned for vector loads.
@@ -67,7 +78,8 @@ class AlignedArray {
  public:
   AlignedArray() = default;
   explicit AlignedArray(size_t count)
-      : data_(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{kAlignment}))),
+      : data_(static_cast<T*>(
+            ::operator new (CheckedProduct(count, sizeof(T)), std::align_val_t{kAlignment}))),
         size_(count) {}
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }

@@ -75,8 +75,8 @@ AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t ca
     : kv_heads(kv_heads_in),
       head_dim(head_dim_in),
       capacity((capacity_in + kKeyBlock - 1) / kKeyBlock * kKeyBlock),
-      keys(kv_heads * head_dim * capacity),
-      values(kv_heads * head_dim * capacity) {
+      keys(CheckedProduct(kv_heads, head_dim, capacity)),
+      values(keys.size()) {
   // Lanes past the last stored position are computed and then ignored; they must not be garbage
   // that a sanitizer or a signalling NaN would trip over.
   std::fill_n(keys.data(), keys.size(), 0.0f);

@@ -162,5 +162,18 @@ TEST(LogSumExpTest, DoesNotOverflow) {
   EXPECT_DOUBLE_EQ(LogSumExp(logits), 1000 + std::log(2.0));
 }
 
+TEST(AttentionTest, NaNInAQueryOrAKeyIsNotHidden) {
+  const Shape shape = {1, 1, 4, 5, 0, 0};
+  const Matrix q = Random(5, 4, 1), k = Random(5, 4, 2), v = Random(5, 4, 3);
+  Matrix bad_q = Matrix::CopyOf(q), bad_k = Matrix::CopyOf(k);
+  bad_q(4, 2) = NAN;
+  bad_k(1, 0) = NAN;
+  const Matrix by_query = RunAttention(shape, bad_q, k, v, 1);
+  EXPECT_TRUE(std::isnan(by_query(4, 0)));
+  EXPECT_FALSE(std::isnan(by_query(3, 0)));
+  const Matrix by_key = RunAttention(shape, q, bad_k, v, 1);
+  for (size_t t = 0; t < 5; ++t) EXPECT_EQ(std::isnan(by_key(t, 1)), t >= 1) << t;
+}
+
 }  // namespace
 }  // namespace qualm

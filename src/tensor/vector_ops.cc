@@ -39,12 +39,14 @@ void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float sca
   }
 }
 
-// exp for arguments <= 0 or of any size; below the smallest normal result it is 0.
+// exp for arguments <= 0 or of any size; below the smallest normal result it is 0. NaN stays
+// NaN, which both a maximum and Highway's Exp would hide.
 template <class D, class V>
 HWY_INLINE V SafeExp(D d, V x) {
   const auto floor = hn::Set(d, -87.0f);
   const auto result = hn::Exp(d, hn::Max(x, floor));
-  return hn::IfThenElse(hn::Lt(x, floor), hn::Zero(d), result);
+  const auto kept = hn::IfThenElse(hn::Lt(x, floor), hn::Zero(d), result);
+  return hn::IfThenElse(hn::Eq(x, x), kept, x);
 }
 
 float ExpShifted(float* values, size_t count, float shift) {

@@ -18,7 +18,7 @@ bool IsWordCharacter(std::string_view character) {
   if (character.size() == 1) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
   }
-  static const Regex word("\\w", "added tokens");
+  static const Regex word(StrCat("[", kRustWord, "]"), "added tokens");
   size_t begin = 0, end = 0;
   Regex::Scanner scanner(word);
   scanner.Start(character);

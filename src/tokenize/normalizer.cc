@@ -78,26 +78,31 @@ void Normalizer::Append(const Json& json, std::string_view place) {
 }
 
 std::string Normalizer::Apply(std::string_view text) const {
+  const size_t most = GrowthLimit(text.size());
   std::string out(text);
   for (const Step& step : steps_) {
-    std::visit([&out](const auto& concrete) { ApplyStep(concrete, out); }, step);
+    std::visit([&](const auto& concrete) { ApplyStep(concrete, most, out); }, step);
   }
   return out;
 }
 
-void Normalizer::ApplyStep(const ComposeStep&, std::string& text) {
+void Normalizer::ApplyStep(const ComposeStep&, size_t, std::string& text) {
   if (!IsSurelyNfc(text)) text = ToNfc(text);
 }
 
-void Normalizer::ApplyStep(const PrependStep& step, std::string& text) {
-  if (!text.empty()) text.insert(0, step.content);
+void Normalizer::ApplyStep(const PrependStep& step, size_t most, std::string& text) {
+  if (text.empty()) return;
+  text.insert(0, step.content);
+  if (text.size() > most) {
+    ThrowBadInput("tokenizer", StrCat("normalizers that leave at most ", most, " bytes"), "more");
+  }
 }
 
-void Normalizer::ApplyStep(const ReplaceStep& step, std::string& text) {
-  text = step.pattern.ReplaceAll(text, step.content);
+void Normalizer::ApplyStep(const ReplaceStep& step, size_t most, std::string& text) {
+  text = step.pattern.ReplaceAll(text, step.content, most);
 }
 
-void Normalizer::ApplyStep(const StripStep& step, std::string& text) {
+void Normalizer::ApplyStep(const StripStep& step, size_t, std::string& text) {
   if (step.left) text.erase(0, LeadingSpace(text));
   if (step.right) text.resize(text.size() - TrailingSpace(text));
 }

@@ -19,7 +19,7 @@ class Normalizer {
   static Normalizer Nfc();
 
   bool IsIdentity() const { return steps_.empty(); }
-  // `text` is well-formed UTF-8.
+  // `text` is well-formed UTF-8. Throws bad input if it grows beyond GrowthLimit.
   std::string Apply(std::string_view text) const;
 
  private:
@@ -37,10 +37,11 @@ class Normalizer {
   using Step = std::variant<ComposeStep, PrependStep, ReplaceStep, StripStep>;
 
   void Append(const Json& json, std::string_view place);
-  static void ApplyStep(const ComposeStep& step, std::string& text);
-  static void ApplyStep(const PrependStep& step, std::string& text);
-  static void ApplyStep(const ReplaceStep& step, std::string& text);
-  static void ApplyStep(const StripStep& step, std::string& text);
+  // `most`: bytes that the text may grow to (GrowthLimit).
+  static void ApplyStep(const ComposeStep& step, size_t most, std::string& text);
+  static void ApplyStep(const PrependStep& step, size_t most, std::string& text);
+  static void ApplyStep(const ReplaceStep& step, size_t most, std::string& text);
+  static void ApplyStep(const StripStep& step, size_t most, std::string& text);
 
   std::vector<Step> steps_;
 };

@@ -68,5 +68,17 @@ TEST(Normalizer, BrokenDescriptionsAreRefused) {
   }
 }
 
+TEST(Normalizer, ATextThatGrowsWithoutEndIsRefused) {
+  std::string steps;
+  for (int i = 0; i < 40; ++i) {
+    steps += StrCat(i > 0 ? "," : "",
+                    R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})");
+  }
+  const std::string json = StrCat(R"({"type": "Sequence", "normalizers": [)", steps, "]}");
+  EXPECT_EQ(Normalized(json.c_str(), "b"), "b");
+  EXPECT_THAT(BadInputFrom([&] { Normalized(json.c_str(), "a"); }),
+              HasSubstr("at most 65600 bytes"));
+}
+
 }  // namespace
 }  // namespace qualm

@@ -4,8 +4,18 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/strings.h"
 
 namespace qualm {
+namespace {
+
+void RequireSize(size_t bytes, size_t most) {
+  if (bytes <= most) return;
+  ThrowBadInput("tokenizer", StrCat("replacements that leave at most ", most, " bytes"), "more",
+                "no real tokenizer makes so much of a text");
+}
+
+}  // namespace
 
 Pattern Pattern::Parse(const Json& json, std::string_view place) {
   if (json.is_object() && json.size() == 1) {
@@ -33,15 +43,18 @@ Pattern Pattern::Expression(std::string_view expression, std::string_view place)
   return pattern;
 }
 
-std::string Pattern::ReplaceAll(std::string_view text, std::string_view content) const {
+std::string Pattern::ReplaceAll(std::string_view text, std::string_view content,
+                                size_t most) const {
   std::string out;
   size_t done = 0;
   Finder(*this).ForEachMatch(text, [&](TextRange match) {
     out += text.substr(done, match.begin - done);
     out += content;
     done = match.end;
+    RequireSize(out.size(), most);
   });
   out += text.substr(done);
+  RequireSize(out.size(), most);
   return out;
 }
 

@@ -11,6 +11,10 @@
 
 namespace qualm {
 
+// What rewriting may make of a text of so many bytes: far more than any real tokenizer does, and a
+// bound on what a hostile one can.
+inline constexpr size_t GrowthLimit(size_t bytes) { return (size_t{1} << 16) + 64 * bytes; }
+
 // A part of a text, [begin, end) in bytes.
 struct TextRange {
   size_t begin = 0, end = 0;
@@ -49,7 +53,8 @@ class Pattern {
     std::optional<Regex::Scanner> scanner_;
   };
 
-  std::string ReplaceAll(std::string_view text, std::string_view content) const;
+  // Throws bad input if the result were longer than `most` bytes.
+  std::string ReplaceAll(std::string_view text, std::string_view content, size_t most) const;
   bool is_regex() const { return regex_.has_value(); }
 
  private:

@@ -11,6 +11,9 @@
 namespace qualm {
 namespace {
 
+// Bytes that replacements may leave of all pieces together.
+constexpr size_t kMostDecoded = size_t{1} << 26;
+
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
@@ -138,17 +141,21 @@ void PieceDecoder::ApplyStep(const FuseStep&, Pieces& pieces) {
 
 void PieceDecoder::ApplyStep(const MetaspaceStep& step, Pieces& pieces) {
   Pattern replacement = Pattern::Literal(step.replacement);
+  size_t left = kMostDecoded;
   for (size_t i = 0; i < pieces.size(); ++i) {
     bool drop = i == 0 && step.drop_in_first;
-    pieces[i].text = replacement.ReplaceAll(pieces[i].text, drop ? "" : " ");
+    pieces[i].text = replacement.ReplaceAll(pieces[i].text, drop ? "" : " ", left);
+    left -= pieces[i].text.size();
   }
 }
 
 void PieceDecoder::ApplyStep(const ReplaceStep& step, Pieces& pieces) {
+  size_t left = kMostDecoded;
   for (DecodedPiece& piece : pieces) {
     // Single bytes may stand here; a regular expression needs characters.
     if (step.pattern.is_regex()) piece.text = RepairUtf8(piece.text);
-    piece.text = step.pattern.ReplaceAll(piece.text, step.content);
+    piece.text = step.pattern.ReplaceAll(piece.text, step.content, left);
+    left -= piece.text.size();
   }
 }
 

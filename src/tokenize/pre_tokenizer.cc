@@ -68,7 +68,8 @@ void PreTokenizer::Append(const Json& json, std::string_view place) {
     AppendExpression("[!-/:-@\\[-`{-~\\p{P}]",
                      ParseBehavior(GetString(json, "behavior", here, "Isolated"), here));
   } else if (type == "Whitespace") {
-    AppendExpression("\\w+|[^\\w\\s]+", Behavior::kRemoved, /*invert=*/true);
+    AppendExpression(StrCat("[", kRustWord, "]+|[^", kRustWord, "\\s]+"), Behavior::kRemoved,
+                     /*invert=*/true);
   } else if (type == "WhitespaceSplit") {
     AppendExpression("\\s+", Behavior::kRemoved);
   } else {
@@ -220,7 +221,8 @@ void PreTokenizer::ApplyStep(const ReplaceStep& step, std::vector<Word>& words,
   Pattern from = Pattern::Literal(step.from);
   for (Word& word : words) {
     if (word.text.find(step.from) == std::string_view::npos) continue;
-    word.text = storage.emplace_back(from.ReplaceAll(word.text, step.to));
+    word.text =
+        storage.emplace_back(from.ReplaceAll(word.text, step.to, GrowthLimit(word.text.size())));
   }
 }
 

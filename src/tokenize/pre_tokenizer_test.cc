@@ -100,6 +100,9 @@ TEST(PreTokenizer, DigitsPunctuationAndWhitespaceSplit) {
               ElementsAre("a", "12", "b"));
   EXPECT_THAT(Words(R"({"type": "Punctuation"})", "a,b。$"), ElementsAre("a", ",", "b", "。", "$"));
   EXPECT_THAT(Words(R"({"type": "Whitespace"})", "a+ bc_1"), ElementsAre("a", "+", "bc_1"));
+  // Its \\w is that of Rust's regex crate: no superscripts, but circled letters and joiners.
+  EXPECT_THAT(Words(R"({"type": "Whitespace"})", "x² aⒷ a\u200db"),
+              ElementsAre("x", "²", "aⒷ", "a\u200db"));
   EXPECT_THAT(Words(R"({"type": "WhitespaceSplit"})", " a  b+ "), ElementsAre("a", "b+"));
 }
 

@@ -14,6 +14,12 @@ namespace qualm {
 // something else to PCRE2.
 std::string TranslateOnigurumaPattern(std::string_view pattern, std::string_view place);
 
+// The inside of a character class for \w as Rust's regex crate reads it, which runs the patterns
+// that the tokenizers library has of its own (Unicode TS 18, Annex C): letters, marks, decimal
+// digits, connectors and the two joiners, but no superscripts.
+inline constexpr std::string_view kRustWord =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}";
+
 // A compiled pattern; immutable and shared by threads.
 class Regex {
  public:

@@ -1,6 +1,8 @@
 #include "tokenize/sentencepiece_normalizer.h"
 
+#include "base/error.h"
 #include "base/strings.h"
+#include "tokenize/pattern.h"
 #include "tokenize/utf8.h"
 
 namespace qualm {
@@ -46,6 +48,7 @@ std::string SentencePieceNormalizer::Apply(std::string_view text, bool with_pref
   }
   std::string out;
   if (text.empty()) return out;
+  const size_t most = GrowthLimit(text.size());
   out.reserve(text.size() + text.size() / 2);
   if (add_dummy_prefix_ && with_prefix) out += space_;
   bool after_space = remove_extra_whitespaces_;
@@ -55,6 +58,10 @@ std::string SentencePieceNormalizer::Apply(std::string_view text, bool with_pref
     while (after_space && front.text.starts_with(' ')) front.text.remove_prefix(1);
     if (front.text.empty()) continue;
     AppendEscaped(front.text, out);
+    if (out.size() > most) {
+      ThrowBadInput("tokenizer", StrCat("a character map that leaves at most ", most, " bytes"),
+                    "more", "no real model makes so much of a text");
+    }
     after_space = remove_extra_whitespaces_ && front.text.ends_with(' ');
   }
   if (remove_extra_whitespaces_) {

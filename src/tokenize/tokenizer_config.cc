@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
@@ -70,14 +71,16 @@ void ReadMainFile(const std::filesystem::path& path, TokenizerConfig& config) {
 void ReadAddedTokensFile(const std::filesystem::path& path, TokenizerConfig& config) {
   Json json = ReadJsonFile(path);
   if (!json.is_object()) ThrowBadInput(path.string(), "a JSON object", json.type_name());
+  std::unordered_set<std::string> known;
+  for (const AddedToken& token : config.added_tokens) known.insert(token.content);
   for (const auto& [content, value] : json.items()) {
-    bool is_known =
-        std::any_of(config.added_tokens.begin(), config.added_tokens.end(),
-                    [&c = content](const AddedToken& token) { return token.content == c; });
-    if (is_known) continue;
+    if (!known.insert(content).second) continue;
+    if (!value.is_number_integer()) {
+      ThrowBadInput(path.string(), StrCat("an integer id for '", content, "'"),
+                    value.dump().substr(0, 60));
+    }
     Json entry = {{"content", content}};
-    config.added_tokens.push_back(
-        ParseAddedToken(entry, GetInt(json, content, path.string()), path.string()));
+    config.added_tokens.push_back(ParseAddedToken(entry, value.get<int64_t>(), path.string()));
   }
 }
 

@@ -2,6 +2,7 @@
 // is an error that names it.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
@@ -145,11 +146,10 @@ std::vector<AddedToken> ParseAddedTokens(const Json& json, std::string_view plac
 
 // Tokens that only tokenizer_config.json knows.
 void AddFromConfig(const TokenizerConfig& config, HfSpec& spec) {
+  std::unordered_set<std::string> known;
+  for (const AddedToken& token : spec.added_tokens) known.insert(token.content);
   for (const AddedToken& token : config.added_tokens) {
-    bool is_known =
-        std::any_of(spec.added_tokens.begin(), spec.added_tokens.end(),
-                    [&](const AddedToken& known) { return known.content == token.content; });
-    if (!is_known) spec.added_tokens.push_back(token);
+    if (known.insert(token.content).second) spec.added_tokens.push_back(token);
   }
 }
 

@@ -18,7 +18,12 @@ void Complete(const Json& json, std::string_view place, ModelConfig& config) {
 }  // namespace
 
 const Family& MistralFamily() {
-  static const Family family = StandardFamily("mistral", Complete);
+  static const Family family = [] {
+    Family mistral = StandardFamily("mistral", Complete);
+    mistral.default_context = 131072;
+    mistral.default_kv_heads = 8;
+    return mistral;
+  }();
   return family;
 }
 

@@ -10,6 +10,7 @@ namespace {
 void Complete(const Json& json, std::string_view place, ModelConfig& config) {
   config.qkv_bias = true;
   if (!GetBool(json, "use_sliding_window", place, false)) return;
+  if (HasNull(json, "sliding_window")) return;
   int64_t window = GetInt(json, "sliding_window", place, 4096);
   int64_t first = GetInt(json, "max_window_layers", place, 28);
   if (window < 1 || first < 0) {
@@ -23,7 +24,11 @@ void Complete(const Json& json, std::string_view place, ModelConfig& config) {
 }  // namespace
 
 const Family& Qwen2Family() {
-  static const Family family = StandardFamily("qwen2", Complete);
+  static const Family family = [] {
+    Family qwen2 = StandardFamily("qwen2", Complete);
+    qwen2.default_context = 32768;
+    return qwen2;
+  }();
   return family;
 }
 

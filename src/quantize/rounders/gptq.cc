@@ -35,7 +35,9 @@ class Gptq final : public Rounder {
                       ThreadPool& pool) const override {
     RequireIntegerWeights(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
-    const HessianFactor factor = FactorHessian(input, options_.hessian, pool);
+    FactorCache own;
+    FactorCache& factors = input.factors != nullptr ? *input.factors : own;
+    const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
     RounderResult result;
     result.damping_attempts = factor.attempts;
     if (factor.upper.rows() == 0) {
