@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "kernels/row_kernels.h"
+#include "kernels/few_kernels.h"
 #include "kernels/unpack_kernels.h"
 #include "tensor/dense.h"
 #include "tensor/panels.h"
@@ -169,15 +169,16 @@ class PackedWeight final : public LinearWeight, private PanelSource {
                                     to);
   }
 
-  size_t PanelsOfRow() const override {
+  DirectForm Direct() const override {
     const bool whole_chunks = form_.group_size % kChunk == 0 || form_.group_size >= in_;
-    const bool has_kernel = RowFunctionInUse(form_.bits) != nullptr;
-    return form_.fused && whole_chunks && has_kernel ? kPanelsOfRow : 0;
+    const bool has_kernel = FewFunctionInUse(form_.bits) != nullptr;
+    if (!form_.fused || !whole_chunks || !has_kernel) return {};
+    return {.most_rows = MostFewRowsInUse(), .panels = kPanelsOfFew};
   }
 
-  void MultiplyRow(size_t first_panel, size_t panel_count, const float* x,
-                   std::span<float> y) const override {
-    RowProduct product;
+  void MultiplyDirectly(size_t first_panel, size_t panel_count, const float* x,
+                        Span2D<float> y) const override {
+    FewProduct product;
     product.form = &form_;
     product.codes = codes_.data() + first_panel * PanelWords();
     product.codes_stride = PanelWords();
@@ -185,10 +186,12 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     product.constants_stride = constants_stride_;
     product.panel_count = panel_count;
     product.in_features = in_;
+    product.rows = y.rows();
     product.x = x;
     product.y = y.data();
-    product.columns = y.size();
-    RowFunctionInUse(form_.bits)(product);
+    product.y_stride = y.stride();
+    product.columns = y.cols();
+    FewFunctionInUse(form_.bits)(product);
   }
 
   size_t out_, in_;

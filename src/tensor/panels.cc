@@ -153,21 +153,43 @@ void MultiplyRows(const PanelSource& source, Span2D<const float> x, Span2D<float
   });
 }
 
-void MultiplyRowDirectly(const PanelSource& source, const float* x, std::span<float> y,
-                         ThreadPool& pool) {
-  const size_t panels = PanelCount(y.size()), per_task = source.PanelsOfRow();
-  pool.ParallelFor((panels + per_task - 1) / per_task, [&](size_t task) {
-    const size_t first = task * per_task, count = std::min(per_task, panels - first);
+// Tokens up to which panels are multiplied directly, in groups of what the kernel takes: beyond,
+// one unpacking serves more tokens than a group has.
+constexpr size_t kDirectGroups = 2;
+
+void MultiplyFewDirectly(const PanelSource& source, const PanelSource::DirectForm& form,
+                         Span2D<const float> x, Span2D<float> y, ThreadPool& pool) {
+  const size_t rows = x.rows(), panels = PanelCount(y.cols());
+  const RowGroups groups = {rows, (rows + form.most_rows - 1) / form.most_rows};
+  // Group g's rows interleaved, [in][rows of g], at First(g)·in.
+  AlignedArray<float> packed;
+  if (rows > 1) {
+    packed = AlignedArray<float>(rows * x.cols());
+    pool.ParallelFor(groups.groups, [&](size_t group) {
+      const size_t first = groups.First(group), count = groups.Size(group);
+      float* to = packed.data() + first * x.cols();
+      for (size_t r = 0; r < count; ++r) {
+        const float* from = x.row(first + r).data();
+        for (size_t k = 0; k < x.cols(); ++k) to[k * count + r] = from[k];
+      }
+    });
+  }
+  pool.ParallelFor((panels + form.panels - 1) / form.panels, [&](size_t task) {
+    const size_t first = task * form.panels, count = std::min(form.panels, panels - first);
     const size_t column = first * kPanelRows;
-    source.MultiplyRow(first, count, x,
-                       y.subspan(column, std::min(count * kPanelRows, y.size() - column)));
+    const size_t columns = std::min(count * kPanelRows, y.cols() - column);
+    for (size_t group = 0; group < groups.groups; ++group) {
+      const size_t row = groups.First(group);
+      source.MultiplyDirectly(first, count, rows > 1 ? packed.data() + row * x.cols() : x.data(),
+                              y.Rows(row, groups.Size(group)).Cols(column, columns));
+    }
   });
 }
 
 }  // namespace
 
-void PanelSource::MultiplyRow(size_t, size_t, const float*, std::span<float>) const {
-  QUALM_CHECK(PanelsOfRow() > 0);
+void PanelSource::MultiplyDirectly(size_t, size_t, const float*, Span2D<float>) const {
+  QUALM_CHECK(Direct().most_rows > 0);
 }
 
 void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<float> y,
@@ -176,8 +198,10 @@ void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<flo
     for (size_t row = 0; row < y.rows(); ++row) std::ranges::fill(y.row(row), 0.0f);
     return;
   }
-  if (x.rows() == 1 && source.PanelsOfRow() > 0) {
-    MultiplyRowDirectly(source, x.data(), y.row(0), pool);
+  if (x.rows() == 0) return;
+  const PanelSource::DirectForm direct = source.Direct();
+  if (x.rows() <= kDirectGroups * direct.most_rows) {
+    MultiplyFewDirectly(source, direct, x, y, pool);
     return;
   }
   for (size_t row = 0; row < x.rows(); row += kRowsAtOnce) {

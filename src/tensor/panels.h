@@ -23,12 +23,16 @@ class PanelSource {
   virtual const float* FloatPanels() const { return nullptr; }
   // Writes [depth][16] floats of `panel` from k_begin on. k_begin is a multiple of 32.
   virtual void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const = 0;
-  // Panels that MultiplyRow likes to get together; 0 if it cannot be called.
-  virtual size_t PanelsOfRow() const { return 0; }
-  // The product of one token x [in] with some neighbouring panels, y [columns], by a kernel that
-  // does not unpack them first.
-  virtual void MultiplyRow(size_t first_panel, size_t panel_count, const float* x,
-                           std::span<float> y) const;
+  // Of a kernel that does not unpack panels first.
+  struct DirectForm {
+    size_t most_rows = 0;  // tokens that it takes at once; 0: there is none
+    size_t panels = 1;     // neighbouring panels that it likes to get together
+  };
+  virtual DirectForm Direct() const { return {}; }
+  // The product of y.rows() tokens, x [in][tokens], with some neighbouring panels, y [tokens,
+  // columns].
+  virtual void MultiplyDirectly(size_t first_panel, size_t panel_count, const float* x,
+                                Span2D<float> y) const;
 };
 
 // x [tokens, in], y [tokens, out]; the sum is the one of linear.h. Few tokens: every panel is
