@@ -86,7 +86,8 @@ int Main(int argc, char** argv) {
     Run(options, static_cast<size_t>(tokens), pool);
     return 0;
   }
-  for (size_t tokens : {1, 4, 16, 128, 2048}) Run(options, tokens, pool);
+  for (size_t tokens : std::initializer_list<size_t>{1, 4, 16, 128, 2048})
+    Run(options, tokens, pool);
   return 0;
 }
 

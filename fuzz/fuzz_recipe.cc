@@ -2,6 +2,7 @@
 // that is JSON, and an answer for every layer.
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "base/error.h"

@@ -129,6 +129,29 @@ TEST(QuantizerGolden, RtnEqualsTheReferenceBitForBit) {
   }
 }
 
+TEST(QuantizerGolden, Fp8TakesTheReferencesCodes) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  Scheme scheme = GroupScheme(8, 0);
+  scheme.type = NumberType::kFp8E4m3Ieee;  // the reference keeps the highest exponent free: 240
+  scheme.zero_point = ZeroPointKind::kNone;
+  ThreadPool pool(2);
+  const Matrix ours =
+      MakeRounder("rtn", nullptr, "test")->Round(golden.Input(), scheme, pool).layer.Dequantize();
+  const Matrix expected = ReadNpy(folder / "fp8_e4m3.W_eff.npy");
+  // The reference gets its scale from 240/absmax in another order of operations: each side rounds
+  // it and the product, so that equal codes may differ by 4 units of 2^-24 (neighbours by 2^-4).
+  for (size_t r = 0; r < ours.rows(); ++r) {
+    for (size_t c = 0; c < ours.cols(); ++c) {
+      ASSERT_NEAR(ours(r, c), expected(r, c), 4 * 0x1p-24 * std::abs(expected(r, c)));
+    }
+  }
+  const double error = RelativeOutputError(golden.inputs, golden.weight, ours, pool);
+  const double reference =
+      golden.manifest["cases"]["fp8_e4m3"]["relative_output_error"].get<double>();
+  EXPECT_NEAR(error, reference, 1e-5 * reference);
+}
+
 TEST(QuantizerGolden, GptqEqualsTheReferenceUpToNearTies) {
   QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
   const Golden golden(folder);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 
 namespace qualm {
@@ -77,13 +78,19 @@ void RangeOfLanes(const float* values, size_t count, float* min, float* max) {
   }
 }
 
-Grid::Grid(const Scheme& scheme, int bits)
+Grid::Grid(const Scheme& scheme, int bits, float tensor_scale)
     : scheme_(scheme),
+      tensor_scale_(tensor_scale),
       min_code_(0),
       max_code_(static_cast<float>((1 << bits) - 1)),
       middle_(static_cast<float>(1 << (bits - 1))),
       fractional_zero_(scheme.zero_point == ZeroPointKind::kFloat) {
-  QUALM_CHECK(scheme.type == NumberType::kInteger && bits >= 1 && bits <= 8);
+  QUALM_CHECK(bits >= 1 && bits <= 8);
+  if (scheme.type != NumberType::kInteger) {
+    codebook_ = &Codebook::Of(scheme.type);
+    QUALM_CHECK(codebook_->bits() == bits);
+    return;
+  }
   if (scheme.is_symmetric() && scheme.symmetric_convention == SymmetricConvention::kSigned) {
     min_code_ = 1;
   }
@@ -123,7 +130,17 @@ GridPoint Grid::FitSymmetric(float min, float max) const {
   return {StoredScale(scale), middle_};
 }
 
+GridPoint Grid::FitFormat(float largest) const {
+  if (HasByteScales(scheme_.type)) {
+    const float relative = largest / tensor_scale_;
+    const float scale = relative > 0 ? FitByteScale(scheme_.type, relative) : 1;
+    return {scale * tensor_scale_, 0};
+  }
+  return {largest == 0 ? 1 : StoredScale(largest / codebook_->largest()), 0};
+}
+
 GridPoint Grid::Fit(float min, float max) const {
+  if (codebook_ != nullptr) return FitFormat(std::max(std::abs(min), std::abs(max)));
   if (scheme_.is_symmetric()) return FitSymmetric(min, max);
   if (!scheme_.range_includes_zero && min < max) {
     const float scale = StoredScale((max - min) / max_code_);
@@ -171,6 +188,14 @@ void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLa
 
 void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
                          float* rounded) const {
+  if (codebook_ != nullptr) {
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      const uint8_t code = codebook_->Nearest(values[lane] / lanes.scale[lane]);
+      if (codes != nullptr) codes[lane] = code;
+      rounded[lane] = lanes.scale[lane] * codebook_->Value(code);
+    }
+    return;
+  }
   // The zero point is added after rounding if it is whole, before if it is not; adding 0 is exact.
   const float before = fractional_zero_ ? 1.0f : 0.0f, after = 1.0f - before;
   std::array<float, kGridLanes> code;

@@ -8,6 +8,9 @@
 // smallest normal, lowered to the largest finite number), and zero points and codes are computed
 // with the stored scale. Codes. Integer zero: clamp(round(w/s) + z); float zero: clamp(round(w/s +
 // z)); to nearest even.
+//
+// Types other than integers (codebook.h): the scale maps the group's largest magnitude to the
+// format's largest value, the code is that of the nearest value of w/s, there is no zero point.
 #pragma once
 
 #include <array>
@@ -17,6 +20,8 @@
 #include "artefact/scheme.h"
 
 namespace qualm {
+
+class Codebook;
 
 // Output rows handled together; arrays [count, kGridLanes] hold value i of lane l at
 // i·kGridLanes + l, which is how a strip of W looks when it is transposed.
@@ -40,8 +45,9 @@ float ShrinkFactor(int step);
 
 class Grid {
  public:
-  // Requires: scheme.Validate() passes and scheme.type is kInteger; bits in 1..8.
-  Grid(const Scheme& scheme, int bits);
+  // Requires: scheme.Validate() passes; bits in 1..8, those of the format if the type is not
+  // kInteger. `tensor_scale` is nvfp4's: scales are an e4m3 number times it.
+  Grid(const Scheme& scheme, int bits, float tensor_scale = 1);
 
   // Scale and zero point for values in [min, max], both finite, min <= max.
   GridPoint Fit(float min, float max) const;
@@ -61,11 +67,14 @@ class Grid {
 
  private:
   GridPoint FitSymmetric(float min, float max) const;
+  GridPoint FitFormat(float largest) const;
   float StoredScale(float scale) const;
   // The zero point as it is stored; NaN if it cannot be.
   float StoredZero(float min, float scale) const;
 
   Scheme scheme_;
+  const Codebook* codebook_ = nullptr;  // of types that are not kInteger
+  float tensor_scale_;
   float min_code_, max_code_, middle_;
   bool fractional_zero_;
 };

@@ -173,7 +173,9 @@ Json ToJson(const Scheme& scheme) {
             {"granularity", NameOf(scheme.granularity)}};
   if (scheme.granularity == Granularity::kGroup) json["group_size"] = scheme.group_size;
   json["zero_point"] = NameOf(scheme.zero_point);
-  if (scheme.is_symmetric()) {
+  if (scheme.type != NumberType::kInteger) {
+    // The format says it all.
+  } else if (scheme.is_symmetric()) {
     json["symmetric_convention"] = NameOf(scheme.symmetric_convention);
   } else {
     json["range_includes_zero"] = scheme.range_includes_zero;

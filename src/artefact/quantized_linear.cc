@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -17,6 +18,11 @@ bool IsRoundedTo(float value, DType type) {
   if (type == DType::kF16) return ToFloat(HalfFromFloat(value)) == value;
   if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value)) == value;
   return true;
+}
+
+bool IsStoredScale(float scale, const Scheme& scheme) {
+  if (!HasByteScales(scheme.type)) return IsRoundedTo(scale, scheme.scale_type);
+  return DecodeByteScale(scheme.type, EncodeByteScale(scheme.type, scale)) == scale;
 }
 
 void RequireCount(std::string_view place, std::string_view what, size_t expected, size_t got) {
@@ -46,8 +52,14 @@ float SecondLevelValue(const SecondLevelValues& values, size_t row, size_t group
 
 void ValidateScheme(const QuantizedLinear& q, std::string_view place) {
   q.scheme.Validate(place);
-  if (q.scheme.type != NumberType::kInteger) {
-    ThrowBadInput(place, "integer weights", NameOf(q.scheme.type));
+  if (q.scheme.type != NumberType::kInteger && !q.bits_per_group.empty()) {
+    ThrowBadInput(place, "bits_per_group with integers only", NameOf(q.scheme.type));
+  }
+  const bool has_tensor_scale = q.scheme.type == NumberType::kNvfp4;
+  if (!std::isfinite(q.tensor_scale) || q.tensor_scale <= 0 ||
+      (!has_tensor_scale && q.tensor_scale != 1)) {
+    ThrowBadInput(place, has_tensor_scale ? "a finite positive tensor_scale" : "tensor_scale 1",
+                  StrCat(q.tensor_scale));
   }
   if (q.scheme.granularity == Granularity::kToken || q.scheme.dynamic) {
     ThrowBadInput(place, "a static scheme per tensor, channel or group",
@@ -88,12 +100,18 @@ void ValidateCodes(const QuantizedLinear& q, std::string_view place) {
   for (size_t col = 0; col < q.in_features; ++col) {
     largest[col] = static_cast<uint8_t>((1 << q.BitsOfGroup(q.GroupOfColumn(col))) - 1);
   }
+  const Codebook* book =
+      q.scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(q.scheme.type);
   for (size_t row = 0; row < q.out_features; ++row) {
     for (size_t col = 0; col < q.in_features; ++col) {
       const uint8_t code = q.codes[row * q.in_features + col];
       if (code > largest[col]) {
         ThrowBadInput(place, StrCat("codes up to ", int{largest[col]}), StrCat(int{code}),
                       StrCat("at row ", row, ", column ", col));
+      }
+      if (book != nullptr && std::isnan(book->Value(code))) {
+        ThrowBadInput(place, StrCat("codes that are numbers of ", NameOf(q.scheme.type)),
+                      StrCat(int{code}), StrCat("at row ", row, ", column ", col));
       }
     }
   }
@@ -138,10 +156,11 @@ void ValidateScales(const QuantizedLinear& q, std::string_view place) {
   }
   RequireCount(place, "scales", ScaleCount(q), q.scales.size());
   for (float scale : q.scales) {
-    if (!std::isfinite(scale) || scale <= 0 || !IsRoundedTo(scale, q.scheme.scale_type)) {
-      ThrowBadInput(
-          place, StrCat("finite positive scales that are exact in ", NameOf(q.scheme.scale_type)),
-          StrCat(scale));
+    if (!std::isfinite(scale) || scale <= 0 || !IsStoredScale(scale, q.scheme)) {
+      ThrowBadInput(place,
+                    StrCat("finite positive scales that are exact in ",
+                           HasByteScales(q.scheme.type) ? "a byte" : NameOf(q.scheme.scale_type)),
+                    StrCat(scale));
     }
   }
 }
@@ -278,8 +297,9 @@ float QuantizedLinear::ScaleAt(size_t row, size_t group) const {
     return SecondLevelValue(*second_level_scales, row, group, group_count(),
                             scheme.second_level->group_rows);
   }
-  return scheme.granularity == Granularity::kTensor ? scales[0]
-                                                    : scales[row * group_count() + group];
+  const float scale =
+      scheme.granularity == Granularity::kTensor ? scales[0] : scales[row * group_count() + group];
+  return scale * tensor_scale;  // exact where it is 1
 }
 
 float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
@@ -287,6 +307,7 @@ float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
     return SecondLevelValue(*second_level_zeros, row, group, group_count(),
                             scheme.second_level->group_rows);
   }
+  if (scheme.type != NumberType::kInteger) return 0;
   if (zeros.empty()) return static_cast<float>(1 << (BitsOfGroup(group) - 1));
   return scheme.granularity == Granularity::kTensor ? zeros[0] : zeros[row * group_count() + group];
 }
@@ -295,24 +316,20 @@ void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
   QUALM_CHECK(row < out_features && out.size() == in_features);
   const uint8_t* code = codes.data() + row * in_features;
   const size_t size = group_size(), groups = group_count();
-  if (g_idx.empty()) {
-    for (size_t group = 0; group < groups; ++group) {
-      const float scale = ScaleAt(row, group), zero = ZeroAt(row, group);
-      const size_t end = std::min(in_features, (group + 1) * size);
-      for (size_t col = group * size; col < end; ++col) {
-        out[col] = scale * (static_cast<float>(code[col]) - zero);
-      }
+  std::vector<float> scale(groups), zero(groups);
+  for (size_t group = 0; group < groups; ++group) {
+    scale[group] = ScaleAt(row, group);
+    zero[group] = ZeroAt(row, group);
+  }
+  const Codebook* book = scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(scheme.type);
+  for (size_t group = 0, col = 0; col < in_features; ++col) {
+    if (!g_idx.empty()) {
+      group = g_idx[col];
+    } else if (col == (group + 1) * size) {
+      ++group;
     }
-  } else {
-    std::vector<float> scale(groups), zero(groups);
-    for (size_t group = 0; group < groups; ++group) {
-      scale[group] = ScaleAt(row, group);
-      zero[group] = ZeroAt(row, group);
-    }
-    for (size_t col = 0; col < in_features; ++col) {
-      const uint32_t group = g_idx[col];
-      out[col] = scale[group] * (static_cast<float>(code[col]) - zero[group]);
-    }
+    out[col] = scale[group] * (book != nullptr ? book->Value(code[col])
+                                               : static_cast<float>(code[col]) - zero[group]);
   }
   if (!outliers) return;
   for (uint32_t i = outliers->row_start[row]; i < outliers->row_start[row + 1]; ++i) {
@@ -334,7 +351,8 @@ uint64_t QuantizedLinear::StoredBytes() const {
     row_bits += columns * static_cast<size_t>(BitsOfGroup(group));
   }
   uint64_t bytes = out_features * CeilDivide(row_bits, 8);
-  bytes += scales.size() * SizeOf(scheme.scale_type) + ZeroBytes(*this);
+  bytes += scales.size() * StoredScaleBytes(scheme) + ZeroBytes(*this);
+  if (scheme.type == NumberType::kNvfp4) bytes += sizeof(tensor_scale);
   bytes += bits_per_group.size() + g_idx.size() * sizeof(uint32_t);
   if (second_level_scales) bytes += SecondLevelBytes(*this, *second_level_scales);
   if (second_level_zeros) bytes += SecondLevelBytes(*this, *second_level_zeros);

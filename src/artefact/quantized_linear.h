@@ -53,6 +53,7 @@ struct QuantizedLinear {
   // Same shape; empty for kNone and where second_level_zeros stands for it: read through ZeroAt.
   // Integer zero points are stored as whole floats here, float ones are rounded to scale_type.
   std::vector<float> zeros;
+  float tensor_scale = 1;               // nvfp4: multiplies every scale; 1 for other types
   std::vector<uint8_t> bits_per_group;  // [groups]; empty: scheme.bits everywhere
   // Order in which groups were formed if columns were permuted: group of column c is g_idx[c];
   // empty: c / group_size.
@@ -70,12 +71,13 @@ struct QuantizedLinear {
     return bits_per_group.empty() ? scheme.bits : bits_per_group[group];
   }
   float ScaleAt(size_t row, size_t group) const;
-  // The zero point at (row, group), the implied 2^(bits-1) for kNone.
+  // The zero point at (row, group): for kNone the implied 2^(bits-1) of integers, 0 of other types.
   float ZeroAt(size_t row, size_t group) const;
 
-  // The effective weight [out, in]: float32(scale·(code − zero)), each operation rounded once in
-  // float32, then outliers put in their places. Input-side transforms are NOT undone: this is the
-  // matrix that multiplies the transformed input.
+  // The effective weight [out, in]: float32(scale·(code − zero)) or, for types other than integers,
+  // float32(scale·value(code)), each operation rounded once in float32, then outliers put in their
+  // places. Input-side transforms are NOT undone: this is the matrix that multiplies the
+  // transformed input.
   Matrix Dequantize() const;
   void DequantizeRow(size_t row, std::span<float> out) const;
 

@@ -96,7 +96,33 @@ void ValidateSecondLevel(const Scheme& scheme, std::string_view place) {
   }
 }
 
+// Of types with values of their own (codebook.h).
+void ValidateFormat(const Scheme& scheme, std::string_view place) {
+  if (!scheme.is_symmetric() || scheme.second_level) {
+    ThrowBadInput(place,
+                  StrCat("no zero points and no second level with type ", NameOf(scheme.type)),
+                  scheme.second_level ? "second_level" : NameOf(scheme.zero_point),
+                  "its values are symmetric, or not, by themselves");
+  }
+  const int size = GroupSizeOfFormat(scheme.type);
+  if (size == 0) return;
+  if (scheme.granularity == Granularity::kGroup && scheme.group_size == size) return;
+  ThrowBadInput(place, StrCat("groups of ", size, " with type ", NameOf(scheme.type)),
+                scheme.granularity == Granularity::kGroup ? StrCat(scheme.group_size)
+                                                          : NameOf(scheme.granularity),
+                "the format is defined so");
+}
+
 }  // namespace
+
+int GroupSizeOfFormat(NumberType type) {
+  return type == NumberType::kMxfp4 ? 32 : type == NumberType::kNvfp4 ? 16 : 0;
+}
+
+int BitsOfFormat(NumberType type) {
+  QUALM_CHECK(type != NumberType::kInteger);
+  return BitsOfType(type, 0);
+}
 
 size_t Scheme::GroupSize(size_t in_features) const {
   return granularity == Granularity::kGroup ? static_cast<size_t>(group_size) : in_features;
@@ -124,6 +150,7 @@ void Scheme::Validate(std::string_view place) const {
   if (scale_type != DType::kF16 && scale_type != DType::kBF16 && scale_type != DType::kF32) {
     ThrowBadInput(place, "scale_type F16, BF16 or F32", qualm::NameOf(scale_type));
   }
+  if (type != NumberType::kInteger) ValidateFormat(*this, place);
   if (is_symmetric() && bits == 1 && symmetric_convention != SymmetricConvention::kGptq) {
     ThrowBadInput(place, "at least 2 bits",
                   StrCat("1 bit with symmetric_convention ", NameOf(symmetric_convention)),
@@ -139,7 +166,7 @@ std::string Scheme::ShortName() const {
                                              : StrCat("-", NameOf(granularity));
   switch (zero_point) {
     case ZeroPointKind::kNone:
-      name += "-sym";
+      if (type == NumberType::kInteger) name += "-sym";
       break;
     case ZeroPointKind::kInteger:
       name += "-asym";

@@ -71,6 +71,11 @@ struct Scheme {
   std::string ShortName() const;
 };
 
+// Of types that are not kInteger: bits of a code, and the group size that the type is defined with
+// (0: any).
+int BitsOfFormat(NumberType type);
+int GroupSizeOfFormat(NumberType type);
+
 // The spelling of each value in YAML and JSON; parsing throws with the nearest name.
 std::string_view NameOf(NumberType type);
 std::string_view NameOf(Granularity granularity);

@@ -45,10 +45,12 @@ TEST(Scheme, AcceptsWhatTheMethodsUse) {
   EXPECT_EQ(ValidationMessage(spqr), "");
   Scheme nf4 = Group(64);
   nf4.type = NumberType::kNf4;
+  nf4.zero_point = ZeroPointKind::kNone;
   EXPECT_EQ(ValidationMessage(nf4), "");
   Scheme fp8;
   fp8.type = NumberType::kFp8E4m3;
   fp8.bits = 8;
+  fp8.zero_point = ZeroPointKind::kNone;
   EXPECT_EQ(ValidationMessage(fp8), "");
 }
 
@@ -134,6 +136,19 @@ TEST(Scheme, UnknownNamesAreAnsweredWithTheNearest) {
     EXPECT_THAT(error.what(), HasSubstr("recipe.yaml:3"));
     EXPECT_THAT(error.what(), HasSubstr("did you mean 'channel'"));
   }
+}
+
+TEST(Scheme, FormatsHaveNoZeroPointsAndTheirOwnGroups) {
+  Scheme scheme = Group(32);
+  scheme.type = NumberType::kMxfp4;
+  EXPECT_THAT(ValidationMessage(scheme), HasSubstr("no zero points"));
+  scheme.zero_point = ZeroPointKind::kNone;
+  EXPECT_EQ(ValidationMessage(scheme), "");
+  EXPECT_EQ(scheme.ShortName(), "mxfp4-g32");
+  scheme.group_size = 64;
+  EXPECT_THAT(ValidationMessage(scheme), HasSubstr("groups of 32 with type mxfp4; got 64"));
+  scheme.type = NumberType::kNvfp4;
+  EXPECT_THAT(ValidationMessage(scheme), HasSubstr("groups of 16"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -139,8 +140,15 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
   };
   if (layer.second_level_scales) {
     second_level(".scales", *layer.second_level_scales);
+  } else if (HasByteScales(scheme.type)) {
+    std::vector<uint8_t> bytes;
+    for (float scale : layer.scales) bytes.push_back(EncodeByteScale(scheme.type, scale));
+    Add(name + ".scales", DType::kU8, {scale_rows, groups}, RawBytes(bytes));
   } else {
     AddFloats(name + ".scales", scheme.scale_type, {scale_rows, groups}, layer.scales);
+  }
+  if (scheme.type == NumberType::kNvfp4) {
+    AddFloats(name + ".tensor_scale", DType::kF32, {1}, {&layer.tensor_scale, 1});
   }
   if (layer.second_level_zeros) {
     second_level(".zeros", *layer.second_level_zeros);
@@ -298,9 +306,17 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   ReadCodes(read, layer);
   if (layer.scheme.second_level) {
     layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
+  } else if (HasByteScales(layer.scheme.type)) {
+    for (uint8_t byte :
+         AsBytes(read.Get(".scales", DType::kU8, {scale_rows, layer.group_count()}))) {
+      layer.scales.push_back(DecodeByteScale(layer.scheme.type, byte));
+    }
   } else {
     layer.scales =
         read.Floats(".scales", layer.scheme.scale_type, {scale_rows, layer.group_count()});
+  }
+  if (layer.scheme.type == NumberType::kNvfp4) {
+    layer.tensor_scale = read.Floats(".tensor_scale", DType::kF32, {1})[0];
   }
   // Zero points may be quantized again beside the scales, or stand as they are.
   if (layer.scheme.second_level && read.Find(".zeros.codes") != nullptr) {

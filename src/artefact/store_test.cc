@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -224,6 +226,49 @@ TEST_F(StoreTest, AnAbsurdWidthIsRefusedBeforeAnythingIsMadeOfIt) {
   EXPECT_THROW(ReadQuantizedLinear(file, record), Error);
   record.in_features = size_t{1} << 50;
   EXPECT_THROW(ReadQuantizedLinear(file, record), Error);
+}
+
+Scheme FormatScheme(NumberType type) {
+  Scheme scheme;
+  scheme.type = type;
+  scheme.bits = BitsOfFormat(type);
+  scheme.zero_point = ZeroPointKind::kNone;
+  if (const int size = GroupSizeOfFormat(type); size > 0) {
+    scheme.granularity = Granularity::kGroup;
+    scheme.group_size = size;
+  }
+  return scheme;
+}
+
+TEST_F(StoreTest, NumberFormatsComeBackWithTheirScales) {
+  for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
+                          NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
+    QuantizedLinear layer = MakeLayer(FormatScheme(type), 5, 70, 9);
+    const Codebook& book = Codebook::Of(type);
+    for (uint8_t& code : layer.codes) {
+      while (std::isnan(book.Value(code))) code = static_cast<uint8_t>(code / 2);
+    }
+    if (HasByteScales(type)) {
+      for (float& scale : layer.scales) scale = FitByteScale(type, scale);
+    }
+    if (type == NumberType::kNvfp4) layer.tensor_scale = 0.3f;
+    layer.Validate("test");
+    const QuantizedLinear back = RoundTrip(layer);
+    ExpectEqual(back, layer);
+    EXPECT_EQ(back.tensor_scale, layer.tensor_scale);
+    EXPECT_EQ(tensor_bytes_, layer.StoredBytes()) << NameOf(type);
+    const size_t group = layer.GroupOfColumn(69);
+    EXPECT_EQ(back.Dequantize()(4, 69),
+              layer.ScaleAt(4, group) * book.Value(layer.codes[4 * 70 + 69]));
+  }
+}
+
+TEST_F(StoreTest, CodesThatAreNoNumbersAreRefused) {
+  QuantizedLinear layer = MakeLayer(FormatScheme(NumberType::kFp8E4m3), 1, 2, 1);
+  layer.codes = {0x7f, 0x10};
+  EXPECT_THROW(layer.Validate("test"), Error);
+  layer.codes = {0x7e, 0x10};
+  layer.Validate("test");
 }
 
 }  // namespace

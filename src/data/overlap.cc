@@ -38,8 +38,7 @@ std::vector<uint64_t> GramHashes(std::span<const std::vector<TokenId>> sequences
     ForGrams(sequence, [&](uint64_t hash) { hashes.push_back(hash); });
   }
   std::ranges::sort(hashes);
-  const auto repeated = std::ranges::unique(hashes);
-  hashes.erase(repeated.begin(), repeated.end());
+  hashes.erase(std::unique(hashes.begin(), hashes.end()), hashes.end());
   return hashes;
 }
 

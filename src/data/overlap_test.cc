@@ -68,7 +68,8 @@ TEST(Overlap, AgreesWithComparingEveryPair) {
   for (size_t i = 0; i + kOverlapGram <= text.size(); ++i) {
     const auto gram = std::span(text).subspan(i, kOverlapGram);
     expected += std::ranges::any_of(calibration, [&](const std::vector<TokenId>& sequence) {
-      return !std::ranges::search(sequence, gram).empty();
+      return std::search(sequence.begin(), sequence.end(), gram.begin(), gram.end()) !=
+             sequence.end();
     });
   }
   ASSERT_GT(expected, 20u);

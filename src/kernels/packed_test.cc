@@ -96,7 +96,7 @@ void ExpectProductOfDequantized(const QuantizedLinear& layer, uint64_t seed) {
   const Matrix x = Random(33, layer.in_features, seed);
   Matrix expected(33, layer.out_features);
   reference::Multiply(x, layer.Dequantize(), expected);
-  for (size_t tokens : {1, 2, 7, 33}) {
+  for (size_t tokens : std::initializer_list<size_t>{1, 2, 7, 33}) {
     const Matrix y = Product(*weight, x.view().Rows(0, tokens), 2);
     ASSERT_TRUE(SameBits(y, expected.view().Rows(0, tokens)))
         << weight->format() << " [" << layer.out_features << ", " << layer.in_features << "] "
@@ -181,8 +181,8 @@ TEST_P(PackedTest, EqualsTheDequantizedProductForEveryScheme) {
 
 TEST_P(PackedTest, EqualsTheDequantizedProductForEveryShape) {
   uint64_t seed = 0;
-  for (size_t out : {1, 15, 16, 17, 64, 129}) {
-    for (size_t in : {1, 5, 16, 31, 33, 255, 256, 257, 300, 520}) {
+  for (size_t out : std::initializer_list<size_t>{1, 15, 16, 17, 64, 129}) {
+    for (size_t in : std::initializer_list<size_t>{1, 5, 16, 31, 33, 255, 256, 257, 300, 520}) {
       for (int group : {0, 48, 128}) {
         const Scheme scheme = SchemeOf(4, group, ZeroPointKind::kInteger, DType::kF16);
         ExpectProductOfDequantized(RandomLayer(out, in, scheme, seed++), 99);
@@ -207,8 +207,8 @@ TEST_P(PackedTest, EveryBatchSizeHasTheBitsOfOneTokenForAnyThreads) {
     const Matrix x = Random(300, 530, 10);
     Matrix expected(300, 150);
     reference::Multiply(x, layer.Dequantize(), expected);
-    for (size_t tokens :
-         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 33, 300}) {
+    for (size_t tokens : std::initializer_list<size_t>{
+             1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 33, 300}) {
       for (int threads : {1, 2, 3}) {
         const size_t first = 300 - tokens;
         const Matrix y = Product(*weight, x.view().Rows(first, tokens), threads);
@@ -249,7 +249,7 @@ TEST_P(PackedTest, NotANumberAndInfinityOfInputsReachEveryOutputOfTheirToken) {
       RandomLayer(20, 70, SchemeOf(4, 32, ZeroPointKind::kNone, DType::kF16), 15);
   const auto weight = Pack(layer);
   const Matrix w = layer.Dequantize();
-  for (size_t tokens : {1, 5}) {
+  for (size_t tokens : std::initializer_list<size_t>{1, 5}) {
     Matrix x = Random(tokens, 70, 16);
     x(tokens - 1, 69) = std::numeric_limits<float>::quiet_NaN();
     const Matrix y = Product(*weight, x, 2);

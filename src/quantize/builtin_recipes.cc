@@ -33,10 +33,39 @@ BuiltInRecipe Make(std::string_view rounder, const Choice& choice) {
   return recipe;
 }
 
+// A number format with values of its own (artefact/codebook.h).
+struct Format {
+  const char* name;     // in the recipe's name
+  const char* summary;  // what it is
+  const char* weights;  // in the recipe
+};
+
+constexpr Format kFormats[] = {
+    {"fp8-e4m3-channel", "8-bit floats e4m3 (largest 448), per output channel",
+     "type: fp8_e4m3, granularity: channel"},
+    {"fp8-e4m3-tensor", "8-bit floats e4m3 (largest 448), one scale per layer",
+     "type: fp8_e4m3, granularity: tensor"},
+    {"fp8-e5m2-channel", "8-bit floats e5m2, per output channel",
+     "type: fp8_e5m2, granularity: channel"},
+    {"nf4-g64", "NF4 (QLoRA's 16 levels), groups of 64", "type: nf4, group_size: 64"},
+    {"mxfp4", "4-bit floats e2m1, groups of 32 with power-of-two scales", "type: mxfp4"},
+    {"nvfp4", "4-bit floats e2m1, groups of 16 with e4m3 scales", "type: nvfp4"},
+};
+
+BuiltInRecipe Make(std::string_view rounder, const Format& format) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat(rounder, "-", format.name);
+  recipe.summary = StrCat(rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", format.summary);
+  recipe.yaml =
+      StrCat("name: ", recipe.name, "\nweights: {", format.weights, "}\nrounder: ", rounder,
+             "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  return recipe;
+}
+
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
   for (const char* rounder : {"gptq", "rtn"}) {
-    for (int bits : {2, 3, 4, 8}) {
+    for (int bits : {2, 3, 4, 5, 6, 8}) {
       for (int group_size : {0, 128, 64, 32}) {
         for (bool is_symmetric : {false, true}) {
           recipes.push_back(Make(rounder, {bits, group_size, is_symmetric, false}));
@@ -45,6 +74,7 @@ std::vector<BuiltInRecipe> MakeAll() {
         }
       }
     }
+    for (const Format& format : kFormats) recipes.push_back(Make(rounder, format));
   }
   return recipes;
 }

@@ -229,7 +229,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
   ColumnLoopOptions bounded = options;
   bounded.block = std::min(options.block, in);
   QuantizedLinear result = MakeQuantizedLinear(weight.rows(), in, scheme);
-  const Grid grid(scheme, scheme.bits);
+  const Grid grid = MakeGrid(weight, scheme, result);
   const PackedUpper packed(factor.upper, bounded.block, pool);
   Shared shared{weight,
                 scheme,

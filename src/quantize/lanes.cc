@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
@@ -54,7 +55,12 @@ void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, Quantiz
       if (at > 0) return;
       at = 0;
     }
-    to.scales[at] = lanes.scale[lane];
+    // nvfp4's grid has the tensor's scale multiplied in.
+    to.scales[at] =
+        HasByteScales(to.scheme.type)
+            ? DecodeByteScale(to.scheme.type,
+                              EncodeByteScale(to.scheme.type, lanes.scale[lane] / to.tensor_scale))
+            : lanes.scale[lane];
     if (!to.zeros.empty()) to.zeros[at] = lanes.zero[lane];
   }
 }
@@ -114,11 +120,19 @@ void RequireFinite(Span2D<const float> weight, std::string_view layer) {
   }
 }
 
-void RequireIntegerWeights(const Scheme& scheme, size_t in_features, std::string_view layer) {
-  const std::string place = StrCat("layer ", layer);
-  if (scheme.type != NumberType::kInteger) {
-    ThrowBadInput(place, "integer weights", NameOf(scheme.type));
+Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear& layer) {
+  if (scheme.type == NumberType::kNvfp4) {
+    float largest = 0;
+    for (size_t r = 0; r < weight.rows(); ++r) {
+      for (float value : weight.row(r)) largest = std::max(largest, std::abs(value));
+    }
+    layer.tensor_scale = TensorScaleFor(largest);
   }
+  return Grid(scheme, scheme.bits, layer.tensor_scale);
+}
+
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer) {
+  const std::string place = StrCat("layer ", layer);
   if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
     ThrowBadInput(place, "granularity tensor, channel or group",
                   scheme.dynamic ? "a dynamic scheme" : "token");

@@ -39,6 +39,10 @@ GridLanes SamePoint(GridPoint point);
 // Throws bad input naming the first NaN or infinite weight.
 void RequireFinite(Span2D<const float> weight, std::string_view layer);
 // Throws bad input if the scheme cannot be used for weights of this layer.
-void RequireIntegerWeights(const Scheme& scheme, size_t in_features, std::string_view layer);
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer);
+
+// The grid of a layer's weights; nvfp4's tensor scale is taken from all of them and noted in
+// `layer`.
+Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear& layer);
 
 }  // namespace qualm

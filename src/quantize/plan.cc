@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "artefact/codebook.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "model/checkpoint.h"
@@ -117,7 +118,7 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
   size_t groups = scheme.GroupCount(in);
   size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
   uint64_t bytes = out * PackedRowBytes(in, scheme.bits);
-  bytes += scale_rows * groups * SizeOf(scheme.scale_type);
+  bytes += scale_rows * groups * StoredScaleBytes(scheme);
   if (scheme.zero_point == ZeroPointKind::kInteger) {
     bytes += scale_rows * PackedRowBytes(groups, scheme.bits);
   } else if (scheme.zero_point == ZeroPointKind::kFloat) {

@@ -28,9 +28,32 @@ int ParseBits(const Yaml& yaml) {
   return static_cast<int>(bits);
 }
 
-// "int4", or "int" beside `bits`; the bits of the name, if any, go to the scheme.
+constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m3,
+                                   NumberType::kFp8E4m3Ieee, NumberType::kFp8E5m2,
+                                   NumberType::kMxfp4,       NumberType::kNvfp4};
+
+// A type with values of its own brings its bits and has no zero points; groups as the format
+// defines them, 64 for nf4, one scale per channel for the others unless the recipe says more.
+void SetFormat(NumberType type, Scheme& scheme) {
+  scheme.type = type;
+  scheme.bits = BitsOfFormat(type);
+  scheme.zero_point = ZeroPointKind::kNone;
+  scheme.symmetric_convention = Scheme{}.symmetric_convention;
+  const int size = type == NumberType::kNf4 ? 64 : GroupSizeOfFormat(type);
+  scheme.granularity = size > 0 ? Granularity::kGroup : Granularity::kChannel;
+  scheme.group_size = size;
+}
+
+// "int4", "int" beside `bits`, or "nf4" and the like; the bits of the name, if any, go to the
+// scheme.
 void ParseType(const Yaml& yaml, Scheme& scheme) {
   const std::string name = yaml.AsString();
+  for (NumberType format : kFormats) {
+    if (name != NameOf(format)) continue;
+    SetFormat(format, scheme);
+    return;
+  }
+  if (scheme.type != NumberType::kInteger) scheme = Scheme{};  // nothing of the format is left
   if (name == "int") return;
   int bits = 0;
   const char* end = name.data() + name.size();
@@ -43,6 +66,7 @@ void ParseType(const Yaml& yaml, Scheme& scheme) {
   }
   std::vector<std::string> known;
   for (int i = kFewestBits; i <= kMostBits; ++i) known.push_back(StrCat("int", i));
+  for (NumberType format : kFormats) known.emplace_back(NameOf(format));
   ThrowUnknownName(yaml.place(), "weight type", name, known);
 }
 
@@ -93,6 +117,14 @@ void ParseZeroPoint(const Yaml& yaml, Scheme& scheme) {
   }
   const Yaml* convention = yaml.Find("symmetric_convention");
   const Yaml* includes_zero = yaml.Find("range_includes_zero");
+  if (scheme.type != NumberType::kInteger) {
+    for (const Yaml* key : {convention, includes_zero}) {
+      if (key == nullptr) continue;
+      ThrowBadInput(key->place(), StrCat("no such key with type ", NameOf(scheme.type)), "one",
+                    "it is about integers");
+    }
+    return;  // Scheme::Validate refuses zero points
+  }
   if (scheme.is_symmetric()) {
     if (includes_zero != nullptr) {
       ThrowBadInput(includes_zero->place(), "range_includes_zero in asymmetric schemes only",
@@ -283,8 +315,9 @@ Recipe FindRecipe(const std::string& name_or_path) {
   const std::string nearest = NearestName(name_or_path, RecipeNames());
   ThrowBadInput("--recipe", "a built-in recipe or a .yaml file", StrCat("'", name_or_path, "'"),
                 StrCat(nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),
-                       "built in: {gptq,rtn}-w{2,3,4,8}-{channel,g128,g64,g32}[-sym], for gptq "
-                       "also with -act"));
+                       "built in: {gptq,rtn}-w{2,3,4,5,6,8}-{channel,g128,g64,g32}[-sym], for gptq "
+                       "also with -act; {gptq,rtn}-{fp8-e4m3-channel,fp8-e4m3-tensor,"
+                       "fp8-e5m2-channel,nf4-g64,mxfp4,nvfp4}"));
 }
 
 std::vector<std::string> RecipeNames() {

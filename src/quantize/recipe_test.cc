@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/strings.h"
 #include "support/shared_data.h"
 
 namespace qualm {
@@ -128,7 +129,8 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
            {"weights: {bits: 4}\n", "the key 'rounder'"},
            {"rounder: rtn\nweights: {bts: 4}\n", "[r.yaml:3]"},
            {"weights: {type: int9}\nrounder: rtn\n", "did you mean 'int"},
-           {"weights: {type: nf4}\nrounder: rtn\n", "available: int2, int3"},
+           {"weights: {type: nf8}\nrounder: rtn\n",
+            "available: int2, int3, int4, int5, int6, int7, int8, nf4"},
            {"weights: {type: int}\nrounder: rtn\n", "bits beside type int"},
            {"weights: {type: int4, bits: 3}\nrounder: rtn\n", "bits 4 with type int4; got 3"},
            {"weights: {bits: 1}\nrounder: rtn\n", "bits in 2..8; got 1"},
@@ -172,15 +174,18 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
 
 TEST(Recipe, BuiltInNamesFollowTheGrammar) {
   const std::vector<std::string> names = RecipeNames();
-  EXPECT_EQ(names.size(), 4u * 4 * 2 * (2 + 1));
+  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   for (const std::string& name : names) {
     const Recipe recipe = FindRecipe(name);
     EXPECT_EQ(recipe.name, name);
     EXPECT_EQ(recipe.weights.scale_type, DType::kF16);
     EXPECT_EQ(recipe.NeedsCalibration(), name.starts_with("gptq"));
-    EXPECT_EQ(name.find("-sym") != std::string::npos, recipe.weights.is_symmetric());
-    EXPECT_THAT(RecipeSummary(name), HasSubstr("bits"));
+    EXPECT_FALSE(RecipeSummary(name).empty());
+    if (recipe.weights.type == NumberType::kInteger) {
+      EXPECT_EQ(name.find("-sym") != std::string::npos, recipe.weights.is_symmetric());
+      EXPECT_THAT(RecipeSummary(name), HasSubstr("bits"));
+    }
     EXPECT_EQ(ParseRecipe(recipe.CanonicalJson(), "json").CanonicalJson(), recipe.CanonicalJson());
   }
 }
@@ -201,7 +206,7 @@ TEST(Recipe, UnknownRecipesAreAnsweredWithTheNearest) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("did you mean 'gptq-w4-g128'"));
-    EXPECT_THAT(error.what(), HasSubstr("{gptq,rtn}-w{2,3,4,8}"));
+    EXPECT_THAT(error.what(), HasSubstr("{gptq,rtn}-w{2,3,4,5,6,8}"));
   }
   EXPECT_THROW(FindRecipe("rtn-w4-g128-act"), Error);
   EXPECT_THROW(FindRecipe("no/such/file.yaml"), Error);
@@ -223,6 +228,30 @@ TEST(Recipe, TheFilesInRecipesAreValidAndNamedAfterTheirRecipe) {
     ++count;
   }
   EXPECT_GT(count, 0u);
+}
+
+TEST(Recipe, NumberFormatsBringTheirBitsAndGroups) {
+  const auto weights = [](const std::string& text) {
+    return ParseRecipe(StrCat("weights: {", text, "}\nrounder: rtn\n"), "r.yaml").weights;
+  };
+  EXPECT_EQ(weights("type: mxfp4").group_size, 32);
+  EXPECT_EQ(weights("type: nvfp4").group_size, 16);
+  EXPECT_EQ(weights("type: nf4").group_size, 64);
+  EXPECT_EQ(weights("type: nf4, group_size: 128").group_size, 128);
+  EXPECT_EQ(weights("type: fp8_e4m3").granularity, Granularity::kChannel);
+  EXPECT_EQ(weights("type: fp8_e5m2, granularity: tensor").bits, 8);
+  for (const char* bad : {"type: mxfp4, group_size: 16", "type: nvfp4, granularity: channel",
+                          "type: nf4, symmetric: false", "type: fp8_e4m3, bits: 4",
+                          "type: nf4, symmetric_convention: signed",
+                          "type: nf4, range_includes_zero: true", "type: fp8_e4m4"}) {
+    EXPECT_THROW(weights(bad), Error) << bad;
+  }
+  // An override back to integers keeps nothing of the format.
+  const Recipe mixed = ParseRecipe(
+      "weights: {type: mxfp4}\nrounder: rtn\noverrides: [{match: '*', weights: {type: int8}}]\n",
+      "r.yaml");
+  EXPECT_EQ(mixed.PlanFor("x").scheme.type, NumberType::kInteger);
+  EXPECT_EQ(mixed.PlanFor("x").scheme.granularity, Granularity::kChannel);
 }
 
 }  // namespace

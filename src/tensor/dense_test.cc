@@ -96,11 +96,11 @@ TEST_P(DenseTest, NoTokensNoInputsNoOutputs) {
 
 TEST_P(DenseTest, EqualsTheDefinitionBitForBitForAllShapes) {
   ThreadPool pool(2);
-  for (size_t in : {1, 2, 15, 31, 172, 255, 256, 257, 300, 520}) {
-    for (size_t out : {1, 3, 15, 16, 17, 33, 130}) {
+  for (size_t in : std::initializer_list<size_t>{1, 2, 15, 31, 172, 255, 256, 257, 300, 520}) {
+    for (size_t out : std::initializer_list<size_t>{1, 3, 15, 16, 17, 33, 130}) {
       const Matrix w = Random(out, in, in * 1000 + out);
       const auto weight = MakeDenseWeight({w.data(), DType::kF32, out, in}, pool);
-      for (size_t tokens : {1, 2, 5, 7, 33}) {
+      for (size_t tokens : std::initializer_list<size_t>{1, 2, 5, 7, 33}) {
         const Matrix x = Random(tokens, in, tokens);
         Matrix expected(tokens, out);
         reference::Multiply(x, w, expected);
@@ -119,8 +119,9 @@ TEST_P(DenseTest, EqualsTheDefinitionForAllTokenCountsAndTypes) {
     const Matrix x = Random(530, 530, 4);
     Matrix expected(x.rows(), 150);
     reference::Multiply(x, w.values, expected);
-    for (size_t tokens : {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,  12, 13,
-                          14, 15, 16, 17, 18, 19, 20, 32, 33, 97, 300, 513}) {
+    for (size_t tokens :
+         std::initializer_list<size_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,  12, 13,
+                                       14, 15, 16, 17, 18, 19, 20, 32, 33, 97, 300, 513}) {
       const Matrix y = Product(*weight, x.view().Rows(0, tokens), 2);
       ASSERT_TRUE(SameBits(y, Matrix::CopyOf(expected.view().Rows(0, tokens)))) << tokens;
     }
@@ -134,7 +135,7 @@ TEST_P(DenseTest, OneTokenEqualsTheRowOfABatchForAnyThreads) {
   const Matrix x = Random(40, 700, 6), batch = Product(*weight, x, 1);
   for (int threads : {1, 2, 3}) {
     EXPECT_TRUE(SameBits(Product(*weight, x, threads), batch));
-    for (size_t row : {0, 17, 39}) {
+    for (size_t row : std::initializer_list<size_t>{0, 17, 39}) {
       const Matrix one = Product(*weight, x.view().Rows(row, 1), threads);
       EXPECT_TRUE(SameBits(one, Matrix::CopyOf(batch.view().Rows(row, 1))));
     }

@@ -55,8 +55,8 @@ TEST_P(GramTest, NoTokensAddNothing) {
 }
 
 TEST_P(GramTest, EqualsTheDefinitionBitForBitForAnyThreads) {
-  for (size_t in : {1, 5, 16, 17, 95, 96, 97, 130, 200}) {
-    for (size_t tokens : {1, 2, 255, 256, 257, 600}) {
+  for (size_t in : std::initializer_list<size_t>{1, 5, 16, 17, 95, 96, 97, 130, 200}) {
+    for (size_t tokens : std::initializer_list<size_t>{1, 2, 255, 256, 257, 600}) {
       if (in * tokens > 60000) continue;
       const Matrix x = Random(tokens, in, in + tokens);
       Matrix expected(in, in);

@@ -33,7 +33,7 @@ class Gptq final : public Rounder {
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
-    RequireIntegerWeights(scheme, input.weight.cols(), input.layer);
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;

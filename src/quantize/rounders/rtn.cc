@@ -23,7 +23,7 @@ class Rtn final : public Rounder {
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
-    RequireIntegerWeights(scheme, input.weight.cols(), input.layer);
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     RounderResult result;
     result.layer = RoundToNearest(input.weight, scheme, search_, pool);
@@ -44,7 +44,7 @@ QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme,
                                ThreadPool& pool) {
   const size_t in = weight.cols();
   QuantizedLinear layer = MakeQuantizedLinear(weight.rows(), in, scheme);
-  const Grid grid(scheme, scheme.bits);
+  const Grid grid = MakeGrid(weight, scheme, layer);
   GridPoint tensor_point;
   const bool is_per_tensor = scheme.granularity == Granularity::kTensor;
   if (is_per_tensor) tensor_point = FitTensor(weight, grid, search, pool);

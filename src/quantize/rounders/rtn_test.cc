@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
@@ -251,6 +252,59 @@ TEST(Rtn, OptionsAreStrict) {
     EXPECT_THAT(error.what(), HasSubstr("did you mean 'clip'"));
   }
   EXPECT_THROW(make("clip: msr"), Error);
+}
+
+// Every format against trying all codes on the scale by its definition, in double.
+TEST(Rtn, NumberFormatsTakeTheNearestValueOnTheGroupsScale) {
+  const Matrix weight = RandomWeights(21, 100, 12);
+  for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
+                          NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
+    Scheme scheme;
+    scheme.type = type;
+    scheme.bits = BitsOfFormat(type);
+    scheme.zero_point = ZeroPointKind::kNone;
+    scheme.scale_type = DType::kF32;
+    const int size = GroupSizeOfFormat(type) > 0 ? GroupSizeOfFormat(type) : 40;
+    scheme.granularity = Granularity::kGroup;
+    scheme.group_size = size;
+    scheme.Validate("test");
+    const QuantizedLinear layer = Round(weight, scheme);
+    layer.Validate("test");
+    const Codebook& book = Codebook::Of(type);
+    double largest_weight = 0;
+    for (size_t r = 0; r < 21; ++r) {
+      for (float w : weight.row(r)) largest_weight = std::max(largest_weight, std::abs(double{w}));
+    }
+    for (size_t r = 0; r < 21; ++r) {
+      for (size_t group = 0; group < layer.group_count(); ++group) {
+        const size_t begin = group * static_cast<size_t>(size);
+        const size_t end = std::min<size_t>(100, begin + static_cast<size_t>(size));
+        double largest = 0;
+        for (size_t c = begin; c < end; ++c) {
+          largest = std::max(largest, std::abs(double{weight(r, c)}));
+        }
+        double scale = largest / double{book.largest()};
+        if (type == NumberType::kMxfp4) scale = std::exp2(std::floor(std::log2(largest)) - 2);
+        if (type == NumberType::kNvfp4) {
+          const double tensor = largest_weight / (6.0 * 448);
+          const Codebook& e4m3 = Codebook::Of(NumberType::kFp8E4m3);
+          const double block = std::max(largest / tensor / 6, 0x1p-6);
+          scale = tensor * double{e4m3.Value(e4m3.Nearest(static_cast<float>(block)))};
+        }
+        EXPECT_NEAR(layer.ScaleAt(r, group), scale, scale * 0x1p-22);
+        for (size_t c = begin; c < end; ++c) {
+          double best = HUGE_VAL;
+          for (unsigned code = 0; code < 1u << book.bits(); ++code) {
+            const double value = scale * double{book.Value(static_cast<uint8_t>(code))};
+            if (!std::isnan(value)) best = std::min(best, std::abs(value - double{weight(r, c)}));
+          }
+          const double error = std::abs(double{layer.Dequantize()(r, c)} - double{weight(r, c)});
+          // The float scale is off by 2^-22 of itself at most, and so are values times it.
+          EXPECT_NEAR(error, best, 2 * largest * 0x1p-22) << NameOf(type);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
