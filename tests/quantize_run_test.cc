@@ -14,6 +14,7 @@
 #include "data/corpus.h"
 #include "data/overlap.h"
 #include "model/model.h"
+#include "quantize/plan.h"
 #include "quantize/run.h"
 #include "quantize/verify.h"
 #include "support/errors.h"
@@ -306,6 +307,38 @@ TEST_F(QuantizeRun, TheArtefactKnowsTheCalibrationTexts13Grams) {
   const Overlap overlap = MeasureOverlap(*hashes, seen);
   EXPECT_EQ(overlap.found, overlap.grams);
   EXPECT_EQ(overlap.grams, seen.size() - 12);
+}
+
+TEST_F(QuantizeRun, ThePlanKnowsTheDiskAndWhichOrdersNeedMore) {
+  ThreadPool pool(2);
+  const QuantizeOptions options = Options("gptq-w3-g64-act", "out");
+  const Plan plan = MakePlan(options, pool);
+  Run(options);
+  uint64_t written = 0;
+  for (const char* pattern : {"block-", "rest."}) {
+    for (const auto& entry : std::filesystem::directory_iterator(options.out)) {
+      if (entry.path().filename().string().starts_with(pattern)) written += entry.file_size();
+    }
+  }
+  // What is not in the estimate: headers, and the norms of the blocks.
+  EXPECT_LE(plan.disk_bytes, written);
+  EXPECT_GE(plan.disk_bytes, written - written / 50);
+  EXPECT_EQ(plan.blocks, 4u);
+  EXPECT_EQ(plan.calibration_tokens, 4u * 96);
+  const auto memory_of = [&](const std::string& blocks, const std::string& layers) {
+    return MakePlan(Options(WithOrder(blocks, layers), "x"), pool).peak_memory_bytes;
+  };
+  // Parallel layers hold the statistics of a whole block; sequential ones before a block that sees
+  // float inputs hold a copy of the hidden states.
+  EXPECT_GT(memory_of("sequential", "parallel"), plan.peak_memory_bytes / 2);
+  EXPECT_GT(memory_of("parallel", "sequential"), memory_of("sequential", "sequential"));
+  // Every block counts, not the first one alone.
+  const std::string base = "name: x\nweights: {type: int2, group_size: 64}\nrounder: rtn\n";
+  const auto disk_of = [&](const std::string& recipe) {
+    return MakePlan(Options(recipe, "x"), pool).disk_bytes;
+  };
+  EXPECT_GT(disk_of(base + "overrides: [{match: '*.3.*', weights: {type: int8}}]\n"),
+            disk_of(base));
 }
 
 }  // namespace

@@ -62,6 +62,18 @@ BuiltInRecipe Make(std::string_view rounder, const Format& format) {
   return recipe;
 }
 
+// HQQ needs fractional zero points, and groups for them to be worth their bits.
+BuiltInRecipe MakeHqqRecipe(int bits, int group_size) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("hqq-w", bits, "-g", group_size);
+  recipe.summary = StrCat("HQQ, ", bits, " bits, groups of ", group_size, ", float zero points");
+  recipe.yaml =
+      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
+             ", zero_point: float, range_includes_zero: false}\nrounder: hqq\n",
+             "order: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  return recipe;
+}
+
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
   for (const char* rounder : {"gptq", "rtn"}) {
@@ -75,6 +87,9 @@ std::vector<BuiltInRecipe> MakeAll() {
       }
     }
     for (const Format& format : kFormats) recipes.push_back(Make(rounder, format));
+  }
+  for (int bits : {2, 3, 4, 8}) {
+    for (int group_size : {128, 64, 32}) recipes.push_back(MakeHqqRecipe(bits, group_size));
   }
   return recipes;
 }

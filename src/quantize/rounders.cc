@@ -2,6 +2,7 @@
 
 #include "base/strings.h"
 #include "quantize/rounders/gptq.h"
+#include "quantize/rounders/hqq.h"
 #include "quantize/rounders/rtn.h"
 
 namespace qualm {
@@ -11,6 +12,7 @@ namespace {
 constexpr RounderEntry kRounders[] = {
     {"gptq", "second-order, column by column, errors fed forward (needs calibration data)",
      MakeGptq},
+    {"hqq", "zero points by a half-quadratic solver (needs no data, zero_point: float)", MakeHqq},
     {"rtn", "round to nearest (needs no data)", MakeRtn},
 };
 

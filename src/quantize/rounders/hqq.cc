@@ -1,0 +1,185 @@
+// HQQ (Badri, Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models"): for each
+// group, the zero point z that minimises Σ|w − s·(q − z)|^p with p < 1, which outliers pull less
+// than a square would. In: weights and a scheme with float zero points. Out: codes, scales and zero
+// points.
+#include "quantize/rounders/hqq.h"
+
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/yaml.h"
+#include "quantize/lanes.h"
+
+namespace qualm {
+namespace {
+
+struct HqqOptions {
+  double lp_norm = 0.7;
+  double beta = 10;     // of the first iteration
+  double kappa = 1.01;  // its growth from one iteration to the next
+  int64_t iterations = 20;
+};
+
+// One group of a strip: values [count, kGridLanes].
+class GroupSolver {
+ public:
+  GroupSolver(const Grid& grid, const HqqOptions& options, DType zero_type, const float* values,
+              size_t count)
+      : grid_(grid), options_(options), zero_type_(zero_type), values_(values), count_(count) {}
+
+  // `lanes` holds the range's scale and zero point; the zero point becomes the best one met.
+  void Solve(GridLanes& lanes) {
+    std::array<float, kGridLanes> best_zero = lanes.zero;
+    std::array<double, kGridLanes> best_error;
+    best_error.fill(HUGE_VAL);
+    double beta = options_.beta;
+    for (int64_t i = 0; i <= options_.iterations; ++i, beta *= options_.kappa) {
+      Step(lanes, beta);
+      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+        if (error_[lane] < best_error[lane]) {
+          best_error[lane] = error_[lane];
+          best_zero[lane] = lanes.zero[lane];
+        }
+        lanes.zero[lane] = Stored(next_zero_[lane], lanes.zero[lane]);
+      }
+    }
+    lanes.zero = best_zero;
+  }
+
+ private:
+  // The error Σ|w − ŵ|^p of each lane's zero point, and the zero point that the half-quadratic step
+  // takes next: w_e = shrink(w − ŵ), z = mean(q − (w − w_e)/s).
+  void Step(const GridLanes& lanes, double beta) {
+    error_.fill(0);
+    std::array<double, kGridLanes> sum{};
+    std::array<uint8_t, kGridLanes> codes;
+    std::array<float, kGridLanes> rounded;
+    for (size_t i = 0; i < count_; ++i) {
+      const float* w = values_ + i * kGridLanes;
+      grid_.QuantizeLanes(w, lanes, codes.data(), rounded.data());
+      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+        const double error = double{w[lane]} - double{rounded[lane]}, size = std::abs(error);
+        if (size == 0) {
+          sum[lane] += codes[lane] - double{w[lane]} / double{lanes.scale[lane]};
+          continue;
+        }
+        const double power = std::pow(size, options_.lp_norm - 1);  // |e|^(p-1)
+        error_[lane] += size * power;
+        const double shrunk = std::copysign(std::max(0.0, size - power / beta), error);
+        sum[lane] += codes[lane] - (double{w[lane]} - shrunk) / double{lanes.scale[lane]};
+      }
+    }
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      next_zero_[lane] = sum[lane] / static_cast<double>(count_);
+    }
+  }
+
+  // As the artefact will hold it; what that type cannot hold is not taken.
+  float Stored(double zero, float otherwise) const {
+    auto value = static_cast<float>(zero);
+    if (zero_type_ == DType::kF16) value = ToFloat(HalfFromFloat(value));
+    if (zero_type_ == DType::kBF16) value = ToFloat(BFloat16FromFloat(value));
+    return std::isfinite(value) ? value : otherwise;
+  }
+
+  const Grid& grid_;
+  const HqqOptions& options_;
+  DType zero_type_;
+  const float* values_;
+  size_t count_;
+  std::array<double, kGridLanes> error_, next_zero_;
+};
+
+class Hqq final : public Rounder {
+ public:
+  explicit Hqq(const HqqOptions& options) : options_(options) {}
+  std::string_view name() const override { return "hqq"; }
+  bool needs_gram() const override { return false; }
+
+  RounderResult Round(const RounderInput& input, const Scheme& scheme,
+                      ThreadPool& pool) const override {
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
+    RequireFloatZeros(scheme, input.layer);
+    RequireFinite(input.weight, input.layer);
+    const size_t in = input.weight.cols();
+    RounderResult result;
+    result.layer = MakeQuantizedLinear(input.weight.rows(), in, scheme);
+    QuantizedLinear& layer = result.layer;
+    const Grid grid = MakeGrid(input.weight, scheme, layer);
+    pool.ParallelFor(StripCount(input.weight.rows()), [&](size_t strip) {
+      const size_t first_row = strip * kGridLanes;
+      AlignedArray<float> values(in * kGridLanes);
+      AlignedArray<uint8_t> codes(in * kGridLanes);
+      std::array<float, kGridLanes> rounded;
+      LoadStrip(input.weight, first_row, values.data());
+      for (size_t group = 0; group < layer.group_count(); ++group) {
+        const size_t begin = group * layer.group_size();
+        const size_t end = std::min(in, begin + layer.group_size());
+        const float* first = values.data() + begin * kGridLanes;
+        GridLanes lanes;
+        grid.FitLanes(first, end - begin, ClipSearch::kNone, lanes);
+        GroupSolver(grid, options_, scheme.scale_type, first, end - begin).Solve(lanes);
+        StorePoints(lanes, first_row, group, layer);
+        for (size_t c = begin; c < end; ++c) {
+          grid.QuantizeLanes(values.data() + c * kGridLanes, lanes, codes.data() + c * kGridLanes,
+                             rounded.data());
+        }
+      }
+      StoreCodes(codes.data(), first_row, {}, layer);
+    });
+    return result;
+  }
+
+  std::string OptionsJson() const override {
+    return StrCat(R"({"lp_norm": )", options_.lp_norm, R"(, "beta": )", options_.beta,
+                  R"(, "kappa": )", options_.kappa, R"(, "iterations": )", options_.iterations,
+                  "}");
+  }
+
+ private:
+  static void RequireFloatZeros(const Scheme& scheme, std::string_view layer) {
+    if (scheme.type == NumberType::kInteger && scheme.zero_point == ZeroPointKind::kFloat &&
+        scheme.granularity != Granularity::kTensor) {
+      return;
+    }
+    ThrowBadInput(StrCat("layer ", layer), "integers with zero_point: float per channel or group",
+                  scheme.ShortName(), "hqq chooses fractional zero points");
+  }
+
+  HqqOptions options_;
+};
+
+double Number(const Yaml& options, std::string_view key, double fallback, double least,
+              double most) {
+  const Yaml* yaml = options.Find(key);
+  if (yaml == nullptr) return fallback;
+  const double value = yaml->AsDouble();
+  if (!(value >= least && value <= most)) {
+    ThrowBadInput(yaml->place(), StrCat(key, " in ", least, "..", most), yaml->AsString());
+  }
+  return value;
+}
+
+}  // namespace
+
+std::unique_ptr<Rounder> MakeHqq(const Yaml* yaml) {
+  HqqOptions options;
+  if (yaml != nullptr) {
+    yaml->RequireKnownKeys(std::array<std::string, 4>{"lp_norm", "beta", "kappa", "iterations"});
+    options.lp_norm = Number(*yaml, "lp_norm", options.lp_norm, 0.1, 1);
+    options.beta = Number(*yaml, "beta", options.beta, 1e-6, 1e9);
+    options.kappa = Number(*yaml, "kappa", options.kappa, 1, 10);
+    if (const Yaml* iterations = yaml->Find("iterations")) {
+      options.iterations = iterations->AsInt();
+      if (options.iterations < 0 || options.iterations > 1000) {
+        ThrowBadInput(iterations->place(), "iterations in 0..1000", iterations->AsString());
+      }
+    }
+  }
+  return std::make_unique<Hqq>(options);
+}
+
+}  // namespace qualm
