@@ -132,9 +132,9 @@ TEST(QuantizerGolden, RtnEqualsTheReferenceBitForBit) {
 TEST(QuantizerGolden, Fp8TakesTheReferencesCodes) {
   QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
   const Golden golden(folder);
-  Scheme scheme = GroupScheme(8, 0);
-  scheme.type = NumberType::kFp8E4m3Ieee;  // the reference keeps the highest exponent free: 240
-  scheme.zero_point = ZeroPointKind::kNone;
+  // The reference keeps the highest exponent free: 240.
+  Scheme scheme = SchemeOfFormat(NumberType::kFp8E4m3Ieee);
+  scheme.scale_type = DType::kF32;
   ThreadPool pool(2);
   const Matrix ours =
       MakeRounder("rtn", nullptr, "test")->Round(golden.Input(), scheme, pool).layer.Dequantize();

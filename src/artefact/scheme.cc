@@ -124,6 +124,16 @@ int BitsOfFormat(NumberType type) {
   return BitsOfType(type, 0);
 }
 
+Scheme SchemeOfFormat(NumberType type) {
+  Scheme scheme;
+  scheme.type = type;
+  scheme.bits = BitsOfFormat(type);
+  scheme.zero_point = ZeroPointKind::kNone;
+  scheme.group_size = type == NumberType::kNf4 ? 64 : GroupSizeOfFormat(type);
+  if (scheme.group_size > 0) scheme.granularity = Granularity::kGroup;
+  return scheme;
+}
+
 size_t Scheme::GroupSize(size_t in_features) const {
   return granularity == Granularity::kGroup ? static_cast<size_t>(group_size) : in_features;
 }

@@ -75,6 +75,9 @@ struct Scheme {
 // (0: any).
 int BitsOfFormat(NumberType type);
 int GroupSizeOfFormat(NumberType type);
+// The scheme that a type alone means: its bits, no zero points, its groups, 64 for nf4, one scale
+// per channel for the others.
+Scheme SchemeOfFormat(NumberType type);
 
 // The spelling of each value in YAML and JSON; parsing throws with the nearest name.
 std::string_view NameOf(NumberType type);

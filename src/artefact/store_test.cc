@@ -228,22 +228,10 @@ TEST_F(StoreTest, AnAbsurdWidthIsRefusedBeforeAnythingIsMadeOfIt) {
   EXPECT_THROW(ReadQuantizedLinear(file, record), Error);
 }
 
-Scheme FormatScheme(NumberType type) {
-  Scheme scheme;
-  scheme.type = type;
-  scheme.bits = BitsOfFormat(type);
-  scheme.zero_point = ZeroPointKind::kNone;
-  if (const int size = GroupSizeOfFormat(type); size > 0) {
-    scheme.granularity = Granularity::kGroup;
-    scheme.group_size = size;
-  }
-  return scheme;
-}
-
 TEST_F(StoreTest, NumberFormatsComeBackWithTheirScales) {
   for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
                           NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
-    QuantizedLinear layer = MakeLayer(FormatScheme(type), 5, 70, 9);
+    QuantizedLinear layer = MakeLayer(SchemeOfFormat(type), 5, 70, 9);
     const Codebook& book = Codebook::Of(type);
     for (uint8_t& code : layer.codes) {
       while (std::isnan(book.Value(code))) code = static_cast<uint8_t>(code / 2);
@@ -264,7 +252,7 @@ TEST_F(StoreTest, NumberFormatsComeBackWithTheirScales) {
 }
 
 TEST_F(StoreTest, CodesThatAreNoNumbersAreRefused) {
-  QuantizedLinear layer = MakeLayer(FormatScheme(NumberType::kFp8E4m3), 1, 2, 1);
+  QuantizedLinear layer = MakeLayer(SchemeOfFormat(NumberType::kFp8E4m3), 1, 2, 1);
   layer.codes = {0x7f, 0x10};
   EXPECT_THROW(layer.Validate("test"), Error);
   layer.codes = {0x7e, 0x10};

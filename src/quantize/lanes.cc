@@ -110,6 +110,30 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
   return grid.Fit(ShrinkFactor(best) * min, ShrinkFactor(best) * max);
 }
 
+void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
+                  QuantizedLinear& layer, ThreadPool& pool) {
+  const size_t in = weight.cols();
+  pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
+    const size_t first_row = strip * kGridLanes;
+    AlignedArray<float> values(in * kGridLanes);
+    AlignedArray<uint8_t> codes(in * kGridLanes);
+    std::array<float, kGridLanes> rounded;
+    LoadStrip(weight, first_row, values.data());
+    for (size_t group = 0; group < layer.group_count(); ++group) {
+      const size_t begin = group * layer.group_size();
+      const size_t end = std::min(in, begin + layer.group_size());
+      GridLanes lanes;
+      fit(values.data() + begin * kGridLanes, end - begin, lanes);
+      StorePoints(lanes, first_row, group, layer);
+      for (size_t c = begin; c < end; ++c) {
+        grid.QuantizeLanes(values.data() + c * kGridLanes, lanes, codes.data() + c * kGridLanes,
+                           rounded.data());
+      }
+    }
+    StoreCodes(codes.data(), first_row, {}, layer);
+  });
+}
+
 void RequireFinite(Span2D<const float> weight, std::string_view layer) {
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (size_t c = 0; c < weight.cols(); ++c) {

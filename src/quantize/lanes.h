@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,13 @@ void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, Quantiz
 GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
                     ThreadPool& pool);
 GridLanes SamePoint(GridPoint point);
+
+// Chooses scale and zero point of one group of a strip, values [count, kGridLanes]; may run in
+// several threads at once.
+using GroupFit = std::function<void(const float* values, size_t count, GridLanes& lanes)>;
+// Fits every group of every row and takes the nearest code for every weight.
+void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
+                  QuantizedLinear& layer, ThreadPool& pool);
 
 // Throws bad input naming the first NaN or infinite weight.
 void RequireFinite(Span2D<const float> weight, std::string_view layer);

@@ -32,25 +32,15 @@ constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m
                                    NumberType::kFp8E4m3Ieee, NumberType::kFp8E5m2,
                                    NumberType::kMxfp4,       NumberType::kNvfp4};
 
-// A type with values of its own brings its bits and has no zero points; groups as the format
-// defines them, 64 for nf4, one scale per channel for the others unless the recipe says more.
-void SetFormat(NumberType type, Scheme& scheme) {
-  scheme.type = type;
-  scheme.bits = BitsOfFormat(type);
-  scheme.zero_point = ZeroPointKind::kNone;
-  scheme.symmetric_convention = Scheme{}.symmetric_convention;
-  const int size = type == NumberType::kNf4 ? 64 : GroupSizeOfFormat(type);
-  scheme.granularity = size > 0 ? Granularity::kGroup : Granularity::kChannel;
-  scheme.group_size = size;
-}
-
 // "int4", "int" beside `bits`, or "nf4" and the like; the bits of the name, if any, go to the
 // scheme.
 void ParseType(const Yaml& yaml, Scheme& scheme) {
   const std::string name = yaml.AsString();
   for (NumberType format : kFormats) {
     if (name != NameOf(format)) continue;
-    SetFormat(format, scheme);
+    const DType scale_type = scheme.scale_type;
+    scheme = SchemeOfFormat(format);
+    scheme.scale_type = scale_type;
     return;
   }
   if (scheme.type != NumberType::kInteger) scheme = Scheme{};  // nothing of the format is left

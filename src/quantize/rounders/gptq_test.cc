@@ -510,14 +510,7 @@ TEST(Gptq, BeatsRoundingToNearestOnEveryNumberFormat) {
   const Toy toy(40, 64, 200, 31);
   for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E5m2,
                           NumberType::kMxfp4, NumberType::kNvfp4}) {
-    Scheme scheme;
-    scheme.type = type;
-    scheme.bits = BitsOfFormat(type);
-    scheme.zero_point = ZeroPointKind::kNone;
-    if (const int size = GroupSizeOfFormat(type); size > 0) {
-      scheme.granularity = Granularity::kGroup;
-      scheme.group_size = size;
-    }
+    const Scheme scheme = SchemeOfFormat(type);
     ThreadPool pool(2);
     const double nearest =
         toy.OutputError(RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).Dequantize());

@@ -104,32 +104,16 @@ class Hqq final : public Rounder {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFloatZeros(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
-    const size_t in = input.weight.cols();
     RounderResult result;
-    result.layer = MakeQuantizedLinear(input.weight.rows(), in, scheme);
-    QuantizedLinear& layer = result.layer;
-    const Grid grid = MakeGrid(input.weight, scheme, layer);
-    pool.ParallelFor(StripCount(input.weight.rows()), [&](size_t strip) {
-      const size_t first_row = strip * kGridLanes;
-      AlignedArray<float> values(in * kGridLanes);
-      AlignedArray<uint8_t> codes(in * kGridLanes);
-      std::array<float, kGridLanes> rounded;
-      LoadStrip(input.weight, first_row, values.data());
-      for (size_t group = 0; group < layer.group_count(); ++group) {
-        const size_t begin = group * layer.group_size();
-        const size_t end = std::min(in, begin + layer.group_size());
-        const float* first = values.data() + begin * kGridLanes;
-        GridLanes lanes;
-        grid.FitLanes(first, end - begin, ClipSearch::kNone, lanes);
-        GroupSolver(grid, options_, scheme.scale_type, first, end - begin).Solve(lanes);
-        StorePoints(lanes, first_row, group, layer);
-        for (size_t c = begin; c < end; ++c) {
-          grid.QuantizeLanes(values.data() + c * kGridLanes, lanes, codes.data() + c * kGridLanes,
-                             rounded.data());
-        }
-      }
-      StoreCodes(codes.data(), first_row, {}, layer);
-    });
+    result.layer = MakeQuantizedLinear(input.weight.rows(), input.weight.cols(), scheme);
+    const Grid grid = MakeGrid(input.weight, scheme, result.layer);
+    RoundByGroup(
+        input.weight, grid,
+        [&](const float* values, size_t count, GridLanes& lanes) {
+          grid.FitLanes(values, count, ClipSearch::kNone, lanes);
+          GroupSolver(grid, options_, scheme.scale_type, values, count).Solve(lanes);
+        },
+        result.layer, pool);
     return result;
   }
 

@@ -2,7 +2,6 @@
 // docs/methods/rtn.md
 #include "quantize/rounders/rtn.h"
 
-#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -42,33 +41,20 @@ class Rtn final : public Rounder {
 
 QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme, ClipSearch search,
                                ThreadPool& pool) {
-  const size_t in = weight.cols();
-  QuantizedLinear layer = MakeQuantizedLinear(weight.rows(), in, scheme);
+  QuantizedLinear layer = MakeQuantizedLinear(weight.rows(), weight.cols(), scheme);
   const Grid grid = MakeGrid(weight, scheme, layer);
-  GridPoint tensor_point;
-  const bool is_per_tensor = scheme.granularity == Granularity::kTensor;
-  if (is_per_tensor) tensor_point = FitTensor(weight, grid, search, pool);
-  pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
-    const size_t first_row = strip * kGridLanes;
-    AlignedArray<float> values(in * kGridLanes);
-    AlignedArray<uint8_t> codes(in * kGridLanes);
-    std::array<float, kGridLanes> rounded;
-    LoadStrip(weight, first_row, values.data());
-    for (size_t group = 0; group < layer.group_count(); ++group) {
-      const size_t begin = group * layer.group_size();
-      const size_t end = std::min(in, begin + layer.group_size());
-      GridLanes lanes = SamePoint(tensor_point);
-      if (!is_per_tensor) {
-        grid.FitLanes(values.data() + begin * kGridLanes, end - begin, search, lanes);
-      }
-      StorePoints(lanes, first_row, group, layer);
-      for (size_t c = begin; c < end; ++c) {
-        grid.QuantizeLanes(values.data() + c * kGridLanes, lanes, codes.data() + c * kGridLanes,
-                           rounded.data());
-      }
-    }
-    StoreCodes(codes.data(), first_row, {}, layer);
-  });
+  if (scheme.granularity == Granularity::kTensor) {
+    const GridLanes lanes = SamePoint(FitTensor(weight, grid, search, pool));
+    RoundByGroup(
+        weight, grid, [&](const float*, size_t, GridLanes& to) { to = lanes; }, layer, pool);
+  } else {
+    RoundByGroup(
+        weight, grid,
+        [&](const float* values, size_t count, GridLanes& to) {
+          grid.FitLanes(values, count, search, to);
+        },
+        layer, pool);
+  }
   return layer;
 }
 

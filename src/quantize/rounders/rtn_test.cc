@@ -259,10 +259,7 @@ TEST(Rtn, NumberFormatsTakeTheNearestValueOnTheGroupsScale) {
   const Matrix weight = RandomWeights(21, 100, 12);
   for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
                           NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
-    Scheme scheme;
-    scheme.type = type;
-    scheme.bits = BitsOfFormat(type);
-    scheme.zero_point = ZeroPointKind::kNone;
+    Scheme scheme = SchemeOfFormat(type);
     scheme.scale_type = DType::kF32;
     const int size = GroupSizeOfFormat(type) > 0 ? GroupSizeOfFormat(type) : 40;
     scheme.granularity = Granularity::kGroup;
