@@ -88,6 +88,10 @@ echo "-- usage"
 expect 2 'unknown command' quantise
 expect 2 "did you mean '--protocol'" eval "$model" --corpus "$text" --protcol gptq
 
+expect 2 'whole number' quantize "$model" --recipe rtn-w4-g64 --held-out -1 -o "$work/q"
+expect 2 'whole number' generate "$model" --prompt x --max-tokens 99999999999999999999
+[ -e "$work/q" ] && { echo "FAILED: a refused run left $work/q behind"; failures=$((failures + 1)); }
+
 echo "-- artefacts"
 "$qualm" --quiet quantize "$model" --recipe rtn-w4-g64 -o "$work/good" >/dev/null 2>&1 || failures=$((failures + 1))
 cp -r "$work/good" "$work/bad"
@@ -101,7 +105,7 @@ expect 3 'manifest was changed' eval "$work/bad" --corpus "$text"
 cp "$work/good/qualm.json" "$work/bad/" && sed -i 's/qualm-quantized/qualm-other/' "$work/bad/qualm.json"
 expect 3 'format\] expected qualm-quantized; got qualm-other' eval "$work/bad" --corpus "$text"
 cp "$work/good/"* "$work/bad/" && sed -i 's/"num_key_value_heads": [0-9]*/"num_key_value_heads": 4/' "$work/bad/config.json"
-expect 3 'k_proj\] expected shape .*config.json and the manifest do not belong together' eval "$work/bad" --corpus "$text"
+expect 3 'config\.json\] expected the file with hash .*changed after' eval "$work/bad" --corpus "$text"
 sed -i '0,/"name"/s//"nmae"/' "$work/bad/qualm.json"
 expect 3 'qualm\.json' eval "$work/bad" --corpus "$text"
 expect 3 'expected a float checkpoint' quantize "$work/good" --recipe rtn-w4-g64 -o "$work/q2"

@@ -218,6 +218,12 @@ TEST_F(QuantizeRun, ChangedLayerRecordsChangeTheHash) {
   Manifest other = good;
   other.layers[0].scheme.zero_point = ZeroPointKind::kNone;
   EXPECT_NE(other.ArtefactHash(), good.ArtefactHash());
+  other = good;
+  other.recipe_name = "another";
+  EXPECT_NE(other.ArtefactHash(), good.ArtefactHash());
+  other = good;
+  other.seed = 7;
+  EXPECT_NE(other.ArtefactHash(), good.ArtefactHash());
 }
 
 TEST_F(QuantizeRun, AFinishedFolderThatLostAFileIsNotTakenForComplete) {
@@ -274,6 +280,8 @@ TEST_F(QuantizeRun, PatternsThatMatchNoLayerAreRefused) {
       HasSubstr("overrides] expected a pattern that matches some layer; got '*.downproj'"));
   EXPECT_THAT(ErrorOf([&] { Run(Options(weights + "skip: [lm_head, '*.9.*']\n", "out")); }),
               HasSubstr("skip] expected a pattern"));
+  EXPECT_THAT(ErrorOf([&] { Run(Options(weights + "skip: ['*']\n", "out")); }),
+              HasSubstr("expected a layer to quantize"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
 }
 

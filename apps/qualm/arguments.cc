@@ -19,6 +19,18 @@ CLI::Validator PositiveCount() {
       "COUNT");
 }
 
+// CLI11 takes "-1" for an unsigned number and wraps it around.
+CLI::Validator WholeNumber() {
+  return CLI::Validator(
+      [](std::string& text) {
+        uint64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool is_whole = error == std::errc() && end == text.data() + text.size();
+        return is_whole ? "" : "expected a whole number from 0 to 2^64-1; got " + text;
+      },
+      "");
+}
+
 }  // namespace
 
 Argument Argument::Required() {
@@ -66,7 +78,7 @@ Argument Arguments::Add(const std::string& name, std::optional<std::string>& var
 }
 
 Argument Arguments::Add(const std::string& name, uint64_t& variable, const std::string& help) {
-  return Argument(app_.add_option(name, variable, help));
+  return Argument(app_.add_option(name, variable, help)->check(WholeNumber()));
 }
 
 Argument Arguments::Add(const std::string& name, double& variable, const std::string& help) {

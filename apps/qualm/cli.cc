@@ -6,6 +6,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/strings.h"
+#include "data/corpus.h"
 #include "progress_display.h"
 
 namespace qualm::cli {
@@ -21,6 +23,13 @@ size_t CodePoints(std::string_view text) {
 }
 
 }  // namespace
+
+void WarnOfBytes(const Corpus& corpus, Progress& progress) {
+  const uint64_t bytes = corpus.bytes_not_utf8();
+  if (bytes == 0) return;
+  progress.Warn(StrCat(corpus.name, ": ", bytes, " of ", corpus.size_bytes(),
+                       " bytes are not UTF-8 and are read as U+FFFD; is this text, and in UTF-8?"));
+}
 
 void AddDataFlag(Arguments& arguments, std::string& folder) {
   arguments.Add("--data", folder,

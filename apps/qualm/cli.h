@@ -11,6 +11,10 @@
 #include "base/thread_pool.h"
 #include "io/json.h"
 
+namespace qualm {
+struct Corpus;
+}
+
 namespace qualm::cli {
 
 enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kBadInput = 3 };
@@ -46,6 +50,8 @@ Command AddList(Arguments& arguments, Globals& globals);
 
 // --json
 void AddJsonFlag(Arguments& arguments, Globals& globals);
+// Says so if the corpus has bytes that are not UTF-8.
+void WarnOfBytes(const Corpus& corpus, Progress& progress);
 // --data FOLDER, where the files of corpora known by name are.
 void AddDataFlag(Arguments& arguments, std::string& folder);
 

@@ -1,5 +1,7 @@
 // qualm eval: perplexity of texts under a named protocol, and the distance to a reference model.
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -57,17 +59,21 @@ LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
 // The texts as the model's tokenizer cuts them. Positions are compared one by one, so a reference
 // with a tokenizer of its own must read the same tokens.
 std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedModels& models,
-                                         const PerplexityProtocol& protocol, size_t seqlen) {
+                                         const PerplexityProtocol& protocol, size_t seqlen,
+                                         Progress& progress) {
   const Tokenizer& tokenizer = models.model.RequireTokenizer();
   std::vector<PerplexityText> texts;
   for (const std::string& path : options.corpora) {
-    const std::string text = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
-                                        {.text_field = options.text_field})
-                                 .Joined();
-    texts.push_back(PrepareText(protocol, path, text, tokenizer, seqlen, options.limit));
+    const Corpus corpus = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
+                                     {.text_field = options.text_field});
+    WarnOfBytes(corpus, progress);
+    const std::string text = corpus.Joined();
+    // A name without a split gets the one that was taken.
+    const std::string name = std::filesystem::exists(path) ? path : corpus.name;
+    texts.push_back(PrepareText(protocol, name, text, tokenizer, seqlen, options.limit));
     if (!models.reference || !models.reference->tokenizer) continue;
     const PerplexityText other =
-        PrepareText(protocol, path, text, *models.reference->tokenizer, seqlen, options.limit);
+        PrepareText(protocol, name, text, *models.reference->tokenizer, seqlen, options.limit);
     if (other.ids != texts.back().ids || other.window_bos != texts.back().window_bos) {
       ThrowBadInput(options.reference, StrCat("a tokenizer that reads ", path, " as the model's"),
                     "other tokens", "compare only models that share their tokenizer");
@@ -166,7 +172,8 @@ int Run(const Options& options, const Globals& globals) {
   if (models.reference) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->config.context);
   }
-  const std::vector<PerplexityText> texts = PrepareTexts(options, models, protocol, seqlen);
+  const std::vector<PerplexityText> texts =
+      PrepareTexts(options, models, protocol, seqlen, *progress);
 
   for (const PerplexityText& text : texts) {
     ReportFirstWindow(text, *models.model.tokenizer, *progress);
@@ -182,16 +189,19 @@ int Run(const Options& options, const Globals& globals) {
     for (MetricRow& row : MetricRows(scores[i], protocol, seqlen)) rows.push_back(std::move(row));
     if (seen) rows.push_back(OverlapRow(texts[i], *seen, protocol, seqlen));
   }
+  // A perplexity that is no number was said to be none; scripts see it by the exit code too.
+  const bool is_finite = std::ranges::all_of(
+      scores, [](const TextScores& text) { return std::isfinite(text.ppl.value); });
   if (globals.json) {
     PrintJson(RowsAsJson(options, models, rows));
-    return kOk;
+    return is_finite ? kOk : kFailed;
   }
   Print(StrCat("model     ", options.model, "\n"));
   if (models.reference) Print(StrCat("reference ", options.reference, "\n"));
   Print(StrCat("protocol  ", protocol.name, " (version ", protocol.version, "), seqlen ", seqlen,
                "; errors over n windows\n\n"));
   Print(RowsAsTable(rows, options.noise_floor));
-  return kOk;
+  return is_finite ? kOk : kFailed;
 }
 
 }  // namespace

@@ -41,7 +41,9 @@ Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manif
     }
   }
   const double parameters = static_cast<double>(sizes.parameters);
-  sizes.bits_per_weight = 8 * static_cast<double>(tensor_bytes) / parameters;
+  // Of a quantized folder as its manifest says: whole files, headers and all.
+  sizes.bits_per_weight = manifest ? manifest->bits_per_weight_model
+                                   : 8 * static_cast<double>(tensor_bytes) / parameters;
   return sizes;
 }
 

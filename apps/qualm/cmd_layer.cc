@@ -1,5 +1,6 @@
 // qualm layer: one linear layer from .npy files through a recipe, without a model.
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -66,6 +67,11 @@ int Run(const Options& options, const Globals& globals) {
   const LayerReport report =
       QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, pool);
   for (const std::string& note : report.notes) progress->Warn(note);
+  std::error_code ignored;
+  for (const std::string& input : {options.weight, options.inputs}) {
+    if (!std::filesystem::equivalent(options.output, input, ignored)) continue;
+    ThrowBadInput("--output", "another file than the inputs", options.output);
+  }
   if (!options.output.empty()) WriteNpy(options.output, report.rounded);
   if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, pool);
   if (globals.json) {
@@ -86,8 +92,10 @@ Command AddLayer(Arguments& arguments, Globals& globals) {
   arguments.Add("--recipe", options->recipe, "A name of 'qualm list recipes' or a .yaml file")
       .Required();
   arguments.Add("-o,--output", options->output, "Where to write the effective weight, .npy");
-  arguments.Add("--aux", options->aux,
-                "A folder for scales.npy, zeros.npy, codes.npy and Y.npy (the layer's output)");
+  arguments.Add(
+      "--aux", options->aux,
+      "A folder for scales, zeros, codes, smooth, outlier_mask and, with --inputs, Y (the layer's "
+      "output) as .npy files");
   arguments.Add("--seed", options->seed, "For rounders that draw random numbers").ShowDefault();
   AddJsonFlag(arguments, globals);
   arguments.Examples(

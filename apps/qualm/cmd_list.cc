@@ -1,6 +1,7 @@
 // qualm list: the names that other commands take, from the tables of the library.
 #include <nlohmann/json.hpp>
 
+#include "base/strings.h"
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/sampler.h"
@@ -58,7 +59,9 @@ std::vector<Item> Samplers() {
 
 std::vector<Item> Corpora() {
   std::vector<Item> items;
-  for (const NamedCorpus& corpus : AllNamedCorpora()) items.push_back({corpus.name, corpus.title});
+  for (const NamedCorpus& corpus : AllNamedCorpora())
+    items.push_back({corpus.name, StrCat(corpus.title, " (calibration: ", corpus.calibration,
+                                         ", evaluation: ", corpus.evaluation, ")")});
   return items;
 }
 
@@ -85,7 +88,7 @@ int List(const std::string& name, const Globals& globals) {
     if (globals.json) {
       PrintJson({{name, json}});
     } else {
-      Print(FormatTable(table, {}));
+      Print(table.empty() ? "none in this version\n" : FormatTable(table, {}));
     }
   }
   return kOk;
@@ -96,7 +99,7 @@ int List(const std::string& name, const Globals& globals) {
 Command AddList(Arguments& arguments, Globals& globals) {
   auto kind = std::make_shared<std::string>();
   std::vector<std::string> names;
-  for (const Kind& entry : kKinds) names.push_back(entry.name);
+  for (const Kind& entry : kKinds) names.emplace_back(entry.name);
   arguments.Add("KIND", *kind, "What to list").Required().OneOf(names);
   AddJsonFlag(arguments, globals);
   arguments.Examples("  qualm list recipes\n  qualm list families --json");

@@ -30,6 +30,11 @@ int Run(const Flags& flags, const Globals& globals) {
     return report.passed() ? kOk : kFailed;
   }
   for (const std::string& problem : report.problems) Print(problem + "\n");
+  if (!report.passed()) {
+    Print(
+        StrCat(report.problems.size(), report.problems.size() == 1 ? " problem\n" : " problems\n"));
+    return kFailed;
+  }
   Print(StrCat(report.files, " files with their hashes; ", report.layers, " layers, ",
                report.weights, " weights unpacked and packed again; ", report.products,
                " products of the real kernels equal to the dequantized weights' product, bit for "
@@ -38,8 +43,8 @@ int Run(const Flags& flags, const Globals& globals) {
     Print(StrCat(report.tensors_against,
                  " unquantized tensors and all weight errors compared with ", flags.against, "\n"));
   }
-  Print(report.passed() ? "verified\n" : StrCat(report.problems.size(), " problems\n"));
-  return report.passed() ? kOk : kFailed;
+  Print("verified\n");
+  return kOk;
 }
 
 }  // namespace

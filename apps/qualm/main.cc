@@ -44,7 +44,7 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   const auto chosen = app.get_subcommands();
   if (chosen.empty()) {
     if (rest.empty()) return "[command line] expected a command; see 'qualm --help'";
-    for (const CommandEntry& command : kCommands) known.push_back(command.name);
+    for (const CommandEntry& command : kCommands) known.emplace_back(command.name);
     const std::string nearest = NearestName(rest[0], known);
     return StrCat("[command line] unknown command '", rest[0], "'; ",
                   nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),

@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -180,7 +181,7 @@ Json ToJson(const Scheme& scheme) {
   } else {
     json["range_includes_zero"] = scheme.range_includes_zero;
   }
-  json["scale_type"] = NameOf(scheme.scale_type);
+  if (!HasByteScales(scheme.type)) json["scale_type"] = NameOf(scheme.scale_type);
   if (scheme.second_level) {
     json["second_level"] =
         Json{{"bits", scheme.second_level->bits}, {"group_rows", scheme.second_level->group_rows}};
@@ -209,10 +210,12 @@ Scheme SchemeFromJson(const Json& json, std::string_view place) {
         SymmetricConventionFromName(GetString(json, "symmetric_convention", place), place);
   }
   scheme.range_includes_zero = GetBool(json, "range_includes_zero", place, true);
-  std::string scale_type = GetString(json, "scale_type", place);
-  auto type = DTypeFromName(scale_type);
-  if (!type) ThrowBadInput(StrCat(place, ":scale_type"), "F16, BF16 or F32", scale_type);
-  scheme.scale_type = *type;
+  if (!HasByteScales(scheme.type)) {
+    std::string scale_type = GetString(json, "scale_type", place);
+    auto type = DTypeFromName(scale_type);
+    if (!type) ThrowBadInput(StrCat(place, ":scale_type"), "F16, BF16 or F32", scale_type);
+    scheme.scale_type = *type;
+  }
   if (json.contains("second_level")) {
     const Json& second = json["second_level"];
     RequireKeys(second, {"bits", "group_rows"}, place);
@@ -275,9 +278,11 @@ Json ToJson(const CalibrationRecord& record) {
 
 std::string Manifest::ArtefactHash() const {
   Hasher hasher;
+  hasher.Add(recipe_name);
   hasher.Add(recipe_json);
-  hasher.Add(source_hash);
-  hasher.Add(calibration ? calibration->hash : "");
+  for (const std::string& part : {source_name, source_hash, source_dtype}) hasher.Add(part);
+  hasher.Add(StrCat(seed));
+  hasher.Add(calibration ? ToJson(*calibration).dump() : "");
   for (const FileRecord& file : files) {
     hasher.Add(file.name);
     hasher.Add(file.hash);

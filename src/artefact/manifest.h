@@ -72,7 +72,7 @@ struct Manifest {
   double bits_per_weight_layers = 0;  // of the quantized layers
   double bits_per_weight_model = 0;   // all tensor files over all parameters
 
-  // Over recipe, source, calibration, files and layers: what results are keyed by.
+  // Over recipe, source, seed, calibration, files and layers: what results are keyed by.
   std::string ArtefactHash() const;
 };
 

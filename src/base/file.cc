@@ -67,6 +67,17 @@ std::string ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code error;
+  // A link's target is replaced, not the link; a rename over a device or a pipe would destroy it.
+  if (std::filesystem::is_symlink(path_, error)) {
+    const std::filesystem::path target = std::filesystem::canonical(path_, error);
+    if (!error) path_ = target;
+  }
+  const std::filesystem::file_status status = std::filesystem::status(path_, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    ThrowBadInput(path_.string(), "a regular file or a new one",
+                  std::filesystem::is_directory(status) ? "a folder" : "a device or a pipe");
+  }
   temporary_ = path_;
   temporary_ += StrCat(".tmp.", ::getpid());
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

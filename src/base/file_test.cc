@@ -93,10 +93,25 @@ TEST(File, UnwritableTargetsFail) {
                 .find("cannot create the file"),
             std::string::npos);
   std::filesystem::create_directories(folder / "d/inside");
-  EXPECT_NE(ErrorOf([&] { WriteFileAtomically(folder / "d", "x"); }, ErrorKind::kFailed)
-                .find("rename into place"),
+  EXPECT_NE(ErrorOf([&] {
+              WriteFileAtomically(folder / "d", "x");
+            }).find("expected a regular file or a new one; got a folder"),
             std::string::npos);
   EXPECT_EQ(FilesIn(folder), 1u);
+}
+
+TEST(File, DevicesAndPipesAreNotReplacedAndLinksAreFollowed) {
+  TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_NE(
+      ErrorOf([&] { WriteFileAtomically(folder / "pipe", "x"); }).find("got a device or a pipe"),
+      std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+  folder.Write("target", "old");
+  std::filesystem::create_symlink(folder / "target", folder / "link");
+  WriteFileAtomically(folder / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_EQ(ReadFile(folder / "target"), "new");
 }
 
 TEST(File, ReadingSaysWhatIsWrong) {

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "io/hash.h"
 #include "io/json.h"
+#include "tokenize/utf8.h"
 
 namespace qualm {
 namespace {
@@ -61,6 +62,18 @@ uint64_t Corpus::size_bytes() const {
   uint64_t total = 0;
   for (const std::string& document : documents) total += document.size();
   return total;
+}
+
+uint64_t Corpus::bytes_not_utf8() const {
+  uint64_t count = 0;
+  for (std::string_view rest : documents) {
+    while (!rest.empty()) {
+      const size_t length = ValidCharacterLength(rest);
+      count += length == 0;
+      rest.remove_prefix(std::max<size_t>(1, length));
+    }
+  }
+  return count;
 }
 
 Corpus MakeCorpus(std::string_view name, std::vector<std::string> documents) {

@@ -23,6 +23,9 @@ struct Corpus {
 
   std::string Joined() const;
   uint64_t size_bytes() const;  // of the documents alone
+  // Bytes that are no UTF-8 and that tokenizers read as U+FFFD; many of them mean that this is no
+  // text, or text in another encoding.
+  uint64_t bytes_not_utf8() const;
 };
 
 // Reads a .jsonl file (one document a line), any other file (one document, as it is:

@@ -90,6 +90,11 @@ TEST(Corpus, HashIsOfTheDocumentsNotTheName) {
   EXPECT_NE(MakeCorpus("c", {"ab", "c", ""}).hash, hash);
 }
 
+TEST(Corpus, CountsTheBytesThatAreNoUtf8) {
+  EXPECT_EQ(MakeCorpus("c", {"h\u00e9", "a\xff\xfe b"}).bytes_not_utf8(), 2u);
+  EXPECT_EQ(MakeCorpus("c", {"caf\u00e9 \u4e16"}).bytes_not_utf8(), 0u);
+}
+
 TEST(Corpus, WithoutTextIsAnError) {
   TemporaryFolder folder;
   EXPECT_EQ(ErrorOf([&] { LoadCorpus(folder.Write("e.txt", "")); }),

@@ -15,11 +15,7 @@ namespace {
 using Documents = std::vector<std::string>;
 
 // The file as it is.
-Documents ReadWhole(std::string text) {
-  Documents documents;
-  documents.push_back(std::move(text));
-  return documents;
-}
+Documents ReadWhole(const std::string& text) { return {text}; }
 
 template <typename MakeRow>
 Documents ReadRows(std::string_view text, const MakeRow& make_row) {
@@ -33,12 +29,12 @@ Documents ReadRows(std::string_view text, const MakeRow& make_row) {
 }
 
 // A document a line, without white space around it.
-Documents ReadLines(std::string text) {
+Documents ReadLines(const std::string& text) {
   return ReadRows(text, [](std::string_view line) { return std::string(Trim(line)); });
 }
 
 // A row a line: it keeps its newline, and a blank one is empty (PROTOCOLS, section 1).
-Documents ReadWikitextRows(std::string text) {
+Documents ReadWikitextRows(const std::string& text) {
   return ReadRows(text, [](std::string_view line) {
     return Trim(line).empty() ? std::string() : StrCat(line, "\n");
   });
@@ -46,7 +42,7 @@ Documents ReadWikitextRows(std::string text) {
 
 struct Reader {
   const char* name;
-  Documents (*read)(std::string text);
+  Documents (*read)(const std::string& text);
 };
 
 // ADD A READER: a function from a file's text to documents, and a line here.

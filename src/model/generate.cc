@@ -59,6 +59,11 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
   auto run = [&](std::span<const TokenId> ids) {
     Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
     decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);
+    float sum = 0;  // not finite if a logit is not
+    for (float logit : logits.row(0)) sum += logit * 0;
+    if (std::isfinite(sum)) return;
+    ThrowBadInput("generate", "finite logits", "NaN or infinity",
+                  "are there such numbers among the model's weights?");
   };
   for (size_t first = 0; first < prompt.size(); first += kPrefillChunk) {
     run(prompt.subspan(first, std::min(kPrefillChunk, prompt.size() - first)));

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "io/hash.h"
 #include "kernels/packed.h"
 #include "tensor/dense.h"
 
@@ -141,11 +142,32 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
 
+namespace {
+
+// The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
+// are `qualm verify`'s work.
+void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manifest) {
+  for (const FileRecord& file : manifest.files) {
+    if (file.name.ends_with(".safetensors")) continue;
+    const std::filesystem::path path = folder / file.name;
+    if (!std::filesystem::exists(path)) ThrowBadInput(path.string(), "the file", "none");
+    if (const std::string hash = HashFile(path); hash != file.hash) {
+      ThrowBadInput(path.string(), StrCat("the file with hash ", file.hash), hash,
+                    "it was changed after the model was quantized");
+    }
+  }
+}
+
+}  // namespace
+
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
   RefuseUnfinished(folder);
   Model model;
   model.folder = folder;
-  if (HasManifest(folder)) model.manifest = ReadManifest(folder);
+  if (HasManifest(folder)) {
+    model.manifest = ReadManifest(folder);
+    CheckSmallFiles(folder, *model.manifest);
+  }
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
   model.checkpoint = std::make_unique<Checkpoint>(
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));

@@ -11,6 +11,7 @@
 #include "calibrate/layer_stats.h"
 #include "kernels/packed.h"
 #include "quantize/hessian.h"
+#include "quantize/lanes.h"
 #include "quantize/quality.h"
 
 namespace qualm {
@@ -161,7 +162,8 @@ class BlockQuantizer {
     LayerRecord record = RecordOf(name, rounded.layer);
     record.rounder = plan.rounder->name();
     record.quality = Measure(input, rounded, weight, data);
-    for (const std::string& note : record.quality.notes) run_.progress.Warn(name + ": " + note);
+    for (const std::string& note : record.quality.notes)
+      run_.progress.Warn(StrCat(name, ": ", note));
     NoteTime("measure " + name, start);
     result_.layers.emplace_back(std::move(record), std::move(rounded.layer));
   }
@@ -184,6 +186,9 @@ class BlockQuantizer {
     quality.fell_back_to_rtn = rounded.fell_back_to_rtn;
     quality.gram_tokens = input.gram_tokens;
     quality.notes = rounded.notes;
+    if (std::string note = ScaleLimitNote(rounded.layer); !note.empty()) {
+      quality.notes.push_back(std::move(note));
+    }
     if (input.gram_tokens > 0 && input.gram_tokens < weight.cols()) {
       quality.notes.push_back(StrCat("fewer calibration tokens (", input.gram_tokens,
                                      ") than inputs (", weight.cols(),

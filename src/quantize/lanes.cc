@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "artefact/codebook.h"
 #include "base/error.h"
@@ -132,6 +133,18 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
     }
     StoreCodes(codes.data(), first_row, {}, layer);
   });
+}
+
+std::string ScaleLimitNote(const QuantizedLinear& layer) {
+  if (HasByteScales(layer.scheme.type)) return "";
+  const DType type = layer.scheme.scale_type;
+  const float largest = type == DType::kF16    ? kLargestHalf
+                        : type == DType::kBF16 ? 0x1.fep127f
+                                               : std::numeric_limits<float>::max();
+  const auto limited = std::ranges::count(layer.scales, largest);
+  if (limited == 0) return "";
+  return StrCat(limited, " scales were lowered to ", largest, ", the largest ", NameOf(type),
+                ": weights are clipped; use scale_type float32");
 }
 
 void RequireFinite(Span2D<const float> weight, std::string_view layer) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -43,6 +44,10 @@ using GroupFit = std::function<void(const float* values, size_t count, GridLanes
 // Fits every group of every row and takes the nearest code for every weight.
 void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
                   QuantizedLinear& layer, ThreadPool& pool);
+
+// A remark if scales had to be lowered to the largest number of their type: what lies beyond is
+// clipped. Empty otherwise.
+std::string ScaleLimitNote(const QuantizedLinear& layer);
 
 // Throws bad input naming the first NaN or infinite weight.
 void RequireFinite(Span2D<const float> weight, std::string_view layer);

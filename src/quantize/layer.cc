@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/npy.h"
+#include "quantize/lanes.h"
 #include "quantize/quality.h"
 #include "tensor/dense.h"
 #include "tensor/gram.h"
@@ -117,6 +118,9 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   report.damping_attempts = result.damping_attempts;
   report.fell_back_to_rtn = result.fell_back_to_rtn;
   report.notes = std::move(result.notes);
+  if (std::string note = ScaleLimitNote(report.layer); !note.empty()) {
+    report.notes.push_back(std::move(note));
+  }
   if (inputs == nullptr) return report;
   report.tokens = inputs->rows();
   const double relative = RelativeOutputError(*inputs, weight, report.rounded, pool);

@@ -107,6 +107,15 @@ TEST(QuantizeLayer, NotesThatThereAreFewTokens) {
   EXPECT_TRUE(Quantize(weight, &inputs, "rtn-w4-g32").notes.empty());
 }
 
+TEST(QuantizeLayer, ScalesAtTheEndOfTheirTypeAreNoted) {
+  Matrix weight = Random(4, 64, 3);
+  weight(1, 5) = 1e7f;  // beyond 15 times the largest float16
+  const LayerReport clipped = Quantize(weight, nullptr, "rtn-w4-g32");
+  ASSERT_EQ(clipped.notes.size(), 1u);
+  EXPECT_NE(clipped.notes[0].find("1 scales were lowered to 65504"), std::string::npos);
+  EXPECT_TRUE(Quantize(Random(4, 64, 3), nullptr, "rtn-w4-g32").notes.empty());
+}
+
 TEST(WriteLayerFiles, PartsGiveTheWeightAndTheOutputAgain) {
   const std::filesystem::path folder =
       std::filesystem::path(::testing::TempDir()) / "qualm_layer_test" / "parts";

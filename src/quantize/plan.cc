@@ -56,7 +56,8 @@ uint64_t GramBytes(const Rounder& rounder, size_t inputs) {
 }
 
 // Adds block `b`.
-void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t b, Costs& costs) {
+void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t sequence_length, size_t b,
+              Costs& costs) {
   const bool parallel = recipe.layer_order == Order::kParallel;
   uint64_t block_bytes = 0, stored_bytes = 0, gram_bytes = 0, sample_columns = 0;
   const ModelConfig& config = checkpoint.config();
@@ -98,6 +99,8 @@ void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t b, Cost
     costs.factor_bytes = std::max(costs.factor_bytes, 2 * grams);
     costs.widest = std::max(costs.widest, SizeOf(group.in, config));
   }
+  // Scores and sums over half a sequence on average, two operations each.
+  costs.forward_flops_per_token += 2.0 * static_cast<double>(sequence_length * config.q_features());
   costs.stored_bytes += stored_bytes;
   costs.block_bytes = std::max(costs.block_bytes, block_bytes);
   costs.block_stored_bytes = std::max(costs.block_stored_bytes, stored_bytes);
@@ -142,7 +145,10 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   auto calibration = static_cast<double>(plan.calibration_tokens);
   auto all = calibration + static_cast<double>(plan.held_out_tokens);
   Costs costs;
-  for (size_t b = 0; b < plan.blocks; ++b) AddBlock(checkpoint, options.recipe, b, costs);
+  for (size_t b = 0; b < plan.blocks; ++b) {
+    AddBlock(checkpoint, options.recipe, options.calibration ? options.calibration->length : 0, b,
+             costs);
+  }
 
   uint64_t chunk = std::min<uint64_t>(2048, plan.calibration_tokens);
   uint64_t activations = chunk * (3 * config.hidden_size + 2 * costs.widest) * sizeof(float);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "artefact/codebook.h"
 #include "artefact/manifest.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -88,7 +89,7 @@ void ParseGranularity(const Yaml& yaml, Scheme& scheme) {
   if (group_size == nullptr) return;
   const int64_t size = group_size->AsInt();
   // Scheme::Validate knows the bound; this is only about what an int holds.
-  scheme.group_size = static_cast<int>(std::clamp<int64_t>(size, -1, 1 << 30));
+  scheme.group_size = static_cast<int>(std::clamp<int64_t>(size, -(1 << 30), 1 << 30));
   scheme.Validate(group_size->place());
 }
 
@@ -101,7 +102,9 @@ void ParseZeroPoint(const Yaml& yaml, Scheme& scheme) {
     const bool was_symmetric = scheme.is_symmetric();
     scheme.zero_point = ZeroPointKindFromName(kind->AsString(), kind->place());
     if (is_said_twice && was_symmetric != scheme.is_symmetric()) {
-      ThrowBadInput(kind->place(), StrCat("a zero_point for symmetric: ", was_symmetric),
+      ThrowBadInput(kind->place(),
+                    was_symmetric ? "zero_point: none with symmetric: true"
+                                  : "zero_point: integer or float with symmetric: false",
                     NameOf(scheme.zero_point), "symmetric means zero_point: none");
     }
   }
@@ -156,6 +159,10 @@ Scheme ParseWeights(const Yaml& yaml, Scheme scheme) {
   ParseZeroPoint(yaml, scheme);
   if (const Yaml* scale_type = yaml.Find("scale_type")) {
     scheme.scale_type = ParseScaleType(*scale_type);
+    if (HasByteScales(scheme.type)) {
+      ThrowBadInput(scale_type->place(), StrCat("no scale_type with type ", NameOf(scheme.type)),
+                    scale_type->AsString(), "the format has scales of its own");
+    }
   }
   if (const Yaml* second = yaml.Find("second_level"); second != nullptr) {
     ThrowBadInput(second->place(), "scales that are not quantized again", "second_level",

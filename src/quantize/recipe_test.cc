@@ -240,10 +240,11 @@ TEST(Recipe, NumberFormatsBringTheirBitsAndGroups) {
   EXPECT_EQ(weights("type: nf4, group_size: 128").group_size, 128);
   EXPECT_EQ(weights("type: fp8_e4m3").granularity, Granularity::kChannel);
   EXPECT_EQ(weights("type: fp8_e5m2, granularity: tensor").bits, 8);
-  for (const char* bad : {"type: mxfp4, group_size: 16", "type: nvfp4, granularity: channel",
-                          "type: nf4, symmetric: false", "type: fp8_e4m3, bits: 4",
-                          "type: nf4, symmetric_convention: signed",
-                          "type: nf4, range_includes_zero: true", "type: fp8_e4m4"}) {
+  for (const char* bad :
+       {"type: mxfp4, group_size: 16", "type: nvfp4, granularity: channel",
+        "type: nf4, symmetric: false", "type: fp8_e4m3, bits: 4",
+        "type: nf4, symmetric_convention: signed", "type: nf4, range_includes_zero: true",
+        "type: fp8_e4m4", "type: mxfp4, scale_type: float32"}) {
     EXPECT_THROW(weights(bad), Error) << bad;
   }
   // An override back to integers keeps nothing of the format.

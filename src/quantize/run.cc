@@ -138,6 +138,11 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
     }
   }
   CheckTensorNames(options, checkpoint, names);
+  if (std::ranges::all_of(
+          names, [&](const std::string& name) { return options.recipe.PlanFor(name).skip; })) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name), "a layer to quantize",
+                  "skip patterns that match all of them");
+  }
   names.push_back(checkpoint.family().head);
   CheckPatterns(options.recipe, names);
 }

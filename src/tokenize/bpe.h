@@ -66,7 +66,7 @@ class MergeReach {
     return unit < 256 ? unit : unit == 0x2581 ? 256u : kSmall;
   }
 
-  std::bitset<kSmall * kSmall> small_;
+  std::bitset<size_t{kSmall} * kSmall> small_;
   std::unordered_set<uint64_t> others_;
 };
 
