@@ -1,21 +1,15 @@
 // Number formats whose codes stand for fixed values: 4-bit and 8-bit floats and NF4. A weight is
 // scale·value(code); the scale maps the largest magnitude of a group to the format's largest value.
-//
-//   nf4            16 levels, the quantiles of a normal distribution between -1 and 1 (Dettmers et
-//                  al. 2023, QLoRA, appendix E); code i is the i-th level
-//   fp8_e4m3       sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinities, largest 448
-//                  (OCP 8-bit floating point, e4m3fn)
-//   fp8_e4m3_ieee  the same, the highest exponent kept for infinities and NaN: largest 240
-//   fp8_e5m2       5 bits of exponent with bias 15, 2 of mantissa, infinities and NaN: largest
-//   57344 mxfp4          e2m1 (0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives), groups of 32 with a
-//   scale
-//                  that is a power of two, stored as e8m0 (OCP microscaling 1.0)
-//   nvfp4          e2m1, groups of 16 with an e4m3 scale, and one float32 scale per tensor
+// What each format is: docs/methods/formats.md. Sources: Dettmers et al. 2023, QLoRA, appendix E
+// (nf4); OCP 8-bit floating point 1.0 (fp8_e4m3, which has no infinities, and fp8_e5m2);
+// fp8_e4m3_ieee keeps the highest exponent for infinities and NaN; OCP microscaling 1.0 (mxfp4);
+// nvfp4 is e2m1 as well, with an e4m3 scale for 16 weights and one float32 scale per tensor.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "artefact/scheme.h"
@@ -36,7 +30,7 @@ class Codebook {
   uint8_t Nearest(float x) const;
 
  private:
-  Codebook(int bits, float largest, const std::vector<float>& values);
+  Codebook(int bits, float largest, std::span<const float> values);
 
   int bits_;
   float largest_;

@@ -205,28 +205,23 @@ void Dispatch(const FewProduct& p, std::index_sequence<kRows...>) {
   kFunctions[p.rows - 1](p);
 }
 
+// Tokens at once by width: the widths that are used most are worth their code.
+constexpr size_t MostRows(size_t bits) {
+  return bits == 2 || bits == 3 || bits == 4 || bits == 8 ? kMostRows : 1;
+}
+
 template <size_t kBits>
 void Few(const FewProduct& p) {
-  Dispatch<kBits>(p, std::make_index_sequence<kMostRows>());
+  Dispatch<kBits>(p, std::make_index_sequence<MostRows(kBits)>());
 }
 
 FewFunction FewForBits(int bits) {
-  // The widths that recipes use; others unpack first.
-  switch (bits) {
-    case 2:
-      return Few<2>;
-    case 3:
-      return Few<3>;
-    case 4:
-      return Few<4>;
-    case 8:
-      return Few<8>;
-    default:
-      return nullptr;
-  }
+  static constexpr std::array<FewFunction, 8> kFunctions = {Few<1>, Few<2>, Few<3>, Few<4>,
+                                                            Few<5>, Few<6>, Few<7>, Few<8>};
+  return kFunctions[static_cast<size_t>(bits - 1)];
 }
 
-size_t MostFewRows() { return kMostRows; }
+size_t MostFewRows(int bits) { return MostRows(static_cast<size_t>(bits)); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace qualm
@@ -243,8 +238,8 @@ FewFunction FewFunctionInUse(int bits) {
   return IsaInUse() == Isa::kScalar ? nullptr : HWY_DYNAMIC_DISPATCH(FewForBits)(bits);
 }
 
-size_t MostFewRowsInUse() {
-  return IsaInUse() == Isa::kScalar ? 0 : HWY_DYNAMIC_DISPATCH(MostFewRows)();
+size_t MostFewRowsInUse(int bits) {
+  return IsaInUse() == Isa::kScalar ? 0 : HWY_DYNAMIC_DISPATCH(MostFewRows)(bits);
 }
 
 }  // namespace qualm
@@ -253,6 +248,6 @@ size_t MostFewRowsInUse() {
 
 namespace qualm {
 FewFunction FewFunctionInUse(int) { return nullptr; }
-size_t MostFewRowsInUse() { return 0; }
+size_t MostFewRowsInUse(int) { return 0; }
 }  // namespace qualm
 #endif  // QUALM_PORTABLE

@@ -15,21 +15,20 @@ struct FewProduct {
   size_t constants_stride = 0;  // bytes from panel to panel
   size_t panel_count = 0;
   size_t in_features = 0;
-  size_t rows = 1;           // tokens, at most kMostFewRows
+  size_t rows = 1;           // tokens, at most MostFewRowsInUse(bits)
   const float* x = nullptr;  // [in_features][rows]
   float* y = nullptr;        // row r at y + r·y_stride
   size_t y_stride = 0;
   size_t columns = 0;  // that exist in y, at most 16 for every panel
 };
 
-// y = x·Wᵀ with the sum of linear.h. Null if the instruction set in use has no such kernel, or
-// where unpacking into the cache first is as fast: see MostFewRowsInUse.
+// y = x·Wᵀ with the sum of linear.h. Null if the instruction set in use has no such kernel.
 using FewFunction = void (*)(const FewProduct& product);
 FewFunction FewFunctionInUse(int bits);
-// Tokens up to which the kernels are worth it; 0 if there are none.
-size_t MostFewRowsInUse();
+// Tokens that the kernel for this width takes at once; 0 if there is none.
+size_t MostFewRowsInUse(int bits);
 
-// Panels that the kernels handle together at most; a task should be a multiple of them.
+// Panels of a task: a multiple of what the kernels take side by side (4, fewer with more tokens).
 inline constexpr size_t kPanelsOfFew = 8;
 
 }  // namespace qualm

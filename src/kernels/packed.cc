@@ -173,7 +173,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     const bool whole_chunks = form_.group_size % kChunk == 0 || form_.group_size >= in_;
     const bool has_kernel = FewFunctionInUse(form_.bits) != nullptr;
     if (!form_.fused || !whole_chunks || !has_kernel) return {};
-    return {.most_rows = MostFewRowsInUse(), .panels = kPanelsOfFew};
+    return {.most_rows = MostFewRowsInUse(form_.bits), .panels = kPanelsOfFew};
   }
 
   void MultiplyDirectly(size_t first_panel, size_t panel_count, const float* x,
