@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "check_ids.h"
 #include "tokenize/sentencepiece_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -13,9 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto tokenizer = qualm::ParseSentencePiece(bytes, "fuzz.model", {});
     for (std::string_view sample : {bytes, std::string_view("ab  abc \xc3\xa9\xff")}) {
       const std::vector<qualm::TokenId> ids = tokenizer->Encode(sample);
-      for (qualm::TokenId id : ids) {
-        QUALM_CHECK(id >= 0 && static_cast<size_t>(id) < tokenizer->vocab_size());
-      }
+      qualm::fuzz::CheckIds(*tokenizer, ids);
       tokenizer->Decode(ids, /*keep_special=*/true);
     }
   } catch (const qualm::Error& error) {

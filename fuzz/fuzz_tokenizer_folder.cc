@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "check_ids.h"
 #include "parts.h"
 #include "support/temporary_folder.h"
 #include "tokenize/tokenizer.h"
@@ -28,9 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const auto tokenizer = qualm::LoadTokenizer(folder.path());
     const std::vector<qualm::TokenId> ids = tokenizer->EncodeWithSpecial("a b\n1 \xc3\xa9\xff");
-    for (qualm::TokenId id : ids) {
-      QUALM_CHECK(id >= 0 && static_cast<size_t>(id) < tokenizer->vocab_size());
-    }
+    qualm::fuzz::CheckIds(*tokenizer, ids);
     tokenizer->Decode(ids, /*keep_special=*/true);
   } catch (const qualm::Error& error) {
     QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);

@@ -16,11 +16,14 @@
 #include "quantize/hessian.h"
 #include "quantize/quality.h"
 #include "quantize/rounders.h"
+#include "quantize/test_support.h"
 #include "support/shared_data.h"
 #include "tensor/gram.h"
 
 namespace qualm {
 namespace {
+
+using testing::Groups;
 
 struct Golden {
   explicit Golden(const std::filesystem::path& path)
@@ -47,15 +50,6 @@ struct Golden {
   Matrix gram;
   ThreadPool pool;
 };
-
-Scheme GroupScheme(int bits, int group_size) {
-  Scheme scheme;
-  scheme.bits = bits;
-  scheme.granularity = group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
-  scheme.group_size = group_size;
-  scheme.scale_type = DType::kF32;
-  return scheme;
-}
 
 struct Case {
   const char* name;
@@ -106,12 +100,12 @@ TEST(QuantizerGolden, RtnEqualsTheReferenceBitForBit) {
   QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
   const Golden golden(folder);
   auto asymmetric = [](int bits, int group) {
-    Scheme scheme = GroupScheme(bits, group);
+    Scheme scheme = Groups(bits, group);
     scheme.range_includes_zero = false;
     return scheme;
   };
   auto symmetric = [](int bits, int group) {
-    Scheme scheme = GroupScheme(bits, group);
+    Scheme scheme = Groups(bits, group);
     scheme.zero_point = ZeroPointKind::kNone;
     scheme.symmetric_convention = SymmetricConvention::kMiAbsmax;
     return scheme;
@@ -156,10 +150,10 @@ TEST(QuantizerGolden, GptqEqualsTheReferenceUpToNearTies) {
   QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
   const Golden golden(folder);
   for (const Case& c :
-       {Case{"gptq_ref_w4_pc", GroupScheme(4, 0), "gptq", ""},
-        Case{"gptq_ref_w4_g128", GroupScheme(4, 128), "gptq", "reference_group_scales: true"},
-        Case{"gptq_ref_w3_g128", GroupScheme(3, 128), "gptq", "reference_group_scales: true"},
-        Case{"gptq_ref_w4_g128_act_static", GroupScheme(4, 128), "gptq",
+       {Case{"gptq_ref_w4_pc", Groups(4, 0), "gptq", ""},
+        Case{"gptq_ref_w4_g128", Groups(4, 128), "gptq", "reference_group_scales: true"},
+        Case{"gptq_ref_w3_g128", Groups(3, 128), "gptq", "reference_group_scales: true"},
+        Case{"gptq_ref_w4_g128_act_static", Groups(4, 128), "gptq",
              "{act_order: true, static_groups: true}"}}) {
     const Comparison comparison = Compare(golden, c);
     // The reference's own float32 noise is up to 0.27 % of the codes.

@@ -14,9 +14,6 @@ namespace {
 
 using Documents = std::vector<std::string>;
 
-// The file as it is.
-Documents ReadWhole(const std::string& text) { return {text}; }
-
 template <typename MakeRow>
 Documents ReadRows(std::string_view text, const MakeRow& make_row) {
   Documents documents;
@@ -48,7 +45,6 @@ struct Reader {
 // ADD A READER: a function from a file's text to documents, and a line here.
 constexpr Reader kReaders[] = {
     {"lines", ReadLines},
-    {"whole", ReadWhole},
     {"wikitext-rows", ReadWikitextRows},
 };
 

@@ -72,6 +72,20 @@ EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
   return {{model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols}};
 }
 
+// The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
+// are `qualm verify`'s work.
+void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manifest) {
+  for (const FileRecord& file : manifest.files) {
+    if (file.name.ends_with(".safetensors")) continue;
+    const std::filesystem::path path = folder / file.name;
+    if (!std::filesystem::exists(path)) ThrowBadInput(path.string(), "the file", "none");
+    if (const std::string hash = HashFile(path); hash != file.hash) {
+      ThrowBadInput(path.string(), StrCat("the file with hash ", file.hash), hash,
+                    "it was changed after the model was quantized");
+    }
+  }
+}
+
 void RefuseUnfinished(const std::filesystem::path& folder) {
   if (HasManifest(folder) || !std::filesystem::exists(folder / kJournalName)) return;
   ThrowBadInput(folder.string(), "a finished model", "an unfinished quantization",
@@ -141,24 +155,6 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   if (records.empty()) return;
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
-
-namespace {
-
-// The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
-// are `qualm verify`'s work.
-void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manifest) {
-  for (const FileRecord& file : manifest.files) {
-    if (file.name.ends_with(".safetensors")) continue;
-    const std::filesystem::path path = folder / file.name;
-    if (!std::filesystem::exists(path)) ThrowBadInput(path.string(), "the file", "none");
-    if (const std::string hash = HashFile(path); hash != file.hash) {
-      ThrowBadInput(path.string(), StrCat("the file with hash ", file.hash), hash,
-                    "it was changed after the model was quantized");
-    }
-  }
-}
-
-}  // namespace
 
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
   RefuseUnfinished(folder);

@@ -37,14 +37,17 @@ constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m
 // scheme.
 void ParseType(const Yaml& yaml, Scheme& scheme) {
   const std::string name = yaml.AsString();
+  const DType scale_type = scheme.scale_type;
   for (NumberType format : kFormats) {
     if (name != NameOf(format)) continue;
-    const DType scale_type = scheme.scale_type;
     scheme = SchemeOfFormat(format);
     scheme.scale_type = scale_type;
     return;
   }
-  if (scheme.type != NumberType::kInteger) scheme = Scheme{};  // nothing of the format is left
+  if (scheme.type != NumberType::kInteger) {  // nothing else of the format is left
+    scheme = Scheme{};
+    scheme.scale_type = scale_type;
+  }
   if (name == "int") return;
   int bits = 0;
   const char* end = name.data() + name.size();
