@@ -1,6 +1,6 @@
 // RTN and GPTQ against the reference programs' outputs in golden/quantizers/small (its README tells
 // who made them and how). Scales are float32 there, so they are here.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +13,9 @@
 #include "io/json.h"
 #include "io/npy.h"
 #include "io/yaml.h"
+#include "kernels/packed.h"
 #include "quantize/hessian.h"
+#include "quantize/layer.h"
 #include "quantize/quality.h"
 #include "quantize/rounders.h"
 #include "quantize/test_support.h"
@@ -180,6 +182,92 @@ TEST(QuantizerGolden, ActOrderIsTheReferencesPermutation) {
     std::memcpy(&column, data.data() + 4 * p, 4);
     EXPECT_EQ(static_cast<int32_t>(factor.order[p]), column) << "position " << p;
   }
+}
+
+LayerReport RunRecipe(const Golden& golden, const char* recipe) {
+  ThreadPool pool(2);
+  return QuantizeLayer(golden.weight, &golden.inputs, ParseRecipe(recipe, "test"), "W", "X", 0,
+                       pool);
+}
+
+void ExpectRelative(double got, double expected, double tolerance) {
+  EXPECT_NEAR(got, expected, tolerance * expected);
+}
+
+// Largest |a − b| over the largest |b|.
+double Distance(Span2D<const float> a, const Matrix& b) {
+  double largest = 0, difference = 0;
+  for (size_t r = 0; r < b.rows(); ++r) {
+    for (size_t c = 0; c < b.cols(); ++c) {
+      largest = std::max(largest, std::abs(double{b(r, c)}));
+      difference = std::max(difference, std::abs(double{a(r, c)} - b(r, c)));
+    }
+  }
+  return difference / largest;
+}
+
+Matrix Outputs(const Golden& golden, const LayerReport& report) {
+  ThreadPool pool(2);
+  Matrix y(golden.inputs.rows(), golden.weight.rows());
+  MakePackedWeight(report.layer, pool)->Multiply(golden.inputs, y, pool);
+  return y;
+}
+
+constexpr const char* kSigned =
+    "symmetric: true, symmetric_convention: signed, scale_type: float32";
+
+TEST(QuantizerGolden, ZeroQuantHasTheReferencesWeightsAndOutputs) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  const std::string recipe = StrCat("weights: {type: int8, group_size: 128, ", kSigned,
+                                    "}\nactivations: int8\nrounder: rtn\n");
+  const LayerReport report = RunRecipe(golden, recipe.c_str());
+  EXPECT_EQ(Distance(report.rounded, ReadNpy(folder / "zeroquant_w8_g128_a8.W_eff.npy")), 0);
+  // Sums of 512 products in two orders: 512·2^-24 of what is summed at worst, its root in fact.
+  EXPECT_LT(Distance(Outputs(golden, report), ReadNpy(folder / "zeroquant_w8_g128_a8.Y.npy")),
+            512 * 0x1p-24);
+  const Json& reference = golden.manifest["cases"]["zeroquant_w8_g128_a8"];
+  ExpectRelative(*report.rel_output_error, reference["relative_output_error"].get<double>(), 1e-5);
+  ExpectRelative(*report.rel_product_error, reference["rel_out_err_w_and_a"].get<double>(), 1e-5);
+}
+
+TEST(QuantizerGolden, SmoothQuantHasTheReferencesScalesAndOutputs) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  const std::string recipe =
+      StrCat("weights: {type: int8, granularity: channel, ", kSigned,
+             "}\nactivations: int8\ntransforms: [smoothquant]\nrounder: rtn\n");
+  const LayerReport report = RunRecipe(golden, recipe.c_str());
+  ASSERT_EQ(report.layer.transforms.size(), 1u);
+  const std::vector<float>& scale = report.layer.transforms[0].factors;
+  const Matrix smooth = ReadNpy(folder / "smoothquant_w8a8_pc_token.smooth.npy");
+  for (size_t c = 0; c < scale.size(); ++c)
+    EXPECT_NEAR(scale[c], smooth(0, c), 1e-4 * smooth(0, c));
+  const Json& reference = golden.manifest["cases"]["smoothquant_w8a8_pc_token"];
+  ExpectRelative(*report.rel_output_error, reference["relative_output_error"].get<double>(), 1e-3);
+  ExpectRelative(*report.rel_product_error, reference["rel_out_err_w_and_a"].get<double>(), 1e-3);
+  EXPECT_LT(Distance(Outputs(golden, report), ReadNpy(folder / "smoothquant_w8a8_pc_token.Y.npy")),
+            1e-3);  // a code may fall to the other side where the scales differ in the last bit
+}
+
+TEST(QuantizerGolden, AwqChoosesTheReferencesScales) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  const LayerReport report = RunRecipe(
+      golden,
+      "weights: {type: int4, group_size: 128, range_includes_zero: false, scale_type: float32}\n"
+      "transforms: [{awq: {scale: activation_over_weight, loss: layers, fold: false, clip_scores: "
+      "true, clip_loss: first_token}}]\nrounder: rtn\n");
+  EXPECT_THAT(report.choices, ::testing::ElementsAre("awq: ratio 0.35"));
+  const std::vector<float>& scale = report.layer.transforms.at(0).factors;
+  const Matrix smooth = ReadNpy(folder / "awq_w4_g128.smooth.npy");
+  for (size_t c = 0; c < scale.size(); ++c) {
+    EXPECT_NEAR(scale[c], smooth.data()[c], 1e-4 * smooth.data()[c]);
+  }
+  // A range clipped to ±m has its zero point exactly between two codes, and rounding noise decides
+  // for one of them: the clip of 38 of 1024 groups is another.
+  const Json& reference = golden.manifest["cases"]["awq_w4_g128"];
+  ExpectRelative(*report.rel_output_error, reference["relative_output_error"].get<double>(), 1e-2);
 }
 
 }  // namespace

@@ -48,6 +48,11 @@ Argument Argument::Positive() {
   return *this;
 }
 
+Argument Argument::OptionalValue() {
+  option_->expected(0, 1);
+  return *this;
+}
+
 Argument Argument::OnePerFlag() {
   option_->allow_extra_args(false);
   return *this;

@@ -18,9 +18,10 @@ class Argument {
  public:
   explicit Argument(CLI::Option* option) : option_(option) {}
   Argument Required();
-  Argument ShowDefault();  // prints the variable's value in --help
-  Argument Positive();     // a whole number, at least 1
-  Argument OnePerFlag();   // a list takes one value each time the flag is given
+  Argument ShowDefault();    // prints the variable's value in --help
+  Argument Positive();       // a whole number, at least 1
+  Argument OptionalValue();  // the flag alone gives an empty value
+  Argument OnePerFlag();     // a list takes one value each time the flag is given
   Argument OneOf(const std::vector<std::string>& names);
   Argument Excludes(Argument other);
   Argument Needs(Argument other);

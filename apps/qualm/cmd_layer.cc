@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "io/npy.h"
+#include "io/yaml.h"
 #include "quantize/layer.h"
 
 namespace qualm::cli {
@@ -15,6 +16,7 @@ namespace {
 
 struct Options {
   std::string weight, inputs, recipe, output, aux;
+  std::optional<std::string> activations;
   uint64_t seed = 0;
 };
 
@@ -26,10 +28,15 @@ Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
   return {{"recipe", recipe.name},
           {"rounder", report.rounder},
           {"scheme", report.layer.scheme.ShortName()},
+          {"activations", report.layer.activations
+                              ? Json(ActivationShortName(report.layer.activations->scheme))
+                              : Json()},
+          {"choices", report.choices},
           {"out", report.layer.out_features},
           {"in", report.layer.in_features},
           {"tokens", report.tokens},
           {"rel_output_error", NumberOrNull(report.rel_output_error)},
+          {"rel_output_error_with_activations", NumberOrNull(report.rel_product_error)},
           {"rel_weight_error", NumberOrNull(report.rel_weight_error)},
           {"bits_per_weight", report.layer.BitsPerWeight()},
           {"seconds", report.seconds},
@@ -48,6 +55,12 @@ std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
     rows.push_back({"relative output error", StrCat(Fixed(*report.rel_output_error, 6), " over ",
                                                     report.tokens, " tokens")});
   }
+  if (report.rel_product_error) {
+    rows.push_back(
+        {"with rounded inputs", StrCat(Fixed(*report.rel_product_error, 6), " (",
+                                       ActivationShortName(layer.activations->scheme), ")")});
+  }
+  for (const std::string& choice : report.choices) rows.push_back({"chosen", choice});
   rows.push_back({"relative weight error", Fixed(report.rel_weight_error, 6)});
   rows.push_back({"bits per weight", Fixed(layer.BitsPerWeight(), 4)});
   rows.push_back({"seconds", Fixed(report.seconds, 3)});
@@ -56,8 +69,21 @@ std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
   return FormatTable(rows, {});
 }
 
+// --activations alone asks for what the recipe has; with a value it takes its place.
+void ChooseActivations(const Options& options, Recipe& recipe) {
+  if (!options.activations) return;
+  if (options.activations->empty()) {
+    if (recipe.activations) return;
+    ThrowBadInput("--activations", "a scheme, such as int8",
+                  StrCat("none, and recipe ", recipe.name, " leaves inputs as they are"));
+  }
+  const Yaml yaml = Yaml::Parse(*options.activations, "--activations");
+  recipe.activations = ParseActivations(yaml).plan;
+}
+
 int Run(const Options& options, const Globals& globals) {
-  const Recipe recipe = FindRecipe(options.recipe);
+  Recipe recipe = FindRecipe(options.recipe);
+  ChooseActivations(options, recipe);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Matrix weight = ReadNpy(options.weight);
@@ -91,6 +117,11 @@ Command AddLayer(Arguments& arguments, Globals& globals) {
                 "X [tokens, in], a .npy file of floats; needed where the recipe reads data");
   arguments.Add("--recipe", options->recipe, "A name of 'qualm list recipes' or a .yaml file")
       .Required();
+  arguments
+      .Add("--activations", options->activations,
+           "Round the inputs, too: a type (int8, fp8_e4m3), 'none', or a map as in recipes "
+           "('{type: int8, granularity: tensor}'); alone: as the recipe says")
+      .OptionalValue();
   arguments.Add("-o,--output", options->output, "Where to write the effective weight, .npy");
   arguments.Add(
       "--aux", options->aux,
@@ -101,7 +132,8 @@ Command AddLayer(Arguments& arguments, Globals& globals) {
   arguments.Examples(
       "  qualm layer --weight W.npy --inputs X.npy --recipe gptq-w4-g128-act -o W_hat.npy\n"
       "  qualm layer --weight W.npy --recipe rtn-w3-g64-sym --json\n"
-      "  qualm layer --weight W.npy --inputs X.npy --recipe mine.yaml --aux parts");
+      "  qualm layer --weight W.npy --inputs X.npy --recipe mine.yaml --aux parts\n"
+      "  qualm layer --weight W.npy --inputs X.npy --recipe rtn-w8-channel-sym --activations int8");
   return [options, &globals] { return Run(*options, globals); };
 }
 

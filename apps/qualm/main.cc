@@ -28,6 +28,7 @@ constexpr CommandEntry kCommands[] = {
     {"eval", "Perplexity, and the distance to a reference model", AddEval},
     {"layer", "Quantize one linear layer from .npy files", AddLayer},
     {"bench", "Prefill and decode speed, memory", AddBench},
+    {"stress", "The same float function with outliers in its activations", AddStress},
     {"list", "What there is to choose from", AddList},
 };
 

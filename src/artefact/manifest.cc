@@ -3,7 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "artefact/codebook.h"
+#include "artefact/scheme_json.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -16,41 +16,29 @@ constexpr const char* kFormat = "qualm-quantized";
 constexpr std::array<std::string_view, 4> kTransformKinds = {"scale", "shift", "hadamard",
                                                              "kronecker"};
 
-void RequireKeys(const Json& json, std::initializer_list<const char*> keys,
-                 std::string_view place) {
-  if (!json.is_object()) ThrowBadInput(place, "an object", json.type_name());
-  std::vector<std::string> allowed(keys.begin(), keys.end());
-  RequireKnownKeys(json, allowed, place);
-}
-
-const Json& Child(const Json& json, const char* key, std::string_view place) {
-  auto it = json.find(key);
-  if (it == json.end()) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
-  return *it;
-}
-
 size_t GetSize(const Json& json, std::string_view key, std::string_view place) {
   int64_t value = GetInt(json, key, place);
   if (value < 0) ThrowBadInput(StrCat(place, ":", key), "a size", StrCat(value));
   return static_cast<size_t>(value);
 }
 
-int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
-  int64_t value = GetInt(json, key, place);
-  if (value < least || value > most) {
-    ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));
-  }
-  return static_cast<int>(value);
-}
-
 const Json& GetList(const Json& json, const char* key, std::string_view place) {
-  const Json& list = Child(json, key, place);
+  const Json& list = GetChild(json, key, place);
   if (!list.is_array()) ThrowBadInput(StrCat(place, ":", key), "a list", list.type_name());
   return list;
 }
 
+std::vector<std::string> GetTexts(const Json& json, const char* key, std::string_view place) {
+  std::vector<std::string> texts;
+  for (const Json& text : GetList(json, key, place)) {
+    if (!text.is_string()) ThrowBadInput(place, StrCat(key, " as text"), text.dump());
+    texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
 uint64_t GetSeed(const Json& json, std::string_view place) {
-  const Json& seed = Child(json, "seed", place);
+  const Json& seed = GetChild(json, "seed", place);
   if (!seed.is_number_unsigned()) ThrowBadInput(place, "a seed in 0..2^64-1", seed.dump());
   return seed.get<uint64_t>();
 }
@@ -64,7 +52,7 @@ Json ToJson(const OnlineTransform& transform) {
 }
 
 OnlineTransform TransformFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json, {"kind", "side", "seed", "dims", "factors"}, place);
+  RequireObject(json, {"kind", "side", "seed", "dims", "factors"}, place);
   OnlineTransform transform;
   std::string kind = GetString(json, "kind", place);
   size_t index = 0;
@@ -89,15 +77,22 @@ OnlineTransform TransformFromJson(const Json& json, std::string_view place) {
 }
 
 Json ToJson(const MeasuredError& error) {
-  return Json{{"rel_output_error", error.relative_output_error}, {"tokens", error.tokens}};
+  Json json{{"rel_output_error", error.relative_output_error}};
+  if (error.with_activations) json["with_activations"] = *error.with_activations;
+  json["tokens"] = error.tokens;
+  return json;
 }
 
 std::optional<MeasuredError> MeasuredFromJson(const Json& json, const char* key,
                                               std::string_view place) {
   auto it = json.find(key);
   if (it == json.end() || it->is_null()) return std::nullopt;
-  RequireKeys(*it, {"rel_output_error", "tokens"}, place);
-  return MeasuredError{GetDouble(*it, "rel_output_error", place), GetSize(*it, "tokens", place)};
+  RequireObject(*it, {"rel_output_error", "with_activations", "tokens"}, place);
+  MeasuredError error{GetDouble(*it, "rel_output_error", place), {}, GetSize(*it, "tokens", place)};
+  if (it->contains("with_activations")) {
+    error.with_activations = GetDouble(*it, "with_activations", place);
+  }
+  return error;
 }
 
 Json ToJson(const LayerQuality& quality) {
@@ -113,10 +108,10 @@ Json ToJson(const LayerQuality& quality) {
 }
 
 LayerQuality QualityFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json,
-              {"weight_mse", "calibration", "held_out", "damping", "damping_attempts",
-               "fell_back_to_rtn", "gram_tokens", "notes"},
-              place);
+  RequireObject(json,
+                {"weight_mse", "calibration", "held_out", "damping", "damping_attempts",
+                 "fell_back_to_rtn", "gram_tokens", "notes"},
+                place);
   LayerQuality quality;
   quality.weight_mse = GetDouble(json, "weight_mse", place);
   quality.calibration = MeasuredFromJson(json, "calibration", place);
@@ -125,18 +120,15 @@ LayerQuality QualityFromJson(const Json& json, std::string_view place) {
   quality.damping_attempts = GetIntIn(json, "damping_attempts", place, 0, 1000);
   quality.fell_back_to_rtn = GetBool(json, "fell_back_to_rtn", place, false);
   quality.gram_tokens = GetSize(json, "gram_tokens", place);
-  for (const Json& note : GetList(json, "notes", place)) {
-    if (!note.is_string()) ThrowBadInput(place, "notes as text", note.dump());
-    quality.notes.push_back(note.get<std::string>());
-  }
+  quality.notes = GetTexts(json, "notes", place);
   return quality;
 }
 
 CalibrationRecord CalibrationFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json,
-              {"corpus", "sampler", "hash", "samples", "length", "tokens", "seed",
-               "held_out_samples", "held_out_tokens", "held_out_hash"},
-              place);
+  RequireObject(json,
+                {"corpus", "sampler", "hash", "samples", "length", "tokens", "seed",
+                 "held_out_samples", "held_out_tokens", "held_out_hash"},
+                place);
   CalibrationRecord record;
   record.corpus = GetString(json, "corpus", place);
   record.sampler = GetString(json, "sampler", place);
@@ -156,7 +148,7 @@ Json ToJson(const FileRecord& file) {
 }
 
 FileRecord FileFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json, {"name", "hash", "bytes"}, place);
+  RequireObject(json, {"name", "hash", "bytes"}, place);
   FileRecord file{GetString(json, "name", place), GetString(json, "hash", place),
                   GetSize(json, "bytes", place)};
   if (file.name.empty() || file.name == "." || file.name == ".." ||
@@ -168,65 +160,6 @@ FileRecord FileFromJson(const Json& json, std::string_view place) {
 
 }  // namespace
 
-Json ToJson(const Scheme& scheme) {
-  Json json{{"type", NameOf(scheme.type)},
-            {"bits", scheme.bits},
-            {"granularity", NameOf(scheme.granularity)}};
-  if (scheme.granularity == Granularity::kGroup) json["group_size"] = scheme.group_size;
-  json["zero_point"] = NameOf(scheme.zero_point);
-  if (scheme.type != NumberType::kInteger) {
-    // The format says it all.
-  } else if (scheme.is_symmetric()) {
-    json["symmetric_convention"] = NameOf(scheme.symmetric_convention);
-  } else {
-    json["range_includes_zero"] = scheme.range_includes_zero;
-  }
-  if (!HasByteScales(scheme.type)) json["scale_type"] = NameOf(scheme.scale_type);
-  if (scheme.second_level) {
-    json["second_level"] =
-        Json{{"bits", scheme.second_level->bits}, {"group_rows", scheme.second_level->group_rows}};
-  }
-  if (scheme.dynamic) json["dynamic"] = true;
-  return json;
-}
-
-Scheme SchemeFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json,
-              {"type", "bits", "granularity", "group_size", "zero_point", "symmetric_convention",
-               "range_includes_zero", "scale_type", "second_level", "dynamic"},
-              place);
-  Scheme scheme;
-  scheme.type = NumberTypeFromName(GetString(json, "type", place), place);
-  scheme.bits = GetIntIn(json, "bits", place, 1, 8);
-  scheme.granularity = GranularityFromName(GetString(json, "granularity", place), place);
-  int64_t group_size = GetInt(json, "group_size", place, 0);
-  if (group_size < 0 || group_size > (int64_t{1} << 24)) {
-    ThrowBadInput(StrCat(place, ":group_size"), "a size", StrCat(group_size));
-  }
-  scheme.group_size = static_cast<int>(group_size);
-  scheme.zero_point = ZeroPointKindFromName(GetString(json, "zero_point", place), place);
-  if (json.contains("symmetric_convention")) {
-    scheme.symmetric_convention =
-        SymmetricConventionFromName(GetString(json, "symmetric_convention", place), place);
-  }
-  scheme.range_includes_zero = GetBool(json, "range_includes_zero", place, true);
-  if (!HasByteScales(scheme.type)) {
-    std::string scale_type = GetString(json, "scale_type", place);
-    auto type = DTypeFromName(scale_type);
-    if (!type) ThrowBadInput(StrCat(place, ":scale_type"), "F16, BF16 or F32", scale_type);
-    scheme.scale_type = *type;
-  }
-  if (json.contains("second_level")) {
-    const Json& second = json["second_level"];
-    RequireKeys(second, {"bits", "group_rows"}, place);
-    scheme.second_level = SecondLevel{GetIntIn(second, "bits", place, 1, 8),
-                                      GetIntIn(second, "group_rows", place, 1, 1 << 24)};
-  }
-  scheme.dynamic = GetBool(json, "dynamic", place, false);
-  scheme.Validate(place);
-  return scheme;
-}
-
 Json ToJson(const LayerRecord& record) {
   Json transforms = Json::array();
   for (const OnlineTransform& transform : record.transforms)
@@ -237,29 +170,37 @@ Json ToJson(const LayerRecord& record) {
               {"scheme", ToJson(record.scheme)},
               {"rounder", record.rounder},
               {"transforms", transforms},
+              {"activations", record.activations ? ToJson(*record.activations) : Json()},
+              {"is_transformed", record.is_transformed},
+              {"choices", record.choices},
               {"bits_per_weight", record.bits_per_weight},
               {"stored_bytes", record.stored_bytes},
               {"quality", ToJson(record.quality)}};
 }
 
 LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json,
-              {"name", "out", "in", "scheme", "rounder", "transforms", "bits_per_weight",
-               "stored_bytes", "quality"},
-              place);
+  RequireObject(json,
+                {"name", "out", "in", "scheme", "rounder", "transforms", "activations",
+                 "is_transformed", "choices", "bits_per_weight", "stored_bytes", "quality"},
+                place);
   LayerRecord record;
   record.name = GetString(json, "name", place);
   std::string inner = StrCat(place, ": ", record.name);
   record.out_features = GetSize(json, "out", inner);
   record.in_features = GetSize(json, "in", inner);
-  record.scheme = SchemeFromJson(Child(json, "scheme", inner), inner);
+  record.scheme = SchemeFromJson(GetChild(json, "scheme", inner), inner);
   record.rounder = GetString(json, "rounder", inner);
   for (const Json& transform : GetList(json, "transforms", inner)) {
     record.transforms.push_back(TransformFromJson(transform, inner));
   }
+  if (const Json& activations = GetChild(json, "activations", inner); !activations.is_null()) {
+    record.activations = ActivationGridFromJson(activations, inner);
+  }
+  record.is_transformed = GetBool(json, "is_transformed", inner, false);
+  record.choices = GetTexts(json, "choices", inner);
   record.bits_per_weight = GetDouble(json, "bits_per_weight", inner);
   record.stored_bytes = GetSize(json, "stored_bytes", inner);
-  record.quality = QualityFromJson(Child(json, "quality", inner), inner);
+  record.quality = QualityFromJson(GetChild(json, "quality", inner), inner);
   return record;
 }
 
@@ -287,6 +228,8 @@ std::string Manifest::ArtefactHash() const {
     hasher.Add(file.name);
     hasher.Add(file.hash);
   }
+  for (const std::string& name : changed_tensors) hasher.Add(name);
+  hasher.Add(kv_cache ? ToJson(*kv_cache).dump() : "");
   for (const LayerRecord& layer : layers) hasher.Add(ToJson(layer).dump());
   return hasher.Hex();
 }
@@ -308,8 +251,10 @@ void WriteManifest(const std::filesystem::path& folder, const Manifest& manifest
             {"run_key", manifest.run_key},
             {"seed", manifest.seed},
             {"calibration", manifest.calibration ? ToJson(*manifest.calibration) : Json()},
+            {"kv_cache", manifest.kv_cache ? ToJson(*manifest.kv_cache) : Json()},
             {"bits_per_weight_layers", manifest.bits_per_weight_layers},
             {"bits_per_weight_model", manifest.bits_per_weight_model},
+            {"changed_tensors", manifest.changed_tensors},
             {"files", files},
             {"layers", layers}};
   WriteJsonFile(folder / kManifestName, json);
@@ -320,11 +265,12 @@ bool HasManifest(const std::filesystem::path& folder) {
 }
 
 Manifest ManifestFromJson(const Json& json, std::string_view place) {
-  RequireKeys(json,
-              {"format", "version", "qualm_version", "artefact_hash", "recipe_name", "recipe",
-               "source", "instruction_set", "run_key", "seed", "calibration",
-               "bits_per_weight_layers", "bits_per_weight_model", "files", "layers"},
-              place);
+  RequireObject(
+      json,
+      {"format", "version", "qualm_version", "artefact_hash", "recipe_name", "recipe", "source",
+       "instruction_set", "run_key", "seed", "calibration", "kv_cache", "bits_per_weight_layers",
+       "bits_per_weight_model", "changed_tensors", "files", "layers"},
+      place);
   if (std::string format = GetString(json, "format", place); format != kFormat) {
     ThrowBadInput(StrCat(place, ":format"), kFormat, format);
   }
@@ -336,20 +282,24 @@ Manifest ManifestFromJson(const Json& json, std::string_view place) {
   Manifest manifest;
   manifest.qualm_version = GetString(json, "qualm_version", place);
   manifest.recipe_name = GetString(json, "recipe_name", place);
-  manifest.recipe_json = Child(json, "recipe", place).dump();
-  const Json& source = Child(json, "source", place);
-  RequireKeys(source, {"name", "hash", "dtype"}, place);
+  manifest.recipe_json = GetChild(json, "recipe", place).dump();
+  const Json& source = GetChild(json, "source", place);
+  RequireObject(source, {"name", "hash", "dtype"}, place);
   manifest.source_name = GetString(source, "name", place);
   manifest.source_hash = GetString(source, "hash", place);
   manifest.source_dtype = GetString(source, "dtype", place);
   manifest.instruction_set = GetString(json, "instruction_set", place);
   manifest.run_key = GetString(json, "run_key", place);
   manifest.seed = GetSeed(json, place);
-  if (!Child(json, "calibration", place).is_null()) {
+  if (!GetChild(json, "calibration", place).is_null()) {
     manifest.calibration = CalibrationFromJson(json["calibration"], place);
+  }
+  if (const Json& kv_cache = GetChild(json, "kv_cache", place); !kv_cache.is_null()) {
+    manifest.kv_cache = KvCacheSchemeFromJson(kv_cache, place);
   }
   manifest.bits_per_weight_layers = GetDouble(json, "bits_per_weight_layers", place);
   manifest.bits_per_weight_model = GetDouble(json, "bits_per_weight_model", place);
+  manifest.changed_tensors = GetTexts(json, "changed_tensors", place);
   for (const Json& file : GetList(json, "files", place)) {
     manifest.files.push_back(FileFromJson(file, place));
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "artefact/kv_scheme.h"
 #include "artefact/quantized_linear.h"
 #include "io/json.h"
 
@@ -16,7 +17,9 @@ namespace qualm {
 // An error with the number of tokens it was measured on.
 struct MeasuredError {
   double relative_output_error = 0;  // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F
-  uint64_t tokens = 0;               // rows of X
+  // ‖XWᵀ − X̂Ŵᵀ‖_F / ‖XWᵀ‖_F with the inputs rounded as the layer does; empty if they stay float.
+  std::optional<double> with_activations;
+  uint64_t tokens = 0;  // rows of X
 };
 
 struct LayerQuality {
@@ -36,6 +39,10 @@ struct LayerRecord {
   Scheme scheme;
   std::string rounder;
   std::vector<OnlineTransform> transforms;  // without their factors, which are tensors
+  std::optional<ActivationGrid> activations;
+  // Whether the float weight that was rounded is another than the checkpoint's.
+  bool is_transformed = false;
+  std::vector<std::string> choices;  // of transforms that search: "awq: ratio 0.35"
   double bits_per_weight = 0;
   uint64_t stored_bytes = 0;
   LayerQuality quality;
@@ -53,7 +60,7 @@ struct FileRecord {
   uint64_t bytes = 0;
 };
 
-inline constexpr int kManifestVersion = 2;
+inline constexpr int kManifestVersion = 3;
 inline constexpr const char* kManifestName = "qualm.json";
 inline constexpr const char* kJournalName = "journal.jsonl";  // while a run is not finished
 
@@ -67,17 +74,17 @@ struct Manifest {
   std::string run_key;  // hash of all inputs of the run: the same command gives the same key
   uint64_t seed = 0;    // of rounders that draw random numbers
   std::optional<CalibrationRecord> calibration;
-  std::vector<LayerRecord> layers;    // in model order
-  std::vector<FileRecord> files;      // every file of the folder that decides its function
-  double bits_per_weight_layers = 0;  // of the quantized layers
-  double bits_per_weight_model = 0;   // all tensor files over all parameters
+  std::optional<KvCacheScheme> kv_cache;
+  std::vector<LayerRecord> layers;           // in model order
+  std::vector<std::string> changed_tensors;  // float ones that differ from the source's, sorted
+  std::vector<FileRecord> files;             // every file of the folder that decides its function
+  double bits_per_weight_layers = 0;         // of the quantized layers
+  double bits_per_weight_model = 0;          // all tensor files over all parameters
 
   // Over recipe, source, seed, calibration, files and layers: what results are keyed by.
   std::string ArtefactHash() const;
 };
 
-Json ToJson(const Scheme& scheme);
-Scheme SchemeFromJson(const Json& json, std::string_view place);
 Json ToJson(const LayerRecord& record);
 LayerRecord LayerRecordFromJson(const Json& json, std::string_view place);
 Json ToJson(const CalibrationRecord& record);

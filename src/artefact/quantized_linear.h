@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "artefact/activations.h"
 #include "artefact/scheme.h"
 #include "tensor/matrix.h"
 
@@ -61,6 +62,8 @@ struct QuantizedLinear {
   std::optional<SecondLevelValues> second_level_scales, second_level_zeros;
   std::optional<Outliers> outliers;
   std::vector<OnlineTransform> transforms;
+  // What the inputs are rounded to, behind the input-side transforms; empty: they stay float.
+  std::optional<ActivationGrid> activations;
 
   size_t group_size() const { return scheme.GroupSize(in_features); }
   size_t group_count() const { return scheme.GroupCount(in_features); }

@@ -326,6 +326,7 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   }
   ReadOutliers(read, layer);
   layer.transforms = record.transforms;
+  layer.activations = record.activations;
   for (size_t i = 0; i < layer.transforms.size(); ++i) {
     std::string suffix = StrCat(".transform.", i);
     const TensorView* factors = read.Find(suffix);
@@ -344,6 +345,7 @@ LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer) {
   record.in_features = layer.in_features;
   record.scheme = layer.scheme;
   record.transforms = layer.transforms;
+  record.activations = layer.activations;
   for (OnlineTransform& transform : record.transforms) transform.factors.clear();
   record.bits_per_weight = layer.BitsPerWeight();
   record.stored_bytes = layer.StoredBytes();

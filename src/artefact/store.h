@@ -17,6 +17,8 @@ class TensorBatch {
  public:
   // All tensors of a quantized layer, in a fixed order, under "<name>.codes", "<name>.scales", ...
   void AddQuantized(const std::string& name, const QuantizedLinear& layer);
+  void AddFloats(std::string name, DType type, std::vector<size_t> shape,
+                 std::span<const float> values);
   // A tensor copied as it is from another file; `view` must live until the write.
   void AddView(const TensorView& view);
 
@@ -24,8 +26,6 @@ class TensorBatch {
 
  private:
   void Add(std::string name, DType type, std::vector<size_t> shape, std::vector<std::byte> bytes);
-  void AddFloats(std::string name, DType type, std::vector<size_t> shape,
-                 std::span<const float> values);
 
   std::vector<TensorToWrite> tensors_;
   std::deque<std::vector<std::byte>> owned_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -21,9 +22,10 @@ void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& 
     size_t last = std::min(x.cols(), first + kChannelsPerPiece);
     for (size_t t = 0; t < x.rows(); ++t) {
       for (size_t c = first; c < last; ++c) {
-        float magnitude = std::abs(x(t, c));
-        stats.abs_max[c] = std::max(stats.abs_max[c], magnitude);
-        stats.abs_mean[c] += magnitude;  // a sum until Take()
+        const float value = x(t, c);
+        stats.min[c] = std::min(stats.min[c], value);
+        stats.max[c] = std::max(stats.max[c], value);
+        stats.abs_mean[c] += std::abs(value);  // a sum until Take()
       }
     }
   });
@@ -50,7 +52,8 @@ Collector::Collector(size_t in_features, uint64_t total_tokens, const CollectorO
   if (options.gram) stats_.gram = Matrix(in_features, in_features);
   if (options.gram64) stats_.gram64.assign(in_features * in_features, 0.0);
   if (options.channel_statistics) {
-    stats_.abs_max.assign(in_features, 0.0f);
+    stats_.min.assign(in_features, std::numeric_limits<float>::infinity());
+    stats_.max.assign(in_features, -std::numeric_limits<float>::infinity());
     stats_.abs_mean.assign(in_features, 0.0);
   }
   stats_.sample = Matrix(sample_rows_, in_features);

@@ -16,8 +16,8 @@ struct LayerStats {
   uint64_t tokens = 0;           // rows seen
   Matrix gram;                   // Σ xᵀx [in, in], not divided by tokens; empty if not collected
   std::vector<double> gram64;    // the same in float64, [in·in]; empty if not asked for
-  std::vector<float> abs_max;    // per channel [in]; empty if not collected
-  std::vector<double> abs_mean;  // per channel [in]; empty if not collected
+  std::vector<float> min, max;   // per channel [in]; empty if not collected
+  std::vector<double> abs_mean;  // per channel [in]: mean |x|; empty if not collected
   Matrix sample;                 // some rows of x, evenly spaced over all tokens
 };
 

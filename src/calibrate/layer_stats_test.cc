@@ -36,7 +36,8 @@ TEST(CollectorTest, CountsByHand) {
   LayerStats stats =
       Collect(x, {.gram = true, .gram64 = true, .channel_statistics = true, .sample_rows = 2}, 2);
   EXPECT_EQ(stats.tokens, 2u);
-  EXPECT_THAT(stats.abs_max, testing::ElementsAre(3.0f, 4.0f));
+  EXPECT_THAT(stats.min, testing::ElementsAre(-3.0f, -4.0f));
+  EXPECT_THAT(stats.max, testing::ElementsAre(1.0f, 2.0f));
   EXPECT_THAT(stats.abs_mean, testing::ElementsAre(2.0, 3.0));
   EXPECT_EQ(stats.gram(0, 0), 10.0f);
   EXPECT_EQ(stats.gram(0, 1), -10.0f);

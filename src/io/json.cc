@@ -272,4 +272,25 @@ void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
   }
 }
 
+void RequireObject(const Json& json, std::initializer_list<const char*> keys,
+                   std::string_view place) {
+  if (!json.is_object()) ThrowBadInput(place, "an object", json.type_name());
+  std::vector<std::string> allowed(keys.begin(), keys.end());
+  RequireKnownKeys(json, allowed, place);
+}
+
+const Json& GetChild(const Json& json, const char* key, std::string_view place) {
+  auto it = json.find(key);
+  if (it == json.end()) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
+  return *it;
+}
+
+int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
+  int64_t value = GetInt(json, key, place);
+  if (value < least || value > most) {
+    ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));
+  }
+  return static_cast<int>(value);
+}
+
 }  // namespace qualm

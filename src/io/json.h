@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -34,5 +35,11 @@ std::string GetString(const Json& object, std::string_view key, std::string_view
 // Bad input naming the nearest allowed key if `object` holds any other key.
 void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
                       std::string_view place);
+// The same, where the value may be anything but an object, too.
+void RequireObject(const Json& json, std::initializer_list<const char*> keys,
+                   std::string_view place);
+// The value of a key that must be there.
+const Json& GetChild(const Json& json, const char* key, std::string_view place);
+int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most);
 
 }  // namespace qualm

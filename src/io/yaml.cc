@@ -296,4 +296,50 @@ void Yaml::RequireKnownKeys(std::span<const std::string> allowed) const {
   }
 }
 
+namespace {
+
+const Yaml* FindOption(const Yaml* options, std::string_view key) {
+  return options == nullptr ? nullptr : options->Find(key);
+}
+
+}  // namespace
+
+double NumberOption(const Yaml* options, std::string_view key, double fallback, double least,
+                    double most) {
+  const Yaml* yaml = FindOption(options, key);
+  if (yaml == nullptr) return fallback;
+  const double value = yaml->AsDouble();
+  if (!(value >= least && value <= most)) {
+    ThrowBadInput(yaml->place(), StrCat(key, " in ", least, "..", most), yaml->AsString());
+  }
+  return value;
+}
+
+int64_t IntOption(const Yaml* options, std::string_view key, int64_t fallback, int64_t least,
+                  int64_t most) {
+  const Yaml* yaml = FindOption(options, key);
+  if (yaml == nullptr) return fallback;
+  const int64_t value = yaml->AsInt();
+  if (value < least || value > most) {
+    ThrowBadInput(yaml->place(), StrCat(key, " in ", least, "..", most), yaml->AsString());
+  }
+  return value;
+}
+
+bool BoolOption(const Yaml* options, std::string_view key, bool fallback) {
+  const Yaml* yaml = FindOption(options, key);
+  return yaml == nullptr ? fallback : yaml->AsBool();
+}
+
+size_t ChoiceOption(const Yaml* options, std::string_view key, size_t fallback,
+                    std::span<const std::string_view> names) {
+  const Yaml* yaml = FindOption(options, key);
+  if (yaml == nullptr) return fallback;
+  const std::string name = yaml->AsString();
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == name) return i;
+  }
+  ThrowUnknownName(yaml->place(), key, name, std::vector<std::string>(names.begin(), names.end()));
+}
+
 }  // namespace qualm

@@ -49,4 +49,15 @@ class Yaml {
   std::vector<std::pair<std::string, Yaml>> map_;
 };
 
+// Options of a method: the value of `key` in `options` (null: no options at all), or `fallback`.
+// Throws bad input at the value's line if it is outside [least, most].
+double NumberOption(const Yaml* options, std::string_view key, double fallback, double least,
+                    double most);
+int64_t IntOption(const Yaml* options, std::string_view key, int64_t fallback, int64_t least,
+                  int64_t most);
+bool BoolOption(const Yaml* options, std::string_view key, bool fallback);
+// The index of the value in `names`.
+size_t ChoiceOption(const Yaml* options, std::string_view key, size_t fallback,
+                    std::span<const std::string_view> names);
+
 }  // namespace qualm

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "kernels/activation_weight.h"
 #include "kernels/few_kernels.h"
+#include "kernels/transformed_weight.h"
 #include "kernels/unpack_kernels.h"
 #include "tensor/dense.h"
 #include "tensor/panels.h"
@@ -210,13 +212,14 @@ bool HasPackedForm(const QuantizedLinear& layer) {
 }  // namespace
 
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
-  if (!layer.transforms.empty()) {
-    ThrowBadInput("packed weight", "a layer without online transforms", "one with them");
-  }
+  std::unique_ptr<LinearWeight> weight;
   if (!HasPackedForm(layer) || layer.in_features == 0) {
-    return std::make_unique<DequantizedWeight>(layer, pool);
+    weight = std::make_unique<DequantizedWeight>(layer, pool);
+  } else {
+    weight = std::make_unique<PackedWeight>(layer, pool);
   }
-  return std::make_unique<PackedWeight>(layer, pool);
+  if (layer.activations) weight = WithActivations(std::move(weight), *layer.activations);
+  return WithTransforms(std::move(weight), layer.transforms);
 }
 
 }  // namespace qualm

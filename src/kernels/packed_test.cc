@@ -316,14 +316,5 @@ TEST_P(PackedTest, FeaturesWithoutAPackedFormRunDequantizedAndSaySo) {
   }
 }
 
-TEST(PackedErrorTest, OnlineTransformsAreRefused) {
-  QuantizedLinear layer =
-      RandomLayer(4, 4, SchemeOf(4, 0, ZeroPointKind::kInteger, DType::kF16), 1);
-  OnlineTransform transform;
-  transform.factors = {1, 2, 3, 4};
-  layer.transforms = {transform};
-  EXPECT_THROW(Pack(layer), Error);
-}
-
 }  // namespace
 }  // namespace qualm

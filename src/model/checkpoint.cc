@@ -111,12 +111,12 @@ std::string Checkpoint::Hash() const {
   return hasher.Hex();
 }
 
-std::unique_ptr<DecoderBlock> BuildBlock(const Checkpoint& checkpoint, const ModelConfig& config,
+std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelConfig& config,
                                          const Family& family, size_t index,
                                          const WeightFactory& make_weight) {
   auto block = std::make_unique<DecoderBlock>(config, family, index);
   auto norm = [&](const std::string& name) {
-    return checkpoint.Vector(LinearName(family, index, name) + ".weight");
+    return tensors.Get(LinearName(family, index, name) + ".weight").AsFloats();
   };
   block->attention_norm = norm(family.attention_norm);
   block->mlp_norm = norm(family.mlp_norm);
@@ -125,7 +125,8 @@ std::unique_ptr<DecoderBlock> BuildBlock(const Checkpoint& checkpoint, const Mod
       LinearLayer& layer = block->Linear(linear.name);
       layer.name = LinearName(family, index, linear.name);
       layer.weight = make_weight(layer.name);
-      layer.bias = checkpoint.BiasOf(layer.name);
+      const TensorView* bias = tensors.Find(layer.name + ".bias");
+      if (bias != nullptr) layer.bias = bias->AsFloats();
     }
   }
   return block;

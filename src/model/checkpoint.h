@@ -56,9 +56,9 @@ class Checkpoint {
 // Makes the weight of one linear layer, given its full name ("model.layers.0.mlp.up_proj").
 using WeightFactory = std::function<std::unique_ptr<LinearWeight>(const std::string& name)>;
 
-// A block with norms and biases from the checkpoint and weights from the factory. `config` and
-// `family` are referred to, not copied.
-std::unique_ptr<DecoderBlock> BuildBlock(const Checkpoint& checkpoint, const ModelConfig& config,
+// A block with norms and biases from `tensors` and weights from the factory. `config` and `family`
+// are referred to, not copied.
+std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelConfig& config,
                                          const Family& family, size_t index,
                                          const WeightFactory& make_weight);
 

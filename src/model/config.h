@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "artefact/kv_scheme.h"
 #include "io/json.h"
 #include "tensor/dtype.h"
 
@@ -36,6 +37,7 @@ struct ModelConfig {
   std::optional<size_t> sliding_window;  // a query sees itself and the window-1 positions before it
   size_t first_window_layer = 0;         // blocks before this one see everything
   bool tied_embeddings = false;
+  std::optional<KvCacheScheme> kv_cache;  // of a quantized model, from its manifest
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
 
   size_t q_features() const { return heads * head_dim; }

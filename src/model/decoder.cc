@@ -65,13 +65,12 @@ Matrix DecoderBlock::Attended(std::span<const SequenceSlice> slices, const RopeT
   std::vector<AttentionJob> jobs;
   size_t first = 0;
   for (const SequenceSlice& slice : slices) {
-    AttentionCache& cache = slice.cache->block(cache_block);
     size_t start = slice.cache->length(), count = slice.ids.size();
     for (size_t t = 0; t < count; ++t) {
-      cache.Store(start + t, keys.row(first + t), values.row(first + t));
+      slice.cache->Store(cache_block, start + t, keys.row(first + t), values.row(first + t));
     }
-    jobs.push_back(
-        {&cache, start, queries.view().Rows(first, count), out.view().Rows(first, count)});
+    jobs.push_back({&slice.cache->block(cache_block), start, queries.view().Rows(first, count),
+                    out.view().Rows(first, count)});
     first += count;
   }
   bool windowed = config_.sliding_window && index_ >= config_.first_window_layer;

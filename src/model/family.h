@@ -19,6 +19,7 @@ size_t SizeOf(Width width, const ModelConfig& config);
 struct LinearSpec {
   std::string name;  // inside the block: "self_attn.q_proj"
   Width out;
+  bool feeds_scores = false;  // its output goes into the attention scores
 };
 
 // Linear layers of one block that read the same input.

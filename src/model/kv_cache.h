@@ -1,28 +1,35 @@
-// Keys and values of one sequence, float32, for every block of the model.
+// Keys and values of one sequence for every block of the model. They are kept as float32; those of
+// a model with a quantized cache have the values that its codes stand for.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "model/config.h"
+#include "model/kv_quantizer.h"
 #include "tensor/ops.h"
 
 namespace qualm {
 
 class KvCache {
  public:
-  // Room for `capacity` positions in each of `blocks` blocks.
+  // Room for `capacity` positions in each of `blocks` blocks; rounded as config.kv_cache says.
   KvCache(const ModelConfig& config, size_t blocks, size_t capacity);
 
   size_t length() const { return length_; }  // positions stored in all blocks
   size_t capacity() const { return capacity_; }
   void Truncate(size_t length);  // forgets the positions from `length` on
   void Grow(size_t tokens);      // positions that every block has stored now
-  size_t size_bytes() const;
+  size_t size_bytes() const;     // of memory
 
-  AttentionCache& block(size_t index) { return blocks_[index]; }
+  // Key and value of `position` in one block, each [kv_heads·head_dim].
+  void Store(size_t block, size_t position, std::span<const float> key,
+             std::span<const float> value);
+  const AttentionCache& block(size_t index) const { return blocks_[index]; }
 
  private:
   std::vector<AttentionCache> blocks_;
+  std::optional<KvQuantizer> quantizer_;
   size_t length_ = 0, capacity_ = 0;
 };
 

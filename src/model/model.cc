@@ -7,7 +7,9 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "io/hash.h"
+#include "kernels/activation_weight.h"
 #include "kernels/packed.h"
+#include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
 
 namespace qualm {
@@ -118,11 +120,11 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, pool);
   QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
   if (!options.dequantize) return MakePackedWeight(layer, pool);
-  if (!layer.transforms.empty()) {
-    ThrowBadInput(name, "a layer without online transforms", "one with them");
-  }
-  Matrix weight = layer.Dequantize();
-  return MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
+  Matrix values = layer.Dequantize();
+  std::unique_ptr<LinearWeight> weight =
+      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, pool);
+  if (layer.activations) weight = WithActivations(std::move(weight), *layer.activations);
+  return WithTransforms(std::move(weight), layer.transforms);
 }
 
 void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
@@ -174,10 +176,11 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   model.decoder = std::make_unique<Decoder>();
   Decoder& decoder = *model.decoder;
   decoder.config = checkpoint.config();
+  if (manifest != nullptr) decoder.config.kv_cache = manifest->kv_cache;
   decoder.family = &checkpoint.family();
   for (size_t b = 0; b < decoder.config.layers; ++b) {
-    decoder.blocks.push_back(
-        BuildBlock(checkpoint, decoder.config, *decoder.family, b, [&](const std::string& name) {
+    decoder.blocks.push_back(BuildBlock(
+        checkpoint.tensors(), decoder.config, *decoder.family, b, [&](const std::string& name) {
           return LoadLinear(checkpoint, manifest, name, options, pool);
         }));
     checkpoint.ReleaseBlock(b);

@@ -10,6 +10,10 @@
 #include "base/thread_pool.h"
 #include "calibrate/layer_stats.h"
 #include "kernels/packed.h"
+#include "kernels/transformed_weight.h"
+#include "quantize/activation_range.h"
+#include "quantize/block_tensors.h"
+#include "quantize/block_transforms.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
 #include "quantize/quality.h"
@@ -31,9 +35,17 @@ struct GroupData {
 class BlockQuantizer {
  public:
   BlockQuantizer(const BlockRun& run, DecoderBlock& block)
-      : run_(run), block_(block), family_(run.checkpoint.family()) {}
+      : run_(run),
+        block_(block),
+        family_(run.checkpoint.family()),
+        tensors_(run.checkpoint, block.index()) {}
 
   QuantizedBlock Run() {
+    if (!run_.recipe.transforms.empty()) {
+      const Clock::time_point start = Clock::now();
+      TransformBlock(run_, block_, tensors_);
+      NoteTime("transforms", start);
+    }
     if (run_.recipe.layer_order == Order::kSequential) {
       for (size_t g = 0; g < family_.groups.size(); ++g) {
         RoundGroup(g, CollectGroup(g));
@@ -48,6 +60,9 @@ class BlockQuantizer {
       }
       Replace();
     }
+    std::vector<std::string> quantized;
+    for (const auto& [record, layer] : result_.layers) quantized.push_back(record.name);
+    result_.changed = tensors_.Changed(quantized);
     return std::move(result_);
   }
 
@@ -65,6 +80,7 @@ class BlockQuantizer {
       any = true;
       options.gram64 |= plan.rounder->needs_gram64();
       options.gram |= plan.rounder->needs_gram() && !plan.rounder->needs_gram64();
+      options.channel_statistics |= plan.activations && !plan.activations->scheme.dynamic;
     }
     options.sample_rows = any ? kErrorRows : 0;
     return options;
@@ -95,7 +111,7 @@ class BlockQuantizer {
       QUALM_CHECK(states.stage() == group);
       Collector collector = MakeCollector(group, states, only_sample);
       states.ForGroupInput(block_, run_.pool,
-                           [&](Span2D<const float> input) { collector.Add(input, run_.pool); });
+                           [&](Span2D<const float> input) { AddTo(collector, group, input); });
       data.*field = collector.Take();
     });
     NoteTime("collect " + family_.groups[group].name, start);
@@ -112,12 +128,21 @@ class BlockQuantizer {
         collectors.push_back(MakeCollector(g, states, only_sample));
       }
       states.Observe(block_, run_.pool, [&](size_t group, Span2D<const float> input) {
-        collectors[group].Add(input, run_.pool);
+        AddTo(collectors[group], group, input);
       });
       for (size_t g = 0; g < data.size(); ++g) data[g].*field = collectors[g].Take();
     });
     NoteTime("collect", start);
     return data;
+  }
+
+  // Layers see their inputs behind the group's online operations.
+  void AddTo(Collector& collector, size_t group, Span2D<const float> input) const {
+    if (tensors_.Online(group).empty()) {
+      collector.Add(input, run_.pool);
+    } else {
+      collector.Add(TransformInputs(tensors_.Online(group), input, run_.pool), run_.pool);
+    }
   }
 
   void AdvanceStage(size_t group) {
@@ -135,18 +160,23 @@ class BlockQuantizer {
     FactorCache* shared = linears.size() > 1 ? &factors : nullptr;
     for (const LinearSpec& linear : linears) {
       LayerPlan plan = PlanOf(linear);
-      if (plan.skip) continue;
-      RoundLayer(LinearName(family_, block_.index(), linear.name), plan, data, shared);
+      if (!plan.skip) RoundLayer(group, linear.name, plan, data, shared);
     }
   }
 
-  void RoundLayer(const std::string& name, const LayerPlan& plan, const GroupData& data,
-                  FactorCache* factors) {
+  void RoundLayer(size_t group, const std::string& linear, const LayerPlan& plan,
+                  const GroupData& data, FactorCache* factors) {
     Clock::time_point start = Clock::now();
-    Matrix weight = ToMatrix(run_.checkpoint.Weight(name));
+    const std::string name = LinearName(family_, block_.index(), linear);
+    const Matrix& weight = tensors_.Weight(linear);
+    Matrix clipped;
     RounderInput input;
     input.layer = name;
     input.weight = weight;
+    if (const WeightClip& clip = tensors_.Clip(linear); !clip.empty()) {
+      clipped = clip.Apply(weight);
+      input.weight = clipped;
+    }
     if (plan.rounder->needs_gram()) {
       const LayerStats& stats = data.calibration;
       input.gram = stats.gram;
@@ -156,28 +186,58 @@ class BlockQuantizer {
     input.seed = run_.seed;
     input.factors = factors;
     RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.pool);
+    if (plan.activations) rounded.layer.activations = FitTo(*plan.activations, rounded, data);
     NoteTime(StrCat(plan.rounder->name(), " ", name), start);
 
     start = Clock::now();
+    const LayerQuality quality = Measure(input, rounded, weight, data);
+    AddGroupTransforms(group, linear, rounded.layer);
     LayerRecord record = RecordOf(name, rounded.layer);
     record.rounder = plan.rounder->name();
-    record.quality = Measure(input, rounded, weight, data);
+    record.quality = quality;
+    record.is_transformed = tensors_.is_transformed(group);
+    record.choices = tensors_.Choices(group);
     for (const std::string& note : record.quality.notes)
       run_.progress.Warn(StrCat(name, ": ", note));
     NoteTime("measure " + name, start);
     result_.layers.emplace_back(std::move(record), std::move(rounded.layer));
+    tensors_.Forget(linear);
+  }
+
+  // The grid of the layer's inputs, behind the transforms that the rounder itself has made.
+  ActivationGrid FitTo(const ActivationPlan& plan, const RounderResult& rounded,
+                       const GroupData& data) const {
+    const LayerStats& stats = data.calibration;
+    if (plan.scheme.dynamic || rounded.layer.transforms.empty()) {
+      return FitActivations(plan, stats.sample, stats.min, stats.max);
+    }
+    return FitActivations(plan, TransformInputs(rounded.layer.transforms, stats.sample, run_.pool),
+                          {}, {});
+  }
+
+  // The group's online operations come before the layer's own, what undoes a shift after them.
+  void AddGroupTransforms(size_t group, const std::string& linear, QuantizedLinear& layer) {
+    const std::vector<OnlineTransform>& before = tensors_.Online(group);
+    const std::vector<OnlineTransform>& after = tensors_.OnlineOutput(linear);
+    layer.transforms.insert(layer.transforms.begin(), before.begin(), before.end());
+    layer.transforms.insert(layer.transforms.end(), after.begin(), after.end());
   }
 
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
                        const Matrix& weight, const GroupData& data) const {
     LayerQuality quality;
-    Matrix dequantized = rounded.layer.Dequantize();
-    quality.weight_mse = WeightMse(weight, dequantized);
+    const Matrix effective = EffectiveWeight(rounded.layer);
+    quality.weight_mse = WeightMse(weight, effective);
     auto error = [&](const LayerStats& stats) -> std::optional<MeasuredError> {
       if (stats.sample.rows() == 0) return std::nullopt;
-      const double relative = RelativeOutputError(stats.sample, weight, dequantized, run_.pool);
+      const double relative = RelativeOutputError(stats.sample, weight, effective, run_.pool);
       if (std::isnan(relative)) return std::nullopt;  // the float layer gives 0 for all of them
-      return MeasuredError{relative, stats.sample.rows()};
+      MeasuredError measured{relative, {}, stats.sample.rows()};
+      if (rounded.layer.activations) {
+        measured.with_activations =
+            RelativeProductError(stats.sample, weight, rounded.layer, run_.pool);
+      }
+      return measured;
     };
     quality.calibration = error(data.calibration);
     quality.held_out = error(data.held_out);
@@ -214,6 +274,7 @@ class BlockQuantizer {
   const BlockRun& run_;
   DecoderBlock& block_;
   const Family& family_;
+  BlockTensors tensors_;
   QuantizedBlock result_;
   size_t replaced_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "artefact/manifest.h"
 #include "artefact/quantized_linear.h"
 #include "model/checkpoint.h"
+#include "quantize/block_tensors.h"
 #include "quantize/hidden_states.h"
 #include "quantize/recipe.h"
 
@@ -18,6 +19,7 @@ class Progress;
 struct QuantizedBlock {
   // By full name, in the family's order; layers that the recipe skips are absent.
   std::vector<std::pair<LayerRecord, QuantizedLinear>> layers;
+  std::vector<ChangedTensor> changed;  // float tensors that differ from the checkpoint's
   std::vector<std::pair<std::string, double>> seconds;  // per stage, for timings.json
 };
 

@@ -74,8 +74,77 @@ BuiltInRecipe MakeHqqRecipe(int bits, int group_size) {
   return recipe;
 }
 
+// Weights and activations of a recipe, and what is done to them.
+struct Combination {
+  const char* name;
+  const char* summary;
+  const char* weights;
+  const char* transforms;
+  const char* rounder;
+  const char* more;  // activations, cache
+};
+
+constexpr const char* kSigned = ", symmetric: true, symmetric_convention: signed";
+constexpr const char* kPaperAwq = "[awq]";
+constexpr const char* kActOrder = "{gptq: {act_order: true, static_groups: true}}";
+
+constexpr Combination kCombinations[] = {
+    {"rtn-w8a8", "weights int8 per channel, activations int8 per token, no transform",
+     "type: int8, granularity: channel", "[]", "rtn", "activations: int8"},
+    {"zeroquant-w8a8-g128", "ZeroQuant: weights int8 in groups of 128, activations int8 per token",
+     "type: int8, group_size: 128", "[]", "rtn", "activations: int8"},
+    {"zeroquant-w4a8-g128", "ZeroQuant: weights int4 in groups of 128, activations int8 per token",
+     "type: int4, group_size: 128", "[]", "rtn", "activations: int8"},
+    {"smoothquant-w8a8", "SmoothQuant (alpha 0.5): int8 per channel, activations int8 per token",
+     "type: int8, granularity: channel", "[smoothquant]", "rtn", "activations: int8"},
+    {"smoothquant-w8a8-static", "SmoothQuant (alpha 0.5): int8 per channel, static per tensor",
+     "type: int8, granularity: channel", "[smoothquant]", "rtn",
+     "activations: {type: int8, granularity: tensor}"},
+    {"smoothquant-gptq-w4a8",
+     "SmoothQuant, then GPTQ: int4 per channel, activations int8 per token",
+     "type: int4, granularity: channel", "[smoothquant]", kActOrder, "activations: int8"},
+    {"os-plus-w8a8", "OS+: int8 per channel, activations int8 per token, shifted and scaled",
+     "type: int8, granularity: channel", "[os_plus]", "rtn", "activations: int8"},
+    {"fp8-w8a8", "8-bit floats e4m3: weights per channel, activations per token",
+     "type: fp8_e4m3, granularity: channel", "[]", "rtn", "activations: fp8_e4m3"},
+};
+
+BuiltInRecipe Make(const Combination& combination) {
+  const bool is_integer = std::string_view(combination.weights).starts_with("type: int");
+  BuiltInRecipe recipe;
+  recipe.name = combination.name;
+  recipe.summary = combination.summary;
+  recipe.yaml = StrCat("name: ", combination.name, "\nweights: {", combination.weights,
+                       is_integer ? kSigned : "", "}\n", combination.more,
+                       "\ntransforms: ", combination.transforms, "\nrounder: ", combination.rounder,
+                       "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  return recipe;
+}
+
+// AWQ with its own rounding to nearest, or before GPTQ.
+BuiltInRecipe MakeAwqRecipe(bool with_gptq, int bits, int group_size) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat(with_gptq ? "awq-gptq-w" : "awq-w", bits, "-g", group_size);
+  recipe.summary =
+      StrCat(with_gptq ? "AWQ, then GPTQ, " : "AWQ, ", bits, " bits, groups of ", group_size);
+  recipe.yaml =
+      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
+             ", range_includes_zero: false}\ntransforms: ", kPaperAwq,
+             "\nrounder: ", with_gptq ? kActOrder : "rtn",
+             "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  return recipe;
+}
+
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
+  for (bool with_gptq : {false, true}) {
+    for (int bits : {2, 3, 4}) {
+      for (int group_size : {128, 64, 32}) {
+        recipes.push_back(MakeAwqRecipe(with_gptq, bits, group_size));
+      }
+    }
+  }
+  for (const Combination& combination : kCombinations) recipes.push_back(Make(combination));
   for (const char* rounder : {"gptq", "rtn"}) {
     for (int bits : {2, 3, 4, 5, 6, 8}) {
       for (int group_size : {0, 128, 64, 32}) {

@@ -129,6 +129,18 @@ void HiddenStates::AdvanceStage(const DecoderBlock& block, ThreadPool& pool) {
   stage_ = (stage_ + 1) % kStages;
 }
 
+Matrix HiddenStates::AttentionOutput(const DecoderBlock& block, ThreadPool& pool) const {
+  QUALM_CHECK(stage_ == 0 && !chunks_.empty());
+  const Chunk& chunk = chunks_.front();
+  Attending attending(*this, chunk);
+  const Matrix input = block.AttentionInput(HiddenOf(chunk), pool);
+  const Matrix attended =
+      block.Attended(attending.slices, *attending.rope, /*cache_block=*/0, input, pool);
+  Matrix output(chunk.rows, config_.hidden_size);
+  block.AddAttentionOutput(attended, output, pool);
+  return output;
+}
+
 StateBuffer HiddenStates::Save() const {
   QUALM_CHECK(stage_ == 0);
   std::optional<std::filesystem::path> file = spill_file_;

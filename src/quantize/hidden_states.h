@@ -40,6 +40,10 @@ class HiddenStates {
   size_t stage() const { return stage_; }
   static constexpr size_t kStages = 4;  // the groups of a block, in Family::groups' order
 
+  // Between blocks: what the attention of `block` adds to the hidden states of the first sequences,
+  // up to about two thousand tokens. [tokens, hidden_size]
+  Matrix AttentionOutput(const DecoderBlock& block, ThreadPool& pool) const;
+
   // A copy of the values between blocks, and back to it.
   StateBuffer Save() const;
   void Restore(const StateBuffer& saved);

@@ -7,15 +7,19 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/npy.h"
+#include "kernels/packed.h"
+#include "kernels/transformed_weight.h"
+#include "quantize/activation_range.h"
+#include "quantize/block_tensors.h"
 #include "quantize/lanes.h"
 #include "quantize/quality.h"
-#include "tensor/dense.h"
 #include "tensor/gram.h"
 
 namespace qualm {
 namespace {
 
 constexpr std::string_view kLayerName = "layer";
+constexpr size_t kSampleRows = 2048;  // rows that transforms search with
 
 void RequireFinite(const Matrix& matrix, std::string_view place) {
   for (size_t r = 0; r < matrix.rows(); ++r) {
@@ -50,29 +54,135 @@ double RelativeError(const Matrix& weight, const Matrix& rounded) {
   return error == 0 ? 0 : std::sqrt(error / norm);
 }
 
-RounderResult RoundTimed(std::string_view name, const Matrix& weight, const Matrix* inputs,
-                         const LayerPlan& plan, uint64_t seed, ThreadPool& pool, double& seconds) {
-  const auto start = std::chrono::steady_clock::now();
-  RounderInput input;
-  input.layer = name;
-  input.weight = weight;
-  input.seed = seed;
-  const size_t in = weight.cols();
-  Matrix gram;
-  std::vector<double> gram64;
-  if (plan.rounder->needs_gram64()) {
-    gram64.assign(in * in, 0);
-    AccumulateGram64(*inputs, {gram64.data(), in, in}, pool);
-    input.gram64 = gram64;
-  } else if (plan.rounder->needs_gram()) {
-    gram = Matrix(in, in);
-    AccumulateGram(*inputs, gram, pool);
-    input.gram = gram;
+// The layer by itself on its way through a recipe: nothing precedes it, so every edit stays online.
+class LayerRun {
+ public:
+  LayerRun(std::string_view name, Matrix weight, const Matrix* inputs, const Recipe& recipe,
+           uint64_t seed, ThreadPool& pool)
+      : name_(name),
+        weight_(std::move(weight)),
+        inputs_(inputs),
+        recipe_(recipe),
+        plan_(recipe.PlanFor(kLayerName)),
+        seed_(seed),
+        pool_(pool) {}
+
+  RounderResult Run() {
+    Transform();
+    RounderInput input;
+    input.layer = name_;
+    input.weight = weight_;
+    input.seed = seed_;
+    Matrix clipped;
+    if (!clip_.empty()) {
+      clipped = clip_.Apply(weight_);
+      input.weight = clipped;
+    }
+    Matrix gram;
+    std::vector<double> gram64;
+    const size_t in = weight_.cols();
+    if (plan_.rounder->needs_gram64()) {
+      gram64.assign(in * in, 0);
+      AccumulateGram64(LayerInputs(), {gram64.data(), in, in}, pool_);
+      input.gram64 = gram64;
+    } else if (plan_.rounder->needs_gram()) {
+      gram = Matrix(in, in);
+      AccumulateGram(LayerInputs(), gram, pool_);
+      input.gram = gram;
+    }
+    if (plan_.rounder->needs_gram()) input.gram_tokens = inputs_->rows();
+    RounderResult result = plan_.rounder->Round(input, plan_.scheme, pool_);
+    if (plan_.activations) result.layer.activations = FitTo(result.layer);
+    result.layer.transforms.insert(result.layer.transforms.begin(), online_.begin(), online_.end());
+    result.layer.transforms.insert(result.layer.transforms.end(), outputs_.begin(), outputs_.end());
+    return result;
   }
-  if (plan.rounder->needs_gram()) input.gram_tokens = inputs->rows();
-  RounderResult result = plan.rounder->Round(input, plan.scheme, pool);
-  seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
+
+  std::vector<std::string> choices;
+
+ private:
+  // The inputs behind the edits.
+  Span2D<const float> LayerInputs() const {
+    return moved_.rows() > 0 ? moved_.view() : inputs_->view();
+  }
+
+  void Transform() {
+    LayerStats stats;
+    for (const auto& transform : recipe_.transforms) {
+      stats = Collect();
+      const InputEdit edit = transform->Choose(View(stats), pool_);
+      if (!edit.choice.empty()) choices.push_back(StrCat(transform->name(), ": ", edit.choice));
+      Apply(edit);
+    }
+    if (recipe_.transforms.empty()) return;
+    stats = Collect();
+    for (const auto& transform : recipe_.transforms) {
+      std::vector<WeightClip> clips = transform->Clip(View(stats), pool_);
+      if (!clips.empty() && !clips[0].empty()) clip_ = std::move(clips[0]);
+    }
+  }
+
+  LayerStats Collect() const {
+    Collector collector(weight_.cols(), inputs_->rows(),
+                        {.channel_statistics = true, .sample_rows = kSampleRows});
+    collector.Add(LayerInputs(), pool_);
+    return collector.Take();
+  }
+
+  TransformGroup View(const LayerStats& stats) const {
+    TransformLinear linear;
+    linear.name = name_;
+    linear.weight = weight_;
+    linear.scheme = &plan_.scheme;
+    if (plan_.activations) linear.activations = &*plan_.activations;
+    TransformGroup group;
+    group.linears.push_back(std::move(linear));
+    group.stats = &stats;
+    group.can_fold = true;  // as far as methods ask: a neighbour could take the scale
+    return group;
+  }
+
+  void Apply(const InputEdit& edit) {
+    if (!edit.shift.empty()) {
+      online_.push_back(MakeInputShift(edit.shift));
+      outputs_.push_back(MakeOutputShift(weight_, edit.shift));
+    }
+    if (!edit.scale.empty()) {
+      online_.push_back(MakeInputScale(edit.scale));
+      weight_ = ScaleColumns(weight_, edit.scale, pool_);
+    }
+    moved_ = TransformInputs(online_, *inputs_, pool_);
+  }
+
+  ActivationGrid FitTo(const QuantizedLinear& layer) const {
+    if (plan_.activations->scheme.dynamic) return FitActivations(*plan_.activations, {}, {}, {});
+    return FitActivations(*plan_.activations,
+                          TransformInputs(layer.transforms, LayerInputs(), pool_), {}, {});
+  }
+
+  std::string_view name_;
+  Matrix weight_;  // as edited
+  const Matrix* inputs_;
+  const Recipe& recipe_;
+  LayerPlan plan_;
+  uint64_t seed_;
+  ThreadPool& pool_;
+  Matrix moved_;
+  WeightClip clip_;
+  std::vector<OnlineTransform> online_, outputs_;
+};
+
+// What inputs are divided by before the product, all scales together.
+std::vector<float> SmoothFactors(const QuantizedLinear& layer) {
+  std::vector<float> smooth(layer.in_features, 1.0f);
+  for (const OnlineTransform& transform : layer.transforms) {
+    if (transform.kind != OnlineTransform::Kind::kScale ||
+        transform.side != OnlineTransform::Side::kInput) {
+      continue;
+    }
+    for (size_t c = 0; c < smooth.size(); ++c) smooth[c] *= transform.factors[c];
+  }
+  return smooth;
 }
 
 std::vector<uint8_t> OutlierMask(const QuantizedLinear& layer) {
@@ -100,19 +210,22 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
     RequireFit(weight, *inputs, weight_place, inputs_place);
     RequireFinite(*inputs, inputs_place);
   }
-  const LayerPlan plan = recipe.PlanFor(kLayerName);
-  if (plan.skip) {
+  if (recipe.PlanFor(kLayerName).skip) {
     ThrowBadInput(StrCat("recipe ", recipe.name), "a recipe that quantizes this layer",
                   StrCat("a skip pattern that matches '", kLayerName, "'"));
   }
-  if (plan.rounder->needs_gram() && inputs == nullptr) {
+  if (recipe.NeedsCalibration() && inputs == nullptr) {
     ThrowBadInput("--inputs", StrCat("a .npy file: recipe ", recipe.name, " reads data"), "none");
   }
   LayerReport report;
-  RounderResult result = RoundTimed(weight_place, weight, inputs, plan, seed, pool, report.seconds);
+  LayerRun run(weight_place, Matrix::CopyOf(weight), inputs, recipe, seed, pool);
+  const auto start = std::chrono::steady_clock::now();
+  RounderResult result = run.Run();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.choices = std::move(run.choices);
   report.layer = std::move(result.layer);
-  report.rounded = report.layer.Dequantize();
-  report.rounder = plan.rounder->name();
+  report.rounded = EffectiveWeight(report.layer);
+  report.rounder = recipe.PlanFor(kLayerName).rounder->name();
   report.rel_weight_error = RelativeError(weight, report.rounded);
   report.damping = result.damping;
   report.damping_attempts = result.damping_attempts;
@@ -125,7 +238,10 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   report.tokens = inputs->rows();
   const double relative = RelativeOutputError(*inputs, weight, report.rounded, pool);
   if (!std::isnan(relative)) report.rel_output_error = relative;
-  if (plan.rounder->needs_gram() && inputs->rows() < weight.cols()) {
+  if (report.layer.activations) {
+    report.rel_product_error = RelativeProductError(*inputs, weight, report.layer, pool);
+  }
+  if (recipe.PlanFor(kLayerName).rounder->needs_gram() && inputs->rows() < weight.cols()) {
     report.notes.push_back(StrCat("fewer tokens (", inputs->rows(), ") than inputs (",
                                   weight.cols(), "): the Gram matrix is singular"));
   }
@@ -150,7 +266,7 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
   WriteNpy(folder / "scales.npy", scales);
   WriteNpy(folder / "zeros.npy", zeros);
   WriteNpyBytes(folder / "codes.npy", {layer.codes.data(), out, layer.in_features});
-  WriteNpyVector(folder / "smooth.npy", std::vector<float>(layer.in_features, 1.0f));
+  WriteNpyVector(folder / "smooth.npy", SmoothFactors(layer));
   const std::vector<uint8_t> mask = OutlierMask(layer);
   WriteNpyBytes(folder / "outlier_mask.npy", {mask.data(), out, layer.in_features});
   if (!layer.g_idx.empty()) {
@@ -158,9 +274,8 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
                    std::vector<float>(layer.g_idx.begin(), layer.g_idx.end()));
   }
   if (inputs == nullptr) return;
-  const Matrix& w = report.rounded;
   Matrix y = Matrix::Uninitialized(inputs->rows(), out);
-  MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, pool)->Multiply(*inputs, y, pool);
+  MakePackedWeight(layer, pool)->Multiply(*inputs, y, pool);
   WriteNpy(folder / "Y.npy", y);
 }
 

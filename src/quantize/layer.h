@@ -17,13 +17,16 @@ class ThreadPool;
 
 struct LayerReport {
   QuantizedLinear layer;
-  Matrix rounded;  // Ŵ [out, in], the effective weight
+  Matrix rounded;  // Ŵ [out, in], the effective weight, transforms undone
   std::string rounder;
   uint64_t tokens = 0;                     // rows of X; 0 without inputs
   std::optional<double> rel_output_error;  // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F; empty without inputs
-  double rel_weight_error = 0;             // ‖W−Ŵ‖_F / ‖W‖_F
-  double seconds = 0;                      // Gram matrix and rounding, without the measurements
-  std::optional<double> damping;           // see RounderResult
+  // ‖XWᵀ − Y‖_F / ‖XWᵀ‖_F, Y with rounded inputs; empty if they stay float
+  std::optional<double> rel_product_error;
+  double rel_weight_error = 0;  // ‖W−Ŵ‖_F / ‖W‖_F
+  double seconds = 0;           // statistics, transforms and rounding, without the measurements
+  std::vector<std::string> choices;  // of transforms that search
+  std::optional<double> damping;     // see RounderResult
   int damping_attempts = 0;
   bool fell_back_to_rtn = false;
   std::vector<std::string> notes;
@@ -37,10 +40,11 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
                           uint64_t seed, ThreadPool& pool);
 
 // Writes scales.npy and zeros.npy (float32 [out, groups]; the zero point of symmetric schemes too),
-// codes.npy (uint8 [out, in]), smooth.npy (float32 [in], what inputs are divided by; ones without a
-// transform), outlier_mask.npy (uint8 [out, in], 1 where a weight is kept in higher precision),
-// g_idx.npy (float32 [in], only if groups are permuted) and, with inputs, Y.npy = X·Ŵᵀ (float32
-// [tokens, out]) into `folder`, which is made if need be. Files of these names from before go.
+// codes.npy (uint8 [out, in]), smooth.npy (float32 [in], what inputs are divided by, product of
+// all scales; ones without any), outlier_mask.npy (uint8 [out, in], 1 where a weight is kept in
+// higher precision), g_idx.npy (float32 [in], only if groups are permuted) and, with inputs, Y.npy,
+// the layer's output on X, rounded inputs included (float32 [tokens, out]), into `folder`, which is
+// made if need be. Files of these names from before go.
 void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
                      const Matrix* inputs, ThreadPool& pool);
 

@@ -162,6 +162,10 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
     batch.AddQuantized(record.name, layer);
     replaced.push_back(record.name + ".weight");
   }
+  for (const ChangedTensor& tensor : quantized.changed) {
+    batch.AddFloats(tensor.name, DType::kF32, tensor.shape, tensor.values);
+    replaced.push_back(tensor.name);
+  }
   std::string prefix = StrCat(checkpoint.family().block_prefix, block, ".");
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!tensor.name.starts_with(prefix)) continue;
@@ -206,6 +210,23 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
     records.push_back(RecordOfFile(out / kCalibrationGramsName));
   }
   return records;
+}
+
+std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
+                                            const Checkpoint& checkpoint,
+                                            const std::vector<FileRecord>& block_files) {
+  std::vector<std::string> changed;
+  for (const FileRecord& file : block_files) {
+    const TensorFile written = TensorFile::Open(out / file.name);
+    for (const TensorView& tensor : written.tensors()) {
+      const TensorView* source = checkpoint.tensors().Find(tensor.name);
+      if (source == nullptr) continue;  // a part of a quantized layer
+      if (source->type == tensor.type && std::ranges::equal(source->bytes, tensor.bytes)) continue;
+      changed.push_back(tensor.name);
+    }
+  }
+  std::ranges::sort(changed);
+  return changed;
 }
 
 }  // namespace qualm

@@ -34,8 +34,8 @@ class OutputLock {
 void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
                    bool overwrite);
 
-// Writes "block-00003.safetensors": the quantized layers, then the block's other tensors as they
-// are.
+// Writes "block-00003.safetensors": the quantized layers, the tensors that transforms changed (as
+// float32), then the block's other tensors as they are.
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized);
 
@@ -47,6 +47,11 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
                                             const std::vector<FileRecord>& block_files,
                                             const CalibrationSet* calibration);
+
+// Names of the float tensors of the blocks that are not the checkpoint's, byte for byte; sorted.
+std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
+                                            const Checkpoint& checkpoint,
+                                            const std::vector<FileRecord>& block_files);
 
 // Whether the file holds tensors of the model.
 bool IsTensorFile(std::string_view name);

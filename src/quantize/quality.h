@@ -2,6 +2,7 @@
 #pragma once
 
 #include "artefact/manifest.h"
+#include "artefact/quantized_linear.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
@@ -11,9 +12,18 @@ class ThreadPool;
 // mean (w − ŵ)² in double. Shapes [out, in].
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized);
 
+// ‖X(W−Ŵ)ᵀ‖²_F over the rows of x [tokens, in].
+double SquaredOutputError(Span2D<const float> x, Span2D<const float> weight,
+                          Span2D<const float> quantized, ThreadPool& pool);
+
 // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0, and where only the float output
 // is 0, so that there is nothing to relate to, NaN. Norms in double.
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
                            Span2D<const float> quantized, ThreadPool& pool);
+
+// ‖XWᵀ − Y‖_F / ‖XWᵀ‖_F, Y what the quantized layer makes of X, rounded inputs and online
+// transforms included; 0/0 is 0.
+double RelativeProductError(Span2D<const float> x, Span2D<const float> weight,
+                            const QuantizedLinear& layer, ThreadPool& pool);
 
 }  // namespace qualm

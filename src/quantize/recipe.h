@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "artefact/scheme.h"
+#include "quantize/recipe_schemes.h"
 #include "quantize/rounders.h"
+#include "quantize/transforms.h"
 
 namespace qualm {
 
@@ -19,6 +21,7 @@ struct LayerPlan {
   bool skip = false;
   Scheme scheme;
   std::shared_ptr<const Rounder> rounder;  // shared: recipes are copied, rounders are immutable
+  std::optional<ActivationPlan> activations;
 };
 
 struct Recipe {
@@ -27,16 +30,21 @@ struct Recipe {
   Order layer_order = Order::kSequential;  // likewise inside a block
   Scheme weights;
   std::shared_ptr<const Rounder> rounder;
-  std::vector<std::string> skip;  // glob patterns of full layer names
+  std::optional<ActivationPlan> activations;
+  std::vector<std::string> activation_skip;  // layers whose inputs stay float
+  std::optional<KvCacheScheme> kv_cache;
+  std::vector<std::shared_ptr<const Transform>> transforms;  // in the order they are made
+  std::vector<std::string> skip;                             // glob patterns of full layer names
   struct Override {
     std::string match;
     Scheme weights;
-    std::shared_ptr<const Rounder> rounder;  // null: the recipe's
+    std::shared_ptr<const Rounder> rounder;                    // null: the recipe's
+    std::optional<std::optional<ActivationPlan>> activations;  // empty: the recipe's
   };
   std::vector<Override> overrides;  // the last match wins
 
   LayerPlan PlanFor(std::string_view layer_name) const;
-  bool NeedsCalibration() const;  // some rounder needs a Gram matrix
+  bool NeedsCalibration() const;  // a rounder, a transform or a static range reads data
   // Everything that decides the result, defaults spelled out, keys in a fixed order.
   std::string CanonicalJson() const;
 };

@@ -123,49 +123,68 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
     const char* message;
   };
   const std::string start = "name: x\n";
-  for (const Case& c : std::initializer_list<Case>{
-           {"wieghts: {bits: 4}\nrounder: rtn\n", "did you mean 'weights'"},
-           {"rounder: rtn\n", "the key 'weights'"},
-           {"weights: {bits: 4}\n", "the key 'rounder'"},
-           {"rounder: rtn\nweights: {bts: 4}\n", "[r.yaml:3]"},
-           {"weights: {type: int9}\nrounder: rtn\n", "did you mean 'int"},
-           {"weights: {type: nf8}\nrounder: rtn\n",
-            "available: int2, int3, int4, int5, int6, int7, int8, nf4"},
-           {"weights: {type: int}\nrounder: rtn\n", "bits beside type int"},
-           {"weights: {type: int4, bits: 3}\nrounder: rtn\n", "bits 4 with type int4; got 3"},
-           {"weights: {bits: 1}\nrounder: rtn\n", "bits in 2..8; got 1"},
-           {"weights: {bits: 4, group_size: 0}\nrounder: rtn\n", "group_size in 1.."},
-           {"weights: {bits: 4, group_size: -128}\nrounder: rtn\n", "group_size in 1.."},
-           {"weights: {bits: 4, group_size: 99999999999}\nrounder: rtn\n", "group_size in 1.."},
-           {"weights: {bits: 4, granularity: group}\nrounder: rtn\n", "group_size in 1.."},
-           {"weights: {bits: 4, granularity: channel, group_size: 8}\nrounder: rtn\n",
-            "granularity is channel"},
-           {"weights: {bits: 4, granularity: token}\nrounder: rtn\n", "for weights; got token"},
-           {"weights: {bits: 4, symmetric: yes}\nrounder: rtn\n", "true or false"},
-           {"weights: {bits: 4, symmetric: true, zero_point: float}\nrounder: rtn\n",
-            "symmetric means zero_point: none"},
-           {"weights: {bits: 4, symmetric_convention: gptq}\nrounder: rtn\n",
-            "in symmetric schemes only"},
-           {"weights: {bits: 4, symmetric: true, range_includes_zero: true}\nrounder: rtn\n",
-            "in asymmetric schemes only"},
-           {"weights: {bits: 4, scale_type: float8}\nrounder: rtn\n", "did you mean 'float16'"},
-           {"weights: {bits: 4, second_level: {bits: 3}}\nrounder: rtn\n", "quantized again"},
-           {"weights: {bits: 4}\nrounder: gtpq\n", "did you mean 'gptq'"},
-           {"weights: {bits: 4}\nrounder: {gptq: {dmp: 1}}\n", "did you mean 'damp'"},
-           {"weights: {bits: 4}\nrounder: {gptq: {}, rtn: {}}\n", "one rounder"},
-           {"weights: {bits: 4}\nrounder: rtn\nactivations: {type: int8}\n", "activations: none"},
-           {"weights: {bits: 4}\nrounder: rtn\nactivations: int8\n", "[r.yaml:4]"},
-           {"weights: {bits: 4}\nrounder: rtn\ntransforms: [awq]\n", "empty list of transforms"},
-           {"weights: {bits: 4}\nrounder: rtn\norder: {block: parallel}\n",
-            "did you mean 'blocks'"},
-           {"weights: {bits: 4}\nrounder: rtn\norder: {blocks: paralel}\n",
-            "did you mean 'parallel'"},
-           {"weights: {bits: 4}\nrounder: rtn\nskip: lm_head\n", "a list"},
-           {"weights: {bits: 4}\nrounder: rtn\noverrides: [{weights: {bits: 8}}]\n",
-            "the key 'match'"},
-           {"weights: {bits: 4}\nrounder: rtn\noverrides: [{match: a, weight: {}}]\n",
-            "did you mean 'weights'"},
-           {"weights: {bits: 4}\nrounder: rtn\nname: y\n", "again"}}) {
+  for (
+      const Case& c : std::initializer_list<Case>{
+          {"wieghts: {bits: 4}\nrounder: rtn\n", "did you mean 'weights'"},
+          {"rounder: rtn\n", "the key 'weights'"},
+          {"weights: {bits: 4}\n", "the key 'rounder'"},
+          {"rounder: rtn\nweights: {bts: 4}\n", "[r.yaml:3]"},
+          {"weights: {type: int9}\nrounder: rtn\n", "did you mean 'int"},
+          {"weights: {type: nf8}\nrounder: rtn\n",
+           "available: int2, int3, int4, int5, int6, int7, int8, nf4"},
+          {"weights: {type: int}\nrounder: rtn\n", "bits beside type int"},
+          {"weights: {type: int4, bits: 3}\nrounder: rtn\n", "bits 4 with type int4; got 3"},
+          {"weights: {bits: 1}\nrounder: rtn\n", "bits in 2..8; got 1"},
+          {"weights: {bits: 4, group_size: 0}\nrounder: rtn\n", "group_size in 1.."},
+          {"weights: {bits: 4, group_size: -128}\nrounder: rtn\n", "group_size in 1.."},
+          {"weights: {bits: 4, group_size: 99999999999}\nrounder: rtn\n", "group_size in 1.."},
+          {"weights: {bits: 4, granularity: group}\nrounder: rtn\n", "group_size in 1.."},
+          {"weights: {bits: 4, granularity: channel, group_size: 8}\nrounder: rtn\n",
+           "granularity is channel"},
+          {"weights: {bits: 4, granularity: token}\nrounder: rtn\n", "for weights; got token"},
+          {"weights: {bits: 4, symmetric: yes}\nrounder: rtn\n", "true or false"},
+          {"weights: {bits: 4, symmetric: true, zero_point: float}\nrounder: rtn\n",
+           "symmetric means zero_point: none"},
+          {"weights: {bits: 4, symmetric_convention: gptq}\nrounder: rtn\n",
+           "in symmetric schemes only"},
+          {"weights: {bits: 4, symmetric: true, range_includes_zero: true}\nrounder: rtn\n",
+           "in asymmetric schemes only"},
+          {"weights: {bits: 4, scale_type: float8}\nrounder: rtn\n", "did you mean 'float16'"},
+          {"weights: {bits: 4, second_level: {bits: 3}}\nrounder: rtn\n", "quantized again"},
+          {"weights: {bits: 4}\nrounder: gtpq\n", "did you mean 'gptq'"},
+          {"weights: {bits: 4}\nrounder: {gptq: {dmp: 1}}\n", "did you mean 'damp'"},
+          {"weights: {bits: 4}\nrounder: {gptq: {}, rtn: {}}\n", "one rounder"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: int9\n", "weight type"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: {typ: int8}\n", "did you mean 'type'"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: {granularity: channel}\n",
+           "granularity token, group or tensor"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: {range: mse}\n",
+           "a static range with granularity: tensor only"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: {granularity: tensor, percentile: 99}\n",
+           "percentile with range: percentile"},
+          {"weights: {bits: 4}\nrounder: rtn\nactivations: {granularity: tensor, range: mes}\n",
+           "did you mean 'mse'"},
+          {"weights: {bits: 4}\nrounder: rtn\nkv_cache: {granularity: channels}\n",
+           "did you mean 'channel'"},
+          {"weights: {bits: 4}\nrounder: rtn\nkv_cache: {keys: int8}\n", "the key 'values'"},
+          {"weights: {bits: 4}\nrounder: rtn\nkv_cache: {granularity: channel}\n",
+           "values per token or head"},
+          {"weights: {bits: 4}\nrounder: rtn\ntransforms: [awk]\n", "did you mean 'awq'"},
+          {"weights: {bits: 4}\nrounder: rtn\ntransforms: [{awq: {grdi: 2}}]\n",
+           "did you mean 'grid'"},
+          {"weights: {bits: 4}\nrounder: rtn\ntransforms: [{smoothquant: {alpha: 2}}]\n",
+           "alpha in 0..1"},
+          {"weights: {bits: 4}\nrounder: rtn\ntransforms: [{awq: {}, smoothquant: {}}]\n",
+           "one transform"},
+          {"weights: {bits: 4}\nrounder: rtn\norder: {block: parallel}\n", "did you mean 'blocks'"},
+          {"weights: {bits: 4}\nrounder: rtn\norder: {blocks: paralel}\n",
+           "did you mean 'parallel'"},
+          {"weights: {bits: 4}\nrounder: rtn\nskip: lm_head\n", "a list"},
+          {"weights: {bits: 4}\nrounder: rtn\noverrides: [{weights: {bits: 8}}]\n",
+           "the key 'match'"},
+          {"weights: {bits: 4}\nrounder: rtn\noverrides: [{match: a, weight: {}}]\n",
+           "did you mean 'weights'"},
+          {"weights: {bits: 4}\nrounder: rtn\nname: y\n", "again"}}) {
     EXPECT_THAT(MessageOf(start + c.yaml), HasSubstr(c.message)) << c.yaml;
     EXPECT_THAT(MessageOf(start + c.yaml), HasSubstr("[r.yaml:")) << c.yaml;
   }
@@ -174,20 +193,55 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
 
 TEST(Recipe, BuiltInNamesFollowTheGrammar) {
   const std::vector<std::string> names = RecipeNames();
-  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3);
+  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 8);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   for (const std::string& name : names) {
     const Recipe recipe = FindRecipe(name);
     EXPECT_EQ(recipe.name, name);
     EXPECT_EQ(recipe.weights.scale_type, DType::kF16);
-    EXPECT_EQ(recipe.NeedsCalibration(), name.starts_with("gptq"));
+    const bool reads_data = recipe.rounder->name() == "gptq" || !recipe.transforms.empty();
+    EXPECT_EQ(recipe.NeedsCalibration(), reads_data) << name;
     EXPECT_FALSE(RecipeSummary(name).empty());
-    if (recipe.weights.type == NumberType::kInteger) {
+    if (recipe.weights.type == NumberType::kInteger && !recipe.activations) {
       EXPECT_EQ(name.find("-sym") != std::string::npos, recipe.weights.is_symmetric());
       EXPECT_THAT(RecipeSummary(name), HasSubstr("bits"));
     }
     EXPECT_EQ(ParseRecipe(recipe.CanonicalJson(), "json").CanonicalJson(), recipe.CanonicalJson());
   }
+}
+
+TEST(Recipe, ActivationsAndCachesAreReadAndWrittenTheSame) {
+  const std::string start = "weights: {bits: 4}\nrounder: rtn\n";
+  for (const char* text :
+       {"activations: int8\n", "activations: {type: fp8_e4m3, skip: ['*.down_proj']}\n",
+        "activations: {type: int6, granularity: group, group_size: 32, symmetric: false}\n",
+        "activations: {type: int8, granularity: tensor, range: percentile, percentile: 99.9}\n",
+        "activations: mxfp4\n", "kv_cache: int8\n",
+        "kv_cache: {type: int4, granularity: token, symmetric: true}\n",
+        "kv_cache: {keys: {type: int2, granularity: channel}, values: nf4}\n",
+        "overrides: [{match: '*.down_proj', activations: none}]\nactivations: int8\n"}) {
+    const Recipe recipe = ParseRecipe(start + text, "test");
+    EXPECT_EQ(ParseRecipe(recipe.CanonicalJson(), "json").CanonicalJson(), recipe.CanonicalJson())
+        << text;
+  }
+  const Recipe recipe = ParseRecipe(
+      start + "kv_cache: {keys: {type: int2, granularity: channel}, values: nf4}\n", "test");
+  EXPECT_EQ(recipe.kv_cache->ShortName(), "k:int2-channel32-asym v:nf4-head");
+  EXPECT_FALSE(recipe.NeedsCalibration());
+  EXPECT_TRUE(
+      ParseRecipe(start + "activations: {granularity: tensor}\n", "test").NeedsCalibration());
+}
+
+TEST(Recipe, AnOverrideMayLeaveInputsFloat) {
+  const Recipe recipe = ParseRecipe(
+      "weights: {bits: 8}\nrounder: rtn\nactivations: {type: int8, skip: ['*.o_proj']}\n"
+      "overrides: [{match: '*.down_proj', activations: int4}, {match: '*.up_proj', activations: "
+      "none}]\n",
+      "test");
+  EXPECT_EQ(recipe.PlanFor("x.q_proj").activations->scheme.bits, 8);
+  EXPECT_FALSE(recipe.PlanFor("x.o_proj").activations.has_value());
+  EXPECT_EQ(recipe.PlanFor("x.down_proj").activations->scheme.bits, 4);
+  EXPECT_FALSE(recipe.PlanFor("x.up_proj").activations.has_value());
 }
 
 TEST(Recipe, BuiltInGptqByActivationUsesStaticGroups) {

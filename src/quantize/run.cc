@@ -57,13 +57,24 @@ Checkpoint OpenFloat(const std::filesystem::path& model) {
   return Checkpoint::Open(model);
 }
 
+// What goes in and out of a layer can be grouped no wider than it is.
+void CheckActivations(const std::string& place, const LayerPlan& plan, size_t in) {
+  if (!plan.activations || plan.activations->scheme.granularity != Granularity::kGroup) return;
+  if (static_cast<size_t>(plan.activations->scheme.group_size) <= in) return;
+  ThrowBadInput(place, StrCat("activations with group_size of at most in_features ", in),
+                StrCat(plan.activations->scheme.group_size),
+                "use a smaller group or granularity: token");
+}
+
 // Group sizes are known to fit before anything is written.
 void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
                const LinearGroup& group, const LinearSpec& linear) {
   std::string name = LinearName(checkpoint.family(), block, linear.name);
   LayerPlan plan = options.recipe.PlanFor(name);
   size_t in = SizeOf(group.in, checkpoint.config());
-  if (plan.skip || plan.scheme.granularity != Granularity::kGroup) return;
+  if (plan.skip) return;
+  CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, in);
+  if (plan.scheme.granularity != Granularity::kGroup) return;
   if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
   ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
                 StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
@@ -81,6 +92,7 @@ void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) 
                   StrCat("names are like ", nearest.empty() ? names.front() : nearest));
   };
   for (const std::string& pattern : recipe.skip) check("skip", pattern);
+  for (const std::string& pattern : recipe.activation_skip) check("activations: skip", pattern);
   for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
 }
 
@@ -155,7 +167,11 @@ class Run {
         pool_(pool),
         progress_(progress),
         checkpoint_(OpenFloat(options.model)),
-        source_hash_(checkpoint_.Hash()) {
+        source_hash_(checkpoint_.Hash()),
+        config_(checkpoint_.config()) {
+    // Float blocks keep float caches.
+    if (options.recipe.block_order == Order::kSequential)
+      config_.kv_cache = options.recipe.kv_cache;
     RefuseWhatCannotBeDone(options_, checkpoint_);
     run_key_ = RunKey(options, source_hash_);
   }
@@ -225,7 +241,7 @@ class Run {
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
-      auto states = std::make_unique<HiddenStates>(sequences, checkpoint_.config(), spill);
+      auto states = std::make_unique<HiddenStates>(sequences, config_, spill);
       states->Embed({checkpoint_.EmbeddingWeight()});
       return states;
     };
@@ -235,7 +251,7 @@ class Run {
 
   std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
     return BuildBlock(
-        checkpoint_, checkpoint_.config(), checkpoint_.family(), b,
+        checkpoint_.tensors(), config_, checkpoint_.family(), b,
         [&](const std::string& name) { return MakeDenseWeight(checkpoint_.Weight(name), pool_); });
   }
 
@@ -253,14 +269,13 @@ class Run {
     } else {
       const JournalEntry& entry = journal_->entries()[b];
       TensorFile file = TensorFile::Open(options_.out / entry.file.name);
-      Advance(*BuildBlock(checkpoint_, checkpoint_.config(), checkpoint_.family(), b,
-                          [&](const std::string& name) {
-                            for (const LayerRecord& record : entry.layers) {
-                              if (record.name != name) continue;
-                              return MakePackedWeight(ReadQuantizedLinear(file, record), pool_);
-                            }
-                            return MakeDenseWeight(checkpoint_.Weight(name), pool_);
-                          }));
+      Advance(*BuildBlock(file, config_, checkpoint_.family(), b, [&](const std::string& name) {
+        for (const LayerRecord& record : entry.layers) {
+          if (record.name != name) continue;
+          return MakePackedWeight(ReadQuantizedLinear(file, record), pool_);
+        }
+        return MakeDenseWeight(file.Get(name + ".weight").AsWeight(), pool_);
+      }));
     }
     checkpoint_.ReleaseBlock(b);
   }
@@ -331,6 +346,8 @@ class Run {
     manifest.run_key = run_key_;
     manifest.seed = options_.seed;
     if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
+    manifest.kv_cache = options_.recipe.kv_cache;
+    manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, block_files);
     manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files,
                                          options_.calibration ? &*options_.calibration : nullptr);
     manifest.bits_per_weight_layers =
@@ -366,6 +383,7 @@ class Run {
   Progress& progress_;
   Checkpoint checkpoint_;
   std::string source_hash_, run_key_;
+  ModelConfig config_;  // with the cache that the hidden states go through
   std::optional<Journal> journal_;
   std::unique_ptr<HiddenStates> calibration_, held_out_;
 };

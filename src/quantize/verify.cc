@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/packed.h"
+#include "kernels/transformed_weight.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "quantize/output_folder.h"
@@ -87,7 +88,7 @@ class Verifier {
       bool quantized = std::ranges::any_of(manifest_.layers, [&](const LayerRecord& layer) {
         return layer.name + ".weight" == tensor.name;
       });
-      if (quantized) continue;
+      if (quantized || std::ranges::binary_search(manifest_.changed_tensors, tensor.name)) continue;
       const TensorView* kept = artefact.tensors().Find(tensor.name);
       ++report_.tensors_against;
       if (kept == nullptr || kept->type != tensor.type || kept->shape != tensor.shape ||
@@ -104,7 +105,8 @@ class Verifier {
       CheckSizes(record, layer);
       Matrix weights = layer.Dequantize();
       CheckKernel(record, layer, weights);
-      if (source != nullptr) CheckAgainst(record, weights, *source);
+      // The float weight that a transformed layer was rounded from is not the source's.
+      if (source != nullptr && !record.is_transformed) CheckAgainst(record, weights, *source);
       ++report_.layers;
     } catch (const Error& error) {
       report_.problems.emplace_back(error.what());
@@ -136,7 +138,6 @@ class Verifier {
   }
 
   void CheckKernel(const LayerRecord& record, const QuantizedLinear& layer, const Matrix& weights) {
-    if (!layer.transforms.empty()) return;  // their products are checked where they are applied
     auto kernel = MakePackedWeight(layer, pool_);
     Rng rng(weights.cols(), record.name);
     Matrix x(kProbeTokens, weights.cols());
@@ -155,7 +156,7 @@ class Verifier {
     for (size_t i = 0; i < rows; ++i) {
       std::ranges::copy(weights.row(row_of(i)), chosen.row(i).begin());
     }
-    reference::Multiply(x, chosen, expected);
+    reference::Multiply(LayerInputs(layer, x), chosen, expected);
     size_t different = 0;
     for (size_t i = 0; i < rows; ++i) {
       for (size_t t = 0; t < kProbeTokens; ++t) {
@@ -169,6 +170,15 @@ class Verifier {
       Problem(record.name, StrCat(different, " products of the ", kernel->format(),
                                   " kernel differ from the dequantized weights' product"));
     }
+  }
+
+  // What the codes are multiplied by.
+  Matrix LayerInputs(const QuantizedLinear& layer, const Matrix& x) const {
+    Matrix inputs = TransformInputs(layer.transforms, x, pool_);
+    if (!layer.activations) return inputs;
+    const ActivationQuantizer quantizer(*layer.activations);
+    for (size_t t = 0; t < x.rows(); ++t) quantizer.Round(inputs.row(t), inputs.row(t));
+    return inputs;
   }
 
   static bool SameBits(float a, float b) {

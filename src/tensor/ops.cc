@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "tensor/vector_ops.h"
@@ -71,12 +72,15 @@ void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<cons
   }
 }
 
-AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t capacity_in)
+AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t capacity_in,
+                               size_t key_group_tokens_in)
     : kv_heads(kv_heads_in),
       head_dim(head_dim_in),
       capacity((capacity_in + kKeyBlock - 1) / kKeyBlock * kKeyBlock),
+      key_group_tokens(key_group_tokens_in),
       keys(CheckedProduct(kv_heads, head_dim, capacity)),
-      values(keys.size()) {
+      values(keys.size()),
+      grouped_keys(key_group_tokens > 0 ? keys.size() : 0) {
   // Lanes past the last stored position are computed and then ignored; they must not be garbage
   // that a sanitizer or a signalling NaN would trip over.
   std::fill_n(keys.data(), keys.size(), 0.0f);
@@ -98,6 +102,14 @@ const float* AttentionCache::KeyBlock(size_t kv_head, size_t block) const {
   return keys.data() + kv_head * capacity * head_dim + block * (kKeyBlock * head_dim);
 }
 
+const float* AttentionCache::GroupedKeyBlock(size_t kv_head, size_t block) const {
+  return grouped_keys.data() + kv_head * capacity * head_dim + block * (kKeyBlock * head_dim);
+}
+
+float* AttentionCache::GroupedKeyBlock(size_t kv_head, size_t block) {
+  return const_cast<float*>(std::as_const(*this).GroupedKeyBlock(kv_head, block));
+}
+
 const float* AttentionCache::ValuesFrom(size_t kv_head, size_t position) const {
   return values.data() + (kv_head * capacity + position) * head_dim;
 }
@@ -112,11 +124,29 @@ struct SoftmaxState {
   float sum = 0;
 };
 
-// Adds keys [begin, end) of block `block` (relative to its start) to one query's sums.
+// Scores of a block's keys as the query at `position` sees them.
+void ScoreVisibleKeys(const AttentionCache& cache, size_t kv_head, size_t block, size_t position,
+                      const float* query, float scale, float* scores) {
+  const size_t group = cache.key_group_tokens;
+  const size_t complete = group == 0 ? 0 : (position + 1) / group * group;  // positions
+  const size_t grouped =
+      std::clamp(complete, block * kKeyBlock, (block + 1) * kKeyBlock) - block * kKeyBlock;
+  if (grouped < kKeyBlock) {
+    ScoreKeyBlock(query, cache.KeyBlock(kv_head, block), cache.head_dim, scale, scores);
+  }
+  if (grouped == 0) return;
+  float of_groups[kKeyBlock];
+  ScoreKeyBlock(query, cache.GroupedKeyBlock(kv_head, block), cache.head_dim, scale, of_groups);
+  std::copy_n(of_groups, grouped, scores);
+}
+
+// Adds keys [begin, end) of block `block` (relative to its start) to the sums of the query at
+// `position`.
 void AddKeyBlock(const AttentionCache& cache, size_t kv_head, size_t block, size_t begin,
-                 size_t end, const float* query, float scale, SoftmaxState& state, float* out) {
+                 size_t end, size_t position, const float* query, float scale, SoftmaxState& state,
+                 float* out) {
   float scores[kKeyBlock];
-  ScoreKeyBlock(query, cache.KeyBlock(kv_head, block), cache.head_dim, scale, scores);
+  ScoreVisibleKeys(cache, kv_head, block, position, query, scale, scores);
   float largest = state.largest;
   for (size_t j = begin; j < end; ++j) largest = std::max(largest, scores[j]);
   float decay = state.sum == 0 ? 0.0f : std::exp(state.largest - largest);
@@ -149,7 +179,7 @@ void AttendTile(const AttentionJob& job, size_t heads, size_t head, size_t windo
       size_t from = std::max(first_visible(position), block * kKeyBlock);
       size_t to = std::min(position + 1, (block + 1) * kKeyBlock);
       if (from >= to) continue;
-      AddKeyBlock(cache, kv_head, block, from - block * kKeyBlock, to - block * kKeyBlock,
+      AddKeyBlock(cache, kv_head, block, from - block * kKeyBlock, to - block * kKeyBlock, position,
                   job.queries.row(row).data() + head * cache.head_dim, scale, states[row - first],
                   job.out.row(row).data() + head * cache.head_dim);
     }

@@ -31,16 +31,22 @@ void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<cons
 // Keys: per kv head, blocks of kKeyBlock positions, each [head_dim][kKeyBlock] (transposed, so that
 // scores of neighbouring positions are neighbouring lanes). Values: per kv head [capacity,
 // head_dim].
+//
+// With `key_group_tokens` > 0 the queries of position t read the keys of the
+// groups of positions that are complete with t from `grouped_keys`, which the owner fills.
 struct AttentionCache {
-  AttentionCache(size_t kv_heads, size_t head_dim, size_t capacity);
+  AttentionCache(size_t kv_heads, size_t head_dim, size_t capacity, size_t key_group_tokens = 0);
   // Stores key and value of `position` (each [kv_heads·head_dim]).
   void Store(size_t position, std::span<const float> key, std::span<const float> value);
 
   const float* KeyBlock(size_t kv_head, size_t block) const;
+  const float* GroupedKeyBlock(size_t kv_head, size_t block) const;
+  float* GroupedKeyBlock(size_t kv_head, size_t block);
   const float* ValuesFrom(size_t kv_head, size_t position) const;  // rows of head_dim floats
 
-  size_t kv_heads, head_dim, capacity;
+  size_t kv_heads, head_dim, capacity, key_group_tokens;
   AlignedArray<float> keys, values;
+  AlignedArray<float> grouped_keys;  // laid out as `keys`; empty without key_group_tokens
 };
 
 // One run of new tokens of one sequence: query row i has position first_position + i, and sees the

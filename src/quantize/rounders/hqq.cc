@@ -136,33 +136,17 @@ class Hqq final : public Rounder {
   HqqOptions options_;
 };
 
-double Number(const Yaml& options, std::string_view key, double fallback, double least,
-              double most) {
-  const Yaml* yaml = options.Find(key);
-  if (yaml == nullptr) return fallback;
-  const double value = yaml->AsDouble();
-  if (!(value >= least && value <= most)) {
-    ThrowBadInput(yaml->place(), StrCat(key, " in ", least, "..", most), yaml->AsString());
-  }
-  return value;
-}
-
 }  // namespace
 
 std::unique_ptr<Rounder> MakeHqq(const Yaml* yaml) {
-  HqqOptions options;
   if (yaml != nullptr) {
     yaml->RequireKnownKeys(std::array<std::string, 4>{"lp_norm", "beta", "kappa", "iterations"});
-    options.lp_norm = Number(*yaml, "lp_norm", options.lp_norm, 0.1, 1);
-    options.beta = Number(*yaml, "beta", options.beta, 1e-6, 1e9);
-    options.kappa = Number(*yaml, "kappa", options.kappa, 1, 10);
-    if (const Yaml* iterations = yaml->Find("iterations")) {
-      options.iterations = iterations->AsInt();
-      if (options.iterations < 0 || options.iterations > 1000) {
-        ThrowBadInput(iterations->place(), "iterations in 0..1000", iterations->AsString());
-      }
-    }
   }
+  HqqOptions options;
+  options.lp_norm = NumberOption(yaml, "lp_norm", options.lp_norm, 0.1, 1);
+  options.beta = NumberOption(yaml, "beta", options.beta, 1e-6, 1e9);
+  options.kappa = NumberOption(yaml, "kappa", options.kappa, 1, 10);
+  options.iterations = IntOption(yaml, "iterations", options.iterations, 0, 1000);
   return std::make_unique<Hqq>(options);
 }
 

@@ -1,0 +1,65 @@
+// qualm stress: the same float function with outliers in its activations.
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "cli.h"
+#include "quantize/stress.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string model, out;
+  StressOptions options;
+};
+
+int Run(const Flags& flags, const Globals& globals) {
+  StressOptions options = flags.options;
+  options.model = flags.model;
+  options.out = flags.out;
+  ThreadPool pool(globals.threads);
+  std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const StressReport report = MakeStressModel(options, pool, *progress);
+  if (globals.json) {
+    PrintJson(Json{{"model", flags.model},
+                   {"out", flags.out},
+                   {"channels", options.channels},
+                   {"factor", options.factor},
+                   {"seed", options.seed},
+                   {"tensors_changed", report.tensors_changed},
+                   {"groups", report.groups},
+                   {"left_out", report.left_out}});
+    return kOk;
+  }
+  Print(StrCat(flags.out, ": ", options.channels, " inputs of each of ", report.groups,
+               " groups of linear layers are ", options.factor, " times larger; ",
+               report.tensors_changed, " tensors changed\n"));
+  if (!report.left_out.empty()) {
+    Print(StrCat("left as they are, nothing before them can take a factor: ",
+                 Join(report.left_out, ", "), "\n"));
+  }
+  return kOk;
+}
+
+}  // namespace
+
+Command AddStress(Arguments& arguments, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  arguments.Add("model", flags->model, "Float model folder").Required();
+  arguments.Add("-o,--out", flags->out, "A new or empty folder").Required();
+  arguments.Add("--channels", flags->options.channels, "Inputs of each group that get larger")
+      .ShowDefault()
+      .Positive();
+  arguments
+      .Add("--factor", flags->options.factor,
+           "What they are multiplied by; with powers of two the model gives the same bits")
+      .ShowDefault();
+  arguments.Add("--seed", flags->options.seed, "Chooses the inputs").ShowDefault();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm stress MODEL -o STRESSED\n"
+      "  qualm stress MODEL -o STRESSED --channels 2 --factor 32 --seed 1");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

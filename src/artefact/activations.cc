@@ -1,0 +1,109 @@
+#include "artefact/activations.h"
+
+#include <algorithm>
+#include <array>
+
+#include "artefact/codebook.h"
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+
+void ValidateActivationScheme(const Scheme& scheme, std::string_view place) {
+  scheme.Validate(place);
+  if (scheme.granularity == Granularity::kChannel) {
+    ThrowBadInput(place, "granularity token, group or tensor for activations", "channel",
+                  "a scale per input channel cannot be taken out of the product");
+  }
+  if (scheme.dynamic == (scheme.granularity == Granularity::kTensor)) {
+    ThrowBadInput(place, "dynamic: true per token and group, false per tensor",
+                  scheme.dynamic ? "true" : "false",
+                  "one dynamic scale for a tensor would depend on the batch");
+  }
+  if (scheme.zero_point == ZeroPointKind::kFloat || scheme.second_level) {
+    ThrowBadInput(place, "whole zero points, scales of one level for activations",
+                  scheme.second_level ? "second_level" : "zero_point: float");
+  }
+  if (scheme.type == NumberType::kNvfp4) {
+    ThrowBadInput(place, "a type without a scale per tensor for activations", "nvfp4",
+                  "mxfp4 has the same values");
+  }
+}
+
+std::string ActivationShortName(const Scheme& scheme) {
+  std::string name(NameOf(scheme.type));
+  if (scheme.type == NumberType::kInteger) name += StrCat(scheme.bits);
+  name += scheme.granularity == Granularity::kGroup ? StrCat("-g", scheme.group_size)
+                                                    : StrCat("-", NameOf(scheme.granularity));
+  if (!scheme.is_symmetric()) name += "-asym";
+  return name;
+}
+
+void RangeOf(std::span<const float> values, float& min, float& max) {
+  // Lanes of partial results, which the compiler keeps in vector registers.
+  std::array<float, kGridLanes> low, high;
+  low.fill(values[0]);
+  high.fill(values[0]);
+  size_t i = 0;
+  for (; i + kGridLanes <= values.size(); i += kGridLanes) {
+    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      const float v = values[i + lane];
+      low[lane] = v < low[lane] ? v : low[lane];
+      high[lane] = v > high[lane] ? v : high[lane];
+    }
+  }
+  for (; i < values.size(); ++i) {
+    low[0] = std::min(low[0], values[i]);
+    high[0] = std::max(high[0], values[i]);
+  }
+  min = *std::ranges::min_element(low);
+  max = *std::ranges::max_element(high);
+}
+
+ActivationQuantizer::ActivationQuantizer(const ActivationGrid& grid)
+    : activations_(grid), grid_(grid.scheme, grid.scheme.bits) {}
+
+GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
+  if (activations_.scheme.granularity == Granularity::kTensor) return activations_.point;
+  float min = 0, max = 0;
+  RangeOf(x, min, max);
+  return grid_.Fit(min, max);
+}
+
+void ActivationQuantizer::RoundPart(std::span<const float> x, GridPoint point, uint8_t* codes,
+                                    float* rounded) const {
+  GridLanes lanes;
+  lanes.scale.fill(point.scale);
+  lanes.zero.fill(point.zero);
+  size_t i = 0;
+  std::array<float, kGridLanes> values{}, ignored;
+  std::array<uint8_t, kGridLanes> last_codes;
+  for (; i + kGridLanes <= x.size(); i += kGridLanes) {
+    grid_.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
+                        rounded == nullptr ? ignored.data() : rounded + i);
+  }
+  if (i == x.size()) return;
+  const size_t rest = x.size() - i;
+  std::copy_n(x.data() + i, rest, values.data());
+  grid_.QuantizeLanes(values.data(), lanes, last_codes.data(), ignored.data());
+  if (codes != nullptr) std::copy_n(last_codes.data(), rest, codes + i);
+  if (rounded != nullptr) std::copy_n(ignored.data(), rest, rounded + i);
+}
+
+void ActivationQuantizer::Round(std::span<const float> x, std::span<float> rounded) const {
+  const size_t step = activations_.scheme.GroupSize(x.size());
+  for (size_t first = 0; first < x.size(); first += step) {
+    const std::span<const float> part = x.subspan(first, std::min(step, x.size() - first));
+    RoundPart(part, Fit(part), nullptr, rounded.data() + first);
+  }
+}
+
+GridPoint ActivationQuantizer::Quantize(std::span<const float> x, std::span<uint8_t> codes) const {
+  QUALM_CHECK(activations_.scheme.granularity != Granularity::kGroup);
+  if (x.empty()) return {};
+  const GridPoint point = Fit(x);
+  RoundPart(x, point, codes.data(), nullptr);
+  return point;
+}
+
+}  // namespace qualm

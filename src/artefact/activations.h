@@ -1,0 +1,52 @@
+// How the inputs of a linear layer are quantized, and the rounding itself: one definition for
+// calibration, evaluation, generation and the kernels that compute with the codes.
+//
+// Codes and values as in grid.h. Per token: one scale for a token's inputs, found from them. Per
+// group: one for every `group_size` inputs of a token. Per tensor: one for all tokens, found in
+// calibration and stored. None of them looks at another token, so that a result does not depend on
+// the batch it is computed in.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "artefact/grid.h"
+#include "artefact/scheme.h"
+
+namespace qualm {
+
+struct ActivationGrid {
+  Scheme scheme;    // kToken or kGroup with `dynamic`, or kTensor without
+  GridPoint point;  // of kTensor
+
+  bool operator==(const ActivationGrid&) const = default;
+};
+
+// What inputs can be quantized with: Throws bad input for granularity channel, a tensor scale that
+// is not static, second levels, zero points that are not whole, and nvfp4, whose tensor scale would
+// depend on the batch.
+void ValidateActivationScheme(const Scheme& scheme, std::string_view place);
+// "int8-token", "fp8_e4m3-tensor": for people and tables.
+std::string ActivationShortName(const Scheme& scheme);
+
+class ActivationQuantizer {
+ public:
+  explicit ActivationQuantizer(const ActivationGrid& grid);
+
+  // x̂ of one token, x [in]; `rounded` may be `x`.
+  void Round(std::span<const float> x, std::span<float> rounded) const;
+  // Codes of one token and their scale and zero point. Requires a scheme without groups.
+  GridPoint Quantize(std::span<const float> x, std::span<uint8_t> codes) const;
+
+ private:
+  GridPoint Fit(std::span<const float> x) const;
+  void RoundPart(std::span<const float> x, GridPoint point, uint8_t* codes, float* rounded) const;
+
+  ActivationGrid activations_;
+  Grid grid_;
+};
+
+// Smallest and largest of `count` > 0 values.
+void RangeOf(std::span<const float> values, float& min, float& max);
+
+}  // namespace qualm

@@ -1,0 +1,95 @@
+#include "artefact/kv_scheme.h"
+
+#include <array>
+#include <utility>
+
+#include "artefact/codebook.h"
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+constexpr std::array<std::pair<KvGranularity, std::string_view>, 3> kNames = {
+    {{KvGranularity::kToken, "token"},
+     {KvGranularity::kHead, "head"},
+     {KvGranularity::kChannel, "channel"}}};
+
+constexpr int kFewestGroupTokens = 8;
+constexpr int kMostGroupTokens = 1024;  // more than that would stay float in most texts
+
+void ValidatePart(const KvPart& part, std::string_view place) {
+  part.scheme.Validate(place);
+  if (part.scheme.second_level || HasByteScales(part.scheme.type)) {
+    ThrowBadInput(place, "a type with one float scale per group for the cache",
+                  part.scheme.ShortName(), "int2 .. int8, nf4 or an fp8 type");
+  }
+}
+
+std::string ShortName(const KvPart& part, int group_tokens) {
+  std::string name(NameOf(part.scheme.type));
+  if (part.scheme.type == NumberType::kInteger) name += StrCat(part.scheme.bits);
+  name += StrCat("-", NameOf(part.granularity));
+  if (part.granularity == KvGranularity::kChannel) name += StrCat(group_tokens);
+  if (!part.scheme.is_symmetric()) name += "-asym";
+  return name;
+}
+
+double BytesOf(const KvPart& part, int group_tokens, size_t kv_heads, size_t head_dim) {
+  const auto values = static_cast<double>(kv_heads * head_dim);
+  double points = 1;
+  if (part.granularity == KvGranularity::kHead) points = static_cast<double>(kv_heads);
+  if (part.granularity == KvGranularity::kChannel) points = values / group_tokens;
+  const auto scale_bytes = static_cast<double>(SizeOf(part.scheme.scale_type));
+  double zero_bytes = 0;
+  if (part.scheme.zero_point == ZeroPointKind::kInteger) zero_bytes = part.scheme.bits / 8.0;
+  if (part.scheme.zero_point == ZeroPointKind::kFloat) zero_bytes = scale_bytes;
+  return values * part.scheme.bits / 8.0 + points * (scale_bytes + zero_bytes);
+}
+
+}  // namespace
+
+std::string_view NameOf(KvGranularity granularity) {
+  for (const auto& [value, name] : kNames) {
+    if (value == granularity) return name;
+  }
+  QUALM_CHECK(false);
+  return {};
+}
+
+KvGranularity KvGranularityFromName(std::string_view name, std::string_view place) {
+  std::vector<std::string> known;
+  for (const auto& [value, spelling] : kNames) {
+    if (spelling == name) return value;
+    known.emplace_back(spelling);
+  }
+  ThrowUnknownName(place, "granularity", name, known);
+}
+
+void KvCacheScheme::Validate(std::string_view place) const {
+  ValidatePart(keys, place);
+  ValidatePart(values, place);
+  if (values.granularity == KvGranularity::kChannel) {
+    ThrowBadInput(place, "values per token or head", "channel", "keys may be quantized so");
+  }
+  const bool is_channel = keys.granularity == KvGranularity::kChannel;
+  if (is_channel ? key_group_tokens < kFewestGroupTokens || key_group_tokens > kMostGroupTokens
+                 : key_group_tokens != 0) {
+    ThrowBadInput(place,
+                  is_channel
+                      ? StrCat("group_tokens in ", kFewestGroupTokens, "..", kMostGroupTokens)
+                      : "group_tokens with keys per channel only",
+                  StrCat(key_group_tokens), is_channel ? "32 is usual" : "");
+  }
+}
+
+std::string KvCacheScheme::ShortName() const {
+  return StrCat("k:", qualm::ShortName(keys, key_group_tokens), " v:", qualm::ShortName(values, 0));
+}
+
+double KvCacheScheme::BytesPerPosition(size_t kv_heads, size_t head_dim) const {
+  return BytesOf(keys, key_group_tokens, kv_heads, head_dim) +
+         BytesOf(values, 0, kv_heads, head_dim);
+}
+
+}  // namespace qualm

@@ -1,0 +1,42 @@
+// How keys and values are kept in the cache of a quantized model.
+//
+// Each position is rounded when it is stored, per token or per head of a token, and everybody sees
+// the rounded values. Keys may instead be rounded per channel over `key_group_tokens` consecutive
+// positions (KIVI, Liu et al. 2024, section 3.2): positions are grouped by their absolute place,
+// and the query at position t sees rounded keys of the groups that are complete with position t,
+// and float keys behind them, exactly as when the tokens come one by one.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "artefact/scheme.h"
+
+namespace qualm {
+
+enum class KvGranularity { kToken, kHead, kChannel };
+std::string_view NameOf(KvGranularity granularity);
+KvGranularity KvGranularityFromName(std::string_view name, std::string_view place);
+
+struct KvPart {
+  // Type, bits and zero points; its granularity is not used.
+  Scheme scheme;
+  KvGranularity granularity = KvGranularity::kHead;
+  bool operator==(const KvPart&) const = default;
+};
+
+struct KvCacheScheme {
+  KvPart keys, values;
+  int key_group_tokens = 0;  // of keys per channel, else 0
+
+  bool operator==(const KvCacheScheme&) const = default;
+  // Throws bad input for values per channel, groups of keys that are too small or too large, and
+  // types with groups of their own.
+  void Validate(std::string_view place) const;
+  // "k:int4-channel32-asym v:int4-head-asym"
+  std::string ShortName() const;
+  // Bytes of codes, scales and zero points of one position, all groups complete.
+  double BytesPerPosition(size_t kv_heads, size_t head_dim) const;
+};
+
+}  // namespace qualm

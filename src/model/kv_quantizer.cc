@@ -1,0 +1,63 @@
+#include "model/kv_quantizer.h"
+
+#include <algorithm>
+
+#include "tensor/vector_ops.h"
+
+namespace qualm {
+namespace {
+
+// One position is one row to the quantizer of activations, in one group or one per head.
+ActivationGrid GridOf(const KvPart& part, size_t head_dim) {
+  ActivationGrid grid{part.scheme, {}};
+  grid.scheme.dynamic = true;
+  if (part.granularity == KvGranularity::kHead) {
+    grid.scheme.granularity = Granularity::kGroup;
+    grid.scheme.group_size = static_cast<int>(head_dim);
+  } else {
+    grid.scheme.granularity = Granularity::kToken;
+    grid.scheme.group_size = 0;
+  }
+  return grid;
+}
+
+}  // namespace
+
+KvQuantizer::KvQuantizer(const KvCacheScheme& scheme, size_t kv_heads, size_t head_dim)
+    : scheme_(scheme),
+      keys_(GridOf(scheme.keys, head_dim)),
+      values_(GridOf(scheme.values, head_dim)) {
+  QUALM_CHECK(kv_heads > 0 && head_dim > 0);
+}
+
+void KvQuantizer::Store(size_t position, std::span<const float> key, std::span<const float> value,
+                        AttentionCache& cache) const {
+  std::vector<float> rounded_key(key.begin(), key.end()), rounded_value(value.size());
+  values_.Round(value, rounded_value);
+  if (scheme_.keys.granularity != KvGranularity::kChannel) keys_.Round(key, rounded_key);
+  cache.Store(position, rounded_key, rounded_value);
+  if (scheme_.keys.granularity != KvGranularity::kChannel) return;
+  const auto group = static_cast<size_t>(scheme_.key_group_tokens);
+  QUALM_CHECK(cache.key_group_tokens == group);
+  if ((position + 1) % group == 0) RoundKeyGroup(position + 1 - group, cache);
+}
+
+void KvQuantizer::RoundKeyGroup(size_t first_position, AttentionCache& cache) const {
+  const auto count = static_cast<size_t>(scheme_.key_group_tokens);
+  std::vector<float> channel(count);
+  for (size_t head = 0; head < cache.kv_heads; ++head) {
+    for (size_t d = 0; d < cache.head_dim; ++d) {
+      for (size_t i = 0; i < count; ++i) {
+        const size_t p = first_position + i;
+        channel[i] = cache.KeyBlock(head, p / kKeyBlock)[d * kKeyBlock + p % kKeyBlock];
+      }
+      keys_.Round(channel, channel);
+      for (size_t i = 0; i < count; ++i) {
+        const size_t p = first_position + i;
+        cache.GroupedKeyBlock(head, p / kKeyBlock)[d * kKeyBlock + p % kKeyBlock] = channel[i];
+      }
+    }
+  }
+}
+
+}  // namespace qualm

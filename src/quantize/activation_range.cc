@@ -1,0 +1,100 @@
+#include "quantize/activation_range.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+
+namespace qualm {
+namespace {
+
+struct Range {
+  float min = 0, max = 0;
+};
+
+// Values that percentiles and errors are taken over: all of the sample, or every n-th one.
+std::vector<float> Values(Span2D<const float> sample) {
+  constexpr size_t kMostValues = size_t{1} << 21;
+  const size_t total = sample.rows() * sample.cols();
+  const size_t step = (total + kMostValues - 1) / kMostValues;
+  std::vector<float> values;
+  values.reserve(total / step + 1);
+  for (size_t i = 0; i < total; i += step) {
+    values.push_back(sample(i / sample.cols(), i % sample.cols()));
+  }
+  return values;
+}
+
+Range WholeRange(Span2D<const float> sample, std::span<const float> min,
+                 std::span<const float> max) {
+  if (!min.empty()) return {*std::ranges::min_element(min), *std::ranges::max_element(max)};
+  Range range{INFINITY, -INFINITY};
+  for (size_t t = 0; t < sample.rows(); ++t) {
+    float low = 0, high = 0;
+    RangeOf(sample.row(t), low, high);
+    range.min = std::min(range.min, low);
+    range.max = std::max(range.max, high);
+  }
+  return range;
+}
+
+// The value that `share` of the values are not above (nearest rank).
+float Quantile(std::vector<float>& values, double share) {
+  const auto count = static_cast<double>(values.size());
+  const auto rank = static_cast<size_t>(std::clamp(std::ceil(share * count) - 1, 0.0, count - 1));
+  std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(rank));
+  return values[rank];
+}
+
+Range PercentileRange(std::vector<float> values, bool is_symmetric, double percentile) {
+  if (is_symmetric) {
+    for (float& v : values) v = std::abs(v);
+    const float largest = Quantile(values, percentile / 100);
+    return {-largest, largest};
+  }
+  const float high = Quantile(values, percentile / 100);
+  return {Quantile(values, 1 - percentile / 100), high};
+}
+
+double SquaredError(const ActivationGrid& grid, std::span<const float> values) {
+  std::vector<float> rounded(values.size());
+  ActivationQuantizer(grid).Round(values, rounded);
+  double total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double difference = double{values[i]} - rounded[i];
+    total += difference * difference;
+  }
+  return total;
+}
+
+}  // namespace
+
+ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sample,
+                              std::span<const float> min, std::span<const float> max) {
+  ActivationGrid result{plan.scheme, {}};
+  if (plan.scheme.dynamic) return result;
+  QUALM_CHECK(sample.rows() > 0 && sample.cols() > 0);
+  const Grid grid(plan.scheme, plan.scheme.bits);
+  Range range = WholeRange(sample, min, max);
+  if (plan.range == RangeChoice::kPercentile) {
+    range = PercentileRange(Values(sample), plan.scheme.is_symmetric(), plan.percentile);
+  }
+  result.point = grid.Fit(range.min, range.max);
+  if (plan.range != RangeChoice::kMse) return result;
+  const std::vector<float> values = Values(sample);
+  double best = std::numeric_limits<double>::infinity();
+  ActivationGrid candidate = result;
+  for (int step = 0; step < kShrinkSteps; ++step) {
+    const float factor = ShrinkFactor(step);
+    candidate.point = grid.Fit(range.min * factor, range.max * factor);
+    const double error = SquaredError(candidate, values);
+    if (!(error < best)) continue;
+    best = error;
+    result = candidate;
+  }
+  return result;
+}
+
+}  // namespace qualm

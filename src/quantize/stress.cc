@@ -1,0 +1,163 @@
+#include "quantize/stress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "artefact/store.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "quantize/block_tensors.h"
+#include "quantize/output_folder.h"
+
+namespace qualm {
+namespace {
+
+constexpr const char* kIndexName = "model.safetensors.index.json";
+
+// `count` different numbers below `size`, drawn from the stream.
+std::vector<size_t> Draw(size_t size, size_t count, Rng rng) {
+  std::vector<size_t> all(size);
+  std::iota(all.begin(), all.end(), size_t{0});
+  for (size_t i = 0; i < count; ++i) std::swap(all[i], all[i + rng.Below(size - i)]);
+  all.resize(count);
+  return all;
+}
+
+bool IsExactIn(DType type, std::span<const float> values) {
+  if (type == DType::kF32 || type == DType::kF64) return true;
+  std::vector<std::byte> bytes(values.size() * SizeOf(type));
+  std::vector<float> back(values.size());
+  ConvertFromFloat(values.data(), type, bytes.data(), values.size());
+  ConvertToFloat(type, bytes.data(), back.data(), values.size());
+  return std::ranges::equal(values, back);
+}
+
+class StressRun {
+ public:
+  StressRun(const StressOptions& options, ThreadPool& pool)
+      : options_(options), pool_(pool), checkpoint_(Checkpoint::Open(options.model)) {
+    if (!(options.factor > 0) || !std::isfinite(options.factor)) {
+      ThrowBadInput("--factor", "a positive number", StrCat(options.factor), "30 to 100 is usual");
+    }
+    const ModelConfig& config = checkpoint_.config();
+    const size_t narrowest =
+        std::min({config.hidden_size, config.intermediate_size, config.q_features()});
+    if (options.channels < 1 || options.channels > narrowest) {
+      ThrowBadInput("--channels", StrCat("1..", narrowest), StrCat(options.channels),
+                    "the narrowest input has that many channels");
+    }
+    PrepareFolder();
+  }
+
+  StressReport Run(Progress& progress) {
+    const size_t blocks = checkpoint_.config().layers;
+    progress.Begin("stress", blocks);
+    for (size_t b = 0; b < blocks; ++b) {
+      WriteBlock(b);
+      progress.Advance(b + 1, StrCat("block ", b));
+    }
+    WriteRest();
+    progress.End();
+    return std::move(report_);
+  }
+
+ private:
+  void PrepareFolder() const {
+    std::error_code error;
+    std::filesystem::create_directories(options_.out, error);
+    if (error) ThrowFailed(options_.out.string(), StrCat("cannot create: ", error.message()));
+    if (std::filesystem::is_empty(options_.out, error) && !error) return;
+    ThrowBadInput(options_.out.string(), "a new or empty folder", "one with files");
+  }
+
+  std::vector<float> Scale(size_t block, const LinearGroup& group) const {
+    const size_t size = SizeOf(group.in, checkpoint_.config());
+    const std::string stream =
+        group.preceding_norm.empty() ? StrCat("stress ", group.name, " ", block) : "stress hidden";
+    std::vector<float> scale(size, 1.0f);
+    for (size_t c : Draw(size, options_.channels, Rng(options_.seed, stream))) {
+      scale[c] = static_cast<float>(1 / options_.factor);
+    }
+    return scale;
+  }
+
+  void WriteBlock(size_t b) {
+    BlockTensors tensors(checkpoint_, b);
+    const Family& family = checkpoint_.family();
+    for (size_t g = 0; g < family.groups.size(); ++g) {
+      if (!tensors.CanFold(g)) {
+        if (b == 0) report_.left_out.push_back(family.groups[g].name);
+        continue;
+      }
+      InputEdit edit;
+      edit.scale = Scale(b, family.groups[g]);
+      tensors.Apply(g, "stress", edit, pool_);
+      ++report_.groups;
+    }
+    const std::vector<ChangedTensor> changed = tensors.Changed({});
+    TensorBatch batch;
+    std::map<std::string, bool> is_replaced;
+    for (const ChangedTensor& tensor : changed) {
+      const TensorView& source = checkpoint_.tensors().Get(tensor.name);
+      RequireFinite(tensor);
+      // A type that cannot hold the new values gives way to float32.
+      const DType type = IsExactIn(source.type, tensor.values) ? source.type : DType::kF32;
+      batch.AddFloats(tensor.name, type, tensor.shape, tensor.values);
+      is_replaced[tensor.name] = true;
+      ++report_.tensors_changed;
+    }
+    const std::string prefix = LinearName(family, b, "");
+    for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
+      if (!tensor.name.starts_with(prefix)) continue;
+      written_[tensor.name] = true;
+      if (!is_replaced.contains(tensor.name)) batch.AddView(tensor);
+    }
+    Write(StrCat("block-", b, ".safetensors"), batch);
+    checkpoint_.ReleaseBlock(b);
+  }
+
+  static void RequireFinite(const ChangedTensor& tensor) {
+    if (std::ranges::all_of(tensor.values, [](float v) { return std::isfinite(v); })) return;
+    ThrowBadInput("--factor", "one that leaves all weights finite", "an overflow",
+                  StrCat("in ", tensor.name));
+  }
+
+  void Write(const std::string& name, const TensorBatch& batch) {
+    WriteSafetensors(options_.out / name, batch.tensors(), {{"format", "pt"}});
+    for (const TensorToWrite& tensor : batch.tensors()) weight_map_[tensor.name] = name;
+  }
+
+  // The index is written last: without it the folder is no checkpoint.
+  void WriteRest() {
+    TensorBatch rest;
+    for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
+      if (!written_.contains(tensor.name)) rest.AddView(tensor);
+    }
+    Write("rest.safetensors", rest);
+    for (const std::string& name : CompanionFiles(options_.model)) {
+      WriteFileAtomically(options_.out / name, ReadFile(options_.model / name));
+    }
+    WriteJsonFile(options_.out / kIndexName, Json{{"weight_map", weight_map_}});
+  }
+
+  const StressOptions& options_;
+  ThreadPool& pool_;
+  Checkpoint checkpoint_;
+  StressReport report_;
+  std::map<std::string, bool> written_;
+  std::map<std::string, std::string> weight_map_;
+};
+
+}  // namespace
+
+StressReport MakeStressModel(const StressOptions& options, ThreadPool& pool, Progress& progress) {
+  return StressRun(options, pool).Run(progress);
+}
+
+}  // namespace qualm

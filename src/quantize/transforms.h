@@ -1,0 +1,100 @@
+// Transforms: edits of a group of linear layers that share an input which leave the float model's
+// function as it is and make it easier to round. The table is in transforms.cc, one line per file
+// in transforms/.
+//
+// A transform looks at a group and answers with numbers; folding them into the neighbours, or
+// keeping them as an online operation, is the run's work (block_tensors.h).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "artefact/scheme.h"
+#include "calibrate/layer_stats.h"
+#include "quantize/recipe_schemes.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+class Yaml;
+
+// Bounds that a layer's weights are clamped to before they are rounded, one pair per output row and
+// group of inputs. Empty matrices: none.
+struct WeightClip {
+  size_t group_size = 0;
+  Matrix low, high;  // [out, groups]
+
+  bool empty() const { return low.rows() == 0; }
+  // The clamped weight [out, in].
+  Matrix Apply(Span2D<const float> weight) const;
+};
+
+struct TransformLinear {
+  std::string name;            // in full, for messages
+  Span2D<const float> weight;  // [out, in]
+  // How it will be rounded; null where the recipe skips it.
+  const Scheme* scheme = nullptr;
+  const ActivationPlan* activations = nullptr;  // null: inputs stay float
+  bool feeds_scores = false;  // its output goes into the attention scores (q and k)
+};
+
+struct TransformGroup {
+  std::vector<TransformLinear> linears;
+  // Of the group's input: channel statistics over all calibration tokens, and a sample of rows.
+  const LayerStats* stats = nullptr;
+  // Whether a scale can be folded into what comes before the group.
+  bool can_fold = false;
+  // ‖f(x) − f̂(x)‖² of the whole module that the group opens (attention, MLP) with its linear
+  // layers' weights replaced; empty if the group is not such an opening.
+  std::function<double(std::span<const Matrix> weights)> module_loss;
+};
+
+// x ↦ (x − shift)/scale, W ↦ W·diag(scale); empty vectors: none.
+struct InputEdit {
+  std::vector<float> shift, scale;
+  bool keep_online = false;  // even where it could be folded
+  std::string choice;        // what was searched for, such as "ratio 0.35"
+};
+
+class Transform {
+ public:
+  virtual ~Transform() = default;
+  virtual std::string_view name() const = 0;
+  virtual bool needs_data() const { return true; }
+  // Throws bad input if a scheme cannot be used with it.
+  virtual InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const = 0;
+  // After the edits of all transforms are made: one for each linear layer, or none at all.
+  virtual std::vector<WeightClip> Clip(const TransformGroup&, ThreadPool&) const { return {}; }
+  // Options as canonical JSON text, every default spelled out.
+  virtual std::string OptionsJson() const = 0;
+};
+
+struct TransformEntry {
+  const char* name;
+  const char* summary;
+  // Strict; `options` may be null (all defaults).
+  std::unique_ptr<Transform> (*make)(const Yaml* options);
+};
+
+std::span<const TransformEntry> AllTransforms();
+std::unique_ptr<Transform> MakeTransform(std::string_view name, const Yaml* options,
+                                         std::string_view place);
+std::vector<std::string> TransformNames();
+
+// Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, float products,
+// sums in double. `rounded` has one matrix per layer, empty where a layer stays as it is.
+double GroupLoss(const TransformGroup& group, std::span<const Matrix> rounded, ThreadPool& pool);
+// max |x_j| over all tokens. [in]
+std::vector<float> AbsMax(const LayerStats& stats);
+// max |W_ij| over the rows of all layers of the group. [in]
+std::vector<float> ColumnAbsMax(const TransformGroup& group, ThreadPool& pool);
+// weight·diag(scale). Shapes [out, in], [in].
+Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale, ThreadPool& pool);
+
+}  // namespace qualm

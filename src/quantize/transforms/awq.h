@@ -1,0 +1,12 @@
+// See awq.cc and docs/methods/awq.md.
+#pragma once
+
+#include <memory>
+
+#include "quantize/transforms.h"
+
+namespace qualm {
+
+std::unique_ptr<Transform> MakeAwq(const Yaml* options);
+
+}  // namespace qualm

@@ -1,0 +1,159 @@
+// OS+ (Wei et al. 2023, "Outlier Suppression+", section 4): inputs are moved to the middle of their
+// ranges, channel by channel, and the channels that are still wider than a threshold are scaled
+// down to it; the threshold is the one with the smallest error of the rounded layer's output. In:
+// the range of each input and sampled rows. Out: shift and scale of each input.
+#include "quantize/transforms/os_plus.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "artefact/activations.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/yaml.h"
+#include "quantize/activation_range.h"
+#include "quantize/rounders.h"
+#include "tensor/dense.h"
+
+namespace qualm {
+namespace {
+
+struct Options {
+  int64_t grid = 20;
+  bool shift = true;
+  bool fold = true;
+};
+
+Matrix Product(Span2D<const float> x, const Matrix& weight, ThreadPool& pool) {
+  Matrix y = Matrix::Uninitialized(x.rows(), weight.rows());
+  MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool)
+      ->Multiply(x, y, pool);
+  return y;
+}
+
+// The error of a group's output for candidate scales.
+class Search {
+ public:
+  Search(const TransformGroup& group, std::span<const float> shift, const Rounder& nearest,
+         ThreadPool& pool)
+      : group_(group), nearest_(nearest), pool_(pool) {
+    moved_ = Matrix::CopyOf(group.stats->sample);
+    for (size_t t = 0; t < moved_.rows(); ++t) {
+      for (size_t c = 0; c < shift.size(); ++c) moved_(t, c) -= shift[c];
+    }
+    for (const TransformLinear& linear : group.linears) {
+      outputs_.push_back(Product(moved_, Matrix::CopyOf(linear.weight), pool));
+    }
+  }
+
+  double Loss(std::span<const float> scale) const {
+    Matrix scaled = Matrix::Uninitialized(moved_.rows(), moved_.cols());
+    for (size_t t = 0; t < moved_.rows(); ++t) {
+      for (size_t c = 0; c < scale.size(); ++c) scaled(t, c) = moved_(t, c) / scale[c];
+    }
+    double total = 0;
+    for (size_t i = 0; i < group_.linears.size(); ++i) {
+      const TransformLinear& linear = group_.linears[i];
+      if (linear.scheme == nullptr) continue;
+      RounderInput input;
+      const Matrix weight = ScaleColumns(linear.weight, scale, pool_);
+      input.layer = linear.name;
+      input.weight = weight;
+      const Matrix rounded = nearest_.Round(input, *linear.scheme, pool_).layer.Dequantize();
+      total += SquaredDistance(outputs_[i], Product(Rounded(linear, scaled), rounded, pool_));
+    }
+    return total;
+  }
+
+ private:
+  Matrix Rounded(const TransformLinear& linear, const Matrix& x) const {
+    Matrix rounded = Matrix::CopyOf(x);
+    if (linear.activations == nullptr) return rounded;
+    const ActivationQuantizer quantizer(FitActivations(*linear.activations, x, {}, {}));
+    pool_.ParallelFor(x.rows(), [&](size_t t) { quantizer.Round(x.row(t), rounded.row(t)); });
+    return rounded;
+  }
+
+  static double SquaredDistance(const Matrix& a, const Matrix& b) {
+    double total = 0;
+    for (size_t r = 0; r < a.rows(); ++r) {
+      for (size_t c = 0; c < a.cols(); ++c) {
+        const double difference = double{a(r, c)} - b(r, c);
+        total += difference * difference;
+      }
+    }
+    return total;
+  }
+
+  const TransformGroup& group_;
+  const Rounder& nearest_;
+  ThreadPool& pool_;
+  Matrix moved_;
+  std::vector<Matrix> outputs_;  // of the float layers on the moved inputs
+};
+
+class OsPlus final : public Transform {
+ public:
+  explicit OsPlus(const Options& options)
+      : options_(options), nearest_(MakeRounder("rtn", nullptr, "os_plus")) {}
+
+  std::string_view name() const override { return "os_plus"; }
+
+  InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
+    const LayerStats& stats = *group.stats;
+    InputEdit edit;
+    edit.keep_online = !options_.fold;
+    std::vector<float> half(stats.max.size());
+    if (options_.shift) edit.shift.resize(half.size());
+    for (size_t c = 0; c < half.size(); ++c) {
+      const float middle = options_.shift ? (stats.max[c] + stats.min[c]) / 2 : 0.0f;
+      if (options_.shift) edit.shift[c] = middle;
+      half[c] = std::max(stats.max[c] - middle, middle - stats.min[c]);
+    }
+    const float widest = *std::ranges::max_element(half);
+    const Search search(group, edit.shift, *nearest_, pool);
+    double best = std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < options_.grid; ++i) {
+      const double part = 1 - static_cast<double>(i) / static_cast<double>(options_.grid);
+      std::vector<float> scale(half.size(), 1.0f);
+      for (size_t c = 0; c < half.size() && widest > 0; ++c) {
+        scale[c] = std::max(1.0f, half[c] / static_cast<float>(part * widest));
+      }
+      const double loss = search.Loss(scale);
+      if (!(loss < best)) continue;
+      best = loss;
+      edit.scale = std::move(scale);
+      edit.choice = StrCat("threshold ", part, " of the widest range");
+    }
+    if (edit.scale.empty()) {
+      ThrowFailed(StrCat("layer ", group.linears[0].name),
+                  "os_plus: the loss of every candidate is not a number");
+    }
+    return edit;
+  }
+
+  std::string OptionsJson() const override {
+    return StrCat(R"({"grid": )", options_.grid, R"(, "shift": )", options_.shift, R"(, "fold": )",
+                  options_.fold, "}");
+  }
+
+ private:
+  Options options_;
+  std::unique_ptr<Rounder> nearest_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> MakeOsPlus(const Yaml* yaml) {
+  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 3>{"grid", "shift", "fold"});
+  Options options;
+  options.grid = IntOption(yaml, "grid", options.grid, 1, 1000);
+  options.shift = BoolOption(yaml, "shift", options.shift);
+  options.fold = BoolOption(yaml, "fold", options.fold);
+  return std::make_unique<OsPlus>(options);
+}
+
+}  // namespace qualm

@@ -1,0 +1,63 @@
+// SmoothQuant (Xiao et al. 2023, section 4): s_j = max|X_j|^α / max|W_j|^(1−α) moves a part of the
+// activations' ranges into the weights. In: the largest magnitudes of a group's inputs and weights.
+// Out: the scale of each input.
+#include "quantize/transforms/smoothquant.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/strings.h"
+#include "io/yaml.h"
+
+namespace qualm {
+namespace {
+
+// Below this a weight column's or a scale's magnitude is not divided by.
+constexpr double kSmallest = 1e-5;
+
+struct Options {
+  double alpha = 0.5;
+  bool fold = true;
+};
+
+class SmoothQuant final : public Transform {
+ public:
+  explicit SmoothQuant(const Options& options) : options_(options) {}
+
+  std::string_view name() const override { return "smoothquant"; }
+
+  InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
+    const std::vector<float> x = AbsMax(*group.stats), w = ColumnAbsMax(group, pool);
+    InputEdit edit;
+    edit.scale.resize(x.size());
+    for (size_t j = 0; j < x.size(); ++j) {
+      const double weight = std::max<double>(w[j], kSmallest);
+      const double scale =
+          std::pow(double{x[j]}, options_.alpha) / std::pow(weight, 1 - options_.alpha);
+      // An input that calibration never saw used says nothing about its range.
+      edit.scale[j] = x[j] == 0 ? 1.0f : static_cast<float>(std::max(scale, kSmallest));
+    }
+    edit.keep_online = !options_.fold;
+    return edit;
+  }
+
+  std::string OptionsJson() const override {
+    return StrCat(R"({"alpha": )", options_.alpha, R"(, "fold": )", options_.fold, "}");
+  }
+
+ private:
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transform> MakeSmoothQuant(const Yaml* yaml) {
+  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 2>{"alpha", "fold"});
+  Options options;
+  options.alpha = NumberOption(yaml, "alpha", options.alpha, 0, 1);
+  options.fold = BoolOption(yaml, "fold", options.fold);
+  return std::make_unique<SmoothQuant>(options);
+}
+
+}  // namespace qualm

@@ -1,0 +1,12 @@
+// See smoothquant.cc and docs/methods/smoothquant.md.
+#pragma once
+
+#include <memory>
+
+#include "quantize/transforms.h"
+
+namespace qualm {
+
+std::unique_ptr<Transform> MakeSmoothQuant(const Yaml* options);
+
+}  // namespace qualm
