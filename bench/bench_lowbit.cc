@@ -21,7 +21,7 @@ QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed
   QuantizedLinear layer;
   layer.out_features = layer.in_features = size;
   layer.scheme.bits = bits;
-  layer.scheme.granularity = Granularity::kGroup;
+  layer.scheme.granularity = group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   layer.scheme.group_size = group_size;
   layer.codes.resize(size * size);
   const uint64_t count = uint64_t{1} << bits;
@@ -33,6 +33,17 @@ QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed
   }
   for (float& zero : layer.zeros) zero = static_cast<float>(rng.Below(count));
   return layer;
+}
+
+ActivationGrid Int8PerToken() {
+  ActivationGrid grid;
+  grid.scheme.bits = 8;
+  grid.scheme.granularity = Granularity::kToken;
+  grid.scheme.dynamic = true;
+  grid.scheme.zero_point = ZeroPointKind::kNone;
+  grid.scheme.symmetric_convention = SymmetricConvention::kSigned;
+  grid.scheme.scale_type = DType::kF32;
+  return grid;
 }
 
 using Weights = std::vector<std::unique_ptr<LinearWeight>>;
@@ -68,7 +79,7 @@ void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds,
   for (size_t i = 0; i < rows.size(); ++i) {
     const double best = timings[i].best_s / static_cast<double>(rows[i].count);
     const double median = timings[i].median_s / static_cast<double>(rows[i].count);
-    std::printf("%6zu %-28s %9.3f %9.3f %7.2f %6.1f%% %8.1f %6.1f%% %7.2fx %3d\n", tokens,
+    std::printf("%6zu %-30s %9.3f %9.3f %7.2f %6.1f%% %8.1f %6.1f%% %7.2fx %3d\n", tokens,
                 rows[i].name.c_str(), best * 1e3, median * 1e3, rows[i].bytes / best / 1e9,
                 100 * rows[i].bytes / best / bandwidth, operations / best / 1e9,
                 100 * operations / best / peak, dense / best, timings[i].repetitions);
@@ -93,6 +104,13 @@ int Main(int argc, char** argv) {
   for (int bits : {2, 3, 4, 8}) {
     if (only_bits != 0 && bits != only_bits) continue;
     const QuantizedLinear layer = RandomLayer(size, bits, 128, static_cast<uint64_t>(bits));
+    packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+  }
+  // Integer products: weights per channel and in groups, inputs rounded to 8 bits per token.
+  for (const auto& [bits, group_size] : {std::pair{8, 0}, {8, 128}, {4, 0}, {4, 128}}) {
+    if (only_bits != 0 && bits != only_bits) continue;
+    QuantizedLinear layer = RandomLayer(size, bits, group_size, static_cast<uint64_t>(bits));
+    layer.activations = Int8PerToken();
     packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
   }
   std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n", size,

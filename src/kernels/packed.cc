@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "kernels/activation_weight.h"
 #include "kernels/few_kernels.h"
+#include "kernels/integer_weight.h"
 #include "kernels/transformed_weight.h"
 #include "kernels/unpack_kernels.h"
 #include "tensor/dense.h"
@@ -213,6 +214,9 @@ bool HasPackedForm(const QuantizedLinear& layer) {
 
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
   std::unique_ptr<LinearWeight> weight;
+  if (IsIntegerProduct(layer)) {
+    return WithTransforms(MakeIntegerWeight(layer, pool), layer.transforms);
+  }
   if (!HasPackedForm(layer) || layer.in_features == 0) {
     weight = std::make_unique<DequantizedWeight>(layer, pool);
   } else {

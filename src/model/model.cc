@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
+#include "kernels/integer_weight.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
@@ -120,6 +121,9 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, pool);
   QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
   if (!options.dequantize) return MakePackedWeight(layer, pool);
+  if (IsIntegerProduct(layer)) {
+    return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
+  }
   Matrix values = layer.Dequantize();
   std::unique_ptr<LinearWeight> weight =
       MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, pool);

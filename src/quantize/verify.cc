@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "io/hash.h"
+#include "kernels/integer_weight.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "model/checkpoint.h"
@@ -148,15 +149,13 @@ class Verifier {
     kernel->Multiply(x, batch, pool_);
     kernel->Multiply(x.view().Rows(0, 1), alone, pool_);
     size_t rows = std::min(kReferenceRows, weights.rows());
-    Matrix chosen(rows, weights.cols()), expected(kProbeTokens, rows);
     // A step without a common divisor visits different rows, and all lanes of the panels of 16.
     size_t step = weights.rows() * 5 / 8 | 1;
     while (std::gcd(step, weights.rows()) != 1) step += 2;
     auto row_of = [&](size_t i) { return i * step % weights.rows(); };
-    for (size_t i = 0; i < rows; ++i) {
-      std::ranges::copy(weights.row(row_of(i)), chosen.row(i).begin());
-    }
-    reference::Multiply(LayerInputs(layer, x), chosen, expected);
+    std::vector<size_t> chosen;
+    for (size_t i = 0; i < rows; ++i) chosen.push_back(row_of(i));
+    const Matrix expected = Expected(layer, weights, x, chosen);
     size_t different = 0;
     for (size_t i = 0; i < rows; ++i) {
       for (size_t t = 0; t < kProbeTokens; ++t) {
@@ -172,7 +171,28 @@ class Verifier {
     }
   }
 
-  // What the codes are multiplied by.
+  // The slow products of some rows, [tokens, chosen rows].
+  Matrix Expected(const QuantizedLinear& layer, const Matrix& weights, const Matrix& x,
+                  std::span<const size_t> chosen) const {
+    Matrix expected(x.rows(), chosen.size());
+    if (IsIntegerProduct(layer)) {
+      Matrix all(x.rows(), weights.rows());
+      MakePlainIntegerWeight(layer)->Multiply(TransformInputs(layer.transforms, x, pool_), all,
+                                              pool_);
+      for (size_t t = 0; t < x.rows(); ++t) {
+        for (size_t i = 0; i < chosen.size(); ++i) expected(t, i) = all(t, chosen[i]);
+      }
+      return expected;
+    }
+    Matrix rows(chosen.size(), weights.cols());
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      std::ranges::copy(weights.row(chosen[i]), rows.row(i).begin());
+    }
+    reference::Multiply(LayerInputs(layer, x), rows, expected);
+    return expected;
+  }
+
+  // What the weights are multiplied by.
   Matrix LayerInputs(const QuantizedLinear& layer, const Matrix& x) const {
     Matrix inputs = TransformInputs(layer.transforms, x, pool_);
     if (!layer.activations) return inputs;
