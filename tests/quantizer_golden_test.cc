@@ -270,5 +270,31 @@ TEST(QuantizerGolden, AwqChoosesTheReferencesScales) {
   ExpectRelative(*report.rel_output_error, reference["relative_output_error"].get<double>(), 1e-2);
 }
 
+// The rotations are random: the reference's error is one draw of many. With its clamp before the
+// rounding and its damping (0.01 twice, the first time on the identity) it is among ours.
+TEST(QuantizerGolden, QuipsErrorIsWithinTheSpreadOfRotations) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  const Recipe recipe = ParseRecipe(
+      "weights: {type: int4, granularity: tensor, zero_point: float, range_includes_zero: false, "
+      "scale_type: float32}\nrounder: {quip: {clamp_first: true, damp: 0.0201}}\n",
+      "test");
+  const double reference =
+      golden.manifest["cases"]["quip_w4"]["relative_output_error"].get<double>();
+  ThreadPool pool(2);
+  size_t near = 0;
+  double least = INFINITY, most = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const LayerReport report =
+        QuantizeLayer(golden.weight, &golden.inputs, recipe, "W", "X", seed, pool);
+    least = std::min(least, *report.rel_output_error);
+    most = std::max(most, *report.rel_output_error);
+    near += std::abs(*report.rel_output_error / reference - 1) < 0.05;
+  }
+  EXPECT_LT(least, reference);
+  EXPECT_GT(most, reference);
+  EXPECT_GE(near, 5u) << "of 20 seeds within 5 % of the reference's one";
+}
+
 }  // namespace
 }  // namespace qualm

@@ -8,6 +8,7 @@
 #include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "tensor/rotation.h"
 
 namespace qualm {
 namespace {
@@ -220,8 +221,9 @@ void ValidateOutliers(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
-// Kronecker factors: all of them, one after the other, or none (then the seed rebuilds them).
+// Two Kronecker factors, one after the other.
 void ValidateKronecker(const OnlineTransform& transform, size_t size, std::string_view place) {
+  RequireCount(place, "Kronecker sizes", 2, transform.dims.size());
   size_t product = 1, values = 0;
   for (uint32_t dim : transform.dims) {
     if (dim == 0 || dim > size || product > size / dim) {
@@ -233,9 +235,7 @@ void ValidateKronecker(const OnlineTransform& transform, size_t size, std::strin
   if (product != size) {
     ThrowBadInput(place, StrCat("Kronecker sizes with the product ", size), StrCat(product));
   }
-  if (!transform.factors.empty()) {
-    RequireCount(place, "Kronecker factors", values, transform.factors.size());
-  }
+  RequireCount(place, "Kronecker factors", values, transform.factors.size());
 }
 
 void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transform,
@@ -257,13 +257,12 @@ void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transfor
       return;
     case OnlineTransform::Kind::kHadamard:
       RequireCount(place, "Hadamard block size", 1, transform.dims.size());
-      if (!std::has_single_bit(transform.dims[0]) || size % transform.dims[0] != 0) {
-        ThrowBadInput(place, StrCat("a Hadamard block, a power of two that divides ", size),
-                      StrCat(transform.dims[0]));
+      if (!HasHadamard(transform.dims[0]) || size % transform.dims[0] != 0) {
+        ThrowBadInput(place, StrCat("a size of Hadamard matrices that divides ", size),
+                      StrCat(transform.dims[0]),
+                      StrCat("the largest one is ", LargestHadamardBlock(size)));
       }
-      if (!transform.factors.empty()) {
-        RequireCount(place, "Hadamard signs", size, transform.factors.size());
-      }
+      RequireCount(place, "transform factors", 0, transform.factors.size());
       return;
     case OnlineTransform::Kind::kKronecker:
       ValidateKronecker(transform, size, place);

@@ -239,7 +239,8 @@ TEST(QuantizedLinear, RefusesBadTransforms) {
   EXPECT_EQ(message(Kind::kHadamard, Side::kOutput, {2}, {}), "");
   EXPECT_THAT(message(Kind::kHadamard, Side::kInput, {2}, {}), HasSubstr("divides 5; got 2"));
   EXPECT_THAT(message(Kind::kHadamard, Side::kInput, {0}, {}), HasSubstr("got 0"));
-  EXPECT_EQ(message(Kind::kKronecker, Side::kInput, {5, 1}, {}), "");
+  EXPECT_EQ(message(Kind::kKronecker, Side::kInput, {5, 1}, std::vector<float>(26, 1.0f)), "");
+  EXPECT_THAT(message(Kind::kKronecker, Side::kInput, {5}, {}), HasSubstr("2 Kronecker sizes"));
   EXPECT_THAT(message(Kind::kKronecker, Side::kInput, {5, 2}, {}), HasSubstr("product 5"));
   EXPECT_THAT(message(Kind::kKronecker, Side::kInput, {5, 1}, {1}),
               HasSubstr("26 Kronecker factors"));

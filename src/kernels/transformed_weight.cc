@@ -1,58 +1,171 @@
 #include "kernels/transformed_weight.h"
 
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/strings.h"
 #include "base/thread_pool.h"
+
 namespace qualm {
 namespace {
-void Apply(const OnlineTransform& t, std::span<float> row) {
-  for (size_t c = 0; c < row.size(); ++c) {
-    if (t.kind == OnlineTransform::Kind::kScale)
-      row[c] /= t.factors[c];
-    else
-      row[c] -= t.factors[c];
-  }
+
+using Kind = OnlineTransform::Kind;
+using Side = OnlineTransform::Side;
+
+bool IsRotation(const OnlineTransform& transform) {
+  return transform.kind == Kind::kHadamard || transform.kind == Kind::kKronecker;
 }
-class Transformed final : public LinearWeight {
+
+// A transform made ready for rows of n numbers.
+class Step {
  public:
-  Transformed(std::unique_ptr<LinearWeight> inner, std::span<const OnlineTransform> t)
-      : inner_(std::move(inner)), transforms_(t.begin(), t.end()) {}
-  size_t out_features() const override { return inner_->out_features(); }
-  size_t in_features() const override { return inner_->in_features(); }
-  size_t weight_bytes() const override { return inner_->weight_bytes(); }
-  std::string_view format() const override { return "transformed"; }
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
-    inner_->Multiply(TransformInputs(transforms_, x, pool), y, pool);
-    for (const auto& t : transforms_) {
-      if (t.side != OnlineTransform::Side::kOutput) continue;
-      for (size_t r = 0; r < y.rows(); ++r) Apply(t, y.row(r));
+  Step(const OnlineTransform& transform, size_t n) : transform_(transform) {
+    if (IsRotation(transform)) rotation_ = RotationOf(transform, n);
+  }
+
+  void Apply(std::span<float> row) const {
+    const float* const factors = transform_.factors.data();
+    switch (transform_.kind) {
+      case Kind::kScale:
+        for (size_t c = 0; c < row.size(); ++c) row[c] /= factors[c];
+        return;
+      case Kind::kShift:
+        for (size_t c = 0; c < row.size(); ++c) row[c] -= factors[c];
+        return;
+      case Kind::kHadamard:
+      case Kind::kKronecker:
+        if (transform_.side == Side::kInput) {
+          rotation_->Apply(row);
+        } else {
+          rotation_->ApplyTransposed(row);
+        }
+        return;
     }
   }
 
  private:
-  std::unique_ptr<LinearWeight> inner_;
-  std::vector<OnlineTransform> transforms_;
+  OnlineTransform transform_;
+  std::shared_ptr<const Rotation> rotation_;
 };
+
+std::vector<Step> StepsOf(std::span<const OnlineTransform> transforms, Side side, size_t n) {
+  std::vector<Step> steps;
+  for (const OnlineTransform& transform : transforms) {
+    if (transform.side == side) steps.emplace_back(transform, n);
+  }
+  return steps;
+}
+
+void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, ThreadPool& pool) {
+  if (steps.empty()) return;
+  pool.ParallelFor(rows.rows(), [&](size_t t) {
+    for (const Step& step : steps) step.Apply(rows.row(t));
+  });
+}
+
+std::string FormatOf(std::string_view inner, std::span<const OnlineTransform> transforms) {
+  static constexpr std::array<std::string_view, 4> kNames = {"scale", "shift", "hadamard",
+                                                             "kronecker"};
+  std::string name(inner);
+  for (const OnlineTransform& transform : transforms) {
+    name += StrCat("+", kNames[static_cast<size_t>(transform.kind)]);
+  }
+  return name;
+}
+
+class TransformedWeight final : public LinearWeight {
+ public:
+  TransformedWeight(std::unique_ptr<LinearWeight> inner,
+                    std::span<const OnlineTransform> transforms)
+      : inner_(std::move(inner)),
+        inputs_(StepsOf(transforms, Side::kInput, inner_->in_features())),
+        outputs_(StepsOf(transforms, Side::kOutput, inner_->out_features())),
+        format_(FormatOf(inner_->format(), transforms)) {
+    for (const OnlineTransform& transform : transforms) {
+      factor_bytes_ += transform.factors.size() * sizeof(float);
+    }
+  }
+
+  size_t out_features() const override { return inner_->out_features(); }
+  size_t in_features() const override { return inner_->in_features(); }
+  size_t weight_bytes() const override { return inner_->weight_bytes() + factor_bytes_; }
+  std::string_view format() const override { return format_; }
+
+  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+    if (inputs_.empty()) {
+      inner_->Multiply(x, y, pool);
+    } else {
+      Matrix inputs = Matrix::CopyOf(x);
+      ApplyTo(inputs_, inputs, pool);
+      inner_->Multiply(inputs, y, pool);
+    }
+    ApplyTo(outputs_, y, pool);
+  }
+
+ private:
+  std::unique_ptr<LinearWeight> inner_;
+  std::vector<Step> inputs_, outputs_;
+  std::string format_;
+  size_t factor_bytes_ = 0;
+};
+
 }  // namespace
+
+std::unique_ptr<Rotation> RotationOf(const OnlineTransform& transform, size_t n) {
+  QUALM_CHECK(IsRotation(transform));
+  if (transform.kind == Kind::kHadamard) {
+    return MakeHadamard(n, transform.dims.at(0), transform.seed);
+  }
+  return MakeKronecker(transform.dims.at(0), transform.dims.at(1), transform.factors,
+                       transform.seed);
+}
+
 Matrix TransformInputs(std::span<const OnlineTransform> transforms, Span2D<const float> x,
                        ThreadPool& pool) {
   Matrix result = Matrix::CopyOf(x);
-  for (const auto& t : transforms) {
-    if (t.side != OnlineTransform::Side::kInput) continue;
-    pool.ParallelFor(x.rows(), [&](size_t r) { Apply(t, result.row(r)); });
-  }
+  ApplyTo(StepsOf(transforms, Side::kInput, x.cols()), result, pool);
   return result;
 }
+
+void TransformOutputs(std::span<const OnlineTransform> transforms, Span2D<float> y,
+                      ThreadPool& pool) {
+  ApplyTo(StepsOf(transforms, Side::kOutput, y.cols()), y, pool);
+}
+
 std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner,
                                              std::span<const OnlineTransform> transforms) {
   if (transforms.empty()) return inner;
-  return std::make_unique<Transformed>(std::move(inner), transforms);
+  return std::make_unique<TransformedWeight>(std::move(inner), transforms);
 }
-Matrix EffectiveWeight(const QuantizedLinear& layer) {
-  Matrix w = layer.Dequantize();
-  for (const auto& t : layer.transforms)
-    if (t.kind == OnlineTransform::Kind::kScale && t.side == OnlineTransform::Side::kInput)
-      for (size_t r = 0; r < w.rows(); ++r) Apply(t, w.row(r));
-  return w;
+
+Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool) {
+  Matrix weight = layer.Dequantize();
+  // y = O·Ŵ·T_k···T_1·x: the transforms of the input act on rows of Ŵ, the last one first.
+  for (auto it = layer.transforms.rbegin(); it != layer.transforms.rend(); ++it) {
+    if (it->side != Side::kInput || it->kind == Kind::kShift) continue;
+    if (IsRotation(*it)) {
+      RotateRows(*RotationOf(*it, layer.in_features), /*transposed=*/true, weight, pool);
+      continue;
+    }
+    pool.ParallelFor(weight.rows(), [&](size_t r) {
+      for (size_t c = 0; c < weight.cols(); ++c) weight(r, c) /= it->factors[c];
+    });
+  }
+  for (const OnlineTransform& transform : layer.transforms) {
+    if (transform.side != Side::kOutput || transform.kind == Kind::kShift) continue;
+    if (IsRotation(transform)) {
+      RotateColumns(*RotationOf(transform, layer.out_features), /*transposed=*/true, weight, pool);
+      continue;
+    }
+    for (size_t r = 0; r < weight.rows(); ++r) {
+      for (float& w : weight.row(r)) w /= transform.factors[r];
+    }
+  }
+  return weight;
 }
+
 }  // namespace qualm

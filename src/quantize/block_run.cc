@@ -226,7 +226,7 @@ class BlockQuantizer {
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
                        const Matrix& weight, const GroupData& data) const {
     LayerQuality quality;
-    const Matrix effective = EffectiveWeight(rounded.layer);
+    const Matrix effective = EffectiveWeight(rounded.layer, run_.pool);
     quality.weight_mse = WeightMse(weight, effective);
     auto error = [&](const LayerStats& stats) -> std::optional<MeasuredError> {
       if (stats.sample.rows() == 0) return std::nullopt;

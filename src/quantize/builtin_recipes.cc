@@ -135,8 +135,24 @@ BuiltInRecipe MakeAwqRecipe(bool with_gptq, int bits, int group_size) {
   return recipe;
 }
 
+BuiltInRecipe MakeQuipRecipe(int bits, bool hadamard) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("quip-w", bits, hadamard ? "-hadamard" : "");
+  recipe.summary = StrCat("QuIP, ", bits, " bits, ", hadamard ? "Hadamard" : "Kronecker",
+                          " rotations on both sides");
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
+                       ", granularity: tensor, zero_point: float, range_includes_zero: false}\n"
+                       "rounder: {quip: {rotation: ",
+                       hadamard ? "hadamard" : "kronecker",
+                       "}}\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  return recipe;
+}
+
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
+  for (int bits : {2, 3, 4}) {
+    for (bool hadamard : {false, true}) recipes.push_back(MakeQuipRecipe(bits, hadamard));
+  }
   for (bool with_gptq : {false, true}) {
     for (int bits : {2, 3, 4}) {
       for (int group_size : {128, 64, 32}) {

@@ -242,7 +242,8 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
                 result.group_count(),
                 result.group_size()};
   if (scheme.granularity == Granularity::kTensor) {
-    shared.tensor_point = FitTensor(weight, grid, options.search, pool);
+    shared.tensor_point = options.tensor_point ? *options.tensor_point
+                                               : FitTensor(weight, grid, options.search, pool);
   }
   if (shared.has_late_groups() && !factor.order.empty()) {
     result.g_idx.resize(in);

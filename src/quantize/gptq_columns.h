@@ -8,6 +8,8 @@
 // for).
 #pragma once
 
+#include <optional>
+
 #include "artefact/grid.h"
 #include "artefact/quantized_linear.h"
 #include "quantize/hessian.h"
@@ -23,6 +25,7 @@ struct ColumnLoopOptions {
   // As the reference program reads a group: its columns as they were when the block began.
   bool reference_group_scales = false;
   ClipSearch search = ClipSearch::kNone;
+  std::optional<GridPoint> tensor_point;  // of kTensor schemes, instead of the range's
 };
 
 // weight [out, in], finite. Without static groups, groups are formed in the order of the factor

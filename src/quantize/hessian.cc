@@ -136,6 +136,23 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
   }
 }
 
+void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result) {
+  result.damping_attempts = factor.attempts;
+  if (factor.upper.rows() == 0) {
+    result.fell_back_to_rtn = true;
+    result.notes.push_back(factor.attempts == 0
+                               ? "all inputs were 0 in the calibration data: rounded to nearest"
+                               : StrCat("the Gram matrix is not positive definite even with "
+                                        "damping ",
+                                        factor.damping, ": rounded to nearest"));
+    return;
+  }
+  result.damping = factor.damping;
+  if (factor.attempts > 1) {
+    result.notes.push_back(StrCat("damping raised from ", damp_asked_for, " to ", factor.damping));
+  }
+}
+
 const HessianFactor& FactorCache::Get(const RounderInput& input, const HessianOptions& options,
                                       ThreadPool& pool) {
   const bool is_double = !input.gram64.empty();

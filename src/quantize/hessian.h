@@ -34,6 +34,9 @@ struct HessianFactor {
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
                             ThreadPool& pool);
 
+// Damping, attempts and what there is to say about them; fell_back_to_rtn where there is no factor.
+void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result);
+
 // The last factor made, for the next layer with the same inputs and options (q, k and v read the
 // same Gram matrix, and so do gate and up). A cache belongs to one Gram matrix: whoever passes it
 // in RounderInput passes it with no other.

@@ -224,7 +224,7 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report.choices = std::move(run.choices);
   report.layer = std::move(result.layer);
-  report.rounded = EffectiveWeight(report.layer);
+  report.rounded = EffectiveWeight(report.layer, pool);
   report.rounder = recipe.PlanFor(kLayerName).rounder->name();
   report.rel_weight_error = RelativeError(weight, report.rounded);
   report.damping = result.damping;

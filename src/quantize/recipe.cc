@@ -184,11 +184,14 @@ Recipe FindRecipe(const std::string& name_or_path) {
     return ParseRecipe(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
   }
   const std::string nearest = NearestName(name_or_path, RecipeNames());
-  ThrowBadInput("--recipe", "a built-in recipe or a .yaml file", StrCat("'", name_or_path, "'"),
-                StrCat(nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),
-                       "built in: {gptq,rtn}-w{2,3,4,5,6,8}-{channel,g128,g64,g32}[-sym], for gptq "
-                       "also with -act; {gptq,rtn}-{fp8-e4m3-channel,fp8-e4m3-tensor,"
-                       "fp8-e5m2-channel,nf4-g64,mxfp4,nvfp4}; hqq-w{2,3,4,8}-{g128,g64,g32}"));
+  ThrowBadInput(
+      "--recipe", "a built-in recipe or a .yaml file", StrCat("'", name_or_path, "'"),
+      StrCat(nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),
+             "built in: {gptq,rtn}-w{2,3,4,5,6,8}-{channel,g128,g64,g32}[-sym], for gptq "
+             "also with -act; {gptq,rtn}-{fp8-e4m3-channel,fp8-e4m3-tensor,"
+             "fp8-e5m2-channel,nf4-g64,mxfp4,nvfp4}; hqq-w{2,3,4,8}-{g128,g64,g32}; "
+             "{awq,awq-gptq}-w{2,3,4}-{g128,g64,g32}; quip-w{2,3,4}[-hadamard]; and those of "
+             "qualm list recipes"));
 }
 
 std::vector<std::string> RecipeNames() {

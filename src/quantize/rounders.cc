@@ -3,6 +3,7 @@
 #include "base/strings.h"
 #include "quantize/rounders/gptq.h"
 #include "quantize/rounders/hqq.h"
+#include "quantize/rounders/quip.h"
 #include "quantize/rounders/rtn.h"
 
 namespace qualm {
@@ -13,6 +14,8 @@ constexpr RounderEntry kRounders[] = {
     {"gptq", "second-order, column by column, errors fed forward (needs calibration data)",
      MakeGptq},
     {"hqq", "zero points by a half-quadratic solver (needs no data, zero_point: float)", MakeHqq},
+    {"quip", "LDLQ on weights made incoherent by random rotations (needs calibration data)",
+     MakeQuip},
     {"rtn", "round to nearest (needs no data)", MakeRtn},
 };
 

@@ -105,9 +105,11 @@ class Verifier {
       CheckPacking(tensors, record, layer);
       CheckSizes(record, layer);
       Matrix weights = layer.Dequantize();
-      CheckKernel(record, layer, weights);
       // The float weight that a transformed layer was rounded from is not the source's.
-      if (source != nullptr && !record.is_transformed) CheckAgainst(record, weights, *source);
+      if (source != nullptr && !record.is_transformed) {
+        CheckAgainst(record, EffectiveWeight(layer, pool_), *source);
+      }
+      CheckKernel(record, std::move(layer), weights);
       ++report_.layers;
     } catch (const Error& error) {
       report_.problems.emplace_back(error.what());
@@ -138,7 +140,11 @@ class Verifier {
                    " bits per weight; got ", layer.StoredBytes(), ", ", layer.BitsPerWeight()));
   }
 
-  void CheckKernel(const LayerRecord& record, const QuantizedLinear& layer, const Matrix& weights) {
+  // Output-side transforms mix all outputs: the products before them are what is compared.
+  void CheckKernel(const LayerRecord& record, QuantizedLinear layer, const Matrix& weights) {
+    std::erase_if(layer.transforms, [](const OnlineTransform& transform) {
+      return transform.side == OnlineTransform::Side::kOutput;
+    });
     auto kernel = MakePackedWeight(layer, pool_);
     Rng rng(weights.cols(), record.name);
     Matrix x(kProbeTokens, weights.cols());

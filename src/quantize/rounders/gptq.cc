@@ -39,21 +39,10 @@ class Gptq final : public Rounder {
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
     const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
     RounderResult result;
-    result.damping_attempts = factor.attempts;
-    if (factor.upper.rows() == 0) {
-      result.fell_back_to_rtn = true;
-      result.notes.push_back(
-          factor.attempts == 0
-              ? "all inputs were 0 in the calibration data: rounded to nearest"
-              : StrCat("the Gram matrix is not positive definite even with damping ",
-                       factor.damping, ": rounded to nearest"));
+    DescribeFactor(factor, options_.hessian.damp, result);
+    if (result.fell_back_to_rtn) {
       result.layer = RoundToNearest(input.weight, scheme, options_.columns.search, pool);
       return result;
-    }
-    result.damping = factor.damping;
-    if (factor.attempts > 1) {
-      result.notes.push_back(
-          StrCat("damping raised from ", options_.hessian.damp, " to ", factor.damping));
     }
     if (factor.dead_count > 0) {
       result.notes.push_back(StrCat(factor.dead_count,
@@ -77,21 +66,16 @@ class Gptq final : public Rounder {
   GptqOptions options_;
 };
 
-bool BoolOption(const Yaml& options, std::string_view key, bool fallback) {
-  const Yaml* value = options.Find(key);
-  return value == nullptr ? fallback : value->AsBool();
-}
-
 GptqOptions Parse(const Yaml& yaml) {
   yaml.RequireKnownKeys(std::array<std::string, 7>{"act_order", "static_groups", "damp", "block",
                                                    "reference_group_scales", "mse", "gram64"});
   GptqOptions options;
-  options.hessian.act_order = BoolOption(yaml, "act_order", false);
+  options.hessian.act_order = BoolOption(&yaml, "act_order", false);
   // With act-order the groups stay where they are unless asked otherwise: no g_idx at run time.
-  options.columns.static_groups = BoolOption(yaml, "static_groups", options.hessian.act_order);
-  options.columns.reference_group_scales = BoolOption(yaml, "reference_group_scales", false);
-  options.gram64 = BoolOption(yaml, "gram64", false);
-  if (BoolOption(yaml, "mse", false)) options.columns.search = ClipSearch::kMse;
+  options.columns.static_groups = BoolOption(&yaml, "static_groups", options.hessian.act_order);
+  options.columns.reference_group_scales = BoolOption(&yaml, "reference_group_scales", false);
+  options.gram64 = BoolOption(&yaml, "gram64", false);
+  if (BoolOption(&yaml, "mse", false)) options.columns.search = ClipSearch::kMse;
   if (const Yaml* damp = yaml.Find("damp")) {
     options.hessian.damp = damp->AsDouble();
     if (options.hessian.damp < 0 || options.hessian.damp > 100) {
