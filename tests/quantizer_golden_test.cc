@@ -296,5 +296,37 @@ TEST(QuantizerGolden, QuipsErrorIsWithinTheSpreadOfRotations) {
   EXPECT_GE(near, 5u) << "of 20 seeds within 5 % of the reference's one";
 }
 
+TEST(QuantizerGolden, SpqrKeepsTheReferencesOutliersAndCodes) {
+  QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
+  const Golden golden(folder);
+  const LayerReport report = RunRecipe(
+      golden,
+      "weights: {type: int4, group_size: 16, zero_point: float, range_includes_zero: false, "
+      "scale_type: float32, second_level: {bits: 3, group_rows: 16}}\n"
+      "rounder: {spqr: {act_order: false, damp: 0.01, outlier_threshold: 0.2}}\n");
+  const Matrix expected = ReadNpy(folder / "spqr_w4_g16.W_eff.npy");
+  // The mask is bytes behind a header; ReadNpy takes floats only.
+  const std::string bytes = ReadFile(folder / "spqr_w4_g16.outlier_mask.npy");
+  const std::string_view mask = std::string_view(bytes).substr(bytes.size() - 256 * 512);
+  const Outliers& outliers = *report.layer.outliers;
+  size_t in_both = 0, unequal = 0;
+  for (size_t r = 0; r < 256; ++r) {
+    for (uint32_t i = outliers.row_start[r]; i < outliers.row_start[r + 1]; ++i) {
+      in_both += mask[r * 512 + outliers.column[i]] != 0;
+    }
+    for (size_t c = 0; c < 512; ++c) {
+      unequal +=
+          std::abs(report.rounded(r, c) - expected(r, c)) > report.layer.ScaleAt(r, c / 16) / 2;
+    }
+  }
+  const auto reference = static_cast<double>(std::ranges::count(mask, '\1'));
+  EXPECT_NEAR(static_cast<double>(in_both), reference, 0.01 * reference);
+  EXPECT_NEAR(static_cast<double>(outliers.column.size()), reference, 0.01 * reference);
+  EXPECT_LE(unequal, 256 * 512 / 200u);  // near ties, as for GPTQ
+  ExpectRelative(*report.rel_output_error,
+                 golden.manifest["cases"]["spqr_w4_g16"]["relative_output_error"].get<double>(),
+                 1e-2);
+}
+
 }  // namespace
 }  // namespace qualm

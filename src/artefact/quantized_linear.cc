@@ -221,6 +221,23 @@ void ValidateOutliers(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+void ValidateFloatColumns(const QuantizedLinear& q, std::string_view place) {
+  const FloatColumns& columns = *q.float_columns;
+  RequireCount(place, "values of float columns",
+               CheckedProduct(place, q.out_features, columns.column.size()), columns.value.size());
+  for (size_t i = 0; i < columns.column.size(); ++i) {
+    if (columns.column[i] >= q.in_features ||
+        (i > 0 && columns.column[i] <= columns.column[i - 1])) {
+      ThrowBadInput(place, StrCat("rising float columns below ", q.in_features),
+                    StrCat(columns.column[i]));
+    }
+  }
+  for (Half value : columns.value) {
+    if (std::isfinite(ToFloat(value))) continue;
+    ThrowBadInput(place, "finite float columns", StrCat(ToFloat(value)));
+  }
+}
+
 // Two Kronecker factors, one after the other.
 void ValidateKronecker(const OnlineTransform& transform, size_t size, std::string_view place) {
   RequireCount(place, "Kronecker sizes", 2, transform.dims.size());
@@ -330,9 +347,15 @@ void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
     out[col] = scale[group] * (book != nullptr ? book->Value(code[col])
                                                : static_cast<float>(code[col]) - zero[group]);
   }
-  if (!outliers) return;
-  for (uint32_t i = outliers->row_start[row]; i < outliers->row_start[row + 1]; ++i) {
-    out[outliers->column[i]] = ToFloat(outliers->value[i]);
+  if (outliers) {
+    for (uint32_t i = outliers->row_start[row]; i < outliers->row_start[row + 1]; ++i) {
+      out[outliers->column[i]] = ToFloat(outliers->value[i]);
+    }
+  }
+  if (!float_columns) return;
+  const size_t count = float_columns->column.size();
+  for (size_t i = 0; i < count; ++i) {
+    out[float_columns->column[i]] = ToFloat(float_columns->value[row * count + i]);
   }
 }
 
@@ -359,6 +382,10 @@ uint64_t QuantizedLinear::StoredBytes() const {
     bytes += (outliers->row_start.size() + outliers->column.size()) * sizeof(uint32_t) +
              outliers->value.size() * sizeof(Half);
   }
+  if (float_columns) {
+    bytes += float_columns->column.size() * sizeof(uint32_t) +
+             float_columns->value.size() * sizeof(Half);
+  }
   for (const OnlineTransform& transform : transforms) {
     bytes += sizeof(transform.seed) + transform.dims.size() * sizeof(uint32_t) +
              transform.factors.size() * sizeof(float);
@@ -382,6 +409,7 @@ void QuantizedLinear::Validate(std::string_view place) const {
   ValidateScales(*this, place);
   ValidateZeros(*this, place);
   if (outliers) ValidateOutliers(*this, place);
+  if (float_columns) ValidateFloatColumns(*this, place);
   for (const OnlineTransform& transform : transforms) ValidateTransform(*this, transform, place);
 }
 

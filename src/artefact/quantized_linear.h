@@ -21,6 +21,13 @@ struct Outliers {
   std::vector<Half> value;
 };
 
+// Columns of W (inputs of the layer) kept in higher precision, replacing the dense values. If the
+// layer's inputs are rounded, these are not, and take no part in the others' ranges.
+struct FloatColumns {
+  std::vector<uint32_t> column;  // rising
+  std::vector<Half> value;       // [out, columns] row-major
+};
+
 // An operation on the layer's input (or output) that could not be folded into another layer.
 // kScale: x_j /= factors[j]. Rotations keep seed and kind, and the factors where a seed alone would
 // not rebuild them on another machine.
@@ -61,6 +68,7 @@ struct QuantizedLinear {
   std::vector<uint32_t> g_idx;
   std::optional<SecondLevelValues> second_level_scales, second_level_zeros;
   std::optional<Outliers> outliers;
+  std::optional<FloatColumns> float_columns;
   std::vector<OnlineTransform> transforms;
   // What the inputs are rounded to, behind the input-side transforms; empty: they stay float.
   std::optional<ActivationGrid> activations;
@@ -78,9 +86,9 @@ struct QuantizedLinear {
   float ZeroAt(size_t row, size_t group) const;
 
   // The effective weight [out, in]: float32(scale·(code − zero)) or, for types other than integers,
-  // float32(scale·value(code)), each operation rounded once in float32, then outliers put in their
-  // places. Input-side transforms are NOT undone: this is the matrix that multiplies the
-  // transformed input.
+  // float32(scale·value(code)), each operation rounded once in float32, then outliers and float
+  // columns put in their places. Input-side transforms are NOT undone: this is the matrix that
+  // multiplies the transformed input.
   Matrix Dequantize() const;
   void DequantizeRow(size_t row, std::span<float> out) const;
 

@@ -168,6 +168,11 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     Add(name + ".outliers.column", DType::kI32, {o.column.size()}, RawBytes(o.column));
     Add(name + ".outliers.value", DType::kF16, {o.value.size()}, RawBytes(o.value));
   }
+  if (layer.float_columns) {
+    const FloatColumns& f = *layer.float_columns;
+    Add(name + ".float_columns.column", DType::kI32, {f.column.size()}, RawBytes(f.column));
+    Add(name + ".float_columns.value", DType::kF16, {out, f.column.size()}, RawBytes(f.value));
+  }
   for (size_t i = 0; i < layer.transforms.size(); ++i) {
     const std::vector<float>& factors = layer.transforms[i].factors;
     if (factors.empty()) continue;
@@ -281,6 +286,17 @@ void ReadOutliers(const LayerReader& read, QuantizedLinear& layer) {
   layer.outliers = std::move(outliers);
 }
 
+void ReadFloatColumns(const LayerReader& read, QuantizedLinear& layer) {
+  const TensorView* column = read.Find(".float_columns.column");
+  if (column == nullptr) return;
+  const size_t count = column->elements();
+  FloatColumns columns;
+  columns.column = FromRawBytes<uint32_t>(read.Get(".float_columns.column", DType::kI32, {count}));
+  columns.value = FromRawBytes<Half>(
+      read.Get(".float_columns.value", DType::kF16, {layer.out_features, count}));
+  layer.float_columns = std::move(columns);
+}
+
 }  // namespace
 
 QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record) {
@@ -325,6 +341,7 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
     ReadZeros(read, scale_rows, layer);
   }
   ReadOutliers(read, layer);
+  ReadFloatColumns(read, layer);
   layer.transforms = record.transforms;
   layer.activations = record.activations;
   for (size_t i = 0; i < layer.transforms.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "artefact/quantized_linear.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
 
@@ -11,10 +12,11 @@ namespace {
 
 class ActivationWeight final : public LinearWeight {
  public:
-  ActivationWeight(std::unique_ptr<LinearWeight> inner, const ActivationGrid& activations)
+  ActivationWeight(std::unique_ptr<LinearWeight> inner, const QuantizedLinear& layer)
       : inner_(std::move(inner)),
-        quantizer_(activations),
-        format_(StrCat(inner_->format(), "*rounded-", ActivationShortName(activations.scheme))) {}
+        activations_(layer),
+        format_(StrCat(inner_->format(), "*rounded-",
+                       ActivationShortName(layer.activations->scheme))) {}
 
   size_t out_features() const override { return inner_->out_features(); }
   size_t in_features() const override { return inner_->in_features(); }
@@ -22,22 +24,36 @@ class ActivationWeight final : public LinearWeight {
   std::string_view format() const override { return format_; }
 
   void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
-    Matrix rounded = Matrix::Uninitialized(x.rows(), x.cols());
-    pool.ParallelFor(x.rows(), [&](size_t t) { quantizer_.Round(x.row(t), rounded.row(t)); });
+    Matrix rounded = Matrix::CopyOf(x);
+    pool.ParallelFor(x.rows(), [&](size_t t) { activations_.Round(rounded.row(t)); });
     inner_->Multiply(rounded, y, pool);
   }
 
  private:
   std::unique_ptr<LinearWeight> inner_;
-  ActivationQuantizer quantizer_;
+  LayerActivations activations_;
   std::string format_;
 };
 
 }  // namespace
 
+LayerActivations::LayerActivations(const QuantizedLinear& layer) : quantizer_(*layer.activations) {
+  if (layer.float_columns) float_columns_ = layer.float_columns->column;
+}
+
+void LayerActivations::Round(std::span<float> x) const {
+  std::vector<float> kept;
+  for (uint32_t c : float_columns_) {
+    kept.push_back(x[c]);
+    x[c] = 0;  // no part of a range
+  }
+  quantizer_.Round(x, x);
+  for (size_t i = 0; i < float_columns_.size(); ++i) x[float_columns_[i]] = kept[i];
+}
+
 std::unique_ptr<LinearWeight> WithActivations(std::unique_ptr<LinearWeight> inner,
-                                              const ActivationGrid& activations) {
-  return std::make_unique<ActivationWeight>(std::move(inner), activations);
+                                              const QuantizedLinear& layer) {
+  return std::make_unique<ActivationWeight>(std::move(inner), layer);
 }
 
 }  // namespace qualm

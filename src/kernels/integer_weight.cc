@@ -229,7 +229,7 @@ bool IsIntegerProduct(const QuantizedLinear& layer) {
   const Scheme& inputs = layer.activations->scheme;
   return inputs.type == NumberType::kInteger && inputs.granularity != Granularity::kGroup &&
          layer.bits_per_group.empty() && layer.g_idx.empty() && !layer.outliers &&
-         std::min(layer.group_size(), layer.in_features) <= kLargestGroup;
+         !layer.float_columns && std::min(layer.group_size(), layer.in_features) <= kLargestGroup;
 }
 
 std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer, ThreadPool& pool) {

@@ -207,7 +207,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
 
 bool HasPackedForm(const QuantizedLinear& layer) {
   return layer.scheme.type == NumberType::kInteger && layer.bits_per_group.empty() &&
-         layer.g_idx.empty() && !layer.outliers;
+         layer.g_idx.empty() && !layer.outliers && !layer.float_columns;
 }
 
 }  // namespace
@@ -222,7 +222,7 @@ std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, Thr
   } else {
     weight = std::make_unique<PackedWeight>(layer, pool);
   }
-  if (layer.activations) weight = WithActivations(std::move(weight), *layer.activations);
+  if (layer.activations) weight = WithActivations(std::move(weight), layer);
   return WithTransforms(std::move(weight), layer.transforms);
 }
 

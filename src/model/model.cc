@@ -127,7 +127,7 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   Matrix values = layer.Dequantize();
   std::unique_ptr<LinearWeight> weight =
       MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, pool);
-  if (layer.activations) weight = WithActivations(std::move(weight), *layer.activations);
+  if (layer.activations) weight = WithActivations(std::move(weight), layer);
   return WithTransforms(std::move(weight), layer.transforms);
 }
 

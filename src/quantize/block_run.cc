@@ -80,7 +80,8 @@ class BlockQuantizer {
       any = true;
       options.gram64 |= plan.rounder->needs_gram64();
       options.gram |= plan.rounder->needs_gram() && !plan.rounder->needs_gram64();
-      options.channel_statistics |= plan.activations && !plan.activations->scheme.dynamic;
+      options.channel_statistics |= plan.rounder->needs_input_range() ||
+                                    (plan.activations && !plan.activations->scheme.dynamic);
     }
     options.sample_rows = any ? kErrorRows : 0;
     return options;
@@ -182,6 +183,12 @@ class BlockQuantizer {
       input.gram = stats.gram;
       if (plan.rounder->needs_gram64()) input.gram64 = stats.gram64;
       input.gram_tokens = stats.tokens;
+    }
+    if (plan.rounder->needs_sample()) input.sample = data.calibration.sample;
+    std::vector<float> largest;
+    if (plan.rounder->needs_input_range()) {
+      largest = AbsMax(data.calibration);
+      input.input_abs_max = largest;
     }
     input.seed = run_.seed;
     input.factors = factors;

@@ -5,6 +5,8 @@
 namespace qualm {
 namespace {
 
+constexpr const char* kOrder = "order: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n";
+
 struct Choice {
   int bits;
   int group_size;  // 0: one group per output channel
@@ -29,7 +31,7 @@ BuiltInRecipe Make(std::string_view rounder, const Choice& choice) {
       "name: ", recipe.name, "\nweights: {type: int", choice.bits, ", ", group,
       ", symmetric: ", choice.is_symmetric, ", scale_type: float16}\nrounder: ",
       choice.act_order ? "{gptq: {act_order: true, static_groups: true}}" : std::string(rounder),
-      "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+      "\n", kOrder);
   return recipe;
 }
 
@@ -56,9 +58,8 @@ BuiltInRecipe Make(std::string_view rounder, const Format& format) {
   BuiltInRecipe recipe;
   recipe.name = StrCat(rounder, "-", format.name);
   recipe.summary = StrCat(rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", format.summary);
-  recipe.yaml =
-      StrCat("name: ", recipe.name, "\nweights: {", format.weights, "}\nrounder: ", rounder,
-             "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {", format.weights,
+                       "}\nrounder: ", rounder, "\n", kOrder);
   return recipe;
 }
 
@@ -105,6 +106,8 @@ constexpr Combination kCombinations[] = {
      "type: int4, granularity: channel", "[smoothquant]", kActOrder, "activations: int8"},
     {"os-plus-w8a8", "OS+: int8 per channel, activations int8 per token, shifted and scaled",
      "type: int8, granularity: channel", "[os_plus]", "rtn", "activations: int8"},
+    {"llm-int8", "LLM.int8(): int8 per channel and token, inputs beyond 6 stay float",
+     "type: int8, granularity: channel", "[]", "llm_int8", "activations: int8"},
     {"fp8-w8a8", "8-bit floats e4m3: weights per channel, activations per token",
      "type: fp8_e4m3, granularity: channel", "[]", "rtn", "activations: fp8_e4m3"},
 };
@@ -117,7 +120,7 @@ BuiltInRecipe Make(const Combination& combination) {
   recipe.yaml = StrCat("name: ", combination.name, "\nweights: {", combination.weights,
                        is_integer ? kSigned : "", "}\n", combination.more,
                        "\ntransforms: ", combination.transforms, "\nrounder: ", combination.rounder,
-                       "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+                       "\n", kOrder);
   return recipe;
 }
 
@@ -130,8 +133,7 @@ BuiltInRecipe MakeAwqRecipe(bool with_gptq, int bits, int group_size) {
   recipe.yaml =
       StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
              ", range_includes_zero: false}\ntransforms: ", kPaperAwq,
-             "\nrounder: ", with_gptq ? kActOrder : "rtn",
-             "\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
+             "\nrounder: ", with_gptq ? kActOrder : "rtn", "\n", kOrder);
   return recipe;
 }
 
@@ -148,8 +150,70 @@ BuiltInRecipe MakeQuipRecipe(int bits, bool hadamard) {
   return recipe;
 }
 
+std::string Groups(int group_size) {
+  return group_size == 0 ? std::string("granularity: channel") : StrCat("group_size: ", group_size);
+}
+
+std::string GroupsInName(int group_size) {
+  return group_size == 0 ? std::string("channel") : StrCat("g", group_size);
+}
+
+BuiltInRecipe MakeSpqrRecipe(int bits) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("spqr-w", bits, "-g16");
+  recipe.summary = StrCat("SpQR, ", bits, " bits, groups of 16 with 3-bit statistics, outliers");
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
+                       ", group_size: 16, zero_point: float, range_includes_zero: false, "
+                       "second_level: {bits: 3, group_rows: 16}}\nrounder: spqr\n",
+                       kOrder);
+  return recipe;
+}
+
+BuiltInRecipe MakeOwqRecipe(int bits, int group_size) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("owq-w", bits, "-", GroupsInName(group_size));
+  recipe.summary =
+      StrCat("OWQ, ", bits, " bits and 0.05 for float columns, ",
+             group_size == 0 ? "per output channel" : StrCat("groups of ", group_size));
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", ",
+                       Groups(group_size), "}\nrounder: owq\n", kOrder);
+  return recipe;
+}
+
+// Two bits need float zero points: groups of one bit are among them.
+BuiltInRecipe MakeSlimRecipe(int bits, int group_size) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("slim-w", bits, "-g", group_size);
+  recipe.summary = StrCat("SliM-LLM, ", bits, " bits on average, groups of ", group_size);
+  recipe.yaml =
+      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
+             bits == 2 ? ", zero_point: float" : "", "}\nrounder: slim\n", kOrder);
+  return recipe;
+}
+
+BuiltInRecipe MakeEasyQuantRecipe(int bits) {
+  BuiltInRecipe recipe;
+  recipe.name = StrCat("easyquant-w", bits, "-channel");
+  recipe.summary = StrCat("EasyQuant, ", bits, " bits per output channel, outliers kept");
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
+                       ", granularity: channel", kSigned, "}\nrounder: easyquant\n", kOrder);
+  return recipe;
+}
+
+void AddOutlierRecipes(std::vector<BuiltInRecipe>& recipes) {
+  for (int bits : {2, 3, 4}) {
+    recipes.push_back(MakeSpqrRecipe(bits));
+    for (int group_size : {128, 64, 32}) recipes.push_back(MakeSlimRecipe(bits, group_size));
+  }
+  for (int bits : {3, 4}) {
+    recipes.push_back(MakeEasyQuantRecipe(bits));
+    for (int group_size : {0, 128, 64, 32}) recipes.push_back(MakeOwqRecipe(bits, group_size));
+  }
+}
+
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
+  AddOutlierRecipes(recipes);
   for (int bits : {2, 3, 4}) {
     for (bool hadamard : {false, true}) recipes.push_back(MakeQuipRecipe(bits, hadamard));
   }

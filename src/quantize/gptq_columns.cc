@@ -109,6 +109,18 @@ class RowTask {
   float* Stale(size_t strip, size_t position) {
     return stale_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
   }
+  size_t FirstRow(size_t strip) const { return first_row_ + strip * kGridLanes; }
+  const Grid& GridOf(size_t group) const {
+    return s_.options.hooks != nullptr ? *s_.options.hooks->GridOf(group) : s_.grid;
+  }
+  void Fit(size_t strip, size_t position, const float* values, size_t count, GridLanes& points) {
+    if (s_.options.hooks != nullptr) {
+      s_.options.hooks->Fit(FirstRow(strip), position / s_.group_size, position, values, count,
+                            points);
+    } else {
+      s_.grid.FitLanes(values, count, s_.options.search, points);
+    }
+  }
   GridLanes& Points(size_t strip, size_t group) { return points_[strip * s_.groups + group]; }
   size_t GroupAt(size_t position) const {
     if (!s_.has_groups()) return 0;
@@ -123,7 +135,7 @@ class RowTask {
       if (s_.scheme.granularity == Granularity::kTensor) {
         Points(strip, 0) = SamePoint(s_.tensor_point);
       } else if (!s_.has_groups()) {
-        s_.grid.FitLanes(by_column.data(), s_.in, s_.options.search, Points(strip, 0));
+        Fit(strip, 0, by_column.data(), s_.in, Points(strip, 0));
       }
       for (size_t c = 0; c < s_.in; ++c) {
         if (s_.factor.dead[c] != 0) std::fill_n(&by_column[c * kGridLanes], kGridLanes, 0.0f);
@@ -131,8 +143,8 @@ class RowTask {
       if (s_.has_groups() && s_.options.static_groups) {
         for (size_t group = 0; group < s_.groups; ++group) {
           const size_t first = group * s_.group_size;
-          s_.grid.FitLanes(&by_column[first * kGridLanes], std::min(s_.group_size, s_.in - first),
-                           s_.options.search, Points(strip, group));
+          Fit(strip, first, &by_column[first * kGridLanes], std::min(s_.group_size, s_.in - first),
+              Points(strip, group));
         }
       }
       for (size_t p = 0; p < s_.in; ++p) {
@@ -151,8 +163,11 @@ class RowTask {
       if (s_.has_late_groups() && p % s_.group_size == 0) FitLate(strip, p);
       const float* value = Value(strip, p);
       std::array<float, kGridLanes> rounded;
-      s_.grid.QuantizeLanes(value, Points(strip, group), &codes_[(strip * s_.in + p) * kGridLanes],
-                            rounded.data());
+      GridOf(group).QuantizeLanes(value, Points(strip, group),
+                                  &codes_[(strip * s_.in + p) * kGridLanes], rounded.data());
+      if (s_.options.hooks != nullptr) {
+        s_.options.hooks->Keep(FirstRow(strip), p, value, rounded.data());
+      }
       const std::span<const float> upper = s_.factor.upper.row(p);
       float* error = ErrorOf(strip, p);
       for (size_t l = 0; l < kGridLanes; ++l) error[l] = (value[l] - rounded[l]) / upper[p];
@@ -168,7 +183,7 @@ class RowTask {
     GridLanes& points = Points(strip, position / s_.group_size);
     const bool is_stale = s_.options.reference_group_scales && position > begin_;
     if (last <= end_ && !is_stale) {
-      s_.grid.FitLanes(Value(strip, position), last - position, s_.options.search, points);
+      Fit(strip, position, Value(strip, position), last - position, points);
       return;
     }
     AlignedArray<float> columns((last - position) * kGridLanes);
@@ -181,7 +196,7 @@ class RowTask {
         SubtractOuter(s_.factor.upper.row(p).data() + inside, last - inside, ErrorOf(strip, p), to);
       }
     }
-    s_.grid.FitLanes(columns.data(), last - position, s_.options.search, points);
+    Fit(strip, position, columns.data(), last - position, points);
   }
 
   // The errors of the block reach all later columns. The first strip may begin before them: those
@@ -200,7 +215,8 @@ class RowTask {
   void Store() {
     for (size_t strip = 0; strip < strips_; ++strip) {
       const size_t row = first_row_ + strip * kGridLanes;
-      for (size_t group = 0; group < s_.groups; ++group) {
+      // Scales of a second level are the hooks' to store.
+      for (size_t group = 0; group < s_.groups && !s_.scheme.second_level; ++group) {
         StorePoints(Points(strip, group), row, group, result_);
       }
       StoreCodes(&codes_[strip * s_.in * kGridLanes], row, s_.factor.order, result_);
@@ -226,6 +242,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
                                 ThreadPool& pool) {
   const size_t in = weight.cols();
   QUALM_CHECK(factor.upper.rows() == in && options.block > 0);
+  QUALM_CHECK(options.hooks == nullptr || scheme.granularity != Granularity::kTensor);
   ColumnLoopOptions bounded = options;
   bounded.block = std::min(options.block, in);
   QuantizedLinear result = MakeQuantizedLinear(weight.rows(), in, scheme);

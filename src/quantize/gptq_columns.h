@@ -17,6 +17,23 @@
 
 namespace qualm {
 
+// What a method does differently inside the loop. Strips of kGridLanes rows run in several threads
+// at once; calls for one strip come in order.
+class ColumnHooks {
+ public:
+  virtual ~ColumnHooks() = default;
+  // The grid of a group; by default one for all.
+  virtual const Grid* GridOf(size_t group) const = 0;
+  // Scale and zero point of a group from its values [count, kGridLanes]. With static groups and
+  // with one group per channel they are columns of W from `position` on, before any update; else
+  // they are what is at `position` of the loop's order and behind it now.
+  virtual void Fit(size_t first_row, size_t group, size_t position, const float* values,
+                   size_t count, GridLanes& lanes) = 0;
+  // The lanes of one column before they are stored: values and what the grid made of them, which
+  // may be replaced by other values that the layer holds exactly.
+  virtual void Keep(size_t first_row, size_t position, const float* values, float* rounded) = 0;
+};
+
 struct ColumnLoopOptions {
   size_t block = 128;  // columns per lazy update
   // Scales of all groups from W before any update; else a group's scales come from its columns at
@@ -26,6 +43,7 @@ struct ColumnLoopOptions {
   bool reference_group_scales = false;
   ClipSearch search = ClipSearch::kNone;
   std::optional<GridPoint> tensor_point;  // of kTensor schemes, instead of the range's
+  ColumnHooks* hooks = nullptr;
 };
 
 // weight [out, in], finite. Without static groups, groups are formed in the order of the factor

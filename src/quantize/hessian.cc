@@ -113,6 +113,15 @@ bool FactorInDouble(const Hessian& hessian, const std::vector<double>& diagonal,
   return true;
 }
 
+void MoveToTheEnd(std::span<const uint32_t> columns, size_t size, std::vector<uint32_t>& order) {
+  if (order.empty()) {
+    order.resize(size);
+    std::iota(order.begin(), order.end(), 0u);
+  }
+  std::ranges::stable_partition(
+      order, [&](uint32_t c) { return !std::ranges::binary_search(columns, c); });
+}
+
 }  // namespace
 
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
@@ -123,6 +132,7 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
   const std::vector<double> diagonal = Diagonal(hessian, factor);
   if (factor.dead_count == hessian.size()) return factor;
   if (options.act_order) factor.order = FallingOrder(diagonal);
+  if (!options.last.empty()) MoveToTheEnd(options.last, hessian.size(), factor.order);
   const double mean =
       std::accumulate(diagonal.begin(), diagonal.end(), 0.0) / static_cast<double>(diagonal.size());
   double damping = options.damp;
@@ -134,6 +144,14 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
     if (worked || factor.attempts > kRaises) return factor;
     damping = std::max(10 * damping, 0.001);
   }
+}
+
+HessianFactor IdentityFactor(size_t n) {
+  HessianFactor factor;
+  factor.dead.assign(n, 0);
+  factor.upper = Matrix(n, n);
+  for (size_t i = 0; i < n; ++i) factor.upper(i, i) = 1;
+  return factor;
 }
 
 void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result) {

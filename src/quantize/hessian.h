@@ -11,8 +11,9 @@
 namespace qualm {
 
 struct HessianOptions {
-  bool act_order = false;  // columns by falling diag(H), ties by index; else as they are
-  double damp = 0.01;      // λ = damp·mean(diag H) is added to the diagonal
+  bool act_order = false;           // columns by falling diag(H), ties by index; else as they are
+  double damp = 0.01;               // λ = damp·mean(diag H) is added to the diagonal
+  std::vector<uint32_t> last = {};  // columns that come behind all others, rising
   bool operator==(const HessianOptions&) const = default;
 };
 
@@ -33,6 +34,9 @@ struct HessianFactor {
 // Throws bad input for a Gram matrix that is not finite, naming the input.
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
                             ThreadPool& pool);
+
+// What stands in where there is no factor: H = I feeds nothing forward and rounds to nearest.
+HessianFactor IdentityFactor(size_t n);
 
 // Damping, attempts and what there is to say about them; fell_back_to_rtn where there is no factor.
 void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result);

@@ -29,6 +29,17 @@ QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, con
   layer.in_features = in_features;
   layer.scheme = scheme;
   layer.codes.resize(out_features * in_features);
+  if (scheme.second_level) {
+    const auto rows = static_cast<size_t>(scheme.second_level->group_rows);
+    const size_t groups = scheme.GroupCount(in_features);
+    const size_t blocks = (out_features + rows - 1) / rows;
+    SecondLevelValues empty{std::vector<uint8_t>(out_features * groups),
+                            std::vector<float>(blocks * groups),
+                            std::vector<float>(blocks * groups)};
+    layer.second_level_scales = empty;
+    if (!scheme.is_symmetric()) layer.second_level_zeros = std::move(empty);
+    return layer;
+  }
   layer.scales.resize(scheme.granularity == Granularity::kTensor
                           ? 1
                           : out_features * scheme.GroupCount(in_features));
@@ -168,13 +179,14 @@ Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear&
   return Grid(scheme, scheme.bits, layer.tensor_scale);
 }
 
-void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer) {
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
+                         bool takes_second_level) {
   const std::string place = StrCat("layer ", layer);
   if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
     ThrowBadInput(place, "granularity tensor, channel or group",
                   scheme.dynamic ? "a dynamic scheme" : "token");
   }
-  if (scheme.second_level) {
+  if (scheme.second_level && !takes_second_level) {
     ThrowBadInput(place, "a scheme without second_level", "one",
                   "this rounder does not quantize scales");
   }

@@ -91,6 +91,14 @@ class LayerRun {
       input.gram = gram;
     }
     if (plan_.rounder->needs_gram()) input.gram_tokens = inputs_->rows();
+    LayerStats stats;
+    std::vector<float> largest;
+    if (plan_.rounder->needs_sample() || plan_.rounder->needs_input_range()) {
+      stats = Collect();
+      largest = AbsMax(stats);
+      input.sample = stats.sample;
+      input.input_abs_max = largest;
+    }
     RounderResult result = plan_.rounder->Round(input, plan_.scheme, pool_);
     if (plan_.activations) result.layer.activations = FitTo(result.layer);
     result.layer.transforms.insert(result.layer.transforms.begin(), online_.begin(), online_.end());

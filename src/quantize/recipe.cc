@@ -57,6 +57,13 @@ std::string_view NameOf(Order order) {
   return order == Order::kSequential ? "sequential" : "parallel";
 }
 
+// Scales that are quantized again need a rounder that does so.
+void CheckSecondLevel(const Yaml& weights, const Scheme& scheme, const Rounder& rounder) {
+  if (!scheme.second_level || rounder.makes_second_level()) return;
+  ThrowBadInput(weights.place(), "scales that are not quantized again", "second_level",
+                StrCat("rounder ", rounder.name(), " does not do that; spqr does"));
+}
+
 Recipe::Override ParseOverride(const Yaml& yaml, const Scheme& weights) {
   yaml.RequireKnownKeys(std::array<std::string, 4>{"match", "weights", "rounder", "activations"});
   Recipe::Override override;
@@ -103,10 +110,10 @@ bool Recipe::NeedsCalibration() const {
   const auto reads = [](const std::optional<ActivationPlan>& plan) {
     return plan && !plan->scheme.dynamic;
   };
-  return rounder->needs_gram() || reads(activations) ||
+  return rounder->needs_data() || reads(activations) ||
          std::ranges::any_of(transforms, [](const auto& t) { return t->needs_data(); }) ||
          std::ranges::any_of(overrides, [&](const Override& override) {
-           return (override.rounder != nullptr && override.rounder->needs_gram()) ||
+           return (override.rounder != nullptr && override.rounder->needs_data()) ||
                   (override.activations && reads(*override.activations));
          });
 }
@@ -156,6 +163,7 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
     }
   }
   recipe.rounder = ParseRounder(yaml.Get("rounder"));
+  CheckSecondLevel(yaml.Get("weights"), recipe.weights, *recipe.rounder);
   if (const Yaml* order = yaml.Find("order")) {
     order->RequireKnownKeys(std::array<std::string, 2>{"blocks", "layers"});
     recipe.block_order = ParseOrder(*order, "blocks");
@@ -169,6 +177,9 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   if (const Yaml* overrides = yaml.Find("overrides")) {
     for (const Yaml& item : overrides->AsList()) {
       recipe.overrides.push_back(ParseOverride(item, recipe.weights));
+      const Recipe::Override& override = recipe.overrides.back();
+      CheckSecondLevel(item, override.weights,
+                       override.rounder != nullptr ? *override.rounder : *recipe.rounder);
     }
   }
   return recipe;

@@ -164,9 +164,11 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
                     scale_type->AsString(), "the format has scales of its own");
     }
   }
-  if (const Yaml* second = yaml.Find("second_level"); second != nullptr) {
-    ThrowBadInput(second->place(), "scales that are not quantized again", "second_level",
-                  StrCat("none of the rounders does that: ", Join(RounderNames(), ", ")));
+  if (const Yaml* second = yaml.Find("second_level")) {
+    second->RequireKnownKeys(std::array<std::string, 2>{"bits", "group_rows"});
+    scheme.second_level = SecondLevel{
+        static_cast<int>(IntOption(second, "bits", SecondLevel{}.bits, 1, 8)),
+        static_cast<int>(IntOption(second, "group_rows", SecondLevel{}.group_rows, 1, 16))};
   }
   scheme.Validate(yaml.place());
   return scheme;

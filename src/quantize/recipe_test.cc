@@ -150,7 +150,8 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
           {"weights: {bits: 4, symmetric: true, range_includes_zero: true}\nrounder: rtn\n",
            "in asymmetric schemes only"},
           {"weights: {bits: 4, scale_type: float8}\nrounder: rtn\n", "did you mean 'float16'"},
-          {"weights: {bits: 4, second_level: {bits: 3}}\nrounder: rtn\n", "quantized again"},
+          {"weights: {bits: 4, second_level: {bits: 3}}\nrounder: rtn\n", "spqr does"},
+          {"weights: {bits: 4, second_level: {bit: 3}}\nrounder: spqr\n", "did you mean 'bits'"},
           {"weights: {bits: 4}\nrounder: gtpq\n", "did you mean 'gptq'"},
           {"weights: {bits: 4}\nrounder: {gptq: {dmp: 1}}\n", "did you mean 'damp'"},
           {"weights: {bits: 4}\nrounder: {gptq: {}, rtn: {}}\n", "one rounder"},
@@ -193,17 +194,18 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
 
 TEST(Recipe, BuiltInNamesFollowTheGrammar) {
   const std::vector<std::string> names = RecipeNames();
-  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 8 + 6);
+  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 9 + 6 + 3 * 4 + 2 * 5);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   for (const std::string& name : names) {
     const Recipe recipe = FindRecipe(name);
     EXPECT_EQ(recipe.name, name);
     EXPECT_EQ(recipe.weights.scale_type, DType::kF16);
-    const bool reads_data = recipe.rounder->needs_gram() || !recipe.transforms.empty();
+    const bool reads_data = recipe.rounder->needs_data() || !recipe.transforms.empty();
     EXPECT_EQ(recipe.NeedsCalibration(), reads_data) << name;
     EXPECT_FALSE(RecipeSummary(name).empty());
     if (recipe.weights.type == NumberType::kInteger && !recipe.activations) {
-      EXPECT_EQ(name.find("-sym") != std::string::npos, recipe.weights.is_symmetric());
+      const bool says_so = name.find("-sym") != std::string::npos || name.starts_with("easyquant");
+      EXPECT_EQ(says_so, recipe.weights.is_symmetric());
       EXPECT_THAT(RecipeSummary(name), HasSubstr("bits"));
     }
     EXPECT_EQ(ParseRecipe(recipe.CanonicalJson(), "json").CanonicalJson(), recipe.CanonicalJson());

@@ -1,22 +1,36 @@
 #include "quantize/rounders.h"
 
 #include "base/strings.h"
+#include "quantize/rounders/easyquant.h"
 #include "quantize/rounders/gptq.h"
 #include "quantize/rounders/hqq.h"
+#include "quantize/rounders/llm_int8.h"
+#include "quantize/rounders/owq.h"
 #include "quantize/rounders/quip.h"
 #include "quantize/rounders/rtn.h"
+#include "quantize/rounders/slim.h"
+#include "quantize/rounders/spqr.h"
 
 namespace qualm {
 namespace {
 
 // One line per file in rounders/.
 constexpr RounderEntry kRounders[] = {
+    {"easyquant", "outliers of the weights kept, scales by gradient descent (needs no data)",
+     MakeEasyQuant},
     {"gptq", "second-order, column by column, errors fed forward (needs calibration data)",
      MakeGptq},
     {"hqq", "zero points by a half-quadratic solver (needs no data, zero_point: float)", MakeHqq},
+    {"llm_int8", "inputs with outliers stay float, with their weights (needs calibration data)",
+     MakeLlmInt8},
+    {"owq", "the most sensitive columns stay float, the rest is GPTQ's (needs calibration data)",
+     MakeOwq},
     {"quip", "LDLQ on weights made incoherent by random rotations (needs calibration data)",
      MakeQuip},
     {"rtn", "round to nearest (needs no data)", MakeRtn},
+    {"slim", "bits and ranges by salience, then GPTQ (SliM-LLM; needs calibration data)", MakeSlim},
+    {"spqr", "small groups with quantized statistics, outliers kept (needs calibration data)",
+     MakeSpqr},
 };
 
 }  // namespace

@@ -27,6 +27,8 @@ struct RounderInput {
   Span2D<const float> gram;
   std::span<const double> gram64;  // the same in float64, used instead of `gram` if not empty
   uint64_t gram_tokens = 0;
+  Span2D<const float> sample;            // some rows of X [rows, in]; empty if not needed
+  std::span<const float> input_abs_max;  // max |x_j| over all tokens [in]; empty if not needed
   uint64_t seed = 0;
   // Factors of this Gram matrix, shared by the layers that read the same inputs; may be null.
   FactorCache* factors = nullptr;
@@ -47,6 +49,11 @@ class Rounder {
   virtual std::string_view name() const = 0;
   virtual bool needs_gram() const = 0;
   virtual bool needs_gram64() const { return false; }
+  virtual bool needs_sample() const { return false; }
+  virtual bool needs_input_range() const { return false; }
+  bool needs_data() const { return needs_gram() || needs_sample() || needs_input_range(); }
+  // Whether it makes scales that are quantized themselves (Scheme::second_level).
+  virtual bool makes_second_level() const { return false; }
   // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
   // weights. Same bits for any number of threads.
   virtual RounderResult Round(const RounderInput& input, const Scheme& scheme,

@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "io/hash.h"
+#include "kernels/activation_weight.h"
 #include "kernels/integer_weight.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
@@ -202,8 +203,8 @@ class Verifier {
   Matrix LayerInputs(const QuantizedLinear& layer, const Matrix& x) const {
     Matrix inputs = TransformInputs(layer.transforms, x, pool_);
     if (!layer.activations) return inputs;
-    const ActivationQuantizer quantizer(*layer.activations);
-    for (size_t t = 0; t < x.rows(); ++t) quantizer.Round(inputs.row(t), inputs.row(t));
+    const LayerActivations activations(layer);
+    for (size_t t = 0; t < x.rows(); ++t) activations.Round(inputs.row(t));
     return inputs;
   }
 

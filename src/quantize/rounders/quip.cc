@@ -130,15 +130,6 @@ GridPoint PointOf(const Matrix& weight, const Scheme& scheme, double rho) {
   return point;
 }
 
-// Without a Hessian nothing is fed forward: H = I rounds to nearest.
-HessianFactor Identity(size_t n) {
-  HessianFactor factor;
-  factor.dead.assign(n, 0);
-  factor.upper = Matrix(n, n);
-  for (size_t i = 0; i < n; ++i) factor.upper(i, i) = 1;
-  return factor;
-}
-
 class Quip final : public Rounder {
  public:
   explicit Quip(const Options& options) : options_(options) {}
@@ -162,10 +153,10 @@ class Quip final : public Rounder {
     ColumnLoopOptions columns;
     columns.tensor_point = PointOf(data.weight, scheme, options_.rho);
     if (options_.clamp_first) Clamp(*columns.tensor_point, scheme.bits, data.weight);
-    result.layer =
-        result.fell_back_to_rtn
-            ? QuantizeColumns(data.weight, scheme, Identity(data.weight.cols()), columns, pool)
-            : QuantizeColumns(data.weight, scheme, factor, columns, pool);
+    result.layer = result.fell_back_to_rtn
+                       ? QuantizeColumns(data.weight, scheme, IdentityFactor(data.weight.cols()),
+                                         columns, pool)
+                       : QuantizeColumns(data.weight, scheme, factor, columns, pool);
     for (int64_t pass = 0; pass < options_.greedy_passes && !result.fell_back_to_rtn; ++pass) {
       GreedyPass(data.weight, data.gram, options_.damp, result.layer, pool);
     }

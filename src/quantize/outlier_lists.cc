@@ -1,0 +1,27 @@
+#include "quantize/outlier_lists.h"
+
+#include <algorithm>
+
+namespace qualm {
+
+size_t OutlierLists::count() const {
+  size_t total = 0;
+  for (const auto& row : rows_) total += row.size();
+  return total;
+}
+
+Outliers OutlierLists::Take() const {
+  Outliers outliers;
+  outliers.row_start.push_back(0);
+  for (std::vector<Entry> row : rows_) {
+    std::ranges::sort(row, {}, &Entry::column);
+    for (const Entry& entry : row) {
+      outliers.column.push_back(entry.column);
+      outliers.value.push_back(entry.value);
+    }
+    outliers.row_start.push_back(static_cast<uint32_t>(outliers.column.size()));
+  }
+  return outliers;
+}
+
+}  // namespace qualm

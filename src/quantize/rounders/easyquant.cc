@@ -1,0 +1,201 @@
+// EasyQuant (Tang et al. 2024): weights far from the mean stay fp16 (section 3.1), and the scale of
+// the others is found by gradient descent on their squared rounding error (section 3.2). In:
+// weights only. Out: codes on a symmetric grid, outliers.
+#include "quantize/rounders/easyquant.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "artefact/grid.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/yaml.h"
+#include "quantize/lanes.h"
+#include "quantize/outlier_lists.h"
+
+namespace qualm {
+namespace {
+
+constexpr std::array<std::string_view, 2> kStatisticsNames = {"tensor", "channel"};
+
+struct Options {
+  bool outliers = true;
+  double outlier_sigma = 3;  // |w − mean| >= outlier_sigma·σ
+  bool per_channel = false;  // mean and σ of each output channel instead of the whole matrix
+  int64_t steps = 100;
+  double learning_rate = 0.01;  // of s relative to the scale that the range gives
+};
+
+struct Moments {
+  double mean = 0, sigma = 0;
+};
+
+Moments MomentsOf(Span2D<const float> weight) {
+  const double count = static_cast<double>(weight.rows()) * static_cast<double>(weight.cols());
+  double sum = 0, squares = 0;
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (float w : weight.row(r)) sum += w;
+  }
+  const double mean = sum / count;
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (float w : weight.row(r)) squares += (w - mean) * (w - mean);
+  }
+  return {mean, std::sqrt(squares / count)};
+}
+
+// Adam (Kingma & Ba 2015) on ρ, the scale relative to that of the range, with the closed-form
+// gradient d/ds Σ(Q(x) − x)² = 2·Σ(Q(x) − x)·clip(round(x/s)).
+class ScaleSearch {
+ public:
+  ScaleSearch(const Grid& grid, const Options& options, const float* values, size_t count)
+      : grid_(grid), options_(options), values_(values), count_(count) {}
+
+  // `lanes` holds the range's scale; it becomes the one with the smallest error of all met, the
+  // first one included.
+  void Run(GridLanes& lanes) const {
+    const std::array<float, kGridLanes> start = lanes.scale;
+    std::array<double, kGridLanes> ratio, first{}, second{}, gradient, least;
+    ratio.fill(1);
+    std::array<float, kGridLanes> best = start;
+    least.fill(INFINITY);
+    GridLanes tried = lanes;
+    for (int64_t step = 0; step <= options_.steps; ++step) {
+      for (size_t l = 0; l < kGridLanes; ++l) {
+        // The scale as it is stored: what is compared is what will be kept.
+        tried.scale[l] = step == 0 ? start[l] : Stored(start[l] * static_cast<float>(ratio[l]));
+      }
+      const std::array<double, kGridLanes> error = Evaluate(tried, gradient);
+      for (size_t l = 0; l < kGridLanes; ++l) {
+        if (error[l] < least[l]) least[l] = error[l], best[l] = tried.scale[l];
+        // Relative to what the error and the scale are at the start, so that one rate suits all.
+        const double unit = least[l] > 0 ? gradient[l] * start[l] / least[l] : 0;
+        first[l] = 0.9 * first[l] + 0.1 * unit;
+        second[l] = 0.999 * second[l] + 0.001 * unit * unit;
+        const double n = static_cast<double>(step + 1);
+        const double mean = first[l] / (1 - std::pow(0.9, n));
+        const double spread = std::sqrt(second[l] / (1 - std::pow(0.999, n)));
+        ratio[l] = std::max(0.01, ratio[l] - options_.learning_rate * mean / (spread + 1e-8));
+      }
+    }
+    lanes.scale = best;
+  }
+
+ private:
+  // The scale of a symmetric range of which `scale` is the exact one, rounded to its stored type.
+  float Stored(float scale) const {
+    return grid_.Fit(-scale * range_per_scale_, scale * range_per_scale_).scale;
+  }
+
+  // Σ(Q(x) − x)² and its derivative by the scale.
+  std::array<double, kGridLanes> Evaluate(const GridLanes& lanes,
+                                          std::array<double, kGridLanes>& gradient) const {
+    std::array<double, kGridLanes> error{};
+    gradient.fill(0);
+    std::array<float, kGridLanes> rounded, errors{}, slopes{};
+    constexpr size_t kShortSum = 128;  // values added in float before they join the doubles
+    for (size_t first = 0; first < count_; first += kShortSum) {
+      errors.fill(0);
+      slopes.fill(0);
+      for (size_t i = first; i < std::min(count_, first + kShortSum); ++i) {
+        const float* value = values_ + i * kGridLanes;
+        grid_.QuantizeLanes(value, lanes, nullptr, rounded.data());
+        for (size_t l = 0; l < kGridLanes; ++l) {
+          const float difference = rounded[l] - value[l];
+          errors[l] += difference * difference;
+          slopes[l] += difference * (rounded[l] / lanes.scale[l]);  // the clipped code
+        }
+      }
+      for (size_t l = 0; l < kGridLanes; ++l) {
+        error[l] += errors[l];
+        gradient[l] += 2 * double{slopes[l]};
+      }
+    }
+    return error;
+  }
+
+  const Grid& grid_;
+  const Options& options_;
+  const float* values_;
+  size_t count_;
+  float range_per_scale_ = 1 / grid_.Fit(-1, 1).scale;
+};
+
+class EasyQuant final : public Rounder {
+ public:
+  explicit EasyQuant(const Options& options) : options_(options) {}
+
+  std::string_view name() const override { return "easyquant"; }
+  bool needs_gram() const override { return false; }
+
+  RounderResult Round(const RounderInput& input, const Scheme& scheme,
+                      ThreadPool& pool) const override {
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
+    RequireFinite(input.weight, input.layer);
+    if (scheme.type != NumberType::kInteger || !scheme.is_symmetric() ||
+        scheme.granularity == Granularity::kTensor) {
+      ThrowBadInput(StrCat("layer ", input.layer), "symmetric integers per channel or group",
+                    scheme.ShortName(), "easyquant optimises the scale of a symmetric grid");
+    }
+    // An outlier is 0 for the rest: it has no error there and widens no range.
+    Matrix rest = Matrix::CopyOf(input.weight);
+    OutlierLists outliers(rest.rows());
+    if (options_.outliers) TakeOutliers(rest, outliers);
+    RounderResult result;
+    result.layer = MakeQuantizedLinear(rest.rows(), rest.cols(), scheme);
+    const Grid grid = MakeGrid(rest, scheme, result.layer);
+    RoundByGroup(
+        rest, grid,
+        [&](const float* values, size_t count, GridLanes& lanes) {
+          grid.FitLanes(values, count, ClipSearch::kNone, lanes);
+          ScaleSearch(grid, options_, values, count).Run(lanes);
+        },
+        result.layer, pool);
+    if (outliers.count() > 0) result.layer.outliers = outliers.Take();
+    return result;
+  }
+
+  std::string OptionsJson() const override {
+    return StrCat(R"({"outliers": )", options_.outliers, R"(, "outlier_sigma": )",
+                  options_.outlier_sigma, R"(, "statistics": ")",
+                  kStatisticsNames[options_.per_channel ? 1 : 0], R"(", "steps": )", options_.steps,
+                  R"(, "learning_rate": )", options_.learning_rate, "}");
+  }
+
+ private:
+  void TakeOutliers(Matrix& weight, OutlierLists& outliers) const {
+    const Moments whole = MomentsOf(weight);
+    for (size_t r = 0; r < weight.rows(); ++r) {
+      const Moments moments = options_.per_channel ? MomentsOf(weight.view().Rows(r, 1)) : whole;
+      if (moments.sigma == 0) continue;
+      for (size_t c = 0; c < weight.cols(); ++c) {
+        const double distance = std::abs(weight(r, c) - moments.mean);
+        if (distance < options_.outlier_sigma * moments.sigma) continue;
+        if (!OutlierLists::CanHold(weight(r, c))) continue;
+        outliers.Add(r, c, weight(r, c));
+        weight(r, c) = 0;
+      }
+    }
+  }
+
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Rounder> MakeEasyQuant(const Yaml* yaml) {
+  if (yaml != nullptr) {
+    yaml->RequireKnownKeys(std::array<std::string, 5>{"outliers", "outlier_sigma", "statistics",
+                                                      "steps", "learning_rate"});
+  }
+  Options options;
+  options.outliers = BoolOption(yaml, "outliers", options.outliers);
+  options.outlier_sigma = NumberOption(yaml, "outlier_sigma", options.outlier_sigma, 0.1, 100);
+  options.per_channel = ChoiceOption(yaml, "statistics", 0, kStatisticsNames) == 1;
+  options.steps = IntOption(yaml, "steps", options.steps, 0, 100000);
+  options.learning_rate = NumberOption(yaml, "learning_rate", options.learning_rate, 0, 1);
+  return std::make_unique<EasyQuant>(options);
+}
+
+}  // namespace qualm

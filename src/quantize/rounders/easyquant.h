@@ -1,0 +1,14 @@
+// EasyQuant: outliers of the weights kept, the scale of the rest optimised.
+// docs/methods/easyquant.md
+#pragma once
+
+#include <memory>
+
+#include "quantize/rounders.h"
+
+namespace qualm {
+
+// Options: outliers, outlier_sigma, statistics, steps, learning_rate.
+std::unique_ptr<Rounder> MakeEasyQuant(const Yaml* options);
+
+}  // namespace qualm

@@ -1,0 +1,64 @@
+// LLM.int8() (Dettmers et al. 2022, section 3.2): inputs whose magnitude passes a threshold are
+// multiplied in higher precision with their weights; the rest is rounded vector by vector. In:
+// weights and the largest magnitude of each input in calibration. Out: codes, and float columns for
+// the inputs that passed the threshold. (The paper looks at each batch; a set from calibration does
+// not make a result depend on the batch it is computed in.)
+#include "quantize/rounders/llm_int8.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "io/yaml.h"
+#include "quantize/lanes.h"
+#include "quantize/rounders/rtn.h"
+
+namespace qualm {
+namespace {
+
+class LlmInt8 final : public Rounder {
+ public:
+  explicit LlmInt8(double threshold) : threshold_(threshold) {}
+
+  std::string_view name() const override { return "llm_int8"; }
+  bool needs_gram() const override { return false; }
+  bool needs_input_range() const override { return true; }
+
+  RounderResult Round(const RounderInput& input, const Scheme& scheme,
+                      ThreadPool& pool) const override {
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
+    RequireFinite(input.weight, input.layer);
+    QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
+    FloatColumns columns;
+    for (size_t c = 0; c < input.weight.cols(); ++c) {
+      if (input.input_abs_max[c] > threshold_) columns.column.push_back(static_cast<uint32_t>(c));
+    }
+    Matrix rest = Matrix::CopyOf(input.weight);
+    constexpr float kLargest = 65504;  // of fp16
+    for (size_t r = 0; r < rest.rows(); ++r) {
+      for (uint32_t c : columns.column) {
+        columns.value.push_back(HalfFromFloat(std::clamp(rest(r, c), -kLargest, kLargest)));
+        rest(r, c) = 0;
+      }
+    }
+    RounderResult result;
+    result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, pool);
+    if (!columns.column.empty()) result.layer.float_columns = std::move(columns);
+    return result;
+  }
+
+  std::string OptionsJson() const override { return StrCat(R"({"threshold": )", threshold_, "}"); }
+
+ private:
+  double threshold_;
+};
+
+}  // namespace
+
+std::unique_ptr<Rounder> MakeLlmInt8(const Yaml* yaml) {
+  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 1>{"threshold"});
+  return std::make_unique<LlmInt8>(NumberOption(yaml, "threshold", 6.0, 0, 1e30));
+}
+
+}  // namespace qualm

@@ -1,0 +1,13 @@
+// LLM.int8(): inputs with outliers stay float, with their weights. docs/methods/llm_int8.md
+#pragma once
+
+#include <memory>
+
+#include "quantize/rounders.h"
+
+namespace qualm {
+
+// Options: threshold.
+std::unique_ptr<Rounder> MakeLlmInt8(const Yaml* options);
+
+}  // namespace qualm

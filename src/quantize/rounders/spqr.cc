@@ -1,0 +1,302 @@
+// SpQR (Dettmers et al. 2023): the column loop of GPTQ with small groups whose scales and zero
+// points are quantized themselves over neighbouring output rows (section 4.2), and with the weights
+// that no grid suits kept as they are (section 4.1). In: weights and the Gram matrix. Out: codes,
+// two levels of scales and zero points, outliers.
+#include "quantize/rounders/spqr.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "artefact/grid.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "io/yaml.h"
+#include "quantize/gptq_columns.h"
+#include "quantize/hessian.h"
+#include "quantize/lanes.h"
+#include "quantize/outlier_lists.h"
+#include "tensor/dtype.h"
+
+namespace qualm {
+namespace {
+
+struct Options {
+  double outlier_threshold = 0.2;  // τ; infinite: no outliers
+  HessianOptions hessian{.act_order = true, .damp = 1.0};
+};
+
+using Lanes = std::array<float, kGridLanes>;
+
+// What the reference and the paper fit: all codes over [min, max], fractional zero point; a range
+// of one value becomes [-1, 1].
+void FitRange(const Lanes& min, const Lanes& max, float last_code, GridLanes& lanes) {
+  for (size_t l = 0; l < kGridLanes; ++l) {
+    const bool is_point = min[l] == max[l];
+    const float low = is_point ? -1.0f : min[l], high = is_point ? 1.0f : max[l];
+    lanes.scale[l] = (high - low) / last_code;
+    lanes.zero[l] = -low / lanes.scale[l];
+  }
+}
+
+float RoundTo(float value, DType type) {
+  if (type == DType::kF32) return value;
+  float rounded = 0;
+  std::array<std::byte, 4> bytes{};
+  ConvertFromFloat(&value, type, bytes.data(), 1);
+  ConvertToFloat(type, bytes.data(), &rounded, 1);
+  return rounded;
+}
+
+// Scales or zero points of one group, `rows` output rows together: codes and what they stand for.
+class SecondLevelFit {
+ public:
+  SecondLevelFit(const SecondLevel& level, DType type)
+      : last_code_(static_cast<float>((1 << level.bits) - 1)),
+        rows_(static_cast<size_t>(level.group_rows)),
+        type_(type) {}
+
+  // values [kGridLanes] of the rows from `first_row` on, replaced by the quantized ones.
+  void Quantize(Lanes& values, size_t first_row, size_t group, size_t out, size_t groups,
+                SecondLevelValues& to) const {
+    for (size_t first = 0; first < kGridLanes && first_row + first < out; first += rows_) {
+      const size_t last = std::min({first + rows_, kGridLanes, out - first_row});
+      const auto [low, high] = std::minmax_element(values.begin() + static_cast<ptrdiff_t>(first),
+                                                   values.begin() + static_cast<ptrdiff_t>(last));
+      float min = *low, max = *high;
+      if (min == max) min -= 1, max += 1;
+      const float scale = RoundTo((max - min) / last_code_, type_);
+      const float zero = RoundTo(-min / scale, type_);
+      const size_t block = (first_row + first) / rows_;
+      to.scales[block * groups + group] = scale;
+      to.zeros[block * groups + group] = zero;
+      for (size_t l = first; l < last; ++l) {
+        const float code = std::clamp(std::nearbyint(values[l] / scale + zero), 0.0f, last_code_);
+        to.codes[(first_row + l) * groups + group] = static_cast<uint8_t>(code);
+        values[l] = scale * (code - zero);
+      }
+    }
+  }
+
+ private:
+  float last_code_;
+  size_t rows_;
+  DType type_;
+};
+
+class SpqrHooks final : public ColumnHooks {
+ public:
+  SpqrHooks(const Scheme& scheme, const HessianFactor& factor, double threshold,
+            QuantizedLinear& shape)
+      : scheme_(scheme),
+        grid_(scheme, scheme.bits),
+        factor_(factor),
+        threshold_(static_cast<float>(threshold)),
+        last_code_(static_cast<float>((1 << scheme.bits) - 1)),
+        second_(*scheme.second_level, scheme.scale_type),
+        layer_(shape),
+        outliers_(shape.out_features) {}
+
+  const Grid* GridOf(size_t) const override { return &grid_; }
+
+  void Fit(size_t first_row, size_t group, size_t position, const float* values, size_t count,
+           GridLanes& lanes) override {
+    const std::vector<Lanes> kept = WithoutOutliers(position, values, count);
+    Lanes min, max;
+    RangeOfLanes(kept[0].data(), count, min.data(), max.data());
+    FitRange(min, max, last_code_, lanes);
+    const size_t out = layer_.out_features, groups = layer_.group_count();
+    second_.Quantize(lanes.scale, first_row, group, out, groups, *layer_.second_level_scales);
+    second_.Quantize(lanes.zero, first_row, group, out, groups, *layer_.second_level_zeros);
+    // Rows beyond the matrix keep what they have: zeros on some grid. A scale of 0, which only
+    // extreme ranges over the rows give, divides nothing.
+    for (float& scale : lanes.scale) scale = std::max(scale, 1e-9f);
+  }
+
+  void Keep(size_t first_row, size_t position, const float* values, float* rounded) override {
+    const float diagonal = factor_.upper(position, position);
+    const size_t column = factor_.order.empty() ? position : factor_.order[position];
+    for (size_t l = 0; l < kGridLanes && first_row + l < layer_.out_features; ++l) {
+      const float error = (values[l] - rounded[l]) / diagonal;
+      if (!(error * error > threshold_) || !OutlierLists::CanHold(values[l])) continue;
+      outliers_.Add(first_row + l, column, values[l]);
+      rounded[l] = values[l];  // the rounding to fp16 is not fed forward
+    }
+  }
+
+  const OutlierLists& outliers() const { return outliers_; }
+
+ private:
+  // Σ ((v − v̂)/U_jj)² over the group's values but `left_out` (count: none), each lane's grid fitted
+  // to just these.
+  Lanes ErrorWithout(size_t position, const float* values, size_t count, size_t left_out) const {
+    Lanes min, max, error{};
+    min.fill(INFINITY);
+    max.fill(-INFINITY);
+    for (size_t i = 0; i < count; ++i) {
+      if (i == left_out) continue;
+      for (size_t l = 0; l < kGridLanes; ++l) {
+        const float v = values[i * kGridLanes + l];
+        min[l] = v < min[l] ? v : min[l];
+        max[l] = v > max[l] ? v : max[l];
+      }
+    }
+    GridLanes lanes;
+    FitRange(min, max, last_code_, lanes);
+    for (size_t i = 0; i < count; ++i) {
+      if (i == left_out) continue;
+      Lanes rounded;
+      grid_.QuantizeLanes(values + i * kGridLanes, lanes, nullptr, rounded.data());
+      const float weight = 1 / factor_.upper(position + i, position + i);
+      for (size_t l = 0; l < kGridLanes; ++l) {
+        const float e = (rounded[l] - values[i * kGridLanes + l]) * weight;
+        error[l] += e * e;
+      }
+    }
+    return error;
+  }
+
+  // The group's values; those whose absence lowers the others' error by more than the threshold are
+  // replaced by the mean of the rest, so that the grid need not reach them.
+  std::vector<Lanes> WithoutOutliers(size_t position, const float* values, size_t count) const {
+    std::vector<Lanes> kept(count);
+    for (size_t i = 0; i < count; ++i)
+      std::copy_n(values + i * kGridLanes, kGridLanes, kept[i].data());
+    if (std::isinf(threshold_) || count < 2) return kept;
+    const Lanes all = ErrorWithout(position, values, count, count);
+    std::vector<Lanes> reduction(count);
+    for (size_t i = 0; i < count; ++i) {
+      const Lanes others = ErrorWithout(position, values, count, i);
+      for (size_t l = 0; l < kGridLanes; ++l) reduction[i][l] = all[l] - others[l];
+    }
+    for (size_t l = 0; l < kGridLanes; ++l) {
+      float sum = 0, number = 0;
+      for (size_t i = 0; i < count; ++i) {
+        if (reduction[i][l] > threshold_) continue;
+        sum += kept[i][l];
+        number += 1;
+      }
+      const float mean = sum / std::max(number, 1.0f);
+      for (size_t i = 0; i < count; ++i) {
+        if (reduction[i][l] > threshold_) kept[i][l] = mean;
+      }
+    }
+    return kept;
+  }
+
+  const Scheme& scheme_;
+  Grid grid_;
+  const HessianFactor& factor_;
+  float threshold_, last_code_;
+  SecondLevelFit second_;
+  QuantizedLinear& layer_;
+  OutlierLists outliers_;
+};
+
+// mean_j (var(W_:j)/U_jj²): what a threshold is relative to. Dead columns count as zeros.
+double OutlierScale(Span2D<const float> weight, const HessianFactor& factor) {
+  const size_t rows = weight.rows(), in = weight.cols();
+  if (rows < 2) return 0;
+  std::vector<double> sum(in, 0.0), squares(in, 0.0);
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < in; ++c) sum[c] += weight(r, c);
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < in; ++c) {
+      const double d = weight(r, c) - sum[c] / static_cast<double>(rows);
+      squares[c] += d * d;
+    }
+  }
+  double total = 0;
+  for (size_t p = 0; p < in; ++p) {
+    const size_t c = factor.order.empty() ? p : factor.order[p];
+    if (factor.dead[c] != 0) continue;
+    const double u = factor.upper(p, p);
+    total += squares[c] / static_cast<double>(rows - 1) / (u * u);
+  }
+  return total / static_cast<double>(in);
+}
+
+class Spqr final : public Rounder {
+ public:
+  explicit Spqr(const Options& options) : options_(options) {}
+
+  std::string_view name() const override { return "spqr"; }
+  bool needs_gram() const override { return true; }
+  bool makes_second_level() const override { return true; }
+
+  RounderResult Round(const RounderInput& input, const Scheme& scheme,
+                      ThreadPool& pool) const override {
+    RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
+    RequireScheme(scheme, input.layer);
+    RequireFinite(input.weight, input.layer);
+    FactorCache own;
+    FactorCache& factors = input.factors != nullptr ? *input.factors : own;
+    const HessianFactor* factor = &factors.Get(input, options_.hessian, pool);
+    RounderResult result;
+    DescribeFactor(*factor, options_.hessian.damp, result);
+    HessianFactor identity;
+    double threshold = INFINITY;
+    if (result.fell_back_to_rtn) {
+      identity = IdentityFactor(input.weight.cols());
+      factor = &identity;
+    } else if (std::isfinite(options_.outlier_threshold)) {
+      threshold = options_.outlier_threshold * OutlierScale(input.weight, *factor);
+      if (threshold == 0) threshold = INFINITY;  // one row, or no weights but zeros
+    }
+    QuantizedLinear shape = MakeQuantizedLinear(input.weight.rows(), input.weight.cols(), scheme);
+    SpqrHooks hooks(scheme, *factor, threshold, shape);
+    ColumnLoopOptions columns;
+    columns.hooks = &hooks;
+    result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, pool);
+    result.layer.second_level_scales = std::move(shape.second_level_scales);
+    result.layer.second_level_zeros = std::move(shape.second_level_zeros);
+    result.layer.outliers = hooks.outliers().Take();
+    return result;
+  }
+
+  std::string OptionsJson() const override {
+    const std::string threshold = std::isinf(options_.outlier_threshold)
+                                      ? std::string("\"none\"")
+                                      : StrCat(options_.outlier_threshold);
+    return StrCat(R"({"outlier_threshold": )", threshold, R"(, "act_order": )",
+                  options_.hessian.act_order, R"(, "damp": )", options_.hessian.damp, "}");
+  }
+
+ private:
+  static void RequireScheme(const Scheme& scheme, std::string_view layer) {
+    const bool fits = scheme.type == NumberType::kInteger &&
+                      scheme.granularity == Granularity::kGroup &&
+                      scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
+                      kGridLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
+    if (fits) return;
+    ThrowBadInput(StrCat("layer ", layer),
+                  "integers in groups with zero_point: float and second_level: {bits, group_rows "
+                  "1, 2, 4, 8 or 16}",
+                  scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
+  }
+
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Rounder> MakeSpqr(const Yaml* yaml) {
+  if (yaml != nullptr) {
+    yaml->RequireKnownKeys(std::array<std::string, 3>{"outlier_threshold", "act_order", "damp"});
+  }
+  Options options;
+  const Yaml* threshold = yaml == nullptr ? nullptr : yaml->Find("outlier_threshold");
+  if (threshold != nullptr && threshold->AsString() == "none") {
+    options.outlier_threshold = INFINITY;
+  } else {
+    options.outlier_threshold =
+        NumberOption(yaml, "outlier_threshold", options.outlier_threshold, 0, 1e9);
+  }
+  options.hessian.act_order = BoolOption(yaml, "act_order", options.hessian.act_order);
+  options.hessian.damp = NumberOption(yaml, "damp", options.hessian.damp, 0, 100);
+  return std::make_unique<Spqr>(options);
+}
+
+}  // namespace qualm

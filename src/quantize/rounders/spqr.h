@@ -1,0 +1,13 @@
+// SpQR: small groups with quantized statistics, and outliers beside them. docs/methods/spqr.md
+#pragma once
+
+#include <memory>
+
+#include "quantize/rounders.h"
+
+namespace qualm {
+
+// Options: outlier_threshold, act_order, damp.
+std::unique_ptr<Rounder> MakeSpqr(const Yaml* options);
+
+}  // namespace qualm

@@ -1,0 +1,33 @@
+#include "quantize/slim_grid.h"
+
+#include <cmath>
+
+namespace qualm {
+namespace {
+
+void FitSign(const Grid& grid, const float* values, size_t count, GridLanes& lanes) {
+  for (size_t l = 0; l < kGridLanes; ++l) {
+    double sum = 0, distance = 0;
+    for (size_t i = 0; i < count; ++i) sum += values[i * kGridLanes + l];
+    const double mean = sum / static_cast<double>(count);
+    for (size_t i = 0; i < count; ++i) distance += std::abs(values[i * kGridLanes + l] - mean);
+    const double a = distance / static_cast<double>(count);
+    // The grid over [mean − a, mean + a] has these two values as its codes 0 and 1, and rounds its
+    // scale and zero point to their stored types.
+    const GridPoint point = grid.Fit(static_cast<float>(mean - a), static_cast<float>(mean + a));
+    lanes.scale[l] = point.scale;
+    lanes.zero[l] = point.zero;
+  }
+}
+
+}  // namespace
+
+void MixedGrids::Fit(int bits, const float* values, size_t count, GridLanes& lanes) const {
+  if (bits == 1) {
+    FitSign(Of(1), values, count, lanes);
+  } else {
+    Of(bits).FitLanes(values, count, ClipSearch::kNone, lanes);
+  }
+}
+
+}  // namespace qualm
