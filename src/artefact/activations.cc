@@ -70,8 +70,8 @@ GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
   return grid_.Fit(min, max);
 }
 
-void ActivationQuantizer::RoundPart(std::span<const float> x, GridPoint point, uint8_t* codes,
-                                    float* rounded) const {
+void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint8_t* codes,
+               float* rounded) {
   GridLanes lanes;
   lanes.scale.fill(point.scale);
   lanes.zero.fill(point.zero);
@@ -79,13 +79,13 @@ void ActivationQuantizer::RoundPart(std::span<const float> x, GridPoint point, u
   std::array<float, kGridLanes> values{}, ignored;
   std::array<uint8_t, kGridLanes> last_codes;
   for (; i + kGridLanes <= x.size(); i += kGridLanes) {
-    grid_.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
+    grid.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
                         rounded == nullptr ? ignored.data() : rounded + i);
   }
   if (i == x.size()) return;
   const size_t rest = x.size() - i;
   std::copy_n(x.data() + i, rest, values.data());
-  grid_.QuantizeLanes(values.data(), lanes, last_codes.data(), ignored.data());
+  grid.QuantizeLanes(values.data(), lanes, last_codes.data(), ignored.data());
   if (codes != nullptr) std::copy_n(last_codes.data(), rest, codes + i);
   if (rounded != nullptr) std::copy_n(ignored.data(), rest, rounded + i);
 }
@@ -94,7 +94,7 @@ void ActivationQuantizer::Round(std::span<const float> x, std::span<float> round
   const size_t step = activations_.scheme.GroupSize(x.size());
   for (size_t first = 0; first < x.size(); first += step) {
     const std::span<const float> part = x.subspan(first, std::min(step, x.size() - first));
-    RoundPart(part, Fit(part), nullptr, rounded.data() + first);
+    RoundSame(grid_, Fit(part), part, nullptr, rounded.data() + first);
   }
 }
 
@@ -102,7 +102,7 @@ GridPoint ActivationQuantizer::Quantize(std::span<const float> x, std::span<uint
   QUALM_CHECK(activations_.scheme.granularity != Granularity::kGroup);
   if (x.empty()) return {};
   const GridPoint point = Fit(x);
-  RoundPart(x, point, codes.data(), nullptr);
+  RoundSame(grid_, point, x, codes.data(), nullptr);
   return point;
 }
 

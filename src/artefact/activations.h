@@ -40,12 +40,14 @@ class ActivationQuantizer {
 
  private:
   GridPoint Fit(std::span<const float> x) const;
-  void RoundPart(std::span<const float> x, GridPoint point, uint8_t* codes, float* rounded) const;
 
   ActivationGrid activations_;
   Grid grid_;
 };
 
+// Codes (may be null) and values (may be null, or `x`) of numbers that share a scale and zero point.
+void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint8_t* codes,
+               float* rounded);
 // Smallest and largest of `count` > 0 values.
 void RangeOf(std::span<const float> values, float& min, float& max);
 

@@ -2,34 +2,32 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "tensor/dense.h"
 
 namespace qualm {
-namespace {
-
-// ‖x·weightᵀ‖²_F, a slice of tokens at a time so that memory does not grow with them.
+// A slice of tokens at a time, so that memory does not grow with them.
 double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
-  constexpr size_t kTokens = 512;
+  constexpr size_t kTokens = 1024;
   QUALM_CHECK(weight.stride() == weight.cols());
   auto product = MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
   Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.rows());
-  double total = 0;
+  std::vector<double> rows(x.rows());
   for (size_t first = 0; first < x.rows(); first += kTokens) {
     size_t count = std::min(kTokens, x.rows() - first);
     product->Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
-    for (size_t t = 0; t < count; ++t) {
+    pool.ParallelFor(count, [&](size_t t) {
       double row = 0;
       for (float v : y.row(t)) row += static_cast<double>(v) * v;
-      total += row;
-    }
+      rows[first + t] = row;
+    });
   }
-  return total;
+  return std::accumulate(rows.begin(), rows.end(), 0.0);
 }
-
-}  // namespace
 
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
   double total = 0;
@@ -42,20 +40,15 @@ double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
   return total / (static_cast<double>(weight.rows()) * static_cast<double>(weight.cols()));
 }
 
-double SquaredOutputError(Span2D<const float> x, Span2D<const float> weight,
-                          Span2D<const float> quantized, ThreadPool& pool) {
+double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
+                           Span2D<const float> quantized, ThreadPool& pool) {
   Matrix difference = Matrix::Uninitialized(weight.rows(), weight.cols());
   pool.ParallelFor(weight.rows(), [&](size_t r) {
     for (size_t c = 0; c < weight.cols(); ++c) {
       difference(r, c) = weight(r, c) - quantized(r, c);
     }
   });
-  return SquaredOutputNorm(x, difference, pool);
-}
-
-double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
-                           Span2D<const float> quantized, ThreadPool& pool) {
-  double error = SquaredOutputError(x, weight, quantized, pool);
+  double error = SquaredOutputNorm(x, difference, pool);
   double norm = SquaredOutputNorm(x, weight, pool);
   if (error == 0) return 0;
   return norm == 0 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(error / norm);

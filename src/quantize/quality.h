@@ -12,9 +12,8 @@ class ThreadPool;
 // mean (w − ŵ)² in double. Shapes [out, in].
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized);
 
-// ‖X(W−Ŵ)ᵀ‖²_F over the rows of x [tokens, in].
-double SquaredOutputError(Span2D<const float> x, Span2D<const float> weight,
-                          Span2D<const float> quantized, ThreadPool& pool);
+// ‖X·Wᵀ‖²_F over the rows of x [tokens, in].
+double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool);
 
 // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0, and where only the float output
 // is 0, so that there is nothing to relate to, NaN. Norms in double.

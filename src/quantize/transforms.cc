@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "artefact/activations.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "quantize/lanes.h"
 #include "quantize/quality.h"
 #include "quantize/transforms/awq.h"
 #include "quantize/transforms/os_plus.h"
@@ -56,11 +58,46 @@ Matrix WeightClip::Apply(Span2D<const float> weight) const {
   return clipped;
 }
 
-double GroupLoss(const TransformGroup& group, std::span<const Matrix> rounded, ThreadPool& pool) {
+Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
+                   RoundedPart part, ThreadPool& pool) {
+  QuantizedLinear shape;
+  GridPoint tensor_point;
+  const bool is_tensor = scheme.granularity == Granularity::kTensor;
+  Matrix scaled;  // where a grid needs to see all of it
+  if (is_tensor || scheme.type == NumberType::kNvfp4) scaled = ScaleColumns(weight, scale, pool);
+  const Grid grid = MakeGrid(scaled.rows() > 0 ? scaled.view() : weight, scheme, shape);
+  if (is_tensor) tensor_point = FitTensor(scaled, grid, ClipSearch::kNone, pool);
+  const size_t in = weight.cols(), size = scheme.GroupSize(in);
+  Matrix rounded = Matrix::Uninitialized(weight.rows(), in);
+  pool.ParallelFor(weight.rows(), [&](size_t r) {
+    const float* const from = weight.row(r).data();
+    float* const to = rounded.row(r).data();
+    for (size_t c = 0; c < in; ++c) to[c] = from[c] * scale[c];
+    for (size_t begin = 0; begin < in; begin += size) {
+      const std::span<float> group(to + begin, std::min(size, in - begin));
+      GridPoint point = tensor_point;
+      if (!is_tensor) {
+        float min = 0, max = 0;
+        RangeOf(group, min, max);
+        point = grid.Fit(min, max);
+      }
+      RoundSame(grid, point, group, nullptr, group.data());
+    }
+    if (part == RoundedPart::kScaled) return;
+    for (size_t c = 0; c < in; ++c) to[c] /= scale[c];
+    if (part == RoundedPart::kWhole) return;
+    for (size_t c = 0; c < in; ++c) to[c] = from[c] - to[c];
+  });
+  return rounded;
+}
+
+double GroupLoss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool) {
   double total = 0;
-  for (size_t i = 0; i < group.linears.size(); ++i) {
-    if (rounded[i].rows() == 0) continue;
-    total += SquaredOutputError(group.stats->sample, group.linears[i].weight, rounded[i], pool);
+  for (const TransformLinear& linear : group.linears) {
+    if (linear.scheme == nullptr) continue;
+    const Matrix error =
+        RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kError, pool);
+    total += SquaredOutputNorm(group.stats->sample, error, pool);
   }
   return total;
 }

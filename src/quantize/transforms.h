@@ -87,9 +87,16 @@ std::unique_ptr<Transform> MakeTransform(std::string_view name, const Yaml* opti
                                          std::string_view place);
 std::vector<std::string> TransformNames();
 
-// Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, float products,
-// sums in double. `rounded` has one matrix per layer, empty where a layer stays as it is.
-double GroupLoss(const TransformGroup& group, std::span<const Matrix> rounded, ThreadPool& pool);
+// Q(weight·diag(scale))·diag(scale)⁻¹ with every group rounded to nearest on the grid of `scheme`:
+// what searches look ahead to, whatever rounder comes later. kScaled leaves the second factor out,
+// kError is the weight minus kWhole. [out, in]
+enum class RoundedPart { kWhole, kScaled, kError };
+Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
+                   RoundedPart part, ThreadPool& pool);
+
+// Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, Ŵ_i as RoundScaled
+// has it; float products, sums in double.
+double GroupLoss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool);
 // max |x_j| over all tokens. [in]
 std::vector<float> AbsMax(const LayerStats& stats);
 // max |W_ij| over the rows of all layers of the group. [in]

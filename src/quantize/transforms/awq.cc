@@ -13,7 +13,6 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "io/yaml.h"
-#include "quantize/rounders.h"
 #include "quantize/transforms/clip_search.h"
 
 namespace qualm {
@@ -36,21 +35,6 @@ struct Options {
   bool clip_scores = false;  // clip q and k, too
   ClipOptions clip_options;
 };
-
-// RTN on the layer's grid: what the search looks ahead to, whatever rounder comes later.
-Matrix RoundScaled(const TransformLinear& linear, std::span<const float> scale,
-                   const Rounder& nearest, ThreadPool& pool) {
-  const Matrix scaled = ScaleColumns(linear.weight, scale, pool);
-  RounderInput input;
-  input.layer = linear.name;
-  input.weight = scaled;
-  Matrix rounded = nearest.Round(input, *linear.scheme, pool).layer.Dequantize();
-  pool.ParallelFor(rounded.rows(), [&](size_t r) {
-    float* row = rounded.row(r).data();
-    for (size_t c = 0; c < scale.size(); ++c) row[c] /= scale[c];
-  });
-  return rounded;
-}
 
 // mean over all rows of |W_ij| / max |W_i·| over the group of j. [in]
 std::vector<double> RelativeMagnitude(const TransformGroup& group) {
@@ -77,8 +61,7 @@ std::vector<double> RelativeMagnitude(const TransformGroup& group) {
 
 class Awq final : public Transform {
  public:
-  explicit Awq(const Options& options)
-      : options_(options), nearest_(MakeRounder("rtn", nullptr, "awq")) {}
+  explicit Awq(const Options& options) : options_(options) {}
 
   std::string_view name() const override { return "awq"; }
 
@@ -152,20 +135,18 @@ class Awq final : public Transform {
   }
 
   double Loss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool) const {
-    const bool by_module = options_.module_loss && group.module_loss;
-    std::vector<Matrix> rounded;
+    if (!options_.module_loss || !group.module_loss) return GroupLoss(group, scale, pool);
+    std::vector<Matrix> weights;
     for (const TransformLinear& linear : group.linears) {
-      if (linear.scheme != nullptr) {
-        rounded.push_back(RoundScaled(linear, scale, *nearest_, pool));
-      } else {
-        rounded.push_back(by_module ? Matrix::CopyOf(linear.weight) : Matrix());
-      }
+      weights.push_back(linear.scheme == nullptr
+                            ? Matrix::CopyOf(linear.weight)
+                            : RoundScaled(linear.weight, *linear.scheme, scale,
+                                          RoundedPart::kWhole, pool));
     }
-    return by_module ? group.module_loss(rounded) : GroupLoss(group, rounded, pool);
+    return group.module_loss(weights);
   }
 
   Options options_;
-  std::unique_ptr<Rounder> nearest_;
 };
 
 }  // namespace

@@ -15,7 +15,6 @@
 #include "base/thread_pool.h"
 #include "io/yaml.h"
 #include "quantize/activation_range.h"
-#include "quantize/rounders.h"
 #include "tensor/dense.h"
 
 namespace qualm {
@@ -37,9 +36,8 @@ Matrix Product(Span2D<const float> x, const Matrix& weight, ThreadPool& pool) {
 // The error of a group's output for candidate scales.
 class Search {
  public:
-  Search(const TransformGroup& group, std::span<const float> shift, const Rounder& nearest,
-         ThreadPool& pool)
-      : group_(group), nearest_(nearest), pool_(pool) {
+  Search(const TransformGroup& group, std::span<const float> shift, ThreadPool& pool)
+      : group_(group), pool_(pool) {
     moved_ = Matrix::CopyOf(group.stats->sample);
     for (size_t t = 0; t < moved_.rows(); ++t) {
       for (size_t c = 0; c < shift.size(); ++c) moved_(t, c) -= shift[c];
@@ -58,11 +56,8 @@ class Search {
     for (size_t i = 0; i < group_.linears.size(); ++i) {
       const TransformLinear& linear = group_.linears[i];
       if (linear.scheme == nullptr) continue;
-      RounderInput input;
-      const Matrix weight = ScaleColumns(linear.weight, scale, pool_);
-      input.layer = linear.name;
-      input.weight = weight;
-      const Matrix rounded = nearest_.Round(input, *linear.scheme, pool_).layer.Dequantize();
+      const Matrix rounded =
+          RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kScaled, pool_);
       total += SquaredDistance(outputs_[i], Product(Rounded(linear, scaled), rounded, pool_));
     }
     return total;
@@ -89,7 +84,6 @@ class Search {
   }
 
   const TransformGroup& group_;
-  const Rounder& nearest_;
   ThreadPool& pool_;
   Matrix moved_;
   std::vector<Matrix> outputs_;  // of the float layers on the moved inputs
@@ -97,8 +91,7 @@ class Search {
 
 class OsPlus final : public Transform {
  public:
-  explicit OsPlus(const Options& options)
-      : options_(options), nearest_(MakeRounder("rtn", nullptr, "os_plus")) {}
+  explicit OsPlus(const Options& options) : options_(options) {}
 
   std::string_view name() const override { return "os_plus"; }
 
@@ -114,7 +107,7 @@ class OsPlus final : public Transform {
       half[c] = std::max(stats.max[c] - middle, middle - stats.min[c]);
     }
     const float widest = *std::ranges::max_element(half);
-    const Search search(group, edit.shift, *nearest_, pool);
+    const Search search(group, edit.shift, pool);
     double best = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double part = 1 - static_cast<double>(i) / static_cast<double>(options_.grid);
@@ -142,7 +135,6 @@ class OsPlus final : public Transform {
 
  private:
   Options options_;
-  std::unique_ptr<Rounder> nearest_;
 };
 
 }  // namespace
