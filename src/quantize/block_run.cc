@@ -38,7 +38,7 @@ class BlockQuantizer {
       : run_(run),
         block_(block),
         family_(run.checkpoint.family()),
-        tensors_(run.checkpoint, block.index()) {}
+        tensors_(run.checkpoint, block.index(), run.rotation) {}
 
   QuantizedBlock Run() {
     if (!run_.recipe.transforms.empty()) {

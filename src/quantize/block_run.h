@@ -28,6 +28,7 @@ struct QuantizedBlock {
 struct BlockRun {
   const Checkpoint& checkpoint;
   const Recipe& recipe;
+  const ModelRotation* rotation = nullptr;  // what the checkpoint's tensors are seen through
   HiddenStates* calibration = nullptr;
   HiddenStates* held_out = nullptr;
   uint64_t seed = 0;
@@ -35,7 +36,7 @@ struct BlockRun {
   Progress& progress;
 };
 
-// Quantizes `block` (float at first); on return its quantized layers run on their packed weights.
+// Quantizes `block` (float at first, in the rotated basis if there is one); on return its quantized layers run on their packed weights.
 // With sequential layers the hidden states have gone through the quantized block; with parallel
 // ones they are still its inputs.
 QuantizedBlock QuantizeBlock(const BlockRun& run, DecoderBlock& block);

@@ -41,13 +41,31 @@ OnlineTransform MakeOutputShift(Span2D<const float> weight, std::span<const floa
   return Make(OnlineTransform::Kind::kShift, OnlineTransform::Side::kOutput, factors);
 }
 
-BlockTensors::BlockTensors(const Checkpoint& checkpoint, size_t block)
+BlockTensors::BlockTensors(const Checkpoint& checkpoint, size_t block,
+                           const ModelRotation* rotation)
     : checkpoint_(checkpoint),
       family_(checkpoint.family()),
       block_(block),
+      rotation_(rotation),
       online_(family_.groups.size()),
       choices_(family_.groups.size()),
-      is_transformed_(family_.groups.size(), false) {}
+      is_transformed_(family_.groups.size(), false) {
+  if (rotation_ != nullptr) LoadRotated();
+}
+
+void BlockTensors::LoadRotated() {
+  for (const std::string& norm : {family_.attention_norm, family_.mlp_norm}) {
+    vectors_[norm + ".weight"] = rotation_->Norm(norm, block_);
+  }
+  for (size_t g = 0; g < family_.groups.size(); ++g) {
+    is_transformed_[g] = true;
+    online_[g] = rotation_->Online(g);
+    for (const LinearSpec& linear : family_.groups[g].linears) {
+      vectors_[linear.name + ".bias"] = rotation_->Bias(g, linear, block_);
+      changed_weights_[linear.name] = true;
+    }
+  }
+}
 
 std::string BlockTensors::FullName(std::string_view name) const {
   return LinearName(family_, block_, name);
@@ -56,9 +74,18 @@ std::string BlockTensors::FullName(std::string_view name) const {
 Matrix& BlockTensors::Weight(const std::string& linear) {
   auto found = weights_.find(linear);
   if (found == weights_.end()) {
-    found = weights_.emplace(linear, ToMatrix(checkpoint_.Weight(FullName(linear)))).first;
+    found = weights_.emplace(linear, Load(linear)).first;
   }
   return found->second;
+}
+
+Matrix BlockTensors::Load(const std::string& linear) const {
+  for (size_t g = 0; rotation_ != nullptr && g < family_.groups.size(); ++g) {
+    for (const LinearSpec& spec : family_.groups[g].linears) {
+      if (spec.name == linear) return rotation_->Weight(g, spec, block_);
+    }
+  }
+  return ToMatrix(checkpoint_.Weight(FullName(linear)));
 }
 
 // A norm's weight or a layer's bias by its name inside the block; empty if there is none.

@@ -8,6 +8,7 @@
 
 #include "artefact/quantized_linear.h"
 #include "model/checkpoint.h"
+#include "quantize/model_rotation.h"
 #include "quantize/transforms.h"
 
 namespace qualm {
@@ -28,8 +29,9 @@ OnlineTransform MakeOutputShift(Span2D<const float> weight, std::span<const floa
 
 class BlockTensors {
  public:
-  // Reads nothing yet; a weight is loaded when it is first asked for.
-  BlockTensors(const Checkpoint& checkpoint, size_t block);
+  // Reads nothing yet; a weight is loaded when it is first asked for. With `rotation` (null: none;
+  // must outlive this) the block begins in the rotated basis.
+  BlockTensors(const Checkpoint& checkpoint, size_t block, const ModelRotation* rotation);
 
   // By the linear layer's name inside the block.
   Matrix& Weight(const std::string& linear);
@@ -64,9 +66,13 @@ class BlockTensors {
   void FoldScale(size_t group, std::span<const float> scale);
   std::string FullName(std::string_view name) const;
 
+  void LoadRotated();
+  Matrix Load(const std::string& linear) const;
+
   const Checkpoint& checkpoint_;
   const Family& family_;
   size_t block_;
+  const ModelRotation* rotation_;
   std::map<std::string, Matrix> weights_;              // by linear
   std::map<std::string, std::vector<float>> vectors_;  // norms and biases by tensor name
   std::map<std::string, bool> changed_weights_;

@@ -38,6 +38,7 @@ class BlockTransformer {
   void Run() {
     std::vector<LayerStats> stats;
     for (const auto& transform : run_.recipe.transforms) {
+      if (!transform->needs_data()) continue;  // the basis is changed already
       stats = Collect();
       for (size_t g = 0; g < stats.size(); ++g) Edit(g, *transform, stats[g]);
       tensors_.PutInto(block_, run_.pool);

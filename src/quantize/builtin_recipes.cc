@@ -106,6 +106,15 @@ constexpr Combination kCombinations[] = {
      "type: int4, granularity: channel", "[smoothquant]", kActOrder, "activations: int8"},
     {"os-plus-w8a8", "OS+: int8 per channel, activations int8 per token, shifted and scaled",
      "type: int8, granularity: channel", "[os_plus]", "rtn", "activations: int8"},
+    {"rtn-w4a4", "int4 per channel, activations int4 per token, no transform",
+     "type: int4, granularity: channel", "[]", "rtn", "activations: int4"},
+    {"quarot-w4a4", "QuaRot: int4 per channel, activations int4 per token, rotated",
+     "type: int4, granularity: channel", "[quarot]", "rtn", "activations: int4"},
+    {"quarot-gptq-w4a4", "QuaRot, then GPTQ: int4 per channel, activations int4 per token",
+     "type: int4, granularity: channel", "[quarot]", kActOrder, "activations: int4"},
+    {"quarot-gptq-w4a4kv4", "QuaRot, then GPTQ, int4 everywhere, the cache per head",
+     "type: int4, granularity: channel", "[quarot]", kActOrder,
+     "activations: int4\nkv_cache: int4"},
     {"llm-int8", "LLM.int8(): int8 per channel and token, inputs beyond 6 stay float",
      "type: int8, granularity: channel", "[]", "llm_int8", "activations: int8"},
     {"fp8-w8a8", "8-bit floats e4m3: weights per channel, activations per token",
@@ -164,8 +173,8 @@ BuiltInRecipe MakeSpqrRecipe(int bits) {
   recipe.summary = StrCat("SpQR, ", bits, " bits, groups of 16 with 3-bit statistics, outliers");
   recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
                        ", group_size: 16, zero_point: float, range_includes_zero: false, "
-                       "second_level: {bits: 3, group_rows: 16}}\nrounder: spqr\n",
-                       kOrder);
+                       "second_level: {bits: 3, group_rows: 16}}\nrounder: {spqr: {outlier_threshold: ",
+                       bits == 2 ? 1.0 : bits == 3 ? 0.4 : 0.2, "}}\n", kOrder);
   return recipe;
 }
 

@@ -117,12 +117,16 @@ class LayerRun {
   void Transform() {
     LayerStats stats;
     for (const auto& transform : recipe_.transforms) {
+      if (transform->rotation() != nullptr) {
+        Rotate(transform->rotation()->seed);
+        continue;
+      }
       stats = Collect();
       const InputEdit edit = transform->Choose(View(stats), pool_);
       if (!edit.choice.empty()) choices.push_back(StrCat(transform->name(), ": ", edit.choice));
       Apply(edit);
     }
-    if (recipe_.transforms.empty()) return;
+    if (stats.tokens == 0) return;  // no transform has looked at the inputs
     stats = Collect();
     for (const auto& transform : recipe_.transforms) {
       std::vector<WeightClip> clips = transform->Clip(View(stats), pool_);
@@ -148,6 +152,17 @@ class LayerRun {
     group.stats = &stats;
     group.can_fold = true;  // as far as methods ask: a neighbour could take the scale
     return group;
+  }
+
+  // A layer by itself has nobody to rotate its input: it is done online.
+  void Rotate(uint64_t seed) {
+    OnlineTransform rotation;
+    rotation.kind = OnlineTransform::Kind::kHadamard;
+    rotation.seed = seed;
+    rotation.dims = {static_cast<uint32_t>(LargestHadamardBlock(weight_.cols()))};
+    RotateRows(*RotationOf(rotation, weight_.cols()), /*transposed=*/false, weight_, pool_);
+    online_.push_back(std::move(rotation));
+    if (inputs_ != nullptr) moved_ = TransformInputs(online_, *inputs_, pool_);
   }
 
   void Apply(const InputEdit& edit) {

@@ -73,6 +73,21 @@ bool IsOurs(const std::string& temporary_or_name) {
          std::ranges::find(kCompanions, name) != kCompanions.end();
 }
 
+// Embedding, head and last norm in the rotated basis; the names of what they replace.
+std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
+                                          const ModelRotation& rotation, TensorBatch& rest) {
+  const Family& family = checkpoint.family();
+  const auto add = [&](const std::string& name, const Matrix& values) {
+    rest.AddFloats(name, DType::kF32, {values.rows(), values.cols()},
+                   {values.data(), values.rows() * values.cols()});
+  };
+  add(family.embedding + ".weight", rotation.Embedding());
+  add(family.head + ".weight", rotation.Head());
+  const std::vector<float> norm = rotation.FinalNorm();
+  rest.AddFloats(family.final_norm + ".weight", DType::kF32, {norm.size()}, norm);
+  return {family.embedding + ".weight", family.head + ".weight", family.final_norm + ".weight"};
+}
+
 // Files that a killed run was writing; the lock keeps live ones away.
 void RemoveAll(const std::vector<std::filesystem::path>& files) {
   for (const auto& path : files) std::filesystem::remove(path);
@@ -178,11 +193,16 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
 
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
+                                            const ModelRotation* rotation,
                                             const std::vector<FileRecord>& block_files,
                                             const CalibrationSet* calibration) {
   TensorBatch rest;
+  const bool is_rotated = rotation != nullptr && rotation->changes_residual();
+  const std::vector<std::string> replaced =
+      is_rotated ? AddRotatedTables(checkpoint, *rotation, rest) : std::vector<std::string>{};
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (!IsInsideABlock(checkpoint, tensor.name)) rest.AddView(tensor);
+    if (IsInsideABlock(checkpoint, tensor.name)) continue;
+    if (std::ranges::find(replaced, tensor.name) == replaced.end()) rest.AddView(tensor);
   }
   WriteSafetensors(out / kRestName, rest.tensors(), {{"format", "qualm"}});
   std::map<std::string, std::string> weight_map;
@@ -202,7 +222,13 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   records.push_back(RecordOfFile(out / kRestName));
   records.push_back(RecordOfFile(out / kIndexName));
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
-    WriteFileAtomically(out / name, ReadFile(checkpoint.folder() / name));
+    if (name == "config.json" && is_rotated) {
+      Json config = ReadJsonFile(checkpoint.folder() / name);
+      config["tie_word_embeddings"] = false;
+      WriteJsonFile(out / name, config);
+    } else {
+      WriteFileAtomically(out / name, ReadFile(checkpoint.folder() / name));
+    }
     records.push_back(RecordOfFile(out / name));
   }
   if (calibration != nullptr) {
@@ -214,9 +240,10 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
 
 std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
-                                            const std::vector<FileRecord>& block_files) {
+                                            const std::vector<FileRecord>& files) {
   std::vector<std::string> changed;
-  for (const FileRecord& file : block_files) {
+  for (const FileRecord& file : files) {
+    if (!IsTensorFile(file.name)) continue;
     const TensorFile written = TensorFile::Open(out / file.name);
     for (const TensorView& tensor : written.tensors()) {
       const TensorView* source = checkpoint.tensors().Find(tensor.name);

@@ -41,17 +41,19 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
 
 // Writes "rest.safetensors" (every tensor outside the blocks), the index, copies of config and
 // tokenizer files and, with a calibration set, the hashes of its 13-grams. `block_files` are the
-// names from WriteBlockFile. Returns the records of all files that decide the model's function, in
+// names from WriteBlockFile. With `rotation` (null: none) embedding, head and last norm are the
+// rotated ones, and config.json says that the head is no longer tied. Returns the records of all files that decide the model's function, in
 // a fixed order.
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
+                                            const ModelRotation* rotation,
                                             const std::vector<FileRecord>& block_files,
                                             const CalibrationSet* calibration);
 
-// Names of the float tensors of the blocks that are not the checkpoint's, byte for byte; sorted.
+// Names of the float tensors of `files` that are not the checkpoint's, byte for byte; sorted.
 std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
-                                            const std::vector<FileRecord>& block_files);
+                                            const std::vector<FileRecord>& files);
 
 // Whether the file holds tensors of the model.
 bool IsTensorFile(std::string_view name);

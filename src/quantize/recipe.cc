@@ -106,6 +106,10 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
   return plan;
 }
 
+const RotationOptions* Recipe::rotation() const {
+  return transforms.empty() ? nullptr : transforms.front()->rotation();
+}
+
 bool Recipe::NeedsCalibration() const {
   const auto reads = [](const std::optional<ActivationPlan>& plan) {
     return plan && !plan->scheme.dynamic;
@@ -160,6 +164,9 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   if (const Yaml* transforms = yaml.Find("transforms")) {
     for (const Yaml& item : transforms->AsList()) {
       recipe.transforms.push_back(ParseTransform(item));
+      if (recipe.transforms.back()->rotation() == nullptr || recipe.transforms.size() == 1) continue;
+      ThrowBadInput(item.place(), "a change of the model's basis before all other transforms",
+                    StrCat("it is number ", recipe.transforms.size()));
     }
   }
   recipe.rounder = ParseRounder(yaml.Get("rounder"));

@@ -194,13 +194,14 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
 
 TEST(Recipe, BuiltInNamesFollowTheGrammar) {
   const std::vector<std::string> names = RecipeNames();
-  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 9 + 6 + 3 * 4 + 2 * 5);
+  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 13 + 6 + 3 * 4 + 2 * 5);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   for (const std::string& name : names) {
     const Recipe recipe = FindRecipe(name);
     EXPECT_EQ(recipe.name, name);
     EXPECT_EQ(recipe.weights.scale_type, DType::kF16);
-    const bool reads_data = recipe.rounder->needs_data() || !recipe.transforms.empty();
+    const bool reads_data = recipe.rounder->needs_data() ||
+                            (!recipe.transforms.empty() && recipe.transforms[0]->needs_data());
     EXPECT_EQ(recipe.NeedsCalibration(), reads_data) << name;
     EXPECT_FALSE(RecipeSummary(name).empty());
     if (recipe.weights.type == NumberType::kInteger && !recipe.activations) {

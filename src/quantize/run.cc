@@ -172,6 +172,9 @@ class Run {
     // Float blocks keep float caches.
     if (options.recipe.block_order == Order::kSequential)
       config_.kv_cache = options.recipe.kv_cache;
+    if (const RotationOptions* rotation = options.recipe.rotation()) {
+      rotation_.emplace(checkpoint_, *rotation, pool_);
+    }
     RefuseWhatCannotBeDone(options_, checkpoint_);
     run_key_ = RunKey(options, source_hash_);
   }
@@ -238,11 +241,17 @@ class Run {
 
   void PrepareHiddenStates() {
     const CalibrationSet& set = *options_.calibration;
+    Matrix rotated;
+    WeightView embedding = checkpoint_.EmbeddingWeight();
+    if (rotation_) {
+      rotated = rotation_->Embedding();
+      embedding = {rotated.data(), DType::kF32, rotated.rows(), rotated.cols()};
+    }
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
       auto states = std::make_unique<HiddenStates>(sequences, config_, spill);
-      states->Embed({checkpoint_.EmbeddingWeight()});
+      states->Embed({embedding});
       return states;
     };
     calibration_ = make(set.sequences, "hidden.tmp");
@@ -250,9 +259,11 @@ class Run {
   }
 
   std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
-    return BuildBlock(
+    std::unique_ptr<DecoderBlock> block = BuildBlock(
         checkpoint_.tensors(), config_, checkpoint_.family(), b,
         [&](const std::string& name) { return MakeDenseWeight(checkpoint_.Weight(name), pool_); });
+    if (rotation_) BlockTensors(checkpoint_, b, &*rotation_).PutInto(*block, pool_);
+    return block;
   }
 
   void Advance(const DecoderBlock& block) {
@@ -292,7 +303,7 @@ class Run {
       saved = calibration_->Save();
       saved_held_out = held_out_->Save();
     }
-    QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, calibration_.get(),
+    QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, rotation_ ? &*rotation_ : nullptr, calibration_.get(),
                                               held_out_.get(), options_.seed, pool_, progress_},
                                              *block);
     JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}, {}};
@@ -347,9 +358,9 @@ class Run {
     manifest.seed = options_.seed;
     if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
     manifest.kv_cache = options_.recipe.kv_cache;
-    manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, block_files);
-    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, block_files,
+    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, rotation_ ? &*rotation_ : nullptr, block_files,
                                          options_.calibration ? &*options_.calibration : nullptr);
+    manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, manifest.files);
     manifest.bits_per_weight_layers =
         weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);
     manifest.bits_per_weight_model = ModelBitsPerWeight(manifest.files);
@@ -383,6 +394,7 @@ class Run {
   Progress& progress_;
   Checkpoint checkpoint_;
   std::string source_hash_, run_key_;
+  std::optional<ModelRotation> rotation_;
   ModelConfig config_;  // with the cache that the hidden states go through
   std::optional<Journal> journal_;
   std::unique_ptr<HiddenStates> calibration_, held_out_;

@@ -88,7 +88,7 @@ class StressRun {
   }
 
   void WriteBlock(size_t b) {
-    BlockTensors tensors(checkpoint_, b);
+    BlockTensors tensors(checkpoint_, b, /*rotation=*/nullptr);
     const Family& family = checkpoint_.family();
     for (size_t g = 0; g < family.groups.size(); ++g) {
       if (!tensors.CanFold(g)) {

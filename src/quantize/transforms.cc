@@ -11,6 +11,7 @@
 #include "quantize/quality.h"
 #include "quantize/transforms/awq.h"
 #include "quantize/transforms/os_plus.h"
+#include "quantize/transforms/quarot.h"
 #include "quantize/transforms/smoothquant.h"
 
 namespace qualm {
@@ -22,6 +23,7 @@ constexpr TransformEntry kTransforms[] = {
      MakeAwq},
     {"os_plus", "moves inputs to the middle of their ranges and scales the widest ones (OS+)",
      MakeOsPlus},
+    {"quarot", "rotates hidden states, heads and the MLP by Hadamard matrices", MakeQuaRot},
     {"smoothquant", "moves the difficulty of activations into the weights", MakeSmoothQuant},
 };
 

@@ -16,6 +16,7 @@
 
 #include "artefact/scheme.h"
 #include "calibrate/layer_stats.h"
+#include "quantize/model_rotation.h"
 #include "quantize/recipe_schemes.h"
 #include "tensor/matrix.h"
 
@@ -67,6 +68,8 @@ class Transform {
   virtual ~Transform() = default;
   virtual std::string_view name() const = 0;
   virtual bool needs_data() const { return true; }
+  // Of a transform that changes the basis of the whole model before all others; null for others.
+  virtual const RotationOptions* rotation() const { return nullptr; }
   // Throws bad input if a scheme cannot be used with it.
   virtual InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const = 0;
   // After the edits of all transforms are made: one for each linear layer, or none at all.

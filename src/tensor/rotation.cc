@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/rng.h"
 #include "base/thread_pool.h"
@@ -94,8 +95,8 @@ void WalshHadamard(float* x, size_t n) {
 
 class HadamardRotation final : public Rotation {
  public:
-  HadamardRotation(size_t n, size_t block, uint64_t seed)
-      : n_(n), block_(block), dense_(DenseFactor(block)), signs_(n) {
+  HadamardRotation(size_t n, size_t block, std::optional<uint64_t> seed)
+      : n_(n), block_(block), dense_(DenseFactor(block)), signs_(n, 1.0f) {
     QUALM_CHECK(block > 0 && n % block == 0 && dense_ > 0);
     if (dense_ > 1) {
       paley_ = Paley(dense_);
@@ -104,7 +105,8 @@ class HadamardRotation final : public Rotation {
         for (size_t j = 0; j < dense_; ++j) transposed_(i, j) = paley_(j, i);
       }
     }
-    Rng rng(seed, "hadamard signs");
+    if (!seed) return;
+    Rng rng(*seed, "hadamard signs");
     for (float& sign : signs_) sign = rng.Next() >> 63 == 0 ? 1.0f : -1.0f;
   }
 
@@ -241,6 +243,10 @@ size_t LargestHadamardBlock(size_t n) {
 
 std::unique_ptr<Rotation> MakeHadamard(size_t n, size_t block, uint64_t seed) {
   return std::make_unique<HadamardRotation>(n, block, seed);
+}
+
+std::unique_ptr<Rotation> MakePlainHadamard(size_t n, size_t block) {
+  return std::make_unique<HadamardRotation>(n, block, std::nullopt);
 }
 
 std::unique_ptr<Rotation> MakeKronecker(size_t p, size_t q, std::span<const float> factors,

@@ -33,6 +33,9 @@ size_t LargestHadamardBlock(size_t n);
 // (Hedayat, Wallis 1978). Requires: block divides n, HasHadamard(block).
 std::unique_ptr<Rotation> MakeHadamard(size_t n, size_t block, uint64_t seed);
 
+// The same without signs: the same matrix in every block.
+std::unique_ptr<Rotation> MakePlainHadamard(size_t n, size_t block);
+
 // Q = (A ⊗ B)·P (QuIP, Chee et al. 2023, section 4.1): P a random permutation drawn from the seed,
 // factors = A [p, p] then B [q, q], row-major.
 std::unique_ptr<Rotation> MakeKronecker(size_t p, size_t q, std::span<const float> factors,

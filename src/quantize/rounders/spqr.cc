@@ -24,8 +24,11 @@ namespace {
 
 struct Options {
   double outlier_threshold = 0.2;  // τ; infinite: no outliers
-  HessianOptions hessian{.act_order = true, .damp = 1.0};
+  HessianOptions hessian{.act_order = true, .damp = 0.01};
 };
+
+// Of the second level: zero points that every stored type holds, and the smallest step of fp16.
+constexpr float kLargestZero = 32768, kSmallestStep = 0x1p-24f;
 
 using Lanes = std::array<float, kGridLanes>;
 
@@ -66,7 +69,9 @@ class SecondLevelFit {
                                                    values.begin() + static_cast<ptrdiff_t>(last));
       float min = *low, max = *high;
       if (min == max) min -= 1, max += 1;
-      const float scale = RoundTo((max - min) / last_code_, type_);
+      // Values far from 0 and near to each other would have a zero point beyond the type's range.
+      const float least = std::max(std::abs(min), std::abs(max)) / kLargestZero;
+      const float scale = RoundTo(std::max({(max - min) / last_code_, least, kSmallestStep}), type_);
       const float zero = RoundTo(-min / scale, type_);
       const size_t block = (first_row + first) / rows_;
       to.scales[block * groups + group] = scale;

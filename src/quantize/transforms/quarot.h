@@ -1,0 +1,12 @@
+// See quarot.cc and docs/methods/quarot.md.
+#pragma once
+
+#include <memory>
+
+#include "quantize/transforms.h"
+
+namespace qualm {
+
+std::unique_ptr<Transform> MakeQuaRot(const Yaml* options);
+
+}  // namespace qualm
