@@ -80,7 +80,7 @@ void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint
   std::array<uint8_t, kGridLanes> last_codes;
   for (; i + kGridLanes <= x.size(); i += kGridLanes) {
     grid.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
-                        rounded == nullptr ? ignored.data() : rounded + i);
+                       rounded == nullptr ? ignored.data() : rounded + i);
   }
   if (i == x.size()) return;
   const size_t rest = x.size() - i;

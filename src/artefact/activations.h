@@ -45,7 +45,8 @@ class ActivationQuantizer {
   Grid grid_;
 };
 
-// Codes (may be null) and values (may be null, or `x`) of numbers that share a scale and zero point.
+// Codes (may be null) and values (may be null, or `x`) of numbers that share a scale and zero
+// point.
 void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint8_t* codes,
                float* rounded);
 // Smallest and largest of `count` > 0 values.

@@ -36,9 +36,9 @@ struct BlockRun {
   Progress& progress;
 };
 
-// Quantizes `block` (float at first, in the rotated basis if there is one); on return its quantized layers run on their packed weights.
-// With sequential layers the hidden states have gone through the quantized block; with parallel
-// ones they are still its inputs.
+// Quantizes `block` (float at first, in the rotated basis if there is one); on return its quantized
+// layers run on their packed weights. With sequential layers the hidden states have gone through
+// the quantized block; with parallel ones they are still its inputs.
 QuantizedBlock QuantizeBlock(const BlockRun& run, DecoderBlock& block);
 
 }  // namespace qualm

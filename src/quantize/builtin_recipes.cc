@@ -171,10 +171,14 @@ BuiltInRecipe MakeSpqrRecipe(int bits) {
   BuiltInRecipe recipe;
   recipe.name = StrCat("spqr-w", bits, "-g16");
   recipe.summary = StrCat("SpQR, ", bits, " bits, groups of 16 with 3-bit statistics, outliers");
-  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
-                       ", group_size: 16, zero_point: float, range_includes_zero: false, "
-                       "second_level: {bits: 3, group_rows: 16}}\nrounder: {spqr: {outlier_threshold: ",
-                       bits == 2 ? 1.0 : bits == 3 ? 0.4 : 0.2, "}}\n", kOrder);
+  recipe.yaml =
+      StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
+             ", group_size: 16, zero_point: float, range_includes_zero: false, "
+             "second_level: {bits: 3, group_rows: 16}}\nrounder: {spqr: {outlier_threshold: ",
+             bits == 2   ? 1.0
+             : bits == 3 ? 0.4
+                         : 0.2,
+             "}}\n", kOrder);
   return recipe;
 }
 

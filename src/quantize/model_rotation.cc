@@ -16,8 +16,8 @@ constexpr size_t kSmallestBlock = 16;
 size_t BlockOf(size_t width, const char* what) {
   const size_t block = LargestHadamardBlock(width);
   if (block >= std::min(width, kSmallestBlock)) return block;
-  ThrowBadInput("quarot", StrCat("a width of ", what, " with a Hadamard block of at least ",
-                                 kSmallestBlock),
+  ThrowBadInput("quarot",
+                StrCat("a width of ", what, " with a Hadamard block of at least ", kSmallestBlock),
                 StrCat(width, ", whose largest one is ", block), "leave this rotation out");
 }
 
@@ -28,6 +28,12 @@ void MultiplyColumns(Matrix& weight, std::span<const float> factors) {
 }
 
 }  // namespace
+
+void RequireRotatable(const ModelConfig& config, const RotationOptions& options) {
+  if (options.residual) (void)BlockOf(config.hidden_size, "hidden states");
+  if (options.heads) (void)BlockOf(config.head_dim, "heads");
+  if (options.online) (void)BlockOf(config.intermediate_size, "the MLP");
+}
 
 ModelRotation::ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options,
                              ThreadPool& pool)
@@ -70,9 +76,9 @@ bool ModelRotation::IsValue(const LinearSpec& linear) const {
 Matrix ModelRotation::Weight(size_t group, const LinearSpec& linear, size_t block) const {
   Matrix weight = ToMatrix(checkpoint_.Weight(LinearName(family_, block, linear.name)));
   if (options_.residual && Reads(group)) {
-    MultiplyColumns(weight, checkpoint_.Vector(LinearName(family_, block,
-                                                          family_.groups[group].preceding_norm) +
-                                               ".weight"));
+    MultiplyColumns(
+        weight, checkpoint_.Vector(
+                    LinearName(family_, block, family_.groups[group].preceding_norm) + ".weight"));
     RotateRows(*residual_, /*transposed=*/false, weight, pool_);
   }
   if (options_.heads && IsValue(linear)) {
@@ -99,8 +105,7 @@ std::vector<float> ModelRotation::Bias(size_t group, const LinearSpec& linear, s
 }
 
 std::vector<float> ModelRotation::Norm(const std::string& name, size_t block) const {
-  std::vector<float> norm =
-      checkpoint_.Vector(LinearName(family_, block, name) + ".weight");
+  std::vector<float> norm = checkpoint_.Vector(LinearName(family_, block, name) + ".weight");
   if (options_.residual) std::ranges::fill(norm, 1.0f);
   return norm;
 }

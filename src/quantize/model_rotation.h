@@ -26,9 +26,12 @@ struct RotationOptions {
   uint64_t seed = 0;
 };
 
+// Throws bad input naming the width that has no Hadamard matrix, or only a small block of one.
+void RequireRotatable(const ModelConfig& config, const RotationOptions& options);
+
 class ModelRotation {
  public:
-  // Throws bad input naming the width that has no Hadamard matrix, or only a small block of one.
+  // Throws as RequireRotatable does.
   ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options, ThreadPool& pool);
 
   // The layer's rotated weight and bias. `group` is its place in the family's table.
@@ -45,8 +48,8 @@ class ModelRotation {
   bool changes_residual() const { return options_.residual; }
 
  private:
-  bool Reads(size_t group) const;    // the hidden states behind a norm
-  bool Writes(size_t group) const;   // into the hidden states
+  bool Reads(size_t group) const;   // the hidden states behind a norm
+  bool Writes(size_t group) const;  // into the hidden states
   bool IsValue(const LinearSpec& linear) const;
   bool IsMlpOutput(size_t group) const;
 

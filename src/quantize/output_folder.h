@@ -42,8 +42,8 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
 // Writes "rest.safetensors" (every tensor outside the blocks), the index, copies of config and
 // tokenizer files and, with a calibration set, the hashes of its 13-grams. `block_files` are the
 // names from WriteBlockFile. With `rotation` (null: none) embedding, head and last norm are the
-// rotated ones, and config.json says that the head is no longer tied. Returns the records of all files that decide the model's function, in
-// a fixed order.
+// rotated ones, and config.json says that the head is no longer tied. Returns the records of all
+// files that decide the model's function, in a fixed order.
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
                                             const ModelRotation* rotation,

@@ -164,7 +164,8 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   if (const Yaml* transforms = yaml.Find("transforms")) {
     for (const Yaml& item : transforms->AsList()) {
       recipe.transforms.push_back(ParseTransform(item));
-      if (recipe.transforms.back()->rotation() == nullptr || recipe.transforms.size() == 1) continue;
+      if (recipe.transforms.back()->rotation() == nullptr || recipe.transforms.size() == 1)
+        continue;
       ThrowBadInput(item.place(), "a change of the model's basis before all other transforms",
                     StrCat("it is number ", recipe.transforms.size()));
     }

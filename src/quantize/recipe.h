@@ -45,7 +45,7 @@ struct Recipe {
 
   LayerPlan PlanFor(std::string_view layer_name) const;
   const RotationOptions* rotation() const;  // null: none
-  bool NeedsCalibration() const;  // a rounder, a transform or a static range reads data
+  bool NeedsCalibration() const;            // a rounder, a transform or a static range reads data
   // Everything that decides the result, defaults spelled out, keys in a fixed order.
   std::string CanonicalJson() const;
 };

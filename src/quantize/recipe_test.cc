@@ -194,7 +194,8 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
 
 TEST(Recipe, BuiltInNamesFollowTheGrammar) {
   const std::vector<std::string> names = RecipeNames();
-  EXPECT_EQ(names.size(), 6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 13 + 6 + 3 * 4 + 2 * 5);
+  EXPECT_EQ(names.size(),
+            6u * 4 * 2 * (2 + 1) + 2 * 6 + 4 * 3 + 2 * 3 * 3 + 13 + 6 + 3 * 4 + 2 * 5);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   for (const std::string& name : names) {
     const Recipe recipe = FindRecipe(name);

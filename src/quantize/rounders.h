@@ -54,6 +54,8 @@ class Rounder {
   bool needs_data() const { return needs_gram() || needs_sample() || needs_input_range(); }
   // Whether it makes scales that are quantized themselves (Scheme::second_level).
   virtual bool makes_second_level() const { return false; }
+  // Throws bad input for grids that the method has no use for; Round does the same.
+  virtual void RequireScheme(const Scheme&, std::string_view /*layer*/) const {}
   // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
   // weights. Same bits for any number of threads.
   virtual RounderResult Round(const RounderInput& input, const Scheme& scheme,

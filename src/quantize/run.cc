@@ -72,7 +72,14 @@ void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, siz
   std::string name = LinearName(checkpoint.family(), block, linear.name);
   LayerPlan plan = options.recipe.PlanFor(name);
   size_t in = SizeOf(group.in, checkpoint.config());
+  const RotationOptions* rotation = options.recipe.rotation();
+  if (plan.skip && rotation != nullptr && rotation->online && group.in == Width::kIntermediate) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
+                  "a quantized layer: its input is rotated online", "a skipped one",
+                  "use {quarot: {online: false}}");
+  }
   if (plan.skip) return;
+  plan.rounder->RequireScheme(plan.scheme, name);
   CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, in);
   if (plan.scheme.granularity != Granularity::kGroup) return;
   if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
@@ -140,6 +147,9 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
                   StrCat(options.calibration->length));
   }
   if (options.calibration) CheckTokens(options, checkpoint);
+  if (const RotationOptions* rotation = options.recipe.rotation()) {
+    RequireRotatable(checkpoint.config(), *rotation);
+  }
   std::vector<std::string> names;
   for (size_t b = 0; b < checkpoint.config().layers; ++b) {
     for (const LinearGroup& group : checkpoint.family().groups) {
@@ -303,9 +313,10 @@ class Run {
       saved = calibration_->Save();
       saved_held_out = held_out_->Save();
     }
-    QuantizedBlock quantized = QuantizeBlock({checkpoint_, options_.recipe, rotation_ ? &*rotation_ : nullptr, calibration_.get(),
-                                              held_out_.get(), options_.seed, pool_, progress_},
-                                             *block);
+    QuantizedBlock quantized =
+        QuantizeBlock({checkpoint_, options_.recipe, rotation_ ? &*rotation_ : nullptr,
+                       calibration_.get(), held_out_.get(), options_.seed, pool_, progress_},
+                      *block);
     JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}, {}};
     for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
     if (saved) {
@@ -358,8 +369,9 @@ class Run {
     manifest.seed = options_.seed;
     if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
     manifest.kv_cache = options_.recipe.kv_cache;
-    manifest.files = WriteRemainingFiles(options_.out, checkpoint_, rotation_ ? &*rotation_ : nullptr, block_files,
-                                         options_.calibration ? &*options_.calibration : nullptr);
+    manifest.files =
+        WriteRemainingFiles(options_.out, checkpoint_, rotation_ ? &*rotation_ : nullptr,
+                            block_files, options_.calibration ? &*options_.calibration : nullptr);
     manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, manifest.files);
     manifest.bits_per_weight_layers =
         weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);

@@ -129,15 +129,19 @@ class EasyQuant final : public Rounder {
   std::string_view name() const override { return "easyquant"; }
   bool needs_gram() const override { return false; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    if (scheme.type != NumberType::kInteger || !scheme.is_symmetric() ||
+        scheme.granularity == Granularity::kTensor) {
+      ThrowBadInput(StrCat("layer ", layer), "symmetric integers per channel or group",
+                    scheme.ShortName(), "easyquant optimises the scale of a symmetric grid");
+    }
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
-    if (scheme.type != NumberType::kInteger || !scheme.is_symmetric() ||
-        scheme.granularity == Granularity::kTensor) {
-      ThrowBadInput(StrCat("layer ", input.layer), "symmetric integers per channel or group",
-                    scheme.ShortName(), "easyquant optimises the scale of a symmetric grid");
-    }
+    RequireScheme(scheme, input.layer);
     // An outlier is 0 for the rest: it has no error there and widens no range.
     Matrix rest = Matrix::CopyOf(input.weight);
     OutlierLists outliers(rest.rows());

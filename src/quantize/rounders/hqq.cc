@@ -99,10 +99,19 @@ class Hqq final : public Rounder {
   std::string_view name() const override { return "hqq"; }
   bool needs_gram() const override { return false; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    if (scheme.type == NumberType::kInteger && scheme.zero_point == ZeroPointKind::kFloat &&
+        scheme.granularity != Granularity::kTensor) {
+      return;
+    }
+    ThrowBadInput(StrCat("layer ", layer), "integers with zero_point: float per channel or group",
+                  scheme.ShortName(), "hqq chooses fractional zero points");
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFloatZeros(scheme, input.layer);
+    RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
     RounderResult result;
     result.layer = MakeQuantizedLinear(input.weight.rows(), input.weight.cols(), scheme);
@@ -124,15 +133,6 @@ class Hqq final : public Rounder {
   }
 
  private:
-  static void RequireFloatZeros(const Scheme& scheme, std::string_view layer) {
-    if (scheme.type == NumberType::kInteger && scheme.zero_point == ZeroPointKind::kFloat &&
-        scheme.granularity != Granularity::kTensor) {
-      return;
-    }
-    ThrowBadInput(StrCat("layer ", layer), "integers with zero_point: float per channel or group",
-                  scheme.ShortName(), "hqq chooses fractional zero points");
-  }
-
   HqqOptions options_;
 };
 

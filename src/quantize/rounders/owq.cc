@@ -84,14 +84,18 @@ class Owq final : public Rounder {
   std::string_view name() const override { return "owq"; }
   bool needs_gram() const override { return true; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    if (scheme.granularity == Granularity::kTensor) {
+      ThrowBadInput(StrCat("layer ", layer), "granularity channel or group", "tensor",
+                    "one range for all would hold the float columns");
+    }
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
-    if (scheme.granularity == Granularity::kTensor) {
-      ThrowBadInput(StrCat("layer ", input.layer), "granularity channel or group", "tensor",
-                    "one range for all would hold the float columns");
-    }
+    RequireScheme(scheme, input.layer);
     const std::vector<uint32_t> columns = SensitiveColumns(input, scheme, pool);
     HessianOptions hessian = options_.hessian;
     hessian.last = columns;

@@ -137,6 +137,17 @@ class Quip final : public Rounder {
   std::string_view name() const override { return "quip"; }
   bool needs_gram() const override { return true; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    if (scheme.type == NumberType::kInteger && scheme.granularity == Granularity::kTensor &&
+        scheme.zero_point == ZeroPointKind::kFloat && !scheme.range_includes_zero) {
+      return;
+    }
+    ThrowBadInput(StrCat("layer ", layer),
+                  "integers with granularity: tensor, zero_point: float and range_includes_zero: "
+                  "false",
+                  scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireFinite(input.weight, input.layer);
@@ -180,17 +191,6 @@ class Quip final : public Rounder {
         w = std::clamp(w, -point.scale * point.zero, point.scale * most);
       }
     }
-  }
-
-  static void RequireScheme(const Scheme& scheme, std::string_view layer) {
-    if (scheme.type == NumberType::kInteger && scheme.granularity == Granularity::kTensor &&
-        scheme.zero_point == ZeroPointKind::kFloat && !scheme.range_includes_zero) {
-      return;
-    }
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers with granularity: tensor, zero_point: float and range_includes_zero: "
-                  "false",
-                  scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
   }
 
   Options options_;

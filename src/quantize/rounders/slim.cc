@@ -140,6 +140,20 @@ class Slim final : public Rounder {
   bool needs_gram() const override { return true; }
   bool needs_sample() const override { return true; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    const bool fits = scheme.type == NumberType::kInteger &&
+                      scheme.granularity == Granularity::kGroup && !scheme.is_symmetric();
+    if (!fits || scheme.bits < 2 || scheme.bits > 7) {
+      ThrowBadInput(StrCat("layer ", layer), "asymmetric integers of 2 to 7 bits in groups",
+                    scheme.ShortName(), "slim gives groups one bit more or less");
+    }
+    if (scheme.bits == 2 && scheme.zero_point != ZeroPointKind::kFloat) {
+      ThrowBadInput(StrCat("layer ", layer), "zero_point: float with 2 bits",
+                    NameOf(scheme.zero_point),
+                    "groups of 1 bit have their two values around a mean");
+    }
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
@@ -175,20 +189,6 @@ class Slim final : public Rounder {
   }
 
  private:
-  static void RequireScheme(const Scheme& scheme, std::string_view layer) {
-    const bool fits = scheme.type == NumberType::kInteger &&
-                      scheme.granularity == Granularity::kGroup && !scheme.is_symmetric();
-    if (!fits || scheme.bits < 2 || scheme.bits > 7) {
-      ThrowBadInput(StrCat("layer ", layer), "asymmetric integers of 2 to 7 bits in groups",
-                    scheme.ShortName(), "slim gives groups one bit more or less");
-    }
-    if (scheme.bits == 2 && scheme.zero_point != ZeroPointKind::kFloat) {
-      ThrowBadInput(StrCat("layer ", layer), "zero_point: float with 2 bits",
-                    NameOf(scheme.zero_point),
-                    "groups of 1 bit have their two values around a mean");
-    }
-  }
-
   Options options_;
 };
 

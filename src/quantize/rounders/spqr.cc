@@ -71,7 +71,8 @@ class SecondLevelFit {
       if (min == max) min -= 1, max += 1;
       // Values far from 0 and near to each other would have a zero point beyond the type's range.
       const float least = std::max(std::abs(min), std::abs(max)) / kLargestZero;
-      const float scale = RoundTo(std::max({(max - min) / last_code_, least, kSmallestStep}), type_);
+      const float scale =
+          RoundTo(std::max({(max - min) / last_code_, least, kSmallestStep}), type_);
       const float zero = RoundTo(-min / scale, type_);
       const size_t block = (first_row + first) / rows_;
       to.scales[block * groups + group] = scale;
@@ -231,6 +232,18 @@ class Spqr final : public Rounder {
   bool needs_gram() const override { return true; }
   bool makes_second_level() const override { return true; }
 
+  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+    const bool fits = scheme.type == NumberType::kInteger &&
+                      scheme.granularity == Granularity::kGroup &&
+                      scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
+                      kGridLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
+    if (fits) return;
+    ThrowBadInput(StrCat("layer ", layer),
+                  "integers in groups with zero_point: float and second_level: {bits, group_rows "
+                  "1, 2, 4, 8 or 16}",
+                  scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
+  }
+
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
@@ -270,18 +283,6 @@ class Spqr final : public Rounder {
   }
 
  private:
-  static void RequireScheme(const Scheme& scheme, std::string_view layer) {
-    const bool fits = scheme.type == NumberType::kInteger &&
-                      scheme.granularity == Granularity::kGroup &&
-                      scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
-                      kGridLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
-    if (fits) return;
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers in groups with zero_point: float and second_level: {bits, group_rows "
-                  "1, 2, 4, 8 or 16}",
-                  scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
-  }
-
   Options options_;
 };
 

@@ -138,10 +138,9 @@ class Awq final : public Transform {
     if (!options_.module_loss || !group.module_loss) return GroupLoss(group, scale, pool);
     std::vector<Matrix> weights;
     for (const TransformLinear& linear : group.linears) {
-      weights.push_back(linear.scheme == nullptr
-                            ? Matrix::CopyOf(linear.weight)
-                            : RoundScaled(linear.weight, *linear.scheme, scale,
-                                          RoundedPart::kWhole, pool));
+      weights.push_back(linear.scheme == nullptr ? Matrix::CopyOf(linear.weight)
+                                                 : RoundScaled(linear.weight, *linear.scheme, scale,
+                                                               RoundedPart::kWhole, pool));
     }
     return group.module_loss(weights);
   }
