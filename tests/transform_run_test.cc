@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -186,6 +187,31 @@ TEST_F(TransformRun, TheCacheIsRoundedInWhatIsEvaluated) {
   const double channels = Distance(Logits(folder_ / "out"), exact);
   EXPECT_GT(channels, noise);
   EXPECT_LT(channels, before);
+}
+
+// The budget counts everything that is stored, and layers differ where it pays.
+TEST_F(TransformRun, AllocatedBitsKeepTheBudget) {
+  const std::string recipe =
+      "name: t\nweights: {bits: 4, group_size: 64}\nrounder: rtn\n"
+      "allocate: {target_bits: 3.5}\n";
+  const Manifest manifest = Run(Options(recipe, "out"));
+  EXPECT_LE(manifest.bits_per_weight_layers, 3.5);
+  EXPECT_GT(manifest.bits_per_weight_layers, 3.4);
+  std::set<int> bits;
+  for (const LayerRecord& layer : manifest.layers) bits.insert(layer.scheme.bits);
+  EXPECT_GT(bits.size(), 1u);
+  ExpectVerified("out");
+  QuantizeOptions options = Options(recipe, "pieces");
+  options.stop_after_blocks = 2;
+  for (int i = 0; i < 3; ++i) Run(options);
+  EXPECT_EQ(ReadManifest(folder_ / "pieces").ArtefactHash(), manifest.ArtefactHash());
+  EXPECT_THAT(testing::ErrorOf([&] {
+                Run(
+                    Options("name: t\nweights: {bits: 4, group_size: 64}\nrounder: rtn\n"
+                            "allocate: {target_bits: 2}\n",
+                            "little"));
+              }),
+              HasSubstr("raise target_bits"));
 }
 
 // A stressed model with a power of two is the same function to the last bit.

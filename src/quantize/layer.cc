@@ -237,6 +237,10 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
     ThrowBadInput(StrCat("recipe ", recipe.name), "a recipe that quantizes this layer",
                   StrCat("a skip pattern that matches '", kLayerName, "'"));
   }
+  if (recipe.allocation) {
+    ThrowBadInput(StrCat("recipe ", recipe.name), "no allocate key for one layer by itself", "one",
+                  "bits are shared out among the layers of a model");
+  }
   if (recipe.NeedsCalibration() && inputs == nullptr) {
     ThrowBadInput("--inputs", StrCat("a .npy file: recipe ", recipe.name, " reads data"), "none");
   }

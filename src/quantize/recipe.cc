@@ -103,6 +103,8 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
     plan.scheme = override.weights;
     plan.rounder = override.rounder != nullptr ? override.rounder : rounder;
   }
+  const auto allocated = layer_bits.find(std::string(layer_name));
+  if (allocated != layer_bits.end()) plan.scheme.bits = allocated->second;
   return plan;
 }
 
@@ -114,7 +116,7 @@ bool Recipe::NeedsCalibration() const {
   const auto reads = [](const std::optional<ActivationPlan>& plan) {
     return plan && !plan->scheme.dynamic;
   };
-  return rounder->needs_data() || reads(activations) ||
+  return allocation || rounder->needs_data() || reads(activations) ||
          std::ranges::any_of(transforms, [](const auto& t) { return t->needs_data(); }) ||
          std::ranges::any_of(overrides, [&](const Override& override) {
            return (override.rounder != nullptr && override.rounder->needs_data()) ||
@@ -132,6 +134,7 @@ std::string Recipe::CanonicalJson() const {
             {"skip", skip},
             {"overrides", Json::array()}};
   if (activations) json["activations"]["skip"] = activation_skip;
+  if (allocation) json["allocate"] = ParseJson(AllocationJson(*allocation), "allocation");
   if (kv_cache) json["kv_cache"] = RecipeJson(*kv_cache);
   for (const auto& transform : transforms) {
     json["transforms"].push_back(Json{{std::string(transform->name()),
@@ -148,13 +151,20 @@ std::string Recipe::CanonicalJson() const {
 
 Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 9>{"name", "weights", "activations", "kv_cache",
-                                                   "transforms", "rounder", "order", "skip",
-                                                   "overrides"});
+  yaml.RequireKnownKeys(std::array<std::string, 10>{"name", "weights", "allocate", "activations",
+                                                    "kv_cache", "transforms", "rounder", "order",
+                                                    "skip", "overrides"});
   Recipe recipe;
   const Yaml* name = yaml.Find("name");
   recipe.name = name != nullptr ? name->AsString() : std::filesystem::path(place).stem().string();
   recipe.weights = ParseWeightScheme(yaml.Get("weights"), Scheme{});
+  if (const Yaml* allocation = yaml.Find("allocate")) {
+    if (recipe.weights.type != NumberType::kInteger || recipe.weights.second_level) {
+      ThrowBadInput(allocation->place(), "integer weights with scales of one level",
+                    recipe.weights.ShortName(), "bits are what is allocated");
+    }
+    recipe.allocation = ParseAllocation(*allocation);
+  }
   if (const Yaml* activations = yaml.Find("activations")) {
     ParsedActivations parsed = ParseActivations(*activations);
     recipe.activations = parsed.plan;

@@ -2,12 +2,14 @@
 // Strict YAML or the name of a built-in one.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "artefact/scheme.h"
+#include "quantize/bit_allocation.h"
 #include "quantize/recipe_schemes.h"
 #include "quantize/rounders.h"
 #include "quantize/transforms.h"
@@ -34,7 +36,9 @@ struct Recipe {
   std::vector<std::string> activation_skip;  // layers whose inputs stay float
   std::optional<KvCacheScheme> kv_cache;
   std::vector<std::shared_ptr<const Transform>> transforms;  // in the order they are made
-  std::vector<std::string> skip;                             // glob patterns of full layer names
+  std::optional<AllocationPlan> allocation;                  // bits per layer by a budget
+  std::map<std::string, int> layer_bits;  // what came of it; no part of the recipe's text
+  std::vector<std::string> skip;          // glob patterns of full layer names
   struct Override {
     std::string match;
     Scheme weights;

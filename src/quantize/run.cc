@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/packed.h"
+#include "quantize/allocation_run.h"
 #include "quantize/block_run.h"
 #include "quantize/journal.h"
 #include "quantize/output_folder.h"
@@ -174,6 +175,7 @@ class Run {
  public:
   Run(const QuantizeOptions& options, ThreadPool& pool, Progress& progress)
       : options_(options),
+        recipe_(options.recipe),
         pool_(pool),
         progress_(progress),
         checkpoint_(OpenFloat(options.model)),
@@ -196,6 +198,11 @@ class Run {
     PrepareOutput(options_.out, options_.model, options_.overwrite);
     journal_.emplace(options_.out, run_key_);
     if (options_.calibration) PrepareHiddenStates();
+    if (recipe_.allocation) {
+      recipe_.layer_bits = AllocateModelBits(
+          checkpoint_, recipe_, rotation_ ? &*rotation_ : nullptr, *calibration_,
+          [&](size_t b) { return FloatBlock(b); }, pool_, progress_);
+    }
     size_t layers = checkpoint_.config().layers;
     result.blocks_resumed = journal_->entries().size();
     if (result.blocks_resumed > 0) {
@@ -314,8 +321,8 @@ class Run {
       saved_held_out = held_out_->Save();
     }
     QuantizedBlock quantized =
-        QuantizeBlock({checkpoint_, options_.recipe, rotation_ ? &*rotation_ : nullptr,
-                       calibration_.get(), held_out_.get(), options_.seed, pool_, progress_},
+        QuantizeBlock({checkpoint_, recipe_, rotation_ ? &*rotation_ : nullptr, calibration_.get(),
+                       held_out_.get(), options_.seed, pool_, progress_},
                       *block);
     JournalEntry entry{b, WriteBlockFile(options_.out, checkpoint_, b, quantized), {}, {}};
     for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
@@ -402,6 +409,7 @@ class Run {
   }
 
   const QuantizeOptions& options_;
+  Recipe recipe_;  // with the bits that an allocation gave
   ThreadPool& pool_;
   Progress& progress_;
   Checkpoint checkpoint_;

@@ -1,0 +1,82 @@
+#include "quantize/allocation_run.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "kernels/transformed_weight.h"
+#include "quantize/bit_allocation.h"
+#include "quantize/block_tensors.h"
+
+namespace qualm {
+namespace {
+
+constexpr size_t kSampleRows = 512;
+
+struct Measured {
+  std::vector<std::string> names;
+  std::vector<std::vector<LayerChoice>> choices;
+  uint64_t weights = 0;
+};
+
+// The choices of one block's layers on what reaches them in the float model.
+void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const DecoderBlock& block,
+                  BlockTensors& tensors, const HiddenStates& states, ThreadPool& pool,
+                  Measured& to) {
+  const Family& family = checkpoint.family();
+  std::vector<Collector> collectors;
+  for (const LinearGroup& group : family.groups) {
+    collectors.emplace_back(SizeOf(group.in, checkpoint.config()), states.tokens(),
+                            CollectorOptions{.sample_rows = kSampleRows});
+  }
+  states.Observe(block, pool, [&](size_t g, Span2D<const float> input) {
+    collectors[g].Add(TransformInputs(tensors.Online(g), input, pool), pool);
+  });
+  for (size_t g = 0; g < family.groups.size(); ++g) {
+    const LayerStats stats = collectors[g].Take();
+    for (const LinearSpec& linear : family.groups[g].linears) {
+      const std::string name = LinearName(family, block.index(), linear.name);
+      const LayerPlan plan = recipe.PlanFor(name);
+      if (plan.skip) continue;
+      const Matrix& weight = tensors.Weight(linear.name);
+      to.names.push_back(name);
+      to.choices.push_back(
+          MeasureChoices(weight, plan.scheme, stats.sample, *recipe.allocation, pool));
+      to.weights += weight.rows() * weight.cols();
+    }
+  }
+}
+
+}  // namespace
+
+std::map<std::string, int> AllocateModelBits(
+    const Checkpoint& checkpoint, const Recipe& recipe, const ModelRotation* rotation,
+    HiddenStates& calibration,
+    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block, ThreadPool& pool,
+    Progress& progress) {
+  const size_t blocks = checkpoint.config().layers;
+  const StateBuffer start = calibration.Save();
+  Measured measured;
+  progress.Begin("allocate", blocks);
+  for (size_t b = 0; b < blocks; ++b) {
+    const std::unique_ptr<DecoderBlock> block = float_block(b);
+    BlockTensors tensors(checkpoint, b, rotation);
+    MeasureBlock(checkpoint, recipe, *block, tensors, calibration, pool, measured);
+    if (b + 1 < blocks) calibration.Advance(*block, pool);
+    checkpoint.ReleaseBlock(b);
+    progress.Advance(b + 1, StrCat("block ", b));
+  }
+  progress.End();
+  calibration.Restore(start);
+  const auto budget = static_cast<uint64_t>(
+      std::floor(recipe.allocation->target_bits * static_cast<double>(measured.weights) / 8));
+  const std::vector<size_t> chosen = Allocate(measured.choices, budget);
+  std::map<std::string, int> bits;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    bits[measured.names[i]] = measured.choices[i][chosen[i]].bits;
+  }
+  return bits;
+}
+
+}  // namespace qualm

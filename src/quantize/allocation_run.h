@@ -1,0 +1,26 @@
+// The pass over the float model that measures what each layer's bits are worth, and the allocation.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "model/checkpoint.h"
+#include "quantize/hidden_states.h"
+#include "quantize/recipe.h"
+
+namespace qualm {
+
+class Progress;
+
+// Bits of every layer that the recipe quantizes, by full name. Requires recipe.allocation and
+// integer schemes. `float_block` builds a block, in the rotated basis if there is one; the hidden
+// states are those of the first block's input, and are it again on return.
+std::map<std::string, int> AllocateModelBits(
+    const Checkpoint& checkpoint, const Recipe& recipe, const ModelRotation* rotation,
+    HiddenStates& calibration,
+    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block, ThreadPool& pool,
+    Progress& progress);
+
+}  // namespace qualm

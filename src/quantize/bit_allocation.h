@@ -1,0 +1,46 @@
+// Mixed precision by itself: which layer gets how many bits, so that a budget is kept and the
+// layers' errors add up to as little as possible.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/yaml.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+
+class ThreadPool;
+struct Scheme;
+
+struct AllocationPlan {
+  double target_bits = 4;    // mean stored bits per weight of the quantized layers, all counted
+  std::vector<int> choices;  // rising
+};
+
+// {target_bits: 3.5, choices: [2, 3, 4, 8]}. Strict.
+AllocationPlan ParseAllocation(const Yaml& yaml);
+std::string AllocationJson(const AllocationPlan& plan);
+
+// One way to store a layer.
+struct LayerChoice {
+  int bits = 0;
+  uint64_t bytes = 0;
+  double error = 0;  // ‖X(W−Ŵ)ᵀ‖²/‖XWᵀ‖², W rounded to nearest
+};
+
+// The layer's choices: its scheme with each number of bits. weight [out, in], sample [rows, in].
+std::vector<LayerChoice> MeasureChoices(Span2D<const float> weight, const Scheme& scheme,
+                                        Span2D<const float> sample, const AllocationPlan& plan,
+                                        ThreadPool& pool);
+
+// For each layer the index of its choice. Σ bytes <= budget; Σ error is small: from the cheapest
+// choices on, always the step with the largest fall of error per byte that still fits, steps along
+// the lower convex hull of each layer's (bytes, error); ties by index. What this leaves of the
+// minimum is at most one step. Throws bad input if not even the cheapest choices fit.
+std::vector<size_t> Allocate(std::span<const std::vector<LayerChoice>> layers, uint64_t budget);
+
+}  // namespace qualm
