@@ -9,6 +9,7 @@
 #include "model/family.h"
 #include "quantize/recipe.h"
 #include "quantize/rounders.h"
+#include "quantize/transforms.h"
 
 namespace qualm::cli {
 
@@ -32,7 +33,11 @@ std::vector<Item> Rounders() {
 }
 
 // This version has rounders only; the kind is listed so that scripts can ask.
-std::vector<Item> Transforms() { return {}; }
+std::vector<Item> Transforms() {
+  std::vector<Item> items;
+  for (const TransformEntry& entry : AllTransforms()) items.push_back({entry.name, entry.summary});
+  return items;
+}
 
 std::vector<Item> Families() {
   std::vector<Item> items;
@@ -88,7 +93,7 @@ int List(const std::string& name, const Globals& globals) {
     if (globals.json) {
       PrintJson({{name, json}});
     } else {
-      Print(table.empty() ? "none in this version\n" : FormatTable(table, {}));
+      Print(FormatTable(table, {}));
     }
   }
   return kOk;
