@@ -18,8 +18,6 @@ namespace qualm {
 struct ActivationGrid {
   Scheme scheme;    // kToken or kGroup with `dynamic`, or kTensor without
   GridPoint point;  // of kTensor
-
-  bool operator==(const ActivationGrid&) const = default;
 };
 
 // What inputs can be quantized with: Throws bad input for granularity channel, a tensor scale that

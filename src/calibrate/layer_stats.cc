@@ -31,13 +31,12 @@ void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& 
   });
 }
 
-void RequireFinite(Span2D<const float> x) {
+void RequireFinite(Span2D<const float> x, std::string_view place) {
   for (size_t t = 0; t < x.rows(); ++t) {
     for (float value : x.row(t)) {
       if (std::isfinite(value)) continue;
-      ThrowFailed("calibration",
-                  StrCat("expected finite activations; got ", value,
-                         "; is the checkpoint damaged, or does the model overflow?"));
+      ThrowFailed(place, StrCat("expected finite activations; got ", value,
+                                "; is the checkpoint damaged, or does the model overflow?"));
     }
   }
 }
@@ -66,7 +65,7 @@ bool Collector::IsSampled(uint64_t token) const {
 
 void Collector::Add(Span2D<const float> x, ThreadPool& pool) {
   QUALM_CHECK(x.cols() == stats_.in_features && stats_.tokens + x.rows() <= total_tokens_);
-  RequireFinite(x);
+  RequireFinite(x, options_.place);
   if (options_.gram) AccumulateGram(x, stats_.gram, pool);
   if (options_.gram64) {
     AccumulateGram64(x, {stats_.gram64.data(), x.cols(), x.cols()}, pool);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "tensor/matrix.h"
@@ -25,7 +26,8 @@ struct CollectorOptions {
   bool gram = false;
   bool gram64 = false;
   bool channel_statistics = false;
-  size_t sample_rows = 0;  // at most; 0: none
+  size_t sample_rows = 0;             // at most; 0: none
+  std::string place = "calibration";  // whose inputs they are, for messages
 };
 
 class Collector {
@@ -34,7 +36,7 @@ class Collector {
   // and does not depend on how they are cut into calls.
   Collector(size_t in_features, uint64_t total_tokens, const CollectorOptions& options);
 
-  // x [tokens, in]. Throws kFailed if a value is NaN or infinite.
+  // x [tokens, in]. Throws kFailed naming the place if a value is NaN or infinite.
   void Add(Span2D<const float> x, ThreadPool& pool);
   LayerStats Take();
 

@@ -89,7 +89,13 @@ class BlockQuantizer {
 
   Collector MakeCollector(size_t group, const HiddenStates& states, bool only_sample) const {
     CollectorOptions options = OptionsOf(family_.groups[group]);
-    if (only_sample) options = {.sample_rows = options.sample_rows};
+    if (only_sample) {
+      const size_t rows = options.sample_rows;
+      options = CollectorOptions{};
+      options.sample_rows = rows;
+    }
+    options.place = StrCat("inputs of ", LinearName(family_, block_.index(), ""),
+                           family_.groups[group].linears[0].name);
     return Collector(SizeOf(family_.groups[group].in, run_.checkpoint.config()), states.tokens(),
                      options);
   }

@@ -52,9 +52,13 @@ class BlockTransformer {
   std::vector<LayerStats> Collect() {
     std::vector<Collector> collectors;
     for (const LinearGroup& group : family_.groups) {
-      collectors.emplace_back(
-          SizeOf(group.in, run_.checkpoint.config()), run_.calibration->tokens(),
-          CollectorOptions{.channel_statistics = true, .sample_rows = kSampleRows});
+      CollectorOptions options;
+      options.channel_statistics = true;
+      options.sample_rows = kSampleRows;
+      options.place =
+          StrCat("inputs of ", LinearName(family_, block_.index(), ""), group.linears[0].name);
+      collectors.emplace_back(SizeOf(group.in, run_.checkpoint.config()),
+                              run_.calibration->tokens(), options);
     }
     run_.calibration->Observe(block_, run_.pool, [&](size_t g, Span2D<const float> input) {
       collectors[g].Add(TransformInputs(tensors_.Online(g), input, run_.pool), run_.pool);

@@ -118,8 +118,8 @@ void MoveToTheEnd(std::span<const uint32_t> columns, size_t size, std::vector<ui
     order.resize(size);
     std::iota(order.begin(), order.end(), 0u);
   }
-  std::ranges::stable_partition(
-      order, [&](uint32_t c) { return !std::ranges::binary_search(columns, c); });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](uint32_t c) { return !std::ranges::binary_search(columns, c); });
 }
 
 }  // namespace

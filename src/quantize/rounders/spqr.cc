@@ -95,8 +95,7 @@ class SpqrHooks final : public ColumnHooks {
  public:
   SpqrHooks(const Scheme& scheme, const HessianFactor& factor, double threshold,
             QuantizedLinear& shape)
-      : scheme_(scheme),
-        grid_(scheme, scheme.bits),
+      : grid_(scheme, scheme.bits),
         factor_(factor),
         threshold_(static_cast<float>(threshold)),
         last_code_(static_cast<float>((1 << scheme.bits) - 1)),
@@ -191,7 +190,6 @@ class SpqrHooks final : public ColumnHooks {
     return kept;
   }
 
-  const Scheme& scheme_;
   Grid grid_;
   const HessianFactor& factor_;
   float threshold_, last_code_;
