@@ -26,6 +26,7 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"weights", report.weights},
                    {"products", report.products},
                    {"tensors_against", report.tensors_against},
+                   {"errors_against", report.errors_against},
                    {"problems", report.problems}});
     return report.passed() ? kOk : kFailed;
   }
@@ -40,8 +41,12 @@ int Run(const Flags& flags, const Globals& globals) {
                " products of the real kernels equal to the dequantized weights' product, bit for "
                "bit\n"));
   if (against) {
-    Print(StrCat(report.tensors_against,
-                 " unquantized tensors and all weight errors compared with ", flags.against, "\n"));
+    Print(StrCat(report.tensors_against, " unquantized tensors and the weight errors of ",
+                 report.errors_against, " layers compared with ", flags.against, "\n"));
+    if (const size_t rest = report.layers - report.errors_against; rest > 0) {
+      Print(StrCat(
+          rest, " layers were rounded from transformed weights, which the source does not hold\n"));
+    }
   }
   Print("verified\n");
   return kOk;

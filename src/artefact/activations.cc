@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "artefact/codebook.h"
 #include "base/error.h"
@@ -63,7 +64,23 @@ void RangeOf(std::span<const float> values, float& min, float& max) {
 ActivationQuantizer::ActivationQuantizer(const ActivationGrid& grid)
     : activations_(grid), grid_(grid.scheme, grid.scheme.bits) {}
 
+namespace {
+
+// Products with 0, which are 0 for finite numbers alone, added up in lanes.
+bool IsAllFinite(std::span<const float> x) {
+  std::array<float, kGridLanes> sums{};
+  size_t i = 0;
+  for (; i + kGridLanes <= x.size(); i += kGridLanes) {
+    for (size_t lane = 0; lane < kGridLanes; ++lane) sums[lane] += x[i + lane] * 0;
+  }
+  for (; i < x.size(); ++i) sums[0] += x[i] * 0;
+  return std::ranges::all_of(sums, [](float sum) { return sum == 0; });
+}
+
+}  // namespace
+
 GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
+  if (!IsAllFinite(x)) return {std::numeric_limits<float>::quiet_NaN(), 0};
   if (activations_.scheme.granularity == Granularity::kTensor) return activations_.point;
   float min = 0, max = 0;
   RangeOf(x, min, max);

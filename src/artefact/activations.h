@@ -31,9 +31,11 @@ class ActivationQuantizer {
  public:
   explicit ActivationQuantizer(const ActivationGrid& grid);
 
-  // x̂ of one token, x [in]; `rounded` may be `x`.
+  // x̂ of one token, x [in]; `rounded` may be `x`. Where x holds NaN or infinity, so does its whole
+  // group (or token): the grid would make finite numbers of them.
   void Round(std::span<const float> x, std::span<float> rounded) const;
-  // Codes of one token and their scale and zero point. Requires a scheme without groups.
+  // Codes of one token and their scale and zero point. Requires a scheme without groups. The scale
+  // is NaN if x holds NaN or infinity.
   GridPoint Quantize(std::span<const float> x, std::span<uint8_t> codes) const;
 
  private:

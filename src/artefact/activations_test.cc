@@ -127,6 +127,24 @@ TEST(ActivationQuantizer, ZerosStayZeros) {
   }
 }
 
+TEST(ActivationQuantizer, WhatIsNotFiniteIsNotHidden) {
+  for (float bad : {NAN, INFINITY, -INFINITY}) {
+    for (size_t place : std::initializer_list<size_t>{3, 17, 20}) {  // in whole lanes and behind
+      std::vector<float> x = Normal(21, 5), rounded(21);
+      x[place] = bad;
+      for (const Scheme& scheme : {Int(8, Granularity::kToken), Int(8, Granularity::kTensor),
+                                   Int(8, Granularity::kGroup, 16)}) {
+        const ActivationQuantizer quantizer({scheme, {0.1f, 128}});
+        quantizer.Round(x, rounded);
+        EXPECT_TRUE(std::isnan(rounded[place]));
+        if (scheme.granularity == Granularity::kGroup) continue;
+        std::vector<uint8_t> codes(21);
+        EXPECT_TRUE(std::isnan(quantizer.Quantize(x, codes).scale));
+      }
+    }
+  }
+}
+
 TEST(ActivationScheme, RefusesWhatDependsOnTheBatch) {
   const auto message = [](const Scheme& scheme) -> std::string {
     try {

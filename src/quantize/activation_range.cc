@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/transformed_weight.h"
 
 namespace qualm {
 namespace {
@@ -95,6 +96,24 @@ ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sa
     result = candidate;
   }
   return result;
+}
+
+ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLinear& layer,
+                                   Span2D<const float> sample, std::span<const float> min,
+                                   std::span<const float> max, ThreadPool& pool) {
+  if (plan.scheme.dynamic || (layer.transforms.empty() && !layer.float_columns)) {
+    return FitActivations(plan, sample, min, max);
+  }
+  Matrix inputs = TransformInputs(layer.transforms, sample, pool);
+  std::vector<float> least(min.begin(), min.end()), largest(max.begin(), max.end());
+  // Ranges per channel say nothing of transformed inputs.
+  if (!layer.transforms.empty()) least = largest = {};
+  const std::vector<uint32_t> none;
+  for (uint32_t c : layer.float_columns ? layer.float_columns->column : none) {
+    for (size_t t = 0; t < inputs.rows(); ++t) inputs(t, c) = 0;
+    if (!least.empty()) least[c] = largest[c] = 0;
+  }
+  return FitActivations(plan, inputs, least, largest);
 }
 
 }  // namespace qualm

@@ -4,10 +4,13 @@
 #include <span>
 
 #include "artefact/activations.h"
+#include "artefact/quantized_linear.h"
 #include "quantize/recipe_schemes.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
+
+class ThreadPool;
 
 // The grid of a layer's inputs. Dynamic schemes need no data. Static ones: min_max takes the range
 // over all tokens (`min`, `max` per channel; the sample's where they are empty); percentile the
@@ -16,5 +19,11 @@ namespace qualm {
 // 80) with the smallest Σ(x − x̂)² over the sample. sample [rows, in] not empty.
 ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sample,
                               std::span<const float> min, std::span<const float> max);
+
+// The same for a rounded layer: of what its own transforms make of the inputs, and without its
+// float columns, which are not rounded.
+ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLinear& layer,
+                                   Span2D<const float> sample, std::span<const float> min,
+                                   std::span<const float> max, ThreadPool& pool);
 
 }  // namespace qualm

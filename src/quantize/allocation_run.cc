@@ -8,6 +8,7 @@
 #include "kernels/transformed_weight.h"
 #include "quantize/bit_allocation.h"
 #include "quantize/block_tensors.h"
+#include "quantize/plan.h"
 
 namespace qualm {
 namespace {
@@ -41,8 +42,13 @@ void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const Deco
       if (plan.skip) continue;
       const Matrix& weight = tensors.Weight(linear.name);
       to.names.push_back(name);
-      to.choices.push_back(
-          MeasureChoices(weight, plan.scheme, stats.sample, *recipe.allocation, pool));
+      if (plan.has_own_scheme) {  // its bytes count, its bits stay
+        to.choices.push_back({{plan.scheme.bits,
+                               EstimateStoredBytes(plan.scheme, weight.rows(), weight.cols()), 0}});
+      } else {
+        to.choices.push_back(
+            MeasureChoices(weight, plan.scheme, stats.sample, *recipe.allocation, pool));
+      }
       to.weights += weight.rows() * weight.cols();
     }
   }

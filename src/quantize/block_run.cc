@@ -199,7 +199,11 @@ class BlockQuantizer {
     input.seed = run_.seed;
     input.factors = factors;
     RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.pool);
-    if (plan.activations) rounded.layer.activations = FitTo(*plan.activations, rounded, data);
+    if (plan.activations) {
+      const LayerStats& stats = data.calibration;
+      rounded.layer.activations = FitLayerActivations(
+          *plan.activations, rounded.layer, stats.sample, stats.min, stats.max, run_.pool);
+    }
     NoteTime(StrCat(plan.rounder->name(), " ", name), start);
 
     start = Clock::now();
@@ -215,17 +219,6 @@ class BlockQuantizer {
     NoteTime("measure " + name, start);
     result_.layers.emplace_back(std::move(record), std::move(rounded.layer));
     tensors_.Forget(linear);
-  }
-
-  // The grid of the layer's inputs, behind the transforms that the rounder itself has made.
-  ActivationGrid FitTo(const ActivationPlan& plan, const RounderResult& rounded,
-                       const GroupData& data) const {
-    const LayerStats& stats = data.calibration;
-    if (plan.scheme.dynamic || rounded.layer.transforms.empty()) {
-      return FitActivations(plan, stats.sample, stats.min, stats.max);
-    }
-    return FitActivations(plan, TransformInputs(rounded.layer.transforms, stats.sample, run_.pool),
-                          {}, {});
   }
 
   // The group's online operations come before the layer's own, what undoes a shift after them.

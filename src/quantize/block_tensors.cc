@@ -101,6 +101,11 @@ std::vector<float>& BlockTensors::Vector(const std::string& name) {
 
 bool BlockTensors::CanFold(size_t group) const {
   const LinearGroup& g = family_.groups[group];
+  // A scale overtakes scales and shifts of single channels on its way back, but no rotation.
+  const bool can_overtake = std::ranges::all_of(online_[group], [](const OnlineTransform& t) {
+    return t.kind == OnlineTransform::Kind::kScale || t.kind == OnlineTransform::Kind::kShift;
+  });
+  if (!can_overtake) return false;
   if (!g.preceding_norm.empty()) return true;
   for (const LinearGroup& other : family_.groups) {
     for (const LinearSpec& linear : other.linears) {
@@ -150,12 +155,9 @@ void BlockTensors::Apply(size_t group, std::string_view transform, const InputEd
     online_[group].push_back(MakeInputShift(edit.shift));
   }
   if (edit.scale.empty()) return;
-  // Scales and shifts of single channels can be overtaken by a scale: (x − z)/s = x/s − z/s.
-  const bool can_overtake = std::ranges::all_of(online_[group], [](const OnlineTransform& t) {
-    return t.kind == OnlineTransform::Kind::kScale || t.kind == OnlineTransform::Kind::kShift;
-  });
-  if (CanFold(group) && !edit.keep_online && can_overtake) {
+  if (CanFold(group) && !edit.keep_online) {
     FoldScale(group, edit.scale);
+    // (x − z)/s = x/s − z/s
     for (OnlineTransform& online : online_[group]) {
       if (online.kind != OnlineTransform::Kind::kShift) continue;
       for (size_t c = 0; c < edit.scale.size(); ++c) online.factors[c] /= edit.scale[c];

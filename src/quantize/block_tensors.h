@@ -41,7 +41,8 @@ class BlockTensors {
   bool is_transformed(size_t group) const { return is_transformed_[group]; }
 
   // Whether a scale of the group's input can be divided out of what precedes it: a norm, or a
-  // linear layer whose output is the group's input channel by channel.
+  // linear layer whose output is the group's input channel by channel; and no online rotation
+  // stands between.
   bool CanFold(size_t group) const;
   // Edits the group's weights and either the preceding tensor or the online operations.
   void Apply(size_t group, std::string_view transform, const InputEdit& edit, ThreadPool& pool);

@@ -100,7 +100,11 @@ class LayerRun {
       input.input_abs_max = largest;
     }
     RounderResult result = plan_.rounder->Round(input, plan_.scheme, pool_);
-    if (plan_.activations) result.layer.activations = FitTo(result.layer);
+    if (plan_.activations) {
+      const Span2D<const float> seen = inputs_ == nullptr ? Span2D<const float>() : LayerInputs();
+      result.layer.activations =
+          FitLayerActivations(*plan_.activations, result.layer, seen, {}, {}, pool_);
+    }
     result.layer.transforms.insert(result.layer.transforms.begin(), online_.begin(), online_.end());
     result.layer.transforms.insert(result.layer.transforms.end(), outputs_.begin(), outputs_.end());
     return result;
@@ -175,12 +179,6 @@ class LayerRun {
       weight_ = ScaleColumns(weight_, edit.scale, pool_);
     }
     moved_ = TransformInputs(online_, *inputs_, pool_);
-  }
-
-  ActivationGrid FitTo(const QuantizedLinear& layer) const {
-    if (plan_.activations->scheme.dynamic) return FitActivations(*plan_.activations, {}, {}, {});
-    return FitActivations(*plan_.activations,
-                          TransformInputs(layer.transforms, LayerInputs(), pool_), {}, {});
   }
 
   std::string_view name_;

@@ -1,8 +1,18 @@
 #include "quantize/outlier_lists.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "base/strings.h"
 
 namespace qualm {
+
+std::string FloatColumnsNote(const FloatColumns& columns) {
+  const auto lowered = std::ranges::count_if(
+      columns.value, [](Half value) { return std::abs(ToFloat(value)) == kLargestHalf; });
+  if (lowered == 0) return "";
+  return StrCat(lowered, " weights of float columns were lowered to ", kLargestHalf);
+}
 
 size_t OutlierLists::count() const {
   size_t total = 0;

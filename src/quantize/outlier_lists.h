@@ -3,12 +3,16 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "artefact/grid.h"
 #include "artefact/quantized_linear.h"
 
 namespace qualm {
+
+// A remark if weights of float columns had to be lowered to the largest fp16; empty otherwise.
+std::string FloatColumnsNote(const FloatColumns& columns);
 
 class OutlierLists {
  public:

@@ -57,6 +57,19 @@ std::string_view NameOf(Order order) {
   return order == Order::kSequential ? "sequential" : "parallel";
 }
 
+// A budget is kept only by rounders that store what the scheme says and no more.
+void CheckAllocation(const Yaml& place, const Recipe& recipe) {
+  const auto check = [&](const Rounder& rounder) {
+    if (rounder.stores_scheme_only()) return;
+    ThrowBadInput(place.place(), "a rounder that stores codes, scales and zero points only",
+                  rounder.name(), "rtn, hqq, or gptq with static_groups");
+  };
+  check(*recipe.rounder);
+  for (const Recipe::Override& override : recipe.overrides) {
+    if (override.rounder != nullptr) check(*override.rounder);
+  }
+}
+
 // Scales that are quantized again need a rounder that does so.
 void CheckSecondLevel(const Yaml& weights, const Scheme& scheme, const Rounder& rounder) {
   if (!scheme.second_level || rounder.makes_second_level()) return;
@@ -69,6 +82,7 @@ Recipe::Override ParseOverride(const Yaml& yaml, const Scheme& weights) {
   Recipe::Override override;
   override.match = yaml.Get("match").AsString();
   const Yaml* scheme = yaml.Find("weights");
+  override.has_weights = scheme != nullptr;
   override.weights = scheme == nullptr ? weights : ParseWeightScheme(*scheme, weights);
   if (const Yaml* rounder = yaml.Find("rounder")) override.rounder = ParseRounder(*rounder);
   if (const Yaml* activations = yaml.Find("activations")) {
@@ -101,6 +115,7 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
     if (!MatchesGlob(layer_name, override.match)) continue;
     if (override.activations) plan.activations = *override.activations;
     plan.scheme = override.weights;
+    plan.has_own_scheme = override.has_weights;
     plan.rounder = override.rounder != nullptr ? override.rounder : rounder;
   }
   const auto allocated = layer_bits.find(std::string(layer_name));
@@ -141,7 +156,8 @@ std::string Recipe::CanonicalJson() const {
                                        ParseJson(transform->OptionsJson(), "transform options")}});
   }
   for (const Override& override : overrides) {
-    Json item{{"match", override.match}, {"weights", ToJson(override.weights)}};
+    Json item{{"match", override.match}};
+    if (override.has_weights) item["weights"] = ToJson(override.weights);
     if (override.rounder != nullptr) item["rounder"] = RounderJson(*override.rounder);
     if (override.activations) item["activations"] = RecipeJson(*override.activations);
     json["overrides"].push_back(std::move(item));
@@ -200,6 +216,7 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
                        override.rounder != nullptr ? *override.rounder : *recipe.rounder);
     }
   }
+  if (recipe.allocation) CheckAllocation(yaml.Get("allocate"), recipe);
   return recipe;
 }
 

@@ -21,6 +21,7 @@ enum class Order { kSequential, kParallel };
 // What happens to one linear layer.
 struct LayerPlan {
   bool skip = false;
+  bool has_own_scheme = false;  // an override's: no allocation changes it
   Scheme scheme;
   std::shared_ptr<const Rounder> rounder;  // shared: recipes are copied, rounders are immutable
   std::optional<ActivationPlan> activations;
@@ -41,6 +42,7 @@ struct Recipe {
   std::vector<std::string> skip;          // glob patterns of full layer names
   struct Override {
     std::string match;
+    bool has_weights = false;  // else they are the recipe's
     Scheme weights;
     std::shared_ptr<const Rounder> rounder;                    // null: the recipe's
     std::optional<std::optional<ActivationPlan>> activations;  // empty: the recipe's

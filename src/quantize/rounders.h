@@ -52,6 +52,8 @@ class Rounder {
   virtual bool needs_sample() const { return false; }
   virtual bool needs_input_range() const { return false; }
   bool needs_data() const { return needs_gram() || needs_sample() || needs_input_range(); }
+  // Whether a layer is stored as Scheme says: no outliers, rotations, permuted or mixed groups.
+  virtual bool stores_scheme_only() const { return true; }
   // Whether it makes scales that are quantized themselves (Scheme::second_level).
   virtual bool makes_second_level() const { return false; }
   // Throws bad input for grids that the method has no use for; Round does the same.

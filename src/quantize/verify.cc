@@ -109,6 +109,7 @@ class Verifier {
       // The float weight that a transformed layer was rounded from is not the source's.
       if (source != nullptr && !record.is_transformed) {
         CheckAgainst(record, EffectiveWeight(layer, pool_), *source);
+        ++report_.errors_against;
       }
       CheckKernel(record, std::move(layer), weights);
       ++report_.layers;

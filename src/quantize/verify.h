@@ -17,6 +17,7 @@ struct VerifyReport {
   uint64_t weights = 0;               // codes unpacked, packed again and compared byte for byte
   uint64_t products = 0;              // outputs of the real kernels compared bit for bit
   size_t tensors_against = 0;         // unquantized tensors compared with the source, byte for byte
+  size_t errors_against = 0;          // layers whose weight error was measured again on the source
   std::vector<std::string> problems;  // empty: all is as it should be
 
   bool passed() const { return problems.empty(); }

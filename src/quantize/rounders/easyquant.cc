@@ -128,6 +128,7 @@ class EasyQuant final : public Rounder {
 
   std::string_view name() const override { return "easyquant"; }
   bool needs_gram() const override { return false; }
+  bool stores_scheme_only() const override { return false; }
 
   void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
     if (scheme.type != NumberType::kInteger || !scheme.is_symmetric() ||

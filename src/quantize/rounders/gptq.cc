@@ -29,6 +29,9 @@ class Gptq final : public Rounder {
   explicit Gptq(const GptqOptions& options) : options_(options) {}
   std::string_view name() const override { return "gptq"; }
   bool needs_gram() const override { return true; }
+  bool stores_scheme_only() const override {
+    return !options_.hessian.act_order || options_.columns.static_groups;
+  }
   bool needs_gram64() const override { return options_.gram64; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,

@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "io/yaml.h"
 #include "quantize/lanes.h"
+#include "quantize/outlier_lists.h"
 #include "quantize/rounders/rtn.h"
 
 namespace qualm {
@@ -23,6 +24,7 @@ class LlmInt8 final : public Rounder {
 
   std::string_view name() const override { return "llm_int8"; }
   bool needs_gram() const override { return false; }
+  bool stores_scheme_only() const override { return false; }
   bool needs_input_range() const override { return true; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
@@ -35,15 +37,16 @@ class LlmInt8 final : public Rounder {
       if (input.input_abs_max[c] > threshold_) columns.column.push_back(static_cast<uint32_t>(c));
     }
     Matrix rest = Matrix::CopyOf(input.weight);
-    constexpr float kLargest = 65504;  // of fp16
     for (size_t r = 0; r < rest.rows(); ++r) {
       for (uint32_t c : columns.column) {
-        columns.value.push_back(HalfFromFloat(std::clamp(rest(r, c), -kLargest, kLargest)));
+        columns.value.push_back(HalfFromFloat(std::clamp(rest(r, c), -kLargestHalf, kLargestHalf)));
         rest(r, c) = 0;
       }
     }
     RounderResult result;
     result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, pool);
+    std::string note = FloatColumnsNote(columns);
+    if (!note.empty()) result.notes.push_back(std::move(note));
     if (!columns.column.empty()) result.layer.float_columns = std::move(columns);
     return result;
   }

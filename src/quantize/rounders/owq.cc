@@ -16,6 +16,7 @@
 #include "quantize/gptq_columns.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
+#include "quantize/outlier_lists.h"
 #include "quantize/rounders/rtn.h"
 
 namespace qualm {
@@ -58,9 +59,8 @@ class OwqHooks final : public ColumnHooks {
   void Keep(size_t first_row, size_t position, const float* values, float* rounded) override {
     const size_t place = place_[factor_.order.empty() ? position : factor_.order[position]];
     if (place == kNone) return;
-    constexpr float kLargest = 65504;  // of fp16
     for (size_t l = 0; l < kGridLanes && first_row + l < rows_; ++l) {
-      const Half stored = HalfFromFloat(std::clamp(values[l], -kLargest, kLargest));
+      const Half stored = HalfFromFloat(std::clamp(values[l], -kLargestHalf, kLargestHalf));
       result_.value[(first_row + l) * result_.column.size() + place] = stored;
       rounded[l] = ToFloat(stored);
     }
@@ -83,6 +83,7 @@ class Owq final : public Rounder {
 
   std::string_view name() const override { return "owq"; }
   bool needs_gram() const override { return true; }
+  bool stores_scheme_only() const override { return false; }
 
   void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
     if (scheme.granularity == Granularity::kTensor) {
@@ -111,6 +112,8 @@ class Owq final : public Rounder {
     loop.hooks = &hooks;
     result.layer = QuantizeColumns(input.weight, scheme, factor, loop, pool);
     result.layer.float_columns = std::move(hooks.result());
+    std::string note = FloatColumnsNote(*result.layer.float_columns);
+    if (!note.empty()) result.notes.push_back(std::move(note));
     return result;
   }
 

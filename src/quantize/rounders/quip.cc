@@ -136,6 +136,7 @@ class Quip final : public Rounder {
 
   std::string_view name() const override { return "quip"; }
   bool needs_gram() const override { return true; }
+  bool stores_scheme_only() const override { return false; }
 
   void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
     if (scheme.type == NumberType::kInteger && scheme.granularity == Granularity::kTensor &&

@@ -138,6 +138,7 @@ class Slim final : public Rounder {
 
   std::string_view name() const override { return "slim"; }
   bool needs_gram() const override { return true; }
+  bool stores_scheme_only() const override { return false; }
   bool needs_sample() const override { return true; }
 
   void RequireScheme(const Scheme& scheme, std::string_view layer) const override {

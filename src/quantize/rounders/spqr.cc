@@ -228,6 +228,7 @@ class Spqr final : public Rounder {
 
   std::string_view name() const override { return "spqr"; }
   bool needs_gram() const override { return true; }
+  bool stores_scheme_only() const override { return false; }
   bool makes_second_level() const override { return true; }
 
   void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
