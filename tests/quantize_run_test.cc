@@ -17,6 +17,7 @@
 #include "quantize/plan.h"
 #include "quantize/run.h"
 #include "quantize/verify.h"
+#include "support/demo_run.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
 
@@ -27,44 +28,7 @@ using ::testing::ElementsAre;
 using testing::ErrorOf;
 using ::testing::HasSubstr;
 
-class QuantizeRun : public ::testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              (std::string("qualm_run_") +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  static std::filesystem::path DemoModel() { return testing::SourceRoot() / "demo/model"; }
-
-  QuantizeOptions Options(const std::string& recipe, const std::string& out) const {
-    QuantizeOptions options;
-    options.model = DemoModel();
-    options.out = folder_ / out;
-    options.recipe =
-        recipe.find('\n') == std::string::npos ? FindRecipe(recipe) : ParseRecipe(recipe, "test");
-    SamplerOptions sampler;
-    sampler.samples = 4;
-    sampler.length = 96;
-    sampler.held_out = 2;
-    options.calibration =
-        SampleCalibration(LoadCorpus(testing::SourceRoot() / "demo/text/stories.calib.txt"),
-                          *LoadTokenizer(DemoModel()), sampler);
-    options.qualm_version = "test";
-    return options;
-  }
-
-  Manifest Run(const QuantizeOptions& options, int threads = 2) {
-    ThreadPool pool(threads);
-    SilentProgress progress;
-    return QuantizeModel(options, pool, progress).manifest;
-  }
-
-  std::filesystem::path folder_;
-};
+class QuantizeRun : public testing::DemoRun {};
 
 std::vector<std::string> Hashes(const Manifest& manifest) {
   std::vector<std::string> hashes;

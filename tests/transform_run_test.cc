@@ -14,6 +14,7 @@
 #include "quantize/run.h"
 #include "quantize/stress.h"
 #include "quantize/verify.h"
+#include "support/demo_run.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
 
@@ -26,42 +27,8 @@ using ::testing::HasSubstr;
 constexpr const char* kInt8 =
     "name: t\nweights: {type: int8, granularity: channel}\nrounder: rtn\n";
 
-class TransformRun : public ::testing::Test {
+class TransformRun : public testing::DemoRun {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              (std::string("qualm_transform_") +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  static std::filesystem::path DemoModel() { return testing::SourceRoot() / "demo/model"; }
-
-  QuantizeOptions Options(const std::string& recipe, const std::string& out,
-                          const std::filesystem::path& model = DemoModel()) const {
-    QuantizeOptions options;
-    options.model = model;
-    options.out = folder_ / out;
-    options.recipe = ParseRecipe(recipe, "test");
-    SamplerOptions sampler;
-    sampler.samples = 4;
-    sampler.length = 96;
-    sampler.held_out = 2;
-    options.calibration =
-        SampleCalibration(LoadCorpus(testing::SourceRoot() / "demo/text/stories.calib.txt"),
-                          *LoadTokenizer(DemoModel()), sampler);
-    options.qualm_version = "test";
-    return options;
-  }
-
-  Manifest Run(const QuantizeOptions& options, int threads = 2) const {
-    ThreadPool pool(threads);
-    SilentProgress progress;
-    return QuantizeModel(options, pool, progress).manifest;
-  }
-
   // Logits of all positions of a text.
   static Matrix Logits(const std::filesystem::path& folder) {
     ThreadPool pool(2);
@@ -89,8 +56,6 @@ class TransformRun : public ::testing::Test {
     const VerifyReport report = VerifyArtefact(folder_ / out, DemoModel(), pool, progress);
     EXPECT_TRUE(report.passed()) << (report.problems.empty() ? "" : report.problems[0]);
   }
-
-  std::filesystem::path folder_;
 };
 
 // With 8-bit weights what is left is the noise of 8 bits, with a transform or without: a factor or

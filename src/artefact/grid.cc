@@ -27,12 +27,6 @@ FloatLimits LimitsOf(DType type) {
   }
 }
 
-float RoundTo(float value, DType type) {
-  if (type == DType::kF16) return ToFloat(HalfFromFloat(value));
-  if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value));
-  return value;
-}
-
 // e^2.4 for e >= 0, as e²·2^(0.4·log2 e): plain arithmetic, so that loops over it are vectorised
 // and every machine computes the same bits. Without branches.
 inline float PowerTwoPointFour(float e) {

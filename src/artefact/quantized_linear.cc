@@ -15,11 +15,7 @@ namespace {
 
 size_t CeilDivide(size_t a, size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
-bool IsRoundedTo(float value, DType type) {
-  if (type == DType::kF16) return ToFloat(HalfFromFloat(value)) == value;
-  if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value)) == value;
-  return true;
-}
+bool IsRoundedTo(float value, DType type) { return RoundTo(value, type) == value; }
 
 bool IsStoredScale(float scale, const Scheme& scheme) {
   if (!HasByteScales(scheme.type)) return IsRoundedTo(scale, scheme.scale_type);

@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "kernels/int_dot.h"
 #include "kernels/packed.h"
+#include "support/random_matrix.h"
 #include "tensor/isa.h"
 
 namespace qualm {
@@ -51,15 +52,6 @@ QuantizedLinear RandomLayer(const Shape& shape, uint64_t seed) {
   return layer;
 }
 
-Matrix RandomInputs(size_t tokens, size_t in, uint64_t seed) {
-  Rng rng(seed);
-  Matrix x(tokens, in);
-  for (size_t t = 0; t < tokens; ++t) {
-    for (float& v : x.row(t)) v = static_cast<float>(rng.Normal() + 0.3);
-  }
-  return x;
-}
-
 size_t UnequalBits(const Matrix& a, const Matrix& b) {
   size_t unequal = 0;
   for (size_t t = 0; t < a.rows(); ++t) {
@@ -90,7 +82,7 @@ TEST_F(IntegerWeightTest, EqualsTheDefinitionBitForBit) {
       ASSERT_TRUE(IsIntegerProduct(layer));
       const auto fast = MakeIntegerWeight(layer, pool), plain = MakePlainIntegerWeight(layer);
       for (size_t tokens : std::initializer_list<size_t>{1, 3, 4, 9, 31, 32, 64, 65, 100}) {
-        const Matrix x = RandomInputs(tokens, shape.in, tokens);
+        const Matrix x = testing::RandomMatrix(tokens, shape.in, tokens, 0.3);
         Matrix got(tokens, shape.out), expected(tokens, shape.out);
         fast->Multiply(x, got, pool);
         plain->Multiply(x, expected, pool);
@@ -107,7 +99,7 @@ TEST_F(IntegerWeightTest, IsTheProductOfTheDequantizedValues) {
   ThreadPool pool(2);
   for (const Shape& shape : kShapes) {
     const QuantizedLinear layer = RandomLayer(shape, 7);
-    const Matrix x = RandomInputs(5, shape.in, 8);
+    const Matrix x = testing::RandomMatrix(5, shape.in, 8, 0.3);
     Matrix got(5, shape.out);
     MakeIntegerWeight(layer, pool)->Multiply(x, got, pool);
     const Matrix w = layer.Dequantize();

@@ -39,13 +39,6 @@ class DequantizedWeight final : public LinearWeight {
   std::unique_ptr<LinearWeight> dense_;
 };
 
-bool IsExactIn(DType type, float value) {
-  float back = value;
-  if (type == DType::kF16) back = ToFloat(HalfFromFloat(value));
-  if (type == DType::kBF16) back = ToFloat(BFloat16FromFloat(value));
-  return back == value;
-}
-
 // The constants of all groups as effective floats: [out, groups], or one for the whole tensor.
 struct EffectiveConstants {
   size_t rows, groups;
@@ -77,7 +70,7 @@ PackedForm FormOf(const QuantizedLinear& layer, const EffectiveConstants& consta
   }
   // Scales that come out of a second level are no longer exact in the scheme's type.
   const DType narrow = layer.scheme.scale_type;
-  const auto exact = [&](float value) { return IsExactIn(narrow, value); };
+  const auto exact = [&](float value) { return RoundTo(value, narrow) == value; };
   const bool is_float = form.stored_zero == StoredZero::kFloat;
   form.scale_type = std::ranges::all_of(constants.scales, exact) &&
                             (!is_float || std::ranges::all_of(constants.zeros, exact))

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "model/kv_cache.h"
+#include "support/random_matrix.h"
 
 namespace qualm {
 namespace {
@@ -34,21 +35,13 @@ ModelConfig Config(const std::optional<KvCacheScheme>& scheme) {
   return config;
 }
 
-Matrix Random(size_t rows, size_t cols, uint64_t seed) {
-  Rng rng(seed);
-  Matrix matrix(rows, cols);
-  for (size_t r = 0; r < rows; ++r) {
-    for (float& v : matrix.row(r)) v = static_cast<float>(rng.Normal());
-  }
-  return matrix;
-}
-
 // The attention's output when the tokens arrive `step` at a time.
 Matrix Attend(const KvCacheScheme& scheme, size_t step) {
   ThreadPool pool(2);
   KvCache cache(Config(scheme), 1, kTokens);
-  const Matrix keys = Random(kTokens, kHeads * kDim, 1), values = Random(kTokens, kHeads * kDim, 2);
-  const Matrix queries = Random(kTokens, 2 * kHeads * kDim, 3);
+  const Matrix keys = testing::RandomMatrix(kTokens, kHeads * kDim, 1),
+               values = testing::RandomMatrix(kTokens, kHeads * kDim, 2);
+  const Matrix queries = testing::RandomMatrix(kTokens, 2 * kHeads * kDim, 3);
   Matrix out(kTokens, 2 * kHeads * kDim);
   for (size_t first = 0; first < kTokens; first += step) {
     const size_t count = std::min(step, kTokens - first);
@@ -84,9 +77,9 @@ double ExpectedAt(size_t position, size_t head, size_t d, size_t group, const Ma
 
 TEST(KvQuantizer, AQuerySeesCompleteGroupsRoundedAndTheRestAsItIs) {
   const KvCacheScheme scheme{Part(2, KvGranularity::kChannel), Part(8, KvGranularity::kHead), 24};
-  const Matrix keys = Random(kTokens, kHeads * kDim, 1);
-  const Matrix queries = Random(kTokens, 2 * kHeads * kDim, 3);
-  Matrix values = Random(kTokens, kHeads * kDim, 2), grouped = Matrix::CopyOf(keys);
+  const Matrix keys = testing::RandomMatrix(kTokens, kHeads * kDim, 1);
+  const Matrix queries = testing::RandomMatrix(kTokens, 2 * kHeads * kDim, 3);
+  Matrix values = testing::RandomMatrix(kTokens, kHeads * kDim, 2), grouped = Matrix::CopyOf(keys);
   const Grid keys_grid(scheme.keys.scheme, 2), values_grid(scheme.values.scheme, 8);
   const auto round = [](const Grid& grid, std::span<float*> all) {
     float min = *all[0], max = *all[0];

@@ -6,23 +6,13 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
+#include "quantize/quality.h"
 #include "tensor/dense.h"
 
 namespace qualm {
 namespace {
 
 constexpr size_t kSampleRows = 2048;
-
-double SquaredDistance(const Matrix& a, const Matrix& b) {
-  double total = 0;
-  for (size_t r = 0; r < a.rows(); ++r) {
-    for (size_t c = 0; c < a.cols(); ++c) {
-      const double difference = double{a(r, c)} - b(r, c);
-      total += difference * difference;
-    }
-  }
-  return total;
-}
 
 class BlockTransformer {
  public:

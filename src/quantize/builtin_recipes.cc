@@ -5,7 +5,30 @@
 namespace qualm {
 namespace {
 
+constexpr const char* kSigned = ", symmetric: true, symmetric_convention: signed";
+constexpr const char* kActOrder = "{gptq: {act_order: true, static_groups: true}}";
 constexpr const char* kOrder = "order: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n";
+
+// Sequential order, the head left out; `more` is other keys, each with its line end.
+BuiltInRecipe Assemble(std::string name, std::string summary, std::string_view weights,
+                       std::string_view rounder, std::string_view more = "") {
+  BuiltInRecipe recipe{std::move(name), std::move(summary), {}};
+  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {", weights, "}\n", more,
+                       "rounder: ", rounder, "\n", kOrder);
+  return recipe;
+}
+
+std::string GroupsKey(int group_size) {
+  return group_size == 0 ? std::string("granularity: channel") : StrCat("group_size: ", group_size);
+}
+
+std::string GroupsInName(int group_size) {
+  return group_size == 0 ? std::string("channel") : StrCat("g", group_size);
+}
+
+std::string GroupsInWords(int group_size) {
+  return group_size == 0 ? std::string("per output channel") : StrCat("groups of ", group_size);
+}
 
 struct Choice {
   int bits;
@@ -14,25 +37,15 @@ struct Choice {
 };
 
 BuiltInRecipe Make(std::string_view rounder, const Choice& choice) {
-  const std::string granularity =
-      choice.group_size == 0 ? "channel" : StrCat("g", choice.group_size);
-  BuiltInRecipe recipe;
-  recipe.name = StrCat(rounder, "-w", choice.bits, "-", granularity,
-                       choice.is_symmetric ? "-sym" : "", choice.act_order ? "-act" : "");
-  recipe.summary = StrCat(
-      rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", choice.bits, " bits, ",
-      choice.group_size == 0 ? "per output channel" : StrCat("groups of ", choice.group_size),
-      choice.is_symmetric ? ", symmetric" : "",
-      choice.act_order ? ", columns by activation, static groups" : "");
-  const std::string group = choice.group_size == 0
-                                ? "granularity: channel"
-                                : StrCat("granularity: group, group_size: ", choice.group_size);
-  recipe.yaml = StrCat(
-      "name: ", recipe.name, "\nweights: {type: int", choice.bits, ", ", group,
-      ", symmetric: ", choice.is_symmetric, ", scale_type: float16}\nrounder: ",
-      choice.act_order ? "{gptq: {act_order: true, static_groups: true}}" : std::string(rounder),
-      "\n", kOrder);
-  return recipe;
+  return Assemble(
+      StrCat(rounder, "-w", choice.bits, "-", GroupsInName(choice.group_size),
+             choice.is_symmetric ? "-sym" : "", choice.act_order ? "-act" : ""),
+      StrCat(rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", choice.bits, " bits, ",
+             GroupsInWords(choice.group_size), choice.is_symmetric ? ", symmetric" : "",
+             choice.act_order ? ", columns by activation, static groups" : ""),
+      StrCat("type: int", choice.bits, ", ", GroupsKey(choice.group_size),
+             ", symmetric: ", choice.is_symmetric),
+      choice.act_order ? std::string_view(kActOrder) : rounder);
 }
 
 // A number format with values of its own (artefact/codebook.h).
@@ -55,24 +68,18 @@ constexpr Format kFormats[] = {
 };
 
 BuiltInRecipe Make(std::string_view rounder, const Format& format) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat(rounder, "-", format.name);
-  recipe.summary = StrCat(rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", format.summary);
-  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {", format.weights,
-                       "}\nrounder: ", rounder, "\n", kOrder);
-  return recipe;
+  return Assemble(StrCat(rounder, "-", format.name),
+                  StrCat(rounder == "gptq" ? "GPTQ" : "round to nearest", ", ", format.summary),
+                  format.weights, rounder);
 }
 
 // HQQ needs fractional zero points, and groups for them to be worth their bits.
 BuiltInRecipe MakeHqqRecipe(int bits, int group_size) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("hqq-w", bits, "-g", group_size);
-  recipe.summary = StrCat("HQQ, ", bits, " bits, groups of ", group_size, ", float zero points");
-  recipe.yaml =
-      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
-             ", zero_point: float, range_includes_zero: false}\nrounder: hqq\n",
-             "order: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
-  return recipe;
+  return Assemble(StrCat("hqq-w", bits, "-g", group_size),
+                  StrCat("HQQ, ", bits, " bits, groups of ", group_size, ", float zero points"),
+                  StrCat("type: int", bits, ", group_size: ", group_size,
+                         ", zero_point: float, range_includes_zero: false"),
+                  "hqq");
 }
 
 // Weights and activations of a recipe, and what is done to them.
@@ -84,10 +91,6 @@ struct Combination {
   const char* rounder;
   const char* more;  // activations, cache
 };
-
-constexpr const char* kSigned = ", symmetric: true, symmetric_convention: signed";
-constexpr const char* kPaperAwq = "[awq]";
-constexpr const char* kActOrder = "{gptq: {act_order: true, static_groups: true}}";
 
 constexpr Combination kCombinations[] = {
     {"rtn-w8a8", "weights int8 per channel, activations int8 per token, no transform",
@@ -123,94 +126,60 @@ constexpr Combination kCombinations[] = {
 
 BuiltInRecipe Make(const Combination& combination) {
   const bool is_integer = std::string_view(combination.weights).starts_with("type: int");
-  BuiltInRecipe recipe;
-  recipe.name = combination.name;
-  recipe.summary = combination.summary;
-  recipe.yaml = StrCat("name: ", combination.name, "\nweights: {", combination.weights,
-                       is_integer ? kSigned : "", "}\n", combination.more,
-                       "\ntransforms: ", combination.transforms, "\nrounder: ", combination.rounder,
-                       "\n", kOrder);
-  return recipe;
+  return Assemble(combination.name, combination.summary,
+                  StrCat(combination.weights, is_integer ? kSigned : ""), combination.rounder,
+                  StrCat(combination.more, "\ntransforms: ", combination.transforms, "\n"));
 }
 
 // AWQ with its own rounding to nearest, or before GPTQ.
 BuiltInRecipe MakeAwqRecipe(bool with_gptq, int bits, int group_size) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat(with_gptq ? "awq-gptq-w" : "awq-w", bits, "-g", group_size);
-  recipe.summary =
-      StrCat(with_gptq ? "AWQ, then GPTQ, " : "AWQ, ", bits, " bits, groups of ", group_size);
-  recipe.yaml =
-      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
-             ", range_includes_zero: false}\ntransforms: ", kPaperAwq,
-             "\nrounder: ", with_gptq ? kActOrder : "rtn", "\n", kOrder);
-  return recipe;
+  return Assemble(
+      StrCat(with_gptq ? "awq-gptq-w" : "awq-w", bits, "-g", group_size),
+      StrCat(with_gptq ? "AWQ, then GPTQ, " : "AWQ, ", bits, " bits, groups of ", group_size),
+      StrCat("type: int", bits, ", group_size: ", group_size, ", range_includes_zero: false"),
+      with_gptq ? kActOrder : "rtn", "transforms: [awq]\n");
 }
 
 BuiltInRecipe MakeQuipRecipe(int bits, bool hadamard) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("quip-w", bits, hadamard ? "-hadamard" : "");
-  recipe.summary = StrCat("QuIP, ", bits, " bits, ", hadamard ? "Hadamard" : "Kronecker",
-                          " rotations on both sides");
-  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
-                       ", granularity: tensor, zero_point: float, range_includes_zero: false}\n"
-                       "rounder: {quip: {rotation: ",
-                       hadamard ? "hadamard" : "kronecker",
-                       "}}\norder: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n");
-  return recipe;
+  return Assemble(StrCat("quip-w", bits, hadamard ? "-hadamard" : ""),
+                  StrCat("QuIP, ", bits, " bits, ", hadamard ? "Hadamard" : "Kronecker",
+                         " rotations on both sides"),
+                  StrCat("type: int", bits,
+                         ", granularity: tensor, zero_point: float, range_includes_zero: false"),
+                  StrCat("{quip: {rotation: ", hadamard ? "hadamard" : "kronecker", "}}"));
 }
 
-std::string Groups(int group_size) {
-  return group_size == 0 ? std::string("granularity: channel") : StrCat("group_size: ", group_size);
-}
-
-std::string GroupsInName(int group_size) {
-  return group_size == 0 ? std::string("channel") : StrCat("g", group_size);
-}
-
+// The threshold keeps 0.2 to 2 % of the weights.
 BuiltInRecipe MakeSpqrRecipe(int bits) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("spqr-w", bits, "-g16");
-  recipe.summary = StrCat("SpQR, ", bits, " bits, groups of 16 with 3-bit statistics, outliers");
-  recipe.yaml =
-      StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
-             ", group_size: 16, zero_point: float, range_includes_zero: false, "
-             "second_level: {bits: 3, group_rows: 16}}\nrounder: {spqr: {outlier_threshold: ",
-             bits == 2   ? 1.0
-             : bits == 3 ? 0.4
-                         : 0.2,
-             "}}\n", kOrder);
-  return recipe;
+  const double threshold = bits == 2 ? 1.0 : bits == 3 ? 0.4 : 0.2;
+  return Assemble(StrCat("spqr-w", bits, "-g16"),
+                  StrCat("SpQR, ", bits, " bits, groups of 16 with 3-bit statistics, outliers"),
+                  StrCat("type: int", bits,
+                         ", group_size: 16, zero_point: float, range_includes_zero: false, "
+                         "second_level: {bits: 3, group_rows: 16}"),
+                  StrCat("{spqr: {outlier_threshold: ", threshold, "}}"));
 }
 
 BuiltInRecipe MakeOwqRecipe(int bits, int group_size) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("owq-w", bits, "-", GroupsInName(group_size));
-  recipe.summary =
-      StrCat("OWQ, ", bits, " bits and 0.05 for float columns, ",
-             group_size == 0 ? "per output channel" : StrCat("groups of ", group_size));
-  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", ",
-                       Groups(group_size), "}\nrounder: owq\n", kOrder);
-  return recipe;
+  return Assemble(
+      StrCat("owq-w", bits, "-", GroupsInName(group_size)),
+      StrCat("OWQ, ", bits, " bits and 0.05 for float columns, ", GroupsInWords(group_size)),
+      StrCat("type: int", bits, ", ", GroupsKey(group_size)), "owq");
 }
 
 // Two bits need float zero points: groups of one bit are among them.
 BuiltInRecipe MakeSlimRecipe(int bits, int group_size) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("slim-w", bits, "-g", group_size);
-  recipe.summary = StrCat("SliM-LLM, ", bits, " bits on average, groups of ", group_size);
-  recipe.yaml =
-      StrCat("name: ", recipe.name, "\nweights: {type: int", bits, ", group_size: ", group_size,
-             bits == 2 ? ", zero_point: float" : "", "}\nrounder: slim\n", kOrder);
-  return recipe;
+  return Assemble(StrCat("slim-w", bits, "-g", group_size),
+                  StrCat("SliM-LLM, ", bits, " bits on average, groups of ", group_size),
+                  StrCat("type: int", bits, ", group_size: ", group_size,
+                         bits == 2 ? ", zero_point: float" : ""),
+                  "slim");
 }
 
 BuiltInRecipe MakeEasyQuantRecipe(int bits) {
-  BuiltInRecipe recipe;
-  recipe.name = StrCat("easyquant-w", bits, "-channel");
-  recipe.summary = StrCat("EasyQuant, ", bits, " bits per output channel, outliers kept");
-  recipe.yaml = StrCat("name: ", recipe.name, "\nweights: {type: int", bits,
-                       ", granularity: channel", kSigned, "}\nrounder: easyquant\n", kOrder);
-  return recipe;
+  return Assemble(StrCat("easyquant-w", bits, "-channel"),
+                  StrCat("EasyQuant, ", bits, " bits per output channel, outliers kept"),
+                  StrCat("type: int", bits, ", granularity: channel", kSigned), "easyquant");
 }
 
 void AddOutlierRecipes(std::vector<BuiltInRecipe>& recipes) {

@@ -10,6 +10,25 @@
 #include "tensor/dense.h"
 
 namespace qualm {
+Matrix DenseProduct(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+  QUALM_CHECK(weight.stride() == weight.cols());
+  Matrix y = Matrix::Uninitialized(x.rows(), weight.rows());
+  MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool)
+      ->Multiply(x, y, pool);
+  return y;
+}
+
+double SquaredDistance(Span2D<const float> a, Span2D<const float> b) {
+  double total = 0;
+  for (size_t r = 0; r < a.rows(); ++r) {
+    for (size_t c = 0; c < a.cols(); ++c) {
+      const double difference = double{a(r, c)} - b(r, c);
+      total += difference * difference;
+    }
+  }
+  return total;
+}
+
 // A slice of tokens at a time, so that memory does not grow with them.
 double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
   constexpr size_t kTokens = 1024;
@@ -30,14 +49,8 @@ double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, Thre
 }
 
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
-  double total = 0;
-  for (size_t r = 0; r < weight.rows(); ++r) {
-    for (size_t c = 0; c < weight.cols(); ++c) {
-      double difference = static_cast<double>(weight(r, c)) - quantized(r, c);
-      total += difference * difference;
-    }
-  }
-  return total / (static_cast<double>(weight.rows()) * static_cast<double>(weight.cols()));
+  return SquaredDistance(weight, quantized) /
+         (static_cast<double>(weight.rows()) * static_cast<double>(weight.cols()));
 }
 
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
@@ -56,19 +69,13 @@ double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
 
 double RelativeProductError(Span2D<const float> x, Span2D<const float> weight,
                             const QuantizedLinear& layer, ThreadPool& pool) {
-  auto exact = MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
-  auto quantized = MakePackedWeight(layer, pool);
-  Matrix expected = Matrix::Uninitialized(x.rows(), weight.rows());
+  const Matrix expected = DenseProduct(x, weight, pool);
   Matrix got = Matrix::Uninitialized(x.rows(), weight.rows());
-  exact->Multiply(x, expected, pool);
-  quantized->Multiply(x, got, pool);
-  double error = 0, norm = 0;
-  for (size_t t = 0; t < x.rows(); ++t) {
-    for (size_t r = 0; r < weight.rows(); ++r) {
-      const double difference = double{expected(t, r)} - got(t, r);
-      error += difference * difference;
-      norm += double{expected(t, r)} * expected(t, r);
-    }
+  MakePackedWeight(layer, pool)->Multiply(x, got, pool);
+  const double error = SquaredDistance(expected, got);
+  double norm = 0;
+  for (size_t t = 0; t < expected.rows(); ++t) {
+    for (float y : expected.row(t)) norm += double{y} * y;
   }
   return error == 0 ? 0 : std::sqrt(error / norm);
 }

@@ -12,6 +12,11 @@ class ThreadPool;
 // mean (w − ŵ)² in double. Shapes [out, in].
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized);
 
+// X·Wᵀ for x [tokens, in], weight [out, in].
+Matrix DenseProduct(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool);
+// Σ (a − b)² in double. Shapes equal.
+double SquaredDistance(Span2D<const float> a, Span2D<const float> b);
+
 // ‖X·Wᵀ‖²_F over the rows of x [tokens, in].
 double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool);
 

@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "quantize/lanes.h"
+#include "quantize/quality.h"
 #include "quantize/slim_grid.h"
-#include "tensor/dense.h"
 
 namespace qualm {
 namespace {
@@ -40,9 +40,9 @@ class Outputs {
     for (size_t t = 0; t < rows; ++t) {
       std::ranges::copy(sample.row(t * step), inputs_.row(t).begin());
     }
-    log_float_ = Product(inputs_, Matrix::CopyOf(weight));
+    log_float_ = DenseProduct(inputs_, weight, pool_);
     LogSoftmax(log_float_);
-    quantized_ = Product(inputs_, Rounded(0, weight.cols(), scheme.bits));
+    quantized_ = DenseProduct(inputs_, Rounded(0, weight.cols(), scheme.bits), pool_);
   }
 
   // One group rounded with other bits than before.
@@ -58,7 +58,7 @@ class Outputs {
     for (size_t t = 0; t < inputs.rows(); ++t) {
       for (size_t c = 0; c < count; ++c) inputs(t, c) = inputs_(t, first + c);
     }
-    const Matrix change = Product(inputs, difference);
+    const Matrix change = DenseProduct(inputs, difference, pool_);
     for (size_t t = 0; t < change.rows(); ++t) {
       for (size_t r = 0; r < change.cols(); ++r) quantized_(t, r) += change(t, r);
     }
@@ -81,12 +81,6 @@ class Outputs {
   }
 
  private:
-  Matrix Product(const Matrix& x, const Matrix& w) const {
-    Matrix y = Matrix::Uninitialized(x.rows(), w.rows());
-    MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, pool_)->Multiply(x, y, pool_);
-    return y;
-  }
-
   void LogSoftmax(Matrix& logits) const {
     pool_.ParallelFor(logits.rows(), [&](size_t t) {
       const std::span<float> row = logits.row(t);

@@ -78,6 +78,12 @@ BFloat16 BFloat16FromFloat(float value) {
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
+float RoundTo(float value, DType type) {
+  if (type == DType::kF16) return ToFloat(HalfFromFloat(value));
+  if (type == DType::kBF16) return ToFloat(BFloat16FromFloat(value));
+  return value;
+}
+
 void ConvertToFloat(DType type, const void* from, float* to, size_t count) {
   QUALM_CHECK(IsFloat(type));
   const auto* bytes = static_cast<const unsigned char*>(from);

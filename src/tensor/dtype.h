@@ -33,6 +33,9 @@ BFloat16 BFloat16FromFloat(float value);
 inline constexpr float kSmallestNormalHalf = 0x1.0p-14f;
 inline constexpr float kLargestHalf = 65504.0f;
 
+// `value` rounded to kF16 or kBF16 and back; itself for other types.
+float RoundTo(float value, DType type);
+
 // Converts `count` elements of a float type (F64, F32, F16, BF16) to float. Requires:
 // IsFloat(type).
 void ConvertToFloat(DType type, const void* from, float* to, size_t count);

@@ -9,6 +9,7 @@
 #include "io/yaml.h"
 #include "quantize/rounders/rtn.h"
 #include "quantize/test_support.h"
+#include "support/random_matrix.h"
 
 namespace qualm {
 namespace {
@@ -20,17 +21,6 @@ Scheme Symmetric(int bits, int group) {
   scheme.zero_point = ZeroPointKind::kNone;
   scheme.symmetric_convention = SymmetricConvention::kSigned;
   return scheme;
-}
-
-Matrix HeavyTails(size_t rows, size_t cols, uint64_t seed) {
-  Rng rng(seed);
-  Matrix weight(rows, cols);
-  for (size_t r = 0; r < rows; ++r) {
-    for (float& w : weight.row(r)) {
-      w = static_cast<float>(rng.Normal() * (rng.Below(100) == 0 ? 8 : 1));
-    }
-  }
-  return weight;
 }
 
 RounderResult Round(const Matrix& weight, const Scheme& scheme, const char* options,
@@ -55,7 +45,7 @@ double SquaredError(const std::vector<double>& row, double s, int bits) {
 
 // What the descent can reach at best: a fine search over all scales, in double.
 TEST(EasyQuant, FindsAScaleNearTheBestOne) {
-  const Matrix weight = HeavyTails(24, 200, 3);
+  const Matrix weight = testing::HeavyTails(24, 200, 3, 100, 8);
   const Matrix rounded = Round(weight, Symmetric(4, 0), "{outliers: false}").layer.Dequantize();
   ThreadPool pool(1);
   const Matrix nearest =
@@ -79,7 +69,7 @@ TEST(EasyQuant, FindsAScaleNearTheBestOne) {
 }
 
 TEST(EasyQuant, KeepsWhatIsFarFromTheMean) {
-  const Matrix weight = HeavyTails(16, 100, 5);
+  const Matrix weight = testing::HeavyTails(16, 100, 5, 100, 8);
   for (const bool per_channel : {false, true}) {
     const RounderResult result =
         Round(weight, Symmetric(4, 0),
@@ -107,7 +97,7 @@ TEST(EasyQuant, KeepsWhatIsFarFromTheMean) {
 }
 
 TEST(EasyQuant, OutliersLeaveTheRestAFinerGrid) {
-  const Matrix weight = HeavyTails(32, 128, 8);
+  const Matrix weight = testing::HeavyTails(32, 128, 8, 100, 8);
   const auto error = [&](const char* options) {
     const Matrix rounded = Round(weight, Symmetric(3, 0), options).layer.Dequantize();
     double total = 0;
@@ -120,14 +110,14 @@ TEST(EasyQuant, OutliersLeaveTheRestAFinerGrid) {
 }
 
 TEST(EasyQuant, StepsZeroIsRoundingToNearest) {
-  const Matrix weight = HeavyTails(9, 40, 2);
+  const Matrix weight = testing::HeavyTails(9, 40, 2, 100, 8);
   ThreadPool pool(1);
   EXPECT_EQ(Round(weight, Symmetric(4, 16), "{outliers: false, steps: 0}").layer.codes,
             RoundToNearest(weight, Symmetric(4, 16), ClipSearch::kNone, pool).codes);
 }
 
 TEST(EasyQuant, DegenerateLayersAndThreads) {
-  Matrix weight = HeavyTails(20, 33, 4);
+  Matrix weight = testing::HeavyTails(20, 33, 4, 100, 8);
   for (float& w : weight.row(3)) w = 0;
   for (float& w : weight.row(4)) w = 0.5f;
   EXPECT_EQ(Round(weight, Symmetric(4, 16), "{}", 1).layer.codes,

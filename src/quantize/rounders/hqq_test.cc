@@ -12,6 +12,7 @@
 #include "quantize/rounders/rtn.h"
 #include "quantize/test_support.h"
 #include "support/errors.h"
+#include "support/random_matrix.h"
 
 namespace qualm {
 namespace {
@@ -24,18 +25,6 @@ Scheme FloatZeros(int bits, int group) {
   scheme.zero_point = ZeroPointKind::kFloat;
   scheme.range_includes_zero = false;
   return scheme;
-}
-
-// Normal weights with a few large ones, which is what the p-norm is for.
-Matrix HeavyTails(size_t rows, size_t cols, uint64_t seed) {
-  Rng rng(seed);
-  Matrix weight(rows, cols);
-  for (size_t r = 0; r < rows; ++r) {
-    for (float& w : weight.row(r)) {
-      w = static_cast<float>(rng.Normal() * (rng.Below(20) == 0 ? 4 : 1));
-    }
-  }
-  return weight;
 }
 
 RounderResult Round(const Matrix& weight, const Scheme& scheme, const std::string& options = "",
@@ -91,7 +80,7 @@ NaiveGroup NaiveSolve(const std::vector<double>& w, int bits, double p, int iter
 
 TEST(Hqq, MatchesTheNaiveIteration) {
   for (int bits : {2, 3, 4}) {
-    const Matrix weight = HeavyTails(19, 70, static_cast<uint64_t>(bits));
+    const Matrix weight = testing::HeavyTails(19, 70, static_cast<uint64_t>(bits), 20, 4);
     const Scheme scheme = FloatZeros(bits, 32);
     const QuantizedLinear layer = Round(weight, scheme).layer;
     size_t same = 0;
@@ -123,7 +112,7 @@ TEST(Hqq, MatchesTheNaiveIteration) {
 }
 
 TEST(Hqq, ClearlyBeatsRoundingToNearestInItsNorm) {
-  const Matrix weight = HeavyTails(64, 256, 9);
+  const Matrix weight = testing::HeavyTails(64, 256, 9, 20, 4);
   ThreadPool pool(2);
   for (int bits : {2, 3, 4}) {
     const Scheme scheme = FloatZeros(bits, 64);
@@ -134,7 +123,7 @@ TEST(Hqq, ClearlyBeatsRoundingToNearestInItsNorm) {
 }
 
 TEST(Hqq, WithoutIterationsItIsRoundingToNearest) {
-  const Matrix weight = HeavyTails(20, 50, 4);
+  const Matrix weight = testing::HeavyTails(20, 50, 4, 20, 4);
   ThreadPool pool(1);
   const Scheme scheme = FloatZeros(3, 16);
   const QuantizedLinear layer = Round(weight, scheme, "iterations: 0").layer;
@@ -160,7 +149,7 @@ TEST(Hqq, DegenerateLayersRound) {
 }
 
 TEST(Hqq, TheSameForEveryNumberOfThreads) {
-  const Matrix weight = HeavyTails(50, 64, 5);
+  const Matrix weight = testing::HeavyTails(50, 64, 5, 20, 4);
   const Scheme scheme = FloatZeros(3, 32);
   const QuantizedLinear one = Round(weight, scheme, "", 1).layer;
   const QuantizedLinear three = Round(weight, scheme, "", 3).layer;
@@ -169,7 +158,7 @@ TEST(Hqq, TheSameForEveryNumberOfThreads) {
 }
 
 TEST(Hqq, RefusesSchemesThatHaveNoFractionalZeroPoints) {
-  const Matrix weight = HeavyTails(4, 8, 1);
+  const Matrix weight = testing::HeavyTails(4, 8, 1, 20, 4);
   Scheme scheme = FloatZeros(4, 4);
   scheme.zero_point = ZeroPointKind::kInteger;
   EXPECT_THAT(ErrorOf([&] { Round(weight, scheme); }), HasSubstr("zero_point: float"));

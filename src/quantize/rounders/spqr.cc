@@ -43,15 +43,6 @@ void FitRange(const Lanes& min, const Lanes& max, float last_code, GridLanes& la
   }
 }
 
-float RoundTo(float value, DType type) {
-  if (type == DType::kF32) return value;
-  float rounded = 0;
-  std::array<std::byte, 4> bytes{};
-  ConvertFromFloat(&value, type, bytes.data(), 1);
-  ConvertToFloat(type, bytes.data(), &rounded, 1);
-  return rounded;
-}
-
 // Scales or zero points of one group, `rows` output rows together: codes and what they stand for.
 class SecondLevelFit {
  public:

@@ -15,7 +15,7 @@
 #include "base/thread_pool.h"
 #include "io/yaml.h"
 #include "quantize/activation_range.h"
-#include "tensor/dense.h"
+#include "quantize/quality.h"
 
 namespace qualm {
 namespace {
@@ -25,13 +25,6 @@ struct Options {
   bool shift = true;
   bool fold = true;
 };
-
-Matrix Product(Span2D<const float> x, const Matrix& weight, ThreadPool& pool) {
-  Matrix y = Matrix::Uninitialized(x.rows(), weight.rows());
-  MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool)
-      ->Multiply(x, y, pool);
-  return y;
-}
 
 // The error of a group's output for candidate scales.
 class Search {
@@ -43,7 +36,7 @@ class Search {
       for (size_t c = 0; c < shift.size(); ++c) moved_(t, c) -= shift[c];
     }
     for (const TransformLinear& linear : group.linears) {
-      outputs_.push_back(Product(moved_, Matrix::CopyOf(linear.weight), pool));
+      outputs_.push_back(DenseProduct(moved_, linear.weight, pool));
     }
   }
 
@@ -58,7 +51,7 @@ class Search {
       if (linear.scheme == nullptr) continue;
       const Matrix rounded =
           RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kScaled, pool_);
-      total += SquaredDistance(outputs_[i], Product(Rounded(linear, scaled), rounded, pool_));
+      total += SquaredDistance(outputs_[i], DenseProduct(Rounded(linear, scaled), rounded, pool_));
     }
     return total;
   }
@@ -70,17 +63,6 @@ class Search {
     const ActivationQuantizer quantizer(FitActivations(*linear.activations, x, {}, {}));
     pool_.ParallelFor(x.rows(), [&](size_t t) { quantizer.Round(x.row(t), rounded.row(t)); });
     return rounded;
-  }
-
-  static double SquaredDistance(const Matrix& a, const Matrix& b) {
-    double total = 0;
-    for (size_t r = 0; r < a.rows(); ++r) {
-      for (size_t c = 0; c < a.cols(); ++c) {
-        const double difference = double{a(r, c)} - b(r, c);
-        total += difference * difference;
-      }
-    }
-    return total;
   }
 
   const TransformGroup& group_;
