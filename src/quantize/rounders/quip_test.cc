@@ -127,6 +127,22 @@ TEST(Quip, BeatsRoundingToNearestOnCorrelatedInputs) {
   }
 }
 
+// A factor that moves from a column of W to its input moves back with D: the same matrices are
+// rounded, and the same codes come out. A power of two, so that nothing else is rounded.
+TEST(Quip, RescalingUndoesOutlierInputs) {
+  const Toy toy(24, 32, 200, 11);
+  Toy stressed(24, 32, 200, 11);
+  for (size_t c : std::initializer_list<size_t>{3, 20}) {
+    for (size_t t = 0; t < 200; ++t) stressed.inputs(t, c) *= 64;
+    for (size_t r = 0; r < 24; ++r) stressed.weight(r, c) /= 64;
+  }
+  stressed.UpdateGram();
+  const double plain = OutputError(toy, Round(toy.Input(), 3, "{}"));
+  // Codes may fall to the other side where D's last bit is another.
+  EXPECT_NEAR(OutputError(stressed, Round(stressed.Input(), 3, "{}")), plain, 0.05 * plain);
+  EXPECT_GT(OutputError(stressed, Round(stressed.Input(), 3, "{rescale: false}")), 2 * plain);
+}
+
 // What the passes lower: tr((W − Ŵ)·H·(W − Ŵ)ᵀ) with the damped H, in double.
 TEST(Quip, GreedyPassesLowerTheProxyLoss) {
   const Toy toy(20, 32, 100, 8);
