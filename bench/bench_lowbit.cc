@@ -1,9 +1,11 @@
 // Low-bit products against the read bandwidth of this machine and against dense float32.
-//   bench_lowbit [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B]
+//   bench_lowbit [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B] [--formats 1]
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
+#include "artefact/codebook.h"
 #include "artefact/quantized_linear.h"
 #include "base/rng.h"
 #include "kernels/packed.h"
@@ -33,6 +35,48 @@ QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed
   }
   for (float& zero : layer.zeros) zero = static_cast<float>(rng.Below(count));
   return layer;
+}
+
+// What formats and methods beyond plain integers leave: one layer each.
+std::vector<QuantizedLinear> SpecialLayers(size_t size) {
+  std::vector<QuantizedLinear> layers;
+  Rng rng(7);
+  for (NumberType type : {NumberType::kNf4, NumberType::kMxfp4, NumberType::kNvfp4,
+                          NumberType::kFp8E4m3, NumberType::kFp8E5m2}) {
+    QuantizedLinear layer = RandomLayer(size, BitsOfFormat(type), 0, 7);
+    layer.scheme = SchemeOfFormat(type);
+    layer.zeros.clear();
+    const Codebook& book = Codebook::Of(type);
+    for (uint8_t& code : layer.codes) {
+      if (std::isnan(book.Value(code))) code = 0;
+    }
+    layer.scales.assign(size * layer.group_count(), HasByteScales(type) ? 0.25f : 0x1p-8f);
+    layers.push_back(std::move(layer));
+  }
+  QuantizedLinear hqq = RandomLayer(size, 4, 64, 8);
+  hqq.scheme.zero_point = ZeroPointKind::kFloat;
+  layers.push_back(hqq);
+  QuantizedLinear act_order = RandomLayer(size, 4, 128, 9);
+  for (uint32_t k = 0; k < size; ++k)
+    act_order.g_idx.push_back(k % (static_cast<uint32_t>(size) / 128));
+  layers.push_back(std::move(act_order));
+  QuantizedLinear outliers = RandomLayer(size, 3, 128, 10);
+  outliers.outliers.emplace().row_start.push_back(0);
+  for (size_t row = 0; row < size; ++row) {
+    for (uint32_t k = 0; k < size; ++k) {
+      if (rng.Uniform() >= 0.01) continue;
+      outliers.outliers->column.push_back(k);
+      outliers.outliers->value.push_back(HalfFromFloat(0.1f));
+    }
+    outliers.outliers->row_start.push_back(static_cast<uint32_t>(outliers.outliers->column.size()));
+  }
+  layers.push_back(std::move(outliers));
+  QuantizedLinear mixed = RandomLayer(size, 2, 128, 11);
+  for (size_t group = 0; group < mixed.group_count(); ++group) {
+    mixed.bits_per_group.push_back(static_cast<uint8_t>(2 + group % 3));
+  }
+  layers.push_back(std::move(mixed));
+  return layers;
 }
 
 ActivationGrid Int8PerToken() {
@@ -101,6 +145,12 @@ int Main(int argc, char** argv) {
     return MakeDenseWeight({w.data(), DType::kF32, size, size}, pool);
   });
   std::vector<Weights> packed;
+  const bool formats = IntFlag(argc, argv, "--formats", 0) != 0;
+  if (formats) {
+    for (const QuantizedLinear& layer : SpecialLayers(size)) {
+      packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+    }
+  }
   for (int bits : {2, 3, 4, 8}) {
     if (only_bits != 0 && bits != only_bits) continue;
     const QuantizedLinear layer = RandomLayer(size, bits, 128, static_cast<uint64_t>(bits));
@@ -108,6 +158,7 @@ int Main(int argc, char** argv) {
   }
   // Integer products: weights per channel and in groups, inputs rounded to 8 bits per token.
   for (const auto& [bits, group_size] : {std::pair{8, 0}, {8, 128}, {4, 0}, {4, 128}}) {
+    if (formats) break;
     if (only_bits != 0 && bits != only_bits) continue;
     QuantizedLinear layer = RandomLayer(size, bits, group_size, static_cast<uint64_t>(bits));
     layer.activations = Int8PerToken();

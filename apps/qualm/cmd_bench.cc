@@ -58,6 +58,46 @@ Summary Summarize(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
+// How the block's linear layers are kept, and how many are kept so.
+struct FormatUse {
+  std::string format;
+  size_t layers = 0;
+  uint64_t bytes = 0;
+};
+
+std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
+  std::vector<FormatUse> uses;
+  for (const auto& block : decoder.blocks) {
+    for (const LinearGroup& group : decoder.family->groups) {
+      for (const LinearSpec& linear : group.linears) {
+        const LinearWeight& weight = *block->Linear(linear.name).weight;
+        auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
+        if (use == uses.end()) {
+          use = uses.insert(use, FormatUse{.format = std::string(weight.format())});
+        }
+        ++use->layers;
+        use->bytes += weight.weight_bytes();
+      }
+    }
+  }
+  return uses;
+}
+
+bool IsDequantized(const FormatUse& use) {
+  return use.format.find("dequantized") != std::string::npos;
+}
+
+Json JsonOf(const std::vector<FormatUse>& uses) {
+  Json list = Json::array();
+  for (const FormatUse& use : uses) {
+    list.push_back({{"format", use.format},
+                    {"layers", use.layers},
+                    {"weight_bytes", use.bytes},
+                    {"is_dequantized", IsDequantized(use)}});
+  }
+  return list;
+}
+
 uint64_t PeakMemoryBytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -86,13 +126,13 @@ int Run(const Flags& flags, const Globals& globals) {
     decode.push_back(static_cast<double>(flags.gen) / sample.decode);
   }
   Summary prefill_rate = Summarize(prefill), decode_rate = Summarize(decode);
-  std::string format(decoder.blocks[0]->q.weight->format());
+  const std::vector<FormatUse> formats = FormatsOf(decoder);
   if (globals.json) {
     auto rate = [](const Summary& s) {
       return Json{{"median", s.median}, {"lowest", s.lowest}, {"highest", s.highest}};
     };
     PrintJson(Json{{"model", flags.model},
-                   {"format", format},
+                   {"formats", JsonOf(formats)},
                    {"threads", pool.threads()},
                    {"instruction_set", InstructionSet()},
                    {"prompt_tokens", flags.prompt},
@@ -104,8 +144,12 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"peak_memory_bytes", PeakMemoryBytes()}});
     return kOk;
   }
-  Print(StrCat(flags.model, ": ", format, ", ", pool.threads(), " threads, ", InstructionSet(),
-               "\n"));
+  Print(StrCat(flags.model, ": ", pool.threads(), " threads, ", InstructionSet(), "\n"));
+  for (const FormatUse& use : formats) {
+    Print(StrCat("layers   ", use.layers, " ", use.format, ", ", HumanBytes(use.bytes),
+                 IsDequantized(use) ? ": no kernel takes its codes, runs as dense float32" : "",
+                 "\n"));
+  }
   PrintRate(prefill_rate, "prefill", flags.prompt, flags.repetitions);
   PrintRate(decode_rate, "decode ", flags.gen, flags.repetitions);
   Print(StrCat("weights  ", HumanBytes(decoder.weight_bytes()), " read per token; peak memory ",

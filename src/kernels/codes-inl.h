@@ -24,18 +24,91 @@ using FloatVector = hn::Vec<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
 inline constexpr size_t kLanes = hn::MaxLanes(FloatTag());
 
-HWY_INLINE FloatVector LoadFloats(DType type, const uint8_t* from, size_t first) {
+// What the kernels do with a code. kFused and kWhole are CodeValue::kWhole; fused:
+// scale·(code - zero) is computed as fma(code, scale, -zero·scale).
+enum class Decoding : uint8_t { kFused, kWhole, kTable, kE4m3, kE5m2 };
+
+// 8-bit floats from their codes, by the definition of the formats: codes below the first normal
+// number count units, the others are the number with the exponent's bias exchanged. Codes that are
+// no numbers do not occur.
+template <int kMantissaBits, int kBias>
+HWY_INLINE FloatVector SmallFloat(WordVector code) {
   const FloatTag d;
-  if (type == DType::kF16) {
-    const hn::Rebind<hwy::float16_t, FloatTag> d16;
-    return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from) + first));
+  const WordTag words;
+  const auto magnitude = hn::And(code, hn::Set(words, 0x7fu));
+  const auto sign = hn::ShiftLeft<24>(hn::And(code, hn::Set(words, 0x80u)));
+  constexpr float kUnit = 1.0f / (uint32_t{1} << (kBias - 1 + kMantissaBits));
+  const auto count = hn::BitCast(SignedTag(), magnitude);
+  const auto subnormal = hn::Mul(hn::ConvertTo(d, count), hn::Set(d, kUnit));
+  const auto moved = hn::ShiftLeft<23 - kMantissaBits>(magnitude);
+  const auto normal = hn::BitCast(d, hn::Add(moved, hn::Set(words, (127u - kBias) << 23)));
+  const auto first_normal = hn::Set(SignedTag(), 1 << kMantissaBits);
+  const auto is_subnormal = hn::RebindMask(d, hn::Lt(count, first_normal));
+  return hn::Or(hn::IfThenElse(is_subnormal, subnormal, normal), hn::BitCast(d, sign));
+}
+
+// table[code] for codes below 16.
+HWY_INLINE FloatVector LookUp(const float* HWY_RESTRICT table, WordVector code) {
+  const FloatTag d;
+  if constexpr (kLanes == 16) {
+    return hn::TableLookupLanes(hn::Load(d, table), hn::IndicesFromVec(d, code));
+  } else if constexpr (kLanes == 8) {
+    const auto indices = hn::IndicesFromVec(d, hn::And(code, hn::Set(WordTag(), 7u)));
+    const auto low = hn::TableLookupLanes(hn::Load(d, table), indices);
+    const auto high = hn::TableLookupLanes(hn::Load(d, table + 8), indices);
+    const auto is_high =
+        hn::RebindMask(d, hn::Gt(hn::BitCast(SignedTag(), code), hn::Set(SignedTag(), 7)));
+    return hn::IfThenElse(is_high, high, low);
+  } else {
+    return hn::GatherIndex(d, table, hn::BitCast(SignedTag(), code));
   }
-  if (type == DType::kBF16) {
-    const hn::Rebind<uint16_t, FloatTag> d16;
-    const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from) + first);
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(WordTag(), bits)));
+}
+
+HWY_INLINE WordVector LoadBytes(const uint8_t* from) {
+  const hn::Rebind<uint8_t, FloatTag> d8;
+  return hn::BitCast(WordTag(), hn::PromoteTo(SignedTag(), hn::LoadU(d8, from)));
+}
+
+HWY_INLINE FloatVector ToFloats(WordVector numbers) {
+  return hn::ConvertTo(FloatTag(), hn::BitCast(SignedTag(), numbers));
+}
+
+HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding coding,
+                                     const uint8_t* from, size_t first) {
+  const FloatTag d;
+  switch (coding) {
+    case ConstantCoding::kImplied:
+      break;
+    case ConstantCoding::kByte:
+      return ToFloats(LoadBytes(from + first));
+    case ConstantCoding::kF16: {
+      const hn::Rebind<hwy::float16_t, FloatTag> d16;
+      return hn::PromoteTo(d,
+                           hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from) + first));
+    }
+    case ConstantCoding::kBF16: {
+      const hn::Rebind<uint16_t, FloatTag> d16;
+      const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from) + first);
+      return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(WordTag(), bits)));
+    }
+    case ConstantCoding::kF32:
+      return hn::LoadU(d, reinterpret_cast<const float*>(from) + first);
+    case ConstantCoding::kPowerOfTwo: {
+      // 2^-127 is subnormal.
+      const auto exponent = LoadBytes(from + first);
+      const auto is_least = hn::Eq(exponent, hn::Zero(WordTag()));
+      return hn::BitCast(
+          d, hn::IfThenElse(is_least, hn::Set(WordTag(), 1u << 22), hn::ShiftLeft<23>(exponent)));
+    }
+    case ConstantCoding::kE4m3:
+      return hn::Mul(SmallFloat<3, 7>(LoadBytes(from + first)), hn::Set(d, form.tensor_scale));
+    case ConstantCoding::kSecondLevel: {
+      const auto* level = reinterpret_cast<const float*>(from);
+      const auto code = ToFloats(LoadBytes(from + 2 * sizeof(float) + first));
+      return hn::Mul(hn::Set(d, level[0]), hn::Sub(code, hn::Set(d, level[1])));
+    }
   }
-  return hn::LoadU(d, reinterpret_cast<const float*>(from) + first);
+  return hn::Set(d, form.implied_zero);
 }
 
 // Codes are taken out of a word by a mask alone, without a shift: a code that is left at bit
@@ -64,26 +137,26 @@ HWY_INLINE WordVector Window(const uint32_t* HWY_RESTRICT chunk) {
   return window;
 }
 
-// Scale and zero point of kLanes rows, ready for Apply. Fused: scale·(code - zero) is computed as
-// fma(code, scale, -zero·scale). Kept as floats in memory: they are operands of the arithmetic, and
-// compilers copy structs of vectors in pieces that stall the loads after them.
-template <size_t kBits, bool kFused>
+// Scale and zero point of kLanes rows, ready for Apply. Kept as floats in memory: they are operands
+// of the arithmetic, and compilers copy structs of vectors in pieces that stall the loads after
+// them.
+template <size_t kBits, Decoding kDecoding>
 struct Constants {
+  static constexpr bool kFused = kDecoding == Decoding::kFused;
+  static constexpr bool kHasZero = kFused || kDecoding == Decoding::kWhole;
+
   HWY_ALIGN float scales[kPositions][kLanes];
   HWY_ALIGN float offset[kLanes];
+  const float* table;
 
   HWY_INLINE void Set(const PackedForm& form, const uint8_t* group, size_t first_lane) {
     const FloatTag d;
-    auto scale = LoadFloats(form.scale_type, group, first_lane);
-    const uint8_t* zeros = group + kPanelLanes * form.scale_bytes;
-    auto zero = hn::Set(d, form.implied_zero);
-    if (form.stored_zero == StoredZero::kByte) {
-      const hn::Rebind<uint8_t, FloatTag> d8;
-      zero = hn::ConvertTo(d, hn::PromoteTo(SignedTag(), hn::LoadU(d8, zeros + first_lane)));
-    } else if (form.stored_zero == StoredZero::kFloat) {
-      zero = LoadFloats(form.scale_type, zeros, first_lane);
+    auto scale = LoadConstants(form, form.scale, group, first_lane);
+    if constexpr (kHasZero) {
+      const auto zero = LoadConstants(form, form.zero, group + form.scale_record, first_lane);
+      hn::Store(kFused ? hn::Neg(hn::Mul(zero, scale)) : zero, d, offset);
     }
-    hn::Store(kFused ? hn::Neg(hn::Mul(zero, scale)) : zero, d, offset);
+    table = form.table.data();
     const auto smaller = hn::Set(d, 1.0f / (1u << kBits));
     for (size_t p = 0; p < (kFused ? kPositions : 1); ++p) {
       hn::Store(scale, d, scales[p]);
@@ -97,7 +170,15 @@ struct Constants {
     if constexpr (kFused) {
       return hn::MulAdd(code, hn::Load(d, scales[position]), hn::Load(d, offset));
     }
-    return hn::Mul(hn::Load(d, scales[0]), hn::Sub(code, hn::Load(d, offset)));
+    if constexpr (kHasZero) code = hn::Sub(code, hn::Load(d, offset));
+    return hn::Mul(hn::Load(d, scales[0]), code);
+  }
+
+  HWY_INLINE FloatVector Value(WordVector code) const {
+    if constexpr (kDecoding == Decoding::kTable) return LookUp(table, code);
+    if constexpr (kDecoding == Decoding::kE4m3) return SmallFloat<3, 7>(code);
+    if constexpr (kDecoding == Decoding::kE5m2) return SmallFloat<2, 15>(code);
+    return ToFloats(code);
   }
 
   // The weight whose code stands at kPosition of the window.
@@ -110,14 +191,13 @@ struct Constants {
     if constexpr ((kPosition + 1) * kBits < 32 || !kShifted) {
       code = hn::And(code, hn::Set(WordTag(), CodeMask<kBits>(kShifted ? 0 : kPosition)));
     }
-    const auto value = hn::ConvertTo(FloatTag(), hn::BitCast(SignedTag(), code));
-    return Scale(value, kShifted ? 0 : kPosition);
+    return Scale(Value(code), kShifted ? 0 : kPosition);
   }
 };
 
-template <size_t kBits, bool kFused, size_t... kWindow>
+template <size_t kBits, Decoding kDecoding, size_t... kWindow>
 HWY_INLINE void UnpackWindows(const uint32_t* HWY_RESTRICT chunk,
-                              const Constants<kBits, kFused>& constants, float* HWY_RESTRICT to,
+                              const Constants<kBits, kDecoding>& constants, float* HWY_RESTRICT to,
                               std::index_sequence<kWindow...>) {
   const FloatTag d;
   const auto unpack = [&](WordVector window, float* HWY_RESTRICT at) HWY_ATTR {
@@ -130,9 +210,9 @@ HWY_INLINE void UnpackWindows(const uint32_t* HWY_RESTRICT chunk,
 }
 
 // One chunk of kLanes rows, all in one group.
-template <size_t kBits, bool kFused>
+template <size_t kBits, Decoding kDecoding>
 HWY_INLINE void UnpackChunk(const uint32_t* HWY_RESTRICT chunk,
-                            const Constants<kBits, kFused>& constants, float* HWY_RESTRICT to) {
+                            const Constants<kBits, kDecoding>& constants, float* HWY_RESTRICT to) {
   UnpackWindows(chunk, constants, to, std::make_index_sequence<kWindows>());
 }
 

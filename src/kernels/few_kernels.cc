@@ -1,227 +1,33 @@
+// Kernels of whole codes with exact constants, and the choice among all.
 #include "kernels/few_kernels.h"
-
-#include <algorithm>
-#include <array>
-#include <utility>
 
 #include "base/error.h"
 #include "tensor/isa.h"
-#include "tensor/linear.h"
 
 #ifndef QUALM_PORTABLE
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/few_kernels.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
-#include "kernels/codes-inl.h"
+#include "kernels/few-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace qualm {
 namespace HWY_NAMESPACE {
 
-// Registers: 16 of 256 bits, or 32 of 512 bits. kMostHeld are left for sums and for the weights
-// that they take. With one token four chains go on at the same time, as many as hide the latency of
-// a multiply-add; more would read more streams of codes than memory serves well (measured: eight
-// chains take 20 to 30 % longer).
-inline constexpr size_t kMostRows = HWY_TARGET == HWY_AVX2 ? 4 : 8;
-inline constexpr size_t kMostHeld = HWY_TARGET == HWY_AVX2 ? 10 : 20;
-inline constexpr size_t kMostChains = 4;
-inline constexpr size_t kVectors = kPanelLanes / kLanes;
-
-constexpr size_t PanelsAtOnce(size_t rows) {
-  size_t panels = kMostChains / kVectors;
-  while (panels > 1 && (rows + 1) * panels * kVectors > kMostHeld) panels /= 2;
-  return panels;
-}
-
-template <size_t kBits, size_t kRows, size_t kPanels>
-struct PanelSet {
-  static constexpr size_t kChains = kPanels * kVectors;
-  using SetConstants = Constants<kBits, true>[kChains];
-  using Sums = FloatVector[kRows][kChains];
-
-  static HWY_INLINE void LoadConstants(const FewProduct& p, size_t panel, size_t group,
-                                       SetConstants& constants) {
-    for (size_t c = 0; c < kChains; ++c) {
-      const uint8_t* of_panel = p.constants + (panel + c / kVectors) * p.constants_stride;
-      constants[c].Set(*p.form, of_panel + group * p.form->ConstantBytes(), c % kVectors * kLanes);
-    }
-  }
-
-  // One input: its weights in all panels times its values in all rows.
-  template <size_t kPosition>
-  static HWY_INLINE void AddPosition(const WordVector (&windows)[kChains],
-                                     const SetConstants& constants, const float* HWY_RESTRICT x,
-                                     Sums& sums) {
-    FloatVector weights[kChains];
-    HWY_UNROLL(8)
-    for (size_t c = 0; c < kChains; ++c) {
-      weights[c] = constants[c].template Apply<kPosition>(windows[c]);
-    }
-    HWY_UNROLL(8)
-    for (size_t r = 0; r < kRows; ++r) {
-      const auto factor = hn::Set(FloatTag(), x[r]);
-      HWY_UNROLL(8)
-      for (size_t c = 0; c < kChains; ++c) {
-        sums[r][c] = hn::MulAdd(weights[c], factor, sums[r][c]);
-      }
-    }
-  }
-
-  template <size_t... kPosition>
-  static HWY_INLINE void AddPositions(const WordVector (&windows)[kChains],
-                                      const SetConstants& constants, const float* HWY_RESTRICT x,
-                                      Sums& sums, std::index_sequence<kPosition...>) {
-    (AddPosition<kPosition>(windows, constants, x + kPosition * kRows, sums), ...);
-  }
-
-  // With one row, panel after panel: its window and weights need few registers, so that scales can
-  // stay in theirs.
-  template <size_t... kPosition>
-  static HWY_INLINE void AddPanels(const WordVector (&windows)[kChains],
-                                   const SetConstants& constants, const float* HWY_RESTRICT x,
-                                   Sums& sums, std::index_sequence<kPosition...>) {
-    const FloatVector factors[] = {hn::Set(FloatTag(), x[kPosition])...};
-    HWY_UNROLL(8)
-    for (size_t c = 0; c < kChains; ++c) {
-      ((sums[0][c] = hn::MulAdd(constants[c].template Apply<kPosition>(windows[c]),
-                                factors[kPosition], sums[0][c])),
-       ...);
-    }
-  }
-
-  template <size_t kWindow>
-  static HWY_INLINE void AddWindow(const uint32_t* HWY_RESTRICT chunk, size_t stride,
-                                   const SetConstants& constants, const float* HWY_RESTRICT x,
-                                   Sums& sums) {
-    WordVector windows[kChains];
-    HWY_UNROLL(8)
-    for (size_t c = 0; c < kChains; ++c) {
-      windows[c] = Window<kBits, kWindow>(chunk + c / kVectors * stride + c % kVectors * kLanes);
-    }
-    x += kWindow * kPositions * kRows;
-    using Positions = std::make_index_sequence<kPositions>;
-    if constexpr (kRows == 1) {
-      AddPanels(windows, constants, x, sums, Positions());
-    } else {
-      AddPositions(windows, constants, x, sums, Positions());
-    }
-  }
-
-  template <size_t... kWindow>
-  static HWY_INLINE void AddChunk(const uint32_t* HWY_RESTRICT chunk, size_t stride,
-                                  const SetConstants& constants, const float* HWY_RESTRICT x,
-                                  Sums& sums, std::index_sequence<kWindow...>) {
-    (AddWindow<kWindow>(chunk, stride, constants, x, sums), ...);
-  }
-
-  // The first `count` inputs of a chunk: weights of one panel after the other by way of memory.
-  static HWY_NOINLINE void AddRest(const uint32_t* HWY_RESTRICT chunk, size_t stride,
-                                   const SetConstants& constants, const float* HWY_RESTRICT x,
-                                   size_t count, Sums& sums) {
-    HWY_ALIGN float weights[kChunk * kPanelLanes];
-    for (size_t c = 0; c < kChains; ++c) {
-      UnpackChunk(chunk + c / kVectors * stride + c % kVectors * kLanes, constants[c], weights);
-      for (size_t i = 0; i < count; ++i) {
-        const auto weight = hn::Load(FloatTag(), weights + i * kPanelLanes);
-        for (size_t r = 0; r < kRows; ++r) {
-          sums[r][c] = hn::MulAdd(weight, hn::Set(FloatTag(), x[i * kRows + r]), sums[r][c]);
-        }
-      }
-    }
-  }
-
-  // k in [begin, end), all in one group, begin at a chunk.
-  static HWY_INLINE void AddRange(const FewProduct& p, size_t panel, size_t begin, size_t end,
-                                  const SetConstants& constants, Sums& sums) {
-    const uint32_t* HWY_RESTRICT chunk =
-        p.codes + panel * p.codes_stride + begin / kChunk * kBits * kPanelLanes;
-    for (; begin + kChunk <= end; begin += kChunk, chunk += kBits * kPanelLanes) {
-      AddChunk(chunk, p.codes_stride, constants, p.x + begin * kRows, sums,
-               std::make_index_sequence<kWindows>());
-    }
-    if (begin < end) {
-      AddRest(chunk, p.codes_stride, constants, p.x + begin * kRows, end - begin, sums);
-    }
-  }
-
-  static HWY_INLINE void AddToTotals(const Sums& sums, bool overwrite, float* HWY_RESTRICT totals) {
-    HWY_UNROLL(8)
-    for (size_t r = 0; r < kRows; ++r) {
-      HWY_UNROLL(8)
-      for (size_t c = 0; c < kChains; ++c) {
-        float* total = totals + (r * kChains + c) * kLanes;
-        const auto sum = overwrite ? sums[r][c] : hn::Add(hn::Load(FloatTag(), total), sums[r][c]);
-        hn::Store(sum, FloatTag(), total);
-      }
-    }
-  }
-
-  static HWY_NOINLINE void Multiply(const FewProduct& p, size_t panel) {
-    HWY_ALIGN float totals[kRows * kPanels * kPanelLanes];
-    SetConstants constants;
-    const size_t group_size = p.form->group_size;
-    size_t group = 0, group_begin = 0;  // the next group
-    for (size_t block = 0; block < p.in_features; block += kReductionBlock) {
-      const size_t block_end = std::min(block + kReductionBlock, p.in_features);
-      Sums sums;
-      HWY_UNROLL(8)
-      for (size_t r = 0; r < kRows; ++r) {
-        HWY_UNROLL(8)
-        for (size_t c = 0; c < kChains; ++c) sums[r][c] = hn::Zero(FloatTag());
-      }
-      for (size_t k = block; k < block_end;) {
-        if (k == group_begin) {
-          LoadConstants(p, panel, group++, constants);
-          group_begin += group_size;
-        }
-        const size_t end = std::min(group_begin, block_end);
-        AddRange(p, panel, k, end, constants, sums);
-        k = end;
-      }
-      AddToTotals(sums, /*overwrite=*/block == 0, totals);
-    }
-    const size_t column = panel * kPanelLanes;
-    const size_t columns = std::min(kPanels * kPanelLanes, p.columns - column);
-    for (size_t r = 0; r < kRows; ++r) {
-      std::copy_n(totals + r * kPanels * kPanelLanes, columns, p.y + r * p.y_stride + column);
-    }
-  }
-};
-
-template <size_t kBits, size_t kRows>
-void ForRows(const FewProduct& p) {
-  constexpr size_t kMost = PanelsAtOnce(kRows);
-  size_t panel = 0;
-  for (; panel + kMost <= p.panel_count; panel += kMost) {
-    PanelSet<kBits, kRows, kMost>::Multiply(p, panel);
-  }
-  for (; panel < p.panel_count; ++panel) PanelSet<kBits, kRows, 1>::Multiply(p, panel);
-}
-
-template <size_t kBits, size_t... kRows>
-void Dispatch(const FewProduct& p, std::index_sequence<kRows...>) {
-  static constexpr FewFunction kFunctions[] = {ForRows<kBits, kRows + 1>...};
-  kFunctions[p.rows - 1](p);
-}
-
 // Tokens at once by width: the widths that are used most are worth their code.
-constexpr size_t MostRows(size_t bits) {
+constexpr size_t MostRows(int bits) {
   return bits == 2 || bits == 3 || bits == 4 || bits == 8 ? kMostRows : 1;
 }
 
-template <size_t kBits>
-void Few(const FewProduct& p) {
-  Dispatch<kBits>(p, std::make_index_sequence<MostRows(kBits)>());
+FewKernel FusedKernel(int bits) {
+  constexpr auto kFused = Decoding::kFused;
+  static constexpr FewFunction kFunctions[] = {
+      Few<1, kFused, MostRows(1)>, Few<2, kFused, MostRows(2)>, Few<3, kFused, MostRows(3)>,
+      Few<4, kFused, MostRows(4)>, Few<5, kFused, MostRows(5)>, Few<6, kFused, MostRows(6)>,
+      Few<7, kFused, MostRows(7)>, Few<8, kFused, MostRows(8)>};
+  return {kFunctions[bits - 1], MostRows(bits)};
 }
-
-FewFunction FewForBits(int bits) {
-  static constexpr std::array<FewFunction, 8> kFunctions = {Few<1>, Few<2>, Few<3>, Few<4>,
-                                                            Few<5>, Few<6>, Few<7>, Few<8>};
-  return kFunctions[static_cast<size_t>(bits - 1)];
-}
-
-size_t MostFewRows(int bits) { return MostRows(static_cast<size_t>(bits)); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace qualm
@@ -230,16 +36,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace qualm {
 
-HWY_EXPORT(FewForBits);
-HWY_EXPORT(MostFewRows);
+HWY_EXPORT(FusedKernel);
 
-FewFunction FewFunctionInUse(int bits) {
-  QUALM_CHECK(bits >= 1 && bits <= 8);
-  return IsaInUse() == Isa::kScalar ? nullptr : HWY_DYNAMIC_DISPATCH(FewForBits)(bits);
-}
-
-size_t MostFewRowsInUse(int bits) {
-  return IsaInUse() == Isa::kScalar ? 0 : HWY_DYNAMIC_DISPATCH(MostFewRows)(bits);
+FewKernel FewKernelInUse(const PackedForm& form) {
+  QUALM_CHECK(form.bits >= 1 && form.bits <= 8);
+  if (IsaInUse() == Isa::kScalar || form.group_of_column != nullptr) return {};
+  if (form.fused) return HWY_DYNAMIC_DISPATCH(FusedKernel)(form.bits);
+  return internal::FewFormatKernel(form);
 }
 
 }  // namespace qualm
@@ -247,7 +50,6 @@ size_t MostFewRowsInUse(int bits) {
 #else   // QUALM_PORTABLE
 
 namespace qualm {
-FewFunction FewFunctionInUse(int) { return nullptr; }
-size_t MostFewRowsInUse(int) { return 0; }
+FewKernel FewKernelInUse(const PackedForm&) { return {}; }
 }  // namespace qualm
 #endif  // QUALM_PORTABLE

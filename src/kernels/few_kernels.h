@@ -8,25 +8,35 @@ namespace qualm {
 
 // Neighbouring panels and what they are multiplied with.
 struct FewProduct {
-  const PackedForm* form = nullptr;  // fused; groups are whole chunks, or there is one
+  const PackedForm* form = nullptr;
   const uint32_t* codes = nullptr;
   size_t codes_stride = 0;  // words from panel to panel
   const uint8_t* constants = nullptr;
   size_t constants_stride = 0;  // bytes from panel to panel
   size_t panel_count = 0;
   size_t in_features = 0;
-  size_t rows = 1;           // tokens, at most MostFewRowsInUse(bits)
+  size_t rows = 1;           // tokens, at most FewKernel::most_rows
   const float* x = nullptr;  // [in_features][rows]
   float* y = nullptr;        // row r at y + r·y_stride
   size_t y_stride = 0;
   size_t columns = 0;  // that exist in y, at most 16 for every panel
 };
 
-// y = x·Wᵀ with the sum of linear.h. Null if the instruction set in use has no such kernel.
+// y = x·Wᵀ with the sum of linear.h. Requires: groups are whole chunks (of tables: or halves of
+// them), or there is one group.
 using FewFunction = void (*)(const FewProduct& product);
-FewFunction FewFunctionInUse(int bits);
-// Tokens that the kernel for this width takes at once; 0 if there is none.
-size_t MostFewRowsInUse(int bits);
+
+struct FewKernel {
+  FewFunction function = nullptr;
+  size_t most_rows = 0;  // tokens that it takes at once
+};
+// Of the instruction set in use; empty if it has none for such weights.
+FewKernel FewKernelInUse(const PackedForm& form);
+
+namespace internal {
+// The part of FewKernelInUse for forms that are not fused.
+FewKernel FewFormatKernel(const PackedForm& form);
+}  // namespace internal
 
 // Panels of a task: a multiple of what the kernels take side by side (4, fewer with more tokens).
 inline constexpr size_t kPanelsOfFew = 8;

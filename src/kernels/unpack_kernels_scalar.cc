@@ -1,6 +1,8 @@
 // Unpacking in plain C++: by the definition, one code after the other.
+#include <cmath>
 #include <cstring>
 
+#include "artefact/codebook.h"
 #include "kernels/unpack_kernels.h"
 
 namespace qualm {
@@ -14,17 +16,27 @@ float FloatAt(DType type, const uint8_t* from, size_t index) {
   return value;
 }
 
-float ZeroAt(const PackedForm& form, const uint8_t* constants, size_t lane) {
-  const uint8_t* zeros = constants + kLanes * form.scale_bytes;
-  switch (form.stored_zero) {
-    case StoredZero::kImplied:
+float ConstantAt(const PackedForm& form, ConstantCoding coding, const uint8_t* from, size_t lane) {
+  switch (coding) {
+    case ConstantCoding::kImplied:
       return form.implied_zero;
-    case StoredZero::kByte:
-      return static_cast<float>(zeros[lane]);
-    case StoredZero::kFloat:
+    case ConstantCoding::kByte:
+      return static_cast<float>(from[lane]);
+    case ConstantCoding::kF16:
+      return FloatAt(DType::kF16, from, lane);
+    case ConstantCoding::kBF16:
+      return FloatAt(DType::kBF16, from, lane);
+    case ConstantCoding::kF32:
+      return FloatAt(DType::kF32, from, lane);
+    case ConstantCoding::kPowerOfTwo:
+      return DecodeByteScale(NumberType::kMxfp4, from[lane]);
+    case ConstantCoding::kE4m3:
+      return DecodeByteScale(NumberType::kNvfp4, from[lane]) * form.tensor_scale;
+    case ConstantCoding::kSecondLevel:
       break;
   }
-  return FloatAt(form.scale_type, zeros, lane);
+  const float scale = FloatAt(DType::kF32, from, 0), zero = FloatAt(DType::kF32, from, 1);
+  return scale * (static_cast<float>(from[2 * sizeof(float) + lane]) - zero);
 }
 
 // The code of (k, lane): bits [k·bits, (k+1)·bits) of the chunk's string of the lane.
@@ -37,21 +49,37 @@ uint32_t CodeAt(const PackedForm& form, const uint32_t* codes, size_t k, size_t 
   return static_cast<uint32_t>(value >> shift) & ((1u << bits) - 1);
 }
 
+float ValueOf(const PackedForm& form, uint32_t code) {
+  switch (form.value) {
+    case CodeValue::kWhole:
+      break;
+    case CodeValue::kTable:
+      return form.table[code];
+    case CodeValue::kE4m3:
+      return Codebook::Of(NumberType::kFp8E4m3).Value(static_cast<uint8_t>(code));
+    case CodeValue::kE5m2:
+      return Codebook::Of(NumberType::kFp8E5m2).Value(static_cast<uint8_t>(code));
+  }
+  return static_cast<float>(code);
+}
+
 }  // namespace
 
 void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* constants,
                   size_t k_begin, size_t depth, float* to) {
   float scale[kLanes], zero[kLanes];
   for (size_t k = k_begin; k < k_begin + depth; ++k) {
-    if (k == k_begin || k % form.group_size == 0) {
-      const uint8_t* group = constants + k / form.group_size * form.ConstantBytes();
+    const bool permuted = form.group_of_column != nullptr;
+    if (permuted || k == k_begin || k % form.group_size == 0) {
+      const size_t index = permuted ? form.group_of_column[k] : k / form.group_size;
+      const uint8_t* group = constants + index * form.ConstantBytes();
       for (size_t lane = 0; lane < kLanes; ++lane) {
-        scale[lane] = FloatAt(form.scale_type, group, lane);
-        zero[lane] = ZeroAt(form, group, lane);
+        scale[lane] = ConstantAt(form, form.scale, group, lane);
+        zero[lane] = ConstantAt(form, form.zero, group + form.scale_record, lane);
       }
     }
     for (size_t lane = 0; lane < kLanes; ++lane) {
-      *to++ = scale[lane] * (static_cast<float>(CodeAt(form, codes, k, lane)) - zero[lane]);
+      *to++ = scale[lane] * (ValueOf(form, CodeAt(form, codes, k, lane)) - zero[lane]);
     }
   }
 }

@@ -1,0 +1,24 @@
+// The constants of packed panels: how scales and zero points of a layer are kept, and their
+// records.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/unpack_kernels.h"
+
+namespace qualm {
+
+struct QuantizedLinear;
+
+// The form of the layer's panels: codings in which every scale and zero point is exact. Where
+// groups have their own bits, `bits` and `implied_zero` are those of the first.
+PackedForm PackedFormOf(const QuantizedLinear& layer);
+
+// Records of one panel: one for the whole tensor, or as many as there are groups.
+size_t RecordsOf(const QuantizedLinear& layer);
+// Writes the records of `panel` to `to`, form.ConstantBytes() each. Lanes beyond the last row
+// repeat it.
+void PackConstants(const QuantizedLinear& layer, const PackedForm& form, size_t panel, uint8_t* to);
+
+}  // namespace qualm

@@ -1,0 +1,95 @@
+#include "kernels/panel_patches.h"
+
+#include <algorithm>
+
+#include "artefact/quantized_linear.h"
+#include "kernels/unpack_kernels.h"
+#include "tensor/panels.h"
+
+namespace qualm {
+
+PanelPatches::PanelPatches(const QuantizedLinear& layer) {
+  if (layer.outliers) AddOutliers(layer);
+  if (layer.float_columns) AddColumns(layer);
+}
+
+void PanelPatches::AddOutliers(const QuantizedLinear& layer) {
+  const Outliers& from = *layer.outliers;
+  struct Entry {
+    size_t chunk;
+    uint16_t place;
+    Half value;
+  };
+  std::vector<Entry> entries;
+  chunks_ = (layer.in_features + kChunk - 1) / kChunk;
+  chunk_start_.push_back(0);
+  for (size_t panel = 0; panel < PanelCount(layer.out_features); ++panel) {
+    entries.clear();
+    for (size_t lane = 0; lane < kPanelRows; ++lane) {
+      const size_t row = panel * kPanelRows + lane;
+      if (row >= layer.out_features) break;
+      for (uint32_t i = from.row_start[row]; i < from.row_start[row + 1]; ++i) {
+        const size_t place = from.column[i] % kChunk * kPanelRows + lane;
+        entries.push_back({from.column[i] / kChunk, static_cast<uint16_t>(place), from.value[i]});
+      }
+    }
+    std::ranges::sort(entries, {}, &Entry::chunk);
+    auto entry = entries.begin();
+    for (size_t chunk = 0; chunk < chunks_; ++chunk) {
+      for (; entry != entries.end() && entry->chunk == chunk; ++entry) {
+        places_.push_back(entry->place);
+        outliers_.push_back(entry->value);
+      }
+      chunk_start_.push_back(static_cast<uint32_t>(places_.size()));
+    }
+  }
+}
+
+void PanelPatches::AddColumns(const QuantizedLinear& layer) {
+  const FloatColumns& from = *layer.float_columns;
+  columns_ = from.column;
+  const size_t count = columns_.size();
+  column_values_.reserve(PanelCount(layer.out_features) * count * kPanelRows);
+  for (size_t panel = 0; panel < PanelCount(layer.out_features); ++panel) {
+    for (size_t column = 0; column < count; ++column) {
+      for (size_t lane = 0; lane < kPanelRows; ++lane) {
+        // Lanes beyond the last row may hold anything.
+        const size_t row = std::min(panel * kPanelRows + lane, layer.out_features - 1);
+        column_values_.push_back(from.value[row * count + column]);
+      }
+    }
+  }
+}
+
+size_t PanelPatches::bytes() const {
+  return (chunk_start_.size() + columns_.size()) * sizeof(uint32_t) +
+         places_.size() * sizeof(uint16_t) +
+         (outliers_.size() + column_values_.size()) * sizeof(Half);
+}
+
+void PanelPatches::ApplyOutliers(size_t chunk, float* weights) const {
+  const size_t first = chunk_start_[chunk], end = chunk_start_[chunk + 1];
+  float values[kPanelRows];
+  for (size_t i = first; i < end; i += kPanelRows) {
+    const size_t count = std::min(kPanelRows, end - i);
+    ConvertToFloat(DType::kF16, outliers_.data() + i, values, count);
+    for (size_t j = 0; j < count; ++j) weights[places_[i + j]] = values[j];
+  }
+}
+
+void PanelPatches::Apply(size_t panel, size_t k_begin, size_t depth, float* weights) const {
+  if (!places_.empty()) {
+    const size_t first = panel * chunks_ + k_begin / kChunk;
+    for (size_t chunk = 0; chunk * kChunk < depth; ++chunk) {
+      ApplyOutliers(first + chunk, weights + chunk * kChunk * kPanelRows);
+    }
+  }
+  for (auto at = std::ranges::lower_bound(columns_, k_begin);
+       at != columns_.end() && *at < k_begin + depth; ++at) {
+    const size_t column = static_cast<size_t>(at - columns_.begin());
+    const Half* from = column_values_.data() + (panel * columns_.size() + column) * kPanelRows;
+    ConvertToFloat(DType::kF16, from, weights + (*at - k_begin) * kPanelRows, kPanelRows);
+  }
+}
+
+}  // namespace qualm

@@ -1,0 +1,41 @@
+// Weights in higher precision that take the places of unpacked ones: outliers and float columns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace qualm {
+
+struct QuantizedLinear;
+
+class PanelPatches {
+ public:
+  PanelPatches() = default;
+  explicit PanelPatches(const QuantizedLinear& layer);
+
+  bool empty() const { return places_.empty() && columns_.empty(); }
+  size_t bytes() const;
+  // Puts them in their places of panel weights [depth][16] from input k_begin on. Requires:
+  // k_begin is a multiple of kChunk, and so is depth if more inputs follow.
+  void Apply(size_t panel, size_t k_begin, size_t depth, float* weights) const;
+
+ private:
+  void AddOutliers(const QuantizedLinear& layer);
+  void AddColumns(const QuantizedLinear& layer);
+  void ApplyOutliers(size_t chunk, float* weights) const;
+
+  // Outliers by chunk, [panel][chunk], those of chunk c at [chunk_start_[c], chunk_start_[c + 1]);
+  // their places in it: input·16 + lane.
+  size_t chunks_ = 0;  // of a panel
+  std::vector<uint32_t> chunk_start_;
+  std::vector<uint16_t> places_;
+  std::vector<Half> outliers_;
+  // Float columns: inputs, and [panel][column][16] values.
+  std::vector<uint32_t> columns_;
+  std::vector<Half> column_values_;
+};
+
+}  // namespace qualm
