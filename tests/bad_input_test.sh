@@ -60,6 +60,8 @@ expect 3 'NaN|nan|finite' quantize "$work/model" --recipe rtn-w4-g64 -o "$work/n
 
 echo "-- recipes and calibration"
 expect 3 "got 'gtpq-w4-g128'; did you mean 'gptq-w4-g128'" quantize "$model" --recipe gtpq-w4-g128 -o "$work/q"
+expect 3 'recipes with different names; got rtn-w4-g64' quantize "$model" --recipe rtn-w4-g64 --recipe rtn-w4-g64 -o "$work/q"
+expect 2 'order' quantize "$model" --recipe rtn-w4-g64 --order paralel -o "$work/q"
 expect 3 'calibration\] expected' quantize "$model" --recipe gptq-w4-g64 -o "$work/q"
 expect 3 'length\] expected at most 2048' quantize "$model" --recipe gptq-w4-g64 --calibration "$text" --length 4096 -o "$work/q"
 expect 3 'unknown sampler' quantize "$model" --recipe gptq-w4-g64 --calibration "$text" --length 64 --sampler randm-crop -o "$work/q"

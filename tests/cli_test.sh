@@ -147,6 +147,15 @@ json_is 'j["quantized"] is False and j["bits_per_weight"] == 16'
 json_is 'j["parameters"] == sum(math.prod(t["shape"]) for t in j["tensors"])'
 json_is 'j["config"]["layers"] == 4 and j["tokenizer"]["bos"]["id"] == 1'
 
+# --- quantize with several recipes, bench
+run 0 quantize "$model" --recipe rtn-w4-g64 --recipe fp8-w8a8 -o "$scratch/several" --json
+is_json_object
+json_is '[r["recipe"] for r in j["runs"]] == ["rtn-w4-g64", "fp8-w8a8"] and all(r["finished"] for r in j["runs"])'
+run 0 bench "$scratch/several/rtn-w4-g64" --prompt 8 --gen 2 --repetitions 1 --json
+is_json_object
+json_is '[f["format"] for f in j["formats"]] == ["packed-int4-g64-asym"] and j["formats"][0]["layers"] == 28'
+json_is 'not j["formats"][0]["is_dequantized"]'
+
 # --- tokenize
 sample=$'Once upon a time, 你好 “naïve” \t x'
 run 0 tokenize "$model" --text "$sample"

@@ -52,6 +52,76 @@ TEST_F(QuantizeRun, TheSameBytesForEveryNumberOfThreadsAndWithSpilledStates) {
   EXPECT_EQ(Hashes(Run(options, 2)), expected);
 }
 
+// Counts the passes by what the run says of itself.
+class PassCounter final : public Progress {
+ public:
+  void Begin(std::string_view, uint64_t) override { ++passes; }
+  void Advance(uint64_t, std::string_view) override {}
+  void End() override {}
+  void Warn(std::string_view) override {}
+  void Info(std::string_view) override {}
+  int passes = 0;
+};
+
+TEST_F(QuantizeRun, SeveralRecipesInOnePassGiveTheBytesOfRunsByThemselves) {
+  const std::string smooth =
+      "name: smooth\nweights: {type: int4, granularity: group, group_size: 64}\n"
+      "transforms: [{awq: {}}]\nrounder: {rtn: {}}\norder: {blocks: parallel, layers: parallel}\n";
+  const std::string llm_int8 =
+      "name: int8\nweights: {type: int8, granularity: channel, symmetric: true}\n"
+      "activations: {type: int8, granularity: tensor}\nrounder: {rtn: {}}\n"
+      "order: {blocks: parallel, layers: parallel}\n";
+  std::vector<QuantizeOptions> all = {
+      Options(WithOrder("parallel", "parallel"), "a"), Options(smooth, "b"),
+      Options(WithOrder("parallel", "sequential"), "c"), Options(llm_int8, "d"),
+      Options("gptq-w4-g64", "e")};  // sequential: a pass of its own
+  std::vector<std::vector<std::string>> expected;
+  for (QuantizeOptions options : all) {
+    options.out += "-alone";
+    expected.push_back(Hashes(Run(options)));
+  }
+  ThreadPool pool(2);
+  PassCounter progress;
+  const std::vector<QuantizeResult> results = QuantizeModels(all, pool, progress);
+  EXPECT_EQ(progress.passes, 2);
+  ASSERT_EQ(results.size(), all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_TRUE(results[i].finished);
+    EXPECT_EQ(Hashes(results[i].manifest), expected[i]) << i;
+    EXPECT_EQ(results[i].manifest.recipe_name, all[i].recipe.name);
+  }
+}
+
+TEST_F(QuantizeRun, RecipesOfOnePassThatStoppedAtDifferentBlocksGoOn) {
+  std::vector<QuantizeOptions> all = {Options(WithOrder("parallel", "parallel"), "a"),
+                                      Options(WithOrder("parallel", "sequential"), "b")};
+  all[1].recipe.name = "other";
+  const std::vector<std::string> expected[] = {Hashes(Run([&] {
+                                                 QuantizeOptions alone = all[0];
+                                                 alone.out += "-alone";
+                                                 return alone;
+                                               }())),
+                                               Hashes(Run([&] {
+                                                 QuantizeOptions alone = all[1];
+                                                 alone.out += "-alone";
+                                                 return alone;
+                                               }()))};
+  all[0].stop_after_blocks = 2;
+  Run(all[0]);
+  all[0].stop_after_blocks = 1;
+  all[1].stop_after_blocks = 1;
+  ThreadPool pool(2);
+  SilentProgress progress;
+  std::vector<QuantizeResult> results = QuantizeModels(all, pool, progress);
+  EXPECT_EQ(results[0].blocks_resumed, 2u);
+  EXPECT_EQ(results[0].blocks_written, 1u);
+  EXPECT_EQ(results[1].blocks_written, 1u);
+  EXPECT_FALSE(results[0].finished || results[1].finished);
+  for (QuantizeOptions& options : all) options.stop_after_blocks.reset();
+  results = QuantizeModels(all, pool, progress);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(Hashes(results[i].manifest), expected[i]) << i;
+}
+
 TEST_F(QuantizeRun, TheFourOrdersDifferWhereTheyShould) {
   std::vector<Manifest> runs;
   for (const char* blocks : {"sequential", "parallel"}) {

@@ -17,7 +17,8 @@ namespace {
 struct Flags {
   Flags() { sampler.length = 0; }  // until the model's context is known
 
-  std::string model, recipe, out, calibration, text_field = "text", data;
+  std::string model, out, calibration, text_field = "text", data, order;
+  std::vector<std::string> recipes;
   SamplerOptions sampler;
   size_t blocks = 0;
   bool plan = false, overwrite = false, spill = false;
@@ -38,11 +39,10 @@ CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
   return SampleCalibration(corpus, *LoadTokenizer(flags.model), sampler);
 }
 
-QuantizeOptions MakeOptions(const Flags& flags, Progress& progress) {
+// One recipe goes to --out itself, several to folders of their names in it.
+std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress) {
   QuantizeOptions options;
   options.model = flags.model;
-  options.out = flags.out;
-  options.recipe = FindRecipe(flags.recipe);
   options.seed = flags.sampler.seed;
   options.overwrite = flags.overwrite;
   options.spill = flags.spill;
@@ -50,34 +50,51 @@ QuantizeOptions MakeOptions(const Flags& flags, Progress& progress) {
   options.qualm_version = QUALM_VERSION;
   if (!flags.calibration.empty()) {
     options.calibration = Sample(flags, ReadModelConfig(flags.model).context, progress);
-  } else if (options.recipe.NeedsCalibration()) {
-    ThrowBadInput("--calibration",
-                  StrCat("a text file: recipe ", options.recipe.name, " reads data"), "none",
-                  "for example --calibration train.txt --samples 128 --length 2048");
   }
-  return options;
+  std::vector<QuantizeOptions> all;
+  for (const std::string& name : flags.recipes) {
+    options.recipe = FindRecipe(name);
+    if (!flags.order.empty()) {
+      options.recipe.block_order = options.recipe.layer_order =
+          flags.order == "parallel" ? Order::kParallel : Order::kSequential;
+    }
+    if (options.recipe.NeedsCalibration() && !options.calibration) {
+      ThrowBadInput("--calibration",
+                    StrCat("a text file: recipe ", options.recipe.name, " reads data"), "none",
+                    "for example --calibration train.txt --samples 128 --length 2048");
+    }
+    options.out = flags.out;
+    if (flags.recipes.size() > 1) options.out /= options.recipe.name;
+    for (const QuantizeOptions& other : all) {
+      if (other.out != options.out) continue;
+      ThrowBadInput("--recipe", "recipes with different names", options.recipe.name,
+                    "each names a folder in --out");
+    }
+    all.push_back(options);
+  }
+  return all;
 }
 
-void PrintPlan(const Plan& plan, const Flags& flags, const Globals& globals) {
-  if (globals.json) {
-    Json stages = Json::array();
-    for (const PlanStage& stage : plan.stages) {
-      stages.push_back(Json{
-          {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
-    }
-    PrintJson(Json{{"model", flags.model},
-                   {"recipe", flags.recipe},
-                   {"blocks", plan.blocks},
-                   {"calibration_tokens", plan.calibration_tokens},
-                   {"held_out_tokens", plan.held_out_tokens},
-                   {"measured_gflops", plan.gflops},
-                   {"stages", stages},
-                   {"resident_bytes", plan.resident_bytes},
-                   {"peak_memory_bytes", plan.peak_memory_bytes},
-                   {"disk_bytes", plan.disk_bytes},
-                   {"seconds", plan.seconds}});
-    return;
+Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
+  Json stages = Json::array();
+  for (const PlanStage& stage : plan.stages) {
+    stages.push_back(Json{
+        {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
   }
+  return Json{{"model", options.model.string()},
+              {"recipe", options.recipe.name},
+              {"blocks", plan.blocks},
+              {"calibration_tokens", plan.calibration_tokens},
+              {"held_out_tokens", plan.held_out_tokens},
+              {"measured_gflops", plan.gflops},
+              {"stages", stages},
+              {"resident_bytes", plan.resident_bytes},
+              {"peak_memory_bytes", plan.peak_memory_bytes},
+              {"disk_bytes", plan.disk_bytes},
+              {"seconds", plan.seconds}};
+}
+
+void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
   std::vector<std::vector<std::string>> rows = {{"stage", "time", "memory"}};
   for (const PlanStage& stage : plan.stages) {
     rows.push_back({stage.name, HumanSeconds(stage.seconds), HumanBytes(stage.memory_bytes)});
@@ -85,12 +102,12 @@ void PrintPlan(const Plan& plan, const Flags& flags, const Globals& globals) {
   rows.push_back({"always there", "", HumanBytes(plan.resident_bytes)});
   rows.push_back({"in all", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
   Print(FormatTable(rows, {false, true, true}));
-  Print(
-      StrCat(plan.blocks, " blocks, ", plan.calibration_tokens, " calibration and ",
-             plan.held_out_tokens, " held-out tokens; ", HumanBytes(plan.disk_bytes),
-             " on disk at ", flags.out, "\nEstimated from shapes and ", Fixed(plan.gflops, 0),
-             " GFLOP/s measured now; on an idle machine times are right within a factor of two for "
-             "layers of a thousand inputs and more, too short for small ones.\n"));
+  Print(StrCat(
+      plan.blocks, " blocks, ", plan.calibration_tokens, " calibration and ", plan.held_out_tokens,
+      " held-out tokens; ", HumanBytes(plan.disk_bytes), " on disk at ", options.out.string(),
+      "\nEstimated from shapes and ", Fixed(plan.gflops, 0),
+      " GFLOP/s measured now; on an idle machine times are right within a factor of two for "
+      "layers of a thousand inputs and more, too short for small ones.\n"));
 }
 
 std::string Scientific(double value) {
@@ -111,7 +128,13 @@ std::string FlagText(const LayerQuality& quality) {
   return text.empty() ? text : text.substr(1);
 }
 
-void PrintResult(const QuantizeResult& result, const Flags& flags) {
+void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
+  if (!result.finished) {
+    Print(StrCat(options.recipe.name, ": stopped behind ",
+                 result.blocks_resumed + result.blocks_written,
+                 " blocks as asked; the same command without --blocks goes on\n"));
+    return;
+  }
   const Manifest& manifest = result.manifest;
   std::vector<std::vector<std::string>> rows = {
       {"layer", "shape", "bits/w", "mse", "err calib", "err held-out", "damping", "notes"}};
@@ -130,18 +153,16 @@ void PrintResult(const QuantizeResult& result, const Flags& flags) {
                " held-out tokens\n"));
   Print(StrCat(manifest.recipe_name, ": ", Fixed(manifest.bits_per_weight_layers, 3),
                " bits per weight in the quantized layers, ",
-               Fixed(manifest.bits_per_weight_model, 3), " in the whole model\n", flags.out, "\n"));
+               Fixed(manifest.bits_per_weight_model, 3), " in the whole model\n",
+               options.out.string(), "\n"));
 }
 
-Json ResultJson(const QuantizeResult& result, const Flags& flags) {
+Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   Json layers = Json::array();
   for (const LayerRecord& layer : result.manifest.layers) layers.push_back(ToJson(layer));
-  Json json{{"model", flags.model},
-            {"out", flags.out},
-            {"recipe", flags.recipe},
-            {"finished", result.finished},
-            {"blocks_resumed", result.blocks_resumed},
-            {"blocks_written", result.blocks_written}};
+  Json json{{"model", options.model.string()},         {"out", options.out.string()},
+            {"recipe", options.recipe.name},           {"finished", result.finished},
+            {"blocks_resumed", result.blocks_resumed}, {"blocks_written", result.blocks_written}};
   if (!result.finished) return json;
   json["artefact_hash"] = result.manifest.ArtefactHash();
   json["bits_per_weight_layers"] = result.manifest.bits_per_weight_layers;
@@ -151,27 +172,42 @@ Json ResultJson(const QuantizeResult& result, const Flags& flags) {
   return json;
 }
 
+// One run's object as it is, those of several in a list.
+void PrintJsonOf(std::vector<Json> runs) {
+  if (runs.size() == 1) {
+    PrintJson(runs.front());
+  } else {
+    PrintJson(Json{{"runs", runs}});
+  }
+}
+
+int RunPlan(const std::vector<QuantizeOptions>& all, ThreadPool& pool, const Globals& globals) {
+  std::vector<Json> plans;
+  for (const QuantizeOptions& options : all) CheckQuantizeOptions(options);
+  for (const QuantizeOptions& options : all) {
+    const Plan plan = MakePlan(options, pool);
+    if (all.size() > 1 && !globals.json) Print(StrCat(options.recipe.name, "\n"));
+    globals.json ? plans.push_back(PlanJson(plan, options)) : PrintPlan(plan, options);
+  }
+  if (globals.json) PrintJsonOf(std::move(plans));
+  return kOk;
+}
+
 int Run(const Flags& flags, const Globals& globals) {
   std::unique_ptr<Progress> progress = MakeProgress(globals);
-  QuantizeOptions options = MakeOptions(flags, *progress);
+  const std::vector<QuantizeOptions> all = MakeOptions(flags, *progress);
   ThreadPool pool(globals.threads);
-  if (flags.plan) {
-    CheckQuantizeOptions(options);
-    PrintPlan(MakePlan(options, pool), flags, globals);
-    return kOk;
-  }
-  if (options.calibration && options.calibration->held_out.empty()) {
+  if (flags.plan) return RunPlan(all, pool, globals);
+  const std::optional<CalibrationSet>& calibration = all.front().calibration;
+  if (calibration && calibration->held_out.empty()) {
     progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
   }
-  QuantizeResult result = QuantizeModel(options, pool, *progress);
-  if (globals.json) {
-    PrintJson(ResultJson(result, flags));
-  } else if (result.finished) {
-    PrintResult(result, flags);
-  } else {
-    Print(StrCat("stopped behind ", result.blocks_resumed + result.blocks_written,
-                 " blocks as asked; the same command without --blocks goes on\n"));
+  const std::vector<QuantizeResult> results = QuantizeModels(all, pool, *progress);
+  std::vector<Json> runs;
+  for (size_t i = 0; i < all.size(); ++i) {
+    globals.json ? runs.push_back(ResultJson(results[i], all[i])) : PrintResult(results[i], all[i]);
   }
+  if (globals.json) PrintJsonOf(std::move(runs));
   return kOk;
 }
 
@@ -180,9 +216,20 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddQuantize(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   arguments.Add("model", flags->model, "Float checkpoint: a Hugging Face folder").Required();
-  arguments.Add("--recipe", flags->recipe, "Name (see 'qualm list recipes') or YAML file")
+  arguments
+      .Add("--recipe", flags->recipes,
+           "Name (see 'qualm list recipes') or YAML file; may be given several times")
+      .OnePerFlag()
       .Required();
-  arguments.Add("-o,--out", flags->out, "Output folder; an unfinished one is resumed").Required();
+  arguments
+      .Add("-o,--out", flags->out,
+           "Output folder (with several recipes: one in it for each); an unfinished one is resumed")
+      .Required();
+  arguments
+      .Add("--order", flags->order,
+           "Whether blocks and layers see what was quantized before them (sequential) or the float "
+           "model (parallel: several recipes share one pass); default: the recipe's")
+      .OneOf({"sequential", "parallel"});
   arguments.Add("--calibration", flags->calibration,
                 "Text: .txt, .jsonl, a folder of them, or a name ('qualm list corpora')");
   AddDataFlag(arguments, flags->data);
@@ -209,7 +256,9 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
       "  qualm quantize MODEL --recipe rtn-w4-g128 -o OUT\n"
       "  qualm quantize MODEL --recipe gptq-w4-g128-act --calibration train.txt \\\n"
       "      --samples 128 --length 2048 -o OUT\n"
-      "  qualm quantize MODEL --recipe mine.yaml --calibration c4.jsonl -o OUT --plan");
+      "  qualm quantize MODEL --recipe mine.yaml --calibration c4.jsonl -o OUT --plan\n"
+      "  qualm quantize MODEL --recipe gptq-w4-g128 --recipe spqr-w3-g16 --order parallel \\\n"
+      "      --calibration train.txt -o OUTS");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

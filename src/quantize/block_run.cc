@@ -8,7 +8,6 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "calibrate/layer_stats.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "quantize/activation_range.h"
@@ -21,16 +20,7 @@
 namespace qualm {
 namespace {
 
-// Rows of the inputs that a layer's output error is measured on, at most; the table gives the
-// number.
-constexpr size_t kErrorRows = 2048;
-
 using Clock = std::chrono::steady_clock;
-
-// What one group of linear layers is quantized with.
-struct GroupData {
-  LayerStats calibration, held_out;
-};
 
 class BlockQuantizer {
  public:
@@ -38,7 +28,9 @@ class BlockQuantizer {
       : run_(run),
         block_(block),
         family_(run.checkpoint.family()),
-        tensors_(run.checkpoint, block.index(), run.rotation) {}
+        tensors_(run.checkpoint, block.index(), run.rotation),
+        statistics_(run.checkpoint, block.index(), {&run.recipe}, run.calibration, run.held_out,
+                    &tensors_, run.pool) {}
 
   QuantizedBlock Run() {
     if (!run_.recipe.transforms.empty()) {
@@ -48,15 +40,25 @@ class BlockQuantizer {
     }
     if (run_.recipe.layer_order == Order::kSequential) {
       for (size_t g = 0; g < family_.groups.size(); ++g) {
-        RoundGroup(g, CollectGroup(g));
+        Clock::time_point start = Clock::now();
+        const GroupStats stats = statistics_.CollectGroup(block_, g);
+        NoteTime("collect " + family_.groups[g].name, start);
+        RoundGroup(g, stats);
         Replace();
-        AdvanceStage(g);
+        start = Clock::now();
+        statistics_.AdvanceStage(block_);
+        NoteTime("forward " + family_.groups[g].name, start);
       }
+    } else if (run_.collected != nullptr) {
+      for (size_t g = 0; g < run_.collected->size(); ++g) RoundGroup(g, (*run_.collected)[g]);
+      Replace();
     } else {
-      std::vector<GroupData> data = CollectAll();
-      for (size_t g = 0; g < data.size(); ++g) {
-        RoundGroup(g, data[g]);
-        data[g] = {};
+      const Clock::time_point start = Clock::now();
+      std::vector<GroupStats> stats = statistics_.CollectAll(block_);
+      NoteTime("collect", start);
+      for (size_t g = 0; g < stats.size(); ++g) {
+        RoundGroup(g, stats[g]);
+        stats[g] = {};
       }
       Replace();
     }
@@ -71,96 +73,7 @@ class BlockQuantizer {
     return run_.recipe.PlanFor(LinearName(family_, block_.index(), linear.name));
   }
 
-  CollectorOptions OptionsOf(const LinearGroup& group) const {
-    CollectorOptions options;
-    bool any = false;
-    for (const LinearSpec& linear : group.linears) {
-      LayerPlan plan = PlanOf(linear);
-      if (plan.skip) continue;
-      any = true;
-      options.gram64 |= plan.rounder->needs_gram64();
-      options.gram |= plan.rounder->needs_gram() && !plan.rounder->needs_gram64();
-      options.channel_statistics |= plan.rounder->needs_input_range() ||
-                                    (plan.activations && !plan.activations->scheme.dynamic);
-    }
-    options.sample_rows = any ? kErrorRows : 0;
-    return options;
-  }
-
-  Collector MakeCollector(size_t group, const HiddenStates& states, bool only_sample) const {
-    CollectorOptions options = OptionsOf(family_.groups[group]);
-    if (only_sample) {
-      const size_t rows = options.sample_rows;
-      options = CollectorOptions{};
-      options.sample_rows = rows;
-    }
-    options.place = StrCat("inputs of ", LinearName(family_, block_.index(), ""),
-                           family_.groups[group].linears[0].name);
-    return Collector(SizeOf(family_.groups[group].in, run_.checkpoint.config()), states.tokens(),
-                     options);
-  }
-
-  // Calls body(states, only_sample, field of GroupData) for the sets of hidden states there are.
-  template <typename Body>
-  void ForStates(const Body& body) const {
-    auto one = [&](HiddenStates* states, bool only_sample, LayerStats GroupData::*field) {
-      if (states != nullptr && states->tokens() > 0) body(*states, only_sample, field);
-    };
-    one(run_.calibration, /*only_sample=*/false, &GroupData::calibration);
-    one(run_.held_out, /*only_sample=*/true, &GroupData::held_out);
-  }
-
-  // Statistics of the group that the hidden states stand at.
-  GroupData CollectGroup(size_t group) {
-    Clock::time_point start = Clock::now();
-    GroupData data;
-    ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupData::*field) {
-      QUALM_CHECK(states.stage() == group);
-      Collector collector = MakeCollector(group, states, only_sample);
-      states.ForGroupInput(block_, run_.pool,
-                           [&](Span2D<const float> input) { AddTo(collector, group, input); });
-      data.*field = collector.Take();
-    });
-    NoteTime("collect " + family_.groups[group].name, start);
-    return data;
-  }
-
-  // Statistics of all groups from one pass over the block as it is.
-  std::vector<GroupData> CollectAll() {
-    Clock::time_point start = Clock::now();
-    std::vector<GroupData> data(family_.groups.size());
-    ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupData::*field) {
-      std::vector<Collector> collectors;
-      for (size_t g = 0; g < data.size(); ++g) {
-        collectors.push_back(MakeCollector(g, states, only_sample));
-      }
-      states.Observe(block_, run_.pool, [&](size_t group, Span2D<const float> input) {
-        AddTo(collectors[group], group, input);
-      });
-      for (size_t g = 0; g < data.size(); ++g) data[g].*field = collectors[g].Take();
-    });
-    NoteTime("collect", start);
-    return data;
-  }
-
-  // Layers see their inputs behind the group's online operations.
-  void AddTo(Collector& collector, size_t group, Span2D<const float> input) const {
-    if (tensors_.Online(group).empty()) {
-      collector.Add(input, run_.pool);
-    } else {
-      collector.Add(TransformInputs(tensors_.Online(group), input, run_.pool), run_.pool);
-    }
-  }
-
-  void AdvanceStage(size_t group) {
-    Clock::time_point start = Clock::now();
-    ForStates([&](HiddenStates& states, bool, LayerStats GroupData::*) {
-      states.AdvanceStage(block_, run_.pool);
-    });
-    NoteTime("forward " + family_.groups[group].name, start);
-  }
-
-  void RoundGroup(size_t group, const GroupData& data) {
+  void RoundGroup(size_t group, const GroupStats& data) {
     const std::vector<LinearSpec>& linears = family_.groups[group].linears;
     FactorCache factors;
     // A layer by itself (down_proj, with the widest inputs) need not keep its factor.
@@ -172,7 +85,7 @@ class BlockQuantizer {
   }
 
   void RoundLayer(size_t group, const std::string& linear, const LayerPlan& plan,
-                  const GroupData& data, FactorCache* factors) {
+                  const GroupStats& data, FactorCache* factors) {
     Clock::time_point start = Clock::now();
     const std::string name = LinearName(family_, block_.index(), linear);
     const Matrix& weight = tensors_.Weight(linear);
@@ -186,8 +99,11 @@ class BlockQuantizer {
     }
     if (plan.rounder->needs_gram()) {
       const LayerStats& stats = data.calibration;
-      input.gram = stats.gram;
-      if (plan.rounder->needs_gram64()) input.gram64 = stats.gram64;
+      if (plan.rounder->needs_gram64()) {
+        input.gram64 = stats.gram64;
+      } else {
+        input.gram = stats.gram;
+      }
       input.gram_tokens = stats.tokens;
     }
     if (plan.rounder->needs_sample()) input.sample = data.calibration.sample;
@@ -230,7 +146,7 @@ class BlockQuantizer {
   }
 
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
-                       const Matrix& weight, const GroupData& data) const {
+                       const Matrix& weight, const GroupStats& data) const {
     LayerQuality quality;
     const Matrix effective = EffectiveWeight(rounded.layer, run_.pool);
     quality.weight_mse = WeightMse(weight, effective);
@@ -281,6 +197,7 @@ class BlockQuantizer {
   DecoderBlock& block_;
   const Family& family_;
   BlockTensors tensors_;
+  BlockStatistics statistics_;
   QuantizedBlock result_;
   size_t replaced_ = 0;
 };

@@ -8,8 +8,8 @@
 #include "artefact/manifest.h"
 #include "artefact/quantized_linear.h"
 #include "model/checkpoint.h"
+#include "quantize/block_statistics.h"
 #include "quantize/block_tensors.h"
-#include "quantize/hidden_states.h"
 #include "quantize/recipe.h"
 
 namespace qualm {
@@ -31,6 +31,9 @@ struct BlockRun {
   const ModelRotation* rotation = nullptr;  // what the checkpoint's tensors are seen through
   HiddenStates* calibration = nullptr;
   HiddenStates* held_out = nullptr;
+  // With parallel layers and no transforms: statistics that other recipes share; null: collect
+  // them.
+  const std::vector<GroupStats>* collected = nullptr;
   uint64_t seed = 0;
   ThreadPool& pool;
   Progress& progress;

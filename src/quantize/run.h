@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "artefact/manifest.h"
 #include "data/sampler.h"
@@ -43,5 +45,12 @@ void CheckQuantizeOptions(const QuantizeOptions& options);
 // anything is written; for weights or activations that are not finite, when it gets to them; and
 // kFailed when the disk gives out; what was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
+
+// The same for several recipes, results in their order. Those whose blocks see the float model
+// (order: {blocks: parallel}) share one pass of the hidden states, and those whose layers do so as
+// well share statistics; the others run one after the other. Every folder has the bytes of a run by
+// itself. Requires: model, calibration and spill are the same in all.
+std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all, ThreadPool& pool,
+                                           Progress& progress);
 
 }  // namespace qualm

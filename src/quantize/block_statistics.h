@@ -1,0 +1,56 @@
+// What is collected of the inputs of one block's linear layers, for one recipe or for several at
+// once.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "calibrate/layer_stats.h"
+#include "model/checkpoint.h"
+#include "quantize/block_tensors.h"
+#include "quantize/hidden_states.h"
+#include "quantize/recipe.h"
+
+namespace qualm {
+
+// Rows of the inputs that a layer's output error is measured on, at most; the table gives the
+// number.
+inline constexpr size_t kErrorRows = 2048;
+
+// Of one group of linear layers.
+struct GroupStats {
+  LayerStats calibration, held_out;
+};
+
+class BlockStatistics {
+ public:
+  // All that the recipes' rounders need. The hidden states are null without data. Layers see their
+  // inputs behind the online operations of `tensors` (null: there are none). All of it must outlive
+  // this.
+  BlockStatistics(const Checkpoint& checkpoint, size_t block, std::vector<const Recipe*> recipes,
+                  HiddenStates* calibration, HiddenStates* held_out, const BlockTensors* tensors,
+                  ThreadPool& pool);
+
+  // Of the group that the hidden states stand at.
+  GroupStats CollectGroup(const DecoderBlock& block, size_t group) const;
+  // Of all groups from one pass over the block as it is.
+  std::vector<GroupStats> CollectAll(const DecoderBlock& block) const;
+  // Brings the hidden states to the next group.
+  void AdvanceStage(const DecoderBlock& block) const;
+
+ private:
+  CollectorOptions OptionsOf(size_t group) const;
+  Collector MakeCollector(size_t group, const HiddenStates& states, bool only_sample) const;
+  void AddTo(Collector& collector, size_t group, Span2D<const float> input) const;
+  template <typename Body>
+  void ForStates(const Body& body) const;
+
+  const Checkpoint& checkpoint_;
+  size_t block_;
+  std::vector<const Recipe*> recipes_;
+  HiddenStates *calibration_, *held_out_;
+  const BlockTensors* tensors_;
+  ThreadPool& pool_;
+};
+
+}  // namespace qualm

@@ -1,0 +1,128 @@
+#include "quantize/run_checks.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "quantize/model_rotation.h"
+
+namespace qualm {
+namespace {
+
+// What goes in and out of a layer can be grouped no wider than it is.
+void CheckActivations(const std::string& place, const LayerPlan& plan, size_t in) {
+  if (!plan.activations || plan.activations->scheme.granularity != Granularity::kGroup) return;
+  if (static_cast<size_t>(plan.activations->scheme.group_size) <= in) return;
+  ThrowBadInput(place, StrCat("activations with group_size of at most in_features ", in),
+                StrCat(plan.activations->scheme.group_size),
+                "use a smaller group or granularity: token");
+}
+
+// Group sizes are known to fit before anything is written.
+void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
+               const LinearGroup& group, const LinearSpec& linear) {
+  std::string name = LinearName(checkpoint.family(), block, linear.name);
+  LayerPlan plan = options.recipe.PlanFor(name);
+  size_t in = SizeOf(group.in, checkpoint.config());
+  const RotationOptions* rotation = options.recipe.rotation();
+  if (plan.skip && rotation != nullptr && rotation->online && group.in == Width::kIntermediate) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
+                  "a quantized layer: its input is rotated online", "a skipped one",
+                  "use {quarot: {online: false}}");
+  }
+  if (plan.skip) return;
+  plan.rounder->RequireScheme(plan.scheme, name);
+  CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, in);
+  if (plan.scheme.granularity != Granularity::kGroup) return;
+  if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
+  ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
+                StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
+                "use a smaller group or granularity: channel");
+}
+
+// A pattern that matches nothing is a spelling mistake that would change the result in silence.
+void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) {
+  const auto check = [&](const std::string& key, const std::string& pattern) {
+    const auto matches = [&](const std::string& name) { return MatchesGlob(name, pattern); };
+    if (std::ranges::any_of(names, matches)) return;
+    const std::string nearest = NearestName(pattern, names);
+    ThrowBadInput(StrCat("recipe ", recipe.name, ": ", key), "a pattern that matches some layer",
+                  StrCat("'", pattern, "'"),
+                  StrCat("names are like ", nearest.empty() ? names.front() : nearest));
+  };
+  for (const std::string& pattern : recipe.skip) check("skip", pattern);
+  for (const std::string& pattern : recipe.activation_skip) check("activations: skip", pattern);
+  for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
+}
+
+// What the file of a block will hold for a quantized layer must not be there already.
+void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
+                      const std::vector<std::string>& names) {
+  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+    for (const std::string& name : names) {
+      if (!tensor.name.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
+      const std::string_view part = std::string_view(tensor.name).substr(name.size());
+      if (part == ".weight" || part == ".bias") continue;
+      ThrowBadInput(StrCat(options.model.string(), ": ", tensor.name),
+                    StrCat("only a weight and a bias of ", name), "another tensor",
+                    "is this checkpoint quantized already?");
+    }
+  }
+}
+
+void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
+  const auto vocab = checkpoint.config().vocab_size;
+  for (const auto* sequences : {&options.calibration->sequences, &options.calibration->held_out}) {
+    for (const auto& sequence : *sequences) {
+      for (TokenId id : sequence) {
+        if (id >= 0 && static_cast<size_t>(id) < vocab) continue;
+        ThrowBadInput("--calibration", StrCat("token ids in 0..", vocab - 1), StrCat(id),
+                      "do the tokenizer and the model belong together?");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& checkpoint) {
+  if (options.recipe.NeedsCalibration() && !options.calibration) {
+    ThrowBadInput("--calibration", StrCat("a corpus: recipe ", options.recipe.name, " reads data"),
+                  "none");
+  }
+  if (!options.recipe.PlanFor(checkpoint.family().head).skip) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name),
+                  StrCat("'", checkpoint.family().head, "' among the skipped layers"),
+                  "a recipe that quantizes it", "the head stays in its stored type");
+  }
+  if (options.calibration && options.calibration->length > checkpoint.config().context) {
+    ThrowBadInput("--length",
+                  StrCat("at most ", checkpoint.config().context, " (the model's context)"),
+                  StrCat(options.calibration->length));
+  }
+  if (options.calibration) CheckTokens(options, checkpoint);
+  if (const RotationOptions* rotation = options.recipe.rotation()) {
+    RequireRotatable(checkpoint.config(), *rotation);
+  }
+  std::vector<std::string> names;
+  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
+    for (const LinearGroup& group : checkpoint.family().groups) {
+      for (const LinearSpec& linear : group.linears) {
+        CheckPlan(options, checkpoint, b, group, linear);
+        names.push_back(LinearName(checkpoint.family(), b, linear.name));
+      }
+    }
+  }
+  CheckTensorNames(options, checkpoint, names);
+  if (std::ranges::all_of(
+          names, [&](const std::string& name) { return options.recipe.PlanFor(name).skip; })) {
+    ThrowBadInput(StrCat("recipe ", options.recipe.name), "a layer to quantize",
+                  "skip patterns that match all of them");
+  }
+  names.push_back(checkpoint.family().head);
+  CheckPatterns(options.recipe, names);
+}
+
+}  // namespace qualm

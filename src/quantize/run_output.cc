@@ -1,0 +1,181 @@
+#include "quantize/run_output.h"
+
+#include <nlohmann/json.hpp>
+
+#include "artefact/store.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "io/hash.h"
+#include "quantize/run_checks.h"
+#include "tensor/isa.h"
+
+namespace qualm {
+namespace {
+
+std::string RunKey(const QuantizeOptions& options, const std::string& source_hash) {
+  Hasher hasher;
+  hasher.Add(options.recipe.CanonicalJson());
+  hasher.Add(source_hash);
+  hasher.Add(options.calibration ? options.calibration->hash + options.calibration->held_out_hash
+                                 : "");
+  hasher.Add(StrCat(options.seed));
+  hasher.Add(options.qualm_version);
+  hasher.Add(InstructionSet());
+  // The tokenizer's files are copied into the result.
+  for (const std::string& name : CompanionFiles(options.model)) {
+    hasher.Add(name);
+    hasher.Add(HashFile(options.model / name));
+  }
+  return hasher.Hex();
+}
+
+CalibrationRecord RecordOf(const CalibrationSet& set) {
+  CalibrationRecord record;
+  record.corpus = set.corpus;
+  record.sampler = set.sampler;
+  record.hash = set.hash;
+  record.held_out_hash = set.held_out_hash;
+  record.samples = set.sequences.size();
+  record.length = set.length;
+  record.tokens = set.tokens();
+  record.seed = set.seed;
+  record.held_out_samples = set.held_out.size();
+  record.held_out_tokens = set.held_out.size() * set.length;
+  return record;
+}
+
+std::string TimesOf(size_t block, const QuantizedBlock& quantized, double seconds, int threads) {
+  Json stages = Json::object();
+  for (const auto& [stage, value] : quantized.seconds) stages[stage] = value;
+  return Json{{"block", block}, {"threads", threads}, {"seconds", seconds}, {"stages", stages}}
+      .dump();
+}
+
+}  // namespace
+
+RunOutput::RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoint,
+                     const std::string& source_hash, Progress& progress)
+    : options_(options),
+      recipe_(options.recipe),
+      checkpoint_(checkpoint),
+      source_hash_(source_hash),
+      progress_(progress) {
+  RefuseWhatCannotBeDone(options_, checkpoint_);
+  run_key_ = RunKey(options, source_hash_);
+}
+
+bool RunOutput::Open() {
+  lock_.emplace(options_.out);
+  if (AlreadyFinished()) return false;
+  PrepareOutput(options_.out, options_.model, options_.overwrite);
+  journal_.emplace(options_.out, run_key_);
+  result_.blocks_resumed = blocks_done();
+  if (result_.blocks_resumed > 0) {
+    progress_.Info(StrCat(options_.out.string(), ": resuming behind block ", result_.blocks_resumed,
+                          " of ", checkpoint_.config().layers));
+  }
+  return true;
+}
+
+bool RunOutput::IsStopped() const {
+  return options_.stop_after_blocks && result_.blocks_written == *options_.stop_after_blocks &&
+         blocks_done() < checkpoint_.config().layers;
+}
+
+void RunOutput::Commit(size_t block, const QuantizedBlock& quantized, double seconds, int threads) {
+  JournalEntry entry{block, WriteBlockFile(options_.out, checkpoint_, block, quantized), {}, {}};
+  for (const auto& [record, layer] : quantized.layers) entry.layers.push_back(record);
+  entry.times = TimesOf(block, quantized, seconds, threads);
+  journal_->Append(std::move(entry));
+  ++result_.blocks_written;
+}
+
+void RunOutput::Finish(const ModelRotation* rotation) {
+  result_.manifest = MakeManifest(rotation);
+  WriteTimings();
+  WriteManifest(options_.out, result_.manifest);
+  journal_->Finish();
+  result_.finished = true;
+}
+
+// The same command on its own finished output has nothing to do.
+bool RunOutput::AlreadyFinished() {
+  if (options_.overwrite || !HasManifest(options_.out)) return false;
+  result_.manifest = ReadManifest(options_.out);
+  if (result_.manifest.run_key != run_key_) return false;
+  RequireFiles(result_.manifest);
+  // A kill between the manifest and the journal's end leaves both.
+  std::filesystem::remove(options_.out / kJournalName);
+  progress_.Info(StrCat(options_.out.string(), " is already complete"));
+  result_.finished = true;
+  return true;
+}
+
+// A finished folder is only taken for one if it still holds what was written.
+void RunOutput::RequireFiles(const Manifest& manifest) const {
+  for (const FileRecord& file : manifest.files) {
+    const std::filesystem::path path = options_.out / file.name;
+    std::error_code error;
+    const bool is_whole = std::filesystem::file_size(path, error) == file.bytes && !error &&
+                          HashFile(path) == file.hash;
+    if (is_whole) continue;
+    ThrowBadInput(path.string(), "the file that this command wrote before",
+                  error ? "none" : "a damaged one", "start over with --overwrite");
+  }
+}
+
+Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
+  Manifest manifest;
+  std::vector<FileRecord> block_files;
+  uint64_t layer_bytes = 0, weights = 0;
+  for (const JournalEntry& entry : journal_->entries()) {
+    block_files.push_back(entry.file);
+    for (const LayerRecord& layer : entry.layers) {
+      layer_bytes += layer.stored_bytes;
+      weights += layer.out_features * layer.in_features;
+      manifest.layers.push_back(layer);
+    }
+  }
+  manifest.qualm_version = options_.qualm_version;
+  manifest.recipe_name = options_.recipe.name;
+  manifest.recipe_json = options_.recipe.CanonicalJson();
+  manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
+  manifest.source_hash = source_hash_;
+  const Family& family = checkpoint_.family();
+  manifest.source_dtype =
+      NameOf(checkpoint_.Weight(LinearName(family, 0, family.groups[0].linears[0].name)).type);
+  manifest.instruction_set = InstructionSet();
+  manifest.run_key = run_key_;
+  manifest.seed = options_.seed;
+  if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
+  manifest.kv_cache = options_.recipe.kv_cache;
+  manifest.files = WriteRemainingFiles(options_.out, checkpoint_, rotation, block_files,
+                                       options_.calibration ? &*options_.calibration : nullptr);
+  manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, manifest.files);
+  manifest.bits_per_weight_layers =
+      weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);
+  manifest.bits_per_weight_model = ModelBitsPerWeight(manifest.files);
+  return manifest;
+}
+
+double RunOutput::ModelBitsPerWeight(const std::vector<FileRecord>& files) const {
+  uint64_t bytes = 0, parameters = 0;
+  for (const FileRecord& file : files) {
+    if (IsTensorFile(file.name)) bytes += file.bytes;
+  }
+  for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
+    parameters += tensor.elements();
+  }
+  return 8 * static_cast<double>(bytes) / static_cast<double>(parameters);
+}
+
+void RunOutput::WriteTimings() const {
+  Json blocks = Json::array();
+  for (const JournalEntry& entry : journal_->entries()) {
+    blocks.push_back(ParseJson(entry.times, "timings"));
+  }
+  WriteJsonFile(options_.out / "timings.json", Json{{"blocks", blocks}});
+}
+
+}  // namespace qualm
