@@ -23,21 +23,6 @@ struct Options {
   ClipSearch search;
 };
 
-// Inputs with a few strong directions and large channels, as real activations have.
-Matrix CorrelatedInputs(size_t tokens, size_t in) {
-  constexpr size_t kDirections = 16;
-  Matrix x = RandomMatrix(tokens, in, 1);
-  const Matrix strength = RandomMatrix(tokens, kDirections, 2);
-  const Matrix direction = RandomMatrix(kDirections, in, 3);
-  for (size_t t = 0; t < tokens; ++t) {
-    for (size_t d = 0; d < kDirections; ++d) {
-      for (size_t c = 0; c < in; ++c) x(t, c) += strength(t, d) * direction(d, c);
-    }
-    for (size_t c = 0; c < in; c += 97) x(t, c) *= 8;
-  }
-  return x;
-}
-
 void Run(const Options& options) {
   ThreadPool pool(options.threads);
   const size_t n = options.size;

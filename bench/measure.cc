@@ -131,6 +131,20 @@ Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed) {
   return m;
 }
 
+Matrix CorrelatedInputs(size_t tokens, size_t in) {
+  constexpr size_t kDirections = 16;
+  Matrix x = RandomMatrix(tokens, in, 1);
+  const Matrix strength = RandomMatrix(tokens, kDirections, 2);
+  const Matrix direction = RandomMatrix(kDirections, in, 3);
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t d = 0; d < kDirections; ++d) {
+      for (size_t c = 0; c < in; ++c) x(t, c) += strength(t, d) * direction(d, c);
+    }
+    for (size_t c = 0; c < in; c += 97) x(t, c) *= 8;
+  }
+  return x;
+}
+
 int IntFlag(int argc, char** argv, const std::string& flag, int otherwise) {
   for (int i = 1; i + 1 < argc; ++i) {
     if (flag == argv[i]) return std::atoi(argv[i + 1]);

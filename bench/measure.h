@@ -32,6 +32,9 @@ double PeakFlops(ThreadPool& pool);
 
 Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed);
 
+// Inputs with a few strong directions and large channels, as real activations have.
+Matrix CorrelatedInputs(size_t tokens, size_t in);
+
 // "--threads 2 --rounds 5": the value after `flag`, or `otherwise`.
 int IntFlag(int argc, char** argv, const std::string& flag, int otherwise);
 

@@ -30,15 +30,13 @@ double SquaredDistance(Span2D<const float> a, Span2D<const float> b) {
 }
 
 // A slice of tokens at a time, so that memory does not grow with them.
-double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, ThreadPool& pool) {
   constexpr size_t kTokens = 1024;
-  QUALM_CHECK(weight.stride() == weight.cols());
-  auto product = MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool);
-  Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.rows());
+  Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.out_features());
   std::vector<double> rows(x.rows());
   for (size_t first = 0; first < x.rows(); first += kTokens) {
     size_t count = std::min(kTokens, x.rows() - first);
-    product->Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
+    weight.Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
     pool.ParallelFor(count, [&](size_t t) {
       double row = 0;
       for (float v : y.row(t)) row += static_cast<double>(v) * v;
@@ -46,6 +44,12 @@ double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, Thre
     });
   }
   return std::accumulate(rows.begin(), rows.end(), 0.0);
+}
+
+double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+  QUALM_CHECK(weight.stride() == weight.cols());
+  return SquaredOutputNorm(
+      x, *MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool), pool);
 }
 
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {

@@ -7,6 +7,7 @@
 
 namespace qualm {
 
+class LinearWeight;
 class ThreadPool;
 
 // mean (w − ŵ)² in double. Shapes [out, in].
@@ -18,6 +19,7 @@ Matrix DenseProduct(Span2D<const float> x, Span2D<const float> weight, ThreadPoo
 double SquaredDistance(Span2D<const float> a, Span2D<const float> b);
 
 // ‖X·Wᵀ‖²_F over the rows of x [tokens, in].
+double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, ThreadPool& pool);
 double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool);
 
 // ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0, and where only the float output

@@ -60,46 +60,87 @@ Matrix WeightClip::Apply(Span2D<const float> weight) const {
   return clipped;
 }
 
-Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
-                   RoundedPart part, ThreadPool& pool) {
-  QuantizedLinear shape;
-  GridPoint tensor_point;
-  const bool is_tensor = scheme.granularity == Granularity::kTensor;
-  Matrix scaled;  // where a grid needs to see all of it
-  if (is_tensor || scheme.type == NumberType::kNvfp4) scaled = ScaleColumns(weight, scale, pool);
-  const Grid grid = MakeGrid(scaled.rows() > 0 ? scaled.view() : weight, scheme, shape);
-  if (is_tensor) tensor_point = FitTensor(scaled, grid, ClipSearch::kNone, pool);
-  const size_t in = weight.cols(), size = scheme.GroupSize(in);
-  Matrix rounded = Matrix::Uninitialized(weight.rows(), in);
-  pool.ParallelFor(weight.rows(), [&](size_t r) {
-    const float* const from = weight.row(r).data();
-    float* const to = rounded.row(r).data();
-    for (size_t c = 0; c < in; ++c) to[c] = from[c] * scale[c];
-    for (size_t begin = 0; begin < in; begin += size) {
-      const std::span<float> group(to + begin, std::min(size, in - begin));
-      GridPoint point = tensor_point;
-      if (!is_tensor) {
+namespace {
+
+// RoundScaled, row by row.
+class ScaledRounding {
+ public:
+  ScaledRounding(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
+                 RoundedPart part, ThreadPool& pool)
+      : weight_(weight),
+        scale_(scale),
+        part_(part),
+        is_tensor_(scheme.granularity == Granularity::kTensor),
+        group_size_(scheme.GroupSize(weight.cols())),
+        grid_(GridOf(scheme, pool)) {
+    if (is_tensor_) tensor_point_ = FitTensor(scaled_, grid_, ClipSearch::kNone, pool);
+  }
+
+  void Row(size_t row, std::span<float> to) const {
+    const float* const from = weight_.row(row).data();
+    const size_t in = to.size();
+    for (size_t c = 0; c < in; ++c) to[c] = from[c] * scale_[c];
+    for (size_t begin = 0; begin < in; begin += group_size_) {
+      const std::span<float> group = to.subspan(begin, std::min(group_size_, in - begin));
+      GridPoint point = tensor_point_;
+      if (!is_tensor_) {
         float min = 0, max = 0;
         RangeOf(group, min, max);
-        point = grid.Fit(min, max);
+        point = grid_.Fit(min, max);
       }
-      RoundSame(grid, point, group, nullptr, group.data());
+      RoundSame(grid_, point, group, nullptr, group.data());
     }
-    if (part == RoundedPart::kScaled) return;
-    for (size_t c = 0; c < in; ++c) to[c] /= scale[c];
-    if (part == RoundedPart::kWhole) return;
+    if (part_ == RoundedPart::kScaled) return;
+    for (size_t c = 0; c < in; ++c) to[c] /= scale_[c];
+    if (part_ == RoundedPart::kWhole) return;
     for (size_t c = 0; c < in; ++c) to[c] = from[c] - to[c];
-  });
+  }
+
+ private:
+  // Some grids need to see all of the scaled weight.
+  Grid GridOf(const Scheme& scheme, ThreadPool& pool) {
+    QuantizedLinear unused;
+    if (!is_tensor_ && scheme.type != NumberType::kNvfp4) return MakeGrid(weight_, scheme, unused);
+    scaled_ = ScaleColumns(weight_, scale_, pool);
+    return MakeGrid(scaled_, scheme, unused);
+  }
+
+  Span2D<const float> weight_;
+  std::span<const float> scale_;
+  RoundedPart part_;
+  bool is_tensor_;
+  size_t group_size_;
+  Matrix scaled_;
+  Grid grid_;
+  GridPoint tensor_point_;
+};
+
+}  // namespace
+
+Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
+                   RoundedPart part, ThreadPool& pool) {
+  const ScaledRounding rounding(weight, scheme, scale, part, pool);
+  Matrix rounded = Matrix::Uninitialized(weight.rows(), weight.cols());
+  pool.ParallelFor(weight.rows(), [&](size_t row) { rounding.Row(row, rounded.row(row)); });
   return rounded;
 }
 
-double GroupLoss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool) {
-  double total = 0;
+GroupLoss::GroupLoss(const TransformGroup& group) : group_(group) {
   for (const TransformLinear& linear : group.linears) {
-    if (linear.scheme == nullptr) continue;
-    const Matrix error =
-        RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kError, pool);
-    total += SquaredOutputNorm(group.stats->sample, error, pool);
+    errors_.push_back(linear.scheme == nullptr
+                          ? nullptr
+                          : MakeWritableWeight(linear.weight.rows(), linear.weight.cols()));
+  }
+}
+
+double GroupLoss::Of(std::span<const float> scale, ThreadPool& pool) {
+  double total = 0;
+  for (size_t i = 0; i < errors_.size(); ++i) {
+    if (errors_[i] == nullptr) continue;
+    const TransformLinear& linear = group_.linears[i];
+    const ScaledRounding rounding(linear.weight, *linear.scheme, scale, RoundedPart::kError, pool);
+    errors_[i]->Write([&](size_t row, std::span<float> to) { rounding.Row(row, to); }, pool);
+    total += SquaredOutputNorm(group_.stats->sample, *errors_[i], pool);
   }
   return total;
 }

@@ -18,6 +18,7 @@
 #include "calibrate/layer_stats.h"
 #include "quantize/model_rotation.h"
 #include "quantize/recipe_schemes.h"
+#include "tensor/dense.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
@@ -98,8 +99,16 @@ Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<c
                    RoundedPart part, ThreadPool& pool);
 
 // Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, Ŵ_i as RoundScaled
-// has it; float products, sums in double.
-double GroupLoss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool);
+// has it; float products, sums in double. Its memory serves one candidate after the other.
+class GroupLoss {
+ public:
+  explicit GroupLoss(const TransformGroup& group);  // which must outlive it
+  double Of(std::span<const float> scale, ThreadPool& pool);
+
+ private:
+  const TransformGroup& group_;
+  std::vector<std::unique_ptr<WritableWeight>> errors_;  // null: not rounded
+};
 // max |x_j| over all tokens. [in]
 std::vector<float> AbsMax(const LayerStats& stats);
 // max |W_ij| over the rows of all layers of the group. [in]

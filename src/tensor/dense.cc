@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -40,21 +41,29 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   size_t PanelBytes() const { return in_ * kPanelRows * SizeOf(type_); }
 
   void Pack(const WeightView& weight, size_t panel) {
-    const auto* from = static_cast<const unsigned char*>(weight.data);
+    const auto* from = static_cast<const unsigned char*>(weight.data) +
+                       panel * kPanelRows * in_ * SizeOf(weight.type);
     unsigned char* to = panels_.data() + panel * PanelBytes();
-    size_t size = SizeOf(type_), source_size = SizeOf(weight.type);
-    std::memset(to, 0, PanelBytes());
-    for (size_t lane = 0; lane < std::min(kPanelRows, out_ - panel * kPanelRows); ++lane) {
-      for (size_t k = 0; k < in_; ++k) {
-        const unsigned char* element = from + ((panel * kPanelRows + lane) * in_ + k) * source_size;
-        unsigned char* slot = to + (k * kPanelRows + lane) * size;
-        if (weight.type == DType::kF64) {
-          float value;
-          ConvertToFloat(weight.type, element, &value, 1);
-          std::memcpy(slot, &value, size);
-        } else {
-          std::memcpy(slot, element, size);
-        }
+    const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
+    if (lanes < kPanelRows) std::memset(to, 0, PanelBytes());
+    switch (weight.type) {
+      case DType::kF64:
+        return PackAs<double>(from, lanes, reinterpret_cast<float*>(to));
+      case DType::kF32:
+        return PackAs<float>(from, lanes, reinterpret_cast<float*>(to));
+      default:  // 16 bits, kept as they are
+        return PackAs<uint16_t>(from, lanes, reinterpret_cast<uint16_t*>(to));
+    }
+  }
+
+  // The rows behind `from`, which may be unaligned (a mapped file), side by side.
+  template <typename From, typename To>
+  void PackAs(const unsigned char* from, size_t lanes, To* to) const {
+    for (size_t k = 0; k < in_; ++k, to += kPanelRows) {
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        From element;
+        std::memcpy(&element, from + (lane * in_ + k) * sizeof(From), sizeof(From));
+        to[lane] = static_cast<To>(element);
       }
     }
   }
@@ -77,10 +86,55 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   AlignedArray<unsigned char> panels_;
 };
 
+class FloatPanelWeight final : public WritableWeight, private PanelSource {
+ public:
+  FloatPanelWeight(size_t out, size_t in)
+      : out_(out), in_(in), panels_(PanelCount(out) * in * kPanelRows) {}
+
+  size_t out_features() const override { return out_; }
+  size_t in_features() const override { return in_; }
+  size_t weight_bytes() const override { return panels_.size() * sizeof(float); }
+  std::string_view format() const override { return "dense-f32"; }
+
+  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+    QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
+    MultiplyPanels(*this, x, y, pool);
+  }
+
+  void Write(const std::function<void(size_t row, std::span<float> values)>& write,
+             ThreadPool& pool) override {
+    pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
+      const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
+      thread_local std::vector<float> rows;
+      rows.assign(kPanelRows * in_, 0.0f);
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        write(panel * kPanelRows + lane, std::span(rows).subspan(lane * in_, in_));
+      }
+      float* to = panels_.data() + panel * in_ * kPanelRows;
+      for (size_t k = 0; k < in_; ++k) {
+        for (size_t lane = 0; lane < kPanelRows; ++lane) *to++ = rows[lane * in_ + k];
+      }
+    });
+  }
+
+ private:
+  const float* FloatPanels() const override { return panels_.data(); }
+  void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const override {
+    std::copy_n(panels_.data() + (panel * in_ + k_begin) * kPanelRows, depth * kPanelRows, to);
+  }
+
+  size_t out_, in_;
+  AlignedArray<float> panels_;
+};
+
 }  // namespace
 
 std::unique_ptr<LinearWeight> MakeDenseWeight(const WeightView& weight, ThreadPool& pool) {
   return std::make_unique<DenseWeight>(weight, pool);
+}
+
+std::unique_ptr<WritableWeight> MakeWritableWeight(size_t out_features, size_t in_features) {
+  return std::make_unique<FloatPanelWeight>(out_features, in_features);
 }
 
 }  // namespace qualm

@@ -2,7 +2,9 @@
 // product with float activations. See linear.h for the order of summation.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 
 #include "tensor/linear.h"
 
@@ -10,5 +12,14 @@ namespace qualm {
 
 // Copies `weight` into panels (F64 is rounded to F32). The view is not needed afterwards.
 std::unique_ptr<LinearWeight> MakeDenseWeight(const WeightView& weight, ThreadPool& pool);
+
+// A float32 weight whose memory can be written again, for searches that try many.
+class WritableWeight : public LinearWeight {
+ public:
+  // Calls write(row, values [in]) for every row, from several threads.
+  virtual void Write(const std::function<void(size_t row, std::span<float> values)>& write,
+                     ThreadPool& pool) = 0;
+};
+std::unique_ptr<WritableWeight> MakeWritableWeight(size_t out_features, size_t in_features);
 
 }  // namespace qualm

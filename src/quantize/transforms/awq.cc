@@ -74,11 +74,13 @@ class Awq final : public Transform {
     if (!is_rounded || (!folds && options_.fold && !options_.scale_unfoldable)) return edit;
     std::vector<double> relative;
     if (options_.over_weight) relative = RelativeMagnitude(group);
+    std::optional<GroupLoss> layers;
+    if (!options_.module_loss || !group.module_loss) layers.emplace(group);
     double best = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double ratio = static_cast<double>(i) / static_cast<double>(options_.grid);
       std::vector<float> scale = Candidate(group.stats->abs_mean, relative, ratio);
-      const double loss = Loss(group, scale, pool);
+      const double loss = layers ? layers->Of(scale, pool) : ModuleLoss(group, scale, pool);
       if (!(loss < best)) continue;
       best = loss;
       edit.scale = std::move(scale);
@@ -134,8 +136,8 @@ class Awq final : public Transform {
     return result;
   }
 
-  double Loss(const TransformGroup& group, std::span<const float> scale, ThreadPool& pool) const {
-    if (!options_.module_loss || !group.module_loss) return GroupLoss(group, scale, pool);
+  static double ModuleLoss(const TransformGroup& group, std::span<const float> scale,
+                           ThreadPool& pool) {
     std::vector<Matrix> weights;
     for (const TransformLinear& linear : group.linears) {
       weights.push_back(linear.scheme == nullptr ? Matrix::CopyOf(linear.weight)
