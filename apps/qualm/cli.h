@@ -46,6 +46,8 @@ Command AddVerify(Arguments& arguments, Globals& globals);
 Command AddEval(Arguments& arguments, Globals& globals);
 Command AddLayer(Arguments& arguments, Globals& globals);
 Command AddBench(Arguments& arguments, Globals& globals);
+Command AddSamples(Arguments& arguments, Globals& globals);
+Command AddCompare(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);
 Command AddList(Arguments& arguments, Globals& globals);
 

@@ -14,6 +14,7 @@
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
 #include "model/model.h"
+#include "task_eval.h"
 #include "tensor/isa.h"
 
 namespace qualm::cli {
@@ -21,6 +22,7 @@ namespace qualm::cli {
 namespace {
 
 struct Options {
+  TaskFlags tasks;
   std::string model, reference, text_field = "text", data;
   std::vector<std::string> corpora;
   std::string protocol = "gptq";
@@ -162,7 +164,23 @@ std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
   return FormatTable(table, {false, false, true, true, true, true, true});
 }
 
+// Either texts or tasks; the flags that both know mean the same.
+int RunTasks(const Options& options, const Globals& globals) {
+  if (!options.corpora.empty()) ThrowBadInput("eval", "either --corpus or --task", "both");
+  TaskFlags flags = options.tasks;
+  flags.model = options.model;
+  flags.reference = options.reference;
+  flags.data = options.data;
+  flags.limit = options.limit;
+  return EvaluateTasks(flags, globals);
+}
+
 int Run(const Options& options, const Globals& globals) {
+  if (!options.tasks.tasks.empty()) return RunTasks(options, globals);
+  if (options.corpora.empty()) {
+    ThrowBadInput("eval", "--corpus or --task", "neither",
+                  "for example --corpus test.txt or --task mmlu");
+  }
   const PerplexityProtocol& protocol = FindProtocol(options.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
@@ -214,8 +232,22 @@ Command AddEval(Arguments& arguments, Globals& globals) {
           "--corpus", options->corpora,
           "A .txt or .jsonl file, a folder of them, or a name ('qualm list corpora'); may be given "
           "several times")
-      .Required()
       .OnePerFlag();
+  arguments
+      .Add("--task", options->tasks.tasks,
+           "Tasks or groups ('qualm list tasks') or .yaml files, separated by commas")
+      .OnePerFlag();
+  arguments.Add("--shots", options->tasks.shots, "Examples before each row; default: the task's");
+  arguments
+      .Add("--fewshot-seed", options->tasks.fewshot_seed, "Of tasks that draw their examples")
+      .ShowDefault();
+  arguments.Add("--store", options->tasks.store,
+                "Keep every answer in this file, and take those that are there");
+  arguments
+      .Add("--batch-tokens", options->tasks.batch_tokens,
+           "Tokens of a forward pass on tasks, about; changes no result")
+      .ShowDefault()
+      .Positive();
   AddDataFlag(arguments, options->data);
   arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
       .ShowDefault();
@@ -226,7 +258,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Positive();
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
-  arguments.Add("--limit", options->limit, "Only the first N windows of each corpus").Positive();
+  arguments.Add("--limit", options->limit, "Only the first N windows of each corpus, or N drawn rows of each task").Positive();
   arguments
       .Flag("--noise-floor", options->noise_floor,
             "Also compare the reference with itself computed in bfloat16")
@@ -238,7 +270,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       "  qualm eval MODEL --corpus test.txt\n"
       "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "
       "out.txt\n"
-      "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json");
+      "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json\n"
+      "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference MODEL");
   return [options, &globals] { return Run(*options, globals); };
 }
 

@@ -4,12 +4,14 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "data/named_corpora.h"
+#include "data/row_sets.h"
 #include "data/sampler.h"
 #include "evaluate/protocol.h"
 #include "model/family.h"
 #include "quantize/recipe.h"
 #include "quantize/rounders.h"
 #include "quantize/transforms.h"
+#include "tasks/task.h"
 
 namespace qualm::cli {
 
@@ -70,6 +72,21 @@ std::vector<Item> Corpora() {
   return items;
 }
 
+std::vector<Item> Tasks() {
+  std::vector<Item> items;
+  for (const std::string& name : TaskNames()) items.push_back({name, TaskTitle(name)});
+  for (const TaskGroup& group : AllTaskGroups()) {
+    items.push_back({group.name, StrCat(group.title, ": ", Join(group.tasks, ", "))});
+  }
+  return items;
+}
+
+std::vector<Item> DataSets() {
+  std::vector<Item> items;
+  for (const RowSet& set : AllRowSets()) items.push_back({set.name, set.title});
+  return items;
+}
+
 struct Kind {
   const char* name;
   std::vector<Item> (*items)();
@@ -78,7 +95,7 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
     {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
-    {"corpora", Corpora},
+    {"corpora", Corpora},       {"tasks", Tasks},         {"datasets", DataSets},
 };
 
 int List(const std::string& name, const Globals& globals) {

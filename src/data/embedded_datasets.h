@@ -13,4 +13,7 @@ struct EmbeddedFile {
 
 std::span<const EmbeddedFile> EmbeddedDatasets();  // by name
 
+// Whether the file says `kind: rows`: a row_sets.h data set, else a named_corpora.h corpus.
+inline bool IsRowSet(const EmbeddedFile& file) { return file.text.starts_with("kind: rows\n"); }
+
 }  // namespace qualm

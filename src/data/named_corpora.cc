@@ -120,7 +120,7 @@ std::span<const NamedCorpus> AllNamedCorpora() {
   static const std::vector<NamedCorpus> corpora = [] {
     std::vector<NamedCorpus> all;
     for (const EmbeddedFile& file : EmbeddedDatasets()) {
-      all.push_back(ParseNamedCorpus(file.text, file.name));
+      if (!IsRowSet(file)) all.push_back(ParseNamedCorpus(file.text, file.name));
     }
     return all;
   }();

@@ -1,0 +1,28 @@
+// qualm compare: two models on the items that both have answered.
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "task_eval.h"
+
+namespace qualm::cli {
+
+Command AddCompare(Arguments& arguments, Globals& globals) {
+  struct Flags {
+    std::string store, first, second;
+  };
+  auto flags = std::make_shared<Flags>();
+  arguments.Add("STORE", flags->store, "A results store of qualm eval --store").Required();
+  arguments.Add("FIRST", flags->first, "A model: its path, or the beginning of its hash")
+      .Required();
+  arguments.Add("SECOND", flags->second, "The other one").Required();
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm compare results.db models/float models/w4\n"
+      "  qualm compare results.db 3f2a 91bc --json");
+  return [flags, &globals] {
+    RequireStore(flags->store);
+    return PrintComparison(flags->store, flags->first, flags->second, globals);
+  };
+}
+
+}  // namespace qualm::cli

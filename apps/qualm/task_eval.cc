@@ -1,0 +1,225 @@
+#include "task_eval.h"
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "data/named_corpora.h"
+#include "evaluate/comparison.h"
+#include "evaluate/task_run.h"
+#include "model/model.h"
+#include "results/store.h"
+#include "tensor/isa.h"
+
+namespace qualm::cli {
+namespace {
+
+Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+std::string Percent(double share) { return std::isnan(share) ? "-" : Fixed(100 * share, 2); }
+
+// Accuracies and calibration errors are shares; perplexities and Brier scores are not.
+std::string NumberText(const TaskScore& score, double value) {
+  if (score.metric == "ppl" || score.metric == "brier") return Fixed(value, 4);
+  return StrCat(Percent(value), " %");
+}
+
+std::string ErrorText(const TaskScore& score) {
+  const double error = score.estimate.standard_error;
+  return std::isnan(error) ? "" : StrCat("± ", NumberText(score, error));
+}
+
+Json ToJson(const TaskScore& score) {
+  Json json = {{"task", score.task},
+               {"version", score.version},
+               {"shots", score.shots},
+               {"metric", score.metric},
+               {"value", NumberOrNull(score.estimate.value)},
+               {"stderr", NumberOrNull(score.estimate.standard_error)},
+               {"n", score.n},
+               {"baseline", NumberOrNull(score.baseline)},
+               {"partial", score.is_partial},
+               {"near_ties", score.near_ties}};
+  if (!score.part.empty()) json["part"] = score.part;
+  return json;
+}
+
+Json ToJson(const TaskComparison& one) {
+  const PairedComparison& paired = one.paired;
+  return {{"task", one.task},
+          {"version", one.version},
+          {"shots", one.shots},
+          {"fewshot_seed", one.fewshot_seed},
+          {"partial", one.is_partial},
+          {"n", paired.n},
+          {"first", NumberOrNull(paired.first)},
+          {"second", NumberOrNull(paired.second)},
+          {"difference", NumberOrNull(paired.difference.value)},
+          {"stderr", NumberOrNull(paired.difference.standard_error)},
+          {"low", NumberOrNull(paired.low)},
+          {"high", NumberOrNull(paired.high)},
+          {"right_to_wrong", paired.right_to_wrong},
+          {"wrong_to_right", paired.wrong_to_right},
+          {"mcnemar_p", paired.mcnemar_p}};
+}
+
+std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
+  std::vector<std::vector<std::string>> table = {{"task", "shots", "n", "first", "second",
+                                                  "difference", "95 % interval", "right>wrong",
+                                                  "wrong>right", "McNemar p"}};
+  for (const TaskComparison& one : comparisons) {
+    const PairedComparison& paired = one.paired;
+    table.push_back(
+        {StrCat(one.task, one.is_partial ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
+         Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
+         StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
+         StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4)});
+  }
+  return FormatTable(table, {false, true, true, true, true, true, true, true, true, true});
+}
+
+class TaskEvaluation {
+ public:
+  TaskEvaluation(const TaskFlags& flags, const Globals& globals)
+      : flags_(flags), globals_(globals), progress_(MakeProgress(globals)), pool_(globals.threads) {
+    for (const std::string& names : flags.tasks) {
+      for (const std::string& name : Split(names, ',')) {
+        for (const std::string& task : ExpandTaskName(name)) tasks_.push_back(FindTask(task));
+      }
+    }
+    options_.data_folder = DataFolder(flags.data);
+    options_.items.shots = Shots();
+    options_.items.fewshot_seed = flags.fewshot_seed;
+    options_.items.limit = flags.limit;
+    options_.items.limit_seed = flags.limit_seed;
+    options_.scorer.batch_tokens = flags.batch_tokens;
+    // A comparison needs the items of both models in one place.
+    const bool needs_store = !flags.store.empty() || !flags.reference.empty();
+    if (needs_store) store_.emplace(flags.store.empty() ? ":memory:" : flags.store);
+    options_.store = store_ ? &*store_ : nullptr;
+  }
+
+  int Run() {
+    Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
+    const std::string hash = Evaluate(flags_.model, json);
+    std::vector<TaskComparison> comparisons;
+    if (!flags_.reference.empty()) {
+      Json reference = {{"model", flags_.reference}};
+      const std::string reference_hash = Evaluate(flags_.reference, reference);
+      json["reference"] = std::move(reference);
+      if (reference_hash == hash) {
+        ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
+      }
+      comparisons = CompareModels(*store_, reference_hash, hash);
+      json["comparison"] = Json::array();
+      for (const TaskComparison& one : comparisons) json["comparison"].push_back(ToJson(one));
+    }
+    if (globals_.json) {
+      PrintJson(json);
+    } else if (!comparisons.empty()) {
+      Print(StrCat("\nfirst: the reference, second: the model; paired by item\n",
+                   ComparisonText(comparisons)));
+    }
+    return kOk;
+  }
+
+ private:
+  std::optional<size_t> Shots() const {
+    if (!flags_.shots) return std::nullopt;
+    size_t shots = 0;
+    const std::string& text = *flags_.shots;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), shots);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      ThrowBadInput("--shots", "a whole number", StrCat("'", text, "'"));
+    }
+    return shots;
+  }
+
+  // Runs all tasks on a model, prints or adds to `json`; returns the model's hash.
+  std::string Evaluate(const std::string& folder, Json& json) {
+    const Model model = LoadModel(folder, {}, pool_);
+    const std::string hash = model.Hash();
+    json["model_hash"] = hash;
+    json["rows"] = Json::array();
+    if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
+    for (const Task& task : tasks_) {
+      const TaskResult result = RunTask(task, model, hash, options_, pool_, *progress_);
+      Report(task, result);
+      for (const TaskScore& score : result.scores) json["rows"].push_back(ToJson(score));
+      if (!globals_.json) PrintScores(result);
+    }
+    return hash;
+  }
+
+  void Report(const Task& task, const TaskResult& result) {
+    progress_->Info(StrCat(task.name, ": first request ", result.first_request));
+    if (!result.note.empty()) progress_->Warn(StrCat(task.name, ": ", result.note));
+    if (result.prompts_with_fewer_shots > 0) {
+      progress_->Warn(StrCat(task.name, ": ", result.prompts_with_fewer_shots,
+                             " prompts lost shots to fit into the model's context"));
+    }
+    if (result.prompts_truncated > 0) {
+      progress_->Warn(StrCat(task.name, ": ", result.prompts_truncated,
+                             " prompts lost tokens on the left, too"));
+    }
+    const ScorerCounts& counts = result.counts;
+    progress_->Info(StrCat(task.name, ": ", counts.requests, " requests, ", counts.distinct,
+                           " different, ", result.answers_found, " more from the store; ",
+                           counts.computed_tokens, " of ", counts.tokens, " tokens computed"));
+  }
+
+  void PrintScores(const TaskResult& result) {
+    std::vector<std::vector<std::string>> table = {
+        {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
+    for (const TaskScore& score : result.scores) {
+      if (score.part.starts_with("subset ")) continue;
+      table.push_back(
+          {StrCat(score.task, " v", score.version, score.is_partial ? " (partial)" : ""),
+           StrCat(score.shots), score.part.empty() ? "all" : score.part, score.metric,
+           NumberText(score, score.estimate.value), ErrorText(score), StrCat(score.n), Percent(score.baseline),
+           StrCat(score.near_ties)});
+    }
+    Print(FormatTable(table, {false, true, false, false, true, true, true, true, true}));
+  }
+
+  const TaskFlags& flags_;
+  const Globals& globals_;
+  std::unique_ptr<Progress> progress_;
+  ThreadPool pool_;
+  std::vector<Task> tasks_;
+  std::optional<ResultStore> store_;
+  TaskRunOptions options_;
+};
+
+}  // namespace
+
+void RequireStore(const std::string& file) {
+  std::error_code ignored;
+  if (std::filesystem::exists(file, ignored)) return;
+  ThrowBadInput(file, "a results store", "no file", "qualm eval --store makes one");
+}
+
+int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {
+  return TaskEvaluation(flags, globals).Run();
+}
+
+int PrintComparison(const std::string& file, const std::string& first, const std::string& second,
+                    const Globals& globals) {
+  const ResultStore store(file);
+  const std::string a = store.FindModel(first), b = store.FindModel(second);
+  const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
+  if (globals.json) {
+    Json json = {{"first", a}, {"second", b}, {"tasks", Json::array()}};
+    for (const TaskComparison& one : comparisons) json["tasks"].push_back(ToJson(one));
+    PrintJson(json);
+  } else {
+    Print(StrCat("first  ", store.PathOfModel(a), "\nsecond ", store.PathOfModel(b),
+                 "\npaired by item; differences second - first in percentage points\n",
+                 ComparisonText(comparisons)));
+  }
+  return kOk;
+}
+
+}  // namespace qualm::cli

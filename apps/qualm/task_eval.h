@@ -1,0 +1,29 @@
+// The part of qualm eval that asks tasks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli.h"
+
+namespace qualm::cli {
+
+struct TaskFlags {
+  std::string model, reference, data, store;
+  std::vector<std::string> tasks;  // names, groups, files; also several behind commas
+  std::optional<std::string> shots;
+  uint64_t fewshot_seed = 0, limit = 0, limit_seed = 0, batch_tokens = 2048;
+};
+
+// Throws bad input if the file is not there: opening a store would make an empty one.
+void RequireStore(const std::string& file);
+
+int EvaluateTasks(const TaskFlags& flags, const Globals& globals);
+
+// Paired differences of tasks that two models have answered, for people and as JSON.
+int PrintComparison(const std::string& store, const std::string& first, const std::string& second,
+                    const Globals& globals);
+
+}  // namespace qualm::cli

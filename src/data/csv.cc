@@ -1,0 +1,108 @@
+#include "data/csv.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+std::string_view WithoutMark(std::string_view text) {
+  constexpr std::string_view kUtf8Mark = "\xef\xbb\xbf";
+  if (text.starts_with(kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
+  return text;
+}
+
+class CsvParser {
+ public:
+  CsvParser(std::string_view text, std::string_view place) : text_(text), place_(place) {}
+
+  std::vector<CsvRecord> Run() {
+    std::vector<CsvRecord> records;
+    while (at_ < text_.size()) {
+      if (TakeLineEnd()) continue;  // an empty line
+      CsvRecord record;
+      record.line = line_;
+      do {
+        record.fields.push_back(Field());
+      } while (TakeComma());
+      records.push_back(std::move(record));
+    }
+    return records;
+  }
+
+ private:
+  bool TakeComma() {
+    if (at_ < text_.size() && text_[at_] == ',') return ++at_ > 0;
+    if (at_ < text_.size()) TakeLineEnd();
+    return false;
+  }
+
+  bool TakeLineEnd() {
+    const size_t length = text_[at_] == '\n' ? 1 : text_.substr(at_, 2) == "\r\n" ? 2 : 0;
+    at_ += length;
+    line_ += length > 0 ? 1 : 0;
+    return length > 0;
+  }
+
+  std::string Field() { return at_ < text_.size() && text_[at_] == '"' ? Quoted() : Plain(); }
+
+  std::string Plain() {
+    size_t end = std::min(text_.find_first_of(",\n", at_), text_.size());
+    if (end < text_.size() && text_[end] == '\n' && end > at_ && text_[end - 1] == '\r') --end;
+    std::string field(text_.substr(at_, end - at_));
+    at_ = end;
+    return field;
+  }
+
+  std::string Quoted() {
+    const size_t first_line = line_;
+    std::string field;
+    for (++at_; at_ < text_.size(); ++at_) {
+      if (text_[at_] == '\n') ++line_;
+      if (text_[at_] != '"') {
+        field += text_[at_];
+      } else if (text_.substr(at_, 2) == "\"\"") {
+        field += text_[at_++];
+      } else {
+        ++at_;
+        RequireFieldEnd();
+        return field;
+      }
+    }
+    ThrowBadInput(StrCat(place_, ":", first_line), "a closing quote", "the end of the file");
+  }
+
+  void RequireFieldEnd() const {
+    const std::string_view rest = text_.substr(at_, 2);
+    if (rest.empty() || rest[0] == ',' || rest[0] == '\n' || rest == "\r\n") return;
+    ThrowBadInput(StrCat(place_, ":", line_), "a comma or a line end behind a closing quote",
+                  StrCat("'", rest.substr(0, 1), "'"), "a quote inside quotes is written twice");
+  }
+
+  std::string_view text_;
+  std::string_view place_;
+  size_t at_ = 0, line_ = 1;
+};
+
+}  // namespace
+
+std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place) {
+  return CsvParser(WithoutMark(text), place).Run();
+}
+
+std::vector<CsvRecord> ParseTsv(std::string_view text) {
+  std::vector<CsvRecord> records;
+  text = WithoutMark(text);
+  for (size_t line = 1; !text.empty(); ++line) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view record = text.substr(0, end);
+    if (record.ends_with('\r')) record.remove_suffix(1);
+    if (!record.empty()) records.push_back({line, Split(record, '\t')});
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return records;
+}
+
+}  // namespace qualm

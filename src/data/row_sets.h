@@ -1,0 +1,60 @@
+// Data sets of rows that are known by name: those of datasets/*.yaml with `kind: rows`, compiled
+// in. Each says which files hold its splits and how a file becomes rows. The files are the user's.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "data/rows.h"
+
+namespace qualm {
+
+struct RowSet {
+  std::string name, title, citation, licence, source;
+  std::string note;  // where the files at hand are a part or a substitute; empty: they are not
+  RowFormat format;
+  // Parts of the set, each in files of its own, "abstract_algebra"; empty: there are none.
+  std::vector<std::string> subsets;
+  // Name and path below the data folder; {subset} in it is the subset's name, and what stands
+  // behind a colon names a file inside a zip archive. Each may have a reader of its own.
+  struct Split {
+    std::string name, path;
+    RowFormat format;
+    std::string beside, beside_field;  // a file with a line for every row, and the field it becomes
+    std::string sha256;  // over the files' hashes in the subsets' order; empty: not known
+  };
+  std::vector<Split> splits;
+
+  const Split& FindSplit(std::string_view split, std::string_view place) const;
+};
+
+// Strict: an unknown key or reader is bad input with its line.
+RowSet ParseRowSet(std::string_view yaml_text, std::string_view place);
+
+std::span<const RowSet> AllRowSets();
+// Throws bad input with the nearest name.
+const RowSet& FindRowSet(std::string_view name, std::string_view place);
+
+// A row with where it came from.
+struct SourcedRow {
+  Row row;
+  std::string subset;  // empty: the set has none
+  size_t index = 0;    // in its file, from 0
+};
+
+// All rows of a split, or of one of its subsets. Throws bad input for a file that is not there,
+// with where it was looked for and where to get it.
+std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split,
+                                 std::string_view only_subset,
+                                 const std::filesystem::path& data_folder);
+
+// The files of a split, in the subsets' order, below the data folder.
+std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split);
+// The bytes of a file, or of one inside a zip archive ("a.zip:inner"); .gz files are unpacked.
+std::string ReadDataFile(const std::filesystem::path& data_folder, const std::string& path);
+
+}  // namespace qualm

@@ -1,0 +1,141 @@
+#include "evaluate/choice_metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace qualm {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+double ScoreOf(std::string_view metric, const ScoredChoice& choice) {
+  const auto over = [&](size_t length) {
+    return choice.log_likelihood / static_cast<double>(std::max<size_t>(1, length));
+  };
+  if (metric == "acc") return choice.log_likelihood;
+  if (metric == "acc_norm") return over(CodePoints(choice.text));
+  if (metric == "acc_bytes") return over(choice.text.size());
+  if (metric == "acc_tokens") return over(choice.tokens);
+  if (metric == "acc_pmi") return choice.log_likelihood - choice.unconditional;
+  internal::CheckFailed("a known metric", __FILE__, __LINE__);
+}
+
+struct Confidence {
+  double value;
+  bool is_right;
+};
+
+double CalibrationError(std::span<const Confidence> items, std::span<const size_t> which) {
+  constexpr size_t kBins = 10;
+  std::array<double, kBins> confidence{}, right{};
+  for (size_t i : which) {
+    const auto bin = std::min(kBins - 1, static_cast<size_t>(items[i].value * kBins));
+    confidence[bin] += items[i].value;
+    right[bin] += items[i].is_right ? 1 : 0;
+  }
+  double total = 0;
+  for (size_t bin = 0; bin < kBins; ++bin) total += std::abs(confidence[bin] - right[bin]);
+  return total / static_cast<double>(which.size());
+}
+
+Estimate SampleMean(std::span<const double> values) {
+  const auto n = static_cast<double>(values.size());
+  if (values.empty()) return {kNone, kNone};
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (double value : values) squares += (value - mean) * (value - mean);
+  return {mean, values.size() == 1 ? kNone : std::sqrt(squares / (n - 1) / n)};
+}
+
+}  // namespace
+
+Pick PickChoice(std::string_view metric, std::span<const ScoredChoice> choices) {
+  QUALM_CHECK(!choices.empty());
+  std::vector<double> scores;
+  for (const ScoredChoice& choice : choices) scores.push_back(ScoreOf(metric, choice));
+  Pick pick;
+  pick.choice = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (i != pick.choice && scores[pick.choice] - scores[i] < kNearTie) pick.is_near_tie = true;
+  }
+  return pick;
+}
+
+Estimate ShareOf(std::span<const uint8_t> hits) {
+  if (hits.empty()) return {kNone, kNone};
+  const auto n = static_cast<double>(hits.size());
+  const double share =
+      static_cast<double>(std::accumulate(hits.begin(), hits.end(), size_t{0})) / n;
+  return {share, hits.size() == 1 ? kNone : std::sqrt(share * (1 - share) / (n - 1))};
+}
+
+Estimate MeanOf(std::span<const Estimate> estimates) {
+  if (estimates.empty()) return {kNone, kNone};
+  Estimate mean;
+  for (const Estimate& one : estimates) {
+    mean.value += one.value;
+    mean.standard_error += one.standard_error * one.standard_error;
+  }
+  const auto n = static_cast<double>(estimates.size());
+  return {mean.value / n, std::sqrt(mean.standard_error) / n};
+}
+
+std::vector<double> Probabilities(std::span<const ScoredChoice> choices) {
+  double most = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const ScoredChoice& choice : choices) most = std::max(most, choice.log_likelihood);
+  std::vector<double> probabilities;
+  for (const ScoredChoice& choice : choices) {
+    probabilities.push_back(std::exp(choice.log_likelihood - most));
+    sum += probabilities.back();
+  }
+  for (double& p : probabilities) p /= sum;
+  return probabilities;
+}
+
+Calibration CalibrationOf(std::span<const std::vector<double>> probabilities,
+                          std::span<const size_t> gold) {
+  QUALM_CHECK(probabilities.size() == gold.size());
+  Calibration result{{kNone, kNone}, {kNone, kNone}};
+  const size_t n = gold.size();
+  if (n == 0) return result;
+  std::vector<double> brier;
+  std::vector<Confidence> items;
+  for (size_t i = 0; i < n; ++i) {
+    double sum = 0;
+    for (size_t c = 0; c < probabilities[i].size(); ++c) {
+      const double difference = probabilities[i][c] - (c == gold[i] ? 1 : 0);
+      sum += difference * difference;
+    }
+    brier.push_back(sum);
+    const auto best = std::ranges::max_element(probabilities[i]);
+    items.push_back({*best, static_cast<size_t>(best - probabilities[i].begin()) == gold[i]});
+  }
+  result.brier = SampleMean(brier);
+  std::vector<size_t> all(n);
+  std::iota(all.begin(), all.end(), size_t{0});
+  result.ece.value = CalibrationError(items, all);
+  if (n == 1) return result;
+  Rng rng(0, "ece");
+  std::vector<double> replicates;
+  for (int r = 0; r < 200; ++r) {
+    std::vector<size_t> drawn(n);
+    for (size_t& i : drawn) i = rng.Below(n);
+    replicates.push_back(CalibrationError(items, drawn));
+  }
+  const Estimate spread = SampleMean(replicates);
+  result.ece.standard_error = spread.standard_error * std::sqrt(200.0);
+  return result;
+}
+
+size_t CodePoints(std::string_view text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
+}
+
+}  // namespace qualm

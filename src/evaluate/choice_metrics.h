@@ -1,0 +1,54 @@
+// Scores of multiple-choice items: how the answer is picked, and means with their errors
+// (PROTOCOLS, sections 2 and 6).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "evaluate/statistics.h"
+
+namespace qualm {
+
+struct ScoredChoice {
+  double log_likelihood = 0;
+  double unconditional = 0;  // of the continuation behind nothing; only for acc_pmi
+  size_t tokens = 0;         // of the continuation
+  std::string_view text;     // the choice, by whose length acc_norm and acc_bytes divide
+};
+
+struct Pick {
+  size_t choice = 0;         // the first of the best
+  bool is_near_tie = false;  // the second one is less than kNearTie behind
+};
+inline constexpr double kNearTie = 1e-4;
+
+// acc: the sum of log-probabilities; acc_norm: by code points of the choice; acc_bytes: by its
+// UTF-8 bytes; acc_tokens: by the continuation's tokens; acc_pmi: minus the unconditional one. An
+// empty choice has the length 1. Requires: at least one choice, a known metric.
+Pick PickChoice(std::string_view metric, std::span<const ScoredChoice> choices);
+
+// Mean of zeros and ones, error sqrt(p(1-p)/(n-1)); NaN for n = 0, no error for n = 1.
+Estimate ShareOf(std::span<const uint8_t> hits);
+// Unweighted mean of estimates, sqrt(Σ se²)/count.
+Estimate MeanOf(std::span<const Estimate> estimates);
+
+// Probabilities of the choices, softmax of their log-likelihoods.
+std::vector<double> Probabilities(std::span<const ScoredChoice> choices);
+
+// Of items' probabilities and right choices. brier: mean of Σ (p - [right])²; ece: expected
+// calibration error of the likeliest choice over ten bins of equal width (Guo et al. 2017, section
+// 2), its error the deviation over 200 bootstrap samples of items with a fixed seed.
+struct Calibration {
+  Estimate brier, ece;
+};
+Calibration CalibrationOf(std::span<const std::vector<double>> probabilities,
+                          std::span<const size_t> gold);
+
+// Code points of UTF-8; a byte that begins none counts as one.
+size_t CodePoints(std::string_view text);
+
+}  // namespace qualm

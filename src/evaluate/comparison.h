@@ -1,0 +1,41 @@
+// Two models on the same items (PROTOCOLS, section 6).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evaluate/statistics.h"
+
+namespace qualm {
+
+class ResultStore;
+
+struct PairedComparison {
+  size_t n = 0;
+  double first = 0, second = 0;  // shares of right answers
+  Estimate difference;           // second - first, over items; NaN error for fewer than two
+  double low = 0, high = 0;      // its 95 % interval: ± 1.96 standard errors
+  size_t right_to_wrong = 0, wrong_to_right = 0;
+  double mcnemar_p = 1;  // exact, two-sided: of the discordant items as coin flips
+};
+
+// Right (1) or wrong (0) by item. Requires: equal sizes.
+PairedComparison ComparePaired(std::span<const uint8_t> first, std::span<const uint8_t> second);
+
+struct TaskComparison {
+  std::string task;
+  int version = 1;
+  uint64_t shots = 0, fewshot_seed = 0;
+  bool is_partial = false;
+  PairedComparison paired;
+};
+
+// Every finished evaluation that both models have with the same prompts. Throws bad input where
+// there is none.
+std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
+                                          const std::string& second);
+
+}  // namespace qualm

@@ -1,0 +1,289 @@
+#include "evaluate/likelihood_scorer.h"
+
+#include <algorithm>
+#include <compare>
+#include <optional>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "evaluate/row_scores.h"
+#include "model/decoder.h"
+
+namespace qualm {
+namespace {
+
+// Requests with the same inputs: they differ at most in their last token.
+struct Unit {
+  std::span<const TokenId> inputs;  // all tokens but the last
+  size_t first_row = 0;             // the input whose logits say the continuation's first token
+  size_t kept = 0;                  // inputs that the unit before it has left in the cache
+  struct Target {
+    TokenId last;
+    std::vector<size_t> requests;
+  };
+  std::vector<Target> targets;
+
+  size_t new_tokens() const { return inputs.size() - kept; }
+};
+
+size_t CommonPrefix(std::span<const TokenId> a, std::span<const TokenId> b) {
+  const size_t most = std::min(a.size(), b.size());
+  return static_cast<size_t>(
+      std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(most), b.begin()).first -
+      a.begin());
+}
+
+// In the order of a depth-first walk.
+std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
+  std::vector<size_t> order(requests.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto inputs_of = [&](size_t i) {
+    return std::span(requests[i].tokens).first(requests[i].tokens.size() - 1);
+  };
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    const auto x = inputs_of(a), y = inputs_of(b);
+    const auto by_inputs =
+        std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end());
+    if (by_inputs != 0) return by_inputs < 0;
+    if (requests[a].context_length != requests[b].context_length) {
+      return requests[a].context_length < requests[b].context_length;
+    }
+    const TokenId last_a = requests[a].tokens.back(), last_b = requests[b].tokens.back();
+    return last_a != last_b ? last_a < last_b : a < b;
+  });
+  std::vector<Unit> units;
+  for (size_t i : order) {
+    const auto inputs = inputs_of(i);
+    const size_t first_row = requests[i].context_length - 1;
+    const bool is_same = !units.empty() && units.back().first_row == first_row &&
+                         std::ranges::equal(units.back().inputs, inputs);
+    if (!is_same) {
+      // The first logits that are read must be computed again.
+      const size_t kept =
+          units.empty() ? 0 : std::min(CommonPrefix(units.back().inputs, inputs), first_row);
+      units.push_back({inputs, first_row, kept, {}});
+    }
+    std::vector<Unit::Target>& targets = units.back().targets;
+    if (targets.empty() || targets.back().last != requests[i].tokens.back()) {
+      targets.push_back({requests[i].tokens.back(), {}});
+    }
+    targets.back().requests.push_back(i);
+  }
+  return units;
+}
+
+// A part of the walk with a cache of its own.
+struct Lane {
+  std::span<Unit> units;
+  std::optional<KvCache> cache;
+  size_t next = 0;
+
+  size_t capacity() const {
+    size_t most = 0;
+    for (const Unit& unit : units) most = std::max(most, unit.inputs.size());
+    return most;
+  }
+};
+
+// Parts of about the same number of new tokens.
+std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
+  uint64_t total = 0;
+  for (const Unit& unit : units) total += unit.new_tokens();
+  std::vector<Lane> lanes;
+  uint64_t sum = 0;
+  size_t first = 0;
+  for (size_t i = 0; i < units.size(); ++i) {
+    sum += units[i].new_tokens();
+    const bool is_full = sum * count >= total * (lanes.size() + 1);
+    if (!is_full && i + 1 < units.size()) continue;
+    lanes.push_back({std::span(units).subspan(first, i + 1 - first), {}, 0});
+    lanes.back().units[0].kept = 0;  // its cache is empty
+    first = i + 1;
+  }
+  return lanes;
+}
+
+class Scorer {
+ public:
+  Scorer(const Decoder& decoder, const ScorerOptions& options, ThreadPool& pool,
+         const AnswerSink& on_answer)
+      : decoder_(decoder), options_(options), pool_(pool), on_answer_(on_answer) {}
+
+  ScorerCounts Run(std::span<const LikelihoodRequest> requests, const PassSink& on_pass) {
+    std::vector<Unit> units = MakeUnits(requests);
+    counts_.requests = requests.size();
+    for (const Unit& unit : units) {
+      counts_.distinct += unit.targets.size();
+      counts_.tokens += unit.inputs.size() * unit.targets.size();
+    }
+    std::vector<Lane> lanes = CutIntoLanes(units, LaneCount(units));
+    while (true) {
+      std::vector<Lane*> batch = NextBatch(lanes);
+      if (batch.empty()) break;
+      RunBatch(batch);
+      if (on_pass) on_pass(answered_);
+      for (Lane* lane : batch) {
+        if (++lane->next == lane->units.size()) lane->cache.reset();
+      }
+    }
+    return counts_;
+  }
+
+ private:
+  // As many as fill a pass with usual requests, and as their caches have room for.
+  size_t LaneCount(const std::vector<Unit>& units) const {
+    if (units.empty()) return 1;
+    uint64_t tokens = 0;
+    size_t longest = 0;
+    for (const Unit& unit : units) {
+      tokens += unit.new_tokens();
+      longest = std::max(longest, unit.inputs.size());
+    }
+    const uint64_t usual = std::max<uint64_t>(1, tokens / units.size());
+    const ModelConfig& config = decoder_.config;
+    const uint64_t position_bytes =
+        2 * sizeof(float) * config.kv_heads * config.head_dim * decoder_.blocks.size();
+    const uint64_t room = options_.cache_bytes / (position_bytes * longest);
+    const uint64_t wanted = (options_.batch_tokens + usual - 1) / usual;
+    return static_cast<size_t>(std::clamp<uint64_t>(std::min(wanted, room), 1, units.size()));
+  }
+
+  // Lanes whose next units fit into one pass, those behind first.
+  std::vector<Lane*> NextBatch(std::vector<Lane>& lanes) const {
+    std::vector<Lane*> waiting;
+    for (Lane& lane : lanes) {
+      if (lane.next < lane.units.size()) waiting.push_back(&lane);
+    }
+    std::ranges::stable_sort(waiting, {}, [](const Lane* lane) { return lane->next; });
+    std::vector<Lane*> batch;
+    size_t tokens = 0;
+    for (Lane* lane : waiting) {
+      const size_t more = lane->units[lane->next].new_tokens();
+      if (!batch.empty() && tokens + more > options_.batch_tokens) continue;
+      batch.push_back(lane);
+      tokens += more;
+    }
+    return batch;
+  }
+
+  void RunBatch(const std::vector<Lane*>& batch) {
+    std::vector<SequenceSlice> slices;
+    for (Lane* lane : batch) {
+      const Unit& unit = lane->units[lane->next];
+      if (!lane->cache) lane->cache.emplace(decoder_.MakeCache(lane->capacity()));
+      lane->cache->Truncate(unit.kept);
+      slices.push_back({&*lane->cache, unit.inputs.subspan(unit.kept)});
+      counts_.computed_tokens += unit.new_tokens();
+    }
+    const Matrix hidden = decoder_.Forward(slices, pool_);
+    size_t first = 0;
+    for (Lane* lane : batch) {
+      const Unit& unit = lane->units[lane->next];
+      const size_t begin = unit.first_row - unit.kept;
+      Answer(unit, hidden.view().Rows(first + begin, unit.new_tokens() - begin));
+      first += unit.new_tokens();
+    }
+    Flush();
+  }
+
+  // Rows of a unit that wait for their logits.
+  struct Waiting {
+    const Unit* unit;
+    Span2D<const float> hidden;
+    size_t row = 0;  // among all that wait
+  };
+
+  void Answer(const Unit& unit, Span2D<const float> hidden) {
+    waiting_.push_back({&unit, hidden, waiting_rows_});
+    waiting_rows_ += hidden.rows();
+    if (waiting_rows_ >= kMostRows) Flush();
+  }
+
+  void Flush() {
+    if (waiting_.empty()) return;
+    const size_t vocab = decoder_.config.vocab_size;
+    Matrix hidden = Matrix::Uninitialized(waiting_rows_, decoder_.config.hidden_size);
+    for (const Waiting& waiting : waiting_) {
+      for (size_t r = 0; r < waiting.hidden.rows(); ++r) {
+        std::ranges::copy(waiting.hidden.row(r), hidden.row(waiting.row + r).begin());
+      }
+    }
+    // A few rows' logits at a time; each row's targets are read from it at once.
+    std::vector<std::vector<double>> log_likelihoods(waiting_rows_);
+    std::vector<std::vector<uint8_t>> greedy(waiting_rows_);
+    std::vector<std::vector<TokenId>> targets = TargetsOfRows();
+    Matrix logits = Matrix::Uninitialized(std::min(waiting_rows_, kRowsAtOnce), vocab);
+    for (size_t row = 0; row < waiting_rows_; row += kRowsAtOnce) {
+      const size_t count = std::min(kRowsAtOnce, waiting_rows_ - row);
+      decoder_.Logits(hidden.view().Rows(row, count), logits.view().Rows(0, count), pool_);
+      pool_.ParallelFor(count, [&](size_t i) {
+        const std::span<const float> values = logits.row(i);
+        const auto best = static_cast<TokenId>(std::ranges::max_element(values) - values.begin());
+        for (TokenId target : targets[row + i]) {
+          log_likelihoods[row + i].push_back(-NegativeLogLikelihood(values, target));
+          greedy[row + i].push_back(best == target ? 1 : 0);
+        }
+      });
+    }
+    for (const Waiting& waiting : waiting_) Report(waiting, log_likelihoods, greedy);
+    waiting_.clear();
+    waiting_rows_ = 0;
+  }
+
+  // All rows of a unit but the last have one target, its next input.
+  std::vector<std::vector<TokenId>> TargetsOfRows() const {
+    std::vector<std::vector<TokenId>> targets(waiting_rows_);
+    for (const Waiting& waiting : waiting_) {
+      const Unit& unit = *waiting.unit;
+      for (size_t r = 0; r + 1 < waiting.hidden.rows(); ++r) {
+        targets[waiting.row + r].push_back(unit.inputs[unit.first_row + r + 1]);
+      }
+      for (const Unit::Target& target : unit.targets) {
+        targets[waiting.row + waiting.hidden.rows() - 1].push_back(target.last);
+      }
+    }
+    return targets;
+  }
+
+  void Report(const Waiting& waiting, const std::vector<std::vector<double>>& log_likelihoods,
+              const std::vector<std::vector<uint8_t>>& greedy) {
+    LikelihoodAnswer common{0, true};
+    const size_t last = waiting.row + waiting.hidden.rows() - 1;
+    for (size_t row = waiting.row; row < last; ++row) {
+      common.log_likelihood += log_likelihoods[row][0];
+      common.is_greedy &= greedy[row][0] != 0;
+    }
+    for (size_t t = 0; t < waiting.unit->targets.size(); ++t) {
+      const Unit::Target& target = waiting.unit->targets[t];
+      on_answer_(target.requests, {common.log_likelihood + log_likelihoods[last][t],
+                                   common.is_greedy && greedy[last][t] != 0});
+      answered_ += target.requests.size();
+    }
+  }
+
+  static constexpr size_t kRowsAtOnce = 256;
+  static constexpr size_t kMostRows = 4096;
+
+  const Decoder& decoder_;
+  const ScorerOptions& options_;
+  ThreadPool& pool_;
+  const AnswerSink& on_answer_;
+  ScorerCounts counts_;
+  std::vector<Waiting> waiting_;
+  size_t waiting_rows_ = 0;
+  uint64_t answered_ = 0;
+};
+
+}  // namespace
+
+ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
+                              const ScorerOptions& options, ThreadPool& pool,
+                              const AnswerSink& on_answer, const PassSink& on_pass) {
+  for (const LikelihoodRequest& request : requests) {
+    QUALM_CHECK(request.context_length > 0 && request.context_length < request.tokens.size());
+    QUALM_CHECK(request.tokens.size() - 1 <= decoder.config.context);
+  }
+  return Scorer(decoder, options, pool, on_answer).Run(requests, on_pass);
+}
+
+}  // namespace qualm

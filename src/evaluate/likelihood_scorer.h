@@ -1,0 +1,44 @@
+// Answers many requests: equal ones once, common prefixes once, logits only where they are read. An
+// answer does not depend on what else is asked (PROTOCOLS, section 9).
+//
+// Requests in the order of their tokens are a depth-first walk through the tree of their prefixes:
+// a cache that follows it keeps what the next request shares with the last one. Several caches walk
+// parts of the tree side by side, so that every forward pass has enough tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "evaluate/request.h"
+
+namespace qualm {
+
+class Decoder;
+class ThreadPool;
+
+struct ScorerOptions {
+  size_t batch_tokens = 2048;                // of a forward pass, about; at least one request
+  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, about
+};
+
+struct ScorerCounts {
+  uint64_t requests = 0;         // asked
+  uint64_t distinct = 0;         // that were different
+  uint64_t tokens = 0;           // of the distinct ones, continuations' last tokens left out
+  uint64_t computed_tokens = 0;  // that went through the model
+};
+
+// Called on this thread with the indexes of equal requests as soon as they are answered.
+using AnswerSink =
+    std::function<void(std::span<const size_t> requests, const LikelihoodAnswer& answer)>;
+// Called after each forward pass: what was answered so far is to be kept.
+using PassSink = std::function<void(uint64_t answered)>;
+
+// Requires: every request fits into the model's context (all its tokens but the last).
+ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
+                              const ScorerOptions& options, ThreadPool& pool,
+                              const AnswerSink& on_answer, const PassSink& on_pass = {});
+
+}  // namespace qualm

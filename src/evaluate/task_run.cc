@@ -1,0 +1,413 @@
+#include "evaluate/task_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "evaluate/choice_metrics.h"
+#include "io/hash.h"
+#include "model/model.h"
+#include "results/store.h"
+
+namespace qualm {
+namespace {
+
+constexpr size_t kShownTokens = 8;  // at both ends
+
+std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  std::string text;
+  for (TokenId id : ids) text += StrCat(text.empty() ? "" : " ", id, ":", tokenizer.Piece(id));
+  return text;
+}
+
+std::string HeadOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
+  const std::span<const TokenId> ids(request.tokens);
+  return IdsAndPieces(tokenizer, ids.first(std::min(kShownTokens, ids.size())));
+}
+
+std::string TailOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
+  const std::span<const TokenId> ids(request.tokens);
+  return IdsAndPieces(tokenizer, ids.last(std::min(kShownTokens, ids.size())));
+}
+
+// What one continuation of an item became.
+struct AskedRequest {
+  LikelihoodRequest request;
+  std::string hash;
+  std::string context;  // as it was asked, shots included
+  LikelihoodAnswer answer;
+};
+
+struct AskedItem {
+  size_t first = 0, count = 0;     // among the requests
+  size_t first_unconditional = 0;  // as many, where the task asks for them
+};
+
+class TaskRunner {
+ public:
+  TaskRunner(const Task& task, const Model& model, const std::string& model_hash,
+             const TaskRunOptions& options, ThreadPool& pool, Progress& progress)
+      : task_(task),
+        model_(model),
+        tokenizer_(model.RequireTokenizer()),
+        model_hash_(model_hash),
+        options_(options),
+        pool_(pool),
+        progress_(progress) {}
+
+  TaskResult Run() {
+    made_ = MakeItems(task_, options_.items, options_.data_folder);
+    result_.note = FindRowSet(task_.data_set, task_.name).note;
+    result_.rows_in_split = made_.rows_in_split;
+    wants_unconditional_ = std::ranges::find(task_.metrics, "acc_pmi") != task_.metrics.end();
+    for (const TaskItem& item : made_.items) Ask(item);
+    result_.first_request = StrCat(HeadOf(tokenizer_, requests_[0].request), " ... ",
+                                   TailOf(tokenizer_, requests_[0].request));
+    if (options_.store != nullptr) OpenEvaluation();
+    Answer();
+    task_.kind == TaskKind::kMultipleChoice ? ScoreChoices() : ScoreContinuations();
+    return std::move(result_);
+  }
+
+ private:
+  // --- requests
+
+  void Ask(const TaskItem& item) {
+    AskedItem asked;
+    asked.first = requests_.size();
+    asked.count = item.continuations.size();
+    size_t shots = made_.shots;
+    std::vector<AskedRequest> requests = RequestsOf(item, item.shots->Prompt(shots));
+    while (shots > 0 && !FitsContext(requests)) {
+      requests = RequestsOf(item, item.shots->Prompt(--shots));
+    }
+    if (shots < made_.shots) ++result_.prompts_with_fewer_shots;
+    if (!FitsContext(requests)) ++result_.prompts_truncated;
+    Append(std::move(requests), item.place);
+    if (wants_unconditional_) {
+      asked.first_unconditional = requests_.size();
+      const EncodedContext nothing = EncodeContext(tokenizer_, "");
+      requests.clear();
+      for (const std::string& continuation : item.continuations) {
+        requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", "", {}});
+      }
+      Append(std::move(requests), item.place);
+    }
+    asked_.push_back(asked);
+  }
+
+  std::vector<AskedRequest> RequestsOf(const TaskItem& item, const std::string& prompt) const {
+    std::vector<AskedRequest> requests;
+    EncodedContext encoded;
+    for (size_t i = 0; i < item.continuations.size(); ++i) {
+      const std::string context = prompt + item.ContextOf(i);
+      if (i == 0 || item.contexts.size() > 1) encoded = EncodeContext(tokenizer_, context);
+      requests.push_back(
+          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", context, {}});
+    }
+    return requests;
+  }
+
+  bool FitsContext(const std::vector<AskedRequest>& requests) const {
+    return std::ranges::all_of(requests, [&](const AskedRequest& one) {
+      return one.request.tokens.size() - 1 <= model_.decoder->config.context;
+    });
+  }
+
+  void Append(std::vector<AskedRequest> requests, const std::string& place) {
+    for (AskedRequest& one : requests) {
+      Truncate(one.request, place);
+      one.hash = one.request.Hash();
+      requests_.push_back(std::move(one));
+    }
+  }
+
+  // Tokens on the left go, BOS stays.
+  void Truncate(LikelihoodRequest& request, const std::string& place) const {
+    const size_t context = model_.decoder->config.context;
+    if (request.tokens.size() - 1 <= context) return;
+    if (request.continuation_length() > context) {
+      ThrowBadInput(place, StrCat("a continuation of at most ", context, " tokens"),
+                    StrCat(request.continuation_length()), "the model's context is too short");
+    }
+    const std::optional<TokenId> bos = tokenizer_.special().bos;
+    const auto surplus = static_cast<ptrdiff_t>(request.tokens.size() - 1 - context);
+    const auto begin = request.tokens.begin() + (bos && request.tokens[0] == *bos ? 1 : 0);
+    request.tokens.erase(begin, begin + surplus);
+    request.context_length -= static_cast<size_t>(surplus);
+  }
+
+  // --- answers
+
+  void OpenEvaluation() {
+    ResultStore& store = *options_.store;
+    Hasher hasher;
+    for (const AskedRequest& one : requests_) hasher.Add(one.hash);
+    store.Begin();
+    store.PutModel(model_hash_,
+                   std::filesystem::absolute(model_.folder).lexically_normal().string());
+    evaluation_ = store.PutEvaluation({model_hash_, task_.name, task_.version, made_.shots,
+                                       options_.items.fewshot_seed,
+                                       made_.is_partial ? options_.items.limit : 0, hasher.Hex()});
+    for (size_t i = 0; i < asked_.size(); ++i) {
+      for (size_t c = 0; c < asked_[i].count; ++c) {
+        const AskedRequest& one = requests_[asked_[i].first + c];
+        store.PutRequest(evaluation_, {i,
+                                       c,
+                                       one.hash,
+                                       one.context,
+                                       made_.items[i].continuations[c],
+                                       one.request.tokens.size(),
+                                       one.request.continuation_length(),
+                                       HeadOf(tokenizer_, one.request),
+                                       TailOf(tokenizer_, one.request),
+                                       {}});
+      }
+    }
+    store.Commit();
+  }
+
+  void Answer() {
+    std::vector<LikelihoodRequest> open;
+    std::vector<size_t> index;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (options_.store != nullptr) {
+        if (const auto found =
+                options_.store->FindAnswer(model_hash_, requests_[i].hash, kLikelihoodProtocol)) {
+          requests_[i].answer = {found->log_likelihood, found->is_greedy};
+          ++result_.answers_found;
+          continue;
+        }
+      }
+      open.push_back(requests_[i].request);
+      index.push_back(i);
+    }
+    progress_.Begin(task_.name, requests_.size());
+    if (options_.store != nullptr && !open.empty()) options_.store->Begin();
+    result_.counts = ScoreLikelihoods(
+        *model_.decoder, open, options_.scorer, pool_,
+        [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
+          for (size_t i : equal) requests_[index[i]].answer = answer;
+          if (options_.store == nullptr) return;
+          options_.store->PutAnswer(model_hash_, requests_[index[equal[0]]].hash,
+                                    kLikelihoodProtocol, {answer.log_likelihood, answer.is_greedy});
+        },
+        [&](uint64_t answered) {
+          if (options_.store != nullptr) {
+            options_.store->Commit();
+            options_.store->Begin();
+          }
+          progress_.Advance(result_.answers_found + answered, "");
+        });
+    if (options_.store != nullptr && !open.empty()) options_.store->Commit();
+    progress_.End();
+    for (size_t i = 0; i < asked_.size(); ++i) {
+      for (size_t c = 0; c < asked_[i].count; ++c) {
+        if (!std::isnan(requests_[asked_[i].first + c].answer.log_likelihood)) continue;
+        ThrowFailed(made_.items[i].place,
+                    "the log-likelihood is not a number; is the model whole?");
+      }
+    }
+  }
+
+  // --- scores
+
+  // A selection of items that gets a score of its own.
+  struct Part {
+    std::string name;
+    std::vector<size_t> items;
+  };
+
+  std::vector<Part> Parts() const {
+    std::vector<Part> parts(1);
+    std::vector<Part> subsets;
+    for (size_t i = 0; i < made_.items.size(); ++i) {
+      parts[0].items.push_back(i);
+      const std::string& subset = made_.items[i].subset;
+      if (subset.empty()) continue;
+      if (subsets.empty() || subsets.back().name != subset) subsets.push_back({subset, {}});
+      subsets.back().items.push_back(i);
+    }
+    for (const auto& [name, members] : task_.categories) {
+      Part category{StrCat("category ", name), {}};
+      for (const Part& subset : subsets) {
+        if (std::ranges::find(members, subset.name) == members.end()) continue;
+        category.items.insert(category.items.end(), subset.items.begin(), subset.items.end());
+      }
+      if (!category.items.empty()) parts.push_back(std::move(category));
+    }
+    for (Part& subset : subsets) {
+      parts.push_back({StrCat("subset ", subset.name), std::move(subset.items)});
+    }
+    return parts;
+  }
+
+  TaskScore NewScore(const Part& part, const std::string& metric) const {
+    TaskScore score;
+    score.task = task_.name;
+    score.version = task_.version;
+    score.shots = made_.shots;
+    score.part = part.name;
+    score.metric = metric;
+    score.n = part.items.size();
+    score.baseline = std::numeric_limits<double>::quiet_NaN();
+    score.is_partial = made_.is_partial;
+    return score;
+  }
+
+  std::vector<ScoredChoice> ChoicesOf(size_t item) const {
+    std::vector<ScoredChoice> choices;
+    const AskedItem& asked = asked_[item];
+    for (size_t c = 0; c < asked.count; ++c) {
+      const AskedRequest& one = requests_[asked.first + c];
+      ScoredChoice choice;
+      choice.log_likelihood = one.answer.log_likelihood;
+      if (wants_unconditional_) {
+        choice.unconditional = requests_[asked.first_unconditional + c].answer.log_likelihood;
+      }
+      choice.tokens = one.request.continuation_length();
+      choice.text = made_.items[item].choices[c];
+      choices.push_back(choice);
+    }
+    return choices;
+  }
+
+  void ScoreChoices() {
+    std::map<std::string, std::vector<Pick>> picks;
+    std::vector<std::vector<double>> probabilities;
+    std::vector<size_t> gold;
+    for (size_t i = 0; i < made_.items.size(); ++i) {
+      const std::vector<ScoredChoice> choices = ChoicesOf(i);
+      for (const std::string& metric : task_.metrics) {
+        picks[metric].push_back(PickChoice(metric, choices));
+      }
+      probabilities.push_back(Probabilities(choices));
+      gold.push_back(made_.items[i].gold);
+    }
+    const std::vector<Part> parts = Parts();
+    for (const Part& part : parts) {
+      for (const std::string& metric : task_.metrics) {
+        result_.scores.push_back(ShareRight(part, metric, picks[metric]));
+      }
+      if (!part.name.empty()) continue;
+      for (const std::string& metric : task_.metrics) AddMacro(parts, metric, picks[metric]);
+      const Calibration calibration = CalibrationOf(probabilities, gold);
+      result_.scores.push_back(NewScore(part, "brier"));
+      result_.scores.back().estimate = calibration.brier;
+      result_.scores.push_back(NewScore(part, "ece"));
+      result_.scores.back().estimate = calibration.ece;
+    }
+    StoreItems([&](size_t i) {
+      const Pick& pick = picks[task_.metrics[0]][i];
+      StoredItem item;
+      item.gold = static_cast<int64_t>(gold[i]);
+      item.picked = static_cast<int64_t>(pick.choice);
+      item.is_correct = pick.choice == gold[i];
+      item.is_near_tie = pick.is_near_tie;
+      return item;
+    });
+  }
+
+  TaskScore ShareRight(const Part& part, const std::string& metric,
+                       const std::vector<Pick>& picks) const {
+    TaskScore score = NewScore(part, metric);
+    std::vector<uint8_t> hits;
+    std::map<size_t, size_t> frequency;
+    for (size_t i : part.items) {
+      hits.push_back(picks[i].choice == made_.items[i].gold ? 1 : 0);
+      score.near_ties += picks[i].is_near_tie ? 1 : 0;
+      ++frequency[made_.items[i].gold];
+    }
+    score.estimate = ShareOf(hits);
+    size_t most = 0;
+    for (const auto& [choice, count] : frequency) most = std::max(most, count);
+    score.baseline = static_cast<double>(most) / static_cast<double>(part.items.size());
+    return score;
+  }
+
+  void AddMacro(const std::vector<Part>& parts, const std::string& metric,
+                const std::vector<Pick>& picks) {
+    std::vector<Estimate> estimates;
+    for (const Part& part : parts) {
+      if (!part.name.starts_with("subset ")) continue;
+      estimates.push_back(ShareRight(part, metric, picks).estimate);
+    }
+    if (estimates.size() < 2) return;
+    result_.scores.push_back(NewScore(parts[0], metric + "_macro"));
+    result_.scores.back().estimate = MeanOf(estimates);
+  }
+
+  void ScoreContinuations() {
+    const std::vector<Part> parts = Parts();
+    for (const Part& part : parts) {
+      for (const std::string& metric : task_.metrics) {
+        TaskScore score = NewScore(part, metric);
+        if (metric == "acc") {
+          std::vector<uint8_t> hits;
+          for (size_t i : part.items) hits.push_back(AnswerOf(i).is_greedy ? 1 : 0);
+          score.estimate = ShareOf(hits);
+        } else {  // ppl: exp of the mean over items, whatever their length (LAMBADA)
+          std::vector<double> losses, ones;
+          for (size_t i : part.items) {
+            losses.push_back(-AnswerOf(i).log_likelihood);
+            ones.push_back(1);
+          }
+          score.estimate = ExpOf(RatioEstimate(losses, ones));
+        }
+        result_.scores.push_back(score);
+      }
+    }
+    StoreItems([&](size_t i) {
+      StoredItem item;
+      item.is_correct = AnswerOf(i).is_greedy;
+      return item;
+    });
+  }
+
+  const LikelihoodAnswer& AnswerOf(size_t item) const {
+    return requests_[asked_[item].first].answer;
+  }
+
+  template <typename MakeItem>
+  void StoreItems(const MakeItem& make) {
+    if (options_.store == nullptr) return;
+    options_.store->Begin();
+    for (size_t i = 0; i < made_.items.size(); ++i) {
+      StoredItem item = make(i);
+      item.item = i;
+      item.subset = made_.items[i].subset;
+      item.row = made_.items[i].row;
+      options_.store->PutItem(evaluation_, item);
+    }
+    options_.store->FinishEvaluation(evaluation_);
+    options_.store->Commit();
+  }
+
+  const Task& task_;
+  const Model& model_;
+  const Tokenizer& tokenizer_;
+  const std::string& model_hash_;
+  const TaskRunOptions& options_;
+  ThreadPool& pool_;
+  Progress& progress_;
+  bool wants_unconditional_ = false;
+  TaskItems made_;
+  std::vector<AskedRequest> requests_;
+  std::vector<AskedItem> asked_;  // by item
+  int64_t evaluation_ = 0;
+  TaskResult result_;
+};
+
+}  // namespace
+
+TaskResult RunTask(const Task& task, const Model& model, const std::string& model_hash,
+                   const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
+  return TaskRunner(task, model, model_hash, options, pool, progress).Run();
+}
+
+}  // namespace qualm

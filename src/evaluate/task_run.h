@@ -1,0 +1,55 @@
+// A task on a model: requests, answers (from the store where they are there), scores.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "evaluate/likelihood_scorer.h"
+#include "evaluate/statistics.h"
+#include "tasks/items.h"
+
+namespace qualm {
+
+struct Model;
+class Progress;
+class ResultStore;
+
+struct TaskRunOptions {
+  ItemOptions items;
+  std::filesystem::path data_folder;
+  ScorerOptions scorer;
+  ResultStore* store = nullptr;  // null: nothing is kept
+};
+
+struct TaskScore {
+  std::string task;
+  int version = 1;
+  size_t shots = 0;
+  std::string part;    // empty: all of it; "category humanities", "subset anatomy"
+  std::string metric;  // acc, acc_norm, ...; "_macro" behind it: the mean over subsets
+  Estimate estimate;
+  size_t n = 0;
+  double baseline = 0;  // of accuracies: the most frequent right choice; NaN: none
+  size_t near_ties = 0;
+  bool is_partial = false;
+};
+
+struct TaskResult {
+  std::vector<TaskScore> scores;  // the whole task's first
+  std::string note;               // the data set's, where files at hand are a part or a substitute
+  std::string first_request;      // ids and pieces of its first and last tokens
+  size_t rows_in_split = 0;
+  uint64_t prompts_with_fewer_shots = 0, prompts_truncated = 0;  // overlong ones
+  uint64_t answers_found = 0;                                    // in the store
+  ScorerCounts counts;                                           // of what was scored
+};
+
+// Overlong prompts lose shots from the last one on, then tokens on the left, behind BOS (PROTOCOLS,
+// section 8). Throws bad input for data, tokenizers and contexts that do not fit, kFailed for a
+// model whose log-likelihoods are no numbers and a store that cannot be written.
+TaskResult RunTask(const Task& task, const Model& model, const std::string& model_hash,
+                   const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
+
+}  // namespace qualm

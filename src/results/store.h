@@ -1,0 +1,105 @@
+// What models have answered, in one SQLite file that several processes may use at once. Answers are
+// kept as soon as they come, so that a killed evaluation goes on where it was. Schema:
+// docs/formats/results.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qualm {
+
+struct StoredAnswer {
+  double log_likelihood = 0;
+  bool is_greedy = false;
+};
+
+// One task asked of one model in one way. Two with the same fields are the same evaluation.
+struct EvaluationKey {
+  std::string model;  // its hash
+  std::string task;
+  int version = 1;
+  uint64_t shots = 0, fewshot_seed = 0;
+  uint64_t limit = 0;       // rows; 0: all
+  std::string prompt_hash;  // over all requests: data, template and tokenizer
+
+  bool operator==(const EvaluationKey&) const = default;
+};
+
+struct StoredEvaluation {
+  int64_t id = 0;
+  EvaluationKey key;
+  bool is_finished = false;
+};
+
+// A row that was asked, and what came of it.
+struct StoredItem {
+  uint64_t item = 0;  // from 0
+  std::string subset;
+  uint64_t row = 0;
+  int64_t gold = -1, picked = -1;  // choices; -1: none
+  bool is_correct = false, is_near_tie = false;
+};
+
+// One continuation of an item as text, with its answer.
+struct StoredRequest {
+  uint64_t item = 0, choice = 0;
+  std::string request;  // its hash
+  std::string context, continuation;
+  uint64_t tokens = 0, continuation_tokens = 0;
+  std::string head, tail;  // ids and pieces of the first and last tokens
+  StoredAnswer answer;     // only when read
+};
+
+class ResultStore {
+ public:
+  // Opens the file or makes it. Throws bad input for a file that is no store or one of another
+  // schema, kFailed where it cannot be opened. Every call below throws kFailed for a full disk or a
+  // store that stays locked; what was committed stays.
+  explicit ResultStore(const std::filesystem::path& file);
+  ~ResultStore();
+  ResultStore(const ResultStore&) = delete;
+  ResultStore& operator=(const ResultStore&) = delete;
+
+  // Changes between Begin and Commit are kept together; the destructor takes back what was not
+  // committed.
+  void Begin();
+  void Commit();
+
+  void PutModel(std::string_view hash, std::string_view path);
+  // The hash of a model by the beginning of its hash or its path. Throws bad input for none or
+  // several.
+  std::string FindModel(std::string_view name) const;
+  std::string PathOfModel(std::string_view hash) const;
+
+  std::optional<StoredAnswer> FindAnswer(std::string_view model, std::string_view request,
+                                         int protocol) const;
+  void PutAnswer(std::string_view model, std::string_view request, int protocol,
+                 const StoredAnswer& answer);
+
+  int64_t PutEvaluation(const EvaluationKey& key);  // its id, old or new
+  void PutItem(int64_t evaluation, const StoredItem& item);
+  void PutRequest(int64_t evaluation, const StoredRequest& request);
+  void FinishEvaluation(int64_t evaluation);
+
+  // Of a model (empty: of all), in the order they were made.
+  std::vector<StoredEvaluation> Evaluations(std::string_view model = {}) const;
+  std::vector<StoredItem> Items(int64_t evaluation) const;
+  // Of one item, by choice, with answers.
+  std::vector<StoredRequest> Requests(int64_t evaluation, uint64_t item, std::string_view model,
+                                      int protocol) const;
+
+ private:
+  class Statement;
+  struct Connection;
+  void Execute(const char* sql) const;
+  void Prepare();
+
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace qualm

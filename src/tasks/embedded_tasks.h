@@ -1,0 +1,13 @@
+// The files of tasks/, compiled in by cmake/Qualm.cmake (qualm_embed).
+#pragma once
+
+#include <span>
+
+#include "data/embedded_datasets.h"
+
+namespace qualm {
+
+std::span<const EmbeddedFile> EmbeddedTasks();       // by name
+std::span<const EmbeddedFile> EmbeddedTaskGroups();  // by name
+
+}  // namespace qualm

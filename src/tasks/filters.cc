@@ -1,0 +1,154 @@
+#include "tasks/filters.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+using Arguments = std::span<const std::string>;
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+
+std::string Replaced(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+std::string Strip(std::string text, Arguments) { return std::string(Trim(text)); }
+std::string ToLowerCase(std::string text, Arguments) { return ToLower(text); }
+
+// Python's str.capitalize: the first letter large, all others small. ASCII letters only.
+std::string Capitalize(std::string text, Arguments) {
+  for (char& c : text) c = Lower(c);
+  if (!text.empty()) text[0] = Upper(text[0]);
+  return text;
+}
+
+std::string FirstUpper(std::string text, Arguments) {
+  if (!text.empty()) text[0] = Upper(text[0]);
+  return text;
+}
+
+std::string FirstLower(std::string text, Arguments) {
+  if (!text.empty()) text[0] = Lower(text[0]);
+  return text;
+}
+
+std::string Before(std::string text, Arguments arguments) {
+  return text.substr(0, text.find(arguments[0]));
+}
+
+std::string After(std::string text, Arguments arguments) {
+  const size_t at = text.find(arguments[0]);
+  return at == std::string::npos ? "" : text.substr(at + arguments[0].size());
+}
+
+std::string Replace(std::string text, Arguments arguments) {
+  return arguments[0].empty() ? text : Replaced(std::move(text), arguments[0], arguments[1]);
+}
+
+std::string Spaces(std::string text, Arguments) { return Replaced(std::move(text), "_", " "); }
+
+// What the original harness does to HellaSwag's texts (PROTOCOLS, section 2): strip, " [title]" to
+// ". ", other bracketed text removed, two blanks to one, once from left to right.
+std::string HellaSwag(std::string text, Arguments) {
+  text = Replaced(std::string(Trim(text)), " [title]", ". ");
+  for (size_t open = 0; (open = text.find('[', open)) != std::string::npos;) {
+    const size_t close = text.find_first_of("]\n", open);
+    if (close != std::string::npos && text[close] == ']') {
+      text.erase(open, close + 1 - open);
+    } else {
+      ++open;  // brackets end on their line
+    }
+  }
+  return Replaced(std::move(text), "  ", " ");
+}
+
+// A printed Python bytes literal, b'...' or b"...", as its bytes; other text as it is.
+std::string PythonBytes(std::string text, Arguments) {
+  if (text.size() < 3 || text[0] != 'b' || (text[1] != '\'' && text[1] != '"') ||
+      text.back() != text[1]) {
+    return text;
+  }
+  std::string bytes;
+  const auto hex = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
+  for (size_t i = 2; i + 1 < text.size(); ++i) {
+    if (text[i] != '\\' || i + 2 >= text.size()) {
+      bytes += text[i];
+      continue;
+    }
+    const char c = text[++i];
+    if (c == 'x' && i + 3 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+      bytes += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+      i += 2;
+    } else {
+      bytes += c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
+    }
+  }
+  return bytes;
+}
+
+// "map:0=negative:1=positive": the text behind the `=` whose left side is the text; itself if none
+// is.
+std::string Map(std::string text, Arguments arguments) {
+  for (const std::string& pair : arguments) {
+    const size_t equals = pair.find('=');
+    if (equals != std::string::npos && pair.substr(0, equals) == text)
+      return pair.substr(equals + 1);
+  }
+  return text;
+}
+
+// "yes" if the mean of the numbers in the text, separated by blanks, is at least the argument.
+std::string MeanAtLeast(std::string text, Arguments arguments) {
+  double sum = 0, count = 0;
+  for (const std::string& number : Split(text, ' ')) {
+    sum += std::strtod(number.c_str(), nullptr);
+    ++count;
+  }
+  return sum / count >= std::strtod(arguments[0].c_str(), nullptr) ? "yes" : "no";
+}
+
+// "yes" if the whole number is a multiple of the argument, else nothing: for `where`.
+std::string MultipleOf(std::string text, Arguments arguments) {
+  const long divisor = std::strtol(arguments[0].c_str(), nullptr, 10);
+  return divisor > 0 && std::strtol(text.c_str(), nullptr, 10) % divisor == 0 ? "yes" : "";
+}
+
+// The text if it is the argument, else nothing: for `where`.
+std::string Only(std::string text, Arguments arguments) {
+  return std::ranges::find(arguments, text) != arguments.end() ? text : "";
+}
+
+// ADD A FILTER: a function, and a line here.
+constexpr TemplateFilter kFilters[] = {
+    {"strip", 0, Strip},
+    {"lower", 0, ToLowerCase},
+    {"capitalize", 0, Capitalize},
+    {"first_upper", 0, FirstUpper},
+    {"first_lower", 0, FirstLower},
+    {"before", 1, Before},
+    {"after", 1, After},
+    {"replace", 2, Replace},
+    {"spaces", 0, Spaces},
+    {"hellaswag", 0, HellaSwag},
+    {"python_bytes", 0, PythonBytes},
+    {"map", kAnyArguments, Map},
+    {"mean_at_least", 1, MeanAtLeast},
+    {"multiple_of", 1, MultipleOf},
+    {"only", kAnyArguments, Only},
+};
+
+}  // namespace
+
+std::span<const TemplateFilter> AllTemplateFilters() { return kFilters; }
+
+}  // namespace qualm

@@ -1,0 +1,233 @@
+#include "tasks/items.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+// Indexes of `count` of `total`, drawn without replacement, rising.
+std::vector<size_t> Draw(size_t count, size_t total, Rng& rng) {
+  std::vector<size_t> all(total);
+  for (size_t i = 0; i < total; ++i) all[i] = i;
+  for (size_t i = 0; i < count; ++i) std::swap(all[i], all[i + rng.Below(total - i)]);
+  all.resize(count);
+  std::ranges::sort(all);
+  return all;
+}
+
+class ItemMaker {
+ public:
+  ItemMaker(const Task& task, const RowSet& set) : task_(task), set_(set) {}
+
+  bool IsAsked(const SourcedRow& row) const {
+    return !task_.has_where || !task_.where.Render(ScopeOf(row), Place(task_.split, row)).empty();
+  }
+
+  TaskItem Make(const SourcedRow& row, const std::string& split) const {
+    TaskItem item;
+    item.subset = row.subset;
+    item.row = row.index;
+    item.place = Place(split, row);
+    Json scope = ScopeOf(row);
+    if (task_.kind == TaskKind::kContinuation) {
+      item.contexts.push_back(task_.context.Render(scope, item.place));
+      item.continuations.push_back(task_.continuation.Render(scope, item.place));
+      return item;
+    }
+    const std::vector<std::string> ids = AddChoices(scope, item);
+    scope["choices"] = item.choices;
+    const bool same_context = !UsesChoice(task_.context);
+    for (size_t i = 0; i < item.choices.size(); ++i) {
+      scope["choice"] = item.choices[i];
+      scope["letter"] = std::string(1, static_cast<char>('A' + i % 26));
+      scope["index"] = i;
+      if (i == 0 || !same_context) {
+        item.contexts.push_back(task_.context.Render(scope, item.place));
+      }
+      item.continuations.push_back(task_.continuation.Render(scope, item.place));
+    }
+    item.gold = GoldOf(scope, ids, item);
+    return item;
+  }
+
+  std::string HeaderOf(const SourcedRow& row) const {
+    return task_.header.Render(ScopeOf(row), Place(task_.split, row));
+  }
+
+ private:
+  std::string Place(const std::string& split, const SourcedRow& row) const {
+    return StrCat(set_.name, ":", split, row.subset.empty() ? "" : ":", row.subset, " row ",
+                  row.index);
+  }
+
+  static bool UsesChoice(const Template& text) {
+    return text.Uses("choice") || text.Uses("letter") || text.Uses("index");
+  }
+
+  Json ScopeOf(const SourcedRow& row) const {
+    Json scope = row.row;
+    scope["row_number"] = row.index + 1;
+    if (row.subset.empty()) return scope;
+    scope["subset"] = row.subset;
+    scope["subset_name"] = row.subset;
+    for (const auto& [subset, name] : task_.subset_names) {
+      if (subset == row.subset) scope["subset_name"] = name;
+    }
+    return scope;
+  }
+
+  // Fills item.choices; returns their ids, or their texts where the task gives no ids.
+  std::vector<std::string> AddChoices(Json& scope, TaskItem& item) const {
+    std::vector<std::string> ids;
+    const auto add = [&](const ChoiceTemplate& choice) {
+      item.choices.push_back(choice.text.Render(scope, item.place));
+      ids.push_back(choice.id.Render(scope, item.place));
+      if (ids.back().empty()) ids.back() = item.choices.back();
+    };
+    if (task_.each.empty()) {
+      for (const ChoiceTemplate& choice : task_.choices) add(choice);
+    } else {
+      const Json* list = FindPath(scope, task_.each);
+      if (list == nullptr || !list->is_array() || list->size() < 2) {
+        ThrowBadInput(item.place, StrCat("a list of at least two choices in '", task_.each, "'"),
+                      list == nullptr ? "none" : list->type_name());
+      }
+      const Json elements = *list;
+      for (const Json& element : elements) {
+        scope["it"] = element;
+        add(task_.choices[0]);
+      }
+    }
+    return ids;
+  }
+
+  size_t GoldOf(const Json& scope, const std::vector<std::string>& ids,
+                const TaskItem& item) const {
+    const std::string answer(Trim(task_.answer.Render(scope, item.place)));
+    size_t gold = ids.size();
+    if (task_.answer_kind == AnswerKind::kLetter) {
+      if (answer.size() == 1 && answer[0] >= 'A') gold = static_cast<size_t>(answer[0] - 'A');
+    } else if (task_.answer_kind == AnswerKind::kId) {
+      gold = static_cast<size_t>(std::ranges::find(ids, answer) - ids.begin());
+    } else {
+      const auto [end, error] = std::from_chars(answer.data(), answer.data() + answer.size(), gold);
+      if (error != std::errc() || end != answer.data() + answer.size()) gold = ids.size();
+      if (task_.answer_kind == AnswerKind::kNumber) --gold;  // 0 becomes too large
+    }
+    if (gold < ids.size()) return gold;
+    ThrowBadInput(item.place, StrCat("an answer among ", ids.size(), " choices"),
+                  StrCat("'", answer, "'"));
+  }
+
+  const Task& task_;
+  const RowSet& set_;
+};
+
+// The examples of each subset, made when its first row comes.
+class ShotMaker {
+ public:
+  ShotMaker(const Task& task, const RowSet& set, const ItemMaker& maker, size_t count,
+            uint64_t seed, const std::filesystem::path& data_folder)
+      : task_(task), maker_(maker), count_(count), seed_(seed) {
+    if (count == 0) return;
+    if (task.shot_split.empty()) {
+      ThrowBadInput("--shots", StrCat("0: task ", task.name, " has no split for examples"),
+                    StrCat(count));
+    }
+    for (SourcedRow& row : LoadRows(set, task.shot_split, "", data_folder)) {
+      if (maker.IsAsked(row)) rows_[row.subset].push_back(std::move(row));
+    }
+  }
+
+  std::shared_ptr<const Shots> For(const SourcedRow& row) {
+    std::shared_ptr<const Shots>& shots = made_[row.subset];
+    if (!shots) shots = Make(row);
+    return shots;
+  }
+
+ private:
+  std::shared_ptr<const Shots> Make(const SourcedRow& row) const {
+    auto shots = std::make_shared<Shots>();
+    shots->header = maker_.HeaderOf(row);
+    if (count_ == 0) return shots;
+    const auto found = rows_.find(row.subset);
+    const size_t available = found == rows_.end() ? 0 : found->second.size();
+    if (available < count_) {
+      ThrowBadInput("--shots",
+                    StrCat("at most ", available, ", the rows of ", task_.data_set, ":",
+                           task_.shot_split, row.subset.empty() ? "" : ":", row.subset),
+                    StrCat(count_));
+    }
+    std::vector<size_t> chosen(count_);
+    for (size_t i = 0; i < count_; ++i) chosen[i] = i;
+    if (task_.shots_are_sampled) {
+      Rng rng(seed_, StrCat("shots ", task_.name, " ", row.subset));
+      chosen = Draw(count_, available, rng);
+    }
+    for (size_t i : chosen) {
+      const TaskItem shot = maker_.Make(found->second[i], task_.shot_split);
+      shots->texts.push_back(
+          StrCat(shot.ContextOf(shot.gold), shot.continuations[shot.gold], task_.separator));
+    }
+    return shots;
+  }
+
+  const Task& task_;
+  const ItemMaker& maker_;
+  size_t count_;
+  uint64_t seed_;
+  std::map<std::string, std::vector<SourcedRow>> rows_;
+  std::map<std::string, std::shared_ptr<const Shots>> made_;
+};
+
+std::vector<SourcedRow> RowsOf(const Task& task, const RowSet& set,
+                               const std::filesystem::path& data_folder) {
+  if (task.subsets.empty()) return LoadRows(set, task.split, "", data_folder);
+  std::vector<SourcedRow> rows;
+  for (const std::string& subset : task.subsets) {
+    for (SourcedRow& row : LoadRows(set, task.split, subset, data_folder)) {
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string Shots::Prompt(size_t count) const {
+  std::string prompt = header;
+  for (size_t i = 0; i < count; ++i) prompt += texts[i];
+  return prompt;
+}
+
+TaskItems MakeItems(const Task& task, const ItemOptions& options,
+                    const std::filesystem::path& data_folder) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  const ItemMaker maker(task, set);
+  std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
+  std::erase_if(rows, [&](const SourcedRow& row) { return !maker.IsAsked(row); });
+  TaskItems made;
+  made.rows_in_split = rows.size();
+  made.shots = options.shots.value_or(task.default_shots);
+  if (options.limit > 0 && options.limit < rows.size()) {
+    made.is_partial = true;
+    Rng rng(options.limit_seed, StrCat("limit ", task.name));
+    std::vector<SourcedRow> drawn;
+    for (size_t i : Draw(options.limit, rows.size(), rng)) drawn.push_back(std::move(rows[i]));
+    rows = std::move(drawn);
+  }
+  ShotMaker shots(task, set, maker, made.shots, options.fewshot_seed, data_folder);
+  for (const SourcedRow& row : rows) {
+    made.items.push_back(maker.Make(row, task.split));
+    made.items.back().shots = shots.For(row);
+  }
+  return made;
+}
+
+}  // namespace qualm

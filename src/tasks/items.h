@@ -1,0 +1,58 @@
+// What a task asks of each row: contexts and continuations as texts, before any tokenizer.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/row_sets.h"
+#include "tasks/task.h"
+
+namespace qualm {
+
+struct ItemOptions {
+  std::optional<size_t> shots;  // empty: the task's default
+  uint64_t fewshot_seed = 0;
+  size_t limit = 0;  // rows, drawn by `limit_seed`, in the data's order; 0: all
+  uint64_t limit_seed = 0;
+};
+
+// The examples before the rows of one subset. A prompt is header + the first shots + context.
+struct Shots {
+  std::string header;
+  std::vector<std::string> texts;  // each with the separator behind it
+
+  std::string Prompt(size_t count) const;
+};
+
+struct TaskItem {
+  std::string subset;
+  size_t row = 0;     // in its file
+  std::string place;  // "mmlu:test:anatomy row 3"
+  std::shared_ptr<const Shots> shots;
+  std::vector<std::string> contexts;  // one for each choice, or one for all
+  std::vector<std::string> continuations;
+  std::vector<std::string> choices;  // their texts
+  size_t gold = 0;
+
+  const std::string& ContextOf(size_t choice) const {
+    return contexts[contexts.size() == 1 ? 0 : choice];
+  }
+};
+
+struct TaskItems {
+  std::vector<TaskItem> items;
+  size_t shots = 0;
+  bool is_partial = false;  // a limit left rows out
+  size_t rows_in_split = 0;
+};
+
+// Throws bad input for data that is not there or does not fit the task, and for shots where the
+// task has none or the split has too few.
+TaskItems MakeItems(const Task& task, const ItemOptions& options,
+                    const std::filesystem::path& data_folder);
+
+}  // namespace qualm

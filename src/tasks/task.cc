@@ -1,0 +1,201 @@
+#include "tasks/task.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "data/row_sets.h"
+#include "io/yaml.h"
+#include "tasks/embedded_tasks.h"
+
+namespace qualm {
+namespace {
+
+constexpr std::array<std::string_view, 2> kKindNames = {"multiple_choice", "continuation"};
+constexpr std::array<std::string_view, 4> kAnswerNames = {"letter", "index", "number", "id"};
+const std::vector<std::string> kChoiceMetrics = {"acc", "acc_norm", "acc_bytes", "acc_tokens",
+                                                 "acc_pmi"};
+const std::vector<std::string> kContinuationMetrics = {"acc", "ppl"};
+
+std::string TextOf(const Yaml& yaml, std::string_view key) {
+  const Yaml* value = yaml.Find(key);
+  return value == nullptr ? std::string() : value->AsString();
+}
+
+Template TemplateOf(const Yaml& yaml, std::string_view key) {
+  const Yaml* value = yaml.Find(key);
+  return value == nullptr ? Template() : Template(value->AsString(), value->place());
+}
+
+std::vector<std::string> TextsOf(const Yaml& yaml) {
+  std::vector<std::string> texts;
+  for (const Yaml& one : yaml.AsList()) texts.push_back(one.AsString());
+  return texts;
+}
+
+void ReadData(const Yaml& yaml, Task& task) {
+  const Yaml& data = yaml.Get("data");
+  data.RequireKnownKeys(
+      std::array<std::string, 6>{"set", "split", "subsets", "where", "subset_names", "categories"});
+  task.data_set = data.Get("set").AsString();
+  const RowSet& set = FindRowSet(task.data_set, data.Get("set").place());
+  task.split = data.Get("split").AsString();
+  (void)set.FindSplit(task.split, data.Get("split").place());
+  const auto require_subset = [&](const std::string& subset, const std::string& place) {
+    if (std::ranges::find(set.subsets, subset) != set.subsets.end()) return;
+    ThrowUnknownName(place, StrCat("subset of ", set.name), subset, set.subsets);
+  };
+  if (const Yaml* subsets = data.Find("subsets")) {
+    task.subsets = TextsOf(*subsets);
+    for (const std::string& subset : task.subsets) require_subset(subset, subsets->place());
+  }
+  task.has_where = data.Find("where") != nullptr;
+  task.where = TemplateOf(data, "where");
+  if (const Yaml* names = data.Find("subset_names")) {
+    for (const auto& [subset, name] : names->AsMap()) {
+      require_subset(subset, name.place());
+      task.subset_names.emplace_back(subset, name.AsString());
+    }
+  }
+  if (const Yaml* categories = data.Find("categories")) {
+    for (const auto& [name, subsets] : categories->AsMap()) {
+      task.categories.emplace_back(name, TextsOf(subsets));
+      for (const std::string& subset : task.categories.back().second) {
+        require_subset(subset, subsets.place());
+      }
+    }
+  }
+}
+
+void ReadShots(const Yaml& yaml, Task& task) {
+  const Yaml* shots = yaml.Find("shots");
+  if (shots == nullptr) return;
+  shots->RequireKnownKeys(std::array<std::string, 4>{"split", "default", "choose", "separator"});
+  task.shot_split = shots->Get("split").AsString();
+  (void)FindRowSet(task.data_set, "").FindSplit(task.shot_split, shots->Get("split").place());
+  if (task.shot_split == task.split) {
+    ThrowBadInput(shots->Get("split").place(), "shots from another split than the scored one",
+                  task.split, "a shot from the split under test is leakage");
+  }
+  task.default_shots = static_cast<size_t>(IntOption(shots, "default", 0, 0, 1000));
+  task.shots_are_sampled =
+      ChoiceOption(shots, "choose", 0, std::array<std::string_view, 2>{"first", "sampled"}) == 1;
+  if (const Yaml* separator = shots->Find("separator")) task.separator = separator->AsString();
+}
+
+ChoiceTemplate ChoiceOf(const Yaml& yaml) {
+  if (!yaml.IsMap()) return {Template(), Template(yaml.AsString(), yaml.place())};
+  yaml.RequireKnownKeys(std::array<std::string, 2>{"id", "text"});
+  return {TemplateOf(yaml, "id"), Template(yaml.Get("text").AsString(), yaml.Get("text").place())};
+}
+
+void ReadChoices(const Yaml& yaml, Task& task) {
+  const Yaml& choices = yaml.Get("choices");
+  if (choices.IsMap()) {
+    choices.RequireKnownKeys(std::array<std::string, 3>{"each", "id", "text"});
+    task.each = choices.Get("each").AsString();
+    task.choices.push_back({TemplateOf(choices, "id"), TemplateOf(choices, "text")});
+  } else {
+    for (const Yaml& choice : choices.AsList()) task.choices.push_back(ChoiceOf(choice));
+    if (task.choices.size() < 2) {
+      ThrowBadInput(choices.place(), "at least two choices", StrCat(task.choices.size()));
+    }
+  }
+  const Yaml& answer = yaml.Get("answer");
+  answer.RequireKnownKeys(std::array<std::string, 2>{"is", "value"});
+  task.answer = Template(answer.Get("value").AsString(), answer.Get("value").place());
+  task.answer_kind = static_cast<AnswerKind>(ChoiceOption(&answer, "is", 0, kAnswerNames));
+}
+
+void ReadMetrics(const Yaml& yaml, Task& task) {
+  const std::vector<std::string>& known =
+      task.kind == TaskKind::kMultipleChoice ? kChoiceMetrics : kContinuationMetrics;
+  for (const Yaml& metric : yaml.Get("metrics").AsList()) {
+    task.metrics.push_back(metric.AsString());
+    if (std::ranges::find(known, task.metrics.back()) != known.end()) continue;
+    ThrowUnknownName(metric.place(), "metric", task.metrics.back(), known);
+  }
+  if (task.metrics.empty()) ThrowBadInput(yaml.Get("metrics").place(), "a metric", "none");
+}
+
+std::string_view StemOf(const EmbeddedFile& file) {
+  return file.name.substr(0, file.name.size() - std::string_view(".yaml").size());
+}
+
+}  // namespace
+
+Task ParseTask(std::string_view yaml_text, std::string_view place) {
+  const Yaml yaml = Yaml::Parse(yaml_text, place);
+  yaml.RequireKnownKeys(std::array<std::string, 13>{
+      "name", "title", "version", "harness", "kind", "data", "shots", "header", "context",
+      "continuation", "choices", "answer", "metrics"});
+  Task task;
+  task.name = yaml.Get("name").AsString();
+  task.title = yaml.Get("title").AsString();
+  task.version = static_cast<int>(IntOption(&yaml, "version", 1, 1, 1000000));
+  task.harness = TextOf(yaml, "harness");
+  task.kind = static_cast<TaskKind>(ChoiceOption(&yaml, "kind", 0, kKindNames));
+  ReadData(yaml, task);
+  ReadShots(yaml, task);
+  task.header = TemplateOf(yaml, "header");
+  task.context = TemplateOf(yaml, "context");
+  task.continuation =
+      Template(yaml.Get("continuation").AsString(), yaml.Get("continuation").place());
+  if (task.kind == TaskKind::kMultipleChoice) {
+    ReadChoices(yaml, task);
+  } else if (const Yaml* choices = yaml.Find("choices")) {
+    ThrowBadInput(choices->place(), "no choices of a continuation task", "choices");
+  }
+  ReadMetrics(yaml, task);
+  return task;
+}
+
+std::vector<std::string> TaskNames() {
+  std::vector<std::string> names;
+  for (const EmbeddedFile& file : EmbeddedTasks()) names.emplace_back(StemOf(file));
+  return names;
+}
+
+std::string TaskTitle(std::string_view name) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (StemOf(file) == name) return Yaml::Parse(file.text, file.name).Get("title").AsString();
+  }
+  return "";
+}
+
+Task FindTask(const std::string& name_or_path) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (StemOf(file) == name_or_path) return ParseTask(file.text, file.name);
+  }
+  if (name_or_path.ends_with(".yaml") || name_or_path.find('/') != std::string::npos) {
+    return ParseTask(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
+  }
+  std::vector<std::string> names = TaskNames();
+  for (const TaskGroup& group : AllTaskGroups()) names.push_back(group.name);
+  ThrowUnknownName("--task", "task", name_or_path, names);
+}
+
+std::span<const TaskGroup> AllTaskGroups() {
+  static const std::vector<TaskGroup> groups = [] {
+    std::vector<TaskGroup> all;
+    for (const EmbeddedFile& file : EmbeddedTaskGroups()) {
+      const Yaml yaml = Yaml::Parse(file.text, file.name);
+      yaml.RequireKnownKeys(std::array<std::string, 3>{"name", "title", "tasks"});
+      all.push_back(
+          {yaml.Get("name").AsString(), yaml.Get("title").AsString(), TextsOf(yaml.Get("tasks"))});
+    }
+    return all;
+  }();
+  return groups;
+}
+
+std::vector<std::string> ExpandTaskName(const std::string& name_or_path) {
+  for (const TaskGroup& group : AllTaskGroups()) {
+    if (group.name == name_or_path) return group.tasks;
+  }
+  return {name_or_path};
+}
+
+}  // namespace qualm

@@ -1,0 +1,76 @@
+// A task: what is asked of a data set's rows, and how. tasks/*.yaml, compiled in; a path of a file
+// of the user's works wherever a name does. Semantics: docs/tasks.md.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tasks/template.h"
+
+namespace qualm {
+
+enum class TaskKind : uint8_t {
+  kMultipleChoice,  // the likeliest of several continuations
+  kContinuation,    // the likelihood of one, and whether it is what the model would say
+};
+
+// How `answer` names the right choice.
+enum class AnswerKind : uint8_t {
+  kLetter,  // A, B, ...
+  kIndex,   // 0, 1, ...
+  kNumber,  // 1, 2, ...
+  kId,      // the `id` of a choice
+};
+
+struct ChoiceTemplate {
+  Template id, text;
+};
+
+struct Task {
+  std::string name, title;
+  int version = 1;
+  std::string harness;  // whose prompt it is: "hendrycks/test", a paper
+  TaskKind kind = TaskKind::kMultipleChoice;
+  std::string data_set, split;
+  std::vector<std::string> subsets;  // those it asks; empty: all of the set's
+  std::vector<std::pair<std::string, std::string>> subset_names;  // for people: {subset_name}
+  std::vector<std::pair<std::string, std::vector<std::string>>> categories;  // name, subsets
+  Template where;  // rows whose rendering is empty are not asked; the empty template: all are
+  bool has_where = false;
+
+  std::string shot_split;  // empty: no shots can be given
+  size_t default_shots = 0;
+  bool shots_are_sampled = false;  // by --fewshot-seed; else the first ones
+  std::string separator = "\n\n";  // behind each shot
+
+  Template header, context, continuation;
+  std::string each;                     // path of the list of choices in a row; else:
+  std::vector<ChoiceTemplate> choices;  // one for every choice, or one for all of `each`
+  Template answer;
+  AnswerKind answer_kind = AnswerKind::kLetter;
+  std::vector<std::string> metrics;  // of kinds/; the first is the task's main one
+};
+
+// Strict: an unknown key, filter, metric or data set is bad input with its line.
+Task ParseTask(std::string_view yaml_text, std::string_view place);
+
+// Names of those compiled in, by name, and of groups.
+std::vector<std::string> TaskNames();
+std::string TaskTitle(std::string_view name);
+// A built-in one or a path of a .yaml file.
+Task FindTask(const std::string& name_or_path);
+
+// Scores that are shown together: tasks/groups/*.yaml.
+struct TaskGroup {
+  std::string name, title;
+  std::vector<std::string> tasks;
+};
+std::span<const TaskGroup> AllTaskGroups();
+// Tasks for a name: itself, or the members of a group.
+std::vector<std::string> ExpandTaskName(const std::string& name_or_path);
+
+}  // namespace qualm
