@@ -16,7 +16,8 @@ std::string_view WithoutMark(std::string_view text) {
 
 class CsvParser {
  public:
-  CsvParser(std::string_view text, std::string_view place) : text_(text), place_(place) {}
+  CsvParser(std::string_view text, std::string_view place, char separator)
+      : text_(text), place_(place), separator_(separator), ends_{separator, '\n'} {}
 
   std::vector<CsvRecord> Run() {
     std::vector<CsvRecord> records;
@@ -26,15 +27,15 @@ class CsvParser {
       record.line = line_;
       do {
         record.fields.push_back(Field());
-      } while (TakeComma());
+      } while (TakeSeparator());
       records.push_back(std::move(record));
     }
     return records;
   }
 
  private:
-  bool TakeComma() {
-    if (at_ < text_.size() && text_[at_] == ',') return ++at_ > 0;
+  bool TakeSeparator() {
+    if (at_ < text_.size() && text_[at_] == separator_) return ++at_ > 0;
     if (at_ < text_.size()) TakeLineEnd();
     return false;
   }
@@ -49,7 +50,7 @@ class CsvParser {
   std::string Field() { return at_ < text_.size() && text_[at_] == '"' ? Quoted() : Plain(); }
 
   std::string Plain() {
-    size_t end = std::min(text_.find_first_of(",\n", at_), text_.size());
+    size_t end = std::min(text_.find_first_of(ends_, at_), text_.size());
     if (end < text_.size() && text_[end] == '\n' && end > at_ && text_[end - 1] == '\r') --end;
     std::string field(text_.substr(at_, end - at_));
     at_ = end;
@@ -76,20 +77,21 @@ class CsvParser {
 
   void RequireFieldEnd() const {
     const std::string_view rest = text_.substr(at_, 2);
-    if (rest.empty() || rest[0] == ',' || rest[0] == '\n' || rest == "\r\n") return;
-    ThrowBadInput(StrCat(place_, ":", line_), "a comma or a line end behind a closing quote",
+    if (rest.empty() || rest[0] == separator_ || rest[0] == '\n' || rest == "\r\n") return;
+    ThrowBadInput(StrCat(place_, ":", line_), "a separator or a line end behind a closing quote",
                   StrCat("'", rest.substr(0, 1), "'"), "a quote inside quotes is written twice");
   }
 
-  std::string_view text_;
-  std::string_view place_;
+  std::string_view text_, place_;
+  char separator_;
+  std::string ends_;  // what ends a field without quotes
   size_t at_ = 0, line_ = 1;
 };
 
 }  // namespace
 
-std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place) {
-  return CsvParser(WithoutMark(text), place).Run();
+std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place, char separator) {
+  return CsvParser(WithoutMark(text), place, separator).Run();
 }
 
 std::vector<CsvRecord> ParseTsv(std::string_view text) {

@@ -18,7 +18,8 @@ struct CsvRecord {
 // and line ends belong to the field. Empty lines between records are left out; a UTF-8 mark at the
 // start is no part of the first field. Throws bad input at a quote that is not closed or has text
 // behind it. A quote inside an unquoted field is itself, as spreadsheets read it.
-std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place);
+std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place,
+                                char separator = ',');
 
 // A record a line; every tab separates, quotes are themselves.
 std::vector<CsvRecord> ParseTsv(std::string_view text);

@@ -35,6 +35,11 @@ std::vector<Row> ReadCsv(std::string_view text, const RowFormat& format, std::st
   return RowsOf(ParseCsv(text, place), format, place);
 }
 
+std::vector<Row> ReadQuotedTsv(std::string_view text, const RowFormat& format,
+                               std::string_view place) {
+  return RowsOf(ParseCsv(text, place, '\t'), format, place);
+}
+
 std::vector<Row> ReadTsv(std::string_view text, const RowFormat& format, std::string_view place) {
   return RowsOf(ParseTsv(text), format, place);
 }
@@ -187,6 +192,7 @@ struct RowReader {
 constexpr RowReader kReaders[] = {
     {"csv", ReadCsv},
     {"tsv", ReadTsv},
+    {"quoted-tsv", ReadQuotedTsv},
     {"json", ReadJson},
     {"jsonl", ReadJsonLines},
     {"lines", ReadTextLines},

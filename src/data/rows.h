@@ -21,7 +21,7 @@ struct RowFormat {
 };
 
 // Values of csv, tsv and lines are strings. Readers:
-//   csv, tsv       the first record names the fields, or format.columns does
+//   csv, tsv, quoted-tsv   the first record names the fields, or format.columns does
 //   json           one array of objects, or an object of objects, whose keys become "key"
 //   jsonl          an object a line
 //   lines          {"text": line, "line": number from 0}, empty lines too
