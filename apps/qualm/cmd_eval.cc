@@ -238,8 +238,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tasks or groups ('qualm list tasks') or .yaml files, separated by commas")
       .OnePerFlag();
   arguments.Add("--shots", options->tasks.shots, "Examples before each row; default: the task's");
-  arguments
-      .Add("--fewshot-seed", options->tasks.fewshot_seed, "Of tasks that draw their examples")
+  arguments.Add("--fewshot-seed", options->tasks.fewshot_seed, "Of tasks that draw their examples")
       .ShowDefault();
   arguments.Add("--store", options->tasks.store,
                 "Keep every answer in this file, and take those that are there");
@@ -258,7 +257,10 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Positive();
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
-  arguments.Add("--limit", options->limit, "Only the first N windows of each corpus, or N drawn rows of each task").Positive();
+  arguments
+      .Add("--limit", options->limit,
+           "Only the first N windows of each corpus, or N drawn rows of each task")
+      .Positive();
   arguments
       .Flag("--noise-floor", options->noise_floor,
             "Also compare the reference with itself computed in bfloat16")
@@ -271,7 +273,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "
       "out.txt\n"
       "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json\n"
-      "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference MODEL");
+      "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference "
+      "MODEL");
   return [options, &globals] { return Run(*options, globals); };
 }
 

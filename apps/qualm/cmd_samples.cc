@@ -59,7 +59,8 @@ std::vector<uint64_t> FlippedItems(const ResultStore& store,
 Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests) {
   Json choices = Json::array();
   for (const StoredRequest& request : requests) {
-    choices.push_back({{"context", request.context},
+    choices.push_back({{"prompt", request.prompt},
+                       {"context", request.context},
                        {"continuation", request.continuation},
                        {"tokens", request.tokens},
                        {"continuation_tokens", request.continuation_tokens},
@@ -86,8 +87,8 @@ std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& req
                             item.is_near_tie ? ", near tie" : "", "\n");
   std::string context;
   for (const StoredRequest& request : requests) {
-    if (request.context != context) {
-      context = request.context;
+    if (request.prompt + request.context != context) {
+      context = request.prompt + request.context;
       text += StrCat(context, "\n");
     }
     const auto choice = static_cast<int64_t>(request.choice);

@@ -178,8 +178,8 @@ class TaskEvaluation {
       table.push_back(
           {StrCat(score.task, " v", score.version, score.is_partial ? " (partial)" : ""),
            StrCat(score.shots), score.part.empty() ? "all" : score.part, score.metric,
-           NumberText(score, score.estimate.value), ErrorText(score), StrCat(score.n), Percent(score.baseline),
-           StrCat(score.near_ties)});
+           NumberText(score, score.estimate.value), ErrorText(score), StrCat(score.n),
+           Percent(score.baseline), StrCat(score.near_ties)});
     }
     Print(FormatTable(table, {false, true, false, false, true, true, true, true, true}));
   }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "data/row_sets.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
@@ -21,6 +22,7 @@ using testing::TemporaryFolder;
 TEST(NamedCorpora, EveryFileOfTheFolderIsInTheProgramUnderItsOwnName) {
   std::set<std::string> known, files;
   for (const NamedCorpus& corpus : AllNamedCorpora()) known.insert(corpus.name);
+  for (const RowSet& set : AllRowSets()) known.insert(set.name);
   for (const auto& entry :
        std::filesystem::directory_iterator(testing::SourceRoot() / "datasets")) {
     files.insert(entry.path().stem().string());

@@ -85,21 +85,34 @@ struct Lane {
   }
 };
 
-// Parts of about the same number of new tokens.
+// Parts of about the same number of new tokens, cut where little is lost: a part's first unit
+// computes what it shared with the one before it.
 std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
-  uint64_t total = 0;
-  for (const Unit& unit : units) total += unit.new_tokens();
+  std::vector<uint64_t> sums(units.size() + 1, 0);  // of new tokens before a unit
+  for (size_t i = 0; i < units.size(); ++i) sums[i + 1] = sums[i] + units[i].new_tokens();
+  const auto at_share = [&](double share) {  // the unit before which that share of all tokens is
+    const auto tokens = static_cast<uint64_t>(share * static_cast<double>(sums.back()));
+    return static_cast<size_t>(std::ranges::lower_bound(sums, tokens) - sums.begin());
+  };
   std::vector<Lane> lanes;
-  uint64_t sum = 0;
   size_t first = 0;
-  for (size_t i = 0; i < units.size(); ++i) {
-    sum += units[i].new_tokens();
-    const bool is_full = sum * count >= total * (lanes.size() + 1);
-    if (!is_full && i + 1 < units.size()) continue;
-    lanes.push_back({std::span(units).subspan(first, i + 1 - first), {}, 0});
-    lanes.back().units[0].kept = 0;  // its cache is empty
-    first = i + 1;
+  for (size_t lane = 1; lane <= count && first < units.size(); ++lane) {
+    size_t end = units.size();
+    if (lane < count) {
+      const double share = static_cast<double>(lane) / static_cast<double>(count);
+      const double slack = 0.25 / static_cast<double>(count);
+      const size_t from = std::max(first + 1, at_share(share - slack));
+      const size_t to = std::min(units.size(), at_share(share + slack) + 1);
+      if (from >= to) continue;
+      end = from;
+      for (size_t i = from; i < to; ++i) {
+        if (units[i].kept < units[end].kept) end = i;
+      }
+    }
+    lanes.push_back({std::span(units).subspan(first, end - first), {}, 0});
+    first = end;
   }
+  for (Lane& lane : lanes) lane.units[0].kept = 0;  // its cache is empty
   return lanes;
 }
 
@@ -130,13 +143,15 @@ class Scorer {
   }
 
  private:
-  // As many as fill a pass with usual requests, and as their caches have room for.
+  // As many as fill a pass with usual requests, as their caches have room for, and as do not lose
+  // more than a quarter of all work by computing shared prefixes again.
   size_t LaneCount(const std::vector<Unit>& units) const {
     if (units.empty()) return 1;
-    uint64_t tokens = 0;
+    uint64_t tokens = 0, kept = 0;
     size_t longest = 0;
     for (const Unit& unit : units) {
       tokens += unit.new_tokens();
+      kept += unit.kept;
       longest = std::max(longest, unit.inputs.size());
     }
     const uint64_t usual = std::max<uint64_t>(1, tokens / units.size());
@@ -144,7 +159,9 @@ class Scorer {
     const uint64_t position_bytes =
         2 * sizeof(float) * config.kv_heads * config.head_dim * decoder_.blocks.size();
     const uint64_t room = options_.cache_bytes / (position_bytes * longest);
-    const uint64_t wanted = (options_.batch_tokens + usual - 1) / usual;
+    const uint64_t shared = std::max<uint64_t>(1, kept / units.size());
+    const uint64_t wanted = std::min((options_.batch_tokens + usual - 1) / usual,
+                                     std::max<uint64_t>(1, tokens / (4 * shared)));
     return static_cast<size_t>(std::clamp<uint64_t>(std::min(wanted, room), 1, units.size()));
   }
 

@@ -39,7 +39,7 @@ std::string TailOf(const Tokenizer& tokenizer, const LikelihoodRequest& request)
 struct AskedRequest {
   LikelihoodRequest request;
   std::string hash;
-  std::string context;  // as it was asked, shots included
+  size_t shots = 0;  // in front of its context
   LikelihoodAnswer answer;
 };
 
@@ -82,9 +82,9 @@ class TaskRunner {
     asked.first = requests_.size();
     asked.count = item.continuations.size();
     size_t shots = made_.shots;
-    std::vector<AskedRequest> requests = RequestsOf(item, item.shots->Prompt(shots));
+    std::vector<AskedRequest> requests = RequestsOf(item, shots);
     while (shots > 0 && !FitsContext(requests)) {
-      requests = RequestsOf(item, item.shots->Prompt(--shots));
+      requests = RequestsOf(item, --shots);
     }
     if (shots < made_.shots) ++result_.prompts_with_fewer_shots;
     if (!FitsContext(requests)) ++result_.prompts_truncated;
@@ -94,21 +94,22 @@ class TaskRunner {
       const EncodedContext nothing = EncodeContext(tokenizer_, "");
       requests.clear();
       for (const std::string& continuation : item.continuations) {
-        requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", "", {}});
+        requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", 0, {}});
       }
       Append(std::move(requests), item.place);
     }
     asked_.push_back(asked);
   }
 
-  std::vector<AskedRequest> RequestsOf(const TaskItem& item, const std::string& prompt) const {
+  std::vector<AskedRequest> RequestsOf(const TaskItem& item, size_t shots) const {
+    const std::string prompt = item.shots->Prompt(shots);
     std::vector<AskedRequest> requests;
     EncodedContext encoded;
     for (size_t i = 0; i < item.continuations.size(); ++i) {
       const std::string context = prompt + item.ContextOf(i);
       if (i == 0 || item.contexts.size() > 1) encoded = EncodeContext(tokenizer_, context);
       requests.push_back(
-          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", context, {}});
+          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", shots, {}});
     }
     return requests;
   }
@@ -157,16 +158,19 @@ class TaskRunner {
     for (size_t i = 0; i < asked_.size(); ++i) {
       for (size_t c = 0; c < asked_[i].count; ++c) {
         const AskedRequest& one = requests_[asked_[i].first + c];
-        store.PutRequest(evaluation_, {i,
-                                       c,
-                                       one.hash,
-                                       one.context,
-                                       made_.items[i].continuations[c],
-                                       one.request.tokens.size(),
-                                       one.request.continuation_length(),
-                                       HeadOf(tokenizer_, one.request),
-                                       TailOf(tokenizer_, one.request),
-                                       {}});
+        const TaskItem& item = made_.items[i];
+        StoredRequest stored;
+        stored.item = i;
+        stored.choice = c;
+        stored.request = one.hash;
+        stored.prompt = item.shots->Prompt(one.shots);
+        stored.context = item.ContextOf(c);
+        stored.continuation = item.continuations[c];
+        stored.tokens = one.request.tokens.size();
+        stored.continuation_tokens = one.request.continuation_length();
+        stored.head = HeadOf(tokenizer_, one.request);
+        stored.tail = TailOf(tokenizer_, one.request);
+        store.PutRequest(evaluation_, stored);
       }
     }
     store.Commit();

@@ -32,9 +32,11 @@ CREATE TABLE IF NOT EXISTS items(
   subset TEXT NOT NULL, row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
   is_correct INTEGER NOT NULL, is_near_tie INTEGER NOT NULL,
   PRIMARY KEY(evaluation, item)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS prompts(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS requests(
   evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
-  choice INTEGER NOT NULL, request TEXT NOT NULL, context TEXT NOT NULL,
+  choice INTEGER NOT NULL, request TEXT NOT NULL,
+  prompt INTEGER NOT NULL REFERENCES prompts(id), context TEXT NOT NULL,
   continuation TEXT NOT NULL, tokens INTEGER NOT NULL, continuation_tokens INTEGER NOT NULL,
   head TEXT NOT NULL, tail TEXT NOT NULL,
   PRIMARY KEY(evaluation, item, choice)) WITHOUT ROWID;
@@ -46,6 +48,8 @@ struct ResultStore::Connection {
   std::string file;
   sqlite3* db = nullptr;
   bool in_transaction = false;
+  std::string last_prompt;
+  int64_t last_prompt_id = 0;  // 0: none
 
   [[noreturn]] void Fail(int code) const {
     const char* text = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
@@ -70,8 +74,9 @@ class ResultStore::Statement {
   Statement& operator=(const Statement&) = delete;
 
   Statement& Bind(std::string_view text) {
-    Check(sqlite3_bind_text(statement_, ++bound_, text.data(), static_cast<int>(text.size()),
-                            SQLITE_TRANSIENT));
+    // A null pointer would be NULL, not the empty text.
+    Check(sqlite3_bind_text(statement_, ++bound_, text.empty() ? "" : text.data(),
+                            static_cast<int>(text.size()), SQLITE_TRANSIENT));
     return *this;
   }
   Statement& Bind(int64_t value) {
@@ -267,12 +272,26 @@ void ResultStore::PutItem(int64_t evaluation, const StoredItem& item) {
       .Run();
 }
 
+// Items of one subset share their prompt: the last one is remembered.
+int64_t ResultStore::PutPrompt(const std::string& text) {
+  if (text == connection_->last_prompt && connection_->last_prompt_id != 0) {
+    return connection_->last_prompt_id;
+  }
+  Statement(*connection_, "INSERT OR IGNORE INTO prompts(text) VALUES(?)").Bind(text).Run();
+  Statement find(*connection_, "SELECT id FROM prompts WHERE text = ?");
+  QUALM_CHECK(find.Bind(text).Step());
+  connection_->last_prompt = text;
+  return connection_->last_prompt_id = find.Int(0);
+}
+
 void ResultStore::PutRequest(int64_t evaluation, const StoredRequest& request) {
-  Statement(*connection_, "INSERT OR REPLACE INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+  const int64_t prompt = PutPrompt(request.prompt);
+  Statement(*connection_, "INSERT OR REPLACE INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .Bind(evaluation)
       .Bind(static_cast<int64_t>(request.item))
       .Bind(static_cast<int64_t>(request.choice))
       .Bind(request.request)
+      .Bind(prompt)
       .Bind(request.context)
       .Bind(request.continuation)
       .Bind(static_cast<int64_t>(request.tokens))
@@ -322,12 +341,14 @@ std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
 
 std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t item,
                                                  std::string_view model, int protocol) const {
-  Statement statement(*connection_,
-                      "SELECT r.choice, r.request, r.context, r.continuation, r.tokens, "
-                      "r.continuation_tokens, r.head, r.tail, a.log_likelihood, a.is_greedy "
-                      "FROM requests r LEFT JOIN answers a ON a.model = ? AND a.request = "
-                      "r.request AND a.protocol = ? WHERE r.evaluation = ? AND r.item = ? "
-                      "ORDER BY r.choice");
+  Statement statement(
+      *connection_,
+      "SELECT r.choice, r.request, r.context, r.continuation, r.tokens, "
+      "r.continuation_tokens, r.head, r.tail, a.log_likelihood, a.is_greedy, p.text "
+      "FROM requests r JOIN prompts p ON p.id = r.prompt LEFT JOIN answers a ON a.model = ? AND "
+      "a.request = "
+      "r.request AND a.protocol = ? WHERE r.evaluation = ? AND r.item = ? "
+      "ORDER BY r.choice");
   statement.Bind(model).Bind(protocol).Bind(evaluation).Bind(static_cast<int64_t>(item));
   std::vector<StoredRequest> requests;
   while (statement.Step()) {
@@ -342,6 +363,7 @@ std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t it
     request.head = statement.Text(6);
     request.tail = statement.Text(7);
     request.answer = {statement.Real(8), statement.Bool(9)};
+    request.prompt = statement.Text(10);
     requests.push_back(std::move(request));
   }
   return requests;

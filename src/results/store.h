@@ -49,6 +49,7 @@ struct StoredItem {
 struct StoredRequest {
   uint64_t item = 0, choice = 0;
   std::string request;  // its hash
+  std::string prompt;   // what many requests share in front: header and shots
   std::string context, continuation;
   uint64_t tokens = 0, continuation_tokens = 0;
   std::string head, tail;  // ids and pieces of the first and last tokens
@@ -97,6 +98,7 @@ class ResultStore {
   class Statement;
   struct Connection;
   void Execute(const char* sql) const;
+  int64_t PutPrompt(const std::string& text);
   void Prepare();
 
   std::unique_ptr<Connection> connection_;

@@ -1,0 +1,123 @@
+#include "results/store.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+#include "base/file.h"
+#include "support/errors.h"
+
+namespace qualm {
+namespace {
+
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+
+class Store : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = std::filesystem::temp_directory_path() / (std::string("qualm_store_") + test->name());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path file() const { return folder_ / "results.db"; }
+  std::filesystem::path folder_;
+};
+
+TEST_F(Store, AnswersComeBackAlsoFromAnotherConnection) {
+  {
+    ResultStore store(file());
+    store.PutAnswer("m", "r", 1, {-1.5, true});
+    store.PutAnswer("m", "nan", 1, {std::numeric_limits<double>::quiet_NaN(), false});
+    store.PutAnswer("m", "r", 1, {-9, false});  // the first one stays
+  }
+  const ResultStore store(file());
+  EXPECT_EQ(store.FindAnswer("m", "r", 1)->log_likelihood, -1.5);
+  EXPECT_TRUE(store.FindAnswer("m", "r", 1)->is_greedy);
+  EXPECT_TRUE(std::isnan(store.FindAnswer("m", "nan", 1)->log_likelihood));
+  EXPECT_FALSE(store.FindAnswer("m", "r", 2));
+  EXPECT_FALSE(store.FindAnswer("other", "r", 1));
+}
+
+TEST_F(Store, WhatIsNotCommittedIsTakenBack) {
+  {
+    ResultStore store(file());
+    store.Begin();
+    store.PutAnswer("m", "kept", 1, {-1, true});
+    store.Commit();
+    store.Begin();
+    store.PutAnswer("m", "lost", 1, {-1, true});
+  }
+  const ResultStore store(file());
+  EXPECT_TRUE(store.FindAnswer("m", "kept", 1));
+  EXPECT_FALSE(store.FindAnswer("m", "lost", 1));
+}
+
+TEST_F(Store, EvaluationsItemsAndRequests) {
+  ResultStore store(file());
+  store.PutModel("abc", "/models/first");
+  store.PutModel("abd", "/models/b");
+  EXPECT_EQ(store.FindModel("abc"), "abc");
+  EXPECT_EQ(store.FindModel("/models/b"), "abd");
+  EXPECT_EQ(store.FindModel("first"), "abc");  // the folder's name
+  EXPECT_THAT(ErrorOf([&] { store.FindModel("ab"); }), HasSubstr("which is several"));
+  EXPECT_THAT(ErrorOf([&] { store.FindModel("zz"); }), HasSubstr("/models/first"));
+
+  EvaluationKey key{"abc", "mmlu", 2, 5, 0, 100, "p"};
+  const int64_t id = store.PutEvaluation(key);
+  EXPECT_EQ(store.PutEvaluation(key), id);
+  key.shots = 0;
+  EXPECT_NE(store.PutEvaluation(key), id);
+  store.PutItem(id, {1, "anatomy", 7, 2, 3, false, true});
+  StoredRequest request;
+  request.item = 1;
+  request.choice = 0;
+  request.request = "r";
+  request.prompt = "shots ";
+  request.context = "Q";
+  request.continuation = " A";
+  store.PutRequest(id, request);
+  store.PutAnswer("abc", "r", 1, {-2, false});
+  store.FinishEvaluation(id);
+
+  const std::vector<StoredEvaluation> all = store.Evaluations();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_TRUE(all[0].is_finished);
+  EXPECT_FALSE(all[1].is_finished);
+  EXPECT_EQ(all[0].key.limit, 100u);
+  EXPECT_TRUE(store.Evaluations("abd").empty());
+  ASSERT_EQ(store.Items(id).size(), 1u);
+  EXPECT_EQ(store.Items(id)[0].picked, 3);
+  const std::vector<StoredRequest> requests = store.Requests(id, 1, "abc", 1);
+  ASSERT_EQ(requests.size(), 1u);
+  EXPECT_EQ(requests[0].prompt + requests[0].context, "shots Q");
+  EXPECT_EQ(requests[0].answer.log_likelihood, -2);
+  EXPECT_TRUE(std::isnan(store.Requests(id, 1, "abd", 1)[0].answer.log_likelihood));
+}
+
+TEST_F(Store, WhatIsNoStoreIsRefusedAndLeftAlone) {
+  WriteFileAtomically(file(), "this is no database, whatever its name says ...............");
+  EXPECT_THAT(ErrorOf([&] { ResultStore store(file()); }), HasSubstr("a results store"));
+  EXPECT_EQ(ReadFile(file()).substr(0, 7), "this is");
+  EXPECT_THAT(ErrorOf([&] { ResultStore store(folder_ / "no" / "folder.db"); }),
+              HasSubstr("folder.db"));
+}
+
+TEST_F(Store, TwoConnectionsWriteInTurn) {
+  ResultStore first(file()), second(file());
+  first.Begin();
+  first.PutAnswer("m", "a", 1, {-1, true});
+  first.Commit();
+  second.Begin();
+  second.PutAnswer("m", "a", 1, {-1, true});
+  second.PutAnswer("m", "b", 1, {-2, true});
+  second.Commit();
+  EXPECT_TRUE(first.FindAnswer("m", "b", 1));
+}
+
+}  // namespace
+}  // namespace qualm

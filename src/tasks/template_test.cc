@@ -1,0 +1,79 @@
+#include "tasks/template.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "support/errors.h"
+
+namespace qualm {
+namespace {
+
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+
+std::string Render(std::string_view text, const Json& scope) {
+  return Template(text, "t").Render(scope, "row 3");
+}
+
+TEST(Template, FieldsFiltersAndBraces) {
+  const Json scope = {{"q", " Who? "}, {"n", 3}, {"a", {{"b", {"x", "y"}}}}, {"s", "tell_it_now"}};
+  EXPECT_EQ(Render("{q|strip} {n} {a.b.1} {{x}}", scope), "Who? 3 y {x}");
+  EXPECT_EQ(Render("{s|spaces|capitalize}", scope), "Tell it now");
+  EXPECT_EQ(Render("{s|before:_}/{s|after:_}", scope), "tell/it_now");
+  EXPECT_EQ(Render("{s|replace:it:IT}", scope), "tell_IT_now");
+  EXPECT_EQ(Render("{n|map:1=one:3=three}", scope), "three");
+  EXPECT_EQ(Render("", scope), "");
+}
+
+TEST(Template, LoopsAndConditions) {
+  const Json scope = {{"c", {{{"t", "red"}}, {{"t", "blue"}}}}, {"empty", ""}, {"zero", 0}};
+  EXPECT_EQ(Render("{for x in c}{letter}. {x.t} {number}{index}\n{end}!", scope),
+            "A. red 10\nB. blue 21\n!");
+  EXPECT_EQ(Render("{if empty}no{end}{if zero}no{end}{if missing}no{end}{if c}yes{end}", scope),
+            "yes");
+  EXPECT_EQ(Render("{for x in c}{if index}, {end}{x.t}{end}", scope), "red, blue");
+}
+
+TEST(Template, AFilterOnWhatStandsInside) {
+  const Json scope = {{"a", "Roof: [header]x"}, {"b", "go [title] on  it  "}};
+  EXPECT_EQ(Render("{with hellaswag}{a} {b}{end}", scope), "Roof: x go. on it");
+}
+
+TEST(Template, HellaSwagTexts) {
+  const auto clean = [](const char* text) { return Render("{t|hellaswag}", {{"t", text}}); };
+  EXPECT_EQ(clean(" a [title] b"), "a. b");  // ". " for " [title]", then two blanks to one
+  EXPECT_EQ(clean("a [step] b [x\n] c"), "a b [x\n] c");
+  EXPECT_EQ(clean("a   b"), "a  b");  // one replacement, not repeated
+}
+
+TEST(Template, PythonBytesLiterals) {
+  const auto bytes = [](const char* text) { return Render("{t|python_bytes}", {{"t", text}}); };
+  EXPECT_EQ(bytes("b'it\\'s \\xe2\\x80\\x99 so'"), "it's \xe2\x80\x99 so");
+  EXPECT_EQ(bytes("b\"a\\nb\""), "a\nb");
+  EXPECT_EQ(bytes("plain"), "plain");
+}
+
+TEST(Template, Uses) {
+  const Template t("{with strip}{for x in c}{choice|lower}{end}{end}", "t");
+  EXPECT_TRUE(t.Uses("choice"));
+  EXPECT_TRUE(t.Uses("c"));
+  EXPECT_FALSE(t.Uses("letter"));
+}
+
+TEST(Template, MistakesNameTheirPlace) {
+  EXPECT_THAT(ErrorOf([] { Template("{a", "t:3"); }), HasSubstr("[t:3]"));
+  EXPECT_THAT(ErrorOf([] { Template("a}", "t"); }), HasSubstr("}} for a brace"));
+  EXPECT_THAT(ErrorOf([] { Template("{for x in c}", "t"); }), HasSubstr("{end}"));
+  EXPECT_THAT(ErrorOf([] { Template("{end}", "t"); }), HasSubstr("without a beginning"));
+  EXPECT_THAT(ErrorOf([] { Template("{a|stripp}", "t"); }), HasSubstr("did you mean 'strip'"));
+  EXPECT_THAT(ErrorOf([] { Template("{a|before}", "t"); }), HasSubstr("1 arguments of before"));
+  EXPECT_THAT(ErrorOf([] {
+                Render("{qestion}", {{"question", "x"}});
+              }),
+              HasSubstr("[row 3] unknown field 'qestion'; did you mean 'question'"));
+  EXPECT_THAT(ErrorOf([] { Render("{a}", {{"a", {1}}}); }), HasSubstr("text or a number in 'a'"));
+}
+
+}  // namespace
+}  // namespace qualm
