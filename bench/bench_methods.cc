@@ -70,9 +70,8 @@ int Main(int argc, char** argv) {
   std::vector<LayerReport> reports(recipes.size());
   std::vector<std::vector<double>> seconds(recipes.size());
   const auto packed = MakeDenseWeight({weight.data(), DType::kF32, size, size}, pool);
-  std::vector<std::function<void()>> bodies = {
-      [&] { packed->Multiply(x, y, pool); },
-      [&] { OpenBlasMultiply(x, weight, y, threads); }};
+  std::vector<std::function<void()>> bodies = {[&] { packed->Multiply(x, y, pool); },
+                                               [&] { OpenBlasMultiply(x, weight, y, threads); }};
   for (size_t i = 0; i < recipes.size(); ++i) {
     bodies.push_back([&, i] {
       reports[i] = QuantizeLayer(weight, &x, recipes[i], "weight", "inputs", 1, pool);

@@ -1,0 +1,180 @@
+// The scorer on tasks: shared prefixes against one forward pass per request, and the rate of tokens
+// against plain prefill, on a random model of the shape of 160M parameters with a context of 4096.
+//   bench_tasks [--threads T] [--questions Q] [--shots-tokens S]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "base/rng.h"
+#include "evaluate/likelihood_scorer.h"
+#include "evaluate/row_scores.h"
+#include "measure.h"
+#include "model/decoder.h"
+#include "tensor/dense.h"
+#include "tensor/isa.h"
+
+namespace qualm::bench {
+namespace {
+
+double Seconds(const std::function<void()>& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Random weights; nothing in a forward pass depends on their values.
+class RandomModel {
+ public:
+  explicit RandomModel(ThreadPool& pool) : pool_(pool) {
+    ModelConfig& config = decoder.config;
+    config.hidden_size = 768;
+    config.intermediate_size = 2048;
+    config.layers = 12;
+    config.heads = config.kv_heads = 12;
+    config.head_dim = 64;
+    config.vocab_size = 32000;
+    config.context = 4096;
+    decoder.family = &FindFamily("llama", "bench");
+    embedding_ = RandomMatrix(config.vocab_size, config.hidden_size, 1);
+    decoder.embedding.weight = {embedding_.data(), DType::kF32, config.vocab_size,
+                                config.hidden_size};
+    for (size_t b = 0; b < config.layers; ++b) {
+      auto block = std::make_unique<DecoderBlock>(config, *decoder.family, b);
+      block->attention_norm.assign(config.hidden_size, 1.0f);
+      block->mlp_norm.assign(config.hidden_size, 1.0f);
+      for (LinearLayer* layer : {&block->q, &block->k, &block->v, &block->o}) {
+        layer->weight = Random(config.hidden_size, config.hidden_size);
+      }
+      block->gate.weight = Random(config.intermediate_size, config.hidden_size);
+      block->up.weight = Random(config.intermediate_size, config.hidden_size);
+      block->down.weight = Random(config.hidden_size, config.intermediate_size);
+      decoder.blocks.push_back(std::move(block));
+    }
+    decoder.final_norm.assign(config.hidden_size, 1.0f);
+    decoder.head.weight = Random(config.vocab_size, config.hidden_size);
+  }
+
+  std::vector<TokenId> Ids(size_t count) {
+    std::vector<TokenId> ids;
+    for (size_t i = 0; i < count; ++i) {
+      ids.push_back(static_cast<TokenId>(rng_.Below(decoder.config.vocab_size)));
+    }
+    return ids;
+  }
+
+  Decoder decoder;
+
+ private:
+  std::unique_ptr<LinearWeight> Random(size_t out, size_t in) {
+    Matrix w = RandomMatrix(out, in, ++seed_);
+    for (size_t i = 0; i < out * in; ++i) w.data()[i] *= 0.03f;
+    return MakeDenseWeight({w.data(), DType::kF32, out, in}, pool_);
+  }
+
+  ThreadPool& pool_;
+  Matrix embedding_;
+  uint64_t seed_ = 1;
+  Rng rng_{7};
+};
+
+void Append(std::vector<TokenId>& to, const std::vector<TokenId>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+std::vector<double> Scored(const Decoder& decoder, const std::vector<LikelihoodRequest>& requests,
+                           ThreadPool& pool, ScorerCounts& counts) {
+  std::vector<double> answers(requests.size());
+  counts = ScoreLikelihoods(decoder, requests, {}, pool,
+                            [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
+                              for (size_t i : equal) answers[i] = answer.log_likelihood;
+                            });
+  return answers;
+}
+
+// Every (question, choice) pair on its own.
+double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, ThreadPool& pool) {
+  const size_t inputs = request.tokens.size() - 1;
+  KvCache cache = decoder.MakeCache(inputs);
+  const Matrix hidden = decoder.Forward(
+      std::vector<SequenceSlice>{{&cache, std::span(request.tokens).first(inputs)}}, pool);
+  const size_t rows = request.continuation_length();
+  Matrix logits(rows, decoder.config.vocab_size);
+  decoder.Logits(hidden.view().Rows(hidden.rows() - rows, rows), logits, pool);
+  double sum = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    sum -= NegativeLogLikelihood(logits.row(i), request.tokens[request.context_length + i]);
+  }
+  return sum;
+}
+
+int Main(int argc, char** argv) {
+  const int threads = IntFlag(argc, argv, "--threads", 2);
+  const auto questions = static_cast<size_t>(IntFlag(argc, argv, "--questions", 6));
+  const auto shot_tokens = static_cast<size_t>(IntFlag(argc, argv, "--shots-tokens", 1200));
+  ThreadPool pool(threads);
+  RandomModel model(pool);
+  std::printf("12 blocks of 768, vocabulary 32000, %d threads, %.*s\n", threads,
+              static_cast<int>(InstructionSet().size()), InstructionSet().data());
+
+  // One subject of MMLU with five shots: four letters behind each question.
+  std::vector<LikelihoodRequest> letters;
+  const std::vector<TokenId> shots = model.Ids(shot_tokens);
+  for (size_t q = 0; q < questions; ++q) {
+    std::vector<TokenId> context = shots;
+    Append(context, model.Ids(90));
+    for (TokenId letter = 300; letter < 304; ++letter) {
+      letters.push_back({context, context.size()});
+      letters.back().tokens.push_back(letter);
+    }
+  }
+  ScorerCounts counts;
+  std::vector<double> shared, alone;
+  const double shared_s = Seconds([&] { shared = Scored(model.decoder, letters, pool, counts); });
+  const double alone_s = Seconds([&] {
+    for (const LikelihoodRequest& request : letters) {
+      alone.push_back(OneByOne(model.decoder, request, pool));
+    }
+  });
+  std::printf(
+      "letters: %zu requests of %zu + 90 tokens: one by one %.2f s, shared %.2f s, %.1fx; "
+      "%s\n",
+      letters.size(), shot_tokens, alone_s, shared_s, alone_s / shared_s,
+      shared == alone ? "equal scores" : "DIFFERENT SCORES");
+
+  // Endings without shots, as HellaSwag has them, against prefill of as many tokens.
+  std::vector<LikelihoodRequest> endings;
+  for (size_t q = 0; q < 60; ++q) {
+    const std::vector<TokenId> context = model.Ids(80);
+    for (int ending = 0; ending < 4; ++ending) {
+      endings.push_back({context, context.size()});
+      Append(endings.back().tokens, model.Ids(20));
+    }
+  }
+  const double endings_s = Seconds([&] { Scored(model.decoder, endings, pool, counts); });
+  const double rate = static_cast<double>(counts.computed_tokens) / endings_s;
+  constexpr size_t kWindow = 512, kWindows = 4;
+  std::vector<KvCache> caches;
+  std::vector<std::vector<TokenId>> windows;
+  std::vector<SequenceSlice> slices;
+  for (size_t w = 0; w < kWindows; ++w) {
+    caches.push_back(model.decoder.MakeCache(kWindow));
+    windows.push_back(model.Ids(kWindow));
+  }
+  for (size_t w = 0; w < kWindows; ++w) slices.push_back({&caches[w], windows[w]});
+  double prefill_s = 1e9;
+  for (int round = 0; round < 3; ++round) {
+    for (KvCache& cache : caches) cache.Truncate(0);
+    prefill_s = std::min(prefill_s, Seconds([&] { model.decoder.Forward(slices, pool); }));
+  }
+  const double prefill = static_cast<double>(kWindow * kWindows) / prefill_s;
+  std::printf(
+      "endings: %llu tokens computed, %.0f tokens/s with their logits; prefill without "
+      "logits %.0f tokens/s; %.0f %%\n",
+      static_cast<unsigned long long>(counts.computed_tokens), rate, prefill, 100 * rate / prefill);
+  return shared == alone ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace qualm::bench
+
+int main(int argc, char** argv) { return qualm::bench::Main(argc, argv); }
