@@ -147,6 +147,32 @@ json_is 'j["quantized"] is False and j["bits_per_weight"] == 16'
 json_is 'j["parameters"] == sum(math.prod(t["shape"]) for t in j["tensors"])'
 json_is 'j["config"]["layers"] == 4 and j["tokenizer"]["bos"]["id"] == 1'
 
+# --- data and tasks
+run 0 list tasks
+for task in mmlu ceval hellaswag winogrande arc_easy boss-sst5; do out_has "$task"; done
+run 0 data show mmlu
+out_has "57"
+run 0 data show mmlu --json
+is_json_object
+json_is 'len(j["subsets"]) == 57 and j["splits"]["test"].startswith("mmlu/test/")'
+mkdir -p "$scratch/data/glue-sst2"
+printf 'good\t1\nbad\t0\n' > "$scratch/data/glue-sst2/dev.tsv"
+run 1 data check sst2 --data "$scratch/data" --json # other files than the known ones
+is_json_object
+json_is '[s["state"] for s in j["splits"]] == ["absent", "changed", "absent"] and j["splits"][1]["rows"] == 2'
+printf 'good\n' > "$scratch/data/glue-sst2/dev.tsv"
+run 1 data check sst2 --data "$scratch/data"
+out_has "expected 2 fields; got 1"
+run 3 data check sst2 --data "$scratch/nowhere"
+printf 'good\t1\nbad\t0\n' > "$scratch/data/glue-sst2/dev.tsv"
+run 0 eval "$model" --task sst2 --data "$scratch/data" --json
+is_json_object
+json_is 'j["rows"][0]["metric"] == "acc" and j["rows"][0]["n"] == 2 and not j["rows"][0]["partial"]'
+run 2 eval "$model" --task sst2 --corpus x
+run 2 eval "$model"
+run 3 eval "$model" --task sst2 --shots many --data "$scratch/data"
+run 3 eval "$model" --task sst2 --reference "$model" --data "$scratch/data"
+
 # --- quantize with several recipes, bench
 run 0 quantize "$model" --recipe rtn-w4-g64 --recipe fp8-w8a8 -o "$scratch/several" --json
 is_json_object

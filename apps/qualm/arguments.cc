@@ -73,6 +73,13 @@ Argument Argument::Needs(Argument other) {
   return *this;
 }
 
+void Arguments::Check(std::function<std::string()> complaint) {
+  app_.parse_complete_callback([complaint = std::move(complaint)] {
+    const std::string text = complaint();
+    if (!text.empty()) throw CLI::ParseError(text, CLI::ExitCodes::ValidationError);
+  });
+}
+
 Argument Arguments::Add(const std::string& name, std::string& variable, const std::string& help) {
   return Argument(app_.add_option(name, variable, help));
 }

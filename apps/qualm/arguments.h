@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,8 @@ class Arguments {
   Argument Add(const std::string& name, std::vector<std::string>& variable,
                const std::string& help);
   Argument Flag(const std::string& name, bool& variable, const std::string& help);
+  // Called when all options are read; what it returns, if anything, is a usage error.
+  void Check(std::function<std::string()> complaint);
   // Shown under the options by --help.
   void Examples(const std::string& examples);
 

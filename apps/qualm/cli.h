@@ -46,6 +46,7 @@ Command AddVerify(Arguments& arguments, Globals& globals);
 Command AddEval(Arguments& arguments, Globals& globals);
 Command AddLayer(Arguments& arguments, Globals& globals);
 Command AddBench(Arguments& arguments, Globals& globals);
+Command AddData(Arguments& arguments, Globals& globals);
 Command AddSamples(Arguments& arguments, Globals& globals);
 Command AddCompare(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);

@@ -166,7 +166,6 @@ std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
 
 // Either texts or tasks; the flags that both know mean the same.
 int RunTasks(const Options& options, const Globals& globals) {
-  if (!options.corpora.empty()) ThrowBadInput("eval", "either --corpus or --task", "both");
   TaskFlags flags = options.tasks;
   flags.model = options.model;
   flags.reference = options.reference;
@@ -177,10 +176,6 @@ int RunTasks(const Options& options, const Globals& globals) {
 
 int Run(const Options& options, const Globals& globals) {
   if (!options.tasks.tasks.empty()) return RunTasks(options, globals);
-  if (options.corpora.empty()) {
-    ThrowBadInput("eval", "--corpus or --task", "neither",
-                  "for example --corpus test.txt or --task mmlu");
-  }
   const PerplexityProtocol& protocol = FindProtocol(options.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
@@ -268,6 +263,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
       .Positive();
   AddJsonFlag(arguments, globals);
+  arguments.Check([options]() -> std::string {
+    const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
+    if (has_texts && has_tasks) return "--corpus and --task exclude each other";
+    return has_texts || has_tasks ? "" : "--corpus or --task is required";
+  });
   arguments.Examples(
       "  qualm eval MODEL --corpus test.txt\n"
       "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "data/archive.h"
 #include "data/embedded_datasets.h"
+#include "io/hash.h"
 #include "io/yaml.h"
 
 namespace qualm {
@@ -40,7 +41,7 @@ RowSet::Split SplitOf(const std::string& name, const Yaml& yaml, const RowFormat
   split.format = format;
   if (yaml.IsMap()) {
     yaml.RequireKnownKeys(
-        std::array<std::string, 6>{"path", "reader", "columns", "records", "beside", "sha256"});
+        std::array<std::string, 6>{"path", "reader", "columns", "records", "beside", "hash"});
     if (const Yaml* beside = yaml.Find("beside")) {
       for (const auto& [field, path] : beside->AsMap()) {
         split.beside_field = field;
@@ -49,7 +50,7 @@ RowSet::Split SplitOf(const std::string& name, const Yaml& yaml, const RowFormat
     }
     split.path = yaml.Get("path").AsString();
     split.format = FormatOf(yaml, format);
-    if (const Yaml* sha256 = yaml.Find("sha256")) split.sha256 = sha256->AsString();
+    if (const Yaml* hash = yaml.Find("hash")) split.hash = hash->AsString();
   } else {
     split.path = yaml.AsString();
   }
@@ -142,6 +143,25 @@ std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split) 
   return files;
 }
 
+std::filesystem::path PathOnDisk(const std::filesystem::path& data_folder,
+                                 const std::string& path) {
+  const size_t archive = path.find(".zip:");
+  return data_folder / (archive == std::string::npos ? path : path.substr(0, archive + 4));
+}
+
+std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,
+                        const std::filesystem::path& data_folder) {
+  Hasher hasher;
+  std::filesystem::path last;
+  for (const std::string& file : FilesOf(set, split)) {
+    const std::filesystem::path path = PathOnDisk(data_folder, file);
+    if (path != last) hasher.Add(HashFile(path));
+    last = path;
+  }
+  if (!split.beside.empty()) hasher.Add(HashFile(data_folder / split.beside));
+  return hasher.Hex();
+}
+
 std::string ReadDataFile(const std::filesystem::path& data_folder, const std::string& path) {
   const size_t colon = path.find(".zip:");
   if (colon != std::string::npos) {
@@ -165,9 +185,7 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split_name,
   std::vector<SourcedRow> rows;
   for (const std::string& subset : subsets) {
     const std::string path = PathOf(split.path, subset);
-    const size_t archive = path.find(".zip:");
-    const std::filesystem::path there =
-        data_folder / (archive == std::string::npos ? path : path.substr(0, archive + 4));
+    const std::filesystem::path there = PathOnDisk(data_folder, path);
     std::error_code ignored;
     if (!std::filesystem::exists(there, ignored)) {
       ThrowBadInput(StrCat(set.name, ":", split.name), StrCat("the file ", there.string()), "none",

@@ -25,7 +25,8 @@ struct RowSet {
     std::string name, path;
     RowFormat format;
     std::string beside, beside_field;  // a file with a line for every row, and the field it becomes
-    std::string sha256;  // over the files' hashes in the subsets' order; empty: not known
+    // HashOfFiles of the files that qualm's own numbers were made with; empty: none were.
+    std::string hash;
   };
   std::vector<Split> splits;
 
@@ -54,6 +55,11 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split,
 
 // The files of a split, in the subsets' order, below the data folder.
 std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split);
+// Over the hashes of the files, in that order. A file inside an archive stands for the archive.
+std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,
+                        const std::filesystem::path& data_folder);
+// Where a file is looked for; of one inside an archive, the archive.
+std::filesystem::path PathOnDisk(const std::filesystem::path& data_folder, const std::string& path);
 // The bytes of a file, or of one inside a zip archive ("a.zip:inner"); .gz files are unpacked.
 std::string ReadDataFile(const std::filesystem::path& data_folder, const std::string& path);
 
