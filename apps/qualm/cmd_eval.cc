@@ -84,14 +84,6 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
   return texts;
 }
 
-// "1:<s> 306:▁A ...": ids and pieces of `ids`, so that a reader sees what the model was really
-// given.
-std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
-  std::string text;
-  for (TokenId id : ids) text += StrCat(text.empty() ? "" : " ", id, ":", tokenizer.Piece(id));
-  return text;
-}
-
 // The first and last 8 tokens of the first window (PROTOCOLS 4), with the BOS that replaces its
 // first token where the protocol asks for one.
 void ReportFirstWindow(const PerplexityText& text, const Tokenizer& tokenizer, Progress& progress) {

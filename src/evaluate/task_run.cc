@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "evaluate/choice_metrics.h"
+#include "evaluate/task_requests.h"
 #include "io/hash.h"
 #include "model/model.h"
 #include "results/store.h"
@@ -18,12 +19,6 @@ namespace qualm {
 namespace {
 
 constexpr size_t kShownTokens = 8;  // at both ends
-
-std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
-  std::string text;
-  for (TokenId id : ids) text += StrCat(text.empty() ? "" : " ", id, ":", tokenizer.Piece(id));
-  return text;
-}
 
 std::string HeadOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
   const std::span<const TokenId> ids(request.tokens);
@@ -34,19 +29,6 @@ std::string TailOf(const Tokenizer& tokenizer, const LikelihoodRequest& request)
   const std::span<const TokenId> ids(request.tokens);
   return IdsAndPieces(tokenizer, ids.last(std::min(kShownTokens, ids.size())));
 }
-
-// What one continuation of an item became.
-struct AskedRequest {
-  LikelihoodRequest request;
-  std::string hash;
-  size_t shots = 0;  // in front of its context
-  LikelihoodAnswer answer;
-};
-
-struct AskedItem {
-  size_t first = 0, count = 0;     // among the requests
-  size_t first_unconditional = 0;  // as many, where the task asks for them
-};
 
 class TaskRunner {
  public:
@@ -64,10 +46,11 @@ class TaskRunner {
     made_ = MakeItems(task_, options_.items, options_.data_folder);
     result_.note = FindRowSet(task_.data_set, task_.name).note;
     result_.rows_in_split = made_.rows_in_split;
-    wants_unconditional_ = std::ranges::find(task_.metrics, "acc_pmi") != task_.metrics.end();
-    for (const TaskItem& item : made_.items) Ask(item);
-    result_.first_request = StrCat(HeadOf(tokenizer_, requests_[0].request), " ... ",
-                                   TailOf(tokenizer_, requests_[0].request));
+    asked_ = MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->config.context);
+    result_.prompts_with_fewer_shots = asked_.prompts_with_fewer_shots;
+    result_.prompts_truncated = asked_.prompts_truncated;
+    result_.first_request = StrCat(HeadOf(tokenizer_, asked_.requests[0].request), " ... ",
+                                   TailOf(tokenizer_, asked_.requests[0].request));
     if (options_.store != nullptr) OpenEvaluation();
     Answer();
     task_.kind == TaskKind::kMultipleChoice ? ScoreChoices() : ScoreContinuations();
@@ -75,89 +58,21 @@ class TaskRunner {
   }
 
  private:
-  // --- requests
-
-  void Ask(const TaskItem& item) {
-    AskedItem asked;
-    asked.first = requests_.size();
-    asked.count = item.continuations.size();
-    size_t shots = made_.shots;
-    std::vector<AskedRequest> requests = RequestsOf(item, shots);
-    while (shots > 0 && !FitsContext(requests)) {
-      requests = RequestsOf(item, --shots);
-    }
-    if (shots < made_.shots) ++result_.prompts_with_fewer_shots;
-    if (!FitsContext(requests)) ++result_.prompts_truncated;
-    Append(std::move(requests), item.place);
-    if (wants_unconditional_) {
-      asked.first_unconditional = requests_.size();
-      const EncodedContext nothing = EncodeContext(tokenizer_, "");
-      requests.clear();
-      for (const std::string& continuation : item.continuations) {
-        requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", 0, {}});
-      }
-      Append(std::move(requests), item.place);
-    }
-    asked_.push_back(asked);
-  }
-
-  std::vector<AskedRequest> RequestsOf(const TaskItem& item, size_t shots) const {
-    const std::string prompt = item.shots->Prompt(shots);
-    std::vector<AskedRequest> requests;
-    EncodedContext encoded;
-    for (size_t i = 0; i < item.continuations.size(); ++i) {
-      const std::string context = prompt + item.ContextOf(i);
-      if (i == 0 || item.contexts.size() > 1) encoded = EncodeContext(tokenizer_, context);
-      requests.push_back(
-          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", shots, {}});
-    }
-    return requests;
-  }
-
-  bool FitsContext(const std::vector<AskedRequest>& requests) const {
-    return std::ranges::all_of(requests, [&](const AskedRequest& one) {
-      return one.request.tokens.size() - 1 <= model_.decoder->config.context;
-    });
-  }
-
-  void Append(std::vector<AskedRequest> requests, const std::string& place) {
-    for (AskedRequest& one : requests) {
-      Truncate(one.request, place);
-      one.hash = one.request.Hash();
-      requests_.push_back(std::move(one));
-    }
-  }
-
-  // Tokens on the left go, BOS stays.
-  void Truncate(LikelihoodRequest& request, const std::string& place) const {
-    const size_t context = model_.decoder->config.context;
-    if (request.tokens.size() - 1 <= context) return;
-    if (request.continuation_length() > context) {
-      ThrowBadInput(place, StrCat("a continuation of at most ", context, " tokens"),
-                    StrCat(request.continuation_length()), "the model's context is too short");
-    }
-    const std::optional<TokenId> bos = tokenizer_.special().bos;
-    const auto surplus = static_cast<ptrdiff_t>(request.tokens.size() - 1 - context);
-    const auto begin = request.tokens.begin() + (bos && request.tokens[0] == *bos ? 1 : 0);
-    request.tokens.erase(begin, begin + surplus);
-    request.context_length -= static_cast<size_t>(surplus);
-  }
-
   // --- answers
 
   void OpenEvaluation() {
     ResultStore& store = *options_.store;
     Hasher hasher;
-    for (const AskedRequest& one : requests_) hasher.Add(one.hash);
+    for (const AskedRequest& one : asked_.requests) hasher.Add(one.hash);
     store.Begin();
     store.PutModel(model_hash_,
                    std::filesystem::absolute(model_.folder).lexically_normal().string());
     evaluation_ = store.PutEvaluation({model_hash_, task_.name, task_.version, made_.shots,
                                        options_.items.fewshot_seed,
                                        made_.is_partial ? options_.items.limit : 0, hasher.Hex()});
-    for (size_t i = 0; i < asked_.size(); ++i) {
-      for (size_t c = 0; c < asked_[i].count; ++c) {
-        const AskedRequest& one = requests_[asked_[i].first + c];
+    for (size_t i = 0; i < asked_.items.size(); ++i) {
+      for (size_t c = 0; c < asked_.items[i].count; ++c) {
+        const AskedRequest& one = asked_.requests[asked_.items[i].first + c];
         const TaskItem& item = made_.items[i];
         StoredRequest stored;
         stored.item = i;
@@ -179,26 +94,26 @@ class TaskRunner {
   void Answer() {
     std::vector<LikelihoodRequest> open;
     std::vector<size_t> index;
-    for (size_t i = 0; i < requests_.size(); ++i) {
+    for (size_t i = 0; i < asked_.requests.size(); ++i) {
       if (options_.store != nullptr) {
-        if (const auto found =
-                options_.store->FindAnswer(model_hash_, requests_[i].hash, kLikelihoodProtocol)) {
-          requests_[i].answer = {found->log_likelihood, found->is_greedy};
+        if (const auto found = options_.store->FindAnswer(model_hash_, asked_.requests[i].hash,
+                                                          kLikelihoodProtocol)) {
+          asked_.requests[i].answer = {found->log_likelihood, found->is_greedy};
           ++result_.answers_found;
           continue;
         }
       }
-      open.push_back(requests_[i].request);
+      open.push_back(asked_.requests[i].request);
       index.push_back(i);
     }
-    progress_.Begin(task_.name, requests_.size());
+    progress_.Begin(task_.name, asked_.requests.size());
     if (options_.store != nullptr && !open.empty()) options_.store->Begin();
     result_.counts = ScoreLikelihoods(
         *model_.decoder, open, options_.scorer, pool_,
         [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
-          for (size_t i : equal) requests_[index[i]].answer = answer;
+          for (size_t i : equal) asked_.requests[index[i]].answer = answer;
           if (options_.store == nullptr) return;
-          options_.store->PutAnswer(model_hash_, requests_[index[equal[0]]].hash,
+          options_.store->PutAnswer(model_hash_, asked_.requests[index[equal[0]]].hash,
                                     kLikelihoodProtocol, {answer.log_likelihood, answer.is_greedy});
         },
         [&](uint64_t answered) {
@@ -210,9 +125,9 @@ class TaskRunner {
         });
     if (options_.store != nullptr && !open.empty()) options_.store->Commit();
     progress_.End();
-    for (size_t i = 0; i < asked_.size(); ++i) {
-      for (size_t c = 0; c < asked_[i].count; ++c) {
-        if (!std::isnan(requests_[asked_[i].first + c].answer.log_likelihood)) continue;
+    for (size_t i = 0; i < asked_.items.size(); ++i) {
+      for (size_t c = 0; c < asked_.items[i].count; ++c) {
+        if (!std::isnan(asked_.requests[asked_.items[i].first + c].answer.log_likelihood)) continue;
         ThrowFailed(made_.items[i].place,
                     "the log-likelihood is not a number; is the model whole?");
       }
@@ -266,13 +181,14 @@ class TaskRunner {
 
   std::vector<ScoredChoice> ChoicesOf(size_t item) const {
     std::vector<ScoredChoice> choices;
-    const AskedItem& asked = asked_[item];
+    const AskedItem& asked = asked_.items[item];
     for (size_t c = 0; c < asked.count; ++c) {
-      const AskedRequest& one = requests_[asked.first + c];
+      const AskedRequest& one = asked_.requests[asked.first + c];
       ScoredChoice choice;
       choice.log_likelihood = one.answer.log_likelihood;
-      if (wants_unconditional_) {
-        choice.unconditional = requests_[asked.first_unconditional + c].answer.log_likelihood;
+      if (asked.first_unconditional) {
+        choice.unconditional =
+            asked_.requests[*asked.first_unconditional + c].answer.log_likelihood;
       }
       choice.tokens = one.request.continuation_length();
       choice.text = made_.items[item].choices[c];
@@ -374,7 +290,7 @@ class TaskRunner {
   }
 
   const LikelihoodAnswer& AnswerOf(size_t item) const {
-    return requests_[asked_[item].first].answer;
+    return asked_.requests[asked_.items[item].first].answer;
   }
 
   template <typename MakeItem>
@@ -399,10 +315,8 @@ class TaskRunner {
   const TaskRunOptions& options_;
   ThreadPool& pool_;
   Progress& progress_;
-  bool wants_unconditional_ = false;
   TaskItems made_;
-  std::vector<AskedRequest> requests_;
-  std::vector<AskedItem> asked_;  // by item
+  TaskRequests asked_;
   int64_t evaluation_ = 0;
   TaskResult result_;
 };

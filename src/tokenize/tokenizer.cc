@@ -53,6 +53,12 @@ std::unique_ptr<Tokenizer> LoadTokenizer(const fs::path& path) {
                 "none of them");
 }
 
+std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  std::string text;
+  for (TokenId id : ids) text += StrCat(text.empty() ? "" : " ", id, ":", tokenizer.Piece(id));
+  return text;
+}
+
 std::vector<TokenId> Tokenizer::EncodeWithSpecial(std::string_view text) const {
   std::vector<TokenId> ids = Encode(text);
   if (special_.add_bos && (ids.empty() || ids.front() != *special_.bos)) {

@@ -48,6 +48,9 @@ class Tokenizer {
   SpecialTokens special_;
 };
 
+// "1:<s> 306:▁A ...": ids and pieces, so that a reader sees what the model was really given.
+std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids);
+
 // The tokenizer of a model folder or of one tokenizer file (tokenizer.json, *.model, vocab.json).
 // In a folder tokenizer.json wins over tokenizer.model over vocab.json + merges.txt; BOS/EOS flags
 // come from the post-processor and tokenizer_config.json; a folder with nothing but a SentencePiece

@@ -1,0 +1,105 @@
+#include "evaluate/task_requests.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "tokenize/tokenizer.h"
+
+namespace qualm {
+namespace {
+
+class RequestMaker {
+ public:
+  RequestMaker(const Task& task, const TaskItems& made, const Tokenizer& tokenizer, size_t context)
+      : made_(made),
+        tokenizer_(tokenizer),
+        context_(context),
+        wants_unconditional_(std::ranges::find(task.metrics, "acc_pmi") != task.metrics.end()) {}
+
+  TaskRequests Run() {
+    for (const TaskItem& item : made_.items) Ask(item);
+    return std::move(result_);
+  }
+
+ private:
+  void Ask(const TaskItem& item) {
+    AskedItem asked;
+    asked.first = result_.requests.size();
+    asked.count = item.continuations.size();
+    size_t shots = made_.shots;
+    std::vector<AskedRequest> requests = RequestsOf(item, shots);
+    while (shots > 0 && !FitsContext(requests)) {
+      requests = RequestsOf(item, --shots);
+    }
+    if (shots < made_.shots) ++result_.prompts_with_fewer_shots;
+    if (!FitsContext(requests)) ++result_.prompts_truncated;
+    Append(std::move(requests), item.place);
+    if (wants_unconditional_) {
+      asked.first_unconditional = result_.requests.size();
+      const EncodedContext nothing = EncodeContext(tokenizer_, "");
+      requests.clear();
+      for (const std::string& continuation : item.continuations) {
+        requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", 0, {}});
+      }
+      Append(std::move(requests), item.place);
+    }
+    result_.items.push_back(asked);
+  }
+
+  std::vector<AskedRequest> RequestsOf(const TaskItem& item, size_t shots) const {
+    const std::string prompt = item.shots->Prompt(shots);
+    std::vector<AskedRequest> requests;
+    EncodedContext encoded;
+    for (size_t i = 0; i < item.continuations.size(); ++i) {
+      const std::string context = prompt + item.ContextOf(i);
+      if (i == 0 || item.contexts.size() > 1) encoded = EncodeContext(tokenizer_, context);
+      requests.push_back(
+          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", shots, {}});
+    }
+    return requests;
+  }
+
+  bool FitsContext(const std::vector<AskedRequest>& requests) const {
+    return std::ranges::all_of(requests, [&](const AskedRequest& one) {
+      return one.request.tokens.size() - 1 <= context_;
+    });
+  }
+
+  void Append(std::vector<AskedRequest> requests, const std::string& place) {
+    for (AskedRequest& one : requests) {
+      Truncate(one.request, place);
+      one.hash = one.request.Hash();
+      result_.requests.push_back(std::move(one));
+    }
+  }
+
+  // Tokens on the left go, BOS stays.
+  void Truncate(LikelihoodRequest& request, const std::string& place) const {
+    if (request.tokens.size() - 1 <= context_) return;
+    if (request.continuation_length() > context_) {
+      ThrowBadInput(place, StrCat("a continuation of at most ", context_, " tokens"),
+                    StrCat(request.continuation_length()), "the model's context is too short");
+    }
+    const std::optional<TokenId> bos = tokenizer_.special().bos;
+    const auto surplus = static_cast<ptrdiff_t>(request.tokens.size() - 1 - context_);
+    const auto begin = request.tokens.begin() + (bos && request.tokens[0] == *bos ? 1 : 0);
+    request.tokens.erase(begin, begin + surplus);
+    request.context_length -= static_cast<size_t>(surplus);
+  }
+
+  const TaskItems& made_;
+  const Tokenizer& tokenizer_;
+  size_t context_;
+  bool wants_unconditional_;
+  TaskRequests result_;
+};
+
+}  // namespace
+
+TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tokenizer& tokenizer,
+                              size_t context) {
+  return RequestMaker(task, made, tokenizer, context).Run();
+}
+
+}  // namespace qualm
