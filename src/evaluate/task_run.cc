@@ -107,23 +107,19 @@ class TaskRunner {
       index.push_back(i);
     }
     progress_.Begin(task_.name, asked_.requests.size());
-    if (options_.store != nullptr && !open.empty()) options_.store->Begin();
+    // The store is locked for as long as writing takes, not for a forward pass.
+    std::vector<std::pair<size_t, LikelihoodAnswer>> fresh;
     result_.counts = ScoreLikelihoods(
         *model_.decoder, open, options_.scorer, pool_,
         [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
           for (size_t i : equal) asked_.requests[index[i]].answer = answer;
-          if (options_.store == nullptr) return;
-          options_.store->PutAnswer(model_hash_, asked_.requests[index[equal[0]]].hash,
-                                    kLikelihoodProtocol, {answer.log_likelihood, answer.is_greedy});
+          fresh.emplace_back(index[equal[0]], answer);
         },
         [&](uint64_t answered) {
-          if (options_.store != nullptr) {
-            options_.store->Commit();
-            options_.store->Begin();
-          }
+          Keep(fresh);
+          fresh.clear();
           progress_.Advance(result_.answers_found + answered, "");
         });
-    if (options_.store != nullptr && !open.empty()) options_.store->Commit();
     progress_.End();
     for (size_t i = 0; i < asked_.items.size(); ++i) {
       for (size_t c = 0; c < asked_.items[i].count; ++c) {
@@ -132,6 +128,16 @@ class TaskRunner {
                     "the log-likelihood is not a number; is the model whole?");
       }
     }
+  }
+
+  void Keep(std::span<const std::pair<size_t, LikelihoodAnswer>> answers) {
+    if (options_.store == nullptr) return;
+    options_.store->Begin();
+    for (const auto& [i, answer] : answers) {
+      options_.store->PutAnswer(model_hash_, asked_.requests[i].hash, kLikelihoodProtocol,
+                                {answer.log_likelihood, answer.is_greedy});
+    }
+    options_.store->Commit();
   }
 
   // --- scores
