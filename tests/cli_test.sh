@@ -127,7 +127,7 @@ for attempt in 1 2 3; do
 done
 
 # --- list
-for kind in recipes families rounders transforms protocols samplers; do
+for kind in recipes families rounders transforms protocols samplers tasks datasets metrics; do
   run 0 list "$kind"
   run 0 list "$kind" --json
   is_json_object

@@ -81,6 +81,20 @@ std::vector<Item> Tasks() {
   return items;
 }
 
+std::vector<Item> Metrics() {
+  std::vector<Item> items;
+  for (const MetricEntry& metric : AllTaskMetrics()) {
+    items.push_back(
+        {metric.name,
+         StrCat(metric.kind == TaskKind::kMultipleChoice ? "multiple choice: " : "continuation: ",
+                metric.summary)});
+  }
+  for (const char* name : {"brier", "ece"}) {
+    items.push_back({name, "multiple choice, always: calibration of the choices' softmax"});
+  }
+  return items;
+}
+
 std::vector<Item> DataSets() {
   std::vector<Item> items;
   for (const RowSet& set : AllRowSets()) items.push_back({set.name, set.title});
@@ -96,6 +110,7 @@ constexpr Kind kKinds[] = {
     {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
     {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
     {"corpora", Corpora},       {"tasks", Tasks},         {"datasets", DataSets},
+    {"metrics", Metrics},
 };
 
 int List(const std::string& name, const Globals& globals) {

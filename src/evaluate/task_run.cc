@@ -250,10 +250,22 @@ class TaskRunner {
       ++frequency[made_.items[i].gold];
     }
     score.estimate = ShareOf(hits);
-    size_t most = 0;
-    for (const auto& [choice, count] : frequency) most = std::max(most, count);
-    score.baseline = static_cast<double>(most) / static_cast<double>(part.items.size());
+    score.baseline = BaselineOf(part, frequency);
     return score;
+  }
+
+  // The most frequent right choice's share. Where it is the same for every row by construction
+  // (minimal pairs), the share of right answers by chance.
+  double BaselineOf(const Part& part, const std::map<size_t, size_t>& frequency) const {
+    double sum = 0;
+    if (task_.answer.IsConstant()) {
+      for (size_t i : part.items) sum += 1 / static_cast<double>(asked_.items[i].count);
+    } else {
+      size_t most = 0;
+      for (const auto& [choice, count] : frequency) most = std::max(most, count);
+      sum = static_cast<double>(most);
+    }
+    return sum / static_cast<double>(part.items.size());
   }
 
   void AddMacro(const std::vector<Part>& parts, const std::string& metric,

@@ -31,7 +31,7 @@ struct TaskScore {
   std::string metric;  // acc, acc_norm, ...; "_macro" behind it: the mean over subsets
   Estimate estimate;
   size_t n = 0;
-  double baseline = 0;  // of accuracies: the most frequent right choice; NaN: none
+  double baseline = 0;  // of accuracies: the most frequent right choice, or chance; NaN: none
   size_t near_ties = 0;
   bool is_partial = false;
 };

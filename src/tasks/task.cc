@@ -15,9 +15,16 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kKindNames = {"multiple_choice", "continuation"};
 constexpr std::array<std::string_view, 4> kAnswerNames = {"letter", "index", "number", "id"};
-const std::vector<std::string> kChoiceMetrics = {"acc", "acc_norm", "acc_bytes", "acc_tokens",
-                                                 "acc_pmi"};
-const std::vector<std::string> kContinuationMetrics = {"acc", "ppl"};
+constexpr MetricEntry kMetrics[] = {
+    {"acc", "share of items whose right choice has the largest log-likelihood",
+     TaskKind::kMultipleChoice},
+    {"acc_norm", "the same, by code points of the choice", TaskKind::kMultipleChoice},
+    {"acc_bytes", "the same, by UTF-8 bytes of the choice", TaskKind::kMultipleChoice},
+    {"acc_tokens", "the same, by tokens of the continuation", TaskKind::kMultipleChoice},
+    {"acc_pmi", "the same, minus the log-likelihood behind nothing", TaskKind::kMultipleChoice},
+    {"acc", "share of continuations that are what the model would say", TaskKind::kContinuation},
+    {"ppl", "exp of the mean negative log-likelihood of a continuation", TaskKind::kContinuation},
+};
 
 std::string TextOf(const Yaml& yaml, std::string_view key) {
   const Yaml* value = yaml.Find(key);
@@ -110,8 +117,10 @@ void ReadChoices(const Yaml& yaml, Task& task) {
 }
 
 void ReadMetrics(const Yaml& yaml, Task& task) {
-  const std::vector<std::string>& known =
-      task.kind == TaskKind::kMultipleChoice ? kChoiceMetrics : kContinuationMetrics;
+  std::vector<std::string> known;
+  for (const MetricEntry& metric : kMetrics) {
+    if (metric.kind == task.kind) known.emplace_back(metric.name);
+  }
   for (const Yaml& metric : yaml.Get("metrics").AsList()) {
     task.metrics.push_back(metric.AsString());
     if (std::ranges::find(known, task.metrics.back()) != known.end()) continue;
@@ -151,6 +160,8 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   ReadMetrics(yaml, task);
   return task;
 }
+
+std::span<const MetricEntry> AllTaskMetrics() { return kMetrics; }
 
 std::vector<std::string> TaskNames() {
   std::vector<std::string> names;

@@ -58,6 +58,14 @@ struct Task {
 // Strict: an unknown key, filter, metric or data set is bad input with its line.
 Task ParseTask(std::string_view yaml_text, std::string_view place);
 
+// What a task may ask for.
+struct MetricEntry {
+  const char* name;
+  const char* summary;
+  TaskKind kind;
+};
+std::span<const MetricEntry> AllTaskMetrics();
+
 // Names of those compiled in, by name, and of groups.
 std::vector<std::string> TaskNames();
 std::string TaskTitle(std::string_view name);

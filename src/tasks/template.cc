@@ -262,6 +262,11 @@ std::string Template::Render(const Json& scope, std::string_view place) const {
   return out;
 }
 
+bool Template::IsConstant() const {
+  return std::ranges::all_of(parts_,
+                             [](const Part& part) { return part.kind == Part::Kind::kText; });
+}
+
 bool Template::Uses(std::string_view variable) const { return PartsUse(parts_, variable); }
 
 const Json* FindPath(const Json& scope, std::string_view path) {

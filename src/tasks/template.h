@@ -34,6 +34,9 @@ class Template {
   // Whether the text names the variable: what does not depend on it needs to be made only once.
   bool Uses(std::string_view variable) const;
 
+  // Whether the text names nothing.
+  bool IsConstant() const;
+
   struct Part;
 
  private:

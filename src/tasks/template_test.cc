@@ -59,6 +59,8 @@ TEST(Template, Uses) {
   EXPECT_TRUE(t.Uses("choice"));
   EXPECT_TRUE(t.Uses("c"));
   EXPECT_FALSE(t.Uses("letter"));
+  EXPECT_FALSE(t.IsConstant());
+  EXPECT_TRUE(Template("good", "t").IsConstant());
 }
 
 TEST(Template, MistakesNameTheirPlace) {
