@@ -99,6 +99,15 @@ TEST_F(Tasks, AChoiceMayStandInTheContext) {
   EXPECT_THAT(made.items[0].continuations, ElementsAre(" so so", " so so"));
 }
 
+TEST_F(Tasks, ChoicesMayStandInOneText) {
+  WriteFileAtomically(folder_ / "glue-sst2/dev.tsv", "a; b c;d\t0\n");
+  const std::string yaml =
+      Replaced(kSst2, "[negative, positive]",
+               R"({each: sentence, split: ";", first: "x{label}", text: "{it}"})");
+  EXPECT_THAT(Items(Replaced(yaml, "default: 1", "default: 0")).items[0].choices,
+              ElementsAre("x0", "a", "b c", "d"));
+}
+
 TEST_F(Tasks, ALimitDrawsTheSameRowsAndSaysPartial) {
   ItemOptions options;
   options.limit = 2;

@@ -93,18 +93,40 @@ class ItemMaker {
     if (task_.each.empty()) {
       for (const ChoiceTemplate& choice : task_.choices) add(choice);
     } else {
-      const Json* list = FindPath(scope, task_.each);
-      if (list == nullptr || !list->is_array() || list->size() < 2) {
-        ThrowBadInput(item.place, StrCat("a list of at least two choices in '", task_.each, "'"),
-                      list == nullptr ? "none" : list->type_name());
+      if (task_.has_first) {
+        item.choices.push_back(task_.first.Render(scope, item.place));
+        ids.push_back(item.choices.back());
       }
-      const Json elements = *list;
-      for (const Json& element : elements) {
+      for (const Json& element : ElementsOf(scope, item.place)) {
         scope["it"] = element;
         add(task_.choices[0]);
       }
+      if (ids.size() < 2) ThrowBadInput(item.place, "at least two choices", StrCat(ids.size()));
     }
     return ids;
+  }
+
+  // Of the row's list of choices.
+  std::vector<Json> ElementsOf(const Json& scope, const std::string& place) const {
+    const Json* list = FindPath(scope, task_.each);
+    std::vector<Json> elements;
+    if (!task_.each_separator.empty() && list != nullptr && list->is_string()) {
+      std::string_view rest = list->get_ref<const std::string&>();
+      while (!rest.empty()) {
+        const size_t end = std::min(rest.find(task_.each_separator), rest.size());
+        if (!Trim(rest.substr(0, end)).empty()) {
+          elements.emplace_back(std::string(Trim(rest.substr(0, end))));
+        }
+        rest.remove_prefix(std::min(end + task_.each_separator.size(), rest.size()));
+      }
+      return elements;
+    }
+    if (list == nullptr || !list->is_array()) {
+      ThrowBadInput(place, StrCat("a list of choices in '", task_.each, "'"),
+                    list == nullptr ? "none" : list->type_name());
+    }
+    elements.assign(list->begin(), list->end());
+    return elements;
   }
 
   size_t GoldOf(const Json& scope, const std::vector<std::string>& ids,

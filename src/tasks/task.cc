@@ -101,8 +101,11 @@ ChoiceTemplate ChoiceOf(const Yaml& yaml) {
 void ReadChoices(const Yaml& yaml, Task& task) {
   const Yaml& choices = yaml.Get("choices");
   if (choices.IsMap()) {
-    choices.RequireKnownKeys(std::array<std::string, 3>{"each", "id", "text"});
+    choices.RequireKnownKeys(std::array<std::string, 5>{"each", "split", "first", "id", "text"});
     task.each = choices.Get("each").AsString();
+    task.each_separator = TextOf(choices, "split");
+    task.first = TemplateOf(choices, "first");
+    task.has_first = choices.Find("first") != nullptr;
     task.choices.push_back({TemplateOf(choices, "id"), TemplateOf(choices, "text")});
   } else {
     for (const Yaml& choice : choices.AsList()) task.choices.push_back(ChoiceOf(choice));

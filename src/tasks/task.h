@@ -48,7 +48,11 @@ struct Task {
   std::string separator = "\n\n";  // behind each shot
 
   Template header, context, continuation;
-  std::string each;                     // path of the list of choices in a row; else:
+  std::string each;  // path of the list of choices in a row; else `choices` has them
+  // What separates the choices where `each` is a text; empty: it is a list.
+  std::string each_separator;
+  Template first;  // a choice in front of those of `each`
+  bool has_first = false;
   std::vector<ChoiceTemplate> choices;  // one for every choice, or one for all of `each`
   Template answer;
   AnswerKind answer_kind = AnswerKind::kLetter;
