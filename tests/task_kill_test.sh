@@ -96,7 +96,7 @@ grep -q "tokens 1:<s>" "$work/out" || fail "samples show no tokens"
 "$qualm" --quiet quantize "$source_dir/demo/model" --recipe rtn-w3-g64 -o "$work/w3" >/dev/null 2>"$work/err" || fail quantize
 "$qualm" --quiet eval "$work/w3" --task sst2 --shots 2 --data "$work/data" --store "$work/whole.db" \
   --json >/dev/null 2>"$work/err" || fail "a quantized model"
-"$qualm" compare "$work/whole.db" "$source_dir/demo/model" "$work/w3" --json >"$work/out" 2>"$work/err" || fail compare
+"$qualm" compare "$work/whole.db" "$source_dir/tests/../demo/model/" "$work/w3" --json >"$work/out" 2>"$work/err" || fail compare
 python3 - "$work/out" <<'PY' || fail "the comparison does not add up"
 import json, sys
 one = json.load(open(sys.argv[1]))["tasks"][0]

@@ -21,7 +21,7 @@ struct Flags {
 
 // The evaluations of the task, the one named by --model or the last one first.
 std::vector<StoredEvaluation> FindEvaluations(const ResultStore& store, const Flags& flags) {
-  const std::string model = flags.model.empty() ? "" : store.FindModel(flags.model);
+  const std::string model = flags.model.empty() ? "" : store.FindModel(StoredName(flags.model));
   std::vector<StoredEvaluation> found;
   std::vector<std::string> tasks;
   for (StoredEvaluation& one : store.Evaluations()) {

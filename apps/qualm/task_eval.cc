@@ -201,6 +201,14 @@ void RequireStore(const std::string& file) {
   ThrowBadInput(file, "a results store", "no file", "qualm eval --store makes one");
 }
 
+std::string StoredName(const std::string& model) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(model, ignored)) return model;
+  std::string path = std::filesystem::absolute(model).lexically_normal().string();
+  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {
   return TaskEvaluation(flags, globals).Run();
 }
@@ -208,7 +216,7 @@ int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {
 int PrintComparison(const std::string& file, const std::string& first, const std::string& second,
                     const Globals& globals) {
   const ResultStore store(file);
-  const std::string a = store.FindModel(first), b = store.FindModel(second);
+  const std::string a = store.FindModel(StoredName(first)), b = store.FindModel(StoredName(second));
   const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
   if (globals.json) {
     Json json = {{"first", a}, {"second", b}, {"tasks", Json::array()}};

@@ -20,6 +20,9 @@ struct TaskFlags {
 // Throws bad input if the file is not there: opening a store would make an empty one.
 void RequireStore(const std::string& file);
 
+// What a store knows a model by: a folder that is there is its whole path.
+std::string StoredName(const std::string& model);
+
 int EvaluateTasks(const TaskFlags& flags, const Globals& globals);
 
 // Paired differences of tasks that two models have answered, for people and as JSON.

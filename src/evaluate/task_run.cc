@@ -20,6 +20,13 @@ namespace {
 
 constexpr size_t kShownTokens = 8;  // at both ends
 
+// Whole, and without a slash at its end: "models/a/" is "models/a".
+std::string PathOf(const Model& model) {
+  std::string path = std::filesystem::absolute(model.folder).lexically_normal().string();
+  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 std::string HeadOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
   const std::span<const TokenId> ids(request.tokens);
   return IdsAndPieces(tokenizer, ids.first(std::min(kShownTokens, ids.size())));
@@ -65,8 +72,7 @@ class TaskRunner {
     Hasher hasher;
     for (const AskedRequest& one : asked_.requests) hasher.Add(one.hash);
     store.Begin();
-    store.PutModel(model_hash_,
-                   std::filesystem::absolute(model_.folder).lexically_normal().string());
+    store.PutModel(model_hash_, PathOf(model_));
     evaluation_ = store.PutEvaluation({model_hash_, task_.name, task_.version, made_.shots,
                                        options_.items.fewshot_seed,
                                        made_.is_partial ? options_.items.limit : 0, hasher.Hex()});
