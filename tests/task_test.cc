@@ -138,6 +138,12 @@ TEST_F(Tasks, WhatDoesNotFitIsRefused) {
               HasSubstr("leakage"));
   EXPECT_THAT(ErrorOf([&] { Items(Replaced(kSst2, "default: 1", "default: 4")); }),
               HasSubstr("at most 3"));
+  EXPECT_THAT(ErrorOf([&] {
+                Items(Replaced(kSst2, "split: dev}", "split: dev, where: \"{label|only:9}\"}"));
+              }),
+              HasSubstr("[sst2:dev] expected a row that the task asks"));
+  EXPECT_THAT(ErrorOf([&] { Items(Replaced(kSst2, "[negative, positive]", "{each: x}")); }),
+              HasSubstr("'text'"));
   EXPECT_THAT(ErrorOf([&] { Items(Replaced(kSst2, "{label}", "{lable}")); }),
               HasSubstr("did you mean 'label'"));
   EXPECT_THAT(ErrorOf([&] { Items(Replaced(kSst2, "set: sst2", "set: sst3")); }),

@@ -34,7 +34,6 @@ std::vector<Item> Rounders() {
   return items;
 }
 
-// This version has rounders only; the kind is listed so that scripts can ask.
 std::vector<Item> Transforms() {
   std::vector<Item> items;
   for (const TransformEntry& entry : AllTransforms()) items.push_back({entry.name, entry.summary});

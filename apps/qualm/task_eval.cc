@@ -93,7 +93,6 @@ class TaskEvaluation {
     options_.items.shots = Shots();
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
-    options_.items.limit_seed = flags.limit_seed;
     options_.scorer.batch_tokens = flags.batch_tokens;
     // A comparison needs the items of both models in one place.
     const bool needs_store = !flags.store.empty() || !flags.reference.empty();
@@ -107,11 +106,8 @@ class TaskEvaluation {
     std::vector<TaskComparison> comparisons;
     if (!flags_.reference.empty()) {
       Json reference = {{"model", flags_.reference}};
-      const std::string reference_hash = Evaluate(flags_.reference, reference);
+      const std::string reference_hash = Evaluate(flags_.reference, reference, hash);
       json["reference"] = std::move(reference);
-      if (reference_hash == hash) {
-        ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
-      }
       comparisons = CompareModels(*store_, reference_hash, hash);
       json["comparison"] = Json::array();
       for (const TaskComparison& one : comparisons) json["comparison"].push_back(ToJson(one));
@@ -137,10 +133,14 @@ class TaskEvaluation {
     return shots;
   }
 
-  // Runs all tasks on a model, prints or adds to `json`; returns the model's hash.
-  std::string Evaluate(const std::string& folder, Json& json) {
+  // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`;
+  // returns the model's hash.
+  std::string Evaluate(const std::string& folder, Json& json, const std::string& done = "") {
     const Model model = LoadModel(folder, {}, pool_);
     const std::string hash = model.Hash();
+    if (hash == done) {
+      ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
+    }
     json["model_hash"] = hash;
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
@@ -203,10 +203,7 @@ void RequireStore(const std::string& file) {
 
 std::string StoredName(const std::string& model) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(model, ignored)) return model;
-  std::string path = std::filesystem::absolute(model).lexically_normal().string();
-  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path;
+  return std::filesystem::is_directory(model, ignored) ? StoredPath(model) : model;
 }
 
 int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {

@@ -14,7 +14,7 @@ struct TaskFlags {
   std::string model, reference, data, store;
   std::vector<std::string> tasks;  // names, groups, files; also several behind commas
   std::optional<std::string> shots;
-  uint64_t fewshot_seed = 0, limit = 0, limit_seed = 0, batch_tokens = 2048;
+  uint64_t fewshot_seed = 0, limit = 0, batch_tokens = 2048;
 };
 
 // Throws bad input if the file is not there: opening a store would make an empty one.

@@ -73,7 +73,10 @@ std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::s
     std::vector<uint8_t> a, b;
     for (const StoredItem& item : store.Items(one.id)) a.push_back(item.is_correct ? 1 : 0);
     for (const StoredItem& item : store.Items(other->id)) b.push_back(item.is_correct ? 1 : 0);
-    if (a.size() != b.size()) continue;
+    if (a.size() != b.size()) {
+      ThrowBadInput("compare", StrCat(a.size(), " items of ", one.key.task, " for both models"),
+                    StrCat(b.size()), "the prompts are the same: the store is damaged");
+    }
     comparisons.push_back({one.key.task, one.key.version, one.key.shots, one.key.fewshot_seed,
                            one.key.limit != 0, ComparePaired(a, b)});
   }

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -19,13 +18,6 @@ namespace qualm {
 namespace {
 
 constexpr size_t kShownTokens = 8;  // at both ends
-
-// Whole, and without a slash at its end: "models/a/" is "models/a".
-std::string PathOf(const Model& model) {
-  std::string path = std::filesystem::absolute(model.folder).lexically_normal().string();
-  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path;
-}
 
 std::string HeadOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
   const std::span<const TokenId> ids(request.tokens);
@@ -72,7 +64,7 @@ class TaskRunner {
     Hasher hasher;
     for (const AskedRequest& one : asked_.requests) hasher.Add(one.hash);
     store.Begin();
-    store.PutModel(model_hash_, PathOf(model_));
+    store.PutModel(model_hash_, StoredPath(model_.folder));
     evaluation_ = store.PutEvaluation({model_hash_, task_.name, task_.version, made_.shots,
                                        options_.items.fewshot_seed,
                                        made_.is_partial ? options_.items.limit : 0, hasher.Hex()});

@@ -72,7 +72,7 @@ bool IsFused(const QuantizedLinear& layer, const PackedForm& form) {
                              [](float scale) { return scale > kSmallest && scale < kLargest; });
 }
 
-// Writes the 16 values in `coding`, one lane each.
+// Writes one lane's value; the other codings have nothing of a lane's own.
 void PackLane(ConstantCoding coding, float value, size_t lane, uint8_t* to) {
   switch (coding) {
     case ConstantCoding::kByte:

@@ -44,6 +44,12 @@ CREATE TABLE IF NOT EXISTS requests(
 
 }  // namespace
 
+std::string StoredPath(const std::filesystem::path& folder) {
+  std::string path = std::filesystem::absolute(folder).lexically_normal().string();
+  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 struct ResultStore::Connection {
   std::string file;
   sqlite3* db = nullptr;
@@ -199,7 +205,7 @@ void ResultStore::PutModel(std::string_view hash, std::string_view path) {
 std::string ResultStore::FindModel(std::string_view name) const {
   Statement statement(*connection_,
                       "SELECT hash, path FROM models WHERE substr(hash, 1, length(?1)) = ?1 "
-                      "OR path = ?1 OR path LIKE '%/' || ?1 ORDER BY hash");
+                      "OR path = ?1 OR substr(path, -length(?1) - 1) = '/' || ?1 ORDER BY hash");
   statement.Bind(name);
   std::vector<std::string> found;
   while (statement.Step()) found.push_back(statement.Text(0));

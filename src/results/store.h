@@ -56,6 +56,9 @@ struct StoredRequest {
   StoredAnswer answer;     // only when read
 };
 
+// How a store spells a model's folder: whole, without a slash at its end.
+std::string StoredPath(const std::filesystem::path& folder);
+
 class ResultStore {
  public:
   // Opens the file or makes it. Throws bad input for a file that is no store or one of another

@@ -65,6 +65,7 @@ TEST_F(Store, EvaluationsItemsAndRequests) {
   EXPECT_EQ(store.FindModel("/models/b"), "abd");
   EXPECT_EQ(store.FindModel("first"), "abc");  // the folder's name
   EXPECT_THAT(ErrorOf([&] { store.FindModel("ab"); }), HasSubstr("which is several"));
+  EXPECT_THAT(ErrorOf([&] { store.FindModel("f_rst"); }), HasSubstr("which is none"));
   EXPECT_THAT(ErrorOf([&] { store.FindModel("zz"); }), HasSubstr("/models/first"));
 
   EvaluationKey key{"abc", "mmlu", 2, 5, 0, 100, "p"};

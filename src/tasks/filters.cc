@@ -1,8 +1,10 @@
 #include "tasks/filters.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
+#include <cmath>
 
+#include "base/error.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -107,20 +109,30 @@ std::string Map(std::string text, Arguments arguments) {
   return text;
 }
 
+double NumberOf(std::string_view filter, const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
+    ThrowBadInput(StrCat("filter ", filter), "a number", StrCat("'", text, "'"));
+  }
+  return value;
+}
+
 // "yes" if the mean of the numbers in the text, separated by blanks, is at least the argument.
 std::string MeanAtLeast(std::string text, Arguments arguments) {
   double sum = 0, count = 0;
   for (const std::string& number : Split(text, ' ')) {
-    sum += std::strtod(number.c_str(), nullptr);
+    sum += NumberOf("mean_at_least", number);
     ++count;
   }
-  return sum / count >= std::strtod(arguments[0].c_str(), nullptr) ? "yes" : "no";
+  return sum / count >= NumberOf("mean_at_least", arguments[0]) ? "yes" : "no";
 }
 
 // "yes" if the whole number is a multiple of the argument, else nothing: for `where`.
 std::string MultipleOf(std::string text, Arguments arguments) {
-  const long divisor = std::strtol(arguments[0].c_str(), nullptr, 10);
-  return divisor > 0 && std::strtol(text.c_str(), nullptr, 10) % divisor == 0 ? "yes" : "";
+  return std::fmod(NumberOf("multiple_of", text), NumberOf("multiple_of", arguments[0])) == 0
+             ? "yes"
+             : "";
 }
 
 // The text if it is the argument, else nothing: for `where`.

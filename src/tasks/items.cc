@@ -234,12 +234,16 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set);
   std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
   std::erase_if(rows, [&](const SourcedRow& row) { return !maker.IsAsked(row); });
+  if (rows.empty()) {
+    ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
+                  "none; 'where' leaves all of them out");
+  }
   TaskItems made;
   made.rows_in_split = rows.size();
   made.shots = options.shots.value_or(task.default_shots);
   if (options.limit > 0 && options.limit < rows.size()) {
     made.is_partial = true;
-    Rng rng(options.limit_seed, StrCat("limit ", task.name));
+    Rng rng(0, StrCat("limit ", task.name));
     std::vector<SourcedRow> drawn;
     for (size_t i : Draw(options.limit, rows.size(), rng)) drawn.push_back(std::move(rows[i]));
     rows = std::move(drawn);

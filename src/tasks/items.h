@@ -16,8 +16,7 @@ namespace qualm {
 struct ItemOptions {
   std::optional<size_t> shots;  // empty: the task's default
   uint64_t fewshot_seed = 0;
-  size_t limit = 0;  // rows, drawn by `limit_seed`, in the data's order; 0: all
-  uint64_t limit_seed = 0;
+  size_t limit = 0;  // rows, drawn with a fixed seed, in the data's order; 0: all
 };
 
 // The examples before the rows of one subset. A prompt is header + the first shots + context.

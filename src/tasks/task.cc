@@ -106,6 +106,7 @@ void ReadChoices(const Yaml& yaml, Task& task) {
     task.each_separator = TextOf(choices, "split");
     task.first = TemplateOf(choices, "first");
     task.has_first = choices.Find("first") != nullptr;
+    (void)choices.Get("text");
     task.choices.push_back({TemplateOf(choices, "id"), TemplateOf(choices, "text")});
   } else {
     for (const Yaml& choice : choices.AsList()) task.choices.push_back(ChoiceOf(choice));

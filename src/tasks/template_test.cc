@@ -54,6 +54,21 @@ TEST(Template, PythonBytesLiterals) {
   EXPECT_EQ(bytes("plain"), "plain");
 }
 
+TEST(Template, NumbersAndChoicesOfRows) {
+  const auto render = [](const char* text, const char* value) {
+    return Render(text, {{"t", value}});
+  };
+  EXPECT_EQ(render("{t|mean_at_least:3}", "2 4"), "yes");
+  EXPECT_EQ(render("{t|mean_at_least:3}", "2.5 3"), "no");
+  EXPECT_EQ(render("{t|multiple_of:3}", "6"), "yes");
+  EXPECT_EQ(render("{t|multiple_of:3}", "7"), "");
+  EXPECT_EQ(render("{t|only:a:b}", "b"), "b");
+  EXPECT_EQ(render("{t|only:a:b}", "c"), "");
+  EXPECT_THAT(ErrorOf([&] { render("{t|mean_at_least:3}", "2 x"); }),
+              HasSubstr("[filter mean_at_least] expected a number; got 'x'"));
+  EXPECT_THAT(ErrorOf([&] { render("{t|multiple_of:3}", ""); }), HasSubstr("expected a number"));
+}
+
 TEST(Template, Uses) {
   const Template t("{with strip}{for x in c}{choice|lower}{end}{end}", "t");
   EXPECT_TRUE(t.Uses("choice"));
