@@ -66,7 +66,7 @@ class PassCounter final : public Progress {
 TEST_F(QuantizeRun, SeveralRecipesInOnePassGiveTheBytesOfRunsByThemselves) {
   const std::string smooth =
       "name: smooth\nweights: {type: int4, granularity: group, group_size: 64}\n"
-      "transforms: [{awq: {}}]\nrounder: {rtn: {}}\norder: {blocks: parallel, layers: parallel}\n";
+      "transforms: [{awq: {}}]\nrounder: {gptq: {}}\norder: {blocks: parallel, layers: parallel}\n";
   const std::string llm_int8 =
       "name: int8\nweights: {type: int8, granularity: channel, symmetric: true}\n"
       "activations: {type: int8, granularity: tensor}\nrounder: {rtn: {}}\n"
