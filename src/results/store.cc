@@ -2,7 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -158,9 +160,12 @@ void ResultStore::Prepare() {
     Statement statement(*connection_, sql);
     return statement.Step() ? statement.Int(0) : 0;
   };
+  // In one transaction: another process may be making the tables and their marks just now.
+  Execute("BEGIN");
   const int64_t application = pragma("PRAGMA application_id");
   const int64_t version = pragma("PRAGMA user_version");
   const int64_t tables = pragma("SELECT count(*) FROM sqlite_master");
+  Execute("COMMIT");
   if (tables > 0 && application != kApplicationId) {
     ThrowBadInput(connection_->file, "a results store", "another SQLite database");
   }
@@ -168,7 +173,7 @@ void ResultStore::Prepare() {
     ThrowBadInput(connection_->file, StrCat("a results store of schema ", kSchemaVersion),
                   StrCat("schema ", version));
   }
-  Execute("PRAGMA journal_mode = WAL");
+  SwitchToWal();
   Execute("PRAGMA synchronous = NORMAL");
   if (tables > 0) return;
   // Two processes may come here at once: the second one waits and finds the tables.
@@ -177,6 +182,18 @@ void ResultStore::Prepare() {
   Execute(StrCat("PRAGMA application_id = ", kApplicationId).c_str());
   Execute(StrCat("PRAGMA user_version = ", kSchemaVersion).c_str());
   Execute("COMMIT");
+}
+
+// SQLite does not wait where waiting for the exclusive lock could be a deadlock: two processes that
+// make one store meet here.
+void ResultStore::SwitchToWal() const {
+  for (int waited = 0;; ++waited) {
+    const int code =
+        sqlite3_exec(connection_->db, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
+    if (code == SQLITE_OK) return;
+    if (code != SQLITE_BUSY || waited == kLockedMilliseconds) connection_->Fail(code);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void ResultStore::Execute(const char* sql) const {

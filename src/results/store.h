@@ -103,6 +103,7 @@ class ResultStore {
   void Execute(const char* sql) const;
   int64_t PutPrompt(const std::string& text);
   void Prepare();
+  void SwitchToWal() const;
 
   std::unique_ptr<Connection> connection_;
 };

@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #include "base/file.h"
 #include "support/errors.h"
@@ -41,6 +43,23 @@ TEST_F(Store, AnswersComeBackAlsoFromAnotherConnection) {
   EXPECT_TRUE(std::isnan(store.FindAnswer("m", "nan", 1)->log_likelihood));
   EXPECT_FALSE(store.FindAnswer("m", "r", 2));
   EXPECT_FALSE(store.FindAnswer("other", "r", 1));
+}
+
+TEST_F(Store, SeveralMayMakeItAtOnce) {
+  for (int round = 0; round < 20; ++round) {
+    const std::filesystem::path made = folder_ / std::to_string(round);
+    std::atomic<int> opened = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&, i] {
+        ResultStore store(made);
+        store.PutAnswer("m", std::to_string(i), 1, {-1, true});
+        ++opened;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(opened, 8);
+  }
 }
 
 TEST_F(Store, WhatIsNotCommittedIsTakenBack) {
