@@ -234,6 +234,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tokens of a forward pass on tasks, about; changes no result")
       .ShowDefault()
       .Positive();
+  arguments.Flag("--run-code", options->tasks.run_code,
+                 "Run programs that the model writes (pass@k), in a sandbox without network");
   AddDataFlag(arguments, options->data);
   arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
       .ShowDefault();

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "evaluate/generation_request.h"
 #include "evaluate/request.h"
 #include "results/store.h"
 #include "task_eval.h"
@@ -56,7 +57,57 @@ std::vector<uint64_t> FlippedItems(const ResultStore& store,
   ThrowBadInput("--flipped", "another model with the same prompts in the store", "none");
 }
 
-Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests) {
+// Generated for the requests; empty where the task is one of likelihoods.
+std::vector<std::optional<StoredText>> TextsOf(const ResultStore& store,
+                                               const StoredEvaluation& evaluation,
+                                               const std::vector<StoredRequest>& requests) {
+  std::vector<std::optional<StoredText>> texts;
+  for (const StoredRequest& request : requests) {
+    texts.push_back(store.FindText(evaluation.key.model, request.request, kGenerationProtocol));
+    if (!texts.back()) return {};
+  }
+  return texts;
+}
+
+Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
+                   const std::vector<std::optional<StoredText>>& texts) {
+  Json made = Json::array();
+  for (size_t i = 0; i < texts.size(); ++i) {
+    made.push_back({{"prompt", requests[i].prompt},
+                    {"context", requests[i].context},
+                    {"tokens", requests[i].tokens},
+                    {"head", requests[i].head},
+                    {"tail", requests[i].tail},
+                    {"text", texts[i]->text},
+                    {"made_tokens", texts[i]->tokens},
+                    {"finish_reason", texts[i]->reason}});
+  }
+  return {{"item", item.item},
+          {"subset", item.subset},
+          {"row", item.row},
+          {"reference", requests[0].continuation},
+          {"prediction", item.prediction},
+          {"value", item.value},
+          {"is_correct", item.is_correct},
+          {"texts", made}};
+}
+
+std::string GeneratedText(const StoredItem& item, const std::vector<StoredRequest>& requests,
+                          const std::vector<std::optional<StoredText>>& texts) {
+  std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
+                            " row ", item.row, ": ", Fixed(100 * item.value, 2), " %\n",
+                            requests[0].prompt, requests[0].context, "\n");
+  for (const std::optional<StoredText>& one : texts) {
+    text += StrCat(" > '", one->text, "'  (", one->tokens, " tokens, ", one->reason, ")\n");
+  }
+  return text + StrCat("   read as   '", item.prediction, "'\n   reference '",
+                       requests[0].continuation, "'\n   tokens ", requests[0].head, " ... ",
+                       requests[0].tail, "\n");
+}
+
+Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
+            const std::vector<std::optional<StoredText>>& texts) {
+  if (!texts.empty()) return GeneratedJson(item, requests, texts);
   Json choices = Json::array();
   for (const StoredRequest& request : requests) {
     choices.push_back({{"prompt", request.prompt},
@@ -81,7 +132,9 @@ Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests) 
           {"choices", choices}};
 }
 
-std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& requests) {
+std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& requests,
+                   const std::vector<std::optional<StoredText>>& texts) {
+  if (!texts.empty()) return GeneratedText(item, requests, texts);
   std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
                             " row ", item.row, item.is_correct ? ": right" : ": wrong",
                             item.is_near_tie ? ", near tie" : "", "\n");
@@ -114,7 +167,7 @@ int Run(const Flags& flags, const Globals& globals) {
   if (!globals.json) {
     Print(StrCat(evaluation.key.task, " v", evaluation.key.version, ", ", evaluation.key.shots,
                  " shots, ", store.PathOfModel(evaluation.key.model),
-                 "; > picked, * right, log-likelihoods\n"));
+                 "; > picked or written, * right\n"));
   }
   for (const StoredItem& item : store.Items(evaluation.id)) {
     if (flags.wrong && item.is_correct) continue;
@@ -122,10 +175,11 @@ int Run(const Flags& flags, const Globals& globals) {
     if (shown++ == flags.count) break;
     const std::vector<StoredRequest> requests =
         store.Requests(evaluation.id, item.item, evaluation.key.model, kLikelihoodProtocol);
+    const std::vector<std::optional<StoredText>> texts = TextsOf(store, evaluation, requests);
     if (globals.json) {
-      samples.push_back(ToJson(item, requests));
+      samples.push_back(ToJson(item, requests, texts));
     } else {
-      Print(ToText(item, requests));
+      Print(ToText(item, requests, texts));
     }
   }
   if (globals.json) {

@@ -20,9 +20,9 @@ Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Js
 
 std::string Percent(double share) { return std::isnan(share) ? "-" : Fixed(100 * share, 2); }
 
-// Accuracies and calibration errors are shares; perplexities and Brier scores are not.
+// Accuracies and calibration errors are shares; perplexities, Brier scores and BLEU are not.
 std::string NumberText(const TaskScore& score, double value) {
-  if (score.metric == "ppl" || score.metric == "brier") return Fixed(value, 4);
+  if (score.metric == "ppl" || score.metric == "brier" || !score.is_share) return Fixed(value, 4);
   return StrCat(Percent(value), " %");
 }
 
@@ -62,22 +62,25 @@ Json ToJson(const TaskComparison& one) {
           {"high", NumberOrNull(paired.high)},
           {"right_to_wrong", paired.right_to_wrong},
           {"wrong_to_right", paired.wrong_to_right},
-          {"mcnemar_p", paired.mcnemar_p}};
+          {"mcnemar_p", paired.mcnemar_p},
+          {"choice_kl", NumberOrNull(paired.choice_kl.value)},
+          {"choice_kl_stderr", NumberOrNull(paired.choice_kl.standard_error)}};
 }
 
 std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   std::vector<std::vector<std::string>> table = {{"task", "shots", "n", "first", "second",
                                                   "difference", "95 % interval", "right>wrong",
-                                                  "wrong>right", "McNemar p"}};
+                                                  "wrong>right", "McNemar p", "KL of choices"}};
   for (const TaskComparison& one : comparisons) {
     const PairedComparison& paired = one.paired;
     table.push_back(
         {StrCat(one.task, one.is_partial ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
          Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
          StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
-         StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4)});
+         StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4),
+         std::isnan(paired.choice_kl.value) ? "-" : Fixed(paired.choice_kl.value, 5)});
   }
-  return FormatTable(table, {false, true, true, true, true, true, true, true, true, true});
+  return FormatTable(table, {false, true, true, true, true, true, true, true, true, true, true});
 }
 
 class TaskEvaluation {
@@ -94,6 +97,8 @@ class TaskEvaluation {
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
+    options_.generator.batch_tokens = flags.batch_tokens;
+    options_.run_code = flags.run_code;
     // A comparison needs the items of both models in one place.
     const bool needs_store = !flags.store.empty() || !flags.reference.empty();
     if (needs_store) store_.emplace(flags.store.empty() ? ":memory:" : flags.store);
@@ -148,6 +153,9 @@ class TaskEvaluation {
       const TaskResult result = RunTask(task, model, hash, options_, pool_, *progress_);
       Report(task, result);
       for (const TaskScore& score : result.scores) json["rows"].push_back(ToJson(score));
+      for (const std::string& signature : result.signatures) {
+        json["signatures"].push_back(StrCat(task.name, " ", signature));
+      }
       if (!globals_.json) PrintScores(result);
     }
     return hash;
@@ -163,6 +171,22 @@ class TaskEvaluation {
     if (result.prompts_truncated > 0) {
       progress_->Warn(StrCat(task.name, ": ", result.prompts_truncated,
                              " prompts lost tokens on the left, too"));
+    }
+    if (result.texts_shortened > 0) {
+      progress_->Warn(StrCat(task.name, ": ", result.texts_shortened,
+                             " texts may be only half of the model's context long"));
+    }
+    for (const std::string& signature : result.signatures) {
+      progress_->Info(StrCat(task.name, ": ", signature));
+    }
+    if (task.kind == TaskKind::kGeneration) {
+      const GeneratorCounts& made = result.generated;
+      progress_->Info(StrCat(task.name, ": ", made.requests, " texts, ", made.distinct,
+                             " different, ", result.answers_found, " more from the store; ",
+                             made.computed_tokens, " of ", made.prompt_tokens,
+                             " prompt tokens computed, ", made.made_tokens, " tokens made in ",
+                             made.passes, " passes"));
+      return;
     }
     const ScorerCounts& counts = result.counts;
     progress_->Info(StrCat(task.name, ": ", counts.requests, " requests, ", counts.distinct,

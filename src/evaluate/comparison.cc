@@ -6,10 +6,13 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "evaluate/request.h"
 #include "results/store.h"
 
 namespace qualm {
 namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // P(at most min(k, n-k) or at least max(k, n-k) heads of n), summed in logarithms.
 double TwoSidedCoin(size_t k, size_t n) {
@@ -25,37 +28,73 @@ double TwoSidedCoin(size_t k, size_t n) {
   return std::min(1.0, 2 * tail);
 }
 
+// Of one item; of infinite log-likelihoods those that both models exclude do not count.
+double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
+  const auto log_total = [](const std::vector<double>& values) {
+    const double largest = std::ranges::max(values);
+    double sum = 0;
+    for (double value : values) sum += std::exp(value - largest);
+    return largest + std::log(sum);
+  };
+  const double a = log_total(first), b = log_total(second);
+  double kl = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const double log_p = first[i] - a;
+    if (std::exp(log_p) > 0) kl += std::exp(log_p) * (log_p - (second[i] - b));
+  }
+  return std::max(kl, 0.0);  // rounding can make equal distributions differ downwards
+}
+
+Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcome> second) {
+  std::vector<double> values;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const std::vector<double>&a = first[i].choices, &b = second[i].choices;
+    if (a.size() < 2 || a.size() != b.size()) return {kNone, kNone};
+    values.push_back(KlOfChoices(a, b));
+  }
+  if (values.empty()) return {kNone, kNone};
+  return RatioEstimate(values, std::vector<double>(values.size(), 1));
+}
+
+std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvaluation& evaluation) {
+  std::vector<ItemOutcome> outcomes;
+  for (const StoredItem& item : store.Items(evaluation.id)) {
+    outcomes.push_back({std::isnan(item.value) ? 0 : item.value, item.is_correct, {}});
+  }
+  for (const auto& [item, log_likelihood] :
+       store.LogLikelihoods(evaluation.id, evaluation.key.model, kLikelihoodProtocol)) {
+    if (item < outcomes.size()) outcomes[item].choices.push_back(log_likelihood);
+  }
+  return outcomes;
+}
+
 }  // namespace
 
-PairedComparison ComparePaired(std::span<const uint8_t> first, std::span<const uint8_t> second) {
+PairedComparison ComparePaired(std::span<const ItemOutcome> first,
+                               std::span<const ItemOutcome> second) {
   QUALM_CHECK(first.size() == second.size());
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   PairedComparison result;
   result.n = first.size();
+  result.choice_kl = ChoiceKl(first, second);
   if (result.n == 0) {
     result.first = result.second = kNone;
     result.difference = {kNone, kNone};
     result.low = result.high = kNone;
     return result;
   }
-  size_t first_right = 0, second_right = 0;
+  std::vector<double> differences, ones(result.n, 1);
   for (size_t i = 0; i < result.n; ++i) {
-    first_right += first[i];
-    second_right += second[i];
-    result.right_to_wrong += first[i] > second[i] ? 1 : 0;
-    result.wrong_to_right += first[i] < second[i] ? 1 : 0;
+    result.first += first[i].value / static_cast<double>(result.n);
+    result.second += second[i].value / static_cast<double>(result.n);
+    differences.push_back(second[i].value - first[i].value);
+    result.right_to_wrong += first[i].is_right && !second[i].is_right ? 1 : 0;
+    result.wrong_to_right += !first[i].is_right && second[i].is_right ? 1 : 0;
   }
-  const auto n = static_cast<double>(result.n);
-  result.first = static_cast<double>(first_right) / n;
-  result.second = static_cast<double>(second_right) / n;
-  const size_t flips = result.right_to_wrong + result.wrong_to_right;
-  const double mean = result.second - result.first;
-  // Differences are -1, 0 and 1, so the sum of their squares is the number of flips.
-  const double variance = (static_cast<double>(flips) - n * mean * mean) / (n - 1);
-  result.difference = {mean, result.n == 1 ? kNone : std::sqrt(variance / n)};
-  result.low = mean - 1.96 * result.difference.standard_error;
-  result.high = mean + 1.96 * result.difference.standard_error;
-  result.mcnemar_p = TwoSidedCoin(result.right_to_wrong, flips);
+  result.difference = RatioEstimate(differences, ones);
+  result.low = result.difference.value - 1.96 * result.difference.standard_error;
+  result.high = result.difference.value + 1.96 * result.difference.standard_error;
+  result.mcnemar_p =
+      TwoSidedCoin(result.right_to_wrong, result.right_to_wrong + result.wrong_to_right);
   return result;
 }
 
@@ -70,9 +109,7 @@ std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::s
       return candidate.is_finished && candidate.key == wanted;
     });
     if (!one.is_finished || other == others.end()) continue;
-    std::vector<uint8_t> a, b;
-    for (const StoredItem& item : store.Items(one.id)) a.push_back(item.is_correct ? 1 : 0);
-    for (const StoredItem& item : store.Items(other->id)) b.push_back(item.is_correct ? 1 : 0);
+    const std::vector<ItemOutcome> a = OutcomesOf(store, one), b = OutcomesOf(store, *other);
     if (a.size() != b.size()) {
       ThrowBadInput("compare", StrCat(a.size(), " items of ", one.key.task, " for both models"),
                     StrCat(b.size()), "the prompts are the same: the store is damaged");

@@ -13,17 +13,29 @@ namespace qualm {
 
 class ResultStore;
 
+// What one model made of an item.
+struct ItemOutcome {
+  double value = 0;       // by the task's first metric
+  bool is_right = false;  // of accuracies the same
+  // Log-likelihoods of the choices; empty where the task has none.
+  std::vector<double> choices;
+};
+
 struct PairedComparison {
   size_t n = 0;
-  double first = 0, second = 0;  // shares of right answers
+  double first = 0, second = 0;  // mean values; of accuracies the shares of right answers
   Estimate difference;           // second - first, over items; NaN error for fewer than two
   double low = 0, high = 0;      // its 95 % interval: ± 1.96 standard errors
   size_t right_to_wrong = 0, wrong_to_right = 0;
   double mcnemar_p = 1;  // exact, two-sided: of the discordant items as coin flips
+  // Mean over items of KL(first ‖ second) in nats, between the distributions over the choices that
+  // the log-likelihoods make (softmax); NaN where there are no choices.
+  Estimate choice_kl;
 };
 
-// Right (1) or wrong (0) by item. Requires: equal sizes.
-PairedComparison ComparePaired(std::span<const uint8_t> first, std::span<const uint8_t> second);
+// By item. Requires: equal sizes.
+PairedComparison ComparePaired(std::span<const ItemOutcome> first,
+                               std::span<const ItemOutcome> second);
 
 struct TaskComparison {
   std::string task;

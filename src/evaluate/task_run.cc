@@ -9,25 +9,14 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "evaluate/choice_metrics.h"
+#include "evaluate/generation_run.h"
+#include "evaluate/task_parts.h"
 #include "evaluate/task_requests.h"
-#include "io/hash.h"
 #include "model/model.h"
 #include "results/store.h"
 
 namespace qualm {
 namespace {
-
-constexpr size_t kShownTokens = 8;  // at both ends
-
-std::string HeadOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
-  const std::span<const TokenId> ids(request.tokens);
-  return IdsAndPieces(tokenizer, ids.first(std::min(kShownTokens, ids.size())));
-}
-
-std::string TailOf(const Tokenizer& tokenizer, const LikelihoodRequest& request) {
-  const std::span<const TokenId> ids(request.tokens);
-  return IdsAndPieces(tokenizer, ids.last(std::min(kShownTokens, ids.size())));
-}
 
 class TaskRunner {
  public:
@@ -48,8 +37,8 @@ class TaskRunner {
     asked_ = MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->config.context);
     result_.prompts_with_fewer_shots = asked_.prompts_with_fewer_shots;
     result_.prompts_truncated = asked_.prompts_truncated;
-    result_.first_request = StrCat(HeadOf(tokenizer_, asked_.requests[0].request), " ... ",
-                                   TailOf(tokenizer_, asked_.requests[0].request));
+    result_.first_request = StrCat(HeadOf(tokenizer_, asked_.requests[0].request.tokens), " ... ",
+                                   TailOf(tokenizer_, asked_.requests[0].request.tokens));
     if (options_.store != nullptr) OpenEvaluation();
     Answer();
     task_.kind == TaskKind::kMultipleChoice ? ScoreChoices() : ScoreContinuations();
@@ -61,13 +50,10 @@ class TaskRunner {
 
   void OpenEvaluation() {
     ResultStore& store = *options_.store;
-    Hasher hasher;
-    for (const AskedRequest& one : asked_.requests) hasher.Add(one.hash);
+    std::vector<std::string> hashes;
+    for (const AskedRequest& one : asked_.requests) hashes.push_back(one.hash);
     store.Begin();
-    store.PutModel(model_hash_, StoredPath(model_.folder));
-    evaluation_ = store.PutEvaluation({model_hash_, task_.name, task_.version, made_.shots,
-                                       options_.items.fewshot_seed,
-                                       made_.is_partial ? options_.items.limit : 0, hasher.Hex()});
+    evaluation_ = PutEvaluationOf(task_, made_, model_, model_hash_, options_, hashes);
     for (size_t i = 0; i < asked_.items.size(); ++i) {
       for (size_t c = 0; c < asked_.items[i].count; ++c) {
         const AskedRequest& one = asked_.requests[asked_.items[i].first + c];
@@ -81,8 +67,8 @@ class TaskRunner {
         stored.continuation = item.continuations[c];
         stored.tokens = one.request.tokens.size();
         stored.continuation_tokens = one.request.continuation_length();
-        stored.head = HeadOf(tokenizer_, one.request);
-        stored.tail = TailOf(tokenizer_, one.request);
+        stored.head = HeadOf(tokenizer_, one.request.tokens);
+        stored.tail = TailOf(tokenizer_, one.request.tokens);
         store.PutRequest(evaluation_, stored);
       }
     }
@@ -140,49 +126,6 @@ class TaskRunner {
 
   // --- scores
 
-  // A selection of items that gets a score of its own.
-  struct Part {
-    std::string name;
-    std::vector<size_t> items;
-  };
-
-  std::vector<Part> Parts() const {
-    std::vector<Part> parts(1);
-    std::vector<Part> subsets;
-    for (size_t i = 0; i < made_.items.size(); ++i) {
-      parts[0].items.push_back(i);
-      const std::string& subset = made_.items[i].subset;
-      if (subset.empty()) continue;
-      if (subsets.empty() || subsets.back().name != subset) subsets.push_back({subset, {}});
-      subsets.back().items.push_back(i);
-    }
-    for (const auto& [name, members] : task_.categories) {
-      Part category{StrCat("category ", name), {}};
-      for (const Part& subset : subsets) {
-        if (std::ranges::find(members, subset.name) == members.end()) continue;
-        category.items.insert(category.items.end(), subset.items.begin(), subset.items.end());
-      }
-      if (!category.items.empty()) parts.push_back(std::move(category));
-    }
-    for (Part& subset : subsets) {
-      parts.push_back({StrCat("subset ", subset.name), std::move(subset.items)});
-    }
-    return parts;
-  }
-
-  TaskScore NewScore(const Part& part, const std::string& metric) const {
-    TaskScore score;
-    score.task = task_.name;
-    score.version = task_.version;
-    score.shots = made_.shots;
-    score.part = part.name;
-    score.metric = metric;
-    score.n = part.items.size();
-    score.baseline = std::numeric_limits<double>::quiet_NaN();
-    score.is_partial = made_.is_partial;
-    return score;
-  }
-
   std::vector<ScoredChoice> ChoicesOf(size_t item) const {
     std::vector<ScoredChoice> choices;
     const AskedItem& asked = asked_.items[item];
@@ -213,33 +156,35 @@ class TaskRunner {
       probabilities.push_back(Probabilities(choices));
       gold.push_back(made_.items[i].gold);
     }
-    const std::vector<Part> parts = Parts();
-    for (const Part& part : parts) {
+    const std::vector<TaskPart> parts = PartsOf(task_, made_);
+    for (const TaskPart& part : parts) {
       for (const std::string& metric : task_.metrics) {
         result_.scores.push_back(ShareRight(part, metric, picks[metric]));
       }
       if (!part.name.empty()) continue;
       for (const std::string& metric : task_.metrics) AddMacro(parts, metric, picks[metric]);
       const Calibration calibration = CalibrationOf(probabilities, gold);
-      result_.scores.push_back(NewScore(part, "brier"));
+      result_.scores.push_back(NewScore(task_, made_, part, "brier"));
       result_.scores.back().estimate = calibration.brier;
-      result_.scores.push_back(NewScore(part, "ece"));
+      result_.scores.push_back(NewScore(task_, made_, part, "ece"));
       result_.scores.back().estimate = calibration.ece;
     }
-    StoreItems([&](size_t i) {
+    if (options_.store == nullptr) return;
+    StoreItems(*options_.store, evaluation_, made_, [&](size_t i) {
       const Pick& pick = picks[task_.metrics[0]][i];
       StoredItem item;
       item.gold = static_cast<int64_t>(gold[i]);
       item.picked = static_cast<int64_t>(pick.choice);
       item.is_correct = pick.choice == gold[i];
       item.is_near_tie = pick.is_near_tie;
+      item.value = item.is_correct ? 1 : 0;
       return item;
     });
   }
 
-  TaskScore ShareRight(const Part& part, const std::string& metric,
+  TaskScore ShareRight(const TaskPart& part, const std::string& metric,
                        const std::vector<Pick>& picks) const {
-    TaskScore score = NewScore(part, metric);
+    TaskScore score = NewScore(task_, made_, part, metric);
     std::vector<uint8_t> hits;
     std::map<size_t, size_t> frequency;
     for (size_t i : part.items) {
@@ -254,7 +199,7 @@ class TaskRunner {
 
   // The most frequent right choice's share. Where it is the same for every row by construction
   // (minimal pairs), the share of right answers by chance.
-  double BaselineOf(const Part& part, const std::map<size_t, size_t>& frequency) const {
+  double BaselineOf(const TaskPart& part, const std::map<size_t, size_t>& frequency) const {
     double sum = 0;
     if (task_.answer.IsConstant()) {
       for (size_t i : part.items) sum += 1 / static_cast<double>(asked_.items[i].count);
@@ -266,23 +211,23 @@ class TaskRunner {
     return sum / static_cast<double>(part.items.size());
   }
 
-  void AddMacro(const std::vector<Part>& parts, const std::string& metric,
+  void AddMacro(const std::vector<TaskPart>& parts, const std::string& metric,
                 const std::vector<Pick>& picks) {
     std::vector<Estimate> estimates;
-    for (const Part& part : parts) {
+    for (const TaskPart& part : parts) {
       if (!part.name.starts_with("subset ")) continue;
       estimates.push_back(ShareRight(part, metric, picks).estimate);
     }
     if (estimates.size() < 2) return;
-    result_.scores.push_back(NewScore(parts[0], metric + "_macro"));
+    result_.scores.push_back(NewScore(task_, made_, parts[0], metric + "_macro"));
     result_.scores.back().estimate = MeanOf(estimates);
   }
 
   void ScoreContinuations() {
-    const std::vector<Part> parts = Parts();
-    for (const Part& part : parts) {
+    const std::vector<TaskPart> parts = PartsOf(task_, made_);
+    for (const TaskPart& part : parts) {
       for (const std::string& metric : task_.metrics) {
-        TaskScore score = NewScore(part, metric);
+        TaskScore score = NewScore(task_, made_, part, metric);
         if (metric == "acc") {
           std::vector<uint8_t> hits;
           for (size_t i : part.items) hits.push_back(AnswerOf(i).is_greedy ? 1 : 0);
@@ -298,30 +243,17 @@ class TaskRunner {
         result_.scores.push_back(score);
       }
     }
-    StoreItems([&](size_t i) {
+    if (options_.store == nullptr) return;
+    StoreItems(*options_.store, evaluation_, made_, [&](size_t i) {
       StoredItem item;
       item.is_correct = AnswerOf(i).is_greedy;
+      item.value = item.is_correct ? 1 : 0;
       return item;
     });
   }
 
   const LikelihoodAnswer& AnswerOf(size_t item) const {
     return asked_.requests[asked_.items[item].first].answer;
-  }
-
-  template <typename MakeItem>
-  void StoreItems(const MakeItem& make) {
-    if (options_.store == nullptr) return;
-    options_.store->Begin();
-    for (size_t i = 0; i < made_.items.size(); ++i) {
-      StoredItem item = make(i);
-      item.item = i;
-      item.subset = made_.items[i].subset;
-      item.row = made_.items[i].row;
-      options_.store->PutItem(evaluation_, item);
-    }
-    options_.store->FinishEvaluation(evaluation_);
-    options_.store->Commit();
   }
 
   const Task& task_;
@@ -341,6 +273,9 @@ class TaskRunner {
 
 TaskResult RunTask(const Task& task, const Model& model, const std::string& model_hash,
                    const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
+  if (task.kind == TaskKind::kGeneration) {
+    return RunGeneration(task, model, model_hash, options, pool, progress);
+  }
   return TaskRunner(task, model, model_hash, options, pool, progress).Run();
 }
 

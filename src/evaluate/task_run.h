@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluate/generator.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/statistics.h"
 #include "tasks/items.h"
@@ -20,6 +21,8 @@ struct TaskRunOptions {
   ItemOptions items;
   std::filesystem::path data_folder;
   ScorerOptions scorer;
+  GeneratorOptions generator;
+  bool run_code = false;         // whether programs that the model writes may be run
   ResultStore* store = nullptr;  // null: nothing is kept
 };
 
@@ -33,6 +36,7 @@ struct TaskScore {
   size_t n = 0;
   double baseline = 0;  // of accuracies: the most frequent right choice, or chance; NaN: none
   size_t near_ties = 0;
+  bool is_share = true;  // value and error are 0 to 1; else as published (BLEU: 0 to 100)
   bool is_partial = false;
 };
 
@@ -40,10 +44,13 @@ struct TaskResult {
   std::vector<TaskScore> scores;  // the whole task's first
   std::string note;               // the data set's, where files at hand are a part or a substitute
   std::string first_request;      // ids and pieces of its first and last tokens
+  std::vector<std::string> signatures;  // "bleu nrefs:1|...", of metrics that have one
   size_t rows_in_split = 0;
   uint64_t prompts_with_fewer_shots = 0, prompts_truncated = 0;  // overlong ones
   uint64_t answers_found = 0;                                    // in the store
   ScorerCounts counts;                                           // of what was scored
+  uint64_t texts_shortened = 0;  // whose max_tokens were cut to half the model's context
+  GeneratorCounts generated;     // of what was generated
 };
 
 // Overlong prompts lose shots from the last one on, then tokens on the left, behind BOS (PROTOCOLS,

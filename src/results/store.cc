@@ -8,41 +8,12 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "results/schema.h"
 
 namespace qualm {
 namespace {
 
-constexpr int kSchemaVersion = 1;
 constexpr int kLockedMilliseconds = 60000;
-
-// "qual" as a number: says that the file is ours.
-constexpr int kApplicationId = 0x7175616c;
-
-constexpr const char* kSchema = R"(
-CREATE TABLE IF NOT EXISTS models(hash TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers(
-  model TEXT NOT NULL, request TEXT NOT NULL, protocol INTEGER NOT NULL,
-  log_likelihood REAL, is_greedy INTEGER NOT NULL,
-  PRIMARY KEY(model, request, protocol)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS evaluations(
-  id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL, version INTEGER NOT NULL,
-  shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL, row_limit INTEGER NOT NULL,
-  prompt_hash TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
-  UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash));
-CREATE TABLE IF NOT EXISTS items(
-  evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
-  subset TEXT NOT NULL, row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
-  is_correct INTEGER NOT NULL, is_near_tie INTEGER NOT NULL,
-  PRIMARY KEY(evaluation, item)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS prompts(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS requests(
-  evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
-  choice INTEGER NOT NULL, request TEXT NOT NULL,
-  prompt INTEGER NOT NULL REFERENCES prompts(id), context TEXT NOT NULL,
-  continuation TEXT NOT NULL, tokens INTEGER NOT NULL, continuation_tokens INTEGER NOT NULL,
-  head TEXT NOT NULL, tail TEXT NOT NULL,
-  PRIMARY KEY(evaluation, item, choice)) WITHOUT ROWID;
-)";
 
 }  // namespace
 
@@ -169,15 +140,16 @@ void ResultStore::Prepare() {
   if (tables > 0 && application != kApplicationId) {
     ThrowBadInput(connection_->file, "a results store", "another SQLite database");
   }
-  if (tables > 0 && version != kSchemaVersion) {
-    ThrowBadInput(connection_->file, StrCat("a results store of schema ", kSchemaVersion),
+  if (tables > 0 && (version < 1 || version > kSchemaVersion)) {
+    ThrowBadInput(connection_->file, StrCat("a results store of schema 1 to ", kSchemaVersion),
                   StrCat("schema ", version));
   }
   SwitchToWal();
   Execute("PRAGMA synchronous = NORMAL");
-  if (tables > 0) return;
-  // Two processes may come here at once: the second one waits and finds the tables.
+  if (tables > 0 && version == kSchemaVersion) return;
+  // Two processes may come here at once: the second one waits and finds what the first one made.
   Execute("BEGIN IMMEDIATE");
+  if (pragma("PRAGMA user_version") == 1) Execute(kUpgradeFrom1);
   Execute(kSchema);
   Execute(StrCat("PRAGMA application_id = ", kApplicationId).c_str());
   Execute(StrCat("PRAGMA user_version = ", kSchemaVersion).c_str());
@@ -261,6 +233,28 @@ void ResultStore::PutAnswer(std::string_view model, std::string_view request, in
       .Run();
 }
 
+std::optional<StoredText> ResultStore::FindText(std::string_view model, std::string_view request,
+                                                int protocol) const {
+  Statement statement(*connection_,
+                      "SELECT text, tokens, reason FROM texts "
+                      "WHERE model = ? AND request = ? AND protocol = ?");
+  statement.Bind(model).Bind(request).Bind(protocol);
+  if (!statement.Step()) return std::nullopt;
+  return StoredText{statement.Text(0), statement.Unsigned(1), statement.Text(2)};
+}
+
+void ResultStore::PutText(std::string_view model, std::string_view request, int protocol,
+                          const StoredText& text) {
+  Statement(*connection_, "INSERT OR IGNORE INTO texts VALUES(?, ?, ?, ?, ?, ?)")
+      .Bind(model)
+      .Bind(request)
+      .Bind(protocol)
+      .Bind(text.text)
+      .Bind(static_cast<int64_t>(text.tokens))
+      .Bind(text.reason)
+      .Run();
+}
+
 int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
   const auto bind = [&](Statement& statement) -> Statement& {
     return statement.Bind(key.model)
@@ -283,7 +277,7 @@ int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
 }
 
 void ResultStore::PutItem(int64_t evaluation, const StoredItem& item) {
-  Statement(*connection_, "INSERT OR REPLACE INTO items VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
+  Statement(*connection_, "INSERT OR REPLACE INTO items VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .Bind(evaluation)
       .Bind(static_cast<int64_t>(item.item))
       .Bind(item.subset)
@@ -292,6 +286,8 @@ void ResultStore::PutItem(int64_t evaluation, const StoredItem& item) {
       .Bind(item.picked)
       .Bind(item.is_correct ? 1 : 0)
       .Bind(item.is_near_tie ? 1 : 0)
+      .BindReal(item.value)
+      .Bind(item.prediction)
       .Run();
 }
 
@@ -351,15 +347,30 @@ std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) c
 
 std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
   Statement statement(*connection_,
-                      "SELECT item, subset, row, gold, picked, is_correct, is_near_tie FROM items "
+                      "SELECT item, subset, row, gold, picked, is_correct, is_near_tie, value, "
+                      "prediction FROM items "
                       "WHERE evaluation = ? ORDER BY item");
   statement.Bind(evaluation);
   std::vector<StoredItem> items;
   while (statement.Step()) {
     items.push_back({statement.Unsigned(0), statement.Text(1), statement.Unsigned(2),
-                     statement.Int(3), statement.Int(4), statement.Bool(5), statement.Bool(6)});
+                     statement.Int(3), statement.Int(4), statement.Bool(5), statement.Bool(6),
+                     statement.Real(7), statement.Text(8)});
   }
   return items;
+}
+
+std::vector<std::pair<uint64_t, double>> ResultStore::LogLikelihoods(int64_t evaluation,
+                                                                     std::string_view model,
+                                                                     int protocol) const {
+  Statement statement(*connection_,
+                      "SELECT r.item, a.log_likelihood FROM requests r JOIN answers a "
+                      "ON a.model = ? AND a.request = r.request AND a.protocol = ? "
+                      "WHERE r.evaluation = ? ORDER BY r.item, r.choice");
+  statement.Bind(model).Bind(protocol).Bind(evaluation);
+  std::vector<std::pair<uint64_t, double>> all;
+  while (statement.Step()) all.emplace_back(statement.Unsigned(0), statement.Real(1));
+  return all;
 }
 
 std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t item,

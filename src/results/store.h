@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace qualm {
@@ -16,6 +17,13 @@ namespace qualm {
 struct StoredAnswer {
   double log_likelihood = 0;
   bool is_greedy = false;
+};
+
+// A generated text.
+struct StoredText {
+  std::string text;
+  uint64_t tokens = 0;
+  std::string reason;  // why it ended: stop, eos, length
 };
 
 // One task asked of one model in one way. Two with the same fields are the same evaluation.
@@ -43,6 +51,8 @@ struct StoredItem {
   uint64_t row = 0;
   int64_t gold = -1, picked = -1;  // choices; -1: none
   bool is_correct = false, is_near_tie = false;
+  double value = 0;        // by the task's first metric
+  std::string prediction;  // of a generation task: what was read off its text
 };
 
 // One continuation of an item as text, with its answer.
@@ -85,6 +95,11 @@ class ResultStore {
   void PutAnswer(std::string_view model, std::string_view request, int protocol,
                  const StoredAnswer& answer);
 
+  std::optional<StoredText> FindText(std::string_view model, std::string_view request,
+                                     int protocol) const;
+  void PutText(std::string_view model, std::string_view request, int protocol,
+               const StoredText& text);
+
   int64_t PutEvaluation(const EvaluationKey& key);  // its id, old or new
   void PutItem(int64_t evaluation, const StoredItem& item);
   void PutRequest(int64_t evaluation, const StoredRequest& request);
@@ -93,6 +108,11 @@ class ResultStore {
   // Of a model (empty: of all), in the order they were made.
   std::vector<StoredEvaluation> Evaluations(std::string_view model = {}) const;
   std::vector<StoredItem> Items(int64_t evaluation) const;
+  // The answers of all choices of all items in their order: item and log-likelihood. A choice that
+  // was not answered is left out.
+  std::vector<std::pair<uint64_t, double>> LogLikelihoods(int64_t evaluation,
+                                                          std::string_view model,
+                                                          int protocol) const;
   // Of one item, by choice, with answers.
   std::vector<StoredRequest> Requests(int64_t evaluation, uint64_t item, std::string_view model,
                                       int protocol) const;

@@ -92,7 +92,7 @@ TEST_F(Store, EvaluationsItemsAndRequests) {
   EXPECT_EQ(store.PutEvaluation(key), id);
   key.shots = 0;
   EXPECT_NE(store.PutEvaluation(key), id);
-  store.PutItem(id, {1, "anatomy", 7, 2, 3, false, true});
+  store.PutItem(id, {1, "anatomy", 7, 2, 3, false, true, 0.25, "said"});
   StoredRequest request;
   request.item = 1;
   request.choice = 0;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "metrics/answers.h"
 
 namespace qualm {
 namespace {
@@ -49,6 +50,40 @@ std::string Before(std::string text, Arguments arguments) {
 std::string After(std::string text, Arguments arguments) {
   const size_t at = text.find(arguments[0]);
   return at == std::string::npos ? "" : text.substr(at + arguments[0].size());
+}
+
+// Behind the last one; the whole text where there is none.
+std::string AfterLast(std::string text, Arguments arguments) {
+  const size_t at = text.rfind(arguments[0]);
+  return at == std::string::npos ? text : text.substr(at + arguments[0].size());
+}
+
+std::string FirstLine(std::string text, Arguments) {
+  const size_t begin = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  return std::string(Trim(text.substr(begin, text.find('\n', begin) - begin)));
+}
+
+std::string WithoutEnd(std::string text, Arguments arguments) {
+  if (text.ends_with(arguments[0])) text.resize(text.size() - arguments[0].size());
+  return text;
+}
+
+std::string Boxed(std::string text, Arguments) { return LastBoxed(text); }
+std::string Number(std::string text, Arguments) { return NormalizeNumber(text); }
+std::string NumberAtEnd(std::string text, Arguments) { return LastNumber(text); }
+
+// The first letter A to Z that stands alone or in brackets; empty: none.
+std::string LoneLetter(std::string text, Arguments) {
+  const auto is_word = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] < 'A' || text[i] > 'Z') continue;
+    const bool before = i > 0 && is_word(text[i - 1]);
+    const bool after = i + 1 < text.size() && is_word(text[i + 1]);
+    if (!before && !after) return {text[i]};
+  }
+  return "";
 }
 
 std::string Replace(std::string text, Arguments arguments) {
@@ -149,6 +184,13 @@ constexpr TemplateFilter kFilters[] = {
     {"first_lower", 0, FirstLower},
     {"before", 1, Before},
     {"after", 1, After},
+    {"after_last", 1, AfterLast},
+    {"first_line", 0, FirstLine},
+    {"without_end", 1, WithoutEnd},
+    {"boxed", 0, Boxed},
+    {"number", 0, Number},
+    {"last_number", 0, NumberAtEnd},
+    {"letter", 0, LoneLetter},
     {"replace", 2, Replace},
     {"spaces", 0, Spaces},
     {"hellaswag", 0, HellaSwag},

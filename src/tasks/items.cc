@@ -23,7 +23,8 @@ std::vector<size_t> Draw(size_t count, size_t total, Rng& rng) {
 
 class ItemMaker {
  public:
-  ItemMaker(const Task& task, const RowSet& set) : task_(task), set_(set) {}
+  ItemMaker(const Task& task, const RowSet& set, const std::filesystem::path& data_folder)
+      : task_(task), set_(set), data_folder_(data_folder) {}
 
   bool IsAsked(const SourcedRow& row) const {
     return !task_.has_where || !task_.where.Render(ScopeOf(row), Place(task_.split, row)).empty();
@@ -41,6 +42,13 @@ class ItemMaker {
       return item;
     }
     const std::vector<std::string> ids = AddChoices(scope, item);
+    if (task_.kind == TaskKind::kGeneration) {
+      scope["choice"] = item.choices[0];
+      item.contexts.push_back(task_.context.Render(scope, item.place));
+      item.continuations.push_back(task_.continuation.Render(scope, item.place));
+      item.scope = std::make_shared<const Json>(std::move(scope));
+      return item;
+    }
     scope["choices"] = item.choices;
     const bool same_context = !UsesChoice(task_.context);
     for (size_t i = 0; i < item.choices.size(); ++i) {
@@ -57,7 +65,20 @@ class ItemMaker {
   }
 
   std::string HeaderOf(const SourcedRow& row) const {
-    return task_.header.Render(ScopeOf(row), Place(task_.split, row));
+    const std::string place = Place(task_.split, row);
+    if (!task_.has_header_file) return task_.header.Render(ScopeOf(row), place);
+    const std::string path = task_.header_file.Render(ScopeOf(row), place);
+    std::error_code ignored;
+    if (!std::filesystem::exists(PathOnDisk(data_folder_, path), ignored)) {
+      ThrowBadInput(task_.name, StrCat("the file ", (data_folder_ / path).string()), "none",
+                    StrCat("it comes from: ", set_.source));
+    }
+    const std::string text = ReadDataFile(data_folder_, path);
+    const size_t at = text.find(task_.header_after);
+    if (at == std::string::npos) {
+      ThrowBadInput((data_folder_ / path).string(), StrCat("'", task_.header_after, "'"), "none");
+    }
+    return text.substr(at + task_.header_after.size());
   }
 
  private:
@@ -101,7 +122,11 @@ class ItemMaker {
         scope["it"] = element;
         add(task_.choices[0]);
       }
-      if (ids.size() < 2) ThrowBadInput(item.place, "at least two choices", StrCat(ids.size()));
+      const size_t least = task_.kind == TaskKind::kGeneration ? 1 : 2;
+      if (ids.size() < least) {
+        ThrowBadInput(item.place, StrCat("at least ", least, " in '", task_.each, "'"),
+                      StrCat(ids.size()));
+      }
     }
     return ids;
   }
@@ -149,6 +174,7 @@ class ItemMaker {
 
   const Task& task_;
   const RowSet& set_;
+  const std::filesystem::path& data_folder_;
 };
 
 // The examples of each subset, made when its first row comes.
@@ -231,7 +257,7 @@ std::string Shots::Prompt(size_t count) const {
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
-  const ItemMaker maker(task, set);
+  const ItemMaker maker(task, set, data_folder);
   std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
   std::erase_if(rows, [&](const SourcedRow& row) { return !maker.IsAsked(row); });
   if (rows.empty()) {

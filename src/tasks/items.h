@@ -34,8 +34,9 @@ struct TaskItem {
   std::shared_ptr<const Shots> shots;
   std::vector<std::string> contexts;  // one for each choice, or one for all
   std::vector<std::string> continuations;
-  std::vector<std::string> choices;  // their texts
+  std::vector<std::string> choices;  // their texts; of generation tasks: the references
   size_t gold = 0;
+  std::shared_ptr<const Json> scope;  // of generation tasks: what their prediction is made of
 
   const std::string& ContextOf(size_t choice) const {
     return contexts[contexts.size() == 1 ? 0 : choice];

@@ -8,12 +8,15 @@
 #include "base/strings.h"
 #include "data/row_sets.h"
 #include "io/yaml.h"
+#include "metrics/text_metrics.h"
 #include "tasks/embedded_tasks.h"
 
 namespace qualm {
 namespace {
 
-constexpr std::array<std::string_view, 2> kKindNames = {"multiple_choice", "continuation"};
+constexpr std::array<std::string_view, 3> kKindNames = {"multiple_choice", "continuation",
+                                                        "generation"};
+constexpr std::array<std::string_view, 4> kBleuTokenizers = {"13a", "zh", "none", "spm"};
 constexpr std::array<std::string_view, 4> kAnswerNames = {"letter", "index", "number", "id"};
 constexpr MetricEntry kMetrics[] = {
     {"acc", "share of items whose right choice has the largest log-likelihood",
@@ -98,8 +101,8 @@ ChoiceTemplate ChoiceOf(const Yaml& yaml) {
   return {TemplateOf(yaml, "id"), Template(yaml.Get("text").AsString(), yaml.Get("text").place())};
 }
 
-void ReadChoices(const Yaml& yaml, Task& task) {
-  const Yaml& choices = yaml.Get("choices");
+// The texts of `choices` or `references`, at least so many.
+void ReadTexts(const Yaml& choices, size_t least, Task& task) {
   if (choices.IsMap()) {
     choices.RequireKnownKeys(std::array<std::string, 5>{"each", "split", "first", "id", "text"});
     task.each = choices.Get("each").AsString();
@@ -110,19 +113,73 @@ void ReadChoices(const Yaml& yaml, Task& task) {
     task.choices.push_back({TemplateOf(choices, "id"), TemplateOf(choices, "text")});
   } else {
     for (const Yaml& choice : choices.AsList()) task.choices.push_back(ChoiceOf(choice));
-    if (task.choices.size() < 2) {
-      ThrowBadInput(choices.place(), "at least two choices", StrCat(task.choices.size()));
+    if (task.choices.size() < least) {
+      ThrowBadInput(choices.place(), StrCat("at least ", least), StrCat(task.choices.size()));
     }
   }
+}
+
+void ReadChoices(const Yaml& yaml, Task& task) {
+  ReadTexts(yaml.Get("choices"), 2, task);
   const Yaml& answer = yaml.Get("answer");
   answer.RequireKnownKeys(std::array<std::string, 2>{"is", "value"});
   task.answer = Template(answer.Get("value").AsString(), answer.Get("value").place());
   task.answer_kind = static_cast<AnswerKind>(ChoiceOption(&answer, "is", 0, kAnswerNames));
 }
 
+void ReadGeneration(const Yaml& yaml, Task& task) {
+  const Yaml& generate = yaml.Get("generate");
+  generate.RequireKnownKeys(std::array<std::string, 7>{
+      "max_tokens", "stop", "samples", "temperature", "top_p", "bleu", "bleu_pieces"});
+  GenerationSpec& spec = task.generation;
+  spec.max_tokens = static_cast<size_t>(IntOption(&generate, "max_tokens", 128, 1, 1 << 20));
+  if (const Yaml* stop = generate.Find("stop")) spec.stop = TextsOf(*stop);
+  for (const std::string& text : spec.stop) {
+    if (text.empty())
+      ThrowBadInput(generate.Get("stop").place(), "texts to stop at", "an empty one");
+  }
+  spec.samples = static_cast<size_t>(IntOption(&generate, "samples", 1, 1, 1000));
+  spec.temperature = NumberOption(&generate, "temperature", 0, 0, 100);
+  spec.top_p = NumberOption(&generate, "top_p", 1, 1e-6, 1);
+  if (spec.samples > 1 && spec.temperature == 0) {
+    ThrowBadInput(generate.place(), "a temperature above 0 for several samples", "0",
+                  "greedy samples are all the same");
+  }
+  spec.bleu_tokenizer = kBleuTokenizers[ChoiceOption(&generate, "bleu", 0, kBleuTokenizers)];
+  spec.bleu_pieces = TextOf(generate, "bleu_pieces");
+  if ((spec.bleu_tokenizer == "spm") == spec.bleu_pieces.empty()) {
+    ThrowBadInput(generate.place(), "bleu: spm together with bleu_pieces", "one of them");
+  }
+  const Yaml* prediction = yaml.Find("prediction");
+  spec.prediction = prediction == nullptr ? Template("{generated|strip}", yaml.place())
+                                          : Template(prediction->AsString(), prediction->place());
+  ReadTexts(yaml.Get("references"), 1, task);
+}
+
+// "a text" or {file: PATH, after: TEXT}.
+void ReadHeader(const Yaml& yaml, Task& task) {
+  const Yaml* header = yaml.Find("header");
+  if (header == nullptr || !header->IsMap()) {
+    task.header = TemplateOf(yaml, "header");
+    return;
+  }
+  header->RequireKnownKeys(std::array<std::string, 2>{"file", "after"});
+  task.header_file = Template(header->Get("file").AsString(), header->Get("file").place());
+  task.has_header_file = true;
+  task.header_after = TextOf(*header, "after");
+}
+
+void RefuseKeys(const Yaml& yaml, std::span<const std::string_view> keys, std::string_view kind) {
+  for (std::string_view key : keys) {
+    const Yaml* value = yaml.Find(key);
+    if (value == nullptr) continue;
+    ThrowBadInput(value->place(), StrCat("no '", key, "' in a ", kind, " task"), key);
+  }
+}
+
 void ReadMetrics(const Yaml& yaml, Task& task) {
   std::vector<std::string> known;
-  for (const MetricEntry& metric : kMetrics) {
+  for (const MetricEntry& metric : AllTaskMetrics()) {
     if (metric.kind == task.kind) known.emplace_back(metric.name);
   }
   for (const Yaml& metric : yaml.Get("metrics").AsList()) {
@@ -141,9 +198,9 @@ std::string_view StemOf(const EmbeddedFile& file) {
 
 Task ParseTask(std::string_view yaml_text, std::string_view place) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 13>{
+  yaml.RequireKnownKeys(std::array<std::string, 16>{
       "name", "title", "version", "harness", "kind", "data", "shots", "header", "context",
-      "continuation", "choices", "answer", "metrics"});
+      "continuation", "choices", "answer", "metrics", "generate", "prediction", "references"});
   Task task;
   task.name = yaml.Get("name").AsString();
   task.title = yaml.Get("title").AsString();
@@ -152,20 +209,37 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   task.kind = static_cast<TaskKind>(ChoiceOption(&yaml, "kind", 0, kKindNames));
   ReadData(yaml, task);
   ReadShots(yaml, task);
-  task.header = TemplateOf(yaml, "header");
+  ReadHeader(yaml, task);
   task.context = TemplateOf(yaml, "context");
-  task.continuation =
-      Template(yaml.Get("continuation").AsString(), yaml.Get("continuation").place());
-  if (task.kind == TaskKind::kMultipleChoice) {
-    ReadChoices(yaml, task);
-  } else if (const Yaml* choices = yaml.Find("choices")) {
-    ThrowBadInput(choices->place(), "no choices of a continuation task", "choices");
+  const Yaml* continuation = yaml.Find("continuation");
+  if (continuation != nullptr || task.kind != TaskKind::kGeneration) {
+    task.continuation =
+        Template(yaml.Get("continuation").AsString(), yaml.Get("continuation").place());
+  } else {
+    task.continuation = Template(" {choice}", yaml.place());
   }
+  constexpr std::array<std::string_view, 2> kChoiceKeys = {"choices", "answer"};
+  constexpr std::array<std::string_view, 3> kGenerationKeys = {"generate", "prediction",
+                                                               "references"};
+  const std::string_view kind = kKindNames[static_cast<size_t>(task.kind)];
+  if (task.kind != TaskKind::kMultipleChoice) RefuseKeys(yaml, kChoiceKeys, kind);
+  if (task.kind != TaskKind::kGeneration) RefuseKeys(yaml, kGenerationKeys, kind);
+  if (task.kind == TaskKind::kMultipleChoice) ReadChoices(yaml, task);
+  if (task.kind == TaskKind::kGeneration) ReadGeneration(yaml, task);
   ReadMetrics(yaml, task);
   return task;
 }
 
-std::span<const MetricEntry> AllTaskMetrics() { return kMetrics; }
+std::span<const MetricEntry> AllTaskMetrics() {
+  static const std::vector<MetricEntry> all = [] {
+    std::vector<MetricEntry> entries(std::begin(kMetrics), std::end(kMetrics));
+    for (const TextMetric& metric : AllTextMetrics()) {
+      entries.push_back({metric.name, metric.summary, TaskKind::kGeneration});
+    }
+    return entries;
+  }();
+  return all;
+}
 
 std::vector<std::string> TaskNames() {
   std::vector<std::string> names;

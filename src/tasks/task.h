@@ -16,6 +16,7 @@ namespace qualm {
 enum class TaskKind : uint8_t {
   kMultipleChoice,  // the likeliest of several continuations
   kContinuation,    // the likelihood of one, and whether it is what the model would say
+  kGeneration,      // what the model says by itself, measured against references
 };
 
 // How `answer` names the right choice.
@@ -28,6 +29,17 @@ enum class AnswerKind : uint8_t {
 
 struct ChoiceTemplate {
   Template id, text;
+};
+
+// How a text is generated and read; of generation tasks only.
+struct GenerationSpec {
+  size_t max_tokens = 128;
+  std::vector<std::string> stop;  // it ends before the first of these
+  size_t samples = 1;             // texts for each row
+  double temperature = 0, top_p = 1;
+  std::string bleu_tokenizer = "13a";  // 13a, zh, none, spm
+  std::string bleu_pieces;             // spm: the model's file below the data folder
+  Template prediction;                 // of the row and {generated}
 };
 
 struct Task {
@@ -48,15 +60,20 @@ struct Task {
   std::string separator = "\n\n";  // behind each shot
 
   Template header, context, continuation;
-  std::string each;  // path of the list of choices in a row; else `choices` has them
+  Template header_file;  // a file below the data folder in place of a header
+  bool has_header_file = false;
+  std::string header_after;  // what stands in front of the header in that file
+  std::string each;          // path of the list of choices in a row; else `choices` has them
   // What separates the choices where `each` is a text; empty: it is a list.
   std::string each_separator;
   Template first;  // a choice in front of those of `each`
   bool has_first = false;
-  std::vector<ChoiceTemplate> choices;  // one for every choice, or one for all of `each`
+  // One for every choice, or one for all of `each`; of generation tasks: the references.
+  std::vector<ChoiceTemplate> choices;
   Template answer;
   AnswerKind answer_kind = AnswerKind::kLetter;
-  std::vector<std::string> metrics;  // of kinds/; the first is the task's main one
+  std::vector<std::string> metrics;  // the first is the task's main one
+  GenerationSpec generation;
 };
 
 // Strict: an unknown key, filter, metric or data set is bad input with its line.

@@ -1,0 +1,40 @@
+// A text asked of a model: what it says behind a prompt (PROTOCOLS, section 3).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenize/tokenizer.h"
+
+namespace qualm {
+
+// The version of the semantics below; results of another one are not taken for these.
+inline constexpr int kGenerationProtocol = 1;
+
+struct GenerationRequest {
+  std::vector<TokenId> tokens;  // of the prompt, at least one
+  size_t max_tokens = 1;
+  std::vector<std::string> stop;      // the text ends before the first of these
+  double temperature = 0, top_p = 1;  // 0: greedy, the lowest id among equal logits
+  uint64_t sample = 0;                // number of the draw; 0 where greedy
+
+  // Of all fields: equal requests have equal answers.
+  std::string Hash() const;
+};
+
+enum class FinishReason : uint8_t { kStop, kEos, kLength };
+std::string_view FinishReasonName(FinishReason reason);
+
+struct GenerationAnswer {
+  std::string text;     // valid UTF-8, without the stop string
+  uint64_t tokens = 0;  // made, with those of the stop string
+  FinishReason reason = FinishReason::kLength;
+};
+
+// The prompt's tokens: BOS in front once where the tokenizer asks for it, never EOS; an empty
+// prompt is BOS, else EOS. Throws bad input where the tokenizer has neither.
+std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt);
+
+}  // namespace qualm

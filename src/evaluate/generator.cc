@@ -1,0 +1,256 @@
+#include "evaluate/generator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "model/decoder.h"
+#include "model/generate.h"
+#include "tensor/matrix.h"
+
+namespace qualm {
+namespace {
+
+// Equal requests as one.
+struct Job {
+  const GenerationRequest* request = nullptr;
+  std::vector<size_t> indexes;
+};
+
+// The text of new tokens as it grows, and where it has to end.
+class StopScanner {
+ public:
+  StopScanner(const Tokenizer& tokenizer, const GenerationRequest& request)
+      : decoder_(tokenizer), stop_(request.stop) {
+    // The blank in front of the first word belongs to the text: the decoder sees tokens before it.
+    const size_t seen = std::min<size_t>(request.tokens.size(), kSeenTokens);
+    for (size_t i = request.tokens.size() - seen; i < request.tokens.size(); ++i) {
+      decoder_.Push(request.tokens[i]);
+    }
+    for (const std::string& stop : stop_) longest_ = std::max(longest_, stop.size());
+  }
+
+  // Whether a stop string has appeared; the text then ends before it.
+  bool Push(TokenId id) { return Append(decoder_.Push(id)); }
+  bool Flush() { return Append(decoder_.Flush()); }
+  const std::string& text() const { return text_; }
+
+ private:
+  static constexpr size_t kSeenTokens = 8;
+
+  bool Append(const std::string& piece) {
+    // A stop string may begin in what was there before.
+    const size_t from = text_.size() >= longest_ ? text_.size() - longest_ : 0;
+    text_ += piece;
+    size_t first = std::string::npos;
+    for (const std::string& stop : stop_) first = std::min(first, text_.find(stop, from));
+    if (first == std::string::npos) return false;
+    text_.resize(first);
+    return true;
+  }
+
+  StreamingDecoder decoder_;
+  const std::vector<std::string>& stop_;
+  size_t longest_ = 0;
+  std::string text_;
+};
+
+// A cache and the text that is written with it.
+struct Slot {
+  std::optional<KvCache> cache;
+  std::vector<TokenId> cached;  // the tokens that the cache holds
+  const Job* job = nullptr;     // null: free
+  std::optional<StopScanner> scanner;
+  std::optional<Rng> rng;
+  std::vector<TokenId> pending;  // to go through the model next
+  uint64_t made = 0;
+};
+
+class Generator {
+ public:
+  Generator(const Decoder& decoder, const Tokenizer& tokenizer, const GeneratorOptions& options,
+            ThreadPool& pool, const GenerationSink& on_answer)
+      : decoder_(decoder),
+        tokenizer_(tokenizer),
+        options_(options),
+        pool_(pool),
+        on_answer_(on_answer) {}
+
+  GeneratorCounts Run(std::span<const GenerationRequest> requests,
+                      const GenerationPassSink& on_pass) {
+    MakeJobs(requests);
+    slots_.resize(SlotCount());
+    while (true) {
+      Fill();
+      std::vector<Slot*> batch = NextBatch();
+      if (batch.empty()) break;
+      RunBatch(batch);
+      if (on_pass) on_pass(answered_);
+    }
+    return counts_;
+  }
+
+ private:
+  // In the order of their tokens: neighbours share the most.
+  void MakeJobs(std::span<const GenerationRequest> requests) {
+    std::map<std::string, size_t> known;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const auto [at, is_new] = known.emplace(requests[i].Hash(), jobs_.size());
+      if (is_new) jobs_.push_back({&requests[i], {}});
+      jobs_[at->second].indexes.push_back(i);
+    }
+    std::ranges::stable_sort(jobs_, [](const Job& a, const Job& b) {
+      return std::ranges::lexicographical_compare(a.request->tokens, b.request->tokens);
+    });
+    counts_.requests = requests.size();
+    counts_.distinct = jobs_.size();
+    for (const Job& job : jobs_) {
+      counts_.prompt_tokens += job.request->tokens.size();
+      capacity_ = std::max(capacity_, job.request->tokens.size() + job.request->max_tokens);
+    }
+  }
+
+  size_t SlotCount() const {
+    const ModelConfig& config = decoder_.config;
+    const uint64_t bytes = 2 * sizeof(float) * config.kv_heads * config.head_dim *
+                           decoder_.blocks.size() * std::max<size_t>(capacity_, 1);
+    const uint64_t room = std::max<uint64_t>(1, options_.cache_bytes / bytes);
+    return static_cast<size_t>(std::min<uint64_t>({room, options_.sequences, jobs_.size()}));
+  }
+
+  // Gives free slots the next jobs.
+  void Fill() {
+    for (Slot& slot : slots_) {
+      if (slot.job != nullptr || next_ == jobs_.size()) continue;
+      Begin(slot, jobs_[next_++]);
+    }
+  }
+
+  void Begin(Slot& slot, const Job& job) {
+    const std::vector<TokenId>& prompt = job.request->tokens;
+    if (!slot.cache) slot.cache.emplace(decoder_.MakeCache(capacity_));
+    // The last token's logits are read: it has to be computed.
+    const size_t most = std::min(slot.cached.size(), prompt.size() - 1);
+    const auto end = prompt.begin() + static_cast<std::ptrdiff_t>(most);
+    const auto kept = static_cast<size_t>(
+        std::mismatch(prompt.begin(), end, slot.cached.begin()).first - prompt.begin());
+    slot.cache->Truncate(kept);
+    slot.cached.resize(kept);
+    slot.pending.assign(prompt.begin() + static_cast<std::ptrdiff_t>(kept), prompt.end());
+    slot.job = &job;
+    slot.scanner.emplace(tokenizer_, *job.request);
+    slot.rng.emplace(job.request->sample, job.request->Hash());
+    slot.made = 0;
+  }
+
+  // All that write, and prompts as far as the pass has room for; at least one.
+  std::vector<Slot*> NextBatch() {
+    std::vector<Slot*> batch;
+    size_t tokens = 0;
+    for (Slot& slot : slots_) {
+      if (slot.job == nullptr || slot.made == 0) continue;
+      batch.push_back(&slot);
+      ++tokens;
+    }
+    for (Slot& slot : slots_) {
+      if (slot.job == nullptr || slot.made > 0) continue;
+      if (!batch.empty() && tokens + slot.pending.size() > options_.batch_tokens) continue;
+      batch.push_back(&slot);
+      tokens += slot.pending.size();
+    }
+    return batch;
+  }
+
+  void RunBatch(const std::vector<Slot*>& batch) {
+    std::vector<SequenceSlice> slices;
+    for (Slot* slot : batch) {
+      slices.push_back({&*slot->cache, slot->pending});
+      if (slot->made == 0) counts_.computed_tokens += slot->pending.size();
+    }
+    const Matrix hidden = decoder_.Forward(slices, pool_);
+    ++counts_.passes;
+    Matrix last = Matrix::Uninitialized(batch.size(), decoder_.config.hidden_size);
+    size_t row = 0;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      row += batch[i]->pending.size();
+      std::ranges::copy(hidden.row(row - 1), last.row(i).begin());
+    }
+    Matrix logits = Matrix::Uninitialized(batch.size(), decoder_.config.vocab_size);
+    decoder_.Logits(last, logits, pool_);
+    std::vector<TokenId> chosen(batch.size());
+    std::vector<uint8_t> finite(batch.size());
+    pool_.ParallelFor(batch.size(), [&](size_t i) {
+      float sum = 0;  // not finite if a logit is not
+      for (float logit : logits.row(i)) sum += logit * 0;
+      finite[i] = std::isfinite(sum) ? 1 : 0;
+      if (finite[i] != 0) chosen[i] = Choose(*batch[i], logits.row(i));
+    });
+    for (size_t i = 0; i < batch.size(); ++i) {
+      if (finite[i] == 0) ThrowFailed("generate", "the logits are not finite; is the model whole?");
+      Slot& slot = *batch[i];
+      slot.cached.insert(slot.cached.end(), slot.pending.begin(), slot.pending.end());
+      slot.pending.assign(1, chosen[i]);
+      Advance(slot, chosen[i]);
+    }
+  }
+
+  static TokenId Choose(Slot& slot, std::span<const float> logits) {
+    const GenerationRequest& request = *slot.job->request;
+    if (request.temperature > 0) {
+      return SampleToken(logits, request.temperature, request.top_p, slot.rng->Uniform());
+    }
+    return static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+  }
+
+  void Advance(Slot& slot, TokenId id) {
+    const std::optional<TokenId> eos = tokenizer_.special().eos;
+    if (eos && id == *eos) {
+      Finish(slot, slot.scanner->Flush() ? FinishReason::kStop : FinishReason::kEos);
+      return;
+    }
+    ++slot.made;
+    ++counts_.made_tokens;
+    if (slot.scanner->Push(id)) {
+      Finish(slot, FinishReason::kStop);
+    } else if (slot.made == slot.job->request->max_tokens) {
+      Finish(slot, slot.scanner->Flush() ? FinishReason::kStop : FinishReason::kLength);
+    }
+  }
+
+  void Finish(Slot& slot, FinishReason reason) {
+    on_answer_(slot.job->indexes, {slot.scanner->text(), slot.made, reason});
+    answered_ += slot.job->indexes.size();
+    slot.job = nullptr;
+  }
+
+  const Decoder& decoder_;
+  const Tokenizer& tokenizer_;
+  const GeneratorOptions& options_;
+  ThreadPool& pool_;
+  const GenerationSink& on_answer_;
+  GeneratorCounts counts_;
+  std::vector<Job> jobs_;
+  std::vector<Slot> slots_;
+  size_t next_ = 0, capacity_ = 0;
+  uint64_t answered_ = 0;
+};
+
+}  // namespace
+
+GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
+                              std::span<const GenerationRequest> requests,
+                              const GeneratorOptions& options, ThreadPool& pool,
+                              const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
+  for (const GenerationRequest& request : requests) {
+    QUALM_CHECK(!request.tokens.empty() && request.max_tokens > 0);
+    QUALM_CHECK(request.tokens.size() + request.max_tokens <= decoder.config.context);
+  }
+  return Generator(decoder, tokenizer, options, pool, on_answer).Run(requests, on_pass);
+}
+
+}  // namespace qualm

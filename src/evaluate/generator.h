@@ -1,0 +1,46 @@
+// Generates many texts at once. Every pass carries one token of each text that is being written and
+// the prompts of those that begin (continuous batching); a cache that becomes free keeps what its
+// next prompt shares with the last one. A text does not depend on what else is written.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "evaluate/generation_request.h"
+
+namespace qualm {
+
+class Decoder;
+class ThreadPool;
+
+struct GeneratorOptions {
+  size_t batch_tokens = 2048;                // of a forward pass, about
+  size_t sequences = 64;                     // written at once, at most
+  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, about; at least one
+};
+
+struct GeneratorCounts {
+  uint64_t requests = 0;         // asked
+  uint64_t distinct = 0;         // that were different
+  uint64_t prompt_tokens = 0;    // of the distinct ones
+  uint64_t computed_tokens = 0;  // of prompts that went through the model
+  uint64_t made_tokens = 0;
+  uint64_t passes = 0;
+};
+
+// Called on this thread with the indexes of equal requests as soon as they are answered.
+using GenerationSink =
+    std::function<void(std::span<const size_t> requests, const GenerationAnswer& answer)>;
+// Called after each forward pass: what was answered so far is to be kept.
+using GenerationPassSink = std::function<void(uint64_t answered)>;
+
+// Requires: every prompt with its max_tokens fits into the model's context. Throws kFailed for a
+// model whose logits are not finite.
+GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
+                              std::span<const GenerationRequest> requests,
+                              const GeneratorOptions& options, ThreadPool& pool,
+                              const GenerationSink& on_answer,
+                              const GenerationPassSink& on_pass = {});
+
+}  // namespace qualm

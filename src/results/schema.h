@@ -1,0 +1,47 @@
+// The tables of the results store (docs/formats/results.md) and how older ones become them.
+#pragma once
+
+namespace qualm {
+
+inline constexpr int kSchemaVersion = 2;
+// "qual" as a number: says that the file is ours.
+inline constexpr int kApplicationId = 0x7175616c;
+
+inline constexpr const char* kSchema = R"(
+CREATE TABLE IF NOT EXISTS models(hash TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers(
+  model TEXT NOT NULL, request TEXT NOT NULL, protocol INTEGER NOT NULL,
+  log_likelihood REAL, is_greedy INTEGER NOT NULL,
+  PRIMARY KEY(model, request, protocol)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts(
+  model TEXT NOT NULL, request TEXT NOT NULL, protocol INTEGER NOT NULL,
+  text TEXT NOT NULL, tokens INTEGER NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY(model, request, protocol)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS evaluations(
+  id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL, version INTEGER NOT NULL,
+  shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL, row_limit INTEGER NOT NULL,
+  prompt_hash TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash));
+CREATE TABLE IF NOT EXISTS items(
+  evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
+  subset TEXT NOT NULL, row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
+  is_correct INTEGER NOT NULL, is_near_tie INTEGER NOT NULL, value REAL, prediction TEXT,
+  PRIMARY KEY(evaluation, item)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS prompts(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS requests(
+  evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
+  choice INTEGER NOT NULL, request TEXT NOT NULL,
+  prompt INTEGER NOT NULL REFERENCES prompts(id), context TEXT NOT NULL,
+  continuation TEXT NOT NULL, tokens INTEGER NOT NULL, continuation_tokens INTEGER NOT NULL,
+  head TEXT NOT NULL, tail TEXT NOT NULL,
+  PRIMARY KEY(evaluation, item, choice)) WITHOUT ROWID;
+)";
+
+// Run on a store of the version before; kSchema adds the new tables.
+inline constexpr const char* kUpgradeFrom1 = R"(
+ALTER TABLE items ADD COLUMN value REAL;
+ALTER TABLE items ADD COLUMN prediction TEXT;
+UPDATE items SET value = is_correct;
+)";
+
+}  // namespace qualm
