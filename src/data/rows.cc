@@ -4,7 +4,11 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/arrow_stream.h"
+#include "data/benchmark_rows.h"
 #include "data/csv.h"
+#include "data/parquet.h"
+#include "data/xml_rows.h"
 
 namespace qualm {
 namespace {
@@ -76,18 +80,6 @@ std::vector<Row> ReadJson(std::string_view text, const RowFormat& format, std::s
   return rows;
 }
 
-// Calls body(line, number from 1) for every line; the last one may lack its end.
-template <typename Body>
-void ForLines(std::string_view text, const Body& body) {
-  for (size_t number = 1; !text.empty(); ++number) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    body(line, number);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
-
 std::vector<Row> ReadJsonLines(std::string_view text, const RowFormat&, std::string_view place) {
   std::vector<Row> rows;
   ForLines(text, [&](std::string_view line, size_t number) {
@@ -102,84 +94,6 @@ std::vector<Row> ReadTextLines(std::string_view text, const RowFormat&, std::str
   ForLines(text, [&](std::string_view line, size_t number) {
     rows.push_back({{"text", line}, {"line", number - 1}});
   });
-  return rows;
-}
-
-// "(3 (2 It) (4 good))": a label, then two subtrees or a token. Brackets inside tokens are written
-// -LRB- and -RRB-, a slash \/.
-std::vector<Row> ReadTrees(std::string_view text, const RowFormat&, std::string_view place) {
-  std::vector<Row> rows;
-  ForLines(text, [&](std::string_view line, size_t number) {
-    const auto refuse = [&](std::string_view got) {
-      ThrowBadInput(StrCat(place, ":", number), "a tree like (3 (2 It) (4 good))", got);
-    };
-    if (line.size() < 2 || line[0] != '(' || line[1] < '0' || line[1] > '4') {
-      refuse(line.substr(0, 20));
-    }
-    int depth = 0;
-    std::vector<std::string> tokens;
-    for (size_t i = 0; i < line.size();) {
-      const char c = line[i];
-      if (c == '(') {
-        ++depth;
-        i += 2;  // the bracket and the label
-      } else if (c == ')') {
-        if (--depth < 0) refuse("a bracket too many");
-        ++i;
-      } else if (c == ' ') {
-        ++i;
-      } else {
-        const size_t end = std::min(line.find_first_of(" ()", i), line.size());
-        tokens.emplace_back(line.substr(i, end - i));
-        i = end;
-      }
-    }
-    if (depth != 0) refuse("a bracket that is not closed");
-    for (std::string& token : tokens) {
-      if (token == "-LRB-") token = "(";
-      if (token == "-RRB-") token = ")";
-      for (size_t at; (at = token.find("\\/")) != std::string::npos;) token.erase(at, 1);
-    }
-    rows.push_back({{"text", Join(tokens, " ")}, {"label", line[1] - '0'}});
-  });
-  return rows;
-}
-
-std::vector<Row> ReadSixLines(std::string_view text, const RowFormat&, std::string_view place) {
-  std::vector<std::string> lines;
-  ForLines(text, [&](std::string_view line, size_t) { lines.emplace_back(line); });
-  if (lines.size() % 6 != 0) {
-    ThrowBadInput(place, "six lines a row", StrCat(lines.size(), " lines"));
-  }
-  std::vector<Row> rows;
-  for (size_t i = 0; i < lines.size(); i += 6) {
-    const std::string& label = lines[i + 1];
-    if (label.size() != 1 || label[0] < '0' || label[0] > '3') {
-      ThrowBadInput(StrCat(place, ":", i + 2), "the right ending, 0 to 3", label);
-    }
-    rows.push_back({{"context", lines[i]},
-                    {"label", label[0] - '0'},
-                    {"endings", {lines[i + 2], lines[i + 3], lines[i + 4], lines[i + 5]}}});
-  }
-  return rows;
-}
-
-// ContractNLI: a row for every document and hypothesis, {"premise", "hypothesis", "label"}.
-std::vector<Row> ReadContractNli(std::string_view text, const RowFormat&, std::string_view place) {
-  const Json json = ParseJson(text, place);
-  std::vector<Row> rows;
-  const Json& labels = GetChild(json, "labels", place);
-  for (const Json& document : GetChild(json, "documents", place)) {
-    const std::string premise = GetString(document, "text", place);
-    const Json& sets = GetChild(document, "annotation_sets", place);
-    if (!sets.is_array() || sets.empty()) ThrowBadInput(place, "annotation sets", "none");
-    for (const auto& [key, annotation] : GetChild(sets[0], "annotations", place).items()) {
-      rows.push_back(
-          {{"premise", premise},
-           {"hypothesis", GetString(GetChild(labels, key.c_str(), place), "hypothesis", place)},
-           {"label", GetString(annotation, "choice", place)}});
-    }
-  }
   return rows;
 }
 
@@ -199,6 +113,14 @@ constexpr RowReader kReaders[] = {
     {"trees", ReadTrees},
     {"six-lines", ReadSixLines},
     {"contract-nli", ReadContractNli},
+    {"squad", ReadSquad},
+    {"bbq", ReadBbq},
+    {"multirc", ReadMultiRc},
+    {"conll", ReadConll},
+    {"xml", ReadXml},
+    {"qa4mre", ReadQa4Mre},
+    {"parquet", ReadParquet},
+    {"arrow", ReadArrowStream},
 };
 
 }  // namespace

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "base/rng.h"
 #include "base/strings.h"
 #include "evaluate/task_parts.h"
 #include "metrics/text_metrics.h"
@@ -19,7 +18,6 @@ namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr int kReplicates = 200;
 
 struct AskedText {
   GenerationRequest request;
@@ -328,26 +326,7 @@ Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double
     for (const std::vector<double>& one : counts) values.push_back(one[0]);
     return RatioEstimate(values, ones);
   }
-  Estimate estimate{metric.value(SumOf(counts)), kNone};
-  if (counts.size() < 2) return estimate;
-  Rng rng(0, StrCat("bootstrap ", metric.name));
-  double sum = 0, squares = 0, replicates = 0;
-  for (int r = 0; r < kReplicates; ++r) {
-    std::vector<double> total(counts[0].size(), 0);
-    for (size_t i = 0; i < counts.size(); ++i) {
-      const std::vector<double>& one = counts[rng.Below(counts.size())];
-      for (size_t k = 0; k < total.size(); ++k) total[k] += one[k];
-    }
-    const double value = metric.value(total);
-    if (std::isnan(value)) continue;
-    sum += value;
-    squares += value * value;
-    ++replicates;
-  }
-  if (replicates < 2) return estimate;
-  const double variance = (squares - sum * sum / replicates) / (replicates - 1);
-  estimate.standard_error = std::sqrt(std::max(variance, 0.0));
-  return estimate;
+  return BootstrapOf(counts, metric.value, StrCat("bootstrap ", metric.name));
 }
 
 TaskResult RunGeneration(const Task& task, const Model& model, const std::string& model_hash,

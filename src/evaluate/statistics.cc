@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -78,6 +79,35 @@ Estimate SqrtOf(Estimate x) {
   const double value = std::sqrt(x.value);
   // d sqrt(x) = dx / (2 sqrt(x)); all values equal to 0 have no spread either.
   return {value, x.standard_error == 0 ? 0 : x.standard_error / (2 * value)};
+}
+
+Estimate BootstrapOf(std::span<const std::vector<double>> counts,
+                     double (*value)(std::span<const double> sums), std::string_view stream) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  constexpr int kReplicates = 200;
+  if (counts.empty()) return {kNone, kNone};
+  const size_t width = counts[0].size();
+  const auto add = [&](const std::vector<double>& one, std::vector<double>& sums) {
+    for (size_t k = 0; k < width; ++k) sums[k] += one[k];
+  };
+  std::vector<double> all(width, 0);
+  for (const std::vector<double>& one : counts) add(one, all);
+  Estimate estimate{value(all), kNone};
+  if (counts.size() < 2) return estimate;
+  Rng rng(0, stream);
+  std::vector<double> values;
+  for (int r = 0; r < kReplicates; ++r) {
+    std::vector<double> sums(width, 0);
+    for (size_t i = 0; i < counts.size(); ++i) add(counts[rng.Below(counts.size())], sums);
+    if (const double one = value(sums); !std::isnan(one)) values.push_back(one);
+  }
+  if (values.size() < 2) return estimate;
+  const auto n = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (double one : values) squares += (one - mean) * (one - mean);
+  estimate.standard_error = std::sqrt(squares / (n - 1));
+  return estimate;
 }
 
 void ClusteredSample::AddWindow(std::span<const double> values) {

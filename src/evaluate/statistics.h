@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace qualm {
@@ -24,6 +25,11 @@ Estimate RatioEstimate(std::span<const double> sums, std::span<const double> wei
 // exp(x) and sqrt(x) of an estimate, error by the delta method.
 Estimate ExpOf(Estimate x);
 Estimate SqrtOf(Estimate x);
+
+// value(Σ counts) over items, error: the deviation over 200 bootstrap samples of items with a seed
+// of the stream's; NaN for fewer than two items, and replicates without a value do not count.
+Estimate BootstrapOf(std::span<const std::vector<double>> counts,
+                     double (*value)(std::span<const double> sums), std::string_view stream);
 
 // Values that come in windows (clusters), in the order of `windows`: quantiles and their errors.
 class ClusteredSample {

@@ -147,22 +147,25 @@ class TaskRunner {
   void ScoreChoices() {
     std::map<std::string, std::vector<Pick>> picks;
     std::vector<std::vector<double>> probabilities;
-    std::vector<size_t> gold;
     for (size_t i = 0; i < made_.items.size(); ++i) {
       const std::vector<ScoredChoice> choices = ChoicesOf(i);
       for (const std::string& metric : task_.metrics) {
-        picks[metric].push_back(PickChoice(metric, choices));
+        picks[metric].push_back(PickChoice(IsPickMetric(metric) ? metric : "acc", choices));
       }
       probabilities.push_back(Probabilities(choices));
-      gold.push_back(made_.items[i].gold);
     }
     const std::vector<TaskPart> parts = PartsOf(task_, made_);
     for (const TaskPart& part : parts) {
       for (const std::string& metric : task_.metrics) {
-        result_.scores.push_back(ShareRight(part, metric, picks[metric]));
+        result_.scores.push_back(IsPickMetric(metric)
+                                     ? ShareRight(part, metric, picks[metric])
+                                     : Counted(part, metric, probabilities, picks[metric]));
       }
       if (!part.name.empty()) continue;
       for (const std::string& metric : task_.metrics) AddMacro(parts, metric, picks[metric]);
+      if (!made_.items[0].right.empty()) continue;  // one right choice is taken for granted below
+      std::vector<size_t> gold;
+      for (const TaskItem& item : made_.items) gold.push_back(item.gold);
       const Calibration calibration = CalibrationOf(probabilities, gold);
       result_.scores.push_back(NewScore(task_, made_, part, "brier"));
       result_.scores.back().estimate = calibration.brier;
@@ -171,15 +174,45 @@ class TaskRunner {
     }
     if (options_.store == nullptr) return;
     StoreItems(*options_.store, evaluation_, made_, [&](size_t i) {
-      const Pick& pick = picks[task_.metrics[0]][i];
+      const std::string& metric = task_.metrics[0];
+      const Pick& pick = picks[metric][i];
       StoredItem item;
-      item.gold = static_cast<int64_t>(gold[i]);
+      item.gold = static_cast<int64_t>(made_.items[i].gold);
       item.picked = static_cast<int64_t>(pick.choice);
-      item.is_correct = pick.choice == gold[i];
+      item.is_correct = made_.items[i].IsRight(pick.choice);
       item.is_near_tie = pick.is_near_tie;
       item.value = item.is_correct ? 1 : 0;
+      if (!IsPickMetric(metric)) {
+        const CountedChoiceMetric& counted = FindCountedChoiceMetric(metric);
+        if (counted.is_mean) item.value = CountsOf(counted, i, probabilities[i], pick)[0];
+      }
       return item;
     });
+  }
+
+  std::vector<double> CountsOf(const CountedChoiceMetric& metric, size_t item,
+                               const std::vector<double>& probabilities, const Pick& pick) const {
+    const TaskItem& made = made_.items[item];
+    std::vector<uint8_t> right;
+    for (size_t c = 0; c < made.choices.size(); ++c) right.push_back(made.IsRight(c) ? 1 : 0);
+    return metric.count({probabilities, right, made.ids, pick.choice});
+  }
+
+  TaskScore Counted(const TaskPart& part, const std::string& name,
+                    const std::vector<std::vector<double>>& probabilities,
+                    const std::vector<Pick>& picks) const {
+    const CountedChoiceMetric& metric = FindCountedChoiceMetric(name);
+    TaskScore score = NewScore(task_, made_, part, name);
+    std::vector<std::vector<double>> counts;
+    std::vector<double> values, ones(part.items.size(), 1);
+    for (size_t i : part.items) {
+      counts.push_back(CountsOf(metric, i, probabilities[i], picks[i]));
+      values.push_back(counts.back()[0]);
+    }
+    score.estimate = metric.is_mean
+                         ? RatioEstimate(values, ones)
+                         : BootstrapOf(counts, metric.value, StrCat("bootstrap ", name));
+    return score;
   }
 
   TaskScore ShareRight(const TaskPart& part, const std::string& metric,
@@ -188,7 +221,7 @@ class TaskRunner {
     std::vector<uint8_t> hits;
     std::map<size_t, size_t> frequency;
     for (size_t i : part.items) {
-      hits.push_back(picks[i].choice == made_.items[i].gold ? 1 : 0);
+      hits.push_back(made_.items[i].IsRight(picks[i].choice) ? 1 : 0);
       score.near_ties += picks[i].is_near_tie ? 1 : 0;
       ++frequency[made_.items[i].gold];
     }
@@ -213,6 +246,7 @@ class TaskRunner {
 
   void AddMacro(const std::vector<TaskPart>& parts, const std::string& metric,
                 const std::vector<Pick>& picks) {
+    if (!IsPickMetric(metric)) return;
     std::vector<Estimate> estimates;
     for (const TaskPart& part : parts) {
       if (!part.name.starts_with("subset ")) continue;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "metrics/answers.h"
+#include "metrics/follow_rules.h"
 
 namespace qualm {
 namespace {
@@ -153,14 +154,39 @@ double NumberOf(std::string_view filter, const std::string& text) {
   return value;
 }
 
-// "yes" if the mean of the numbers in the text, separated by blanks, is at least the argument.
-std::string MeanAtLeast(std::string text, Arguments arguments) {
+double MeanOf(std::string_view filter, const std::string& text) {
   double sum = 0, count = 0;
   for (const std::string& number : Split(text, ' ')) {
-    sum += NumberOf("mean_at_least", number);
+    sum += NumberOf(filter, number);
     ++count;
   }
-  return sum / count >= NumberOf("mean_at_least", arguments[0]) ? "yes" : "no";
+  return sum / count;
+}
+
+// "yes" if the mean of the numbers in the text, separated by blanks, is at least the argument.
+std::string MeanAtLeast(std::string text, Arguments arguments) {
+  return MeanOf("mean_at_least", text) >= NumberOf("mean_at_least", arguments[0]) ? "yes" : "no";
+}
+
+std::string MeanAbove(std::string text, Arguments arguments) {
+  return MeanOf("mean_above", text) > NumberOf("mean_above", arguments[0]) ? "yes" : "no";
+}
+
+// The text if it is a number from the first to the second argument, else nothing: for `where`.
+std::string Between(std::string text, Arguments arguments) {
+  const double value = NumberOf("between", text);
+  const bool inside =
+      value >= NumberOf("between", arguments[0]) && value <= NumberOf("between", arguments[1]);
+  return inside ? text : "";
+}
+
+// "category source example_id level" if rules can check that instruction of FollowBench; level 0
+// has no constraint.
+std::string FollowRules(std::string text, Arguments) {
+  const std::vector<std::string> words = Split(text, ' ');
+  const bool known =
+      words.size() == 4 && words[3] != "0" && HasFollowRules(words[0], words[1], words[2]);
+  return known ? text : "";
 }
 
 // "yes" if the whole number is a multiple of the argument, else nothing: for `where`.
@@ -197,6 +223,9 @@ constexpr TemplateFilter kFilters[] = {
     {"python_bytes", 0, PythonBytes},
     {"map", kAnyArguments, Map},
     {"mean_at_least", 1, MeanAtLeast},
+    {"mean_above", 1, MeanAbove},
+    {"between", 2, Between},
+    {"follow_rules", 0, FollowRules},
     {"multiple_of", 1, MultipleOf},
     {"only", kAnyArguments, Only},
 };

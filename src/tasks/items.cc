@@ -41,7 +41,7 @@ class ItemMaker {
       item.continuations.push_back(task_.continuation.Render(scope, item.place));
       return item;
     }
-    const std::vector<std::string> ids = AddChoices(scope, item);
+    AddChoices(scope, item);
     if (task_.kind == TaskKind::kGeneration) {
       scope["choice"] = item.choices[0];
       item.contexts.push_back(task_.context.Render(scope, item.place));
@@ -60,7 +60,7 @@ class ItemMaker {
       }
       item.continuations.push_back(task_.continuation.Render(scope, item.place));
     }
-    item.gold = GoldOf(scope, ids, item);
+    SetGold(scope, item);
     return item;
   }
 
@@ -103,9 +103,9 @@ class ItemMaker {
     return scope;
   }
 
-  // Fills item.choices; returns their ids, or their texts where the task gives no ids.
-  std::vector<std::string> AddChoices(Json& scope, TaskItem& item) const {
-    std::vector<std::string> ids;
+  // Fills item.choices and their ids, which are their texts where the task gives none.
+  void AddChoices(Json& scope, TaskItem& item) const {
+    std::vector<std::string>& ids = item.ids;
     const auto add = [&](const ChoiceTemplate& choice) {
       item.choices.push_back(choice.text.Render(scope, item.place));
       ids.push_back(choice.id.Render(scope, item.place));
@@ -118,22 +118,25 @@ class ItemMaker {
         item.choices.push_back(task_.first.Render(scope, item.place));
         ids.push_back(item.choices.back());
       }
-      for (const Json& element : ElementsOf(scope, item.place)) {
-        scope["it"] = element;
-        add(task_.choices[0]);
+      for (const std::string& path : task_.each) {
+        scope["list"] = path;
+        for (const Json& element : ElementsOf(scope, path, item.place)) {
+          scope["it"] = element;
+          add(task_.choices[0]);
+        }
       }
       const size_t least = task_.kind == TaskKind::kGeneration ? 1 : 2;
       if (ids.size() < least) {
-        ThrowBadInput(item.place, StrCat("at least ", least, " in '", task_.each, "'"),
+        ThrowBadInput(item.place, StrCat("at least ", least, " in '", task_.each[0], "'"),
                       StrCat(ids.size()));
       }
     }
-    return ids;
   }
 
-  // Of the row's list of choices.
-  std::vector<Json> ElementsOf(const Json& scope, const std::string& place) const {
-    const Json* list = FindPath(scope, task_.each);
+  // Of a list of choices in the row.
+  std::vector<Json> ElementsOf(const Json& scope, const std::string& path,
+                               const std::string& place) const {
+    const Json* list = FindPath(scope, path);
     std::vector<Json> elements;
     if (!task_.each_separator.empty() && list != nullptr && list->is_string()) {
       std::string_view rest = list->get_ref<const std::string&>();
@@ -147,29 +150,33 @@ class ItemMaker {
       return elements;
     }
     if (list == nullptr || !list->is_array()) {
-      ThrowBadInput(place, StrCat("a list of choices in '", task_.each, "'"),
+      ThrowBadInput(place, StrCat("a list of choices in '", path, "'"),
                     list == nullptr ? "none" : list->type_name());
     }
     elements.assign(list->begin(), list->end());
     return elements;
   }
 
-  size_t GoldOf(const Json& scope, const std::vector<std::string>& ids,
-                const TaskItem& item) const {
+  void SetGold(const Json& scope, TaskItem& item) const {
+    const std::vector<std::string>& ids = item.ids;
     const std::string answer(Trim(task_.answer.Render(scope, item.place)));
     size_t gold = ids.size();
     if (task_.answer_kind == AnswerKind::kLetter) {
       if (answer.size() == 1 && answer[0] >= 'A') gold = static_cast<size_t>(answer[0] - 'A');
-    } else if (task_.answer_kind == AnswerKind::kId) {
+    } else if (task_.answer_kind == AnswerKind::kId || task_.answer_kind == AnswerKind::kIds) {
       gold = static_cast<size_t>(std::ranges::find(ids, answer) - ids.begin());
     } else {
       const auto [end, error] = std::from_chars(answer.data(), answer.data() + answer.size(), gold);
       if (error != std::errc() || end != answer.data() + answer.size()) gold = ids.size();
       if (task_.answer_kind == AnswerKind::kNumber) --gold;  // 0 becomes too large
     }
-    if (gold < ids.size()) return gold;
-    ThrowBadInput(item.place, StrCat("an answer among ", ids.size(), " choices"),
-                  StrCat("'", answer, "'"));
+    if (gold >= ids.size()) {
+      ThrowBadInput(item.place, StrCat("an answer among ", ids.size(), " choices"),
+                    StrCat("'", answer, "'"));
+    }
+    item.gold = gold;
+    if (task_.answer_kind != AnswerKind::kIds) return;
+    for (const std::string& id : ids) item.right.push_back(id == answer ? 1 : 0);
   }
 
   const Task& task_;

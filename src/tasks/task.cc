@@ -17,13 +17,21 @@ namespace {
 constexpr std::array<std::string_view, 3> kKindNames = {"multiple_choice", "continuation",
                                                         "generation"};
 constexpr std::array<std::string_view, 4> kBleuTokenizers = {"13a", "zh", "none", "spm"};
-constexpr std::array<std::string_view, 4> kAnswerNames = {"letter", "index", "number", "id"};
+constexpr std::array<std::string_view, 5> kAnswerNames = {"letter", "index", "number", "id",
+                                                          "ids"};
 constexpr MetricEntry kMetrics[] = {
     {"acc", "share of items whose right choice has the largest log-likelihood",
      TaskKind::kMultipleChoice},
     {"acc_norm", "the same, by code points of the choice", TaskKind::kMultipleChoice},
     {"acc_bytes", "the same, by UTF-8 bytes of the choice", TaskKind::kMultipleChoice},
     {"acc_tokens", "the same, by tokens of the continuation", TaskKind::kMultipleChoice},
+    {"mc2", "mean probability of the right choices together", TaskKind::kMultipleChoice},
+    {"stereotype", "share of pairs whose first sentence is likelier; 0.5 is unbiased",
+     TaskKind::kMultipleChoice},
+    {"bias_ambig", "BBQ's bias score where the context does not tell, -1 to 1",
+     TaskKind::kMultipleChoice},
+    {"bias_disambig", "BBQ's bias score where the context tells, -1 to 1",
+     TaskKind::kMultipleChoice},
     {"acc_pmi", "the same, minus the log-likelihood behind nothing", TaskKind::kMultipleChoice},
     {"acc", "share of continuations that are what the model would say", TaskKind::kContinuation},
     {"ppl", "exp of the mean negative log-likelihood of a continuation", TaskKind::kContinuation},
@@ -105,7 +113,10 @@ ChoiceTemplate ChoiceOf(const Yaml& yaml) {
 void ReadTexts(const Yaml& choices, size_t least, Task& task) {
   if (choices.IsMap()) {
     choices.RequireKnownKeys(std::array<std::string, 5>{"each", "split", "first", "id", "text"});
-    task.each = choices.Get("each").AsString();
+    const Yaml& each = choices.Get("each");
+    task.each = each.kind() == Yaml::Kind::kList ? TextsOf(each)
+                                                 : std::vector<std::string>{each.AsString()};
+    if (task.each.empty()) ThrowBadInput(each.place(), "a list's name", "none");
     task.each_separator = TextOf(choices, "split");
     task.first = TemplateOf(choices, "first");
     task.has_first = choices.Find("first") != nullptr;

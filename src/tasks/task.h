@@ -25,6 +25,7 @@ enum class AnswerKind : uint8_t {
   kIndex,   // 0, 1, ...
   kNumber,  // 1, 2, ...
   kId,      // the `id` of a choice
+  kIds,     // the `id` of all choices that are right
 };
 
 struct ChoiceTemplate {
@@ -63,7 +64,9 @@ struct Task {
   Template header_file;  // a file below the data folder in place of a header
   bool has_header_file = false;
   std::string header_after;  // what stands in front of the header in that file
-  std::string each;          // path of the list of choices in a row; else `choices` has them
+  // Paths of the lists of choices in a row; empty: `choices` has them. {list} is the path that a
+  // choice came from.
+  std::vector<std::string> each;
   // What separates the choices where `each` is a text; empty: it is a list.
   std::string each_separator;
   Template first;  // a choice in front of those of `each`

@@ -1,0 +1,83 @@
+// Parquet and Arrow against files that their reference implementations wrote (apache-arrow for
+// JavaScript, the Rust parquet crate): three made-up rows with nulls, lists and a struct of lists.
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "data/arrow_stream.h"
+#include "data/parquet.h"
+#include "support/errors.h"
+#include "support/shared_data.h"
+
+namespace qualm {
+namespace {
+
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+
+std::string Bytes(const std::string& name) {
+  return ReadFile(testing::SourceRoot() / "tests/data" / name);
+}
+
+std::vector<Row> Read(const std::string& name, std::string_view bytes) {
+  return name.ends_with(".parquet") ? ReadParquet(bytes, {}, name)
+                                    : ReadArrowStream(bytes, {}, name);
+}
+
+const char* const kFiles[] = {"three_none.parquet", "three_snappy.parquet", "three_gzip.parquet",
+                              "three_zstd.parquet", "three.arrow"};
+
+TEST(Columnar, RowsOfTheReferenceWriters) {
+  const Json expected = Json::parse(R"([
+    {"question": "What is two plus two?", "label": 3, "share": 0.5, "yes": true,
+     "tags": ["sum", "small"], "choices": {"text": ["three", "four"], "label": ["A", "B"]}},
+    {"question": "天空是什么颜色？", "label": -1, "share": null, "yes": false,
+     "tags": [], "choices": {"text": ["红", "蓝"], "label": ["A", "B"]}},
+    {"question": null, "label": 3, "share": 2.25, "yes": null,
+     "tags": ["sum"], "choices": {"text": ["x", null], "label": ["A", "B"]}}])");
+  for (const char* name : kFiles) {
+    const std::vector<Row> rows = Read(name, Bytes(name));
+    ASSERT_EQ(rows.size(), 3u) << name;
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(rows[i], expected[i]) << name << " row " << i;
+  }
+}
+
+TEST(Columnar, CutFilesAreRefused) {
+  for (const char* name : kFiles) {
+    const std::string bytes = Bytes(name);
+    for (size_t size = 0; size < bytes.size(); size += 7) {
+      const std::string cut = bytes.substr(0, size);
+      try {
+        EXPECT_LT(Read(name, cut).size(), 3u) << name << " " << size;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kBadInput) << name << " " << size;
+      }
+    }
+  }
+}
+
+TEST(Columnar, DamagedFilesAreRefusedOrRead) {
+  Rng rng(1);
+  for (const char* name : kFiles) {
+    const std::string whole = Bytes(name);
+    for (int i = 0; i < 2000; ++i) {
+      std::string bytes = whole;
+      for (int k = 0; k < 3; ++k) bytes[rng.Below(bytes.size())] = static_cast<char>(rng.Below(256));
+      try {
+        (void)Read(name, bytes);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kBadInput) << name;
+      }
+    }
+  }
+}
+
+TEST(Columnar, OtherFilesAreNamed) {
+  EXPECT_THAT(ErrorOf([] { (void)ReadParquet("PAR1 but no more", {}, "f.parquet"); }),
+              HasSubstr("[f.parquet] expected a Parquet file"));
+  EXPECT_THAT(ErrorOf([] { (void)ReadArrowStream("{\"a\": 1}", {}, "f.arrow"); }),
+              HasSubstr("[f.arrow] expected an Arrow stream"));
+}
+
+}  // namespace
+}  // namespace qualm

@@ -1,0 +1,33 @@
+// Thrift's compact protocol as a tree of values, enough to read the headers of Parquet files.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string_view>
+#include <vector>
+
+namespace qualm {
+
+struct ThriftValue {
+  enum class Kind { kNone, kInteger, kDouble, kBytes, kList, kStruct } kind = Kind::kNone;
+  int64_t integer = 0;  // booleans, too
+  double real = 0;
+  std::string_view bytes;  // inside the buffer that was read
+  std::vector<ThriftValue> list;
+  std::map<int, ThriftValue> fields;  // kStruct: by id
+
+  const ThriftValue* Find(int field) const;
+  // Of a struct's field; throws bad input at `place` if it is absent (without fallback) or of
+  // another kind.
+  int64_t Int(int field, std::string_view place) const;
+  int64_t Int(int field, int64_t fallback, std::string_view place) const;
+  std::string_view Bytes(int field, std::string_view place) const;
+  const std::vector<ThriftValue>& List(int field, std::string_view place) const;
+  const ThriftValue& Struct(int field, std::string_view place) const;
+};
+
+// A struct at the front of `bytes`, which is moved behind it. Throws bad input for what ends too
+// early, nests deeper than 32 or has an unknown type.
+ThriftValue ReadThriftStruct(std::string_view& bytes, std::string_view place);
+
+}  // namespace qualm
