@@ -248,15 +248,18 @@ class GenerationRunner {
       predictions[asked.item].push_back(PredictionOf(asked));
     }
     std::vector<std::vector<std::vector<double>>> counts(metrics_.size());  // by metric and item
-    progress_.Begin(StrCat(task_.name, ", scores"), made_.items.size());
+    // Running programs takes its time; other metrics do not.
+    const bool is_slow = std::ranges::any_of(
+        metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
+    if (is_slow) progress_.Begin(StrCat(task_.name, ", programs"), made_.items.size());
     for (size_t i = 0; i < made_.items.size(); ++i) {
       QUALM_CHECK(predictions[i].size() == samples);
       for (size_t m = 0; m < metrics_.size(); ++m) {
         counts[m].push_back(CountsOf(*metrics_[m], i, predictions[i]));
       }
-      progress_.Advance(i + 1, "");
+      if (is_slow) progress_.Advance(i + 1, "");
     }
-    progress_.End();
+    if (is_slow) progress_.End();
     for (const TaskPart& part : PartsOf(task_, made_)) {
       for (size_t m = 0; m < metrics_.size(); ++m) {
         result_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
