@@ -1,10 +1,13 @@
 // qualm data: the sets of rows that tasks read: what there is, where it is looked for, whether the
-// files at hand are whole.
+// files at hand are whole, and getting them.
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "data/download.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 
@@ -12,7 +15,7 @@ namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string action, name, data;
+  std::string action, name, data, mirror;
 };
 
 // What is at hand of one split.
@@ -25,11 +28,11 @@ SplitCheck CheckSplit(const RowSet& set, const RowSet::Split& split,
                       const std::filesystem::path& folder) {
   SplitCheck check;
   check.split = split.name;
-  for (const std::string& file : FilesOf(set, split)) {
+  for (const std::string& file : FilesOf(set, split, folder)) {
     std::error_code ignored;
     check.files += std::filesystem::exists(PathOnDisk(folder, file), ignored) ? 1 : 0;
   }
-  if (check.files < FilesOf(set, split).size()) {
+  if (check.files < FilesOf(set, split, folder).size()) {
     check.state = "absent";
     return check;
   }
@@ -51,7 +54,7 @@ int List(const Globals& globals, const std::filesystem::path& folder) {
     std::vector<std::string> there;
     for (const RowSet::Split& split : set.splits) {
       std::error_code ignored;
-      if (std::filesystem::exists(PathOnDisk(folder, FilesOf(set, split)[0]), ignored)) {
+      if (std::filesystem::exists(PathOnDisk(folder, FilesOf(set, split, folder)[0]), ignored)) {
         there.push_back(split.name);
       }
     }
@@ -128,12 +131,61 @@ int Check(const std::string& name, const Globals& globals, const std::filesystem
   return is_good ? kOk : kFailed;
 }
 
+// The token of the environment; HF_TOKEN is Hugging Face's own and goes nowhere else.
+std::string TokenFor(const std::string& url) {
+  if (const char* token = std::getenv("QUALM_DATA_TOKEN")) return token;
+  const char* token = std::getenv("HF_TOKEN");
+  return token != nullptr && url.starts_with("https://huggingface.co/") ? token : "";
+}
+
+int Pull(const RowSet& set, const Flags& flags, const Globals& globals,
+         const std::filesystem::path& folder) {
+  if (folder.empty()) ThrowBadInput("data pull", "a folder for the files", "none", "--data FOLDER");
+  if (set.pull_files.empty()) {
+    ThrowBadInput("data pull", StrCat("a set with an address; ", set.name, " has none"), set.name,
+                  StrCat("it comes from: ", set.source));
+  }
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  progress->Info(StrCat(set.title, "; licence: ", set.licence));
+  Json json = Json::array();
+  for (const RowSet::PullFile& file : set.pull_files) {
+    DownloadRequest request;
+    request.url = (flags.mirror.empty() ? set.pull_from : flags.mirror + "/") + file.at;
+    request.file = folder / file.path;
+    request.sha256 = file.sha256;
+    request.bytes = file.bytes;
+    request.token = TokenFor(request.url);
+    std::error_code ignored;
+    const bool is_there = std::filesystem::exists(request.file, ignored);
+    if (is_there && Sha256OfFile(request.file) != file.sha256) {
+      ThrowBadInput(request.file.string(), "no file, or the one that is to be got", "another one",
+                    "move it away first");
+    }
+    if (!is_there) {
+      progress->Begin(file.path, file.bytes);
+      Download(request, {}, [&](uint64_t bytes) { progress->Advance(bytes, ""); });
+      progress->End();
+    }
+    json.push_back({{"file", request.file.string()},
+                    {"bytes", file.bytes},
+                    {"state", is_there ? "was there" : "got"}});
+    if (!globals.json) {
+      Print(StrCat(is_there ? "was there " : "got       ", request.file.string(), "\n"));
+    }
+  }
+  if (globals.json) PrintJson({{"files", json}});
+  return kOk;
+}
+
 int Run(const Flags& flags, const Globals& globals) {
   const std::filesystem::path folder = DataFolder(flags.data);
   if (flags.action == "list") return List(globals, folder);
   if (!flags.name.empty()) (void)FindRowSet(flags.name, "data");
   if (flags.action == "check") return Check(flags.name, globals, folder);
-  if (flags.name.empty()) ThrowBadInput("data show", "the name of a set", "none");
+  if (flags.name.empty()) {
+    ThrowBadInput(StrCat("data ", flags.action), "the name of a set", "none");
+  }
+  if (flags.action == "pull") return Pull(FindRowSet(flags.name, "data"), flags, globals, folder);
   return Show(FindRowSet(flags.name, "data"), globals, folder);
 }
 
@@ -141,16 +193,19 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddData(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  arguments.Add("ACTION", flags->action, "list, show or check")
+  arguments.Add("ACTION", flags->action, "list, show, check or pull")
       .Required()
-      .OneOf({"list", "show", "check"});
+      .OneOf({"list", "show", "check", "pull"});
   arguments.Add("NAME", flags->name, "A set; check without it looks at all");
   AddDataFlag(arguments, flags->data);
+  arguments.Add("--mirror", flags->mirror,
+                "pull: an address to take in place of the set's own (may be http)");
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm data list --data ~/datasets\n"
       "  qualm data show mmlu\n"
-      "  qualm data check mmlu --data ~/datasets");
+      "  qualm data check mmlu --data ~/datasets\n"
+      "  qualm data pull gsm8k --data ~/datasets");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

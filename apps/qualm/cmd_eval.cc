@@ -234,6 +234,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tokens of a forward pass on tasks, about; changes no result")
       .ShowDefault()
       .Positive();
+  arguments.Flag("--skip-missing", options->tasks.skip_missing,
+                 "Leave out tasks whose data is not at hand, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
   AddDataFlag(arguments, options->data);

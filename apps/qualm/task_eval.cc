@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/named_corpora.h"
+#include "data/row_sets.h"
 #include "evaluate/comparison.h"
 #include "evaluate/task_run.h"
 #include "model/model.h"
@@ -93,6 +94,7 @@ class TaskEvaluation {
       }
     }
     options_.data_folder = DataFolder(flags.data);
+    RequireData();
     options_.items.shots = Shots();
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
@@ -107,6 +109,7 @@ class TaskEvaluation {
 
   int Run() {
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
+    if (!skipped_.empty()) json["skipped"] = skipped_;
     const std::string hash = Evaluate(flags_.model, json);
     std::vector<TaskComparison> comparisons;
     if (!flags_.reference.empty()) {
@@ -127,6 +130,28 @@ class TaskEvaluation {
   }
 
  private:
+  // Before any model is loaded: the files of all tasks are there, or the tasks are left out.
+  void RequireData() {
+    std::vector<std::string> problems;
+    std::erase_if(tasks_, [&](const Task& task) {
+      const RowSet& set = FindRowSet(task.data_set, task.name);
+      const std::string missing =
+          MissingFile(set, set.FindSplit(task.split, task.name), options_.data_folder);
+      if (missing.empty()) return false;
+      skipped_.push_back(task.name);
+      problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));
+      return flags_.skip_missing;
+    });
+    if (problems.empty()) return;
+    if (!flags_.skip_missing) {
+      ThrowBadInput("--task", "data of all tasks", StrCat("none for ", Join(problems, ", ")),
+                    options_.data_folder.empty() ? "name its folder by --data or QUALM_DATA"
+                                                 : "--skip-missing leaves these tasks out");
+    }
+    for (const std::string& problem : problems) progress_->Warn(StrCat("skipped ", problem));
+    if (tasks_.empty()) ThrowBadInput("--task", "a task whose data is at hand", "none");
+  }
+
   std::optional<size_t> Shots() const {
     if (!flags_.shots) return std::nullopt;
     size_t shots = 0;
@@ -213,6 +238,7 @@ class TaskEvaluation {
   std::unique_ptr<Progress> progress_;
   ThreadPool pool_;
   std::vector<Task> tasks_;
+  std::vector<std::string> skipped_;
   std::optional<ResultStore> store_;
   TaskRunOptions options_;
 };

@@ -15,7 +15,7 @@ struct TaskFlags {
   std::vector<std::string> tasks;  // names, groups, files; also several behind commas
   std::optional<std::string> shots;
   uint64_t fewshot_seed = 0, limit = 0, batch_tokens = 2048;
-  bool run_code = false;
+  bool run_code = false, skip_missing = false;
 };
 
 // Throws bad input if the file is not there: opening a store would make an empty one.

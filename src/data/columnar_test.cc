@@ -62,7 +62,8 @@ TEST(Columnar, DamagedFilesAreRefusedOrRead) {
     const std::string whole = Bytes(name);
     for (int i = 0; i < 2000; ++i) {
       std::string bytes = whole;
-      for (int k = 0; k < 3; ++k) bytes[rng.Below(bytes.size())] = static_cast<char>(rng.Below(256));
+      for (int k = 0; k < 3; ++k)
+        bytes[rng.Below(bytes.size())] = static_cast<char>(rng.Below(256));
       try {
         (void)Read(name, bytes);
       } catch (const Error& error) {

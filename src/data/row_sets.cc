@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "data/archive.h"
 #include "data/embedded_datasets.h"
+#include "data/local_sets.h"
 #include "io/hash.h"
 #include "io/yaml.h"
 
@@ -64,6 +65,39 @@ std::string PathOf(std::string path, const std::string& subset) {
   return path;
 }
 
+// Paths that fit one with stars in its last part, by name; itself where it has none or none fits.
+std::vector<std::string> Expanded(const std::string& path,
+                                  const std::filesystem::path& data_folder) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string pattern = std::filesystem::path(path).filename().string();
+  if (pattern.find('*') == std::string::npos) return {path};
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(data_folder / parent, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (MatchesGlob(name, pattern)) found.push_back((parent / name).string());
+  }
+  std::ranges::sort(found);
+  if (found.empty()) found.push_back(path);
+  return found;
+}
+
+void ReadPull(const Yaml& yaml, RowSet& set) {
+  const Yaml* pull = yaml.Find("pull");
+  if (pull == nullptr) return;
+  pull->RequireKnownKeys(std::array<std::string, 2>{"from", "files"});
+  set.pull_from = pull->Get("from").AsString();
+  for (const Yaml& file : pull->Get("files").AsList()) {
+    file.RequireKnownKeys(std::array<std::string, 4>{"path", "at", "bytes", "sha256"});
+    set.pull_files.push_back({file.Get("path").AsString(), file.Get("at").AsString(),
+                              file.Get("sha256").AsString(),
+                              static_cast<uint64_t>(file.Get("bytes").AsInt())});
+    if (set.pull_files.back().sha256.size() != 64) {
+      ThrowBadInput(file.place(), "a sha256 of 64 digits", set.pull_files.back().sha256);
+    }
+  }
+}
+
 void AddBeside(const RowSet::Split& split, const std::filesystem::path& data_folder,
                std::vector<Row>& rows) {
   const std::string place = (data_folder / split.beside).string();
@@ -74,6 +108,17 @@ void AddBeside(const RowSet::Split& split, const std::filesystem::path& data_fol
                   StrCat(lines.size()));
   }
   for (size_t i = 0; i < rows.size(); ++i) rows[i][split.beside_field] = lines[i]["text"];
+}
+
+void RequireFile(const RowSet& set, const RowSet::Split& split, const std::filesystem::path& file,
+                 const std::filesystem::path& data_folder) {
+  std::error_code ignored;
+  if (std::filesystem::exists(file, ignored)) return;
+  const std::string pull =
+      set.pull_files.empty() ? "" : StrCat("; qualm data pull ", set.name, " gets it");
+  ThrowBadInput(StrCat(set.name, ":", split.name), StrCat("the file ", file.string()), "none",
+                data_folder.empty() ? "name the folder by --data or QUALM_DATA"
+                                    : StrCat("it comes from: ", set.source, pull));
 }
 
 }  // namespace
@@ -89,9 +134,9 @@ const RowSet::Split& RowSet::FindSplit(std::string_view split, std::string_view 
 
 RowSet ParseRowSet(std::string_view yaml_text, std::string_view place) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 12>{"kind", "name", "title", "citation", "licence",
+  yaml.RequireKnownKeys(std::array<std::string, 13>{"kind", "name", "title", "citation", "licence",
                                                     "source", "note", "reader", "columns",
-                                                    "records", "subsets", "splits"});
+                                                    "records", "subsets", "splits", "pull"});
   RowSet set;
   set.name = yaml.Get("name").AsString();
   set.title = yaml.Get("title").AsString();
@@ -113,6 +158,7 @@ RowSet ParseRowSet(std::string_view yaml_text, std::string_view place) {
                     set.splits.back().path);
     }
   }
+  ReadPull(yaml, set);
   return set;
 }
 
@@ -128,6 +174,7 @@ std::span<const RowSet> AllRowSets() {
 }
 
 const RowSet& FindRowSet(std::string_view name, std::string_view place) {
+  if (IsLocalSet(name)) return FindLocalSet(std::string(name));
   std::vector<std::string> names;
   for (const RowSet& set : AllRowSets()) {
     if (set.name == name) return set;
@@ -136,11 +183,28 @@ const RowSet& FindRowSet(std::string_view name, std::string_view place) {
   ThrowUnknownName(place, "data set", name, names);
 }
 
-std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split) {
-  if (set.subsets.empty()) return {split.path};
+std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split,
+                                 const std::filesystem::path& data_folder) {
+  if (set.subsets.empty()) return Expanded(split.path, data_folder);
   std::vector<std::string> files;
-  for (const std::string& subset : set.subsets) files.push_back(PathOf(split.path, subset));
+  for (const std::string& subset : set.subsets) {
+    for (std::string& file : Expanded(PathOf(split.path, subset), data_folder)) {
+      files.push_back(std::move(file));
+    }
+  }
   return files;
+}
+
+std::string MissingFile(const RowSet& set, const RowSet::Split& split,
+                        const std::filesystem::path& data_folder) {
+  std::vector<std::string> files = FilesOf(set, split, data_folder);
+  if (!split.beside.empty()) files.push_back(split.beside);
+  for (const std::string& file : files) {
+    const std::filesystem::path path = PathOnDisk(data_folder, file);
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) return path.string();
+  }
+  return "";
 }
 
 std::filesystem::path PathOnDisk(const std::filesystem::path& data_folder,
@@ -153,7 +217,7 @@ std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,
                         const std::filesystem::path& data_folder) {
   Hasher hasher;
   std::filesystem::path last;
-  for (const std::string& file : FilesOf(set, split)) {
+  for (const std::string& file : FilesOf(set, split, data_folder)) {
     const std::filesystem::path path = PathOnDisk(data_folder, file);
     if (path != last) hasher.Add(HashFile(path));
     last = path;
@@ -184,18 +248,14 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split_name,
   }
   std::vector<SourcedRow> rows;
   for (const std::string& subset : subsets) {
-    const std::string path = PathOf(split.path, subset);
-    const std::filesystem::path there = PathOnDisk(data_folder, path);
-    std::error_code ignored;
-    if (!std::filesystem::exists(there, ignored)) {
-      ThrowBadInput(StrCat(set.name, ":", split.name), StrCat("the file ", there.string()), "none",
-                    data_folder.empty() ? "name the folder by --data or QUALM_DATA"
-                                        : StrCat("it comes from: ", set.source));
+    size_t index = 0;  // goes on over the files of a subset
+    for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
+      RequireFile(set, split, PathOnDisk(data_folder, path), data_folder);
+      std::vector<Row> read =
+          ReadRows(ReadDataFile(data_folder, path), split.format, (data_folder / path).string());
+      if (!split.beside.empty()) AddBeside(split, data_folder, read);
+      for (Row& row : read) rows.push_back({std::move(row), subset, index++});
     }
-    std::vector<Row> read =
-        ReadRows(ReadDataFile(data_folder, path), split.format, (data_folder / path).string());
-    if (!split.beside.empty()) AddBeside(split, data_folder, read);
-    for (size_t i = 0; i < read.size(); ++i) rows.push_back({std::move(read[i]), subset, i});
   }
   return rows;
 }

@@ -29,6 +29,13 @@ struct RowSet {
     std::string hash;
   };
   std::vector<Split> splits;
+  // Where `qualm data pull` gets the files; empty: nowhere, `source` says how to come by them.
+  std::string pull_from;  // an address that `at` goes behind
+  struct PullFile {
+    std::string path, at, sha256;  // path: below the data folder
+    uint64_t bytes = 0;
+  };
+  std::vector<PullFile> pull_files;
 
   const Split& FindSplit(std::string_view split, std::string_view place) const;
 };
@@ -37,7 +44,8 @@ struct RowSet {
 RowSet ParseRowSet(std::string_view yaml_text, std::string_view place);
 
 std::span<const RowSet> AllRowSets();
-// Throws bad input with the nearest name.
+// A name, or a path of a file or folder of the user's (data/local_sets.h): what has a slash or ends
+// like a data file. Throws bad input with the nearest name.
 const RowSet& FindRowSet(std::string_view name, std::string_view place);
 
 // A row with where it came from.
@@ -53,8 +61,13 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split,
                                  std::string_view only_subset,
                                  const std::filesystem::path& data_folder);
 
-// The files of a split, in the subsets' order, below the data folder.
-std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split);
+// The files of a split, in the subsets' order, below the data folder; stars in names stand for all
+// files that fit, by name.
+std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split,
+                                 const std::filesystem::path& data_folder);
+// The first file of the split that is not there; empty: all are.
+std::string MissingFile(const RowSet& set, const RowSet::Split& split,
+                        const std::filesystem::path& data_folder);
 // Over the hashes of the files, in that order. A file inside an archive stands for the archive.
 std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,
                         const std::filesystem::path& data_folder);

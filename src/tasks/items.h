@@ -34,15 +34,13 @@ struct TaskItem {
   std::shared_ptr<const Shots> shots;
   std::vector<std::string> contexts;  // one for each choice, or one for all
   std::vector<std::string> continuations;
-  std::vector<std::string> choices;  // their texts; of generation tasks: the references
-  std::vector<std::string> ids;  // of the choices
-  size_t gold = 0;               // the right choice, the first of several
-  std::vector<uint8_t> right;    // where several may be: 1 for each that is; else empty
+  std::vector<std::string> choices;   // their texts; of generation tasks: the references
+  std::vector<std::string> ids;       // of the choices
+  size_t gold = 0;                    // the right choice, the first of several
+  std::vector<uint8_t> right;         // where several may be: 1 for each that is; else empty
   std::shared_ptr<const Json> scope;  // of generation tasks: what their prediction is made of
 
-  bool IsRight(size_t choice) const {
-    return right.empty() ? choice == gold : right[choice] != 0;
-  }
+  bool IsRight(size_t choice) const { return right.empty() ? choice == gold : right[choice] != 0; }
   const std::string& ContextOf(size_t choice) const {
     return contexts[contexts.size() == 1 ? 0 : choice];
   }

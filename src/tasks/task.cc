@@ -17,8 +17,7 @@ namespace {
 constexpr std::array<std::string_view, 3> kKindNames = {"multiple_choice", "continuation",
                                                         "generation"};
 constexpr std::array<std::string_view, 4> kBleuTokenizers = {"13a", "zh", "none", "spm"};
-constexpr std::array<std::string_view, 5> kAnswerNames = {"letter", "index", "number", "id",
-                                                          "ids"};
+constexpr std::array<std::string_view, 5> kAnswerNames = {"letter", "index", "number", "id", "ids"};
 constexpr MetricEntry kMetrics[] = {
     {"acc", "share of items whose right choice has the largest log-likelihood",
      TaskKind::kMultipleChoice},
