@@ -234,6 +234,10 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tokens of a forward pass on tasks, about; changes no result")
       .ShowDefault()
       .Positive();
+  arguments.Flag("--chat", options->tasks.chat,
+                 "Ask as the model's own chat template says; a result of its own");
+  arguments.Add("--chat-template", options->tasks.chat_template,
+                "Another one: a name (qualm list chat-templates) or a Jinja file");
   arguments.Flag("--skip-missing", options->tasks.skip_missing,
                  "Leave out tasks whose data is not at hand, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "chat/chat_template.h"
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
@@ -84,13 +85,21 @@ std::vector<Item> Metrics() {
   std::vector<Item> items;
   for (const MetricEntry& metric : AllTaskMetrics()) {
     items.push_back(
-        {metric.name,
-         StrCat(metric.kind == TaskKind::kMultipleChoice ? "multiple choice: " : "continuation: ",
-                metric.summary)});
+        {metric.name, StrCat(metric.kind == TaskKind::kMultipleChoice ? "multiple choice: "
+                             : metric.kind == TaskKind::kContinuation ? "continuation: "
+                                                                      : "generation: ",
+                             metric.summary)});
   }
   for (const char* name : {"brier", "ece"}) {
     items.push_back({name, "multiple choice, always: calibration of the choices' softmax"});
   }
+  return items;
+}
+
+std::vector<Item> ChatTemplates() {
+  std::vector<Item> items;
+  for (const NamedChatTemplate& one : NamedChatTemplates())
+    items.push_back({one.name, one.summary});
   return items;
 }
 
@@ -106,10 +115,17 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
-    {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
-    {"corpora", Corpora},       {"tasks", Tasks},         {"datasets", DataSets},
+    {"recipes", Recipes},
+    {"families", Families},
+    {"rounders", Rounders},
+    {"transforms", Transforms},
+    {"protocols", Protocols},
+    {"samplers", Samplers},
+    {"corpora", Corpora},
+    {"tasks", Tasks},
+    {"datasets", DataSets},
     {"metrics", Metrics},
+    {"chat-templates", ChatTemplates},
 };
 
 int List(const std::string& name, const Globals& globals) {

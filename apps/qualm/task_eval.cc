@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat/chat_template.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
@@ -174,7 +175,14 @@ class TaskEvaluation {
     json["model_hash"] = hash;
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
-    for (const Task& task : tasks_) {
+    std::optional<ChatTemplate> chat;
+    if (flags_.chat || !flags_.chat_template.empty()) {
+      chat.emplace(FindChatTemplate(flags_.chat_template, folder));
+      json["chat_template"] = chat->name();
+    }
+    options_.chat = chat ? &*chat : nullptr;
+    for (Task& task : tasks_) {
+      task.variant = chat ? StrCat("@", chat->name()) : "";
       const TaskResult result = RunTask(task, model, hash, options_, pool_, *progress_);
       Report(task, result);
       for (const TaskScore& score : result.scores) json["rows"].push_back(ToJson(score));

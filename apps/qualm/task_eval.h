@@ -16,6 +16,8 @@ struct TaskFlags {
   std::optional<std::string> shots;
   uint64_t fewshot_seed = 0, limit = 0, batch_tokens = 2048;
   bool run_code = false, skip_missing = false;
+  bool chat = false;
+  std::string chat_template;  // empty: the model's own
 };
 
 // Throws bad input if the file is not there: opening a store would make an empty one.

@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "evaluate/task_parts.h"
+#include "evaluate/task_requests.h"
 #include "metrics/text_metrics.h"
 #include "model/model.h"
 #include "results/store.h"
@@ -121,7 +122,7 @@ class GenerationRunner {
     asked.shots = made_.shots;
     const auto encode = [&] {
       request.tokens =
-          EncodeGenerationPrompt(tokenizer_, item.shots->Prompt(asked.shots) + item.ContextOf(0));
+          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.chat));
     };
     encode();
     while (asked.shots > 0 && request.tokens.size() > room) {
@@ -154,8 +155,7 @@ class GenerationRunner {
       stored.item = asked_[i].item;
       stored.choice = i % task_.generation.samples;
       stored.request = asked_[i].hash;
-      stored.prompt = item.shots->Prompt(asked_[i].shots);
-      stored.context = item.ContextOf(0);
+      SetStoredPrompt(item, asked_[i].shots, 0, options_.chat, stored);
       stored.continuation = item.choices[0];
       stored.tokens = asked_[i].request.tokens.size();
       stored.head = HeadOf(tokenizer_, asked_[i].request.tokens);
@@ -249,8 +249,8 @@ class GenerationRunner {
     }
     std::vector<std::vector<std::vector<double>>> counts(metrics_.size());  // by metric and item
     // Running programs takes its time; other metrics do not.
-    const bool is_slow = std::ranges::any_of(
-        metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
+    const bool is_slow =
+        std::ranges::any_of(metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
     if (is_slow) progress_.Begin(StrCat(task_.name, ", programs"), made_.items.size());
     for (size_t i = 0; i < made_.items.size(); ++i) {
       QUALM_CHECK(predictions[i].size() == samples);

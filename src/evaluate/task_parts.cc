@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/strings.h"
+#include "evaluate/task_requests.h"
 #include "io/hash.h"
 #include "model/model.h"
 #include "results/store.h"
@@ -37,7 +38,7 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& made) {
 TaskScore NewScore(const Task& task, const TaskItems& made, const TaskPart& part,
                    const std::string& metric) {
   TaskScore score;
-  score.task = task.name;
+  score.task = task.name + task.variant;
   score.version = task.version;
   score.shots = made.shots;
   score.part = part.name;
@@ -62,9 +63,19 @@ int64_t PutEvaluationOf(const Task& task, const TaskItems& made, const Model& mo
   Hasher hasher;
   for (const std::string& hash : hashes) hasher.Add(hash);
   options.store->PutModel(model_hash, StoredPath(model.folder));
-  return options.store->PutEvaluation({model_hash, task.name, task.version, made.shots,
-                                       options.items.fewshot_seed,
+  return options.store->PutEvaluation({model_hash, task.name + task.variant, task.version,
+                                       made.shots, options.items.fewshot_seed,
                                        made.is_partial ? options.items.limit : 0, hasher.Hex()});
+}
+
+void SetStoredPrompt(const TaskItem& item, size_t shots, size_t choice, const ChatTemplate* chat,
+                     StoredRequest& request) {
+  if (chat != nullptr) {
+    request.context = PromptText(item, shots, choice, chat);
+    return;
+  }
+  request.prompt = item.shots->Prompt(shots);
+  request.context = item.ContextOf(choice);
 }
 
 void StoreItems(ResultStore& store, int64_t evaluation, const TaskItems& made,

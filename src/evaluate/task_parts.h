@@ -12,6 +12,7 @@
 namespace qualm {
 
 struct StoredItem;
+struct StoredRequest;
 
 struct TaskPart {
   std::string name;  // empty: all items; "category humanities", "subset anatomy"
@@ -33,6 +34,9 @@ std::string TailOf(const Tokenizer& tokenizer, std::span<const TokenId> tokens);
 int64_t PutEvaluationOf(const Task& task, const TaskItems& made, const Model& model,
                         const std::string& model_hash, const TaskRunOptions& options,
                         std::span<const std::string> hashes);
+// The text that was asked: what many items share and their own; in a conversation all is one.
+void SetStoredPrompt(const TaskItem& item, size_t shots, size_t choice, const ChatTemplate* chat,
+                     StoredRequest& request);
 // Stores make(i) for every item and says that the evaluation is finished.
 void StoreItems(ResultStore& store, int64_t evaluation, const TaskItems& made,
                 const std::function<StoredItem(size_t item)>& make);

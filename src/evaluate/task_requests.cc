@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat/chat_template.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -11,10 +12,12 @@ namespace {
 
 class RequestMaker {
  public:
-  RequestMaker(const Task& task, const TaskItems& made, const Tokenizer& tokenizer, size_t context)
+  RequestMaker(const Task& task, const TaskItems& made, const Tokenizer& tokenizer, size_t context,
+               const ChatTemplate* chat)
       : made_(made),
         tokenizer_(tokenizer),
         context_(context),
+        chat_(chat),
         wants_unconditional_(std::ranges::find(task.metrics, "acc_pmi") != task.metrics.end()) {}
 
   TaskRequests Run() {
@@ -48,14 +51,18 @@ class RequestMaker {
   }
 
   std::vector<AskedRequest> RequestsOf(const TaskItem& item, size_t shots) const {
-    const std::string prompt = item.shots->Prompt(shots);
     std::vector<AskedRequest> requests;
     EncodedContext encoded;
     for (size_t i = 0; i < item.continuations.size(); ++i) {
-      const std::string context = prompt + item.ContextOf(i);
-      if (i == 0 || item.contexts.size() > 1) encoded = EncodeContext(tokenizer_, context);
-      requests.push_back(
-          {MakeLikelihoodRequest(tokenizer_, encoded, item.continuations[i]), "", shots, {}});
+      if (i == 0 || item.contexts.size() > 1) {
+        encoded = EncodeContext(tokenizer_, PromptText(item, shots, i, chat_));
+      }
+      std::string_view continuation = item.continuations[i];
+      if (chat_ != nullptr) {
+        continuation.remove_prefix(
+            std::min(continuation.find_first_not_of(" \t"), continuation.size()));
+      }
+      requests.push_back({MakeLikelihoodRequest(tokenizer_, encoded, continuation), "", shots, {}});
     }
     return requests;
   }
@@ -91,6 +98,7 @@ class RequestMaker {
   const TaskItems& made_;
   const Tokenizer& tokenizer_;
   size_t context_;
+  const ChatTemplate* chat_;
   bool wants_unconditional_;
   TaskRequests result_;
 };
@@ -98,8 +106,19 @@ class RequestMaker {
 }  // namespace
 
 TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tokenizer& tokenizer,
-                              size_t context) {
-  return RequestMaker(task, made, tokenizer, context).Run();
+                              size_t context, const ChatTemplate* chat) {
+  return RequestMaker(task, made, tokenizer, context, chat).Run();
+}
+
+std::string PromptText(const TaskItem& item, size_t shots, size_t choice,
+                       const ChatTemplate* chat) {
+  std::string text = item.shots->Prompt(shots) + item.ContextOf(choice);
+  if (chat == nullptr) return text;
+  if (Trim(text).empty()) {
+    ThrowBadInput(item.place, "a context that can be the user's message", "none",
+                  "this task is asked without a chat template");
+  }
+  return chat->Render({{"user", text}});
 }
 
 }  // namespace qualm

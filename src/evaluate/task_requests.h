@@ -11,6 +11,8 @@
 
 namespace qualm {
 
+class ChatTemplate;
+
 // What one continuation of an item became.
 struct AskedRequest {
   LikelihoodRequest request;
@@ -32,7 +34,12 @@ struct TaskRequests {
 
 // Overlong prompts lose shots from the last one on, then tokens on the left, behind BOS (PROTOCOLS,
 // section 8). Throws bad input for a continuation that is longer than the context.
+// With a chat template the whole prompt is the user's message and the continuation, without blanks
+// in front, the assistant's; throws bad input for a task without a context then.
 TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tokenizer& tokenizer,
-                              size_t context);
+                              size_t context, const ChatTemplate* chat);
+
+// The prompt of an item as one text: `shots` shots and its context for a choice.
+std::string PromptText(const TaskItem& item, size_t shots, size_t choice, const ChatTemplate* chat);
 
 }  // namespace qualm

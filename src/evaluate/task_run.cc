@@ -34,7 +34,8 @@ class TaskRunner {
     made_ = MakeItems(task_, options_.items, options_.data_folder);
     result_.note = FindRowSet(task_.data_set, task_.name).note;
     result_.rows_in_split = made_.rows_in_split;
-    asked_ = MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->config.context);
+    asked_ =
+        MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->config.context, options_.chat);
     result_.prompts_with_fewer_shots = asked_.prompts_with_fewer_shots;
     result_.prompts_truncated = asked_.prompts_truncated;
     result_.first_request = StrCat(HeadOf(tokenizer_, asked_.requests[0].request.tokens), " ... ",
@@ -62,8 +63,7 @@ class TaskRunner {
         stored.item = i;
         stored.choice = c;
         stored.request = one.hash;
-        stored.prompt = item.shots->Prompt(one.shots);
-        stored.context = item.ContextOf(c);
+        SetStoredPrompt(item, one.shots, c, options_.chat, stored);
         stored.continuation = item.continuations[c];
         stored.tokens = one.request.tokens.size();
         stored.continuation_tokens = one.request.continuation_length();
@@ -209,9 +209,8 @@ class TaskRunner {
       counts.push_back(CountsOf(metric, i, probabilities[i], picks[i]));
       values.push_back(counts.back()[0]);
     }
-    score.estimate = metric.is_mean
-                         ? RatioEstimate(values, ones)
-                         : BootstrapOf(counts, metric.value, StrCat("bootstrap ", name));
+    score.estimate = metric.is_mean ? RatioEstimate(values, ones)
+                                    : BootstrapOf(counts, metric.value, StrCat("bootstrap ", name));
     return score;
   }
 

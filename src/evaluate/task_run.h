@@ -14,6 +14,7 @@
 namespace qualm {
 
 struct Model;
+class ChatTemplate;
 class Progress;
 class ResultStore;
 
@@ -22,8 +23,9 @@ struct TaskRunOptions {
   std::filesystem::path data_folder;
   ScorerOptions scorer;
   GeneratorOptions generator;
-  bool run_code = false;         // whether programs that the model writes may be run
-  ResultStore* store = nullptr;  // null: nothing is kept
+  const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
+  bool run_code = false;               // whether programs that the model writes may be run
+  ResultStore* store = nullptr;        // null: nothing is kept
 };
 
 struct TaskScore {

@@ -45,6 +45,9 @@ struct GenerationSpec {
 
 struct Task {
   std::string name, title;
+  // In which way it is asked beyond the file: "@llama2" for a chat template. With and without are
+  // two results.
+  std::string variant;
   int version = 1;
   std::string harness;  // whose prompt it is: "hendrycks/test", a paper
   TaskKind kind = TaskKind::kMultipleChoice;
