@@ -22,12 +22,7 @@ std::string_view FinishReasonName(FinishReason reason) {
 
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt) {
   if (Trim(prompt).empty()) return EncodeContext(tokenizer, "").tokens;
-  std::vector<TokenId> tokens = tokenizer.Encode(prompt);
-  const SpecialTokens& special = tokenizer.special();
-  if (special.add_bos && special.bos && (tokens.empty() || tokens[0] != *special.bos)) {
-    tokens.insert(tokens.begin(), *special.bos);
-  }
-  return tokens;
+  return EncodePrompt(tokenizer, prompt);
 }
 
 }  // namespace qualm

@@ -7,19 +7,23 @@
 #include "io/hash.h"
 
 namespace qualm {
-namespace {
-
-// Encode with BOS, but never EOS, in front of what follows.
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
-  std::vector<TokenId> ids = tokenizer.Encode(text);
   const SpecialTokens& special = tokenizer.special();
-  if (special.add_bos && special.bos && (ids.empty() || ids[0] != *special.bos)) {
-    ids.insert(ids.begin(), *special.bos);
+  if (special.bos) {
+    // Written out in front it is BOS, also where the tokenizer takes it for other pieces.
+    const std::string written = tokenizer.Piece(*special.bos);
+    std::vector<TokenId> ids = tokenizer.Encode(text);
+    const bool is_written = !written.empty() && text.starts_with(written);
+    if (is_written && (ids.empty() || ids[0] != *special.bos)) {
+      ids = tokenizer.Encode(text.substr(written.size()));
+      ids.insert(ids.begin(), *special.bos);
+    } else if (special.add_bos && (ids.empty() || ids[0] != *special.bos)) {
+      ids.insert(ids.begin(), *special.bos);
+    }
+    return ids;
   }
-  return ids;
+  return tokenizer.Encode(text);
 }
-
-}  // namespace
 
 std::string LikelihoodRequest::Hash() const {
   Hasher hasher;

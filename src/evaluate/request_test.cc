@@ -57,6 +57,7 @@ TEST_F(Request, AnEmptyContextIsBos) {
 TEST_F(Request, ABosInTheTextIsNotDoubled) {
   const LikelihoodRequest request = Make("<s>Answer:", " A");
   EXPECT_EQ(std::ranges::count(request.tokens, *tokenizer().special().bos), 1);
+  EXPECT_EQ(request.tokens, Make("Answer:", " A").tokens);
 }
 
 TEST_F(Request, AContinuationWithoutTokensIsRefused) {
