@@ -26,8 +26,8 @@ struct LikelihoodAnswer {
   bool is_greedy = false;     // every token of it was the likeliest
 };
 
-// The tokens of a prompt: BOS in front once, where the tokenizer asks for it or the text begins with
-// it; never EOS.
+// The tokens of a prompt: BOS in front once, where the tokenizer asks for it or the text begins
+// with it; never EOS.
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
 
 // A context that several continuations share.
