@@ -64,6 +64,49 @@ evaluate "$work/killed.db" 2>"$work/err" | rows >"$work/killed.json"
 cmp "$work/whole.json" "$work/killed.json" || fail "other scores after $kills kills"
 [[ $(count "$work/killed.db") == "$total" ]] || fail "other answers after $kills kills"
 
+# --- the same for texts that are generated
+mkdir -p "$work/data/gsm8k"
+python3 - "$work/data/gsm8k" <<'PY'
+import json, random, sys
+random.seed(2)
+for name, count in (("train", 5), ("test", 40)):
+    with open(f"{sys.argv[1]}/{name}.jsonl", "w") as file:
+        for i in range(count):
+            a, b = random.randrange(90), random.randrange(90)
+            file.write(json.dumps({"question": f"Ann has {a} pears and {b} plums. How many?",
+                                   "answer": f"{a} + {b} = {a + b}\n#### {a + b}"}) + "\n")
+PY
+texts() { # store
+  "$qualm" --quiet --threads 1 eval "$source_dir/demo/model" --task gsm8k --shots 1 \
+    --data "$work/data" --store "$1" --batch-tokens 128 --json
+}
+count_texts() {
+  python3 - "$1" <<'PY'
+import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM texts").fetchone()[0])
+PY
+}
+start=$(date +%s%N)
+texts "$work/texts.db" 2>"$work/err" | rows >"$work/texts.json" || fail "texts that are left alone"
+milliseconds=$((($(date +%s%N) - start) / 1000000))
+before=0
+for percent in 40 60 80 90; do
+  texts "$work/killed-texts.db" >/dev/null 2>"$work/err" &
+  pid=$!
+  disown "$pid"
+  sleep "$(python3 -c "print($milliseconds * $percent / 100000)")"
+  pkill -9 -P "$pid" 2>/dev/null
+  while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+  [[ -e $work/killed-texts.db ]] || continue
+  now=$(count_texts "$work/killed-texts.db" 2>/dev/null || echo 0)
+  ((now >= before)) || fail "texts were lost: $before, then $now"
+  before=$now
+done
+texts "$work/killed-texts.db" 2>"$work/err" | rows | cmp - "$work/texts.json" || fail "other texts after kills"
+[[ $(count_texts "$work/killed-texts.db") == 40 ]] || fail "not every text is kept"
+"$qualm" samples "$work/texts.db" --task gsm8k --n 1 >"$work/out" 2>"$work/err" || fail "samples of texts"
+grep -q "read as" "$work/out" || fail "samples show no prediction"
+
 # --- two processes share a store
 evaluate "$work/shared.db" >"$work/one.json" 2>"$work/err" &
 evaluate "$work/shared.db" >"$work/two.json" 2>>"$work/err"

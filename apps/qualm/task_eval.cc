@@ -136,8 +136,7 @@ class TaskEvaluation {
     std::vector<std::string> problems;
     std::erase_if(tasks_, [&](const Task& task) {
       const RowSet& set = FindRowSet(task.data_set, task.name);
-      const std::string missing =
-          MissingFile(set, set.FindSplit(task.split, task.name), options_.data_folder);
+      const std::string missing = MissingTaskFile(task, options_.data_folder);
       if (missing.empty()) return false;
       skipped_.push_back(task.name);
       problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));

@@ -276,7 +276,7 @@ class ColumnReader {
 
   size_t LevelCount(int64_t count) const {
     // Runs store many values in a few bytes; a made-up number must not take the memory.
-    if (count <= 0 || static_cast<uint64_t>(count) > 1024 * file_.size())
+    if (count <= 0 || static_cast<uint64_t>(count) > 128 * file_.size())
       ThrowBadInput(place_, "a page's number of values", StrCat(count));
     return static_cast<size_t>(count);
   }
@@ -406,7 +406,7 @@ std::vector<Row> ReadParquet(std::string_view bytes, const RowFormat&, std::stri
   for (const ThriftValue& group : meta.List(4, place)) {
     const int64_t count = group.Int(3, place);
     // A made-up number of rows must not take the memory; runs store many rows in a few bytes.
-    if (count < 0 || rows.size() + static_cast<uint64_t>(count) > 1024 * bytes.size()) {
+    if (count < 0 || rows.size() + static_cast<uint64_t>(count) > 128 * bytes.size()) {
       ThrowBadInput(place, "a row group's number of rows", StrCat(count));
     }
     const std::vector<ThriftValue>& chunks = group.List(1, place);

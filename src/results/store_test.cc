@@ -1,6 +1,7 @@
 #include "results/store.h"
 
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 
 #include <atomic>
 #include <cmath>
@@ -43,6 +44,40 @@ TEST_F(Store, AnswersComeBackAlsoFromAnotherConnection) {
   EXPECT_TRUE(std::isnan(store.FindAnswer("m", "nan", 1)->log_likelihood));
   EXPECT_FALSE(store.FindAnswer("m", "r", 2));
   EXPECT_FALSE(store.FindAnswer("other", "r", 1));
+}
+
+// A store of the first schema is taken over: its answers stay, its items get a value.
+TEST_F(Store, AnOlderSchemaIsBroughtUpToDate) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(file().c_str(), &db), SQLITE_OK);
+  const char* old = R"(
+    CREATE TABLE answers(model TEXT NOT NULL, request TEXT NOT NULL, protocol INTEGER NOT NULL,
+      log_likelihood REAL, is_greedy INTEGER NOT NULL,
+      PRIMARY KEY(model, request, protocol)) WITHOUT ROWID;
+    CREATE TABLE evaluations(id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL,
+      version INTEGER NOT NULL, shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL,
+      row_limit INTEGER NOT NULL, prompt_hash TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE items(evaluation INTEGER NOT NULL, item INTEGER NOT NULL, subset TEXT NOT NULL,
+      row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
+      is_correct INTEGER NOT NULL, is_near_tie INTEGER NOT NULL,
+      PRIMARY KEY(evaluation, item)) WITHOUT ROWID;
+    INSERT INTO answers VALUES('m', 'r', 1, -2.5, 1);
+    INSERT INTO items VALUES(1, 0, '', 5, 0, 0, 1, 0), (1, 1, '', 6, 0, 1, 0, 0);
+    PRAGMA application_id = 0x7175616c;
+    PRAGMA user_version = 1;)";
+  ASSERT_EQ(sqlite3_exec(db, old, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+  sqlite3_close(db);
+  for (int round = 0; round < 2; ++round) {
+    ResultStore store(file());
+    EXPECT_EQ(store.FindAnswer("m", "r", 1)->log_likelihood, -2.5);
+    const std::vector<StoredItem> items = store.Items(1);
+    ASSERT_EQ(items.size(), 2u);
+    EXPECT_EQ(items[0].value, 1);
+    EXPECT_EQ(items[1].value, 0);
+    store.PutText("m", "t", 1, {"said", 3, "stop"});
+    EXPECT_EQ(store.FindText("m", "t", 1)->text, "said");
+    EXPECT_FALSE(store.FindText("m", "t", 2));
+  }
 }
 
 TEST_F(Store, SeveralMayMakeItAtOnce) {

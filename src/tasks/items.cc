@@ -261,6 +261,31 @@ std::string Shots::Prompt(size_t count) const {
   return prompt;
 }
 
+std::string MissingTaskFile(const Task& task, const std::filesystem::path& data_folder) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  for (const std::string& split : {task.split, task.shot_split}) {
+    if (split.empty()) continue;
+    std::string missing = MissingFile(set, set.FindSplit(split, task.name), data_folder);
+    if (!missing.empty()) return missing;
+  }
+  std::vector<std::string> others;
+  if (!task.generation.bleu_pieces.empty()) others.push_back(task.generation.bleu_pieces);
+  if (task.has_header_file) {
+    const std::vector<std::string>& subsets = task.subsets.empty() ? set.subsets : task.subsets;
+    for (const std::string& subset : subsets) {
+      others.push_back(task.header_file.Render({{"subset", subset}}, task.name));
+    }
+    if (subsets.empty()) others.push_back(task.header_file.Render(Json::object(), task.name));
+  }
+  for (const std::string& path : others) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(PathOnDisk(data_folder, path), ignored)) {
+      return PathOnDisk(data_folder, path).string();
+    }
+  }
+  return "";
+}
+
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);

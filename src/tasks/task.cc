@@ -217,6 +217,12 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   task.version = static_cast<int>(IntOption(&yaml, "version", 1, 1, 1000000));
   task.harness = TextOf(yaml, "harness");
   task.kind = static_cast<TaskKind>(ChoiceOption(&yaml, "kind", 0, kKindNames));
+  constexpr std::array<std::string_view, 2> kChoiceKeys = {"choices", "answer"};
+  constexpr std::array<std::string_view, 3> kGenerationKeys = {"generate", "prediction",
+                                                               "references"};
+  const std::string_view kind = kKindNames[static_cast<size_t>(task.kind)];
+  if (task.kind != TaskKind::kMultipleChoice) RefuseKeys(yaml, kChoiceKeys, kind);
+  if (task.kind != TaskKind::kGeneration) RefuseKeys(yaml, kGenerationKeys, kind);
   ReadData(yaml, task);
   ReadShots(yaml, task);
   ReadHeader(yaml, task);
@@ -228,12 +234,6 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   } else {
     task.continuation = Template(" {choice}", yaml.place());
   }
-  constexpr std::array<std::string_view, 2> kChoiceKeys = {"choices", "answer"};
-  constexpr std::array<std::string_view, 3> kGenerationKeys = {"generate", "prediction",
-                                                               "references"};
-  const std::string_view kind = kKindNames[static_cast<size_t>(task.kind)];
-  if (task.kind != TaskKind::kMultipleChoice) RefuseKeys(yaml, kChoiceKeys, kind);
-  if (task.kind != TaskKind::kGeneration) RefuseKeys(yaml, kGenerationKeys, kind);
   if (task.kind == TaskKind::kMultipleChoice) ReadChoices(yaml, task);
   if (task.kind == TaskKind::kGeneration) ReadGeneration(yaml, task);
   ReadMetrics(yaml, task);
