@@ -232,7 +232,9 @@ class Renderer {
       }
       if (called.text == "namespace" || called.text == "dict") {
         Json made = Json::object();
-        for (const auto& [name, value] : expression.named) made[name] = Value(value);
+        for (size_t i = 0; i < expression.names.size(); ++i) {
+          made[expression.names[i]] = Value(expression.named_values[i]);
+        }
         return made;
       }
       if (called.text == "range") return RangeOf(arguments, Where(expression));

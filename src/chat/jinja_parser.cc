@@ -425,7 +425,8 @@ class ExpressionParser {
       if (Here().kind == Token::Kind::kName && Is(Token::Kind::kSign, "=", 1)) {
         const std::string name = Name();
         RequireSign("=");
-        call.named.emplace_back(name, InlineIf());
+        call.names.push_back(name);
+        call.named_values.push_back(InlineIf());
       } else {
         call.inner.push_back(InlineIf());
       }

@@ -4,7 +4,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "chat/jinja.h"
@@ -31,7 +30,8 @@ struct JinjaTemplate::Expression {
   std::string text;
   Json value;
   std::vector<Expression> inner;
-  std::vector<std::pair<std::string, Expression>> named;
+  std::vector<std::string> names;        // of arguments by name
+  std::vector<Expression> named_values;  // theirs
   bool is_negated = false;
 };
 
