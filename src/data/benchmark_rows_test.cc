@@ -97,8 +97,9 @@ TEST(BenchmarkRows, Qa4MreByQuestion) {
       Read("qa4mre", head +
                          "<answer>x</answer><answer correct='Yes'>y</answer></question>"
                          "</reading-test></t>");
-  EXPECT_EQ(rows[0], Json::parse(R"({"document": "D", "question": "Q", "answers": ["x", "y"],
-                                     "right": 1})"));
+  EXPECT_EQ(
+      rows[0],
+      Json::parse(R"({"document": "D", "question": "Q", "right": 1, "answers": ["x", "y"]})"));
   EXPECT_THAT(ErrorOf([&] {
                 (void)Read("qa4mre", head + "<answer>x</answer></question></reading-test></t>");
               }),
