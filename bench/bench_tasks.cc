@@ -1,15 +1,17 @@
 // The scorer on tasks: shared prefixes against one forward pass per request, and the rate of tokens
 // against plain prefill, on a random model of the shape of 160M parameters with a context of 4096.
-//   bench_tasks [--threads T] [--questions Q] [--shots-tokens S]
+//   bench_tasks [--threads T] [--questions Q] [--shots-tokens S] [--texts N]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 
 #include "base/rng.h"
+#include "evaluate/generator.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/row_scores.h"
 #include "measure.h"
 #include "model/decoder.h"
+#include "model/generate.h"
 #include "tensor/dense.h"
 #include "tensor/isa.h"
 
@@ -107,6 +109,59 @@ double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, Thread
   return sum;
 }
 
+// Text does not matter here: every token is a letter.
+class LetterTokenizer : public Tokenizer {
+ public:
+  std::vector<TokenId> Encode(std::string_view text) const override {
+    return std::vector<TokenId>(text.size(), 1);
+  }
+  std::string Decode(std::span<const TokenId> ids, bool) const override {
+    return std::string(ids.size(), 'x');
+  }
+  std::string Piece(TokenId) const override { return "x"; }
+  std::optional<TokenId> IdOfPiece(std::string_view) const override { return std::nullopt; }
+  size_t vocab_size() const override { return 32000; }
+  std::string_view kind() const override { return "letters"; }
+};
+
+// Texts behind few-shot prompts, many at a time against one after the other; whether they are
+// equal.
+bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
+  constexpr size_t kShots = 600, kQuestion = 60, kMade = 32;
+  const LetterTokenizer tokenizer;
+  const std::vector<TokenId> shots = model.Ids(kShots);
+  std::vector<GenerationRequest> requests(texts);
+  for (GenerationRequest& request : requests) {
+    request.tokens = shots;
+    Append(request.tokens, model.Ids(kQuestion));
+    request.max_tokens = kMade;
+  }
+  GeneratorCounts counts;
+  std::vector<uint64_t> made(texts), alone(texts);
+  const double together_s = Seconds([&] {
+    counts = GenerateTexts(model.decoder, tokenizer, requests, {}, pool,
+                           [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
+                             for (size_t i : equal) made[i] = answer.tokens;
+                           });
+  });
+  const double alone_s = Seconds([&] {
+    GenerateOptions options;
+    options.max_tokens = kMade;
+    for (size_t i = 0; i < texts; ++i) {
+      alone[i] = Generate(model.decoder, requests[i].tokens, options, pool).size();
+    }
+  });
+  std::printf(
+      "texts: %zu of %zu tokens behind %zu + %zu: one by one %.2f s, together %.2f s, %.1fx; %llu "
+      "of "
+      "%llu prompt tokens computed, %llu passes\n",
+      texts, kMade, kShots, kQuestion, alone_s, together_s, alone_s / together_s,
+      static_cast<unsigned long long>(counts.computed_tokens),
+      static_cast<unsigned long long>(counts.prompt_tokens),
+      static_cast<unsigned long long>(counts.passes));
+  return made == alone;
+}
+
 int Main(int argc, char** argv) {
   const int threads = IntFlag(argc, argv, "--threads", 2);
   const auto questions = static_cast<size_t>(IntFlag(argc, argv, "--questions", 6));
@@ -171,7 +226,9 @@ int Main(int argc, char** argv) {
       "endings: %llu tokens computed, %.0f tokens/s with their logits; prefill without "
       "logits %.0f tokens/s; %.0f %%\n",
       static_cast<unsigned long long>(counts.computed_tokens), rate, prefill, 100 * rate / prefill);
-  return shared == alone ? 0 : 1;
+  const auto texts = static_cast<size_t>(IntFlag(argc, argv, "--texts", 24));
+  const bool equal_texts = BenchGeneration(model, texts, pool);
+  return shared == alone && equal_texts ? 0 : 1;
 }
 
 }  // namespace

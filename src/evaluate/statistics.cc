@@ -83,7 +83,6 @@ Estimate SqrtOf(Estimate x) {
 
 Estimate BootstrapOf(std::span<const std::vector<double>> counts,
                      double (*value)(std::span<const double> sums), std::string_view stream) {
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   constexpr int kReplicates = 200;
   if (counts.empty()) return {kNone, kNone};
   const size_t width = counts[0].size();
