@@ -135,10 +135,7 @@ class Generator {
     const std::vector<TokenId>& prompt = job.request->tokens;
     if (!slot.cache) slot.cache.emplace(decoder_.MakeCache(capacity_));
     // The last token's logits are read: it has to be computed.
-    const size_t most = std::min(slot.cached.size(), prompt.size() - 1);
-    const auto end = prompt.begin() + static_cast<std::ptrdiff_t>(most);
-    const auto kept = static_cast<size_t>(
-        std::mismatch(prompt.begin(), end, slot.cached.begin()).first - prompt.begin());
+    const size_t kept = std::min(CommonPrefix(prompt, slot.cached), prompt.size() - 1);
     slot.cache->Truncate(kept);
     slot.cached.resize(kept);
     slot.pending.assign(prompt.begin() + static_cast<std::ptrdiff_t>(kept), prompt.end());
@@ -146,6 +143,40 @@ class Generator {
     slot.scanner.emplace(tokenizer_, *job.request);
     slot.rng.emplace(job.request->sample, job.request->Hash());
     slot.made = 0;
+  }
+
+  static size_t CommonPrefix(std::span<const TokenId> a, std::span<const TokenId> b) {
+    const auto end = a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+    return static_cast<size_t>(std::mismatch(a.begin(), end, b.begin()).first - a.begin());
+  }
+
+  // Takes over another cache if it holds much more of the prompt's beginning.
+  void TakeFromOthers(Slot& slot) {
+    const std::span<const TokenId> prompt(slot.job->request->tokens);
+    const Slot* best = nullptr;
+    size_t most = slot.cached.size() + kWorthCopying;
+    for (const Slot& other : slots_) {
+      if (&other == &slot || !other.cache) continue;
+      const size_t common = std::min(CommonPrefix(prompt, other.cached), prompt.size() - 1);
+      if (common > most) {
+        most = common;
+        best = &other;
+      }
+    }
+    if (best == nullptr) return;
+    slot.cache->CopyFrom(*best->cache);
+    slot.cache->Truncate(most);
+    slot.cached.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(most));
+    slot.pending.assign(prompt.begin() + static_cast<std::ptrdiff_t>(most), prompt.end());
+  }
+
+  // Whether a prompt of this pass computes much of what this one needs: then it waits for it.
+  static bool WillBeComputed(const Slot& slot, std::span<Slot* const> batch) {
+    return std::ranges::any_of(batch, [&](const Slot* other) {
+      return other->made == 0 &&
+             CommonPrefix(slot.job->request->tokens, other->job->request->tokens) >
+                 slot.cached.size() + kWorthCopying;
+    });
   }
 
   // All that write, and prompts as far as the pass has room for; at least one.
@@ -159,6 +190,8 @@ class Generator {
     }
     for (Slot& slot : slots_) {
       if (slot.job == nullptr || slot.made > 0) continue;
+      TakeFromOthers(slot);
+      if (WillBeComputed(slot, batch)) continue;
       if (!batch.empty() && tokens + slot.pending.size() > options_.batch_tokens) continue;
       batch.push_back(&slot);
       tokens += slot.pending.size();
@@ -227,6 +260,8 @@ class Generator {
     answered_ += slot.job->indexes.size();
     slot.job = nullptr;
   }
+
+  static constexpr size_t kWorthCopying = 16;  // tokens that are not computed again
 
   const Decoder& decoder_;
   const Tokenizer& tokenizer_;

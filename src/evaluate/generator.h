@@ -1,6 +1,6 @@
 // Generates many texts at once. Every pass carries one token of each text that is being written and
-// the prompts of those that begin (continuous batching); a cache that becomes free keeps what its
-// next prompt shares with the last one. A text does not depend on what else is written.
+// the prompts of those that begin (continuous batching). What a prompt shares with another one that
+// is in some cache is taken from there. A text does not depend on what else is written.
 #pragma once
 
 #include <cstdint>

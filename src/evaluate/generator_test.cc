@@ -122,6 +122,8 @@ TEST_F(Generation, EqualRequestsAndPrefixesAreComputedOnce) {
   EXPECT_EQ(counts.requests, 4u);
   EXPECT_EQ(counts.distinct, 3u);
   EXPECT_LT(counts.computed_tokens, requests[0].tokens.size() + 12);
+  (void)Run(requests, {}, &counts);  // all at once: the others take over the first one's cache
+  EXPECT_LT(counts.computed_tokens, requests[0].tokens.size() + 12);
 }
 
 TEST_F(Generation, SamplesDependOnTheirNumberOnly) {

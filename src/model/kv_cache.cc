@@ -1,5 +1,9 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace qualm {
 
 KvCache::KvCache(const ModelConfig& config, size_t blocks, size_t capacity) : capacity_(capacity) {
@@ -20,6 +24,16 @@ void KvCache::Truncate(size_t length) {
 void KvCache::Grow(size_t tokens) {
   QUALM_CHECK(length_ + tokens <= capacity_);
   length_ += tokens;
+}
+
+void KvCache::CopyFrom(const KvCache& other) {
+  QUALM_CHECK(capacity_ == other.capacity_ && blocks_.size() == other.blocks_.size());
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    std::ranges::copy(other.blocks_[i].keys.span(), blocks_[i].keys.data());
+    std::ranges::copy(other.blocks_[i].values.span(), blocks_[i].values.data());
+    std::ranges::copy(other.blocks_[i].grouped_keys.span(), blocks_[i].grouped_keys.data());
+  }
+  length_ = other.length_;
 }
 
 void KvCache::Store(size_t block, size_t position, std::span<const float> key,

@@ -18,9 +18,10 @@ class KvCache {
 
   size_t length() const { return length_; }  // positions stored in all blocks
   size_t capacity() const { return capacity_; }
-  void Truncate(size_t length);  // forgets the positions from `length` on
-  void Grow(size_t tokens);      // positions that every block has stored now
-  size_t size_bytes() const;     // of memory
+  void Truncate(size_t length);         // forgets the positions from `length` on
+  void Grow(size_t tokens);             // positions that every block has stored now
+  void CopyFrom(const KvCache& other);  // Requires: of the same model and capacity
+  size_t size_bytes() const;            // of memory
 
   // Key and value of `position` in one block, each [kv_heads·head_dim].
   void Store(size_t block, size_t position, std::span<const float> key,
