@@ -563,6 +563,7 @@ class StatementParser {
 }  // namespace
 
 std::vector<Node> ParseJinja(std::string_view text, std::string_view place) {
+  if (!IsValidUtf8(text)) ThrowBadInput(place, "a chat template in UTF-8", "other bytes");
   // One line end at the end of the template is not part of it (Jinja's keep_trailing_newline).
   if (text.ends_with('\n')) text.remove_suffix(1);
   return StatementParser(Cutter(text, place).Run(), place).Run();

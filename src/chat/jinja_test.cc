@@ -47,6 +47,7 @@ TEST(Jinja, WhatItDoesNotKnowIsNamedWithItsLine) {
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ open('/etc/passwd') }}"); }), HasSubstr("'open'"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ raise_exception('no system') }}"); }),
               HasSubstr("got no system"));
+  EXPECT_THAT(ErrorOf([] { (void)Render("{{ '\xd3' | tojson }}"); }), HasSubstr("in UTF-8"));
   for (const char* text : {"{% for m in messages %}", "{% endif %}", "{{ n ", "{{ 'a }}",
                            "{{ n[ }}", "{% if %}a{% endif %}", "{% set = 1 %}", "{{ 1 2 }}"}) {
     EXPECT_THAT(ErrorOf([&] { (void)Render(text); }), HasSubstr("[t:")) << text;

@@ -167,7 +167,7 @@ std::string TextOf(const Json& value) {
       parts.push_back(StrCat("'", key, "': ", Repr(one)));
     return StrCat("{", Join(parts, ", "), "}");
   }
-  return value.dump();
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string TypeName(const Json& value) {
@@ -267,7 +267,9 @@ Json FilterOf(std::string_view name, const Json& value, const std::vector<Json>&
   }
   if (name == "tojson") {
     const bool indents = !arguments.empty() && arguments[0].is_number_integer();
-    return value.dump(indents ? static_cast<int>(std::clamp<int64_t>(arguments[0], 0, 16)) : -1);
+    const int indent =
+        indents ? static_cast<int>(std::clamp<int64_t>(arguments[0].get<int64_t>(), 0, 16)) : -1;
+    return value.dump(indent, ' ', false, Json::error_handler_t::replace);
   }
   if (name == "first") return ElementOf(value, 0);
   if (name == "last") return ElementOf(value, -1);

@@ -42,7 +42,10 @@ Field ReadField(const FlatTable& table, int depth, std::string_view place) {
     field.bits = about->Scalar<int32_t>(0, 0);
     field.is_signed = about->Scalar<uint8_t>(1, 0) != 0;
   }
-  if (field.type == kFloat && about) field.bits = 16 << about->Scalar<int16_t>(0, 0);
+  if (field.type == kFloat && about) {  // half, single, double
+    const auto precision = about->Scalar<int16_t>(0, 0);
+    field.bits = precision == 1 ? 32 : precision == 2 ? 64 : 16;
+  }
   for (uint32_t i = 0; i < table.VectorSize(5); ++i) {
     field.children.push_back(ReadField(table.VectorTable(5, i), depth + 1, place));
   }
