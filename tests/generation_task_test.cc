@@ -92,6 +92,35 @@ TEST_F(GenerationTasks, ItemsHaveReferencesAndShotsTheFirstOfThem) {
             "Q q1 A b1\nQ q2 A b2\nQ q4 A");
 }
 
+TEST_F(GenerationTasks, FilesThatAreMissingAreKnownBeforeAnyWork) {
+  const auto missing = [&](const std::string& yaml, std::optional<size_t> shots = {}) {
+    ItemOptions options;
+    options.shots = shots;
+    const std::string path = MissingTaskFile(ParseTask(yaml, "t.yaml"), options, folder_);
+    return path.empty() ? "" : std::filesystem::relative(path, folder_).string();
+  };
+  EXPECT_EQ(missing(kTask), "");
+  EXPECT_EQ(missing(Replaced(kTask, "context:", "header: {file: h/x.txt}\ncontext:")), "h/x.txt");
+  EXPECT_EQ(missing(Replaced(kTask, "max_tokens: 12", "bleu: spm, bleu_pieces: p.model")),
+            "p.model");
+  std::filesystem::remove(folder_ / "gsm8k/train.jsonl");
+  EXPECT_EQ(missing(kTask), "gsm8k/train.jsonl");
+  EXPECT_EQ(missing(kTask, 0), "");  // no shots, no examples
+}
+
+TEST_F(GenerationTasks, AHeaderMayBeAFile) {
+  std::filesystem::create_directories(folder_ / "h");
+  WriteFileAtomically(folder_ / "h/x.txt", "canary\n---\nThink.\n");
+  const std::string yaml =
+      Replaced(kTask, "context:", "header: {file: h/x.txt, after: \"---\\n\"}\ncontext:");
+  EXPECT_EQ(MakeItems(ParseTask(yaml, "t.yaml"), {}, folder_).items[0].shots->Prompt(0),
+            "Think.\n");
+  EXPECT_THAT(ErrorOf([&] {
+                (void)MakeItems(ParseTask(Replaced(yaml, "---\\n", "+++"), "t.yaml"), {}, folder_);
+              }),
+              HasSubstr("expected '+++'"));
+}
+
 TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
   ResultStore store(folder_ / "results.db");
   const TaskResult result = Run(kTask, Options(&store));

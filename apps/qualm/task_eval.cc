@@ -95,8 +95,8 @@ class TaskEvaluation {
       }
     }
     options_.data_folder = DataFolder(flags.data);
-    RequireData();
     options_.items.shots = Shots();
+    RequireData();
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
@@ -136,7 +136,7 @@ class TaskEvaluation {
     std::vector<std::string> problems;
     std::erase_if(tasks_, [&](const Task& task) {
       const RowSet& set = FindRowSet(task.data_set, task.name);
-      const std::string missing = MissingTaskFile(task, options_.data_folder);
+      const std::string missing = MissingTaskFile(task, options_.items, options_.data_folder);
       if (missing.empty()) return false;
       skipped_.push_back(task.name);
       problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));

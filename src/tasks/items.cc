@@ -261,9 +261,11 @@ std::string Shots::Prompt(size_t count) const {
   return prompt;
 }
 
-std::string MissingTaskFile(const Task& task, const std::filesystem::path& data_folder) {
+std::string MissingTaskFile(const Task& task, const ItemOptions& options,
+                            const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
-  for (const std::string& split : {task.split, task.shot_split}) {
+  const bool has_shots = options.shots.value_or(task.default_shots) > 0;
+  for (const std::string& split : {task.split, has_shots ? task.shot_split : ""}) {
     if (split.empty()) continue;
     std::string missing = MissingFile(set, set.FindSplit(split, task.name), data_folder);
     if (!missing.empty()) return missing;

@@ -58,8 +58,9 @@ struct TaskItems {
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder);
 
-// The first file that the task needs (rows, examples, headers, pieces of BLEU) and that is not
-// there; empty: all are.
-std::string MissingTaskFile(const Task& task, const std::filesystem::path& data_folder);
+// The first file that the task needs (rows, examples if there are any, headers, pieces of BLEU) and
+// that is not there; empty: all are.
+std::string MissingTaskFile(const Task& task, const ItemOptions& options,
+                            const std::filesystem::path& data_folder);
 
 }  // namespace qualm
