@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -111,26 +112,68 @@ class TaskEvaluation {
   int Run() {
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
-    const std::string hash = Evaluate(flags_.model, json);
+    const Model model = LoadModel(flags_.model, {}, pool_);
+    const std::string hash = Evaluate(model, flags_.model, json);
     std::vector<TaskComparison> comparisons;
+    std::vector<ScoredDistances> distances;  // of the comparisons
     if (!flags_.reference.empty()) {
+      const Model reference_model = LoadModel(flags_.reference, {}, pool_);
       Json reference = {{"model", flags_.reference}};
-      const std::string reference_hash = Evaluate(flags_.reference, reference, hash);
+      const std::string reference_hash =
+          Evaluate(reference_model, flags_.reference, reference, hash);
       json["reference"] = std::move(reference);
       comparisons = CompareModels(*store_, reference_hash, hash);
       json["comparison"] = Json::array();
-      for (const TaskComparison& one : comparisons) json["comparison"].push_back(ToJson(one));
+      for (const TaskComparison& one : comparisons) {
+        distances.push_back(DistancesOf(one, reference_model, model));
+        json["comparison"].push_back(ToJson(one));
+        AddDistances(distances.back(), json["comparison"].back());
+      }
     }
     if (globals_.json) {
       PrintJson(json);
     } else if (!comparisons.empty()) {
       Print(StrCat("\nfirst: the reference, second: the model; paired by item\n",
-                   ComparisonText(comparisons)));
+                   ComparisonText(comparisons), DistanceText(comparisons, distances)));
     }
     return kOk;
   }
 
  private:
+  static void AddDistances(const ScoredDistances& distances, Json& json) {
+    json["kl"] = NumberOrNull(distances.kl.value);
+    json["kl_stderr"] = NumberOrNull(distances.kl.standard_error);
+    json["same_top1"] = NumberOrNull(distances.same_top1.value);
+    json["same_top1_stderr"] = NumberOrNull(distances.same_top1.standard_error);
+  }
+
+  // On the positions that the task scores; of a task that the store has from another run, none.
+  ScoredDistances DistancesOf(const TaskComparison& comparison, const Model& reference,
+                              const Model& model) {
+    for (const Task& task : tasks_) {
+      if (task.name + task.variant != comparison.task) continue;
+      return DistancesOnTask(task, reference, model, options_, pool_, *progress_);
+    }
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    return {{kNone, kNone}, {kNone, kNone}};
+  }
+
+  static std::string DistanceText(const std::vector<TaskComparison>& comparisons,
+                                  const std::vector<ScoredDistances>& distances) {
+    std::vector<std::vector<std::string>> table = {
+        {"task", "KL(reference || model), nats", "stderr", "same top-1", "stderr", "n"}};
+    for (size_t i = 0; i < comparisons.size(); ++i) {
+      const ScoredDistances& one = distances[i];
+      if (std::isnan(one.kl.value)) continue;
+      table.push_back({comparisons[i].task, Fixed(one.kl.value, 6), Fixed(one.kl.standard_error, 6),
+                       Percent(one.same_top1.value), Percent(one.same_top1.standard_error),
+                       StrCat(comparisons[i].paired.n)});
+    }
+    if (table.size() == 1) return "";
+    return StrCat("on the scored positions, over the whole vocabulary\n",
+                  FormatTable(table, {false, true, true, true, true, true}));
+  }
+
   // Before any model is loaded: the files of all tasks are there, or the tasks are left out.
   void RequireData() {
     std::vector<std::string> problems;
@@ -165,8 +208,8 @@ class TaskEvaluation {
 
   // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`;
   // returns the model's hash.
-  std::string Evaluate(const std::string& folder, Json& json, const std::string& done = "") {
-    const Model model = LoadModel(folder, {}, pool_);
+  std::string Evaluate(const Model& model, const std::string& folder, Json& json,
+                       const std::string& done = "") {
     const std::string hash = model.Hash();
     if (hash == done) {
       ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
@@ -174,7 +217,7 @@ class TaskEvaluation {
     json["model_hash"] = hash;
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
-    std::optional<ChatTemplate> chat;
+    std::optional<ChatTemplate>& chat = chat_;
     if (flags_.chat || !flags_.chat_template.empty()) {
       chat.emplace(FindChatTemplate(flags_.chat_template, folder));
       json["chat_template"] = chat->name();
@@ -246,6 +289,7 @@ class TaskEvaluation {
   ThreadPool pool_;
   std::vector<Task> tasks_;
   std::vector<std::string> skipped_;
+  std::optional<ChatTemplate> chat_;  // of the model that was asked last
   std::optional<ResultStore> store_;
   TaskRunOptions options_;
 };

@@ -119,8 +119,12 @@ std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
 class Scorer {
  public:
   Scorer(const Decoder& decoder, const ScorerOptions& options, ThreadPool& pool,
-         const AnswerSink& on_answer)
-      : decoder_(decoder), options_(options), pool_(pool), on_answer_(on_answer) {}
+         const AnswerSink& on_answer, const HiddenSink& on_hidden)
+      : decoder_(decoder),
+        options_(options),
+        pool_(pool),
+        on_answer_(on_answer),
+        on_hidden_(on_hidden) {}
 
   ScorerCounts Run(std::span<const LikelihoodRequest> requests, const PassSink& on_pass) {
     std::vector<Unit> units = MakeUnits(requests);
@@ -211,6 +215,15 @@ class Scorer {
   };
 
   void Answer(const Unit& unit, Span2D<const float> hidden) {
+    if (on_hidden_) {
+      std::vector<size_t> requests;
+      for (const Unit::Target& target : unit.targets) {
+        requests.insert(requests.end(), target.requests.begin(), target.requests.end());
+      }
+      on_hidden_(requests, hidden);
+      answered_ += requests.size();
+      return;
+    }
     waiting_.push_back({&unit, hidden, waiting_rows_});
     waiting_rows_ += hidden.rows();
     if (waiting_rows_ >= kMostRows) Flush();
@@ -285,6 +298,7 @@ class Scorer {
   const ScorerOptions& options_;
   ThreadPool& pool_;
   const AnswerSink& on_answer_;
+  const HiddenSink& on_hidden_;
   ScorerCounts counts_;
   std::vector<Waiting> waiting_;
   size_t waiting_rows_ = 0;
@@ -295,12 +309,13 @@ class Scorer {
 
 ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
                               const ScorerOptions& options, ThreadPool& pool,
-                              const AnswerSink& on_answer, const PassSink& on_pass) {
+                              const AnswerSink& on_answer, const PassSink& on_pass,
+                              const HiddenSink& on_hidden) {
   for (const LikelihoodRequest& request : requests) {
     QUALM_CHECK(request.context_length > 0 && request.context_length < request.tokens.size());
     QUALM_CHECK(request.tokens.size() - 1 <= decoder.config.context);
   }
-  return Scorer(decoder, options, pool, on_answer).Run(requests, on_pass);
+  return Scorer(decoder, options, pool, on_answer, on_hidden).Run(requests, on_pass);
 }
 
 }  // namespace qualm

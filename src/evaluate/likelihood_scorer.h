@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "evaluate/request.h"
+#include "tensor/matrix.h"
 
 namespace qualm {
 
@@ -36,9 +37,15 @@ using AnswerSink =
 // Called after each forward pass: what was answered so far is to be kept.
 using PassSink = std::function<void(uint64_t answered)>;
 
+// Called with requests that have the same inputs and the final hidden states [rows, hidden_size] of
+// the positions that they score; then no logits are computed and `on_answer` is not called.
+using HiddenSink =
+    std::function<void(std::span<const size_t> requests, Span2D<const float> hidden)>;
+
 // Requires: every request fits into the model's context (all its tokens but the last).
 ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
                               const ScorerOptions& options, ThreadPool& pool,
-                              const AnswerSink& on_answer, const PassSink& on_pass = {});
+                              const AnswerSink& on_answer, const PassSink& on_pass = {},
+                              const HiddenSink& on_hidden = {});
 
 }  // namespace qualm

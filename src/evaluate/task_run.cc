@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "evaluate/choice_metrics.h"
 #include "evaluate/generation_run.h"
+#include "evaluate/scored_distance.h"
 #include "evaluate/task_parts.h"
 #include "evaluate/task_requests.h"
 #include "model/model.h"
@@ -310,6 +311,42 @@ TaskResult RunTask(const Task& task, const Model& model, const std::string& mode
     return RunGeneration(task, model, model_hash, options, pool, progress);
   }
   return TaskRunner(task, model, model_hash, options, pool, progress).Run();
+}
+
+ScoredDistances DistancesOnTask(const Task& task, const Model& reference, const Model& model,
+                                const TaskRunOptions& options, ThreadPool& pool,
+                                Progress& progress) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (task.kind == TaskKind::kGeneration) return {{kNone, kNone}, {kNone, kNone}};
+  const TaskItems made = MakeItems(task, options.items, options.data_folder);
+  const size_t context = std::min(reference.decoder->config.context, model.decoder->config.context);
+  const TaskRequests asked =
+      MakeTaskRequests(task, made, model.RequireTokenizer(), context, options.chat);
+  const TaskRequests other =
+      MakeTaskRequests(task, made, reference.RequireTokenizer(), context, options.chat);
+  std::vector<LikelihoodRequest> requests;
+  for (size_t i = 0; i < asked.requests.size(); ++i) {
+    if (asked.requests[i].hash != other.requests[i].hash) {
+      ThrowBadInput(task.name, "models whose tokenizers read the prompts alike", "others");
+    }
+    requests.push_back(asked.requests[i].request);
+  }
+  progress.Begin(StrCat(task.name, ", distance"), requests.size());
+  const std::vector<ScoredDistance> distances =
+      CompareScoredPositions(*reference.decoder, *model.decoder, requests, options.scorer, pool,
+                             [&](uint64_t compared) { progress.Advance(compared, ""); });
+  progress.End();
+  std::vector<double> kl, same, ones(asked.items.size(), 1);
+  for (const AskedItem& item : asked.items) {
+    double kl_sum = 0, same_sum = 0;
+    for (size_t c = 0; c < item.count; ++c) {
+      kl_sum += distances[item.first + c].kl;
+      same_sum += distances[item.first + c].same_top1;
+    }
+    kl.push_back(kl_sum / static_cast<double>(item.count));
+    same.push_back(same_sum / static_cast<double>(item.count));
+  }
+  return {RatioEstimate(kl, ones), RatioEstimate(same, ones)};
 }
 
 }  // namespace qualm

@@ -61,4 +61,15 @@ struct TaskResult {
 TaskResult RunTask(const Task& task, const Model& model, const std::string& model_hash,
                    const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
 
+// KL(reference ‖ model) over the whole vocabulary and the share of equal argmax, means over the
+// positions that an item's continuations score, then over items with their errors. NaN of
+// generation tasks. Throws bad input for models whose tokenizers read the prompts in different
+// ways.
+struct ScoredDistances {
+  Estimate kl, same_top1;
+};
+ScoredDistances DistancesOnTask(const Task& task, const Model& reference, const Model& model,
+                                const TaskRunOptions& options, ThreadPool& pool,
+                                Progress& progress);
+
 }  // namespace qualm
