@@ -33,7 +33,8 @@ void WarnOfBytes(const Corpus& corpus, Progress& progress) {
 
 void AddDataFlag(Arguments& arguments, std::string& folder) {
   arguments.Add("--data", folder,
-                "Folder with the files of corpora given by name; default: QUALM_DATA");
+                "Folder with the files of corpora given by name; default: QUALM_DATA, or data: in "
+                "~/.config/qualm/config.yaml");
 }
 
 void AddJsonFlag(Arguments& arguments, Globals& globals) {

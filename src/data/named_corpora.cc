@@ -158,8 +158,17 @@ Corpus FindCorpus(const std::string& path_or_name, CorpusUse use,
 
 std::filesystem::path DataFolder(const std::string& flag) {
   if (!flag.empty()) return flag;
-  const char* environment = std::getenv("QUALM_DATA");
-  return environment != nullptr ? environment : "";
+  if (const char* environment = std::getenv("QUALM_DATA")) return environment;
+  const char *config = std::getenv("XDG_CONFIG_HOME"), *home = std::getenv("HOME");
+  if (config == nullptr && home == nullptr) return "";
+  const std::filesystem::path file = (config != nullptr ? std::filesystem::path(config)
+                                                        : std::filesystem::path(home) / ".config") /
+                                     "qualm/config.yaml";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return "";
+  const Yaml yaml = Yaml::ReadFile(file);
+  yaml.RequireKnownKeys(std::array<std::string, 1>{"data"});
+  return yaml.Get("data").AsString();
 }
 
 }  // namespace qualm

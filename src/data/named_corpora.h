@@ -36,7 +36,9 @@ enum class CorpusUse { kCalibration, kEvaluation };
 Corpus FindCorpus(const std::string& path_or_name, CorpusUse use,
                   const std::filesystem::path& data_folder, const CorpusOptions& options = {});
 
-// `flag` if it is not empty, else the environment variable QUALM_DATA, else empty.
+// `flag` if it is not empty, else the environment variable QUALM_DATA, else the key `data` of the
+// configuration ($XDG_CONFIG_HOME or ~/.config, qualm/config.yaml), else empty. Throws bad input
+// for a configuration with other keys.
 std::filesystem::path DataFolder(const std::string& flag);
 
 }  // namespace qualm

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <set>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "data/row_sets.h"
 #include "support/errors.h"
@@ -90,6 +92,29 @@ TEST(NamedCorpora, Wikitext2HasThePublishedNumberOfTokens) {
   const std::vector<TokenId> ids = LoadTokenizer(tokenizer)->EncodeWithSpecial(corpus.Joined());
   EXPECT_EQ(ids.size(), 341469u);
   EXPECT_EQ(ids.size() / 2048, 166u);
+}
+
+TEST(DataFolder, FlagThenEnvironmentThenConfiguration) {
+  const std::filesystem::path home =
+      std::filesystem::temp_directory_path() / "qualm_data_folder_config";
+  std::filesystem::remove_all(home);
+  std::filesystem::create_directories(home / "qualm");
+  const char* before = std::getenv("QUALM_DATA");
+  const std::string kept = before != nullptr ? before : "";
+  ::setenv("XDG_CONFIG_HOME", home.c_str(), 1);
+  ::unsetenv("QUALM_DATA");
+  EXPECT_EQ(DataFolder(""), "");
+  WriteFileAtomically(home / "qualm/config.yaml", "data: /from/config\n");
+  EXPECT_EQ(DataFolder(""), "/from/config");
+  ::setenv("QUALM_DATA", "/from/environment", 1);
+  EXPECT_EQ(DataFolder(""), "/from/environment");
+  EXPECT_EQ(DataFolder("/from/flag"), "/from/flag");
+  ::unsetenv("QUALM_DATA");
+  WriteFileAtomically(home / "qualm/config.yaml", "date: x\n");
+  EXPECT_THAT(ErrorOf([] { (void)DataFolder(""); }), HasSubstr("did you mean 'data'"));
+  ::unsetenv("XDG_CONFIG_HOME");
+  if (before != nullptr) ::setenv("QUALM_DATA", kept.c_str(), 1);
+  std::filesystem::remove_all(home);
 }
 
 }  // namespace
