@@ -126,6 +126,22 @@ TEST_F(Generation, EqualRequestsAndPrefixesAreComputedOnce) {
   EXPECT_LT(counts.computed_tokens, requests[0].tokens.size() + 12);
 }
 
+TEST_F(Generation, WhatIsTakenFromOtherCachesChangesNoText) {
+  std::string shots;
+  for (int i = 0; i < 12; ++i) shots += "The cat sat on a mat and saw the dog. ";
+  std::vector<GenerationRequest> requests;
+  for (const char* question : {"Once upon", "The dog", "Then the cat", "One day", "The"}) {
+    requests.push_back(Ask(shots + question, 20));
+  }
+  requests.push_back(Ask(shots.substr(0, shots.size() / 2) + "Tom", 20));
+  GeneratorCounts counts;
+  for (const GeneratorOptions& options : {GeneratorOptions{}, GeneratorOptions{2048, 2, 1 << 30}}) {
+    const std::vector<GenerationAnswer> got = Run(requests, options, &counts);
+    EXPECT_LT(counts.computed_tokens, 2 * requests[0].tokens.size());
+    for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(got[i].text, Slowly(requests[i]).text);
+  }
+}
+
 TEST_F(Generation, SamplesDependOnTheirNumberOnly) {
   std::vector<GenerationRequest> requests;
   for (uint64_t sample = 0; sample < 4; ++sample) {

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 namespace qualm {
 namespace {
 
@@ -50,6 +52,16 @@ TEST(Bleu, CountsOfTheDefinition) {
 TEST(Bleu, ScoreOfGivenCounts) {
   EXPECT_NEAR(BleuOf(std::vector<double>{9, 7, 5, 3, 10, 8, 6, 4, 11, 11}), 83.75922397, 1e-6);
   EXPECT_EQ(BleuOf(std::vector<double>{0, 0, 0, 0, 10, 11, 12, 0, 14, 10}), 0);
+}
+
+TEST(Bleu, OrdersWithoutAMatchAreSmoothedByHand) {
+  const std::vector<std::string> reference = {"this is a test"};
+  // 3/4, 2/3, 1/2, and 1/2 for none of one.
+  EXPECT_NEAR(BleuOf(CountBleu("this is a fest", reference, Tokenize13a)),
+              100 * std::pow(3.0 / 4 * 2 / 3 * 1 / 2 * 1 / 2, 0.25), 1e-9);
+  // 2/4, 1/3, then 1/2 for none of two and 1/4 for none of one.
+  EXPECT_NEAR(BleuOf(CountBleu("this is the end", reference, Tokenize13a)),
+              100 * std::pow(2.0 / 4 * 1 / 3 * (1.0 / 2 / 2) * (1.0 / 4 / 1), 0.25), 1e-9);
 }
 
 TEST(Bleu, WordsOfMteval) {
