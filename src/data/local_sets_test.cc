@@ -80,7 +80,7 @@ TEST_F(LocalSets, WhatDoesNotFitIsNamed) {
   EXPECT_THAT(ErrorOf([&] { (void)FindLocalSet(pdf); }), HasSubstr(".parquet"));
   EXPECT_THAT(ErrorOf([&] { (void)FindLocalSet(folder_.string()); }),
               HasSubstr("train, validation, dev or test"));
-  Put("word/mytestimony.csv", "q\na\n");  // a split's name is a word of its own
+  Put("word/testimony.csv", "q\na\n");  // a split's name is a word of its own
   EXPECT_THAT(ErrorOf([&] { (void)FindLocalSet((folder_ / "word").string()); }),
               HasSubstr("train, validation, dev or test"));
   Put("two/test.csv", "q\na\n");
