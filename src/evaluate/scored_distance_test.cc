@@ -53,7 +53,7 @@ class ScoredDistances : public ::testing::Test {
     };
     std::vector<LikelihoodRequest> requests;
     const std::vector<TokenId> context = random(20);
-    for (size_t length : {1, 1, 1, 5, 9}) {
+    for (size_t length : std::vector<size_t>{1, 1, 1, 5, 9}) {
       LikelihoodRequest request{context, context.size()};
       for (TokenId id : random(length)) request.tokens.push_back(id);
       requests.push_back(request);
