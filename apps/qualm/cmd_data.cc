@@ -97,8 +97,9 @@ int Check(const std::string& name, const Globals& globals, const std::filesystem
   std::vector<std::vector<std::string>> table = {
       {"set", "split", "files", "rows", "state", "hash"}};
   std::string problems;
-  for (const RowSet& set : AllRowSets()) {
-    if (!name.empty() && set.name != name) continue;
+  const std::span<const RowSet> sets =
+      name.empty() ? AllRowSets() : std::span(&FindRowSet(name, "data"), 1);
+  for (const RowSet& set : sets) {
     for (const RowSet::Split& split : set.splits) {
       const SplitCheck check = CheckSplit(set, split, folder);
       is_there |= check.state != "absent";

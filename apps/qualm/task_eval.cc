@@ -55,7 +55,7 @@ Json ToJson(const TaskComparison& one) {
           {"version", one.version},
           {"shots", one.shots},
           {"fewshot_seed", one.fewshot_seed},
-          {"partial", one.is_partial},
+          {"partial", one.limit != 0},
           {"n", paired.n},
           {"first", NumberOrNull(paired.first)},
           {"second", NumberOrNull(paired.second)},
@@ -77,7 +77,7 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   for (const TaskComparison& one : comparisons) {
     const PairedComparison& paired = one.paired;
     table.push_back(
-        {StrCat(one.task, one.is_partial ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
+        {StrCat(one.task, one.limit != 0 ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
          Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
          StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
          StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4),
@@ -147,11 +147,21 @@ class TaskEvaluation {
     json["same_top1_stderr"] = NumberOrNull(distances.same_top1.standard_error);
   }
 
+  // The store may have the same task with other shots or rows from another run.
+  bool WasAskedNow(const Task& task, const TaskComparison& comparison) const {
+    const ItemOptions& items = options_.items;
+    const bool same_rows = comparison.limit != 0
+                               ? comparison.limit == items.limit
+                               : items.limit == 0 || items.limit >= comparison.paired.n;
+    return same_rows && comparison.shots == items.shots.value_or(task.default_shots) &&
+           comparison.fewshot_seed == items.fewshot_seed;
+  }
+
   // On the positions that the task scores; of a task that the store has from another run, none.
   ScoredDistances DistancesOf(const TaskComparison& comparison, const Model& reference,
                               const Model& model) {
     for (const Task& task : tasks_) {
-      if (task.name + task.variant != comparison.task) continue;
+      if (task.name + task.variant != comparison.task || !WasAskedNow(task, comparison)) continue;
       return DistancesOnTask(task, reference, model, options_, pool_, *progress_);
     }
     constexpr double kNone = std::numeric_limits<double>::quiet_NaN();

@@ -12,12 +12,18 @@ namespace {
 
 constexpr uint64_t kLargestFile = uint64_t{16} << 20;
 
+// Empty where there is none, or something else than a text.
+std::string TextOrNone(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 // A special token is a text or an object with its "content".
 std::string PieceOf(const Json& config, const char* key) {
   const auto found = config.find(key);
   if (found == config.end()) return "";
   if (found->is_string()) return found->get<std::string>();
-  return found->is_object() ? found->value("content", "") : "";
+  return found->is_object() ? TextOrNone(*found, "content") : "";
 }
 
 // One text, or a list of named ones, of which "default" is meant.
@@ -27,7 +33,9 @@ std::string TextOfConfig(const Json& config, std::string_view place) {
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array()) {
     for (const Json& one : *found) {
-      if (one.is_object() && one.value("name", "") == "default") return one.value("template", "");
+      if (one.is_object() && TextOrNone(one, "name") == "default") {
+        return GetString(one, "template", place);
+      }
     }
   }
   ThrowBadInput(place, "chat_template as a text, or a list with one named default",

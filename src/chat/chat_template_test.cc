@@ -79,6 +79,9 @@ TEST_F(ChatTemplates, OfAFolderAndAFile) {
   WriteFileAtomically(folder_ / "tokenizer_config.json", R"({"chat_template": [
       {"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ messages[0].content }}!"}]})");
   EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "Hi!");
+  WriteFileAtomically(folder_ / "tokenizer_config.json",
+                      R"({"bos_token": {"content": 3}, "chat_template": [{"name": 1}]})");
+  EXPECT_THAT(ErrorOf([&] { (void)FindChatTemplate("", folder_); }), HasSubstr("named default"));
   WriteFileAtomically(folder_ / "chat_template.jinja", "{{ messages[0].role }}");
   EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "user");
   WriteFileAtomically(folder_ / "mine.jinja", "<{{ messages[0].content }}>");

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat/jinja_lexer.h"
 #include "chat/jinja_parts.h"
 
 namespace qualm {
@@ -11,178 +12,11 @@ namespace {
 using Node = JinjaTemplate::Node;
 using Expression = JinjaTemplate::Expression;
 
-struct Token {
-  enum class Kind { kName, kNumber, kText, kSign, kEnd } kind = Kind::kEnd;
-  std::string text;
-  int line = 0;
-};
-
-// One piece of a template: text, {{ ... }} or {% ... %}.
-struct Piece {
-  enum class Kind { kText, kOutput, kBlock } kind = Kind::kText;
-  std::string text;
-  int line = 0;
-};
-
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-[[noreturn]] void Refuse(std::string_view place, int line, std::string_view expected,
-                         std::string_view got) {
-  ThrowBadInput(StrCat(place, ":", line), StrCat("a chat template with ", expected), got);
-}
-
-// --- pieces: comments leave, blanks around tags as trim_blocks and lstrip_blocks say
-
-class Cutter {
- public:
-  Cutter(std::string_view text, std::string_view place) : text_(text), place_(place) {}
-
-  std::vector<Piece> Run() {
-    while (at_ < text_.size()) {
-      const size_t open = FindTag();
-      AddText(open);
-      if (open == text_.size()) break;
-      AddTag(open);
-    }
-    return std::move(pieces_);
-  }
-
- private:
-  size_t FindTag() const {
-    for (size_t i = at_; i + 1 < text_.size(); ++i) {
-      if (text_[i] == '{' && (text_[i + 1] == '{' || text_[i + 1] == '%' || text_[i + 1] == '#')) {
-        return i;
-      }
-    }
-    return text_.size();
-  }
-
-  // The text before a tag at `end`.
-  void AddText(size_t end) {
-    std::string text(text_.substr(at_, end - at_));
-    if (strip_left_) text.erase(0, text.find_first_not_of(" \t\r\n"));
-    if (end < text_.size()) {
-      const bool strips = end + 2 < text_.size() && text_[end + 2] == '-';
-      const bool is_block = text_[end + 1] != '{';
-      const bool keeps = end + 2 < text_.size() && text_[end + 2] == '+';
-      if (strips) {
-        text.erase(text.find_last_not_of(" \t\r\n") + 1);
-      } else if (is_block && !keeps) {
-        // Blanks before a block go if it is the first thing on its line.
-        const size_t last = text.find_last_not_of(" \t");
-        const bool line_begins = last == std::string::npos ? IsLineStart() : text[last] == '\n';
-        if (line_begins) text.erase(last == std::string::npos ? 0 : last + 1);
-      }
-    }
-    if (!text.empty()) pieces_.push_back({Piece::Kind::kText, std::move(text), line_});
-    line_ += static_cast<int>(std::ranges::count(text_.substr(at_, end - at_), '\n'));
-    at_ = end;
-  }
-
-  // Whether at_ is at the beginning of a line of the template.
-  bool IsLineStart() const { return at_ == 0 || text_[at_ - 1] == '\n'; }
-
-  void AddTag(size_t open) {
-    const char kind = text_[open + 1];
-    const char close_sign = kind == '{' ? '}' : kind;
-    const size_t close = FindClose(open + 2, close_sign);
-    std::string_view inner = text_.substr(open + 2, close - open - 2);
-    strip_left_ = inner.ends_with('-');
-    if (inner.starts_with('-') || inner.starts_with('+')) inner.remove_prefix(1);
-    if (inner.ends_with('-') || inner.ends_with('+')) inner.remove_suffix(1);
-    if (kind != '#') {
-      pieces_.push_back(
-          {kind == '{' ? Piece::Kind::kOutput : Piece::Kind::kBlock, std::string(inner), line_});
-    }
-    line_ += static_cast<int>(std::ranges::count(text_.substr(open, close + 2 - open), '\n'));
-    at_ = close + 2;
-    if (kind != '{' && at_ < text_.size() && text_[at_] == '\n') {  // trim_blocks
-      ++at_;
-      ++line_;
-    }
-  }
-
-  // Where the tag ends, texts in quotes left alone.
-  size_t FindClose(size_t from, char sign) const {
-    char quote = 0;
-    for (size_t i = from; i + 1 < text_.size(); ++i) {
-      const char c = text_[i];
-      if (quote != 0) {
-        if (c == '\\') ++i;
-        if (c == quote) quote = 0;
-      } else if (sign != '#' && (c == '\'' || c == '"')) {
-        quote = c;
-      } else if (c == sign && text_[i + 1] == '}') {
-        return i;
-      }
-    }
-    Refuse(place_, line_, "an end to every tag", "none");
-  }
-
-  std::string_view text_, place_;
-  size_t at_ = 0;
-  int line_ = 1;
-  bool strip_left_ = false;
-  std::vector<Piece> pieces_;
-};
-
-std::vector<Token> TokensOf(const Piece& piece, std::string_view place) {
-  std::vector<Token> tokens;
-  const std::string& text = piece.text;
-  int line = piece.line;
-  for (size_t i = 0; i < text.size();) {
-    const char c = text[i];
-    if (c == '\n') ++line;
-    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
-      ++i;
-      continue;
-    }
-    Token token;
-    token.line = line;
-    const size_t begin = i;
-    if (c >= '0' && c <= '9') {
-      while (i < text.size() && (IsNameCharacter(text[i]) || text[i] == '.')) ++i;
-      token.kind = Token::Kind::kNumber;
-      token.text = text.substr(begin, i - begin);
-    } else if (IsNameCharacter(c)) {
-      while (i < text.size() && IsNameCharacter(text[i])) ++i;
-      token.kind = Token::Kind::kName;
-      token.text = text.substr(begin, i - begin);
-    } else if (c == '\'' || c == '"') {
-      token.kind = Token::Kind::kText;
-      for (++i; i < text.size() && text[i] != c; ++i) {
-        if (text[i] != '\\' || i + 1 == text.size()) {
-          token.text += text[i];
-          continue;
-        }
-        const char escaped = text[++i];
-        token.text += escaped == 'n'   ? '\n'
-                      : escaped == 't' ? '\t'
-                      : escaped == 'r' ? '\r'
-                                       : escaped;
-      }
-      if (i == text.size()) Refuse(place, line, "an end to every text", "none");
-      ++i;
-    } else {
-      token.kind = Token::Kind::kSign;
-      static constexpr std::string_view kPairs[] = {"==", "!=", "<=", ">=", "//", "**"};
-      const std::string two = text.substr(i, 2);
-      token.text = std::ranges::find(kPairs, two) != std::end(kPairs) ? two : std::string(1, c);
-      i += token.text.size();
-    }
-    tokens.push_back(std::move(token));
-  }
-  tokens.push_back({Token::Kind::kEnd, "", line});
-  return tokens;
-}
-
 // --- expressions, by rising strength
 
 class ExpressionParser {
  public:
-  ExpressionParser(std::vector<Token> tokens, std::string_view place)
+  ExpressionParser(std::vector<JinjaToken> tokens, std::string_view place)
       : tokens_(std::move(tokens)), place_(place) {}
 
   Expression Whole() {
@@ -203,22 +37,23 @@ class ExpressionParser {
   }
   Expression Or() { return Chain({"or"}, &ExpressionParser::And); }
 
-  bool TakeName(std::string_view name) { return Take(Token::Kind::kName, name); }
-  bool TakeSign(std::string_view sign) { return Take(Token::Kind::kSign, sign); }
+  bool TakeName(std::string_view name) { return Take(JinjaToken::Kind::kName, name); }
+  bool TakeSign(std::string_view sign) { return Take(JinjaToken::Kind::kSign, sign); }
   std::string Name() {
-    if (Here().kind != Token::Kind::kName) Refused("a name");
+    if (Here().kind != JinjaToken::Kind::kName) Refused("a name");
     return tokens_[at_++].text;
   }
   void RequireSign(std::string_view sign) {
     if (!TakeSign(sign)) Refused(StrCat("'", sign, "'"));
   }
   void RequireEnd() {
-    if (Here().kind != Token::Kind::kEnd) Refused("the end of the tag");
+    if (Here().kind != JinjaToken::Kind::kEnd) Refused("the end of the tag");
   }
-  const Token& Here() const { return tokens_[at_]; }
+  const JinjaToken& Here() const { return tokens_[at_]; }
   [[noreturn]] void Refused(std::string_view expected) const {
-    Refuse(place_, Here().line, expected,
-           Here().kind == Token::Kind::kEnd ? "the end of the tag" : StrCat("'", Here().text, "'"));
+    RefuseJinja(place_, Here().line, expected,
+                Here().kind == JinjaToken::Kind::kEnd ? "the end of the tag"
+                                                      : StrCat("'", Here().text, "'"));
   }
 
  private:
@@ -234,12 +69,12 @@ class ExpressionParser {
     ExpressionParser& parser_;
   };
 
-  bool Take(Token::Kind kind, std::string_view text) {
+  bool Take(JinjaToken::Kind kind, std::string_view text) {
     if (Here().kind != kind || Here().text != text) return false;
     ++at_;
     return true;
   }
-  bool Is(Token::Kind kind, std::string_view text, size_t ahead = 0) const {
+  bool Is(JinjaToken::Kind kind, std::string_view text, size_t ahead = 0) const {
     const size_t at = std::min(at_ + ahead, tokens_.size() - 1);
     return tokens_[at].kind == kind && tokens_[at].text == text;
   }
@@ -257,7 +92,7 @@ class ExpressionParser {
     Expression left = (this->*next)();
     while (true) {
       const auto found = std::ranges::find_if(operators, [&](std::string_view one) {
-        return Is(Token::Kind::kName, one) || Is(Token::Kind::kSign, one);
+        return Is(JinjaToken::Kind::kName, one) || Is(JinjaToken::Kind::kSign, one);
       });
       if (found == operators.end()) return left;
       ++at_;
@@ -282,7 +117,7 @@ class ExpressionParser {
     Expression left = Sum();
     while (true) {
       Expression made = Make(Expression::Kind::kBinary, "");
-      if (Is(Token::Kind::kName, "not") && Is(Token::Kind::kName, "in", 1)) {
+      if (Is(JinjaToken::Kind::kName, "not") && Is(JinjaToken::Kind::kName, "in", 1)) {
         at_ += 2;
         made.text = "not in";
       } else if (TakeName("in")) {
@@ -314,12 +149,12 @@ class ExpressionParser {
 
   Expression Primary() {
     const Depth depth(*this);
-    const Token token = Here();
+    const JinjaToken token = Here();
     Expression made = Make(Expression::Kind::kLiteral, "");
-    if (token.kind == Token::Kind::kText) {
-      while (Here().kind == Token::Kind::kText) made.text += tokens_[at_++].text;
+    if (token.kind == JinjaToken::Kind::kText) {
+      while (Here().kind == JinjaToken::Kind::kText) made.text += tokens_[at_++].text;
       made.value = std::exchange(made.text, {});
-    } else if (token.kind == Token::Kind::kNumber) {
+    } else if (token.kind == JinjaToken::Kind::kNumber) {
       ++at_;
       made.value = NumberOf(token);
     } else if (TakeSign("(")) {
@@ -329,7 +164,7 @@ class ExpressionParser {
       made.kind = Expression::Kind::kList;
       while (!TakeSign("]")) {
         made.inner.push_back(InlineIf());
-        if (!Is(Token::Kind::kSign, "]")) RequireSign(",");
+        if (!Is(JinjaToken::Kind::kSign, "]")) RequireSign(",");
       }
     } else if (TakeSign("{")) {
       made.kind = Expression::Kind::kMap;
@@ -337,7 +172,7 @@ class ExpressionParser {
         made.inner.push_back(InlineIf());
         RequireSign(":");
         made.inner.push_back(InlineIf());
-        if (!Is(Token::Kind::kSign, "}")) RequireSign(",");
+        if (!Is(JinjaToken::Kind::kSign, "}")) RequireSign(",");
       }
     } else {
       const std::string name = Name();
@@ -353,7 +188,7 @@ class ExpressionParser {
     return made;
   }
 
-  Json NumberOf(const Token& token) const {
+  Json NumberOf(const JinjaToken& token) const {
     int64_t whole = 0;
     const char *begin = token.text.data(), *end = begin + token.text.size();
     if (const auto got = std::from_chars(begin, end, whole);
@@ -365,14 +200,14 @@ class ExpressionParser {
         got.ec == std::errc() && got.ptr == end) {
       return real;
     }
-    Refuse(place_, token.line, "numbers", token.text);
+    RefuseJinja(place_, token.line, "numbers", token.text);
   }
 
   Expression Postfix(Expression value) {
     while (true) {
       if (TakeSign(".")) {
         Expression made = Make(Expression::Kind::kAttribute, "");
-        made.text = Here().kind == Token::Kind::kNumber ? tokens_[at_++].text : Name();
+        made.text = Here().kind == JinjaToken::Kind::kNumber ? tokens_[at_++].text : Name();
         made.inner.push_back(std::move(value));
         value = std::move(made);
       } else if (TakeSign("[")) {
@@ -408,7 +243,7 @@ class ExpressionParser {
         parts.push_back(Make(Expression::Kind::kLiteral, ""));
       } else {
         parts.back() = InlineIf();
-        if (!Is(Token::Kind::kSign, "]") && !Is(Token::Kind::kSign, ":")) Refused("']'");
+        if (!Is(JinjaToken::Kind::kSign, "]") && !Is(JinjaToken::Kind::kSign, ":")) Refused("']'");
       }
     }
     if (parts.size() > 3) Refused("at most two colons in an index");
@@ -422,7 +257,7 @@ class ExpressionParser {
 
   void Arguments(Expression& call) {
     while (!TakeSign(")")) {
-      if (Here().kind == Token::Kind::kName && Is(Token::Kind::kSign, "=", 1)) {
+      if (Here().kind == JinjaToken::Kind::kName && Is(JinjaToken::Kind::kSign, "=", 1)) {
         const std::string name = Name();
         RequireSign("=");
         call.names.push_back(name);
@@ -430,11 +265,11 @@ class ExpressionParser {
       } else {
         call.inner.push_back(InlineIf());
       }
-      if (!Is(Token::Kind::kSign, ")")) RequireSign(",");
+      if (!Is(JinjaToken::Kind::kSign, ")")) RequireSign(",");
     }
   }
 
-  std::vector<Token> tokens_;
+  std::vector<JinjaToken> tokens_;
   std::string_view place_;
   size_t at_ = 0;
   int depth_ = 0;
@@ -444,39 +279,39 @@ class ExpressionParser {
 
 class StatementParser {
  public:
-  StatementParser(std::vector<Piece> pieces, std::string_view place)
+  StatementParser(std::vector<JinjaPiece> pieces, std::string_view place)
       : pieces_(std::move(pieces)), place_(place) {}
 
   std::vector<Node> Run() {
     std::vector<Node> nodes = Body({}, 0);
     if (at_ < pieces_.size()) {
-      Refuse(place_, pieces_[at_].line, "a beginning for every end", pieces_[at_].text);
+      RefuseJinja(place_, pieces_[at_].line, "a beginning for every end", pieces_[at_].text);
     }
     return nodes;
   }
 
  private:
-  static std::string FirstWord(const Piece& piece) {
+  static std::string FirstWord(const JinjaPiece& piece) {
     const std::string text(Trim(piece.text));
     size_t end = 0;
-    while (end < text.size() && IsNameCharacter(text[end])) ++end;
+    while (end < text.size() && IsJinjaNameCharacter(text[end])) ++end;
     return text.substr(0, end);
   }
 
   // Up to one of the words (which is left), or the end of the template.
   std::vector<Node> Body(const std::vector<std::string>& ends, int depth) {
-    if (depth > 32) Refuse(place_, pieces_[at_].line, "at most 32 levels", "more");
+    if (depth > 32) RefuseJinja(place_, pieces_[at_].line, "at most 32 levels", "more");
     std::vector<Node> nodes;
     while (at_ < pieces_.size()) {
-      const Piece& piece = pieces_[at_];
+      const JinjaPiece& piece = pieces_[at_];
       Node node;
       node.line = piece.line;
-      if (piece.kind == Piece::Kind::kText) {
+      if (piece.kind == JinjaPiece::Kind::kText) {
         node.text = piece.text;
         ++at_;
-      } else if (piece.kind == Piece::Kind::kOutput) {
+      } else if (piece.kind == JinjaPiece::Kind::kOutput) {
         node.kind = Node::Kind::kOutput;
-        node.expressions.push_back(ExpressionParser(TokensOf(piece, place_), place_).Whole());
+        node.expressions.push_back(ExpressionParser(TokensOfJinja(piece, place_), place_).Whole());
         ++at_;
       } else {
         const std::string word = FirstWord(piece);
@@ -489,12 +324,12 @@ class StatementParser {
       }
       nodes.push_back(std::move(node));
     }
-    if (!ends.empty()) Refuse(place_, 0, StrCat("an '", ends.back(), "'"), "the end");
+    if (!ends.empty()) RefuseJinja(place_, 0, StrCat("an '", ends.back(), "'"), "the end");
     return nodes;
   }
 
   Node Statement(const std::string& word, int depth) {
-    ExpressionParser parser(TokensOf(pieces_[at_], place_), place_);
+    ExpressionParser parser(TokensOfJinja(pieces_[at_], place_), place_);
     Node node;
     node.line = pieces_[at_].line;
     if (word == "for") {
@@ -512,7 +347,7 @@ class StatementParser {
       parser.RequireSign("=");
       node.expressions.push_back(parser.Whole());
     } else {
-      Refuse(place_, node.line, "for, if, set and their ends", StrCat("'", word, "'"));
+      RefuseJinja(place_, node.line, "for, if, set and their ends", StrCat("'", word, "'"));
     }
     return node;
   }
@@ -538,7 +373,7 @@ class StatementParser {
     node.kind = Node::Kind::kIf;
     std::string word = "if";
     while (word != "endif") {
-      ExpressionParser parser(TokensOf(pieces_[at_], place_), place_);
+      ExpressionParser parser(TokensOfJinja(pieces_[at_], place_), place_);
       ++at_;
       parser.Name();
       if (word != "else") {
@@ -555,7 +390,7 @@ class StatementParser {
     if (node.bodies.size() == node.expressions.size()) node.bodies.emplace_back();
   }
 
-  std::vector<Piece> pieces_;
+  std::vector<JinjaPiece> pieces_;
   std::string_view place_;
   size_t at_ = 0;
 };
@@ -566,7 +401,7 @@ std::vector<Node> ParseJinja(std::string_view text, std::string_view place) {
   if (!IsValidUtf8(text)) ThrowBadInput(place, "a chat template in UTF-8", "other bytes");
   // One line end at the end of the template is not part of it (Jinja's keep_trailing_newline).
   if (text.ends_with('\n')) text.remove_suffix(1);
-  return StatementParser(Cutter(text, place).Run(), place).Run();
+  return StatementParser(CutJinja(text, place), place).Run();
 }
 
 }  // namespace qualm

@@ -43,6 +43,8 @@ TEST(Jinja, WhatItDoesNotKnowIsNamedWithItsLine) {
               HasSubstr("[t:2] expected a chat template with for, if, set"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ n | uper }}"); }), HasSubstr("did you mean 'upper'"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ n.lower() }}"); }), HasSubstr("'lower' of number"));
+  EXPECT_THAT(ErrorOf([] { (void)Render("{{ range(-8000000000000000, 9223372036854775807) }}"); }),
+              HasSubstr("a range of at most"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ 'a' + 1 }}"); }), HasSubstr("string and number"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ open('/etc/passwd') }}"); }), HasSubstr("'open'"));
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ raise_exception('no system') }}"); }),

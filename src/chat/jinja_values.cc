@@ -358,7 +358,9 @@ Json RangeOf(const std::vector<Json>& arguments, std::string_view place) {
     ThrowBadInput(place, "range with 1 or 2 numbers", "others");
   const int64_t begin = arguments.size() == 1 ? 0 : arguments[0].get<int64_t>();
   const int64_t end = arguments.back().get<int64_t>();
-  if (end > begin && (end - begin > 100000 || end - begin < 0)) {
+  // Unsigned: the difference of two 64-bit numbers may not fit into one.
+  const uint64_t count = static_cast<uint64_t>(end) - static_cast<uint64_t>(begin);
+  if (end > begin && count > 100000) {
     ThrowBadInput(place, "a range of at most 100000", StrCat(begin, " to ", end));
   }
   Json list = Json::array();

@@ -152,7 +152,7 @@ std::vector<Row> ReadSquad(std::string_view text, const RowFormat&, std::string_
         }
         if (answers.empty()) continue;  // version 2 has questions without one
         rows.push_back({{"id", GetString(question, "id", place)},
-                        {"title", article.value("title", "")},
+                        {"title", article.contains("title") ? article["title"] : Json("")},
                         {"context", GetString(paragraph, "context", place)},
                         {"question", GetString(question, "question", place)},
                         {"answers", std::move(answers)}});

@@ -115,7 +115,7 @@ std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::s
                     StrCat(b.size()), "the prompts are the same: the store is damaged");
     }
     comparisons.push_back({one.key.task, one.key.version, one.key.shots, one.key.fewshot_seed,
-                           one.key.limit != 0, ComparePaired(a, b)});
+                           one.key.limit, ComparePaired(a, b)});
   }
   if (comparisons.empty()) {
     ThrowBadInput("compare", "a task that both models have finished with the same prompts", "none",

@@ -41,7 +41,7 @@ struct TaskComparison {
   std::string task;
   int version = 1;
   uint64_t shots = 0, fewshot_seed = 0;
-  bool is_partial = false;
+  uint64_t limit = 0;  // rows; 0: all
   PairedComparison paired;
 };
 

@@ -318,18 +318,16 @@ class GenerationRunner {
 Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double>> counts,
                     std::span<const std::string> groups) {
   if (counts.empty()) return {kNone, kNone};
-  if (metric.name == kLevelMetric) {
-    const std::vector<std::vector<double>> levels = LevelsOfGroups(counts, groups);
-    std::vector<double> values, ones(levels.size(), 1);
-    for (const std::vector<double>& one : levels) values.push_back(one[0]);
-    return RatioEstimate(values, ones);
+  const bool by_group = metric.name == kLevelMetric;
+  if (!by_group && !metric.is_mean) {
+    return BootstrapOf(counts, metric.value, StrCat("bootstrap ", metric.name));
   }
-  if (metric.is_mean) {
-    std::vector<double> values, ones(counts.size(), 1);
-    for (const std::vector<double>& one : counts) values.push_back(one[0]);
-    return RatioEstimate(values, ones);
-  }
-  return BootstrapOf(counts, metric.value, StrCat("bootstrap ", metric.name));
+  std::vector<std::vector<double>> levels;
+  if (by_group) levels = LevelsOfGroups(counts, groups);
+  std::vector<double> values;
+  for (const std::vector<double>& one : by_group ? std::span(std::as_const(levels)) : counts)
+    values.push_back(one[0]);
+  return RatioEstimate(values, std::vector<double>(values.size(), 1));
 }
 
 TaskResult RunGeneration(const Task& task, const Model& model, const std::string& model_hash,

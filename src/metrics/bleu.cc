@@ -84,16 +84,6 @@ std::map<std::vector<std::string>, double> NGrams(const std::vector<std::string>
   return counts;
 }
 
-template <typename Key>
-double Common(const std::map<Key, double>& a, const std::map<Key, double>& b) {
-  double common = 0;
-  for (const auto& [key, count] : a) {
-    const auto found = b.find(key);
-    if (found != b.end()) common += std::min(count, found->second);
-  }
-  return common;
-}
-
 std::map<std::u32string, double> CharacterGrams(const std::u32string& text, size_t order) {
   std::map<std::u32string, double> counts;
   for (size_t i = 0; i + order <= text.size(); ++i) ++counts[text.substr(i, order)];
@@ -153,7 +143,7 @@ BleuCounts CountBleu(std::string_view text, std::span<const std::string> referen
         most[gram] = std::max(most[gram], count);
       }
     }
-    counts[order - 1] = Common(NGrams(words, order), most);
+    counts[order - 1] = CommonCount(NGrams(words, order), most);
     counts[kBleuOrder + order - 1] =
         words.size() < order ? 0 : static_cast<double>(words.size() - order + 1);
   }
@@ -192,7 +182,8 @@ std::vector<double> CountChrf(std::string_view text, std::span<const std::string
       };
       counts.push_back(number(characters));
       counts.push_back(number(other));
-      counts.push_back(Common(CharacterGrams(characters, order), CharacterGrams(other, order)));
+      counts.push_back(
+          CommonCount(CharacterGrams(characters, order), CharacterGrams(other, order)));
     }
     if (const double score = ChrfOf(counts); score > best_score) {
       best_score = score;

@@ -46,11 +46,6 @@ bool NthContains(Text text, size_t number, const char* pattern) {
 
 size_t WordsBetweenBlanks(Text text) { return Split(text, ' ').size(); }
 
-bool IsPunctuation(char c) {
-  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-         (c >= '{' && c <= '~');
-}
-
 bool IsLower(Text text) {  // at least one letter, none large (ASCII)
   const auto large = [](char c) { return c >= 'A' && c <= 'Z'; };
   const auto small = [](char c) { return c >= 'a' && c <= 'z'; };
@@ -101,12 +96,12 @@ Rules DialogueRules() {
           [](Text t) { return WordsBetweenBlanks(t) < 15; },
           [](Text t) { return Contains(t, "\\bstuff\\b"); },
           [](Text t) { return ToLower(t).find("procrast") == std::string::npos; },
-          [](Text t) { return std::ranges::count_if(t, IsPunctuation) == 1; }};
+          [](Text t) { return std::ranges::count_if(t, IsAsciiPunctuation) == 1; }};
 }
 
 Rules HeadlineRules() {
   return {[](Text t) { return WordsBetweenBlanks(t) == 8; },
-          [](Text t) { return std::ranges::none_of(t, IsPunctuation); }, IsLower,
+          [](Text t) { return std::ranges::none_of(t, IsAsciiPunctuation); }, IsLower,
           [](Text t) { return !Contains(t, "\\bbus\\b"); },
           [](Text t) { return Contains(t, "\\bin\\b"); }};
 }

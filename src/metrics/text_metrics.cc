@@ -186,16 +186,6 @@ constexpr TextMetric kMetrics[] = {
      SoftSatisfaction, Ratio},
 };
 
-template <typename Key>
-double CommonCount(const std::map<Key, double>& a, const std::map<Key, double>& b) {
-  double common = 0;
-  for (const auto& [key, count] : a) {
-    const auto found = b.find(key);
-    if (found != b.end()) common += std::min(count, found->second);
-  }
-  return common;
-}
-
 }  // namespace
 
 std::span<const TextMetric> AllTextMetrics() { return kMetrics; }

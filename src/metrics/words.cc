@@ -6,14 +6,10 @@
 #include "tokenize/utf8.h"
 
 namespace qualm {
-namespace {
-
 bool IsAsciiPunctuation(char c) {
   return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
          (c >= '{' && c <= '~');
 }
-
-}  // namespace
 
 std::u32string CodePointsOf(std::string_view text) {
   std::u32string points;

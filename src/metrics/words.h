@@ -1,11 +1,26 @@
 // Texts as words and characters, in the ways that metrics cut them.
 #pragma once
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace qualm {
+
+bool IsAsciiPunctuation(char c);
+
+// What two bags have in common, by the smaller count.
+template <typename Key>
+double CommonCount(const std::map<Key, double>& a, const std::map<Key, double>& b) {
+  double common = 0;
+  for (const auto& [key, count] : a) {
+    const auto found = b.find(key);
+    if (found != b.end()) common += std::min(count, found->second);
+  }
+  return common;
+}
 
 // Malformed bytes are U+FFFD.
 std::u32string CodePointsOf(std::string_view text);

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "metrics/answers.h"
 #include "metrics/follow_rules.h"
+#include "metrics/words.h"
 
 namespace qualm {
 namespace {
@@ -16,13 +17,6 @@ using Arguments = std::span<const std::string>;
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
-
-std::string Replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
-  }
-  return text;
-}
 
 std::string Strip(std::string text, Arguments) { return std::string(Trim(text)); }
 std::string ToLowerCase(std::string text, Arguments) { return ToLower(text); }
@@ -88,15 +82,15 @@ std::string LoneLetter(std::string text, Arguments) {
 }
 
 std::string Replace(std::string text, Arguments arguments) {
-  return arguments[0].empty() ? text : Replaced(std::move(text), arguments[0], arguments[1]);
+  return arguments[0].empty() ? text : ReplaceAll(std::move(text), arguments[0], arguments[1]);
 }
 
-std::string Spaces(std::string text, Arguments) { return Replaced(std::move(text), "_", " "); }
+std::string Spaces(std::string text, Arguments) { return ReplaceAll(std::move(text), "_", " "); }
 
 // What the original harness does to HellaSwag's texts (PROTOCOLS, section 2): strip, " [title]" to
 // ". ", other bracketed text removed, two blanks to one, once from left to right.
 std::string HellaSwag(std::string text, Arguments) {
-  text = Replaced(std::string(Trim(text)), " [title]", ". ");
+  text = ReplaceAll(std::string(Trim(text)), " [title]", ". ");
   for (size_t open = 0; (open = text.find('[', open)) != std::string::npos;) {
     const size_t close = text.find_first_of("]\n", open);
     if (close != std::string::npos && text[close] == ']') {
@@ -105,7 +99,7 @@ std::string HellaSwag(std::string text, Arguments) {
       ++open;  // brackets end on their line
     }
   }
-  return Replaced(std::move(text), "  ", " ");
+  return ReplaceAll(std::move(text), "  ", " ");
 }
 
 // A printed Python bytes literal, b'...' or b"...", as its bytes; other text as it is.
