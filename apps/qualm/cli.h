@@ -50,6 +50,8 @@ Command AddData(Arguments& arguments, Globals& globals);
 Command AddSamples(Arguments& arguments, Globals& globals);
 Command AddCompare(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);
+Command AddRun(Arguments& arguments, Globals& globals);
+Command AddStage(Arguments& arguments, Globals& globals);
 Command AddList(Arguments& arguments, Globals& globals);
 
 // --json

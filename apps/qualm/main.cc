@@ -32,6 +32,8 @@ constexpr CommandEntry kCommands[] = {
     {"layer", "Quantize one linear layer from .npy files", AddLayer},
     {"bench", "Prefill and decode speed, memory", AddBench},
     {"stress", "The same float function with outliers in its activations", AddStress},
+    {"run", "Run a study: calibrate, quantize and evaluate what is not done yet", AddRun},
+    {"stage", "Run single stages of a planned study; what executors start", AddStage},
     {"list", "What there is to choose from", AddList},
 };
 

@@ -210,11 +210,15 @@ CalibrationSet SampleCalibration(const Corpus& corpus, const Tokenizer& tokenize
   Draw draw{corpus, tokenizer, options, Rng(options.seed, "calibration"),
             Rng(options.seed, "held-out")};
   sampler.draw(draw, set);
+  HashCalibration(set);
+  return set;
+}
+
+void HashCalibration(CalibrationSet& set) {
   set.hash = HashOf(set);
   Hasher held_out_hasher;
   AddSequences(held_out_hasher, set.held_out);
   set.held_out_hash = held_out_hasher.Hex();
-  return set;
 }
 
 std::vector<std::string> SamplerNames() {

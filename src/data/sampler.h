@@ -59,6 +59,9 @@ struct CalibrationSet {
 CalibrationSet SampleCalibration(const Corpus& corpus, const Tokenizer& tokenizer,
                                  const SamplerOptions& options);
 
+// Fills the hashes of a set whose other fields are there: for sets that no sampler makes.
+void HashCalibration(CalibrationSet& set);
+
 std::vector<std::string> SamplerNames();
 // One line about a sampler of SamplerNames().
 std::string_view SamplerDescription(std::string_view name);

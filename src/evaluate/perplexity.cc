@@ -19,12 +19,6 @@ constexpr size_t kTileRows = 64;     // rows of logits in memory at a time, per 
 constexpr size_t kRowsPerPiece = 8;  // rows that one thread reduces before it takes the next ones
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// Per-position numbers of one window; the comparisons are empty where there is no such model.
-struct WindowRows {
-  std::vector<double> nll;
-  std::vector<RowComparison> comparison, noise_floor;
-};
-
 // Runs one batch of windows through all models and reduces their logits.
 class BatchScorer {
  public:
@@ -154,8 +148,34 @@ class ComparisonSums {
   ClusteredSample sample_;
 };
 
-TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t batch,
-                     BatchScorer& scorer, Progress& progress) {
+// The rows of windows [first, first + count): those that are known, and the others scored now.
+std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t first, size_t count,
+                               const PerplexityOptions& options, BatchScorer& scorer) {
+  std::vector<WindowRows> rows(count);
+  std::vector<size_t> open;
+  std::vector<Window> windows;
+  for (size_t w = 0; w < count; ++w) {
+    std::optional<WindowRows> known;
+    if (options.known) known = options.known(index, first + w);
+    if (known) {
+      rows[w] = std::move(*known);
+      continue;
+    }
+    open.push_back(w);
+    windows.push_back(text.windows[first + w]);
+  }
+  if (open.empty()) return rows;
+  std::vector<WindowRows> scored = scorer.Score(text, windows);
+  for (size_t i = 0; i < open.size(); ++i) {
+    rows[open[i]] = std::move(scored[i]);
+    if (options.keep) options.keep(index, first + open[i], rows[open[i]]);
+  }
+  return rows;
+}
+
+TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t index,
+                     size_t batch, const PerplexityOptions& options, BatchScorer& scorer,
+                     Progress& progress) {
   TextScores result;
   result.name = text.name;
   result.windows = text.windows.size();
@@ -166,7 +186,7 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
   for (size_t first = 0; first < text.windows.size(); first += batch) {
     const size_t count = std::min(batch, text.windows.size() - first);
     const auto windows = std::span<const Window>(text.windows).subspan(first, count);
-    const std::vector<WindowRows> rows = scorer.Score(text, windows);
+    const std::vector<WindowRows> rows = RowsOf(text, index, first, count, options, scorer);
     for (size_t w = 0; w < count; ++w) {
       double nll = 0;
       for (double value : rows[w].nll) nll += value;
@@ -200,12 +220,13 @@ std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
   QUALM_CHECK(models.rounded_reference == nullptr || models.reference != nullptr);
   BatchScorer scorer(models, pool);
   std::vector<TextScores> results;
-  for (const PerplexityText& text : texts) {
+  for (size_t index = 0; index < texts.size(); ++index) {
+    const PerplexityText& text = texts[index];
     QUALM_CHECK(!text.windows.empty());
     const size_t batch = options.batch != 0
                              ? options.batch
                              : std::max<size_t>(1, kBatchTokens / text.windows.front().tokens);
-    results.push_back(ScoreText(models, text, batch, scorer, progress));
+    results.push_back(ScoreText(models, text, index, batch, options, scorer, progress));
     if (!std::isfinite(results.back().ppl.value)) {
       progress.Warn(StrCat(text.name, ": perplexity is not finite (", results.back().ppl.value,
                            "): the model's logits overflow or are not numbers"));

@@ -5,12 +5,14 @@
 // the result has the same bits for every batch size and number of threads.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "evaluate/protocol.h"
+#include "evaluate/row_scores.h"
 #include "evaluate/scoring_model.h"
 #include "evaluate/statistics.h"
 
@@ -46,8 +48,18 @@ struct TextScores {
   std::optional<Comparison> noise_floor;  // rounded reference against reference
 };
 
+// Per-position numbers of one window; the comparisons are empty where there is no such model.
+struct WindowRows {
+  std::vector<double> nll;
+  std::vector<RowComparison> comparison, noise_floor;
+};
+
 struct PerplexityOptions {
   size_t batch = 0;  // windows per forward pass; 0: about kBatchTokens tokens
+  // What an earlier run found for a window of a text (by their indexes), and where the rows of a
+  // window go as soon as they are there; a killed run goes on with these. May be empty.
+  std::function<std::optional<WindowRows>(size_t text, size_t window)> known = {};
+  std::function<void(size_t text, size_t window, const WindowRows& rows)> keep = {};
 };
 inline constexpr size_t kBatchTokens = 2048;
 

@@ -13,27 +13,6 @@ namespace qualm {
 namespace {
 
 // Rate of the dense product at 512 x 1024 x 1024, the best of three.
-double MeasureFlops(ThreadPool& pool) {
-  constexpr size_t kTokens = 512, kSize = 1024;
-  Matrix x(kTokens, kSize), w(kSize, kSize), y(kTokens, kSize);
-  Rng rng(1);
-  for (size_t i = 0; i < kTokens; ++i) {
-    for (float& v : x.row(i)) v = static_cast<float>(rng.Uniform());
-  }
-  for (size_t i = 0; i < kSize; ++i) {
-    for (float& v : w.row(i)) v = static_cast<float>(rng.Uniform());
-  }
-  auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
-  double best = 1e30;
-  for (int i = 0; i < 3; ++i) {
-    auto start = std::chrono::steady_clock::now();
-    weight->Multiply(x, y, pool);
-    best = std::min(
-        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return 2.0 * kTokens * kSize * kSize / best;
-}
-
 // Sums over the layers of some blocks, and what the largest of them needs at once.
 struct Costs {
   double forward_flops_per_token = 0;
@@ -128,6 +107,27 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
     bytes += scale_rows * groups * SizeOf(scheme.scale_type);
   }
   return bytes;
+}
+
+double MeasureFlops(ThreadPool& pool) {
+  constexpr size_t kTokens = 512, kSize = 1024;
+  Matrix x(kTokens, kSize), w(kSize, kSize), y(kTokens, kSize);
+  Rng rng(1);
+  for (size_t i = 0; i < kTokens; ++i) {
+    for (float& v : x.row(i)) v = static_cast<float>(rng.Uniform());
+  }
+  for (size_t i = 0; i < kSize; ++i) {
+    for (float& v : w.row(i)) v = static_cast<float>(rng.Uniform());
+  }
+  auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
+  double best = 1e30;
+  for (int i = 0; i < 3; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    weight->Multiply(x, y, pool);
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return 2.0 * kTokens * kSize * kSize / best;
 }
 
 Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {

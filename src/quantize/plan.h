@@ -28,6 +28,9 @@ struct Plan {
   uint64_t calibration_tokens = 0, held_out_tokens = 0;
 };
 
+// Operations per second of this machine's dense float product, measured in a few milliseconds.
+double MeasureFlops(ThreadPool& pool);
+
 Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool);
 
 // Bytes of one layer's tensors under a scheme without outliers and transforms.

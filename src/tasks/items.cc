@@ -36,6 +36,8 @@ class ItemMaker {
     item.row = row.index;
     item.place = Place(split, row);
     Json scope = ScopeOf(row);
+    item.cluster = task_.cluster.Render(scope, item.place);
+    if (item.cluster.empty()) item.cluster = row.subset;
     if (task_.kind == TaskKind::kContinuation) {
       item.contexts.push_back(task_.context.Render(scope, item.place));
       item.continuations.push_back(task_.continuation.Render(scope, item.place));
@@ -288,12 +290,21 @@ std::string MissingTaskFile(const Task& task, const ItemOptions& options,
   return "";
 }
 
+RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed) {
+  Rng rng(seed, StrCat("pool ", data_set, " ", row.subset, " ", row.index));
+  return rng.Below(2) == 0 ? RowPool::kCalibration : RowPool::kScored;
+}
+
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
   const ItemMaker maker(task, set, data_folder);
   std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
-  std::erase_if(rows, [&](const SourcedRow& row) { return !maker.IsAsked(row); });
+  std::erase_if(rows, [&](const SourcedRow& row) {
+    const bool is_in_pool = options.pool == RowPool::kAll ||
+                            PoolOf(row, task.data_set, options.pool_seed) == options.pool;
+    return !is_in_pool || !maker.IsAsked(row);
+  });
   if (rows.empty()) {
     ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
                   "none; 'where' leaves all of them out");

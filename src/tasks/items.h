@@ -13,10 +13,16 @@
 
 namespace qualm {
 
+// Where no split is free, the rows of one are parted once by a seeded hash: some to calibrate on,
+// the others to score (PROTOCOLS, section 7).
+enum class RowPool : uint8_t { kAll, kCalibration, kScored };
+
 struct ItemOptions {
   std::optional<size_t> shots;  // empty: the task's default
   uint64_t fewshot_seed = 0;
   size_t limit = 0;  // rows, drawn with a fixed seed, in the data's order; 0: all
+  RowPool pool = RowPool::kAll;
+  uint64_t pool_seed = 0;
 };
 
 // The examples before the rows of one subset. A prompt is header + the first shots + context.
@@ -31,6 +37,8 @@ struct TaskItem {
   std::string subset;
   size_t row = 0;     // in its file
   std::string place;  // "mmlu:test:anatomy row 3"
+  // Items with the same one depend on each other (a passage, a subject); empty: it stands alone.
+  std::string cluster;
   std::shared_ptr<const Shots> shots;
   std::vector<std::string> contexts;  // one for each choice, or one for all
   std::vector<std::string> continuations;
@@ -45,6 +53,9 @@ struct TaskItem {
     return contexts[contexts.size() == 1 ? 0 : choice];
   }
 };
+
+// The pool of a row: the same for every task on its data set.
+RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed);
 
 struct TaskItems {
   std::vector<TaskItem> items;

@@ -54,8 +54,8 @@ std::vector<std::string> TextsOf(const Yaml& yaml) {
 
 void ReadData(const Yaml& yaml, Task& task) {
   const Yaml& data = yaml.Get("data");
-  data.RequireKnownKeys(
-      std::array<std::string, 6>{"set", "split", "subsets", "where", "subset_names", "categories"});
+  data.RequireKnownKeys(std::array<std::string, 7>{"set", "split", "subsets", "where", "cluster",
+                                                   "subset_names", "categories"});
   task.data_set = data.Get("set").AsString();
   const RowSet& set = FindRowSet(task.data_set, data.Get("set").place());
   task.split = data.Get("split").AsString();
@@ -70,6 +70,7 @@ void ReadData(const Yaml& yaml, Task& task) {
   }
   task.has_where = data.Find("where") != nullptr;
   task.where = TemplateOf(data, "where");
+  task.cluster = TemplateOf(data, "cluster");
   if (const Yaml* names = data.Find("subset_names")) {
     for (const auto& [subset, name] : names->AsMap()) {
       require_subset(subset, name.place());

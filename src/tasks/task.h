@@ -57,6 +57,7 @@ struct Task {
   std::vector<std::pair<std::string, std::vector<std::string>>> categories;  // name, subsets
   Template where;  // rows whose rendering is empty are not asked; the empty template: all are
   bool has_where = false;
+  Template cluster;  // rows that share a rendering share a passage; empty: the subset
 
   std::string shot_split;  // empty: no shots can be given
   size_t default_shots = 0;

@@ -1,0 +1,169 @@
+// qualm run: plans a study and does what is not done yet.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "data/named_corpora.h"
+#include "quantize/plan.h"
+#include "study/estimate.h"
+#include "study/executor.h"
+#include "study_cli.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  StudyFlags study;
+  std::string executor = "local";
+  uint64_t jobs = 1, memory_mib = 0;
+  bool plan = false, keep_failed = false;
+};
+
+struct PlanTotals {
+  size_t stages = 0, reused = 0;
+  double seconds = 0;
+  uint64_t disk_bytes = 0, memory_bytes = 0;
+};
+
+std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder& work) {
+  std::map<StageKind, PlanTotals> totals;
+  for (const Stage& stage : plan.stages) {
+    PlanTotals& sum = totals[stage.kind];
+    ++sum.stages;
+    if (work.IsDone(stage.key)) {
+      ++sum.reused;
+      continue;
+    }
+    sum.seconds += stage.seconds;
+    sum.disk_bytes += stage.disk_bytes;
+    sum.memory_bytes = std::max(sum.memory_bytes, stage.memory_bytes);
+  }
+  return totals;
+}
+
+Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
+  Json stages = Json::array();
+  for (const Stage& stage : plan.stages) {
+    stages.push_back({{"key", stage.key},
+                      {"kind", StageKindName(stage.kind)},
+                      {"label", stage.label},
+                      {"needs", stage.needs},
+                      {"done", work.IsDone(stage.key)},
+                      {"seconds", stage.seconds},
+                      {"memory_bytes", stage.memory_bytes},
+                      {"disk_bytes", stage.disk_bytes}});
+  }
+  return {{"study", plan.spec.name},
+          {"cells", plan.cells.size()},
+          {"skipped", plan.skipped},
+          {"stages", std::move(stages)}};
+}
+
+int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& globals) {
+  if (globals.json) {
+    PrintJson(PlanJson(plan, work));
+    return kOk;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"stage", "all", "done before", "to do", "time", "most memory", "disk"}};
+  PlanTotals all;
+  for (const auto& [kind, sum] : TotalsOf(plan, work)) {
+    rows.push_back({std::string(StageKindName(kind)), StrCat(sum.stages), StrCat(sum.reused),
+                    StrCat(sum.stages - sum.reused), HumanSeconds(sum.seconds),
+                    HumanBytes(sum.memory_bytes), HumanBytes(sum.disk_bytes)});
+    all.stages += sum.stages;
+    all.reused += sum.reused;
+    all.seconds += sum.seconds;
+    all.disk_bytes += sum.disk_bytes;
+    all.memory_bytes = std::max(all.memory_bytes, sum.memory_bytes);
+  }
+  rows.push_back({"in all", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
+                  HumanSeconds(all.seconds), HumanBytes(all.memory_bytes),
+                  HumanBytes(all.disk_bytes)});
+  Print(StrCat("study ", plan.spec.name, ": ", plan.spec.title.en, "\n", plan.spec.question.en,
+               "\n", plan.spec.models.size(), " models, ", plan.spec.recipes.size(), " recipes, ",
+               plan.spec.calibrations.size(), " calibration sets, ", plan.spec.seeds, " seeds, ",
+               plan.spec.tests.size() - plan.skipped.size(), " tests: ", plan.cells.size(),
+               " cells\n\n", FormatTable(rows, {false, true, true, true, true, true, true}),
+               "Times for one process after another, from shapes and this machine's speed; where "
+               "three stages of a kind are done, from what they took.\n"));
+  for (const std::string& test : plan.skipped) Print(StrCat("left out: ", test, "\n"));
+  return kOk;
+}
+
+Json SummaryJson(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary) {
+  return {{"study", plan.spec.name},      {"work", work.path().string()},
+          {"stages", summary.total},      {"done_now", summary.done},
+          {"done_before", summary.found}, {"failed", summary.failed},
+          {"blocked", summary.blocked},   {"seconds", summary.seconds},
+          {"failures", summary.failures}, {"skipped", plan.skipped}};
+}
+
+int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary,
+                 const Globals& globals) {
+  if (globals.json) {
+    PrintJson(SummaryJson(plan, work, summary));
+  } else {
+    Print(StrCat(plan.spec.name, ": ", summary.done + summary.found, " of ", summary.total,
+                 " stages done (", summary.found, " before), ", summary.failed, " failed, ",
+                 summary.blocked, " blocked by failures; ", HumanSeconds(summary.seconds), "\n"));
+    for (const std::string& failure : summary.failures) Print(StrCat("failed: ", failure, "\n"));
+    if (summary.is_interrupted) Print("interrupted; the same command goes on\n");
+    if (summary.failed == 0 && !summary.is_interrupted) {
+      Print(StrCat("qualm report ", plan.spec.name, " --work ", work.path().string(),
+                   " -o report.html\n"));
+    }
+  }
+  const bool is_whole = summary.failed == 0 && summary.blocked == 0 && !summary.is_interrupted;
+  return is_whole ? kOk : kFailed;
+}
+
+int Run(const Flags& flags, const Globals& globals) {
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  ThreadPool pool(globals.threads);
+  const WorkFolder work(flags.study.work);
+  StudyPlan plan = PlanOf(flags.study, MeasureFlops(pool), *progress);
+  ScaleByHistory(plan, work);
+  if (flags.plan) return PrintPlan(plan, work, globals);
+  ExecutorOptions options;
+  options.jobs = flags.jobs;
+  options.threads = globals.threads;
+  options.memory_bytes = flags.memory_mib << 20;
+  options.retry_failed = !flags.keep_failed;
+  options.command = StageCommand(globals);
+  RunDisplay display(globals);
+  options.on_change = [&](const RunView& view) { display.Show(view); };
+  const RunSummary summary = RunLocally(plan, work, options);
+  display.Finish();
+  return PrintSummary(plan, work, summary, globals);
+}
+
+}  // namespace
+
+Command AddRun(Arguments& arguments, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  AddStudyFlags(arguments, flags->study);
+  arguments
+      .Add("--jobs", flags->jobs,
+           "Processes at once, as far as memory allows; they share the threads")
+      .ShowDefault()
+      .Positive();
+  arguments.Add("--memory", flags->memory_mib,
+                "MiB that they may take together; default: four fifths of what is available");
+  arguments.Flag("--plan", flags->plan, "Print stages, reuse, time, memory and disk; do nothing");
+  arguments.Flag("--keep-failed", flags->keep_failed, "Do not try again what failed before");
+  AddJsonFlag(arguments, globals);
+  arguments.Examples(
+      "  qualm run demo\n"
+      "  qualm run s2-boss-small --data ~/datasets --jobs 2\n"
+      "  qualm run s1-standard --model llama=~/models/Llama-2-7b --work /scratch/qualm --plan\n"
+      "  qualm run mine.yaml");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

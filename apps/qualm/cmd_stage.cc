@@ -1,0 +1,53 @@
+// qualm stage: runs stages of a plan; what executors start.
+#include <sys/prctl.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "study/stage_run.h"
+#include "study/work_folder.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  std::string plan;
+  std::vector<std::string> keys;
+};
+
+int Run(const Flags& flags, const Globals& globals) {
+  // A run that is killed takes its stages along; they go on where they were.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
+  // The plan lies in WORK/studies/.
+  const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
+  ThreadPool pool(globals.threads);
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  StageRunOptions options;
+  options.version = QUALM_VERSION;
+  options.on_end = [](const Stage& stage, StageOutcome outcome, const std::string& error) {
+    constexpr const char* kNames[] = {"done", "was done", "failed", "runs elsewhere"};
+    Print(StrCat(kNames[static_cast<size_t>(outcome)], ": ", stage.label, error.empty() ? "" : ": ",
+                 error, "\n"));
+  };
+  size_t failed = 0;
+  for (StageOutcome outcome : RunStages(plan, flags.keys, work, options, pool, *progress)) {
+    failed += outcome == StageOutcome::kFailed ? 1 : 0;
+  }
+  return failed == 0 ? kOk : kFailed;
+}
+
+}  // namespace
+
+Command AddStage(Arguments& arguments, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  arguments.Add("PLAN", flags->plan, "WORK/studies/NAME.json, as qualm run writes it").Required();
+  arguments.Add("KEYS", flags->keys, "Stages, in the order they are to run").Required();
+  arguments.Examples("  qualm stage qualm-work/studies/demo.json 0f3a...   # as executors do");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,297 @@
+#include "study/calibration_source.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "evaluate/generator.h"
+#include "io/hash.h"
+#include "model/model.h"
+#include "results/store.h"
+
+namespace qualm {
+namespace {
+
+using Tokens = std::vector<TokenId>;
+
+// Cuts whole windows off the front of `tokens`, at most `most`.
+std::vector<Tokens> CutWindows(const Tokens& tokens, size_t length, size_t most) {
+  std::vector<Tokens> windows;
+  for (size_t at = 0; at + length <= tokens.size() && windows.size() < most; at += length) {
+    const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+    windows.emplace_back(first, first + static_cast<std::ptrdiff_t>(length));
+  }
+  return windows;
+}
+
+CalibrationSet NewSet(const SamplerOptions& options, std::string sampler, std::string corpus,
+                      std::string corpus_hash) {
+  CalibrationSet set;
+  set.sampler = std::move(sampler);
+  set.corpus = std::move(corpus);
+  set.corpus_hash = std::move(corpus_hash);
+  set.samples = options.samples;
+  set.length = options.length;
+  set.seed = options.seed;
+  return set;
+}
+
+template <typename T>
+void Shuffle(std::vector<T>& values, Rng& rng) {
+  for (size_t i = values.size(); i > 1; --i) {
+    std::swap(values[i - 1], values[static_cast<size_t>(rng.Below(i))]);
+  }
+}
+
+Json SequencesToJson(const std::vector<Tokens>& sequences) {
+  Json list = Json::array();
+  for (const Tokens& sequence : sequences) list.push_back(sequence);
+  return list;
+}
+
+std::vector<Tokens> SequencesFromJson(const Json& list, size_t length, std::string_view place) {
+  std::vector<Tokens> sequences;
+  if (!list.is_array()) ThrowBadInput(place, "a list of sequences", list.type_name());
+  for (const Json& one : list) {
+    const bool fits =
+        one.is_array() && one.size() == length && std::ranges::all_of(one, [](const Json& id) {
+          return id.is_number_unsigned() && id.get<uint64_t>() < (1U << 31);
+        });
+    if (!fits) ThrowBadInput(place, StrCat("sequences of ", length, " token ids"), "others");
+    sequences.push_back(one.get<Tokens>());
+  }
+  return sequences;
+}
+
+}  // namespace
+
+std::vector<size_t> Stratify(const std::vector<size_t>& sizes, size_t count, uint64_t seed) {
+  std::vector<size_t> quota(sizes.size(), 0), order(sizes.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  Rng rng(seed, "stratify");
+  Shuffle(order, rng);
+  // One row for each subject that still has one, round after round; in the last round the order
+  // decides who gets one.
+  for (size_t left = count; left > 0;) {
+    const size_t before = left;
+    for (size_t i : order) {
+      if (left == 0 || quota[i] == sizes[i]) continue;
+      ++quota[i];
+      --left;
+    }
+    if (left == before) break;
+  }
+  return quota;
+}
+
+CalibrationSet RandomTokenSet(const Tokenizer& tokenizer, const SamplerOptions& options) {
+  const SpecialTokens& special = tokenizer.special();
+  const auto is_control = [&](TokenId id) {
+    return id == special.bos || id == special.eos || id == special.unk || id == special.pad;
+  };
+  CalibrationSet set =
+      NewSet(options, "random-tokens", "random tokens", HashBytes("random tokens"));
+  const auto draw = [&](size_t count, std::string_view stream, std::vector<Tokens>& sequences) {
+    Rng rng(options.seed, stream);
+    for (size_t i = 0; i < count; ++i) {
+      Tokens tokens;
+      while (tokens.size() < options.length) {
+        const auto id = static_cast<TokenId>(rng.Below(tokenizer.vocab_size()));
+        if (!is_control(id)) tokens.push_back(id);
+      }
+      sequences.push_back(std::move(tokens));
+    }
+  };
+  draw(options.samples, "random tokens", set.sequences);
+  draw(options.held_out, "random tokens held out", set.held_out);
+  HashCalibration(set);
+  return set;
+}
+
+CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const SamplerOptions& options) {
+  QUALM_CHECK(members.size() >= 2);
+  std::vector<std::string> names, hashes;
+  for (const CalibrationSet& member : members) {
+    names.push_back(member.corpus);
+    hashes.push_back(member.hash);
+    if (member.length != options.length) {
+      ThrowBadInput("mixed", StrCat("members with sequences of ", options.length, " tokens"),
+                    StrCat(member.length, " in ", member.corpus));
+    }
+  }
+  CalibrationSet set = NewSet(options, "mixed", Join(names, " + "), HashBytes(Join(hashes, "\n")));
+  for (size_t i = 0; set.sequences.size() < options.samples; ++i) {
+    const CalibrationSet& member = members[i % members.size()];
+    if (i / members.size() >= member.sequences.size()) {
+      ThrowBadInput("mixed", StrCat(options.samples, " sequences in equal parts"),
+                    StrCat(member.sequences.size(), " in ", member.corpus));
+    }
+    set.sequences.push_back(member.sequences[i / members.size()]);
+  }
+  for (size_t i = 0; set.held_out.size() < options.held_out; ++i) {
+    const CalibrationSet& member = members[i % members.size()];
+    if (i / members.size() >= member.held_out.size()) break;
+    set.held_out.push_back(member.held_out[i / members.size()]);
+  }
+  set.documents = set.sequences.size();
+  HashCalibration(set);
+  return set;
+}
+
+CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_hash,
+                                double temperature, const SamplerOptions& options,
+                                ResultStore& store, ThreadPool& pool, Progress& progress) {
+  const Tokenizer& tokenizer = model.RequireTokenizer();
+  const size_t wanted = (options.samples + options.held_out) * options.length;
+  const size_t context = model.decoder->config.context;
+  const Tokens prompt = EncodeGenerationPrompt(tokenizer, "");
+  Tokens tokens;
+  size_t texts = 0;
+  progress.Begin("generate texts", wanted);
+  while (tokens.size() < wanted) {
+    if (texts > 64 * (options.samples + options.held_out)) {
+      ThrowFailed("self_generated", StrCat("the model's texts are too short: ", tokens.size(),
+                                           " tokens in ", texts, " texts"));
+    }
+    std::vector<GenerationRequest> requests;
+    std::vector<std::string> found(options.samples);
+    std::vector<size_t> open;
+    for (size_t i = 0; i < options.samples; ++i) {
+      GenerationRequest request;
+      request.tokens = prompt;
+      request.max_tokens = std::min(options.length, context - prompt.size());
+      request.temperature = temperature;
+      request.sample = options.seed * 1'000'000 + texts + i;
+      const auto stored = store.FindText(model_hash, request.Hash(), kGenerationProtocol);
+      if (stored) {
+        found[i] = stored->text;
+        continue;
+      }
+      open.push_back(i);
+      requests.push_back(std::move(request));
+    }
+    GenerateTexts(*model.decoder, tokenizer, requests, {}, pool,
+                  [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
+                    for (size_t i : equal) found[open[i]] = answer.text;
+                    store.Begin();
+                    store.PutText(
+                        model_hash, requests[equal[0]].Hash(), kGenerationProtocol,
+                        {answer.text, answer.tokens, std::string(FinishReasonName(answer.reason))});
+                    store.Commit();
+                  });
+    for (const std::string& text : found) {
+      const Tokens more = tokenizer.EncodeWithSpecial(text);
+      tokens.insert(tokens.end(), more.begin(), more.end());
+    }
+    texts += options.samples;
+    progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
+  }
+  progress.End();
+  CalibrationSet set = NewSet(options, "self-generated",
+                              StrCat("self-generated at temperature ", temperature), model_hash);
+  std::vector<Tokens> windows =
+      CutWindows(tokens, options.length, options.samples + options.held_out);
+  set.held_out.assign(windows.begin() + static_cast<std::ptrdiff_t>(options.samples),
+                      windows.end());
+  windows.resize(options.samples);
+  set.sequences = std::move(windows);
+  set.documents = texts;
+  HashCalibration(set);
+  return set;
+}
+
+CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std::string_view name,
+                             const std::string& hash, const Tokenizer& tokenizer,
+                             const SamplerOptions& options, std::vector<size_t>* drawn) {
+  std::vector<size_t> sizes;
+  size_t available = 0;
+  for (const SubjectDocuments& subject : subjects) {
+    sizes.push_back(subject.documents.size());
+    available += sizes.back();
+  }
+  if (available < options.samples) {
+    ThrowBadInput(name, StrCat(options.samples, " rows to calibrate on"), StrCat(available));
+  }
+  const std::vector<size_t> quota = Stratify(sizes, options.samples, options.seed);
+  std::vector<std::string> taken, rest;
+  Rng rng(options.seed, "per-subject");
+  for (size_t s = 0; s < subjects.size(); ++s) {
+    std::vector<std::string> documents = subjects[s].documents;
+    Shuffle(documents, rng);
+    const auto middle = documents.begin() + static_cast<std::ptrdiff_t>(quota[s]);
+    taken.insert(taken.end(), documents.begin(), middle);
+    rest.insert(rest.end(), middle, documents.end());
+  }
+  Shuffle(taken, rng);
+  Shuffle(rest, rng);
+  const auto joined = [&](const std::vector<std::string>& documents, size_t most) {
+    Tokens tokens;
+    for (const std::string& document : documents) {
+      if (tokens.size() >= most) break;
+      const Tokens more = tokenizer.EncodeWithSpecial(document);
+      tokens.insert(tokens.end(), more.begin(), more.end());
+    }
+    return tokens;
+  };
+  CalibrationSet set = NewSet(options, "per-subject", std::string(name), hash);
+  const Tokens tokens = joined(taken, SIZE_MAX);
+  set.sequences = CutWindows(tokens, options.length, SIZE_MAX);
+  if (set.sequences.empty()) {
+    ThrowBadInput(name, StrCat("at least ", options.length, " tokens for one sample"),
+                  StrCat(tokens.size(), " in ", taken.size(), " rows"), "use shorter samples");
+  }
+  set.held_out =
+      CutWindows(joined(rest, options.held_out * options.length), options.length, options.held_out);
+  set.documents = taken.size();
+  HashCalibration(set);
+  if (drawn != nullptr) *drawn = quota;
+  return set;
+}
+
+Json ToJson(const CalibrationSet& set) {
+  return {{"sampler", set.sampler},
+          {"corpus", set.corpus},
+          {"corpus_hash", set.corpus_hash},
+          {"samples", set.samples},
+          {"length", set.length},
+          {"seed", set.seed},
+          {"documents", set.documents},
+          {"hash", set.hash},
+          {"held_out_hash", set.held_out_hash},
+          {"sequences", SequencesToJson(set.sequences)},
+          {"held_out", SequencesToJson(set.held_out)}};
+}
+
+CalibrationSet CalibrationSetFromJson(const Json& json, std::string_view place) {
+  RequireObject(json,
+                {"sampler", "corpus", "corpus_hash", "samples", "length", "seed", "documents",
+                 "hash", "held_out_hash", "sequences", "held_out"},
+                place);
+  const auto size = [&](std::string_view key) {
+    const int64_t value = GetInt(json, key, place);
+    if (value < 0) ThrowBadInput(place, StrCat("'", key, "' of 0 or more"), StrCat(value));
+    return static_cast<size_t>(value);
+  };
+  CalibrationSet set;
+  set.sampler = GetString(json, "sampler", place);
+  set.corpus = GetString(json, "corpus", place);
+  set.corpus_hash = GetString(json, "corpus_hash", place);
+  set.samples = size("samples");
+  set.length = size("length");
+  set.seed = size("seed");
+  set.documents = size("documents");
+  set.sequences = SequencesFromJson(GetChild(json, "sequences", place), set.length, place);
+  set.held_out = SequencesFromJson(GetChild(json, "held_out", place), set.length, place);
+  HashCalibration(set);
+  if (set.hash != GetString(json, "hash", place) ||
+      set.held_out_hash != GetString(json, "held_out_hash", place)) {
+    ThrowBadInput(place, "the tokens that its hashes say", "others",
+                  "remove the file to make it again");
+  }
+  return set;
+}
+
+}  // namespace qualm

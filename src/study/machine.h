@@ -1,0 +1,16 @@
+// What this machine is, as results tell it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace qualm {
+
+std::string HostName();
+std::string ProcessorName();      // "AMD EPYC 9654"; empty if the system does not tell
+uint64_t AvailableMemoryBytes();  // that new work may take without swapping; 0: not known
+uint64_t FreeDiskBytes(const std::string& folder);
+uint64_t PeakMemoryBytes();  // of this process
+std::string UtcNow();        // 2026-01-31T12:00:00Z
+
+}  // namespace qualm

@@ -1,0 +1,420 @@
+#include "study/spec.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "io/yaml.h"
+#include "study/embedded_studies.h"
+
+namespace qualm {
+namespace {
+
+constexpr std::array<std::string_view, 7> kRelationNames = {
+    "iid", "cross-subject", "cross-dataset", "cross-task", "cross-language", "control", "none"};
+
+std::vector<std::string> Names(std::span<const std::string_view> views) {
+  return {views.begin(), views.end()};
+}
+
+std::vector<std::string> TextsOf(const Yaml& yaml) {
+  if (yaml.kind() == Yaml::Kind::kScalar) return {yaml.AsString()};
+  std::vector<std::string> texts;
+  for (const Yaml& one : yaml.AsList()) texts.push_back(one.AsString());
+  return texts;
+}
+
+std::vector<std::string> TextsIn(const Yaml& yaml, std::string_view key) {
+  const Yaml* value = yaml.Find(key);
+  return value == nullptr ? std::vector<std::string>() : TextsOf(*value);
+}
+
+std::string TextIn(const Yaml& yaml, std::string_view key, std::string_view fallback = "") {
+  const Yaml* value = yaml.Find(key);
+  return value == nullptr ? std::string(fallback) : value->AsString();
+}
+
+size_t SizeIn(const Yaml* yaml, std::string_view key, size_t fallback, int64_t least = 0) {
+  return static_cast<size_t>(
+      IntOption(yaml, key, static_cast<int64_t>(fallback), least, int64_t{1} << 32));
+}
+
+LocalText LocalTextOf(const Yaml& yaml) {
+  if (!yaml.IsMap()) return {yaml.AsString(), yaml.AsString()};
+  yaml.RequireKnownKeys(std::array<std::string, 2>{"en", "zh"});
+  return {yaml.Get("en").AsString(), yaml.Get("zh").AsString()};
+}
+
+About AboutOf(const Yaml& yaml) {
+  const Yaml* about = yaml.Find("about");
+  if (about == nullptr) return {};
+  about->RequireKnownKeys(std::array<std::string, 4>{"dataset", "subject", "task", "language"});
+  return {TextIn(*about, "dataset"), TextIn(*about, "subject"), TextIn(*about, "task"),
+          TextIn(*about, "language")};
+}
+
+SamplerOptions SamplerOf(const Yaml* yaml, SamplerOptions options) {
+  options.samples = SizeIn(yaml, "samples", options.samples, 1);
+  options.length = SizeIn(yaml, "length", options.length, 1);
+  options.held_out = SizeIn(yaml, "held_out", options.held_out);
+  if (yaml != nullptr && yaml->Find("sampler") != nullptr) {
+    options.sampler = yaml->Get("sampler").AsString();
+  }
+  return options;
+}
+
+// Exactly one of the keys that say where the text comes from.
+void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
+  constexpr std::array<std::string_view, 6> kSources = {"corpus",         "rows",  "random_tokens",
+                                                        "self_generated", "mixed", "again"};
+  std::vector<std::string> given;
+  for (std::string_view source : kSources) {
+    if (yaml.Find(source) != nullptr) given.emplace_back(source);
+  }
+  if (given.size() != 1) {
+    ThrowBadInput(yaml.place(), StrCat("one of ", Join(Names(kSources), ", ")),
+                  given.empty() ? "none" : Join(given, " and "));
+  }
+  const Yaml& value = yaml.Get(given[0]);
+  if (given[0] == "corpus") {
+    spec.corpus = value.AsString();
+    spec.text_field = TextIn(yaml, "text_field", "text");
+  } else if (given[0] == "rows") {
+    spec.kind = CalibrationKind::kRows;
+    value.RequireKnownKeys(std::array<std::string, 3>{"task", "split", "category"});
+    spec.task = value.Get("task").AsString();
+    spec.split = TextIn(value, "split");
+    spec.category = TextIn(value, "category");
+    spec.sampler.sampler = TextIn(yaml, "sampler", "per-subject");
+  } else if (given[0] == "again") {
+    spec.again = value.AsString();
+  } else {
+    spec.is_control = true;
+    if (given[0] == "random_tokens") {
+      spec.kind = CalibrationKind::kRandomTokens;
+      if (!value.AsBool()) ThrowBadInput(value.place(), "true", "false");
+    } else if (given[0] == "self_generated") {
+      spec.kind = CalibrationKind::kSelfGenerated;
+      value.RequireKnownKeys(std::array<std::string, 1>{"temperature"});
+      spec.temperature = NumberOption(&value, "temperature", 1, 0.01, 10);
+    } else {
+      spec.kind = CalibrationKind::kMixed;
+      spec.mixed = TextsOf(value);
+      if (spec.mixed.size() < 2) ThrowBadInput(value.place(), "two names or more", "fewer");
+    }
+  }
+}
+
+// `samples` and `length` may be lists: one set for each pair, with the sizes in its name.
+void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
+                     std::vector<CalibrationSpec>& all) {
+  yaml.RequireKnownKeys(std::array<std::string, 13>{
+      "name", "corpus", "text_field", "rows", "random_tokens", "self_generated", "mixed", "again",
+      "samples", "length", "sampler", "held_out", "about"});
+  CalibrationSpec spec;
+  spec.name = yaml.Get("name").AsString();
+  spec.sampler = defaults;
+  ReadKind(yaml, spec);
+  spec.about = AboutOf(yaml);
+  const auto sizes = [&](std::string_view key, size_t fallback) {
+    const Yaml* value = yaml.Find(key);
+    std::vector<size_t> list;
+    if (value == nullptr) return std::vector<size_t>{fallback};
+    if (value->kind() != Yaml::Kind::kList) return std::vector<size_t>{SizeIn(&yaml, key, 0, 1)};
+    for (const Yaml& one : value->AsList()) {
+      if (one.AsInt() < 1) ThrowBadInput(one.place(), "a whole number, at least 1", one.AsString());
+      list.push_back(static_cast<size_t>(one.AsInt()));
+    }
+    return list;
+  };
+  const std::vector<size_t> samples = sizes("samples", spec.sampler.samples);
+  const std::vector<size_t> lengths = sizes("length", spec.sampler.length);
+  spec.sampler.held_out = SizeIn(&yaml, "held_out", spec.sampler.held_out);
+  if (spec.kind == CalibrationKind::kCorpus) {
+    spec.sampler.sampler = TextIn(yaml, "sampler", spec.sampler.sampler);
+  }
+  const std::string name = spec.name;
+  for (size_t count : samples) {
+    for (size_t length : lengths) {
+      spec.sampler.samples = count;
+      spec.sampler.length = length;
+      if (samples.size() * lengths.size() > 1) spec.name = StrCat(name, "-", count, "x", length);
+      all.push_back(spec);
+    }
+  }
+}
+
+TestSpec TestOf(const Yaml& yaml, const TestSpec& defaults) {
+  yaml.RequireKnownKeys(std::array<std::string, 10>{"name", "corpus", "text_field", "protocol",
+                                                    "seqlen", "task", "category", "shots", "limit",
+                                                    "about"});
+  TestSpec test = defaults;
+  test.corpus = TextIn(yaml, "corpus");
+  test.task = TextIn(yaml, "task");
+  if (test.corpus.empty() == test.task.empty()) {
+    ThrowBadInput(yaml.place(), "either corpus or task", test.task.empty() ? "none" : "both");
+  }
+  test.text_field = TextIn(yaml, "text_field", "text");
+  test.protocol = TextIn(yaml, "protocol", defaults.protocol);
+  test.category = TextIn(yaml, "category");
+  test.name = TextIn(yaml, "name", test.is_task() ? test.task : test.corpus);
+  test.seqlen = SizeIn(&yaml, "seqlen", defaults.seqlen);
+  if (yaml.Find("shots") != nullptr) test.shots = SizeIn(&yaml, "shots", 0);
+  test.about = AboutOf(yaml);
+  return test;
+}
+
+std::vector<PairRule> RulesOf(const Yaml& yaml, std::string_view key) {
+  std::vector<PairRule> rules;
+  const Yaml* list = yaml.Find(key);
+  if (list == nullptr) return rules;
+  for (const Yaml& one : list->AsList()) {
+    one.RequireKnownKeys(
+        std::array<std::string, 5>{"model", "recipe", "calibration", "test", "relation"});
+    PairRule rule{TextsIn(one, "model"), TextsIn(one, "recipe"), TextsIn(one, "calibration"),
+                  TextsIn(one, "test"), TextsIn(one, "relation")};
+    for (const std::string& name : rule.relations) (void)RelationFromName(name, one.place());
+    rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
+// Another set's everything but its name and its seeds.
+void ResolveAgain(StudySpec& spec, const std::string& place) {
+  std::vector<std::string> names;
+  for (const CalibrationSpec& one : spec.calibrations) names.push_back(one.name);
+  for (CalibrationSpec& one : spec.calibrations) {
+    for (const std::string& name : one.mixed) {
+      const auto found = std::ranges::find(names, name);
+      if (found == names.end()) ThrowUnknownName(place, "calibration set", name, names);
+      const CalibrationKind kind =
+          spec.calibrations[static_cast<size_t>(found - names.begin())].kind;
+      if (kind == CalibrationKind::kMixed) {
+        ThrowBadInput(place, "a mixture of sets that are none themselves", name);
+      }
+    }
+    if (one.again.empty()) continue;
+    const auto found = std::ranges::find(names, one.again);
+    if (found == names.end()) ThrowUnknownName(place, "calibration set", one.again, names);
+    const CalibrationSpec& other = spec.calibrations[static_cast<size_t>(found - names.begin())];
+    if (!other.again.empty()) ThrowBadInput(place, "again of a set of its own", one.again);
+    CalibrationSpec copy = other;
+    copy.name = one.name;
+    copy.again = one.again;
+    one = std::move(copy);
+  }
+}
+
+void RequireDistinct(const std::vector<std::string>& names, const std::string& place,
+                     std::string_view what) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (std::ranges::count(names, names[i]) > 1) {
+      ThrowBadInput(place, StrCat("different names of ", what), StrCat("'", names[i], "' twice"));
+    }
+  }
+}
+
+void ReadEfficiency(const Yaml& yaml, StudySpec& spec) {
+  const Yaml* efficiency = yaml.Find("efficiency");
+  if (efficiency == nullptr) return;
+  efficiency->RequireKnownKeys(std::array<std::string, 3>{"prompt", "gen", "repetitions"});
+  spec.efficiency.is_asked = true;
+  spec.efficiency.prompt = SizeIn(efficiency, "prompt", spec.efficiency.prompt, 1);
+  spec.efficiency.gen = SizeIn(efficiency, "gen", spec.efficiency.gen, 1);
+  spec.efficiency.repetitions = SizeIn(efficiency, "repetitions", spec.efficiency.repetitions, 1);
+}
+
+void ReadBudgets(const Yaml& yaml, StudySpec& spec) {
+  const Yaml* budgets = yaml.Find("budgets");
+  if (budgets == nullptr) return;
+  for (const Yaml& one : budgets->AsList()) {
+    one.RequireKnownKeys(std::array<std::string, 2>{"bits_per_weight", "tokens_per_second"});
+    spec.budgets.push_back({NumberOption(&one, "bits_per_weight", 0, 0, 64),
+                            NumberOption(&one, "tokens_per_second", 0, 0, 1e9)});
+  }
+}
+
+constexpr std::array<std::string_view, 18> kKeys = {
+    "name",    "extends", "version", "title",    "question",   "models",
+    "recipes", "order",   "seeds",   "defaults", "limits",     "calibration",
+    "tests",   "include", "exclude", "loss",     "efficiency", "budgets"};
+
+// The values of a study's keys; those of the study that it extends where it has none of its own.
+class StudyKeys {
+ public:
+  StudyKeys(const Yaml& own, const Yaml* base) : own_(own), base_(base) {}
+  const Yaml* Find(std::string_view key) const {
+    const Yaml* found = own_.Find(key);
+    if (found == nullptr && base_ != nullptr) found = base_->Find(key);
+    return found;
+  }
+  const Yaml& Get(std::string_view key) const {
+    const Yaml* found = Find(key);
+    return found == nullptr ? own_.Get(key) : *found;
+  }
+  // The map that has the key, for readers of optional keys.
+  const Yaml& Holder(std::string_view key) const {
+    return own_.Find(key) != nullptr || base_ == nullptr ? own_ : *base_;
+  }
+
+ private:
+  const Yaml& own_;
+  const Yaml* base_;
+};
+
+void ReadTests(const StudyKeys& keys, StudySpec& spec) {
+  const Yaml* limits = keys.Find("limits");
+  TestSpec defaults;
+  size_t rows = 0, windows = 0;
+  if (limits != nullptr) {
+    limits->RequireKnownKeys(std::array<std::string, 4>{"rows", "windows", "seqlen", "protocol"});
+    rows = SizeIn(limits, "rows", 0);
+    windows = SizeIn(limits, "windows", 0);
+    defaults.seqlen = SizeIn(limits, "seqlen", 0);
+    defaults.protocol = TextIn(*limits, "protocol", defaults.protocol);
+  }
+  for (const Yaml& one : keys.Get("tests").AsList()) {
+    spec.tests.push_back(TestOf(one, defaults));
+    TestSpec& test = spec.tests.back();
+    test.limit = SizeIn(&one, "limit", test.is_task() ? rows : windows);
+  }
+}
+
+StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) {
+  const StudyKeys keys(yaml, base);
+  StudySpec spec;
+  spec.name = yaml.Get("name").AsString();
+  spec.version = static_cast<int>(IntOption(&keys.Holder("version"), "version", 1, 1, 1 << 20));
+  spec.title = LocalTextOf(keys.Get("title"));
+  spec.question = LocalTextOf(keys.Get("question"));
+  spec.models = TextsIn(keys.Holder("models"), "models");
+  spec.recipes = TextsOf(keys.Get("recipes"));
+  spec.order = TextIn(keys.Holder("order"), "order");
+  if (!spec.order.empty() && spec.order != "parallel" && spec.order != "sequential") {
+    ThrowUnknownName(keys.Get("order").place(), "order", spec.order,
+                     std::array<std::string, 2>{"parallel", "sequential"});
+  }
+  spec.seeds = SizeIn(&keys.Holder("seeds"), "seeds", 1, 1);
+  SamplerOptions sampler;
+  if (const Yaml* defaults = keys.Find("defaults")) {
+    defaults->RequireKnownKeys(
+        std::array<std::string, 4>{"samples", "length", "sampler", "held_out"});
+    sampler = SamplerOf(defaults, sampler);
+  }
+  if (const Yaml* sets = keys.Find("calibration")) {
+    for (const Yaml& one : sets->AsList()) ReadCalibration(one, sampler, spec.calibrations);
+  }
+  ReadTests(keys, spec);
+  spec.include = RulesOf(keys.Holder("include"), "include");
+  spec.exclude = RulesOf(keys.Holder("exclude"), "exclude");
+  spec.task_loss = static_cast<TaskLoss>(ChoiceOption(
+      &keys.Holder("loss"), "loss", 0, std::array<std::string_view, 2>{"error", "nll"}));
+  ReadEfficiency(keys.Holder("efficiency"), spec);
+  ReadBudgets(keys.Holder("budgets"), spec);
+  ResolveAgain(spec, place);
+  std::vector<std::string> names, tests;
+  for (const CalibrationSpec& one : spec.calibrations) names.push_back(one.name);
+  for (const TestSpec& one : spec.tests) tests.push_back(one.name);
+  RequireDistinct(names, place, "calibration sets");
+  RequireDistinct(tests, place, "tests");
+  RequireDistinct(spec.recipes, place, "recipes");
+  if (spec.tests.empty() || spec.recipes.empty()) {
+    ThrowBadInput(place, "at least one test and one recipe", "none");
+  }
+  return spec;
+}
+
+const EmbeddedFile* FindEmbedded(std::string_view name) {
+  for (const EmbeddedFile& file : EmbeddedStudies()) {
+    if (file.name == StrCat(name, ".yaml")) return &file;
+  }
+  return nullptr;
+}
+
+Yaml ParseKeys(std::string_view text, std::string_view place) {
+  Yaml yaml = Yaml::Parse(text, place);
+  yaml.RequireKnownKeys(Names(kKeys));
+  return yaml;
+}
+
+}  // namespace
+
+std::string_view RelationName(Relation relation) {
+  return kRelationNames[static_cast<size_t>(relation)];
+}
+
+Relation RelationFromName(std::string_view name, std::string_view place) {
+  const auto found = std::ranges::find(kRelationNames, name);
+  if (found == kRelationNames.end()) {
+    ThrowUnknownName(place, "relation", name, Names(kRelationNames));
+  }
+  return static_cast<Relation>(found - kRelationNames.begin());
+}
+
+Relation RelationOf(const About& calibration, const About& test) {
+  if (calibration.language != test.language) return Relation::kCrossLanguage;
+  if (calibration.task != test.task) return Relation::kCrossTask;
+  if (calibration.dataset != test.dataset) return Relation::kCrossDataset;
+  if (calibration.subject != test.subject) return Relation::kCrossSubject;
+  return Relation::kIid;
+}
+
+const CalibrationSpec& StudySpec::Calibration(std::string_view wanted) const {
+  for (const CalibrationSpec& one : calibrations) {
+    if (one.name == wanted) return one;
+  }
+  QUALM_CHECK(false);
+  return calibrations.front();
+}
+
+StudySpec ParseStudy(std::string_view yaml_text, std::string_view place) {
+  const Yaml yaml = ParseKeys(yaml_text, place);
+  const Yaml* extends = yaml.Find("extends");
+  StudySpec spec;
+  if (extends == nullptr) {
+    spec = StudyOf(yaml, nullptr, std::string(place));
+    spec.text = yaml_text;
+    return spec;
+  }
+  const EmbeddedFile* file = FindEmbedded(extends->AsString());
+  if (file == nullptr) {
+    ThrowUnknownName(extends->place(), "study", extends->AsString(), StudyNames());
+  }
+  const Yaml base = ParseKeys(file->text, StrCat("studies/", file->name));
+  if (const Yaml* nested = base.Find("extends")) {
+    ThrowBadInput(extends->place(), "a study that extends no other", nested->AsString());
+  }
+  spec = StudyOf(yaml, &base, std::string(place));
+  spec.text = StrCat(yaml_text, "\n# extends:\n", file->text);
+  return spec;
+}
+
+StudySpec FindStudy(const std::string& name_or_path) {
+  if (const EmbeddedFile* file = FindEmbedded(name_or_path)) {
+    return ParseStudy(file->text, StrCat("studies/", file->name));
+  }
+  if (!name_or_path.ends_with(".yaml")) {
+    ThrowUnknownName("study", "study", name_or_path, StudyNames());
+  }
+  return ParseStudy(ReadFile(name_or_path, 1 << 20), name_or_path);
+}
+
+std::vector<std::string> StudyNames() {
+  std::vector<std::string> names;
+  for (const EmbeddedFile& file : EmbeddedStudies()) {
+    names.emplace_back(file.name.substr(0, file.name.size() - 5));
+  }
+  return names;
+}
+
+std::string StudyTitle(std::string_view name) {
+  const EmbeddedFile* file = FindEmbedded(name);
+  QUALM_CHECK(file != nullptr);
+  return ParseStudy(file->text, StrCat("studies/", file->name)).title.en;
+}
+
+}  // namespace qualm

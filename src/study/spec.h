@@ -1,0 +1,119 @@
+// A study as its author writes it: models x recipes x calibration sets x seeds x tests, who is
+// paired with whom, and what is asked of the result. studies/*.yaml, compiled in; a path of a file
+// of the user's works wherever a name does. Format: docs/formats/study.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/sampler.h"
+
+namespace qualm {
+
+struct LocalText {
+  std::string en, zh;
+};
+
+// What a text is about; the relation of a calibration set to a test follows from it.
+struct About {
+  std::string dataset, subject, task, language;
+};
+
+// Calibration against test, from near to far (PROTOCOLS, section 7). The first attribute of
+// language, task, dataset, subject that differs names it. kControl: the calibration set is no text
+// of any kind (random tokens, the model's own, a mixture); kNone: the recipe reads no data.
+enum class Relation : uint8_t {
+  kIid,
+  kCrossSubject,
+  kCrossDataset,
+  kCrossTask,
+  kCrossLanguage,
+  kControl,
+  kNone,
+};
+std::string_view RelationName(Relation relation);
+Relation RelationFromName(std::string_view name, std::string_view place);
+Relation RelationOf(const About& calibration, const About& test);
+
+enum class CalibrationKind : uint8_t { kCorpus, kRows, kRandomTokens, kSelfGenerated, kMixed };
+
+struct CalibrationSpec {
+  std::string name;
+  CalibrationKind kind = CalibrationKind::kCorpus;
+  std::string corpus, text_field = "text";  // kCorpus: path or name
+  std::string task, split;         // kRows: rows as the task asks them, right answer behind
+  std::string category;            // kRows: only subsets of this category of the task
+  std::vector<std::string> mixed;  // kMixed: names of other sets, equal parts
+  double temperature = 1;          // kSelfGenerated
+  SamplerOptions sampler;
+  // Another set drawn again with other seeds: the same condition twice (A/A). Empty: it is none.
+  std::string again;
+  bool is_control = false;
+  About about;
+};
+
+struct TestSpec {
+  std::string name;
+  std::string corpus, text_field = "text", protocol = "gptq";  // perplexity of a text
+  size_t seqlen = 0;
+  std::string task, category;  // or a task
+  std::optional<size_t> shots;
+  size_t limit = 0;  // windows or rows; 0: all
+  About about;
+
+  bool is_task() const { return !task.empty(); }
+};
+
+// A rule names recipes, calibration sets, tests and relations by patterns; empty ones fit all.
+struct PairRule {
+  std::vector<std::string> models, recipes, calibrations, tests, relations;
+};
+
+struct Budget {
+  double bits_per_weight = 0;    // of the quantized layers, at most; 0: no bound
+  double tokens_per_second = 0;  // decoded, at least; 0: no bound
+};
+
+struct EfficiencySpec {
+  bool is_asked = false;
+  size_t prompt = 128, gen = 16, repetitions = 5;
+};
+
+// Which per-item loss of multiple-choice tasks is compared.
+enum class TaskLoss : uint8_t {
+  kError,  // 1 - the task's main metric
+  kNll,    // -log of the right choice's share among the choices' likelihoods
+};
+
+struct StudySpec {
+  std::string name, text;  // the file's, for provenance
+  int version = 1;
+  LocalText title, question;
+  std::vector<std::string> models;
+  std::vector<std::string> recipes;
+  std::string order;  // "parallel" or "sequential" over the recipes' own; empty: theirs
+  size_t seeds = 1;
+  std::vector<CalibrationSpec> calibrations;
+  std::vector<TestSpec> tests;
+  std::vector<PairRule> include, exclude;  // a cell needs one of include (if any), none of exclude
+  TaskLoss task_loss = TaskLoss::kError;
+  EfficiencySpec efficiency;
+  std::vector<Budget> budgets;
+  // Rows of a split that is both calibrated on and scored are parted once by this seed.
+  uint64_t pool_seed = 0;
+
+  const CalibrationSpec& Calibration(std::string_view wanted) const;
+};
+
+// Strict: an unknown key, name or relation is bad input with its line and the nearest name.
+StudySpec ParseStudy(std::string_view yaml_text, std::string_view place);
+// A built-in name or a path of a .yaml file.
+StudySpec FindStudy(const std::string& name_or_path);
+std::vector<std::string> StudyNames();
+std::string StudyTitle(std::string_view name);
+
+}  // namespace qualm

@@ -1,0 +1,207 @@
+#include "study/work_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "study/machine.h"
+
+namespace qualm {
+namespace {
+
+double SteadySeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+StageRecord RecordFromJson(const Json& json, std::string_view place, bool with_result) {
+  StageRecord record;
+  record.key = GetString(json, "key", place);
+  record.kind = GetString(json, "kind", place);
+  record.label = GetString(json, "label", place);
+  record.status = GetString(json, "status", place);
+  record.error = GetString(json, "error", place, "");
+  record.host = GetString(json, "host", place);
+  record.processor = GetString(json, "processor", place);
+  record.version = GetString(json, "version", place);
+  record.finished_at = GetString(json, "finished_at", place);
+  record.seconds = GetDouble(json, "seconds", place);
+  record.peak_memory_bytes = static_cast<uint64_t>(GetInt(json, "peak_memory_bytes", place));
+  record.threads = static_cast<int>(GetInt(json, "threads", place));
+  record.inputs = GetChild(json, "inputs", place);
+  if (with_result) record.result = GetChild(json, "result", place);
+  return record;
+}
+
+}  // namespace
+
+WorkFolder::WorkFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
+  for (const char* name :
+       {"stages", "calibration", "artefacts", "answers", "logs", "studies", "slurm"}) {
+    std::error_code error;
+    std::filesystem::create_directories(folder_ / name, error);
+    if (error) ThrowFailed((folder_ / name).string(), StrCat("cannot make it: ", error.message()));
+  }
+  folder_ = std::filesystem::absolute(folder_).lexically_normal();
+}
+
+std::filesystem::path WorkFolder::InStages(std::string_view key, std::string_view ending) const {
+  return folder_ / "stages" / StrCat(key, ending);
+}
+std::filesystem::path WorkFolder::Calibration(std::string_view key) const {
+  return folder_ / "calibration" / StrCat(key, ".json");
+}
+std::filesystem::path WorkFolder::Artefact(std::string_view key) const {
+  return folder_ / "artefacts" / key;
+}
+std::filesystem::path WorkFolder::Answers(std::string_view key) const {
+  return folder_ / "answers" / StrCat(key, ".db");
+}
+std::filesystem::path WorkFolder::Windows(std::string_view key) const {
+  return folder_ / "answers" / StrCat(key, ".windows");
+}
+std::filesystem::path WorkFolder::Log(std::string_view key) const {
+  return folder_ / "logs" / StrCat(key, ".log");
+}
+std::filesystem::path WorkFolder::Plan(std::string_view study) const {
+  return folder_ / "studies" / StrCat(study, ".json");
+}
+std::filesystem::path WorkFolder::Slurm(std::string_view study) const {
+  return folder_ / "slurm" / StrCat(study, ".json");
+}
+std::filesystem::path WorkFolder::Running(std::string_view key) const {
+  return InStages(key, ".running");
+}
+
+std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_result) const {
+  const std::filesystem::path file = InStages(key, ".json");
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return std::nullopt;
+  try {
+    StageRecord record = RecordFromJson(ReadJsonFile(file), file.string(), with_result);
+    if (record.key != key) return std::nullopt;
+    return record;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+void WorkFolder::WriteRecord(const StageRecord& record) const {
+  const Json json = {{"key", record.key},
+                     {"kind", record.kind},
+                     {"label", record.label},
+                     {"status", record.status},
+                     {"error", record.error},
+                     {"host", record.host},
+                     {"processor", record.processor},
+                     {"version", record.version},
+                     {"finished_at", record.finished_at},
+                     {"seconds", record.seconds},
+                     {"peak_memory_bytes", record.peak_memory_bytes},
+                     {"threads", record.threads},
+                     {"inputs", record.inputs},
+                     {"result", record.result}};
+  WriteFileAtomically(InStages(record.key, ".json"), StrCat(json.dump(), "\n"));
+}
+
+void WorkFolder::RemoveRecord(std::string_view key) const {
+  std::error_code ignored;
+  std::filesystem::remove(InStages(key, ".json"), ignored);
+}
+
+bool WorkFolder::IsDone(std::string_view key) const {
+  const std::optional<StageRecord> record = ReadRecord(key, false);
+  return record && record->is_done();
+}
+
+std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
+  const std::filesystem::path file = InStages(key, ".lock");
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) ThrowFailed(file.string(), StrCat("cannot open: ", std::strerror(errno)));
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return std::make_unique<StageLock>(fd);
+  const int error = errno;
+  ::close(fd);
+  if (error == EWOULDBLOCK) return nullptr;
+  ThrowFailed(file.string(), StrCat("cannot lock: ", std::strerror(error)));
+}
+
+StageLock::~StageLock() { ::close(fd_); }
+
+std::optional<RunningStage> WorkFolder::ReadRunning(std::string_view key) const {
+  const std::filesystem::path file = Running(key);
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return std::nullopt;
+  try {
+    const Json json = ReadJsonFile(file);
+    const std::string place = file.string();
+    RunningStage running;
+    running.host = GetString(json, "host", place);
+    running.stage = GetString(json, "stage", place);
+    running.detail = GetString(json, "detail", place);
+    running.started_at = GetString(json, "started_at", place);
+    running.pid = GetInt(json, "pid", place);
+    running.done = static_cast<uint64_t>(GetInt(json, "done", place));
+    running.total = static_cast<uint64_t>(GetInt(json, "total", place));
+    return running;
+  } catch (const Error&) {
+    return std::nullopt;  // it went away while it was read
+  }
+}
+
+RunningFile::RunningFile(const WorkFolder& work, std::string_view key, Progress& next)
+    : file_(work.Running(key)), next_(next) {
+  now_.host = HostName();
+  now_.pid = getpid();
+  now_.started_at = UtcNow();
+  Write(true);
+}
+
+RunningFile::~RunningFile() {
+  std::error_code ignored;
+  std::filesystem::remove(file_, ignored);
+}
+
+void RunningFile::Begin(std::string_view stage, uint64_t total) {
+  now_.stage = stage;
+  now_.total = total;
+  now_.done = 0;
+  now_.detail.clear();
+  next_.Begin(stage, total);
+  Write(true);
+}
+
+void RunningFile::Advance(uint64_t done, std::string_view detail) {
+  now_.done = done;
+  now_.detail = detail;
+  next_.Advance(done, detail);
+  Write(false);
+}
+
+void RunningFile::End() { next_.End(); }
+void RunningFile::Warn(std::string_view message) { next_.Warn(message); }
+void RunningFile::Info(std::string_view message) { next_.Info(message); }
+
+void RunningFile::Write(bool always) {
+  const double now = SteadySeconds();
+  if (!always && now - written_ < 0.5) return;
+  written_ = now;
+  const Json json = {{"host", now_.host},    {"pid", now_.pid},   {"started_at", now_.started_at},
+                     {"stage", now_.stage},  {"done", now_.done}, {"total", now_.total},
+                     {"detail", now_.detail}};
+  // Only for people: a torn one is read as none. Not worth waiting for the disk.
+  const std::string text = json.dump();
+  const std::string temporary = StrCat(file_.string(), ".new");
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return;
+  const bool is_whole = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(fd);
+  if (is_whole) ::rename(temporary.c_str(), file_.c_str());
+}
+
+}  // namespace qualm
