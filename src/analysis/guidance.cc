@@ -1,0 +1,192 @@
+#include "analysis/guidance.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "base/strings.h"
+#include "base/thread_pool.h"
+
+namespace qualm {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kAlpha = 0.05;
+
+// Standard deviation of the float model's cluster means: what a unit of loss is worth on a test.
+double SpreadOf(const LossTable& loss) {
+  double mean = loss.Mean(), sum = 0;
+  for (size_t c = 0; c < loss.clusters(); ++c) {
+    const double difference = loss.sum(0, c) / loss.weights()[c] - mean;
+    sum += difference * difference;
+  }
+  return loss.clusters() > 1 ? std::sqrt(sum / static_cast<double>(loss.clusters() - 1)) : kNone;
+}
+
+LossTable Scaled(const LossTable& table, double factor) {
+  LossTable result(table.weights());
+  for (size_t s = 0; s < table.seeds(); ++s) {
+    std::vector<double> sums;
+    for (size_t c = 0; c < table.clusters(); ++c) sums.push_back(factor * table.sum(s, c));
+    result.AddSeed(sums);
+  }
+  return result;
+}
+
+class Adviser {
+ public:
+  Adviser(const StudyTable& table, const std::string& model) : table_(table), model_(model) {
+    for (const TestSpec& test : table.plan->spec.tests) {
+      const Group* reference = table.Find(model, "float", "-", test.name);
+      if (reference != nullptr) references_.push_back(reference);
+    }
+    const bool all_texts =
+        std::ranges::all_of(references_, [](const Group* group) { return group->is_text; });
+    const bool all_tasks =
+        std::ranges::none_of(references_, [](const Group* group) { return group->is_text; });
+    unit_ = all_texts ? "nats" : all_tasks ? TaskUnit() : "float model's standard deviations";
+    for (const Group* group : references_) {
+      factors_.push_back(all_texts || all_tasks ? 1 : 1 / SpreadOf(group->loss));
+    }
+  }
+
+  Guidance Advise(const Budget& budget, ThreadPool& pool) const {
+    Guidance guidance;
+    guidance.model = model_;
+    guidance.budget = budget;
+    guidance.unit = unit_;
+    guidance.tests = references_.size();
+    std::vector<LossTable> tables;
+    for (const auto& [recipe, calibration] : Conditions()) {
+      Candidate candidate;
+      candidate.recipe = recipe;
+      candidate.calibration = calibration;
+      std::optional<LossTable> table = TableOf(candidate);
+      if (!table || !Fits(candidate, budget)) {
+        ++guidance.left_out;
+        continue;
+      }
+      guidance.candidates.push_back(std::move(candidate));
+      tables.push_back(std::move(*table));
+    }
+    Rank(guidance, tables, pool);
+    return guidance;
+  }
+
+ private:
+  const char* TaskUnit() const {
+    return table_.plan->spec.task_loss == TaskLoss::kNll ? "nats" : "share";
+  }
+
+  // Recipe and calibration set of every artefact; not twins, which are the same condition again.
+  std::vector<std::pair<std::string, std::string>> Conditions() const {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const Group& group : table_.groups) {
+      if (group.model != model_ || group.recipe == "float" || IsTwin(group.calibration)) continue;
+      const std::pair<std::string, std::string> one = {group.recipe, group.calibration};
+      if (std::ranges::find(all, one) == all.end()) all.push_back(one);
+    }
+    return all;
+  }
+
+  bool IsTwin(const std::string& calibration) const {
+    return std::ranges::any_of(table_.plan->spec.calibrations, [&](const CalibrationSpec& set) {
+      return set.name == calibration && !set.again.empty();
+    });
+  }
+
+  // All tests side by side; nothing where one lacks.
+  std::optional<LossTable> TableOf(Candidate& candidate) const {
+    std::vector<LossTable> tables;
+    for (size_t t = 0; t < references_.size(); ++t) {
+      const Group* group =
+          table_.Find(model_, candidate.recipe, candidate.calibration, references_[t]->test);
+      if (group == nullptr || !std::isfinite(factors_[t])) return std::nullopt;
+      tables.push_back(Scaled(group->excess, factors_[t]));
+      candidate.bits = group->bits;
+      candidate.tokens_per_second = group->decode_tokens_per_s;
+    }
+    if (tables.empty()) return std::nullopt;
+    return LossTable::SideBySide(tables);
+  }
+
+  static bool Fits(const Candidate& candidate, const Budget& budget) {
+    const bool is_small = budget.bits_per_weight == 0 || candidate.bits <= budget.bits_per_weight;
+    const bool is_fast =
+        budget.tokens_per_second == 0 || candidate.tokens_per_second >= budget.tokens_per_second;
+    return is_small && is_fast;  // what was not measured (NaN) fits no bound on it
+  }
+
+  static void Rank(Guidance& guidance, const std::vector<LossTable>& tables, ThreadPool& pool) {
+    const size_t n = tables.size();
+    if (n == 0) return;
+    std::vector<Candidate>& candidates = guidance.candidates;
+    pool.ParallelFor(n, [&](size_t i) { candidates[i].loss = Infer(tables[i], "study"); });
+    CountBest(candidates, tables, pool);
+    std::vector<size_t> order(n);
+    for (size_t i = 0; i < n; ++i) order[i] = i;
+    std::ranges::stable_sort(order, [&](size_t a, size_t b) {
+      return candidates[a].loss.value < candidates[b].loss.value;
+    });
+    std::vector<double> p(n, kNone);
+    pool.ParallelFor(n, [&](size_t i) {
+      if (i != order[0]) p[i] = Infer(tables[i].Minus(tables[order[0]]), "study").p;
+    });
+    const std::vector<double> adjusted = HolmAdjusted(p);
+    std::vector<Candidate> ranked;
+    guidance.is_decided = n > 1;
+    for (size_t i : order) {
+      ranked.push_back(candidates[i]);
+      Candidate& one = ranked.back();
+      one.p_worse = i == order[0] ? 1 : adjusted[i];
+      one.is_worse = one.p_worse < kAlpha;
+      if (i != order[0] && !one.is_worse) guidance.is_decided = false;
+    }
+    candidates = std::move(ranked);
+  }
+
+  // The share of replicates in which a candidate has the smallest loss: the same resampled items
+  // for all, seeds of their own. Of equal losses the first counts.
+  static void CountBest(std::vector<Candidate>& candidates, const std::vector<LossTable>& tables,
+                        ThreadPool& pool) {
+    std::vector<size_t> best(kReplicates);
+    pool.ParallelFor(kReplicates, [&](size_t b) {
+      const std::vector<double> clusters = ClusterDraw(tables[0], "guidance", b);
+      double least = std::numeric_limits<double>::infinity();
+      for (size_t i = 0; i < tables.size(); ++i) {
+        const std::string stream =
+            StrCat("seeds ", candidates[i].recipe, " ", candidates[i].calibration);
+        const double mean =
+            ReplicateMean(tables[i], clusters, SeedDraw(tables[i].seeds(), stream, b));
+        if (mean < least) {
+          least = mean;
+          best[b] = i;
+        }
+      }
+    });
+    for (size_t i : best) {
+      candidates[i].probability_best += 1 / static_cast<double>(kReplicates);
+    }
+  }
+
+  const StudyTable& table_;
+  std::string model_, unit_;
+  std::vector<const Group*> references_;  // the float model's, by test
+  std::vector<double> factors_;
+};
+
+}  // namespace
+
+std::vector<Guidance> FindGuidance(const StudyTable& table, ThreadPool& pool) {
+  std::vector<Budget> budgets = {{}};
+  for (const Budget& budget : table.plan->spec.budgets) budgets.push_back(budget);
+  std::vector<Guidance> all;
+  for (const std::string& model : table.plan->spec.models) {
+    const Adviser adviser(table, model);
+    for (const Budget& budget : budgets) all.push_back(adviser.Advise(budget, pool));
+  }
+  return all;
+}
+
+}  // namespace qualm

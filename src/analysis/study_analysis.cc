@@ -1,0 +1,374 @@
+#include "analysis/study_analysis.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "analysis/guidance.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+
+namespace qualm {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kAlpha = 0.05;
+
+bool IsTextRelation(Relation relation) {
+  return relation != Relation::kControl && relation != Relation::kNone;
+}
+
+// Fills p_holm of all from the p of their inferences.
+template <typename T>
+void AdjustAll(std::vector<T>& all, Inference T::*inference) {
+  std::vector<double> p;
+  for (const T& one : all) p.push_back((one.*inference).p);
+  const std::vector<double> adjusted = HolmAdjusted(p);
+  for (size_t i = 0; i < all.size(); ++i) all[i].p_holm = adjusted[i];
+}
+
+class Analyser {
+ public:
+  Analyser(const StudyTable& table, ThreadPool& pool) : table_(table), pool_(pool) {
+    for (const CalibrationSpec& set : table.plan->spec.calibrations) {
+      if (!set.again.empty()) twins_.push_back({set.again, set.name});
+    }
+  }
+
+  StudyAnalysis Run() {
+    SummarizeCells();
+    for (const auto& [model, recipe] : Conditions()) {
+      CompareCalibrations(model, recipe);
+      FindGaps(model, recipe);
+      AnswerFamilies(model, recipe);
+    }
+    InferAll(result_.comparisons, &CalibrationComparison::difference, compared_);
+    InferAll(result_.gaps, &GeneralizationGap::gap, gap_tables_);
+    InferAll(result_.families, &FamilyAnswer::difference, family_tables_);
+    AdjustAll(result_.comparisons, &CalibrationComparison::difference);
+    AdjustAll(result_.gaps, &GeneralizationGap::gap);
+    AdjustAll(result_.families, &FamilyAnswer::difference);
+    CountFalseAlarms();
+    result_.guidance = FindGuidance(table_, pool_);
+    FindProxies();
+    return std::move(result_);
+  }
+
+ private:
+  bool IsTwin(const std::string& calibration) const {
+    return std::ranges::any_of(twins_,
+                               [&](const auto& twin) { return twin.second == calibration; });
+  }
+
+  // Models and recipes that were calibrated, in the table's order.
+  std::vector<std::pair<std::string, std::string>> Conditions() const {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const Group& group : table_.groups) {
+      const std::pair<std::string, std::string> one = {group.model, group.recipe};
+      if (group.calibration != "-" && std::ranges::find(all, one) == all.end()) all.push_back(one);
+    }
+    return all;
+  }
+
+  std::vector<const Group*> GroupsOf(const std::string& model, const std::string& recipe,
+                                     const std::string& test) const {
+    std::vector<const Group*> groups;
+    for (const Group& group : table_.groups) {
+      const bool fits = group.model == model && group.recipe == recipe && group.test == test;
+      if (fits && group.calibration != "-") groups.push_back(&group);
+    }
+    return groups;
+  }
+
+  void SummarizeCells() {
+    std::vector<LossTable> tables;
+    for (size_t g = 0; g < table_.groups.size(); ++g) {
+      const Group& group = table_.groups[g];
+      if (group.recipe == "float") continue;
+      CellSummary cell;
+      cell.group = g;
+      double sum = 0, squares = 0;
+      for (double score : group.scores) sum += score;
+      const double n = static_cast<double>(group.scores.size());
+      cell.score = sum / n;
+      for (double score : group.scores) squares += (score - cell.score) * (score - cell.score);
+      cell.score_deviation = n > 1 ? std::sqrt(squares / (n - 1)) : kNone;
+      result_.cells.push_back(cell);
+      tables.push_back(group.excess);
+    }
+    InferAll(result_.cells, &CellSummary::excess, tables);
+    AdjustAll(result_.cells, &CellSummary::excess);
+  }
+
+  template <typename T>
+  void InferAll(std::vector<T>& all, Inference T::*inference,
+                const std::vector<LossTable>& tables) {
+    pool_.ParallelFor(all.size(), [&](size_t i) { all[i].*inference = Infer(tables[i], "study"); });
+  }
+
+  // The mean over the sets of the test's own kind; nothing where there is none.
+  static std::optional<LossTable> IidOf(const std::vector<const Group*>& groups,
+                                        std::string& names) {
+    std::vector<LossTable> tables;
+    names.clear();
+    for (const Group* group : groups) {
+      if (group->relation != Relation::kIid) continue;
+      tables.push_back(group->excess);
+      names += StrCat(names.empty() ? "" : " and ", group->calibration);
+    }
+    if (tables.empty()) return std::nullopt;
+    return LossTable::Average(tables);
+  }
+
+  // All but the twins of others.
+  std::vector<const Group*> FirstGroupsOf(const std::string& model, const std::string& recipe,
+                                          const std::string& test) const {
+    std::vector<const Group*> groups = GroupsOf(model, recipe, test);
+    std::erase_if(groups, [&](const Group* group) { return IsTwin(group->calibration); });
+    return groups;
+  }
+
+  void CompareCalibrations(const std::string& model, const std::string& recipe) {
+    for (const TestSpec& test : table_.plan->spec.tests) {
+      const std::vector<const Group*> groups = FirstGroupsOf(model, recipe, test.name);
+      std::string names;
+      const std::optional<LossTable> iid = IidOf(groups, names);
+      if (!iid) continue;
+      for (const Group* group : groups) {
+        if (group->relation == Relation::kIid) continue;
+        CalibrationComparison one;
+        one.model = model;
+        one.recipe = recipe;
+        one.test = test.name;
+        one.calibration = group->calibration;
+        one.iid = names;
+        one.relation = group->relation;
+        result_.comparisons.push_back(one);
+        compared_.push_back(group->excess.Minus(*iid));
+      }
+    }
+  }
+
+  // Mean of the sets of a relation minus that of the test's own kind; nothing where either lacks.
+  std::optional<LossTable> GapOn(const std::vector<const Group*>& groups,
+                                 const std::function<bool(Relation)>& counts) const {
+    std::string names;
+    const std::optional<LossTable> iid = IidOf(groups, names);
+    std::vector<LossTable> others;
+    for (const Group* group : groups) {
+      if (group->relation != Relation::kIid && counts(group->relation)) {
+        others.push_back(group->excess);
+      }
+    }
+    if (!iid || others.empty()) return std::nullopt;
+    return LossTable::Average(others).Minus(*iid);
+  }
+
+  void FindGaps(const std::string& model, const std::string& recipe) {
+    for (Relation relation : {Relation::kCrossSubject, Relation::kCrossDataset,
+                              Relation::kCrossTask, Relation::kCrossLanguage, Relation::kControl}) {
+      std::vector<LossTable> tables;
+      for (const TestSpec& test : table_.plan->spec.tests) {
+        std::optional<LossTable> one = GapOn(FirstGroupsOf(model, recipe, test.name),
+                                             [&](Relation other) { return other == relation; });
+        if (one) tables.push_back(std::move(*one));
+      }
+      if (tables.empty()) continue;
+      GeneralizationGap gap;
+      gap.model = model;
+      gap.recipe = recipe;
+      gap.relation = relation;
+      gap.tests = tables.size();
+      result_.gaps.push_back(gap);
+      gap_tables_.push_back(LossTable::SideBySide(tables));
+    }
+  }
+
+  void AnswerFamilies(const std::string& model, const std::string& recipe) {
+    std::vector<std::string> families;
+    for (const TestSpec& test : table_.plan->spec.tests) {
+      if (std::ranges::find(families, test.about.task) == families.end()) {
+        families.push_back(test.about.task);
+      }
+    }
+    for (const std::string& family : families) {
+      std::vector<LossTable> tables;
+      for (const TestSpec& test : table_.plan->spec.tests) {
+        if (test.about.task != family) continue;
+        std::optional<LossTable> one =
+            GapOn(FirstGroupsOf(model, recipe, test.name), IsTextRelation);
+        if (one) tables.push_back(std::move(*one));
+      }
+      if (tables.empty()) continue;
+      FamilyAnswer answer;
+      answer.model = model;
+      answer.recipe = recipe;
+      answer.family = family;
+      answer.tests = tables.size();
+      result_.families.push_back(answer);
+      family_tables_.push_back(LossTable::SideBySide(tables));
+    }
+  }
+
+  // Half of the seeds of both tables in all ways that keep the first seed in the first half.
+  static std::vector<LossTable> SplitsOf(const LossTable& a, const LossTable& b) {
+    const size_t half = std::min(a.seeds(), b.seeds());
+    std::vector<LossTable> splits;
+    if (half > 6) return splits;  // C(12,6)/2 = 462 at most
+    for (uint32_t mask = 1; mask < (1U << (2 * half)); mask += 2) {
+      if (static_cast<size_t>(__builtin_popcount(mask)) != half) continue;
+      LossTable first(a.weights()), second(a.weights());
+      for (size_t s = 0; s < 2 * half; ++s) {
+        std::vector<double> sums(a.clusters());
+        for (size_t c = 0; c < sums.size(); ++c) {
+          sums[c] = s < half ? a.sum(s, c) : b.sum(s - half, c);
+        }
+        ((mask >> s) & 1 ? first : second).AddSeed(sums);
+      }
+      splits.push_back(first.Minus(second));
+    }
+    return splits;
+  }
+
+  void CountFalseAlarms() {
+    FalseAlarms& alarms = result_.false_alarms;
+    std::vector<LossTable> twins, splits;
+    for (const Group& group : table_.groups) {
+      for (const auto& [original, twin] : twins_) {
+        if (group.calibration != original) continue;
+        const Group* other = table_.Find(group.model, group.recipe, twin, group.test);
+        if (other == nullptr || other->excess.clusters() < 2) continue;
+        twins.push_back(group.excess.Minus(other->excess));
+        for (LossTable& split : SplitsOf(group.excess, other->excess)) {
+          splits.push_back(std::move(split));
+        }
+      }
+    }
+    const auto count = [&](const std::vector<LossTable>& tables) {
+      std::vector<uint8_t> is_alarm(tables.size(), 0);
+      pool_.ParallelFor(tables.size(), [&](size_t i) {
+        is_alarm[i] = Infer(tables[i], "study").p < kAlpha ? 1 : 0;
+      });
+      return static_cast<size_t>(std::ranges::count(is_alarm, 1));
+    };
+    alarms.comparisons = twins.size();
+    alarms.alarms = count(twins);
+    alarms.interval = ExactShareInterval(alarms.alarms, alarms.comparisons, 0.95);
+    alarms.splits = splits.size();
+    alarms.split_alarms = count(splits);
+  }
+
+  // --- proxies
+
+  struct Condition {
+    std::string recipe, calibration;
+    bool operator==(const Condition&) const = default;
+  };
+
+  void FindProxies() {
+    std::vector<std::string> texts, tasks;
+    for (const TestSpec& test : table_.plan->spec.tests) {
+      (test.is_task() ? tasks : texts).push_back(test.name);
+    }
+    if (texts.empty() || tasks.empty()) return;
+    for (const std::string& model : table_.plan->spec.models) {
+      for (const std::string& text : texts) {
+        for (bool is_kl : {false, true}) {
+          for (const std::string& task : tasks) AddProxy(model, text, is_kl, {task}, task);
+          if (tasks.size() > 1) AddProxy(model, text, is_kl, tasks, "");
+        }
+      }
+    }
+  }
+
+  void AddProxy(const std::string& model, const std::string& text, bool is_kl,
+                const std::vector<std::string>& tasks, const std::string& name) {
+    std::vector<double> x, y;
+    for (const Group& group : table_.groups) {
+      const bool counts = group.model == model && group.test == text && group.recipe != "float" &&
+                          !IsTwin(group.calibration);
+      if (!counts) continue;
+      double sum = 0;
+      bool is_whole = true;
+      for (const std::string& task : tasks) {
+        const Group* other = table_.Find(model, group.recipe, group.calibration, task);
+        is_whole &= other != nullptr;
+        if (other != nullptr) sum += other->excess.Mean() / static_cast<double>(tasks.size());
+      }
+      if (!is_whole) continue;
+      x.push_back(is_kl ? group.kl : group.excess.Mean());
+      y.push_back(sum);
+    }
+    if (x.size() < 4) return;
+    ProxyAnswer answer;
+    answer.model = model;
+    answer.measure = StrCat(is_kl ? "KL" : "log ppl", " · ", text);
+    answer.test = name;
+    answer.points = x.size();
+    answer.spearman = Spearman(x, y);
+    std::vector<double> replicates;
+    Rng rng(0, StrCat("proxy ", answer.measure, " ", name));
+    for (size_t b = 0; b < kReplicates; ++b) {
+      std::vector<double> a, c;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const size_t drawn = static_cast<size_t>(rng.Below(x.size()));
+        a.push_back(x[drawn]);
+        c.push_back(y[drawn]);
+      }
+      const double one = Spearman(a, c);
+      if (!std::isnan(one)) replicates.push_back(one);
+    }
+    answer.low = answer.high = kNone;
+    if (replicates.size() > kReplicates / 2) {
+      std::ranges::sort(replicates);
+      answer.low = replicates[replicates.size() / 40];
+      answer.high = replicates[replicates.size() - 1 - replicates.size() / 40];
+    }
+    result_.proxies.push_back(std::move(answer));
+  }
+
+  const StudyTable& table_;
+  ThreadPool& pool_;
+  StudyAnalysis result_;
+  std::vector<std::pair<std::string, std::string>> twins_;  // original, again
+  std::vector<LossTable> compared_, gap_tables_, family_tables_;
+};
+
+std::vector<double> RanksOf(const std::vector<double>& values) {
+  std::vector<size_t> order(values.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, [&](size_t a, size_t b) { return values[a] < values[b]; });
+  std::vector<double> ranks(values.size());
+  for (size_t first = 0; first < order.size();) {
+    size_t end = first;
+    while (end < order.size() && values[order[end]] == values[order[first]]) ++end;
+    for (size_t i = first; i < end; ++i) {
+      ranks[order[i]] = (static_cast<double>(first) + static_cast<double>(end) - 1) / 2;
+    }
+    first = end;
+  }
+  return ranks;
+}
+
+}  // namespace
+
+double Spearman(const std::vector<double>& x, const std::vector<double>& y) {
+  if (x.size() < 3) return kNone;
+  const std::vector<double> a = RanksOf(x), b = RanksOf(y);
+  const double mean = (static_cast<double>(x.size()) - 1) / 2;
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += (a[i] - mean) * (b[i] - mean);
+    aa += (a[i] - mean) * (a[i] - mean);
+    bb += (b[i] - mean) * (b[i] - mean);
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNone;
+}
+
+StudyAnalysis AnalyseStudy(const StudyTable& table, ThreadPool& pool) {
+  return Analyser(table, pool).Run();
+}
+
+}  // namespace qualm
