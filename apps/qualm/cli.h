@@ -51,6 +51,7 @@ Command AddSamples(Arguments& arguments, Globals& globals);
 Command AddCompare(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);
 Command AddRun(Arguments& arguments, Globals& globals);
+Command AddReport(Arguments& arguments, Globals& globals);
 Command AddStage(Arguments& arguments, Globals& globals);
 Command AddList(Arguments& arguments, Globals& globals);
 

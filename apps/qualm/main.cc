@@ -33,6 +33,7 @@ constexpr CommandEntry kCommands[] = {
     {"bench", "Prefill and decode speed, memory", AddBench},
     {"stress", "The same float function with outliers in its activations", AddStress},
     {"run", "Run a study: calibrate, quantize and evaluate what is not done yet", AddRun},
+    {"report", "What a study found: a page that opens offline, Markdown, CSV or LaTeX", AddReport},
     {"stage", "Run single stages of a planned study; what executors start", AddStage},
     {"list", "What there is to choose from", AddList},
 };

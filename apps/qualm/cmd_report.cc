@@ -1,0 +1,67 @@
+// qualm report: what a study found, as a page or as text.
+#include "analysis/study_analysis.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "report/report.h"
+#include "study_cli.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  StudyFlags study;
+  std::string out;
+  bool markdown = false, csv = false, latex = false;
+};
+
+int Run(const Flags& flags, const Globals& globals) {
+  const WorkFolder work(flags.study.work);
+  const StudyPlan plan = PlannedStudy(flags.study, work);
+  ThreadPool pool(globals.threads);
+  const StudyTable table = ReadStudyTable(plan, work);
+  if (table.cells == table.missing_cells) {
+    ThrowBadInput(plan.spec.name, "results", "none in this work folder", "qualm run makes them");
+  }
+  const StudyAnalysis analysis = AnalyseStudy(table, pool);
+  const ReportData data{plan, table, analysis, work};
+  const std::string text = flags.markdown ? MarkdownReport(data)
+                           : flags.csv    ? CsvReport(data)
+                           : flags.latex  ? LatexReport(data)
+                                          : HtmlReport(data);
+  if (flags.out.empty()) {
+    Print(text);
+    return kOk;
+  }
+  WriteFileAtomically(flags.out, text);
+  if (table.missing_cells > 0) {
+    MakeProgress(globals)->Warn(
+        StrCat(table.missing_cells, " of ", table.cells, " cells are missing in ", flags.out));
+  }
+  Print(StrCat(flags.out, ": ", HumanBytes(text.size()), "\n"));
+  return kOk;
+}
+
+}  // namespace
+
+Command AddReport(Arguments& arguments, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  AddPlannedStudyFlags(arguments, flags->study);
+  arguments.Add("-o,--out", flags->out, "File to write; default: standard output");
+  arguments.Flag("--markdown", flags->markdown, "Markdown in place of a page");
+  arguments.Flag("--csv", flags->csv, "All cells as CSV");
+  arguments.Flag("--latex", flags->latex, "Tables for LaTeX (booktabs)");
+  arguments.Check([flags]() -> std::string {
+    return flags->markdown + flags->csv + flags->latex > 1
+               ? "--markdown, --csv and --latex exclude each other"
+               : "";
+  });
+  arguments.Examples(
+      "  qualm report demo -o report.html\n"
+      "  qualm report s2-boss-small --markdown\n"
+      "  qualm report s1-standard --work /scratch/qualm --latex -o tables.tex");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

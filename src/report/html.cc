@@ -1,0 +1,97 @@
+#include "report/html.h"
+
+#include <cmath>
+
+#include "base/strings.h"
+
+namespace qualm {
+
+std::string Escape(std::string_view text) {
+  std::string out;
+  const bool is_valid = IsValidUtf8(text);
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        // Control characters are not allowed in HTML; bytes that are no UTF-8 would spoil the page.
+        if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') ||
+            (!is_valid && static_cast<unsigned char>(c) >= 0x80)) {
+          out += "\xEF\xBF\xBD";
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out;
+}
+
+std::string Both(std::string_view en, std::string_view zh) {
+  if (en == zh) return std::string(en);
+  return StrCat("<span lang=\"en\">", en, "</span><span lang=\"zh\">", zh, "</span>");
+}
+
+void HtmlTable::Row(std::vector<HtmlCell> cells, std::string attributes) {
+  std::string row = StrCat("<tr", attributes.empty() ? "" : " ", attributes, ">");
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const HtmlCell& cell = cells[i];
+    const char* tag = i == 0 ? "th scope=\"row\"" : "td";
+    row += StrCat("<", tag, cell.attributes.empty() ? "" : " ", cell.attributes,
+                  cell.is_number && cell.attributes.empty() ? " class=\"n\"" : "", ">", cell.html,
+                  i == 0 ? "</th>" : "</td>");
+  }
+  rows_.push_back(row + "</tr>\n");
+}
+
+std::string HtmlTable::Html(std::string_view table_class) const {
+  std::string html = StrCat("<div class=\"scroll\" tabindex=\"0\"><table",
+                            table_class.empty() ? "" : StrCat(" class=\"", table_class, "\""),
+                            ">\n<caption>", caption_, "</caption>\n<thead><tr>");
+  for (const std::string& column : header_) html += StrCat("<th scope=\"col\">", column, "</th>");
+  html += "</tr></thead>\n<tbody>\n";
+  for (const std::string& row : rows_) html += row;
+  return html + "</tbody></table></div>\n";
+}
+
+std::string Number(double value, int digits) {
+  return std::isfinite(value) ? Fixed(value, digits) : "–";
+}
+
+std::string Signed(double value, int digits) {
+  if (!std::isfinite(value)) return "–";
+  const std::string text = Fixed(std::abs(value), digits);
+  const bool is_zero = text.find_first_not_of("0.") == std::string::npos;
+  return StrCat(is_zero ? "" : value > 0 ? "+" : "−", text);
+}
+
+std::string PValue(double p) {
+  if (!std::isfinite(p)) return "–";
+  return p < 0.001 ? "&lt;0.001" : Fixed(p, 3);
+}
+
+std::string Percent(double share, int digits) {
+  return std::isfinite(share) ? StrCat(Fixed(100 * share, digits), " %") : "–";
+}
+
+LossUnit UnitOf(bool is_share) {
+  if (is_share) return {100, 1, "percentage points", "百分点"};
+  return {};
+}
+
+std::string WithInterval(const Inference& inference, const LossUnit& unit) {
+  return StrCat(Signed(unit.factor * inference.value, unit.digits), " [",
+                Signed(unit.factor * inference.low, unit.digits), ", ",
+                Signed(unit.factor * inference.high, unit.digits), "]");
+}
+
+}  // namespace qualm

@@ -1,0 +1,137 @@
+// Where everything comes from: sets, tests, hashes, machines, failures, the study itself.
+#include <algorithm>
+#include <cmath>
+
+#include "base/strings.h"
+#include "report/html.h"
+#include "report/sections.h"
+#include "study/work_folder.h"
+
+namespace qualm {
+namespace {
+
+std::string Calibrations(const ReportData& data) {
+  HtmlTable table(Both("Calibration sets", "校准集"));
+  table.Header({Both("set", "名称"), Both("model", "模型"), Both("seed", "种子"),
+                Both("text", "文本"), Both("sampler", "抽样"),
+                Both("sequences × length", "序列 × 长度"), Both("documents", "文档"),
+                Both("hash of tokens", "词元哈希")});
+  std::vector<std::string> seen;
+  for (const StudyCell& cell : data.plan.cells) {
+    if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
+    seen.push_back(cell.calibrate);
+    const std::optional<StageRecord> record = data.work.ReadRecord(cell.calibrate);
+    if (!record || !record->is_done()) continue;
+    const Json& result = record->result;
+    const std::string& place = record->label;
+    table.Row(
+        {{Escape(cell.calibration)},
+         {Escape(cell.model)},
+         {StrCat(cell.seed), true},
+         {Escape(GetString(result, "corpus", place))},
+         {Escape(GetString(result, "sampler", place))},
+         {StrCat(GetInt(result, "sequences", place), " × ", GetInt(result, "length", place)), true},
+         {StrCat(GetInt(result, "documents", place)), true},
+         {StrCat("<code>", Escape(GetString(result, "hash", place)), "</code>")}});
+  }
+  return table.empty() ? "" : table.Html();
+}
+
+std::string ProtocolOf(const TestSpec& test, const Json& result, const std::string& place) {
+  if (!test.is_task()) {
+    return StrCat(GetString(result, "protocol", place), " v",
+                  GetInt(result, "protocol_version", place), ", seqlen ",
+                  GetInt(result, "seqlen", place), ", ", GetInt(result, "n_tokens", place),
+                  " tokens");
+  }
+  return StrCat(GetString(result, "task", place), " v", GetInt(result, "task_version", place), ", ",
+                GetString(result, "metric", place), ", ", GetInt(result, "shots", place), "-shot, ",
+                GetInt(result, "n", place), " of ", GetInt(result, "rows_in_split", place),
+                " rows");
+}
+
+std::string Tests(const ReportData& data) {
+  HtmlTable table(Both("Tests", "测试"));
+  table.Header({Both("test", "测试"), Both("protocol", "协议"), Both("items", "题目"),
+                Both("clusters", "簇"), Both("about", "关于"), Both("note", "说明")});
+  for (const TestSpec& test : data.plan.spec.tests) {
+    const Group* group = data.table.Find(
+        data.plan.spec.models.empty() ? "" : data.plan.spec.models[0], "float", "-", test.name);
+    if (group == nullptr) continue;
+    const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0]);
+    if (!record) continue;
+    const About& about = test.about;
+    table.Row({{Escape(test.name)},
+               {Escape(ProtocolOf(test, record->result, record->label))},
+               {StrCat(group->items), true},
+               {StrCat(group->excess.clusters()), true},
+               {Escape(StrCat(about.dataset, " / ", about.subject, " / ", about.task, " / ",
+                              about.language))},
+               {Escape(GetString(record->result, "note", record->label, ""))}});
+  }
+  std::string html = table.empty() ? "" : table.Html();
+  if (!data.plan.skipped.empty()) {
+    html +=
+        StrCat("<p>", Both("Left out because their data was not at hand:", "因缺少数据而略过："),
+               "</p><ul>");
+    for (const std::string& one : data.plan.skipped) html += StrCat("<li>", Escape(one), "</li>");
+    html += "</ul>\n";
+  }
+  return html;
+}
+
+std::string Failures(const ReportData& data) {
+  if (data.table.failures.empty()) return "";
+  std::string html = StrCat("<p>", Both("Failed stages:", "失败的阶段："), "</p><ul>");
+  for (const std::string& one : data.table.failures) html += StrCat("<li>", Escape(one), "</li>");
+  return html + "</ul>\n";
+}
+
+}  // namespace
+
+std::string ProvenanceSection(const ReportData& data) {
+  std::string models;
+  for (size_t i = 0; i < data.plan.spec.models.size(); ++i) {
+    const Group* group = nullptr;
+    for (const Group& one : data.table.groups) {
+      if (one.model == data.plan.spec.models[i] && group == nullptr) group = &one;
+    }
+    if (group == nullptr) continue;
+    const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0], false);
+    if (!record) continue;
+    models +=
+        StrCat("<li>", Escape(data.plan.spec.models[i]), ": <code>",
+               Escape(GetString(record->inputs, "model_hash", record->label)), "</code></li>");
+  }
+  std::string processors;
+  for (const std::string& one : data.table.processors) {
+    processors += StrCat(processors.empty() ? "" : ", ", Escape(one));
+  }
+  std::string body = StrCat(
+      "<ul>", models, "<li>qualm ", Escape(data.plan.version), ", ",
+      Both("numeric version", "数值版本"), " ", kNumericVersion, ", ",
+      Both("instruction set", "指令集"), " ", Escape(data.plan.instruction_set), "</li><li>",
+      processors, "</li><li>",
+      Both(StrCat(data.plan.stages.size(), " stages, ", HumanSeconds(data.table.seconds),
+                  " of work in all"),
+           StrCat(data.plan.stages.size(), " 个阶段，共计 ", HumanSeconds(data.table.seconds))),
+      "</li></ul>\n", Failures(data), Tests(data), Calibrations(data), "<details><summary>",
+      Both("The study's file", "研究文件"), "</summary><pre tabindex=\"0\">",
+      Escape(data.plan.spec.text), "</pre></details>\n<p>",
+      Both("Errors: hierarchical bootstrap (1000 replicates; S−1 of S seeds, C−1 of C clusters, "
+           "crossed). Intervals and p: "
+           "Student's t with Satterthwaite's degrees of freedom from the two-way components. "
+           "Correction: Holm, separately over "
+           "the cells, the comparisons with IID, the gaps and the families. Generalization gap: "
+           "excess loss (quantized − float) "
+           "when calibrated on other data minus that when calibrated on the test's own kind, on "
+           "the same tests.",
+           "误差：分层自助法（1000 次；S 个种子抽 S−1、C 个簇抽 C−1，交叉）。区间与 p：t "
+           "分布，自由度由双向方差分量按 Satterthwaite 计算。"
+           "校正：Holm，分别对单元格、与同分布的比较、差距和任务族进行。泛化差距：在相同测试上，用"
+           "其他数据校准的超额损失（量化 − 浮点）减去同分布校准的超额损失。"),
+      "</p>\n");
+  return Section("provenance", {"Provenance", "来源"}, body);
+}
+
+}  // namespace qualm

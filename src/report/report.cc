@@ -1,0 +1,75 @@
+#include "report/report.h"
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "report/embedded_page.h"
+#include "report/html.h"
+
+namespace qualm {
+namespace {
+
+std::string_view PageFile(std::string_view name) {
+  for (const EmbeddedFile& file : EmbeddedPageFiles()) {
+    if (file.name == name) return file.text;
+  }
+  QUALM_CHECK(false);
+  return {};
+}
+
+constexpr const char* kChoices =
+    "<div class=\"choices\">\n"
+    "<button type=\"button\" data-lang-choice=\"en\" aria-pressed=\"true\">English</button>\n"
+    "<button type=\"button\" data-lang-choice=\"zh\" aria-pressed=\"false\">中文</button>\n"
+    "<button type=\"button\" data-theme-choice data-en=\"light / dark\" data-zh=\"浅色 / "
+    "深色\">light / dark</button>\n"
+    "</div>\n";
+
+struct Chapter {
+  const char* id;
+  LocalText title;
+  std::string html;
+};
+
+}  // namespace
+
+std::string HtmlReport(const ReportData& data) {
+  const std::vector<Chapter> chapters = {
+      {"summary", {"What was found", "结论"}, SummarySection(data)},
+      {"guidance", {"Which one to take", "该选哪个"}, GuidanceSection(data)},
+      {"heat", {"Calibration × test", "校准 × 测试"}, HeatMapSection(data)},
+      {"gaps", {"Gap and controls", "差距与对照"}, ControlSection(data)},
+      {"forest", {"Differences", "差异"}, ForestSection(data)},
+      {"front", {"Size and speed", "大小与速度"}, FrontSection(data)},
+      {"sizes", {"Calibration size", "校准规模"}, SizeSection(data)},
+      {"proxies", {"Proxies", "代理指标"}, ProxySection(data)},
+      {"cells", {"Every number", "全部数字"}, CellSection(data)},
+      {"layers", {"Layers", "各层"}, LayerSection(data)},
+      {"samples", {"Samples", "样本"}, SampleSection(data)},
+      {"provenance", {"Provenance", "来源"}, ProvenanceSection(data)}};
+  std::string navigation, body;
+  for (const Chapter& chapter : chapters) {
+    if (chapter.html.empty()) continue;
+    navigation +=
+        StrCat("<li><a href=\"#", chapter.id, "\">", BothText(chapter.title), "</a></li>");
+    body += chapter.html;
+  }
+  const LocalText& title = data.plan.spec.title;
+  return StrCat(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=\"color-scheme\" content=\"light dark\">\n"
+      "<link rel=\"icon\" href=\"data:,\">\n<title>",
+      Escape(title.en), "</title>\n<style>\n", PageFile("page.css"),
+      "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">",
+      Both("Skip to the content", "跳到正文"), "</a>\n<header>\n", kChoices, "<h1>",
+      BothText(title), "</h1>\n<p class=\"note\">",
+      Escape(StrCat(data.plan.spec.name, " v", data.plan.spec.version)), " · ",
+      Both(StrCat(data.table.cells - data.table.missing_cells, " of ", data.table.cells, " cells"),
+           StrCat(data.table.cells, " 个单元格中的 ", data.table.cells - data.table.missing_cells,
+                  " 个")),
+      "</p>\n<nav data-en=\"Sections\" data-zh=\"章节\" aria-label=\"Sections\"><ul>", navigation,
+      "</ul></nav>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n", body, "</main>\n<script>\n",
+      PageFile("page.js"), "</script>\n</body>\n</html>\n");
+}
+
+}  // namespace qualm

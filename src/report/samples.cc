@@ -1,0 +1,201 @@
+// The sample browser: prompts with the float model's answer and those of quantized ones. The data
+// is one JSON text in the page, bounded in size; flips come first.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "report/html.h"
+#include "report/sections.h"
+#include "study/work_folder.h"
+
+namespace qualm {
+namespace {
+
+constexpr size_t kMostBytes = 3'000'000;
+
+enum Flag : uint8_t { kSame, kRightToWrong, kWrongToRight, kChanged };
+
+struct Answer {
+  size_t prompt = 0, condition = 0;
+  std::string text;
+  Flag flag = kSame;
+};
+
+class SampleCollector {
+ public:
+  explicit SampleCollector(const ReportData& data) : data_(data) {}
+
+  // All answers there are, the telling ones first; a text of JSON within the bound.
+  std::string Json_() {
+    for (const Group& group : data_.table.groups) {
+      if (group.recipe == "float") AddPrompts(group);
+    }
+    for (const Group& group : data_.table.groups) {
+      if (group.recipe != "float") AddAnswers(group);
+    }
+    constexpr std::array<int, 4> kOrder = {3, 0, 1, 2};  // by flag: flips, changes, the same
+    std::ranges::stable_sort(answers_, [&](const Answer& a, const Answer& b) {
+      return std::pair(kOrder[a.flag], a.prompt) < std::pair(kOrder[b.flag], b.prompt);
+    });
+    return Pack();
+  }
+
+  size_t all() const { return answers_.size(); }
+  size_t shown() const { return shown_; }
+
+ private:
+  struct Prompt {
+    std::string test, row, text, right, float_answer;
+    bool is_float_right = false;
+  };
+
+  std::optional<StageRecord> TaskRecord(const std::string& key) const {
+    std::optional<StageRecord> record = data_.work.ReadRecord(key);
+    if (!record || !record->is_done() || !record->result.contains("samples")) return std::nullopt;
+    return record;
+  }
+
+  static std::vector<uint8_t> RightOf(const StageRecord& record) {
+    std::vector<uint8_t> right;
+    for (const Json& one :
+         GetChild(GetChild(record.result, "items", record.label), "right", record.label)) {
+      right.push_back(one.is_number() && one.get<double>() != 0 ? 1 : 0);
+    }
+    return right;
+  }
+
+  void AddPrompts(const Group& group) {
+    const auto record = TaskRecord(group.evaluate_keys[0]);
+    if (!record) return;
+    const std::vector<uint8_t> right = RightOf(*record);
+    for (const Json& sample : record->result["samples"]) {
+      const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
+      if (item >= right.size()) continue;
+      index_[StrCat(group.model, "\n", group.test, "\n", item)] = prompts_.size();
+      prompts_.push_back({group.test, GetString(sample, "row", record->label, ""),
+                          GetString(sample, "prompt", record->label, ""),
+                          GetString(sample, "right", record->label, ""),
+                          GetString(sample, "answer", record->label, ""), right[item] != 0});
+    }
+  }
+
+  // Of the first seed.
+  void AddAnswers(const Group& group) {
+    const auto record = TaskRecord(group.evaluate_keys[0]);
+    if (!record) return;
+    const std::vector<uint8_t> right = RightOf(*record);
+    conditions_.push_back(StrCat(ConditionText(data_, group.model, group.recipe),
+                                 group.calibration == "-" ? "" : " · ",
+                                 group.calibration == "-" ? "" : group.calibration));
+    for (const Json& sample : record->result["samples"]) {
+      const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
+      const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", item));
+      if (found == index_.end() || item >= right.size()) continue;
+      const Prompt& prompt = prompts_[found->second];
+      Answer answer{found->second, conditions_.size() - 1,
+                    GetString(sample, "answer", record->label, ""), kSame};
+      if (prompt.is_float_right && right[item] == 0) answer.flag = kRightToWrong;
+      if (!prompt.is_float_right && right[item] != 0) answer.flag = kWrongToRight;
+      if (answer.flag == kSame && answer.text != prompt.float_answer) answer.flag = kChanged;
+      answers_.push_back(std::move(answer));
+    }
+  }
+
+  size_t TextIndex(const std::string& text) {
+    const auto [found, is_new] = text_index_.emplace(text, texts_.size());
+    if (is_new) {
+      texts_.push_back(text);
+      bytes_ += text.size() + 8;
+    }
+    return found->second;
+  }
+
+  std::string Pack() {
+    Json prompts = Json::array(), answers = Json::array();
+    std::map<size_t, size_t> numbers;
+    for (const Answer& answer : answers_) {
+      if (bytes_ > kMostBytes) break;
+      const auto [found, is_new] = numbers.emplace(answer.prompt, prompts.size());
+      if (is_new) {
+        const Prompt& prompt = prompts_[answer.prompt];
+        bytes_ += 30;
+        prompts.push_back(
+            Json::array({TextIndex(prompt.test), TextIndex(prompt.row), TextIndex(prompt.text),
+                         TextIndex(prompt.right), TextIndex(prompt.float_answer),
+                         prompt.is_float_right ? 1 : 0}));
+      }
+      bytes_ += 24;
+      answers.push_back(Json::array({found->second, answer.condition, TextIndex(answer.text),
+                                     static_cast<int>(answer.flag)}));
+      ++shown_;
+    }
+    const Json json = {{"conditions", conditions_},
+                       {"texts", texts_},
+                       {"prompts", std::move(prompts)},
+                       {"answers", std::move(answers)}};
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+
+  const ReportData& data_;
+  std::vector<Prompt> prompts_;
+  std::map<std::string, size_t> index_, text_index_;
+  std::vector<std::string> conditions_, texts_;
+  std::vector<Answer> answers_;
+  size_t bytes_ = 0, shown_ = 0;
+};
+
+// Inside <script> only "</" and "<!--" can end it.
+std::string ScriptText(const std::string& json) {
+  std::string text;
+  text.reserve(json.size());
+  for (char c : json) {
+    if (c == '<') {
+      text += "\\u003c";
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string SampleSection(const ReportData& data) {
+  SampleCollector collector(data);
+  const std::string json = collector.Json_();
+  if (collector.all() == 0) return "";
+  const auto select = [](std::string_view id, const LocalText& label) {
+    return StrCat("<label>", BothText(label), " <select id=\"", id,
+                  "\" data-filter=\"samples\"></select></label>\n");
+  };
+  return Section(
+      "samples", {"Samples", "样本"},
+      StrCat(
+          "<p>",
+          Both(StrCat(collector.shown(), " of ", collector.all(),
+                      " answers (first seed; flips first, then changed answers, then the rest, as "
+                      "far as the page's size allows)."),
+               StrCat("共 ", collector.all(), " 个回答，收录 ", collector.shown(),
+                      " 个（首个种子；先列对错翻转，再列变化的回答，其余在页面大小允许范围内）。")),
+          "</p>\n<form class=\"filters\" id=\"sample-filters\">\n",
+          select("sample-test", {"test", "测试"}),
+          select("sample-condition", {"model", "量化模型"}),
+          select("sample-flag", {"change", "变化"}), "<label>", Both("text", "文本"),
+          " <input id=\"sample-text\" type=\"search\" data-filter=\"samples\"></label>\n"
+          "<button type=\"button\" id=\"sample-back\">‹ ",
+          Both("back", "上一页"),
+          "</button>\n"
+          "<button type=\"button\" id=\"sample-next\">",
+          Both("next", "下一页"),
+          " ›</button>\n"
+          "<output id=\"sample-count\" aria-live=\"polite\"></output></form>\n"
+          "<noscript><p>",
+          Both("The browser of samples needs JavaScript.", "样本浏览需要 JavaScript。"),
+          "</p></noscript>\n<div id=\"sample-list\"></div>\n"
+          "<script type=\"application/json\" id=\"sample-data\">",
+          ScriptText(json), "</script>\n"));
+}
+
+}  // namespace qualm

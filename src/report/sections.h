@@ -1,0 +1,45 @@
+// The parts of a report. Each is HTML of one <section>, or empty where the study has nothing for
+// it.
+#pragma once
+
+#include <string>
+
+#include "analysis/study_analysis.h"
+
+namespace qualm {
+
+class WorkFolder;
+
+struct ReportData {
+  const StudyPlan& plan;
+  const StudyTable& table;
+  const StudyAnalysis& analysis;
+  const WorkFolder& work;
+
+  bool IsShare(const std::string& test) const;  // its loss is 1 - a share
+  const LocalText TestLoss(const std::string& test) const;
+};
+
+std::string Section(std::string_view id, const LocalText& title, std::string_view body);
+
+std::string SummarySection(const ReportData& data);
+std::string GuidanceSection(const ReportData& data);
+std::string HeatMapSection(const ReportData& data);
+std::string ForestSection(const ReportData& data);
+std::string FrontSection(const ReportData& data);  // loss against bits and against speed
+std::string SizeSection(const ReportData& data);
+std::string ProxySection(const ReportData& data);
+std::string CellSection(const ReportData& data);  // every number, filtered
+std::string LayerSection(const ReportData& data);
+std::string ControlSection(const ReportData& data);  // A/A, controls, overlap
+std::string SampleSection(const ReportData& data);
+std::string ProvenanceSection(const ReportData& data);
+
+// "IID", "other language", ...
+LocalText RelationText(Relation relation);
+// "gptq-w2-g32 · model" or only the recipe where there is one model.
+std::string ConditionText(const ReportData& data, const std::string& model,
+                          const std::string& recipe);
+std::string BothText(const LocalText& text);
+
+}  // namespace qualm

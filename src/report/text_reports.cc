@@ -1,0 +1,263 @@
+// The report as Markdown, CSV and LaTeX.
+#include <algorithm>
+#include <cmath>
+
+#include "base/strings.h"
+#include "report/html.h"
+#include "report/report.h"
+
+namespace qualm {
+namespace {
+
+std::string Plain(double value) { return std::isfinite(value) ? StrCat(value) : ""; }
+
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+std::string MarkdownCell(std::string text) {
+  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) {
+    text.replace(at, 1, "\\|");
+  }
+  return text;
+}
+
+std::string LatexText(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) {
+      out += '\\';
+      out += c;
+    } else if (c == '~') {
+      out += "\\textasciitilde{}";
+    } else if (c == '^') {
+      out += "\\textasciicircum{}";
+    } else if (c == '\\') {
+      out += "\\textbackslash{}";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// 0.123, with a real minus sign in mathematics.
+std::string LatexNumber(double value, int digits, bool is_signed) {
+  if (!std::isfinite(value)) return "--";
+  const std::string text = Fixed(std::abs(value), digits);
+  return StrCat("$", value < 0 ? "-" : is_signed ? "+" : "", text, "$");
+}
+
+std::string BudgetName(const Budget& budget) {
+  std::string text;
+  if (budget.bits_per_weight > 0) text = StrCat("at most ", budget.bits_per_weight, " bits/weight");
+  if (budget.tokens_per_second > 0) {
+    text += StrCat(text.empty() ? "" : ", ", "at least ", budget.tokens_per_second, " tokens/s");
+  }
+  return text.empty() ? "no bound" : text;
+}
+
+std::string CandidateName(const Candidate& one) {
+  return one.calibration == "-" ? one.recipe : StrCat(one.recipe, " · ", one.calibration);
+}
+
+std::string MarkdownGuidance(const ReportData& data) {
+  std::string text;
+  for (const Guidance& guidance : data.analysis.guidance) {
+    if (guidance.candidates.empty()) continue;
+    const bool is_share = guidance.unit == "share";
+    const LossUnit unit = UnitOf(is_share);
+    text +=
+        StrCat("\n### ", guidance.model, ": ", BudgetName(guidance.budget), "\n\n",
+               guidance.is_decided ? "The first is significantly better than all others.\n"
+               : guidance.candidates.size() > 1
+                   ? "No significant difference between the first and those marked \"not worse\".\n"
+                   : "The only candidate.\n",
+               "\n| candidate | bits/weight | tokens/s | loss − float (",
+               is_share ? unit.en : guidance.unit,
+               ") [95 %] | P(best) | Holm p | |\n|---|---|---|---|---|---|---|\n");
+    for (size_t i = 0; i < guidance.candidates.size() && i < 25; ++i) {
+      const Candidate& one = guidance.candidates[i];
+      text += StrCat("| ", MarkdownCell(CandidateName(one)), " | ", Number(one.bits, 2), " | ",
+                     Number(one.tokens_per_second, 1), " | ", WithInterval(one.loss, unit), " | ",
+                     Number(one.probability_best, 3), " | ", i == 0 ? "" : Number(one.p_worse, 3),
+                     " | ",
+                     i == 0         ? ""
+                     : one.is_worse ? "worse"
+                                    : "not worse",
+                     " |\n");
+    }
+  }
+  return text;
+}
+
+std::string MarkdownGaps(const ReportData& data) {
+  if (data.analysis.gaps.empty()) return "";
+  bool all_shares = true;
+  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
+  const LossUnit unit = UnitOf(all_shares);
+  std::string text = StrCat(
+      "\n## Generalization gap (", unit.en,
+      ")\n\n| recipe | relation | tests | gap [95 %] | p | Holm p | seeds agree | detectable |\n"
+      "|---|---|---|---|---|---|---|---|\n");
+  for (const GeneralizationGap& one : data.analysis.gaps) {
+    text += StrCat("| ", MarkdownCell(ConditionText(data, one.model, one.recipe)), " | ",
+                   RelationText(one.relation).en, " | ", one.tests, " | ",
+                   WithInterval(one.gap, unit), " | ", Number(one.gap.p, 4), " | ",
+                   Number(one.p_holm, 4), " | ", one.gap.seeds_agreeing, "/", one.gap.seeds, " | ",
+                   Number(unit.factor * one.gap.detectable, unit.digits), " |\n");
+  }
+  return text;
+}
+
+std::string MarkdownFamilies(const ReportData& data) {
+  if (data.analysis.families.empty()) return "";
+  bool all_shares = true;
+  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
+  const LossUnit unit = UnitOf(all_shares);
+  std::string text =
+      StrCat("\n## Is IID calibration best? (", unit.en,
+             "; other data minus IID: positive means yes)\n\n| recipe | kind of test | tests | "
+             "difference [95 %] | Holm p | answer |\n|---|---|---|---|---|---|\n");
+  for (const FamilyAnswer& one : data.analysis.families) {
+    const char* answer = !(one.p_holm < 0.05)       ? "no significant difference"
+                         : one.difference.value > 0 ? "yes"
+                                                    : "no: worse";
+    text += StrCat("| ", MarkdownCell(ConditionText(data, one.model, one.recipe)), " | ",
+                   one.family, " | ", one.tests, " | ", WithInterval(one.difference, unit), " | ",
+                   Number(one.p_holm, 4), " | ", answer, " |\n");
+  }
+  return text;
+}
+
+std::string MarkdownCells(const ReportData& data) {
+  std::string text =
+      "\n## Cells\n\n| recipe | calibration | test | relation | items/clusters/seeds | score | "
+      "float | loss − float "
+      "[95 %] | Holm p | KL | overlap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+  for (const CellSummary& cell : data.analysis.cells) {
+    const Group& group = data.table.groups[cell.group];
+    const LossUnit unit = UnitOf(data.IsShare(group.test));
+    text += StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
+                   MarkdownCell(group.calibration), " | ", MarkdownCell(group.test), " | ",
+                   RelationText(group.relation).en, " | ", group.items, "/",
+                   group.excess.clusters(), "/", group.excess.seeds(), " | ", Number(cell.score, 4),
+                   " ± ", Number(cell.score_deviation, 4), " | ", Number(group.float_score, 4),
+                   " | ", WithInterval(cell.excess, unit), " | ", Number(cell.p_holm, 4), " | ",
+                   Number(group.kl, 4), " | ", Percent(group.overlap, 1), " |\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string MarkdownReport(const ReportData& data) {
+  const FalseAlarms& alarms = data.analysis.false_alarms;
+  std::string text =
+      StrCat("# ", data.plan.spec.title.en, "\n\n", data.plan.spec.question.en, "\n\nStudy ",
+             data.plan.spec.name, " v", data.plan.spec.version, "; ",
+             data.table.cells - data.table.missing_cells, " of ", data.table.cells,
+             " cells; qualm ", data.plan.version, ", ", data.plan.instruction_set, ".\n");
+  for (const std::string& one : data.plan.skipped) text += StrCat("\nLeft out: ", one, "\n");
+  for (const std::string& one : data.table.failures) text += StrCat("\nFailed: ", one, "\n");
+  text += MarkdownFamilies(data) + MarkdownGaps(data);
+  if (alarms.comparisons > 0) {
+    text += StrCat(
+        "\nA/A: ", alarms.alarms, " of ", alarms.comparisons,
+        " comparisons of a calibration set with itself have p < 0.05 (exact 95 % interval ",
+        Percent(alarms.interval.low, 1), " to ", Percent(alarms.interval.high, 1),
+        "); over all halvings of the seeds ", alarms.split_alarms, " of ", alarms.splits, ".\n");
+  }
+  text += StrCat("\n## Guidance\n", MarkdownGuidance(data));
+  if (!data.analysis.proxies.empty()) {
+    text +=
+        "\n## Proxies\n\n| measure | task | conditions | Spearman [95 %] |\n|---|---|---|---|\n";
+    for (const ProxyAnswer& one : data.analysis.proxies) {
+      text += StrCat("| ", MarkdownCell(ConditionText(data, one.model, one.measure)), " | ",
+                     one.test.empty() ? "mean of all" : one.test, " | ", one.points, " | ",
+                     Signed(one.spearman, 2), " [", Signed(one.low, 2), ", ", Signed(one.high, 2),
+                     "] |\n");
+    }
+  }
+  return text + MarkdownCells(data);
+}
+
+std::string CsvReport(const ReportData& data) {
+  std::string text =
+      "model,recipe,calibration,test,relation,metric,items,clusters,seeds,score_mean,score_sd,"
+      "float_score,"
+      "loss_excess,loss_stderr,loss_low,loss_high,df,p,p_holm,effect_size,detectable,seeds_"
+      "agreeing,kl,kl_stderr,"
+      "right_to_wrong,wrong_to_right,near_ties,overlap,bits_per_weight,bits_per_weight_model,"
+      "decode_tokens_per_s\n";
+  for (const CellSummary& cell : data.analysis.cells) {
+    const Group& group = data.table.groups[cell.group];
+    const Inference& excess = cell.excess;
+    text +=
+        StrCat(CsvField(group.model), ",", CsvField(group.recipe), ",", CsvField(group.calibration),
+               ",", CsvField(group.test), ",", RelationName(group.relation), ",", group.metric, ",",
+               group.items, ",", excess.clusters, ",", excess.seeds, ",", Plain(cell.score), ",",
+               Plain(cell.score_deviation), ",", Plain(group.float_score), ",");
+    text += StrCat(Plain(excess.value), ",", Plain(excess.standard_error), ",", Plain(excess.low),
+                   ",", Plain(excess.high), ",", Plain(excess.df), ",", Plain(excess.p), ",",
+                   Plain(cell.p_holm), ",", Plain(excess.effect_size), ",",
+                   Plain(excess.detectable), ",", excess.seeds_agreeing, ",");
+    text += StrCat(Plain(group.kl), ",", Plain(group.kl_error), ",", Plain(group.right_to_wrong),
+                   ",", Plain(group.wrong_to_right), ",", group.near_ties, ",",
+                   Plain(group.overlap), ",", Plain(group.bits), ",", Plain(group.model_bits), ",",
+                   Plain(group.decode_tokens_per_s), "\n");
+  }
+  return text;
+}
+
+std::string LatexReport(const ReportData& data) {
+  std::string text =
+      StrCat("% ", data.plan.spec.name, " v", data.plan.spec.version, ", qualm ", data.plan.version,
+             "; needs booktabs. Bold: IID; * Holm p < 0.05 against IID.\n");
+  for (const std::string& model : data.plan.spec.models) {
+    std::vector<std::string> tests;
+    for (const TestSpec& test : data.plan.spec.tests) {
+      if (data.table.Find(model, "float", "-", test.name) != nullptr) tests.push_back(test.name);
+    }
+    text += StrCat("\\begin{tabular}{ll", std::string(tests.size(), 'r'),
+                   "}\n\\toprule\nrecipe & calibration");
+    for (const std::string& test : tests) text += StrCat(" & ", LatexText(test));
+    text += " \\\\\n\\midrule\n";
+    std::vector<std::pair<std::string, std::string>> rows;
+    for (const Group& group : data.table.groups) {
+      const std::pair<std::string, std::string> row = {group.recipe, group.calibration};
+      if (group.model == model && std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
+    }
+    for (const auto& [recipe, calibration] : rows) {
+      text += StrCat(LatexText(recipe), " & ", LatexText(calibration));
+      for (const std::string& test : tests) {
+        const Group* group = data.table.Find(model, recipe, calibration, test);
+        if (group == nullptr) {
+          text += " & --";
+          continue;
+        }
+        if (recipe == "float") {
+          text += StrCat(" & ", LatexNumber(group->float_score, group->is_text ? 2 : 3, false));
+          continue;
+        }
+        const LossUnit unit = UnitOf(data.IsShare(test));
+        std::string number = LatexNumber(unit.factor * group->excess.Mean(), unit.digits, true);
+        if (group->relation == Relation::kIid) number = StrCat("\\textbf{", number, "}");
+        for (const CalibrationComparison& one : data.analysis.comparisons) {
+          const bool is_this = one.model == model && one.recipe == recipe &&
+                               one.calibration == calibration && one.test == test;
+          if (is_this && one.p_holm < 0.05) number += "*";
+        }
+        text += StrCat(" & ", number);
+      }
+      text += " \\\\\n";
+    }
+    text += "\\bottomrule\n\\end{tabular}\n\n";
+  }
+  return text;
+}
+
+}  // namespace qualm
