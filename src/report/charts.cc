@@ -90,6 +90,16 @@ Scale ScaleOf(const std::vector<double>& values, double from, double to) {
   return {std::min(low, ticks.front()), std::max(high, ticks.back()), from, to};
 }
 
+// Those inside the scale: rounding its limits may have changed the step.
+std::vector<double> TicksOn(const Scale& scale, size_t wanted) {
+  std::vector<double> ticks = AxisTicks(scale.low, scale.high, wanted);
+  const double slack = 1e-9 * (scale.high - scale.low);
+  std::erase_if(ticks, [&](double tick) {
+    return tick < scale.low - slack || tick > scale.high + slack;
+  });
+  return ticks;
+}
+
 std::string SeriesClass(size_t index) { return StrCat("s", index % 8); }
 
 // Columns of ASCII letters; Chinese characters are twice as wide.
@@ -105,7 +115,7 @@ double TextWidth(std::string_view text) {
 
 void DrawAxes(Svg& svg, const Scale& x, const Scale& y, const std::vector<double>& x_ticks,
               const LocalText& x_axis, const LocalText& y_axis) {
-  for (double tick : AxisTicks(y.low, y.high, 6)) {
+  for (double tick : TicksOn(y, 6)) {
     svg.Line(x.from, y(tick), x.to, y(tick), "grid");
     svg.Text(x.from - 6, y(tick) + 4, TickText(tick), "end");
   }
@@ -173,7 +183,7 @@ std::string ForestPlot(const std::vector<ForestRow>& rows, const LocalText& axis
   const double bottom = kTop + kRow * static_cast<double>(rows.size());
   Svg svg(kWidth, bottom + 46, description);
   const Scale x = ScaleOf(values, labels, kWidth - 20);
-  for (double tick : AxisTicks(x.low, x.high, 6)) {
+  for (double tick : TicksOn(x, 6)) {
     svg.Line(x(tick), kTop, x(tick), bottom, "grid");
     svg.Text(x(tick), bottom + 18, TickText(tick), "middle");
   }
@@ -214,7 +224,7 @@ std::string ScatterPlot(const std::vector<ScatterPoint>& points, const LocalText
   Svg svg(kWidth, bottom + 46, description);
   DrawLegend(svg, series, 16);
   const Scale x = ScaleOf(xs, 60, kWidth - 20), y = ScaleOf(ys, bottom, top);
-  DrawAxes(svg, x, y, AxisTicks(x.low, x.high, 8), x_axis, y_axis);
+  DrawAxes(svg, x, y, TicksOn(x, 8), x_axis, y_axis);
   std::vector<std::pair<double, double>> front;
   for (const ScatterPoint& point : points) {
     if (point.is_on_front) front.emplace_back(x(point.x), y(point.y));

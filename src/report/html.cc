@@ -79,6 +79,15 @@ std::string PValue(double p) {
   return p < 0.001 ? "&lt;0.001" : Fixed(p, 3);
 }
 
+std::string PEquals(std::string_view name, double p) {
+  return p < 0.001 ? StrCat(name, " &lt; 0.001") : StrCat(name, " = ", PValue(p));
+}
+
+std::string WithDeviation(double value, double deviation, int digits) {
+  if (!std::isfinite(deviation)) return Number(value, digits);
+  return StrCat(Number(value, digits), " ± ", Number(deviation, digits));
+}
+
 std::string Percent(double share, int digits) {
   return std::isfinite(share) ? StrCat(Fixed(100 * share, digits), " %") : "–";
 }

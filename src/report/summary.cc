@@ -9,13 +9,15 @@
 namespace qualm {
 namespace {
 
+constexpr size_t kMostCostSentences = 12;
+
 std::string Item(const std::string& en, const std::string& zh) {
   return StrCat("<li>", Both(en, zh), "</li>\n");
 }
 
 std::string Numbers(const Inference& one, const LossUnit& unit, double p_holm) {
-  return StrCat(WithInterval(one, unit), ", p = ", PValue(one.p), ", Holm p = ", PValue(p_holm),
-                ", ", one.seeds_agreeing, "/", one.seeds, " seeds");
+  return StrCat(WithInterval(one, unit), ", ", PEquals("p", one.p), ", ",
+                PEquals("Holm p", p_holm), ", ", one.seeds_agreeing, "/", one.seeds, " seeds");
 }
 
 // The unit of a mean over several tests: only of one kind is there one.
@@ -84,7 +86,8 @@ std::string CostSentences(const ReportData& data) {
                         Signed(most, unit.digits), " ", unit.zh, "；", all, " 个单元格中 ", worse,
                         " 个显著变差，", better, " 个显著变好（Holm 校正）。"));
   }
-  return html;
+  // A long list says nothing; the table of all cells has it.
+  return seen.size() > kMostCostSentences ? "" : html;
 }
 
 std::string BudgetText(const Budget& budget, bool is_chinese) {
@@ -99,7 +102,7 @@ std::string BudgetText(const Budget& budget, bool is_chinese) {
                 ? StrCat("每秒至少 ", Number(budget.tokens_per_second, 0), " 个词元")
                 : StrCat("at least ", Number(budget.tokens_per_second, 0), " tokens per second");
   }
-  if (text.empty()) text = is_chinese ? "无限制" : "no bound";
+  if (text.empty()) text = is_chinese ? "不设预算" : "no budget";
   return text;
 }
 
@@ -148,7 +151,7 @@ std::string SummarySection(const ReportData& data) {
   for (const Guidance& guidance : data.analysis.guidance) {
     const std::string model = data.plan.spec.models.size() > 1 ? Escape(guidance.model) + ": " : "";
     body += StrCat("<li>", model,
-                   Both(StrCat("Under ", BudgetText(guidance.budget, false), ": "),
+                   Both(StrCat("With ", BudgetText(guidance.budget, false), ": "),
                         StrCat("在“", BudgetText(guidance.budget, true), "”条件下：")),
                    Verdict(guidance), "</li>\n");
   }

@@ -144,8 +144,8 @@ std::string MarkdownCells(const ReportData& data) {
     text += StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
                    MarkdownCell(group.calibration), " | ", MarkdownCell(group.test), " | ",
                    RelationText(group.relation).en, " | ", group.items, "/",
-                   group.excess.clusters(), "/", group.excess.seeds(), " | ", Number(cell.score, 4),
-                   " ± ", Number(cell.score_deviation, 4), " | ", Number(group.float_score, 4),
+                   group.excess.clusters(), "/", group.excess.seeds(), " | ", 
+                   WithDeviation(cell.score, cell.score_deviation, 4), " | ", Number(group.float_score, 4),
                    " | ", WithInterval(cell.excess, unit), " | ", Number(cell.p_holm, 4), " | ",
                    Number(group.kl, 4), " | ", Percent(group.overlap, 1), " |\n");
   }

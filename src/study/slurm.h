@@ -1,0 +1,51 @@
+// Runs a plan by Slurm over a shared work folder: one task of a job array for every stage, arrays
+// of stages of one kind that wait for the same others.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "study/graph.h"
+#include "study/work_folder.h"
+
+namespace qualm {
+
+struct SlurmOptions {
+  std::vector<std::string> command;  // the program and its first arguments, as ExecutorOptions'
+  size_t cpus = 1;                   // of each task
+  size_t at_once = 0;                // tasks of one array at the same time; 0: no bound
+  std::vector<std::string> extra;    // further sbatch options: "--partition=long"
+};
+
+// Stages that are submitted together.
+struct SlurmArray {
+  StageKind kind = StageKind::kCalibrate;
+  std::vector<size_t> stages;          // indexes in the plan, in the order of the array's tasks
+  std::vector<std::string> waits_for;  // keys of stages that are not done
+  uint64_t memory_bytes = 0;           // the most of any
+};
+
+// Arrays of the stages with `is_open`, needs before those that need them. Stages that are not open
+// are not waited for.
+std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan, const std::vector<uint8_t>& is_open);
+
+struct SlurmSubmission {
+  size_t submitted = 0, arrays = 0, done_before = 0, queued_before = 0;
+};
+
+// Submits every stage that is neither done nor in the queue; failures of earlier runs are tried
+// again. Task ids go to WORK/slurm/STUDY.json as soon as sbatch gives them. Throws kFailed where
+// Slurm cannot be asked, with what it said.
+SlurmSubmission SubmitToSlurm(const StudyPlan& plan, const WorkFolder& work,
+                              const SlurmOptions& options);
+
+// Task ids ("17_3") by stage, of all submissions of the study; empty where there were none.
+std::map<std::string, std::string> SlurmTasks(const WorkFolder& work, const std::string& study);
+// What the queue says of those tasks: by id, "PENDING", "RUNNING", ...; ended ones are absent.
+std::map<std::string, std::string> SlurmQueue();
+// Cancels the tasks of the study that are in the queue; how many.
+size_t CancelSlurm(const WorkFolder& work, const std::string& study);
+
+}  // namespace qualm
