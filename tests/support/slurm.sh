@@ -28,6 +28,7 @@ print(*(one.getsockname()[1] for one in held))'))
   cpus=$(nproc)
   memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
   # DefMemPerCPU: a job that names no memory would take all of the node's.
+  # SchedulerParameters: by default a batch job waits for 3 s before it is looked at.
   # config_overrides: where the container shows fewer processors than the machine has, the node
   # would be drained for it.
   cat >"$folder/slurm.conf" <<CONF
@@ -54,6 +55,7 @@ SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SwitchType=switch/none
 ReturnToService=2
 KillWait=5
@@ -81,10 +83,7 @@ start() {
   mkdir -p "$folder/state" "$folder/spool"
   write_configuration "$@"
   (umask 077 && head -c 128 /dev/urandom >"$folder/munge.key")
-  # --force: a test's folder is not the system's, so munged finds its permissions unusual.
-  if ! launch; then
-    give_up "does not start"
-  fi
+  launch || give_up "does not start"
   local deadline=$((SECONDS + 30))
   until [[ $(sinfo -h -o %T 2>/dev/null) == idle ]]; do
     ((SECONDS < deadline)) || give_up "is not up after 30 s, but '$(sinfo -h -o '%T %E' 2>&1 | tail -n 1)'"
@@ -93,7 +92,8 @@ start() {
   printf 'export SLURM_CONF=%q\n' "$SLURM_CONF"
 }
 
-# No output of a daemon may be the caller's, who reads until all of it is closed.
+# No output of a daemon may be the caller's, who reads until all of it is closed. --force: munged
+# finds the permissions of a test's folder unusual.
 launch() {
   munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
     --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" \
@@ -111,19 +111,38 @@ give_up() { # why
   skip "Slurm $1"
 }
 
+# A process that ended stays in the table where nothing waits for orphans.
+runs() { # pid, name
+  [[ $(cat "/proc/$1/comm" 2>/dev/null) == "$2" ]] && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
+}
+
+# Without cgroups Slurm loses a job's process whose parent ended; its environment still names the job
+# and this cluster.
+end_leftovers() {
+  local process
+  for process in /proc/[0-9]*; do
+    if grep -qzxF "SLURM_CONF=$SLURM_CONF" "$process/environ" 2>/dev/null &&
+      grep -qz '^SLURM_JOB_ID=' "$process/environ" 2>/dev/null; then
+      kill -9 "${process#/proc/}" 2>/dev/null || true
+    fi
+  done
+}
+
 stop() {
   local name pid deadline=$((SECONDS + 15))
   # What runs a job outlives slurmd, so jobs end first; one that ignores the signal after KillWait.
   if [[ -e $folder/slurmctld.pid ]] && timeout 5 scontrol ping >/dev/null 2>&1; then
-    timeout 5 scancel --state=PENDING --state=RUNNING --state=SUSPENDED 2>/dev/null || true
+    for name in PENDING RUNNING SUSPENDED; do timeout 5 scancel --state=$name 2>/dev/null || true; done
     while [[ -n $(timeout 5 squeue -h 2>/dev/null) ]] && ((SECONDS < deadline)); do sleep 0.1; done
   fi
   for name in slurmd slurmctld munged; do
-    pid=$(cat "$folder/$name.pid" 2>/dev/null) || continue
-    kill "$pid" 2>/dev/null || continue
-    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline + 5)); do sleep 0.05; done
-    kill -9 "$pid" 2>/dev/null || true
+    pid=$(cat "$folder/$name.pid" 2>/dev/null) && runs "$pid" "$name" || continue
+    kill "$pid"
+    deadline=$((SECONDS + 5))
+    while runs "$pid" "$name" && ((SECONDS < deadline)); do sleep 0.05; done
+    ! runs "$pid" "$name" || kill -9 "$pid"
   done
+  end_leftovers
   rm -f "$folder"/{slurm.conf,munge.socket,slurmd.pid,slurmctld.pid,munged.pid}
 }
 
