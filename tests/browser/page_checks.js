@@ -137,6 +137,12 @@
     (element) => focus.reached.has(element) ? " looks the same with focus" : " is not reached");
   }
 
+  // The frame after the first key, in milliseconds since the navigation began.
+  const firstKey = new Promise((done) => {
+    addEventListener("keydown", () => requestAnimationFrame(() => done(performance.now())),
+      { once: true, capture: true });
+  });
+
   // --- languages and rows
 
   const outsideOfTranslation = "[translate=no], [data-lang-choice], script, style, template";
@@ -175,6 +181,6 @@
   globalThis.pageChecks = {
     describe, isVisible, imagesHaveNames, controlsHaveLabels, documentIsDescribed, linksHaveTargets,
     headingsStepByOne, nothingIsWiderThanTheScreen, beginFocus, focusIsComplete, endFocus,
-    visibleText, languageIsWhole, visibleRows,
+    visibleText, languageIsWhole, visibleRows, firstKeyHandled: () => firstKey,
   };
 })();
