@@ -83,7 +83,6 @@ class Browser {
     });
     page.on("pageerror", (error) => this.errors.add(String(error)));
     page.on("crash", () => this.errors.add("the page crashed"));
-    page.on("websocket", (socket) => this.requests.add(socket.url()));
     page.on("request", (request) => {
       const address = request.url();
       const isItself = address.split("#")[0] === this.url;

@@ -10,7 +10,7 @@
   function describe(element) {
     const id = element.id ? `#${element.id}` : "";
     const own = element.getAttribute("class");
-    const text = (element.textContent || element.getAttribute("src") || "").trim();
+    const text = attributeName(element) || element.textContent.trim() || element.getAttribute("src") || "";
     const start = text.replace(/\s+/g, " ").slice(0, 40);
     return `<${element.localName}${id}${own ? `.${own.trim().split(/\s+/).join(".")}` : ""}> "${start}"`;
   }
