@@ -162,8 +162,8 @@
     const root = document.documentElement.lang;
     const problems = primary(root) === language ? [] : [`<html lang> is "${root}"`];
     const foreign = visible("body [lang]").filter((element) =>
-      primary(element.lang) !== language && element.closest(outsideOfTranslation) === null);
-    problems.push(...foreign.map((element) => `${describe(element)} is ${element.lang}`));
+      primary(element.getAttribute("lang")) !== language && element.closest(outsideOfTranslation) === null);
+    problems.push(...foreign.map((element) => `${describe(element)} is ${element.getAttribute("lang")}`));
     const han = visibleText().match(/.{0,20}\p{Script=Han}.{0,20}/u);
     if (language === "zh" && han === null) problems.push("no Chinese text");
     if (language === "en" && han !== null) problems.push(`Chinese text: "${han[0]}"`);
