@@ -52,6 +52,9 @@ Command AddCompare(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);
 Command AddRun(Arguments& arguments, Globals& globals);
 Command AddReport(Arguments& arguments, Globals& globals);
+Command AddExport(Arguments& arguments, Globals& globals);
+Command AddStatus(Arguments& arguments, Globals& globals);
+Command AddCancel(Arguments& arguments, Globals& globals);
 Command AddStage(Arguments& arguments, Globals& globals);
 Command AddList(Arguments& arguments, Globals& globals);
 

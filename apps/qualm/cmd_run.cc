@@ -10,8 +10,10 @@
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "quantize/plan.h"
+#include "study/collect.h"
 #include "study/estimate.h"
 #include "study/executor.h"
+#include "study/slurm.h"
 #include "study_cli.h"
 
 namespace qualm::cli {
@@ -20,7 +22,8 @@ namespace {
 struct Flags {
   StudyFlags study;
   std::string executor = "local";
-  uint64_t jobs = 1, memory_mib = 0;
+  uint64_t jobs = 1, memory_mib = 0, cpus = 1, at_once = 0;
+  std::vector<std::string> slurm_options;
   bool plan = false, keep_failed = false;
 };
 
@@ -123,6 +126,30 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
   return is_whole ? kOk : kFailed;
 }
 
+int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
+           const Globals& globals) {
+  SlurmOptions options;
+  options.command = StageCommand(globals);
+  options.cpus = flags.cpus;
+  options.at_once = flags.at_once;
+  options.extra = flags.slurm_options;
+  const SlurmSubmission sent = SubmitToSlurm(plan, work, options);
+  if (globals.json) {
+    PrintJson({{"study", plan.spec.name},
+               {"work", work.path().string()},
+               {"submitted", sent.submitted},
+               {"arrays", sent.arrays},
+               {"done_before", sent.done_before},
+               {"queued_before", sent.queued_before}});
+  } else {
+    Print(StrCat(plan.spec.name, ": ", sent.submitted, " stages submitted in ", sent.arrays,
+                 " job arrays; ", sent.done_before, " were done and ", sent.queued_before,
+                 " in the queue before\nqualm status ", plan.spec.name, " --work ",
+                 work.path().string(), "\n"));
+  }
+  return kOk;
+}
+
 int Run(const Flags& flags, const Globals& globals) {
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   ThreadPool pool(globals.threads);
@@ -130,6 +157,7 @@ int Run(const Flags& flags, const Globals& globals) {
   StudyPlan plan = PlanOf(flags.study, MeasureFlops(pool), *progress);
   ScaleByHistory(plan, work);
   if (flags.plan) return PrintPlan(plan, work, globals);
+  if (flags.executor == "slurm") return Submit(flags, plan, work, globals);
   ExecutorOptions options;
   options.jobs = flags.jobs;
   options.threads = globals.threads;
@@ -140,6 +168,7 @@ int Run(const Flags& flags, const Globals& globals) {
   options.on_change = [&](const RunView& view) { display.Show(view); };
   const RunSummary summary = RunLocally(plan, work, options);
   display.Finish();
+  CollectResults(plan, work);
   return PrintSummary(plan, work, summary, globals);
 }
 
@@ -155,6 +184,17 @@ Command AddRun(Arguments& arguments, Globals& globals) {
       .Positive();
   arguments.Add("--memory", flags->memory_mib,
                 "MiB that they may take together; default: four fifths of what is available");
+  arguments.Add("--executor", flags->executor, "Where stages run")
+      .OneOf({"local", "slurm"})
+      .ShowDefault();
+  arguments.Add("--cpus", flags->cpus, "Slurm: processors of each stage").ShowDefault().Positive();
+  arguments.Add("--at-once", flags->at_once,
+                "Slurm: stages of one array at the same time, at most");
+  arguments
+      .Add("--slurm-option", flags->slurm_options,
+           "Slurm: an option for sbatch, --slurm-option=--partition=long; may be given several "
+           "times")
+      .OnePerFlag();
   arguments.Flag("--plan", flags->plan, "Print stages, reuse, time, memory and disk; do nothing");
   arguments.Flag("--keep-failed", flags->keep_failed, "Do not try again what failed before");
   AddJsonFlag(arguments, globals);
@@ -162,6 +202,8 @@ Command AddRun(Arguments& arguments, Globals& globals) {
       "  qualm run demo\n"
       "  qualm run s2-boss-small --data ~/datasets --jobs 2\n"
       "  qualm run s1-standard --model llama=~/models/Llama-2-7b --work /scratch/qualm --plan\n"
+      "  qualm run s1-standard --work /shared/qualm --executor slurm --cpus 16 \\\n"
+      "      --slurm-option=--partition=long\n"
       "  qualm run mine.yaml");
   return [flags, &globals] { return Run(*flags, globals); };
 }

@@ -16,11 +16,12 @@ namespace {
 struct Flags {
   std::string plan;
   std::vector<std::string> keys;
+  bool dies_with_parent = false;
 };
 
 int Run(const Flags& flags, const Globals& globals) {
   // A run that is killed takes its stages along; they go on where they were.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (flags.dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
   // The plan lies in WORK/studies/.
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
@@ -46,6 +47,8 @@ Command AddStage(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   arguments.Add("PLAN", flags->plan, "WORK/studies/NAME.json, as qualm run writes it").Required();
   arguments.Add("KEYS", flags->keys, "Stages, in the order they are to run").Required();
+  arguments.Flag("--die-with-parent", flags->dies_with_parent,
+                 "End when the process that started this one does");
   arguments.Examples("  qualm stage qualm-work/studies/demo.json 0f3a...   # as executors do");
   return [flags, &globals] { return Run(*flags, globals); };
 }

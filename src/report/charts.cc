@@ -94,9 +94,8 @@ Scale ScaleOf(const std::vector<double>& values, double from, double to) {
 std::vector<double> TicksOn(const Scale& scale, size_t wanted) {
   std::vector<double> ticks = AxisTicks(scale.low, scale.high, wanted);
   const double slack = 1e-9 * (scale.high - scale.low);
-  std::erase_if(ticks, [&](double tick) {
-    return tick < scale.low - slack || tick > scale.high + slack;
-  });
+  std::erase_if(ticks,
+                [&](double tick) { return tick < scale.low - slack || tick > scale.high + slack; });
   return ticks;
 }
 

@@ -37,7 +37,7 @@ class HtmlTable {
 // Numbers for people; "–" for none.
 std::string Number(double value, int digits);
 std::string Signed(double value, int digits);
-std::string PValue(double p);  // "0.031", "&lt;0.001"
+std::string PValue(double p);                          // "0.031", "&lt;0.001"
 std::string PEquals(std::string_view name, double p);  // "p = 0.031", "p &lt; 0.001"
 // "38.62 ± 0.10"; without a deviation only the value.
 std::string WithDeviation(double value, double deviation, int digits);

@@ -165,30 +165,29 @@ std::string CellSection(const ReportData& data) {
     AddOnce(tests, group.test);
     AddOnce(relations, std::string(RelationName(group.relation)));
     const LocalText relation = RelationText(group.relation);
-    table.Row(
-        {{Escape(ConditionText(data, group.model, group.recipe))},
-         {Escape(group.calibration)},
-         {Escape(group.test)},
-         {BothText(relation)},
-         {Counts(group), true},
-         {WithDeviation(cell.score, cell.score_deviation, digits), true},
-         {Number(group.float_score, digits), true},
-         {WithInterval(cell.excess, unit), true},
-         {PValue(cell.excess.p), true},
-         {PValue(cell.p_holm), true},
-         {Signed(cell.excess.effect_size, 2), true},
-         {Number(unit.factor * cell.excess.detectable, unit.digits), true},
-         {StrCat(cell.excess.seeds_agreeing, "/", cell.excess.seeds), true},
-         {Number(group.kl, 4), true},
-         {group.is_text
-              ? "–"
-              : StrCat(Number(group.right_to_wrong, 1), " / ", Number(group.wrong_to_right, 1)),
-          true},
-         {Percent(group.overlap, 1), true}},
-        StrCat("data-row data-model=\"", Escape(group.model), "\" data-recipe=\"",
-               Escape(group.recipe), "\" data-calibration=\"", Escape(group.calibration),
-               "\" data-test=\"", Escape(group.test), "\" data-relation=\"",
-               RelationName(group.relation), "\""));
+    table.Row({{Escape(ConditionText(data, group.model, group.recipe))},
+               {Escape(group.calibration)},
+               {Escape(group.test)},
+               {BothText(relation)},
+               {Counts(group), true},
+               {WithDeviation(cell.score, cell.score_deviation, digits), true},
+               {Number(group.float_score, digits), true},
+               {WithInterval(cell.excess, unit), true},
+               {PValue(cell.excess.p), true},
+               {PValue(cell.p_holm), true},
+               {Signed(cell.excess.effect_size, 2), true},
+               {Number(unit.factor * cell.excess.detectable, unit.digits), true},
+               {StrCat(cell.excess.seeds_agreeing, "/", cell.excess.seeds), true},
+               {Number(group.kl, 4), true},
+               {group.is_text ? "–"
+                              : StrCat(Number(group.right_to_wrong, 1), " / ",
+                                       Number(group.wrong_to_right, 1)),
+                true},
+               {Percent(group.overlap, 1), true}},
+              StrCat("data-row data-model=\"", Escape(group.model), "\" data-recipe=\"",
+                     Escape(group.recipe), "\" data-calibration=\"", Escape(group.calibration),
+                     "\" data-test=\"", Escape(group.test), "\" data-relation=\"",
+                     RelationName(group.relation), "\""));
   }
   if (table.empty()) return "";
   std::string filters = "<form class=\"filters\" data-filters=\"cells\">\n";

@@ -141,13 +141,14 @@ std::string MarkdownCells(const ReportData& data) {
   for (const CellSummary& cell : data.analysis.cells) {
     const Group& group = data.table.groups[cell.group];
     const LossUnit unit = UnitOf(data.IsShare(group.test));
-    text += StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
-                   MarkdownCell(group.calibration), " | ", MarkdownCell(group.test), " | ",
-                   RelationText(group.relation).en, " | ", group.items, "/",
-                   group.excess.clusters(), "/", group.excess.seeds(), " | ", 
-                   WithDeviation(cell.score, cell.score_deviation, 4), " | ", Number(group.float_score, 4),
-                   " | ", WithInterval(cell.excess, unit), " | ", Number(cell.p_holm, 4), " | ",
-                   Number(group.kl, 4), " | ", Percent(group.overlap, 1), " |\n");
+    text +=
+        StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
+               MarkdownCell(group.calibration), " | ", MarkdownCell(group.test), " | ",
+               RelationText(group.relation).en, " | ", group.items, "/", group.excess.clusters(),
+               "/", group.excess.seeds(), " | ", WithDeviation(cell.score, cell.score_deviation, 4),
+               " | ", Number(group.float_score, 4), " | ", WithInterval(cell.excess, unit), " | ",
+               Number(cell.p_holm, 4), " | ", Number(group.kl, 4), " | ", Percent(group.overlap, 1),
+               " |\n");
   }
   return text;
 }

@@ -82,6 +82,7 @@ class LocalRun {
   }
 
   RunSummary Run() {
+    const std::unique_ptr<StageLock> runner = work_.BeLocalRunner(plan_.spec.name);
     WriteJsonFile(plan_file_, ToJson(plan_));
     started_ = SteadySeconds();
     for (size_t i = 0; i < state_.size(); ++i) {
@@ -156,7 +157,7 @@ class LocalRun {
         job.is_exclusive ? threads_ : std::max<int>(1, threads_ / static_cast<int>(options_.jobs));
     std::vector<std::string> words = options_.command;
     words.push_back(plan_file_.string());
-    words.insert(words.end(), {"--threads", StrCat(threads)});
+    words.insert(words.end(), {"--die-with-parent", "--threads", StrCat(threads)});
     for (size_t i : job.stages) words.push_back(plan_.stages[i].key);
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

@@ -46,7 +46,8 @@ struct RunSummary {
   bool is_interrupted = false;
 };
 
-// Writes the plan to the work folder first. SIGINT and SIGTERM stop the children and end the run.
+// Writes the plan to the work folder first. Throws kFailed where another process runs the study on
+// this machine. SIGINT and SIGTERM stop the children and end the run.
 RunSummary RunLocally(const StudyPlan& plan, const WorkFolder& work,
                       const ExecutorOptions& options);
 

@@ -192,7 +192,8 @@ std::map<std::string, std::string> SlurmTasks(const WorkFolder& work, const std:
   std::map<std::string, std::string> tasks;
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return tasks;
-  for (const auto& [key, id] : ReadJsonFile(file).items()) {
+  const Json json = ReadJsonFile(file);
+  for (const auto& [key, id] : json.items()) {
     const bool is_id = id.is_string() &&
                        id.get<std::string>().find_first_not_of("0123456789_") == std::string::npos;
     if (!is_id) ThrowBadInput(file.string(), "ids of tasks, '17_3'", id.dump());

@@ -133,6 +133,34 @@ std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
 
 StageLock::~StageLock() { ::close(fd_); }
 
+std::unique_ptr<StageLock> WorkFolder::BeLocalRunner(std::string_view study) const {
+  const std::filesystem::path file = folder_ / "studies" / StrCat(study, ".", HostName(), ".pid");
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) ThrowFailed(file.string(), StrCat("cannot open: ", std::strerror(errno)));
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    ThrowFailed(file.string(), "another process runs this study here; 'qualm cancel' stops it");
+  }
+  const std::string pid = StrCat(getpid(), "\n");
+  const bool is_whole = ::ftruncate(fd, 0) == 0 &&
+                        ::write(fd, pid.data(), pid.size()) == static_cast<ssize_t>(pid.size());
+  auto lock = std::make_unique<StageLock>(fd);
+  if (!is_whole) ThrowFailed(file.string(), StrCat("cannot write: ", std::strerror(errno)));
+  return lock;
+}
+
+std::optional<int64_t> WorkFolder::LocalRunner(std::string_view study) const {
+  const std::filesystem::path file = folder_ / "studies" / StrCat(study, ".", HostName(), ".pid");
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  const StageLock closes(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return std::nullopt;  // nobody holds it
+  char text[32] = {};
+  if (::read(fd, text, sizeof(text) - 1) <= 0) return std::nullopt;
+  const int64_t pid = std::strtoll(text, nullptr, 10);
+  return pid > 1 ? std::optional(pid) : std::nullopt;
+}
+
 std::optional<RunningStage> WorkFolder::ReadRunning(std::string_view key) const {
   const std::filesystem::path file = Running(key);
   std::error_code ignored;

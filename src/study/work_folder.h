@@ -68,6 +68,11 @@ class WorkFolder {
   void RemoveRecord(std::string_view key) const;  // the stage may run again
   bool IsDone(std::string_view key) const;
 
+  // The process on this host that runs the study; nothing where there is none. Says so while the
+  // returned lock lives.
+  std::optional<int64_t> LocalRunner(std::string_view study) const;
+  std::unique_ptr<StageLock> BeLocalRunner(std::string_view study) const;
+
   // Null if another process holds it.
   std::unique_ptr<StageLock> TryLock(std::string_view key) const;
   std::optional<RunningStage> ReadRunning(std::string_view key) const;

@@ -1,0 +1,74 @@
+// qualm export: the results of a study for other programs.
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "cli.h"
+#include "report/observations.h"
+#include "study/collect.h"
+#include "study_cli.h"
+
+namespace qualm::cli {
+namespace {
+
+struct Flags {
+  StudyFlags study;
+  std::string out;
+  bool csv = false, parquet = false;
+};
+
+int Run(const Flags& flags, const Globals& globals) {
+  const WorkFolder work(flags.study.work);
+  const StudyPlan plan = PlannedStudy(flags.study, work);
+  const CollectCounts counts = CollectResults(plan, work);
+  if (!flags.csv && !flags.parquet && !globals.json) {
+    Print(StrCat(work.Results().string(), ": ", counts.stages, " stages and ", counts.items,
+                 " items added\n"));
+    return kOk;
+  }
+  ThreadPool pool(globals.threads);
+  const StudyTable table = ReadStudyTable(plan, work);
+  // Only the JSON text needs what follows from the items.
+  const StudyAnalysis analysis = globals.json ? AnalyseStudy(table, pool) : StudyAnalysis();
+  const ReportData data{plan, table, analysis, work};
+  if (flags.parquet) {
+    WriteParquet(flags.out, ObservationTable(data));
+  } else {
+    const std::string text =
+        globals.json ? StrCat(StudyJson(data).dump(), "\n") : CsvOf(ObservationTable(data));
+    if (flags.out.empty()) {
+      Print(text);
+      return kOk;
+    }
+    WriteFileAtomically(flags.out, text);
+  }
+  std::fprintf(stderr, "%s\n", flags.out.c_str());
+  return kOk;
+}
+
+}  // namespace
+
+Command AddExport(Arguments& arguments, Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  AddPlannedStudyFlags(arguments, flags->study);
+  arguments.Flag("--csv", flags->csv, "Every item of every cell as CSV");
+  arguments.Flag("--parquet", flags->parquet, "The same as a Parquet file; needs --out");
+  arguments.Add("-o,--out", flags->out, "File to write; default: standard output");
+  AddJsonFlag(arguments, globals);
+  arguments.Check([flags, &globals]() -> std::string {
+    if (flags->csv + flags->parquet + globals.json > 1) {
+      return "--csv, --json and --parquet exclude each other";
+    }
+    if (flags->parquet && flags->out.empty()) return "--parquet needs --out FILE";
+    return "";
+  });
+  arguments.Examples(
+      "  qualm export demo                          # brings WORK/results.db (SQLite) up to date\n"
+      "  qualm export demo --csv -o items.csv\n"
+      "  qualm export demo --parquet -o items.parquet\n"
+      "  qualm export demo --json                   # summaries, comparisons, guidance");
+  return [flags, &globals] { return Run(*flags, globals); };
+}
+
+}  // namespace qualm::cli

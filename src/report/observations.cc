@@ -1,0 +1,259 @@
+#include "report/observations.h"
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "study/work_folder.h"
+
+namespace qualm {
+namespace {
+
+template <typename T>
+using Column = ParquetTable::Values<T>;
+
+struct Columns {
+  Column<std::string> model, recipe, calibration, test, relation, metric;
+  Column<int64_t> seed, item, cluster;
+  Column<double> weight, loss, float_loss, value, bits;
+  Column<bool> is_right, is_near_tie;
+};
+
+void AddItems(const StudyCell& cell, const EvaluationData& data, const EvaluationData& reference,
+              double bits, Columns& columns) {
+  for (size_t i = 0; i < data.loss.size(); ++i) {
+    columns.model.emplace_back(cell.model);
+    columns.recipe.emplace_back(cell.recipe);
+    columns.calibration.emplace_back(cell.calibration);
+    columns.test.emplace_back(cell.test);
+    columns.relation.emplace_back(RelationName(cell.relation));
+    columns.metric.emplace_back(data.metric);
+    columns.seed.emplace_back(cell.seed);
+    columns.item.emplace_back(i);
+    columns.cluster.emplace_back(data.cluster[i]);
+    columns.weight.emplace_back(data.weight[i]);
+    columns.loss.emplace_back(data.loss[i]);
+    columns.float_loss.emplace_back(reference.loss[i]);
+    columns.bits.push_back(std::isfinite(bits) ? std::optional(bits) : std::nullopt);
+    if (data.is_text) {
+      columns.value.emplace_back();
+      columns.is_right.emplace_back();
+      columns.is_near_tie.emplace_back();
+    } else {
+      columns.value.emplace_back(data.value[i]);
+      columns.is_right.emplace_back(data.right[i] != 0);
+      columns.is_near_tie.emplace_back(data.near_tie[i] != 0);
+    }
+  }
+}
+
+std::string CsvText(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json ToJson(const Inference& one) {
+  return {{"value", NumberOrNull(one.value)},
+          {"stderr", NumberOrNull(one.standard_error)},
+          {"low", NumberOrNull(one.low)},
+          {"high", NumberOrNull(one.high)},
+          {"df", NumberOrNull(one.df)},
+          {"p", NumberOrNull(one.p)},
+          {"effect_size", NumberOrNull(one.effect_size)},
+          {"detectable", NumberOrNull(one.detectable)},
+          {"seeds", one.seeds},
+          {"clusters", one.clusters},
+          {"seed_deviation", NumberOrNull(one.seed_deviation)},
+          {"seeds_agreeing", one.seeds_agreeing}};
+}
+
+Json CellsJson(const ReportData& data) {
+  Json cells = Json::array();
+  for (const CellSummary& cell : data.analysis.cells) {
+    const Group& group = data.table.groups[cell.group];
+    cells.push_back({{"model", group.model},
+                     {"recipe", group.recipe},
+                     {"calibration", group.calibration},
+                     {"test", group.test},
+                     {"relation", RelationName(group.relation)},
+                     {"metric", group.metric},
+                     {"items", group.items},
+                     {"seeds", group.seeds},
+                     {"scores", group.scores},
+                     {"float_score", NumberOrNull(group.float_score)},
+                     {"baseline", NumberOrNull(group.baseline)},
+                     {"excess_loss", ToJson(cell.excess)},
+                     {"p_holm", NumberOrNull(cell.p_holm)},
+                     {"kl", NumberOrNull(group.kl)},
+                     {"kl_stderr", NumberOrNull(group.kl_error)},
+                     {"same_top1", NumberOrNull(group.same_top1)},
+                     {"right_to_wrong", group.right_to_wrong},
+                     {"wrong_to_right", group.wrong_to_right},
+                     {"near_ties", group.near_ties},
+                     {"overlap", NumberOrNull(group.overlap)},
+                     {"bits_per_weight", NumberOrNull(group.bits)},
+                     {"decode_tokens_per_s", NumberOrNull(group.decode_tokens_per_s)},
+                     {"evaluate", group.evaluate_keys},
+                     {"quantize", group.quantize_keys}});
+  }
+  return cells;
+}
+
+Json GuidanceJson(const ReportData& data) {
+  Json all = Json::array();
+  for (const Guidance& guidance : data.analysis.guidance) {
+    Json candidates = Json::array();
+    for (const Candidate& one : guidance.candidates) {
+      candidates.push_back({{"recipe", one.recipe},
+                            {"calibration", one.calibration},
+                            {"bits_per_weight", NumberOrNull(one.bits)},
+                            {"tokens_per_second", NumberOrNull(one.tokens_per_second)},
+                            {"loss", ToJson(one.loss)},
+                            {"probability_best", one.probability_best},
+                            {"p_worse_holm", NumberOrNull(one.p_worse)},
+                            {"is_worse", one.is_worse}});
+    }
+    all.push_back({{"model", guidance.model},
+                   {"bits_per_weight", guidance.budget.bits_per_weight},
+                   {"tokens_per_second", guidance.budget.tokens_per_second},
+                   {"unit", guidance.unit},
+                   {"tests", guidance.tests},
+                   {"left_out", guidance.left_out},
+                   {"is_decided", guidance.is_decided},
+                   {"candidates", std::move(candidates)}});
+  }
+  return all;
+}
+
+}  // namespace
+
+ParquetTable ObservationTable(const ReportData& data) {
+  Columns columns;
+  std::map<std::string, EvaluationData> references;
+  for (const StudyCell& cell : data.plan.cells) {
+    const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
+    if (!record || !record->is_done()) continue;
+    const EvaluationData one = EvaluationFromRecord(*record, data.plan.spec.task_loss);
+    const std::string name = StrCat(cell.model, "\n", cell.test);
+    if (cell.recipe == "float") references[name] = one;
+    const Group* group = data.table.Find(cell.model, cell.recipe, cell.calibration, cell.test);
+    if (group == nullptr || !references.contains(name)) continue;
+    if (references[name].loss.size() != one.loss.size()) continue;
+    AddItems(cell, one, references[name], group->bits, columns);
+  }
+  ParquetTable table;
+  table.AddColumn("model", std::move(columns.model));
+  table.AddColumn("recipe", std::move(columns.recipe));
+  table.AddColumn("calibration", std::move(columns.calibration));
+  table.AddColumn("seed", std::move(columns.seed));
+  table.AddColumn("test", std::move(columns.test));
+  table.AddColumn("relation", std::move(columns.relation));
+  table.AddColumn("metric", std::move(columns.metric));
+  table.AddColumn("item", std::move(columns.item));
+  table.AddColumn("cluster", std::move(columns.cluster));
+  table.AddColumn("weight", std::move(columns.weight));
+  table.AddColumn("loss", std::move(columns.loss));
+  table.AddColumn("float_loss", std::move(columns.float_loss));
+  table.AddColumn("value", std::move(columns.value));
+  table.AddColumn("is_right", std::move(columns.is_right));
+  table.AddColumn("is_near_tie", std::move(columns.is_near_tie));
+  table.AddColumn("bits_per_weight", std::move(columns.bits));
+  return table;
+}
+
+std::string CsvOf(const ParquetTable& table) {
+  std::string text;
+  for (size_t c = 0; c < table.columns().size(); ++c) {
+    text += StrCat(c == 0 ? "" : ",", CsvText(table.columns()[c].name));
+  }
+  text += "\n";
+  for (size_t row = 0; row < table.rows(); ++row) {
+    for (size_t c = 0; c < table.columns().size(); ++c) {
+      if (c > 0) text += ',';
+      std::visit(
+          [&](const auto& values) {
+            if (!values[row]) return;
+            using Value = std::decay_t<decltype(*values[row])>;
+            if constexpr (std::is_same_v<Value, std::string>) {
+              text += CsvText(*values[row]);
+            } else if constexpr (std::is_same_v<Value, bool>) {
+              text += *values[row] ? '1' : '0';
+            } else {
+              text += StrCat(*values[row]);
+            }
+          },
+          table.columns()[c].values);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+Json StudyJson(const ReportData& data) {
+  Json comparisons = Json::array(), gaps = Json::array(), families = Json::array(),
+       proxies = Json::array();
+  for (const CalibrationComparison& one : data.analysis.comparisons) {
+    comparisons.push_back({{"model", one.model},
+                           {"recipe", one.recipe},
+                           {"test", one.test},
+                           {"calibration", one.calibration},
+                           {"iid", one.iid},
+                           {"relation", RelationName(one.relation)},
+                           {"difference", ToJson(one.difference)},
+                           {"p_holm", NumberOrNull(one.p_holm)}});
+  }
+  for (const GeneralizationGap& one : data.analysis.gaps) {
+    gaps.push_back({{"model", one.model},
+                    {"recipe", one.recipe},
+                    {"relation", RelationName(one.relation)},
+                    {"tests", one.tests},
+                    {"gap", ToJson(one.gap)},
+                    {"p_holm", NumberOrNull(one.p_holm)}});
+  }
+  for (const FamilyAnswer& one : data.analysis.families) {
+    families.push_back({{"model", one.model},
+                        {"recipe", one.recipe},
+                        {"family", one.family},
+                        {"tests", one.tests},
+                        {"others_minus_iid", ToJson(one.difference)},
+                        {"p_holm", NumberOrNull(one.p_holm)}});
+  }
+  for (const ProxyAnswer& one : data.analysis.proxies) {
+    proxies.push_back({{"model", one.model},
+                       {"measure", one.measure},
+                       {"test", one.test},
+                       {"points", one.points},
+                       {"spearman", NumberOrNull(one.spearman)},
+                       {"low", NumberOrNull(one.low)},
+                       {"high", NumberOrNull(one.high)}});
+  }
+  const FalseAlarms& alarms = data.analysis.false_alarms;
+  return {{"study", data.plan.spec.name},
+          {"version", data.plan.spec.version},
+          {"qualm_version", data.plan.version},
+          {"instruction_set", data.plan.instruction_set},
+          {"cells_asked", data.table.cells},
+          {"cells_missing", data.table.missing_cells},
+          {"skipped", data.plan.skipped},
+          {"failures", data.table.failures},
+          {"cells", CellsJson(data)},
+          {"comparisons_with_iid", std::move(comparisons)},
+          {"generalization_gaps", std::move(gaps)},
+          {"families", std::move(families)},
+          {"false_alarms",
+           {{"comparisons", alarms.comparisons},
+            {"alarms", alarms.alarms},
+            {"rate_low", alarms.interval.low},
+            {"rate_high", alarms.interval.high},
+            {"splits", alarms.splits},
+            {"split_alarms", alarms.split_alarms}}},
+          {"guidance", GuidanceJson(data)},
+          {"proxies", std::move(proxies)}};
+}
+
+}  // namespace qualm
