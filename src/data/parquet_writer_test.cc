@@ -71,6 +71,18 @@ TEST(ThriftWriter, LongListsHaveTheirSizeBehindTheHead) {
   }
 }
 
+TEST(ThriftWriter, IntegersOfAllSizesAreReadBack) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  for (int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{64}, int64_t{-65},
+                        kMost / 2 + 1, kMost, -kMost - 1}) {
+    ThriftWriter out;
+    out.Int64(1, value);
+    out.End();
+    std::string_view rest = out.bytes();
+    EXPECT_EQ(ReadThriftStruct(rest, "t").Int(1, "t"), value);
+  }
+}
+
 TEST(ParquetWriter, OneRowHasTheBytesOfTheFormat) {
   ParquetTable table;
   table.AddColumn("n", Values<int64_t>{7});
@@ -187,7 +199,24 @@ TEST_P(ParquetCodecs, LongTexts) {
   EXPECT_EQ(rows[2]["a"].get<std::string>().back(), 'c');
 }
 
+TEST(ParquetWriter, ALongTextEndsItsPage) {
+  ParquetTable table;
+  table.AddColumn("a", Values<std::string>{std::string(2 << 20, 'a'), "b"});
+  const std::string bytes = Written(table);
+  std::string_view rest = std::string_view(bytes).substr(4);
+  EXPECT_EQ(ReadThriftStruct(rest, "t").Struct(5, "t").Int(1, "t"), 1);
+}
+
 // --- the footer
+
+TEST(ParquetWriter, WithoutACodecBothSizesAreOne) {
+  ParquetTable table;
+  table.AddColumn("n", Values<int64_t>(2500, 1));
+  const ThriftValue footer = FooterOf(Written(table, {.codec = Codec::kNone}));
+  const ThriftValue& meta = footer.List(4, "t")[0].List(1, "t")[0].Struct(3, "t");
+  EXPECT_EQ(meta.Int(4, "t"), 0);
+  EXPECT_EQ(meta.Int(6, "t"), meta.Int(7, "t"));
+}
 
 TEST(ParquetWriter, TheFooterSaysWhatStandsWhere) {
   ParquetTable table;
