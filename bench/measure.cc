@@ -9,10 +9,6 @@
 
 #include "base/rng.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace qualm::bench {
 namespace {
 
@@ -26,44 +22,6 @@ Timing Summary(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
   return {seconds.front(), seconds[seconds.size() / 2], static_cast<int>(seconds.size())};
 }
-
-volatile float float_sink;
-volatile uint64_t integer_sink;
-
-uint64_t Sum(const uint64_t* from, size_t count) {
-  uint64_t sums[32] = {};
-  for (size_t i = 0; i < count; i += 32) {
-    for (size_t j = 0; j < 32; ++j) sums[j] += from[i + j];
-  }
-  uint64_t total = 0;
-  for (uint64_t sum : sums) total += sum;
-  return total;
-}
-
-#if defined(__x86_64__)
-// 12 chains hide the latency of 4 or 5 cycles at two multiply-adds a cycle.
-float MultiplyAdds256(size_t steps) {
-  __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(1e-3f), s[12];
-  for (auto& sum : s) sum = b;
-  for (size_t i = 0; i < steps; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : s) sum = _mm256_fmadd_ps(sum, a, b);
-  }
-  for (int i = 1; i < 12; ++i) s[0] = _mm256_add_ps(s[0], s[i]);
-  return _mm256_cvtss_f32(s[0]);
-}
-
-__attribute__((target("avx512f"))) float MultiplyAdds512(size_t steps) {
-  __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(1e-3f), s[12];
-  for (auto& sum : s) sum = b;
-  for (size_t i = 0; i < steps; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : s) sum = _mm512_fmadd_ps(sum, a, b);
-  }
-  for (int i = 1; i < 12; ++i) s[0] = _mm512_add_ps(s[0], s[i]);
-  return _mm512_cvtss_f32(s[0]);
-}
-#endif
 
 }  // namespace
 
@@ -89,39 +47,6 @@ std::vector<Timing> MeasureInTurn(const std::vector<std::function<void()>>& bodi
   std::vector<Timing> timings;
   for (auto& of_one : times) timings.push_back(Summary(of_one));
   return timings;
-}
-
-double ReadBandwidth(ThreadPool& pool) {
-  constexpr size_t kPieces = 64, kPieceWords = size_t{1} << 20;
-  AlignedArray<uint64_t> memory(kPieces * kPieceWords);
-  std::fill_n(memory.data(), memory.size(), 1);
-  const Timing timing = Measure(
-      [&] {
-        pool.ParallelFor(kPieces, [&](size_t piece) {
-          integer_sink = Sum(memory.data() + piece * kPieceWords, kPieceWords);
-        });
-      },
-      5, 0.3);
-  return static_cast<double>(memory.size() * sizeof(uint64_t)) / timing.best_s;
-}
-
-double PeakFlops(ThreadPool& pool) {
-#if defined(__x86_64__)
-  constexpr size_t kSteps = 1000000;
-  const bool wide = __builtin_cpu_supports("avx512f");
-  const auto threads = static_cast<size_t>(pool.threads());
-  const Timing timing = Measure(
-      [&] {
-        pool.ParallelFor(threads, [&](size_t) {
-          float_sink = wide ? MultiplyAdds512(kSteps) : MultiplyAdds256(kSteps);
-        });
-      },
-      5, 0.2);
-  return static_cast<double>(threads * kSteps * 12 * (wide ? 32 : 16)) / timing.best_s;
-#else
-  (void)pool;
-  return 0;
-#endif
 }
 
 Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "efficiency/peaks.h"
 #include "tensor/matrix.h"
 
 namespace qualm::bench {
@@ -24,11 +25,6 @@ Timing Measure(const std::function<void()>& body, int least = 5, double seconds 
 
 // Times several bodies in turn, a round at a time, so that a slow phase of the machine hits all.
 std::vector<Timing> MeasureInTurn(const std::vector<std::function<void()>>& bodies, int rounds);
-
-// Bytes per second that the pool's threads read from 512 MiB of memory.
-double ReadBandwidth(ThreadPool& pool);
-// Float32 operations per second (a multiply-add is two) with everything in registers.
-double PeakFlops(ThreadPool& pool);
 
 Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed);
 

@@ -1,159 +1,112 @@
-// qualm bench: prefill and decode speed of a model as it would run, on random token ids.
-#include <sys/resource.h>
-
+// qualm bench: speed and memory of a model as it would run, on random token ids.
 #include <algorithm>
-#include <chrono>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/rng.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "model/model.h"
+#include "efficiency/measure.h"
 #include "tensor/isa.h"
 
 namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string model;
-  size_t prompt = 128, gen = 32, repetitions = 5;
+  std::string model, contexts, batches;
+  SpeedOptions speed;
 };
 
-// Times of one repetition, in seconds.
-struct Sample {
-  double prefill, decode;
-};
-
-double Seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
-
-Sample RunOnce(const Decoder& decoder, const Flags& flags, uint64_t seed, ThreadPool& pool) {
-  Rng rng(seed, "bench");
-  std::vector<TokenId> ids(flags.prompt + flags.gen);
-  for (TokenId& id : ids) id = static_cast<TokenId>(rng.Below(decoder.config.vocab_size));
-  KvCache cache = decoder.MakeCache(ids.size());
-  Matrix logits(1, decoder.config.vocab_size);
-  auto run = [&](std::span<const TokenId> tokens) {
-    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, tokens}}, pool);
-    decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);
-  };
-  std::span<const TokenId> all(ids);
-  auto start = std::chrono::steady_clock::now();
-  run(all.subspan(0, flags.prompt));
-  Sample sample{Seconds(start), 0};
-  start = std::chrono::steady_clock::now();
-  for (size_t i = 0; i < flags.gen; ++i) run(all.subspan(flags.prompt + i, 1));
-  sample.decode = Seconds(start);
-  return sample;
-}
-
-struct Summary {
-  double median, lowest, highest;
-};
-
-Summary Summarize(std::vector<double> values) {
-  std::ranges::sort(values);
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-// How the block's linear layers are kept, and how many are kept so.
-struct FormatUse {
-  std::string format;
-  size_t layers = 0;
-  uint64_t bytes = 0;
-};
-
-std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
-  std::vector<FormatUse> uses;
-  for (const auto& block : decoder.blocks) {
-    for (const LinearGroup& group : decoder.family->groups) {
-      for (const LinearSpec& linear : group.linears) {
-        const LinearWeight& weight = *block->Linear(linear.name).weight;
-        auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
-        if (use == uses.end()) {
-          use = uses.insert(use, FormatUse{.format = std::string(weight.format())});
-        }
-        ++use->layers;
-        use->bytes += weight.weight_bytes();
-      }
+std::vector<size_t> NumbersOf(const std::string& flag, const std::string& text) {
+  std::vector<size_t> numbers;
+  for (const std::string& word : Split(text, ',')) {
+    size_t value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc() || end != word.data() + word.size() || value == 0) {
+      ThrowBadInput(flag, "whole numbers of at least 1, separated by commas",
+                    StrCat("'", text, "'"));
     }
+    numbers.push_back(value);
   }
-  return uses;
+  return numbers;
 }
 
-bool IsDequantized(const FormatUse& use) {
-  return use.format.find("dequantized") != std::string::npos;
+Json ToJson(const Spread& spread) {
+  return {{"median", spread.median}, {"lowest", spread.lowest}, {"highest", spread.highest}};
 }
 
-Json JsonOf(const std::vector<FormatUse>& uses) {
-  Json list = Json::array();
-  for (const FormatUse& use : uses) {
-    list.push_back({{"format", use.format},
-                    {"layers", use.layers},
-                    {"weight_bytes", use.bytes},
-                    {"is_dequantized", IsDequantized(use)}});
+Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
+  Json formats = Json::array(), points = Json::array();
+  for (const FormatUse& use : result.formats) {
+    formats.push_back({{"format", use.format},
+                       {"layers", use.layers},
+                       {"weight_bytes", use.bytes},
+                       {"is_dequantized", use.is_dequantized}});
   }
-  return list;
+  for (const SpeedPoint& point : result.points) {
+    points.push_back(
+        {{"context", point.context},
+         {"batch", point.batch},
+         {"prefill_tokens_per_s", ToJson(point.prefill)},
+         {"decode_tokens_per_s", ToJson(point.decode)},
+         {"joules_per_token", point.joules_per_token ? Json(*point.joules_per_token) : Json()}});
+  }
+  const SpeedPoint& first = result.points.front();
+  return {{"model", flags.model},
+          {"formats", std::move(formats)},
+          {"threads", threads},
+          {"instruction_set", InstructionSet()},
+          {"prompt_tokens", first.context},
+          {"generated_tokens", flags.speed.gen},
+          {"n", flags.speed.repetitions},
+          {"load_seconds", ToJson(result.load_seconds)},
+          {"prefill_tokens_per_s", ToJson(first.prefill)},
+          {"decode_tokens_per_s", ToJson(first.decode)},
+          {"points", std::move(points)},
+          {"weight_bytes", result.weight_bytes},
+          {"steady_memory_bytes", result.steady_memory_bytes},
+          {"peak_memory_bytes", result.peak_memory_bytes}};
 }
 
-uint64_t PeakMemoryBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-void PrintRate(const Summary& rate, const char* what, size_t tokens, size_t repetitions) {
-  Print(StrCat(what, " ", Fixed(rate.median, 2), " tokens/s (median; ", Fixed(rate.lowest, 2),
-               " .. ", Fixed(rate.highest, 2), "; ", tokens, " tokens, n = ", repetitions, ")\n"));
+std::string RateText(const Spread& rate) {
+  return StrCat(Fixed(rate.median, 2), " (", Fixed(rate.lowest, 2), " .. ", Fixed(rate.highest, 2),
+                ")");
 }
 
 int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
-  Model model = LoadModel(flags.model, {}, pool);
-  const Decoder& decoder = *model.decoder;
-  size_t context = decoder.config.context;
-  if (flags.prompt > context || flags.gen > context - flags.prompt) {
-    ThrowBadInput("bench", StrCat("--prompt and --gen of at most ", context, " tokens together"),
-                  StrCat(flags.prompt, " and ", flags.gen));
-  }
-  RunOnce(decoder, flags, 0, pool);  // warms caches and pages
-  std::vector<double> prefill, decode;
-  for (size_t r = 0; r < flags.repetitions; ++r) {
-    Sample sample = RunOnce(decoder, flags, r + 1, pool);
-    prefill.push_back(static_cast<double>(flags.prompt) / sample.prefill);
-    decode.push_back(static_cast<double>(flags.gen) / sample.decode);
-  }
-  Summary prefill_rate = Summarize(prefill), decode_rate = Summarize(decode);
-  const std::vector<FormatUse> formats = FormatsOf(decoder);
+  SpeedOptions options = flags.speed;
+  if (!flags.contexts.empty()) options.contexts = NumbersOf("--contexts", flags.contexts);
+  if (!flags.batches.empty()) options.batches = NumbersOf("--batches", flags.batches);
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const SpeedResult result = MeasureSpeed(flags.model, options, pool, *progress);
   if (globals.json) {
-    auto rate = [](const Summary& s) {
-      return Json{{"median", s.median}, {"lowest", s.lowest}, {"highest", s.highest}};
-    };
-    PrintJson(Json{{"model", flags.model},
-                   {"formats", JsonOf(formats)},
-                   {"threads", pool.threads()},
-                   {"instruction_set", InstructionSet()},
-                   {"prompt_tokens", flags.prompt},
-                   {"generated_tokens", flags.gen},
-                   {"n", flags.repetitions},
-                   {"prefill_tokens_per_s", rate(prefill_rate)},
-                   {"decode_tokens_per_s", rate(decode_rate)},
-                   {"weight_bytes", decoder.weight_bytes()},
-                   {"peak_memory_bytes", PeakMemoryBytes()}});
+    PrintJson(JsonOf(flags, result, pool.threads()));
     return kOk;
   }
   Print(StrCat(flags.model, ": ", pool.threads(), " threads, ", InstructionSet(), "\n"));
-  for (const FormatUse& use : formats) {
+  for (const FormatUse& use : result.formats) {
     Print(StrCat("layers   ", use.layers, " ", use.format, ", ", HumanBytes(use.bytes),
-                 IsDequantized(use) ? ": no kernel takes its codes, runs as dense float32" : "",
+                 use.is_dequantized ? ": no kernel takes its codes, runs as dense float32" : "",
                  "\n"));
   }
-  PrintRate(prefill_rate, "prefill", flags.prompt, flags.repetitions);
-  PrintRate(decode_rate, "decode ", flags.gen, flags.repetitions);
-  Print(StrCat("weights  ", HumanBytes(decoder.weight_bytes()), " read per token; peak memory ",
-               HumanBytes(PeakMemoryBytes()), "\n"));
+  std::vector<std::vector<std::string>> rows = {
+      {"context", "batch", "prefill tokens/s", "decode tokens/s", "J/token"}};
+  bool has_energy = false;
+  for (const SpeedPoint& point : result.points) {
+    has_energy |= point.joules_per_token.has_value();
+    rows.push_back({StrCat(point.context), StrCat(point.batch), RateText(point.prefill),
+                    RateText(point.decode),
+                    point.joules_per_token ? Fixed(*point.joules_per_token, 4) : "-"});
+  }
+  Print(StrCat(FormatTable(rows, {true, true, true, true, true}),
+               "medians (lowest .. highest), n = ", options.repetitions, ", ", options.gen,
+               " tokens decoded behind each context",
+               has_energy ? "" : "; this machine tells no energy", "\nload     ",
+               Fixed(1e3 * result.load_seconds.median, 1), " ms (median of ", result.load_seconds.n,
+               ")\nweights  ", HumanBytes(result.weight_bytes), " read per token; memory ",
+               HumanBytes(result.steady_memory_bytes), " steady, ",
+               HumanBytes(result.peak_memory_bytes), " at most\n"));
   return kOk;
 }
 
@@ -162,13 +115,17 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddBench(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
-  arguments.Add("--prompt", flags->prompt, "Prompt tokens").ShowDefault().Positive();
-  arguments.Add("--gen", flags->gen, "Decoded tokens").ShowDefault().Positive();
-  arguments.Add("--repetitions", flags->repetitions, "Repetitions; the median is printed")
+  arguments.Add("--prompt", flags->speed.prompt, "Prompt tokens").ShowDefault().Positive();
+  arguments.Add("--contexts", flags->contexts, "Several prompt lengths in place of one: 128,1024");
+  arguments.Add("--batches", flags->batches, "Sequences at once: 1,4,16; default: 1");
+  arguments.Add("--gen", flags->speed.gen, "Decoded tokens").ShowDefault().Positive();
+  arguments.Add("--repetitions", flags->speed.repetitions, "Repetitions; the median is printed")
       .ShowDefault()
       .Positive();
   AddJsonFlag(arguments, globals);
-  arguments.Examples("  qualm bench MODEL --prompt 512 --gen 64 --threads 2");
+  arguments.Examples(
+      "  qualm bench MODEL --prompt 512 --gen 64 --threads 2\n"
+      "  qualm bench MODEL --contexts 128,512,1024 --batches 1,4 --json");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

@@ -1,0 +1,207 @@
+#include "efficiency/measure.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+
+namespace qualm {
+namespace {
+
+constexpr size_t kLoads = 3;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+uint64_t ResidentBytes() {
+  std::ifstream in("/proc/self/statm");
+  uint64_t all = 0, resident = 0;
+  in >> all >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+uint64_t PeakBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
+  std::vector<FormatUse> uses;
+  for (const auto& block : decoder.blocks) {
+    for (const LinearGroup& group : decoder.family->groups) {
+      for (const LinearSpec& linear : group.linears) {
+        const LinearWeight& weight = *block->Linear(linear.name).weight;
+        auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
+        if (use == uses.end()) {
+          use = uses.insert(use, FormatUse{.format = std::string(weight.format())});
+          use->is_dequantized = use->format.find("dequantized") != std::string::npos;
+        }
+        ++use->layers;
+        use->bytes += weight.weight_bytes();
+      }
+    }
+  }
+  return uses;
+}
+
+// Seconds of one prompt and of the tokens behind it, and joules of these.
+struct Sample {
+  double prefill = 0, decode = 0;
+  std::optional<double> joules;
+};
+
+class Runner {
+ public:
+  Runner(const Decoder& decoder, const SpeedOptions& options, ThreadPool& pool)
+      : decoder_(decoder), options_(options), pool_(pool) {}
+
+  Sample Run(size_t context, size_t batch, uint64_t seed) {
+    Rng rng(seed, "bench");
+    const size_t length = context + options_.gen;
+    std::vector<std::vector<TokenId>> ids(batch, std::vector<TokenId>(length));
+    std::vector<KvCache> caches;
+    caches.reserve(batch);
+    for (std::vector<TokenId>& one : ids) {
+      for (TokenId& id : one) id = static_cast<TokenId>(rng.Below(decoder_.config.vocab_size));
+      caches.push_back(decoder_.MakeCache(length));
+    }
+    Sample sample;
+    auto start = std::chrono::steady_clock::now();
+    Step(ids, caches, 0, context);
+    sample.prefill = SecondsSince(start);
+    meter_.Start();
+    start = std::chrono::steady_clock::now();
+    for (size_t i = 0; i < options_.gen; ++i) Step(ids, caches, context + i, 1);
+    sample.decode = SecondsSince(start);
+    sample.joules = meter_.Joules();
+    return sample;
+  }
+
+ private:
+  // Tokens [first, first + count) of every sequence, and the logits of the last.
+  void Step(const std::vector<std::vector<TokenId>>& ids, std::vector<KvCache>& caches,
+            size_t first, size_t count) {
+    std::vector<SequenceSlice> slices;
+    for (size_t b = 0; b < ids.size(); ++b) {
+      slices.push_back({&caches[b], std::span<const TokenId>(ids[b]).subspan(first, count)});
+    }
+    const Matrix hidden = decoder_.Forward(slices, pool_);
+    Matrix last = Matrix::Uninitialized(ids.size(), hidden.cols());
+    for (size_t b = 0; b < ids.size(); ++b) {
+      std::ranges::copy(hidden.row((b + 1) * count - 1), last.row(b).begin());
+    }
+    Matrix logits = Matrix::Uninitialized(ids.size(), decoder_.config.vocab_size);
+    decoder_.Logits(last, logits, pool_);
+  }
+
+  const Decoder& decoder_;
+  const SpeedOptions& options_;
+  ThreadPool& pool_;
+  EnergyMeter meter_;
+};
+
+SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const SpeedOptions& options) {
+  (void)runner.Run(context, batch, 0);  // warms caches and pages
+  SpeedPoint point{context, batch, {}, {}, {}};
+  std::vector<double> prefill, decode, joules;
+  for (size_t r = 0; r < options.repetitions; ++r) {
+    const Sample sample = runner.Run(context, batch, r + 1);
+    prefill.push_back(static_cast<double>(batch * context) / sample.prefill);
+    decode.push_back(static_cast<double>(batch * options.gen) / sample.decode);
+    if (sample.joules) {
+      joules.push_back(*sample.joules / static_cast<double>(batch * options.gen));
+    }
+  }
+  point.prefill = SpreadOf(std::move(prefill));
+  point.decode = SpreadOf(std::move(decode));
+  if (joules.size() == options.repetitions) point.joules_per_token = SpreadOf(joules).median;
+  return point;
+}
+
+double NumberIn(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  double value = -1;
+  in >> value;
+  return in.fail() ? -1 : value;
+}
+
+}  // namespace
+
+EnergyMeter::EnergyMeter(std::filesystem::path folder) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    // Packages only ("intel-rapl:0"): cores and memory are parts of them.
+    const std::string name = at->path().filename();
+    const bool is_package = name.starts_with("intel-rapl:") && std::ranges::count(name, ':') == 1;
+    if (!is_package) continue;
+    Zone zone{at->path() / "energy_uj", NumberIn(at->path() / "max_energy_range_uj"), 0};
+    if (NumberIn(zone.counter) >= 0 && zone.largest > 0) zones_.push_back(std::move(zone));
+  }
+}
+
+void EnergyMeter::Start() {
+  for (Zone& zone : zones_) zone.start = NumberIn(zone.counter);
+}
+
+std::optional<double> EnergyMeter::Joules() const {
+  if (zones_.empty()) return std::nullopt;
+  double sum = 0;
+  for (const Zone& zone : zones_) {
+    const double now = NumberIn(zone.counter);
+    if (now < 0 || zone.start < 0) return std::nullopt;
+    sum += now >= zone.start ? now - zone.start : now + zone.largest - zone.start;
+  }
+  return sum * 1e-6;
+}
+
+SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
+                         ThreadPool& pool, Progress& progress) {
+  const size_t model_context = ReadModelConfig(folder).context;
+  std::vector<size_t> contexts = options.contexts;
+  if (contexts.empty()) contexts = {options.prompt};
+  for (size_t context : contexts) {
+    if (context > model_context || options.gen > model_context - context) {
+      ThrowBadInput("bench",
+                    StrCat("a prompt and tokens to decode of at most ", model_context, " together"),
+                    StrCat(context, " and ", options.gen));
+    }
+  }
+  SpeedResult result;
+  std::vector<double> loads;
+  Model model;
+  for (size_t i = 0; i < kLoads; ++i) {
+    model = Model();
+    const auto start = std::chrono::steady_clock::now();
+    model = LoadModel(folder, {}, pool);
+    loads.push_back(SecondsSince(start));
+  }
+  result.load_seconds = SpreadOf(std::move(loads));
+  result.weight_bytes = model.decoder->weight_bytes();
+  result.formats = FormatsOf(*model.decoder);
+  Runner runner(*model.decoder, options, pool);
+  (void)runner.Run(contexts[0], 1, 0);
+  result.steady_memory_bytes = ResidentBytes();
+  progress.Begin("measure speed", contexts.size() * options.batches.size());
+  for (size_t context : contexts) {
+    for (size_t batch : options.batches) {
+      result.points.push_back(MeasurePoint(runner, context, batch, options));
+      progress.Advance(result.points.size(), StrCat("context ", context, ", batch ", batch));
+    }
+  }
+  progress.End();
+  result.peak_memory_bytes = PeakBytes();
+  return result;
+}
+
+}  // namespace qualm

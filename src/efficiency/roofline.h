@@ -1,0 +1,72 @@
+// The least time a model can take on a device: every operation is bound either by arithmetic or by
+// memory (Williams et al. 2009; per layer for language models: Yuan et al. 2024, LLM-Viewer).
+// What is counted and what not: docs/efficiency.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "artefact/manifest.h"
+#include "efficiency/hardware.h"
+#include "model/checkpoint.h"
+#include "quantize/recipe.h"
+
+namespace qualm {
+
+enum class Phase : uint8_t { kPrefill, kDecode };
+
+// What is kept in how many bytes: of one linear layer, and of the cache.
+struct LayerStorage {
+  std::string name;  // "model.layers.0.mlp.up_proj"
+  size_t out = 0, in = 0;
+  double weight_bytes = 0;  // codes, scales, zero points, outliers
+  int weight_bits = 0;      // of integer products; 0: weights are floats when multiplied
+  int input_bits = 0;       // 0: inputs stay float
+};
+
+struct ModelStorage {
+  std::string label;  // "float", a recipe's name
+  ModelConfig config;
+  std::vector<LayerStorage> layers;
+  double embedding_row_bytes = 0, head_bytes = 0, norm_bytes = 0;
+  double kv_bytes_per_position = 0;  // of one block: keys and values
+  double bits_per_weight = 0;        // of the blocks' linear layers
+
+  double weight_bytes() const;  // that every decoded token reads
+};
+
+// Of a folder as it is, float or quantized: exact, from the manifest and the files. With a recipe
+// what it would become, without outliers, whose number the data decides.
+ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest);
+ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe);
+// "fp32" (as our cache is), "fp16", "int8", "int4": keys and values per head with float16 scales.
+void SetKvBytes(ModelStorage& storage, const std::string& kind);
+
+struct Work {
+  size_t batch = 1, prompt = 128, context = 128;  // decode: one token behind `context`
+};
+
+struct OperationCost {
+  std::string kind;  // "q_proj", "attention scores", "norms", "lm_head", ...
+  double ops = 0;    // a multiply-add is two
+  double weight_bytes = 0, activation_bytes = 0, kv_bytes = 0;
+  double peak_ops = 0;  // per second, of the number type it runs in
+  double seconds = 0;   // the larger of the two bounds
+  bool is_memory_bound = false;
+
+  double bytes() const { return weight_bytes + activation_bytes + kv_bytes; }
+  double intensity() const { return bytes() > 0 ? ops / bytes() : 0; }
+};
+
+struct Roofline {
+  std::vector<OperationCost> operations;  // summed over blocks, by kind
+  double seconds = 0, tokens_per_second = 0;
+};
+
+// `activation_bytes`: of one number between operations (4: float32, as our kernels keep them).
+Roofline PredictTime(const ModelStorage& storage, const Hardware& hardware, Phase phase,
+                     const Work& work, double activation_bytes);
+
+}  // namespace qualm
