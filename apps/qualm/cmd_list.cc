@@ -7,6 +7,7 @@
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "data/sampler.h"
+#include "efficiency/hardware.h"
 #include "evaluate/protocol.h"
 #include "model/family.h"
 #include "quantize/recipe.h"
@@ -109,6 +110,17 @@ std::vector<Item> DataSets() {
   return items;
 }
 
+std::vector<Item> Devices() {
+  std::vector<Item> items;
+  for (const std::string& name : HardwareNames()) {
+    const Hardware hardware = FindHardware(name);
+    items.push_back({name, StrCat(hardware.title, ": ", Fixed(hardware.memory_bytes / 1e9, 0),
+                                  " GB, ", Fixed(hardware.bytes_per_second / 1e9, 0), " GB/s")});
+  }
+  items.push_back({"this", "this machine, measured when asked for"});
+  return items;
+}
+
 struct Kind {
   const char* name;
   std::vector<Item> (*items)();
@@ -126,6 +138,7 @@ constexpr Kind kKinds[] = {
     {"datasets", DataSets},
     {"metrics", Metrics},
     {"chat-templates", ChatTemplates},
+    {"hardware", Devices},
 };
 
 int List(const std::string& name, const Globals& globals) {
