@@ -130,7 +130,7 @@ TEST(Roofline, AttentionGrowsQuadraticallyInPrefillAndLinearlyInDecode) {
   const auto ops = [](Phase phase, size_t tokens) {
     return Of(Predict(Tiny(), phase, {1, tokens, tokens}), "attention scores").ops;
   };
-  for (size_t n : {100, 200, 400, 800}) {
+  for (size_t n : {100u, 200u, 400u, 800u}) {
     const auto tokens = static_cast<double>(n);
     // n(n+1)/2 pairs and n+1; 16 operations each.
     EXPECT_EQ(ops(Phase::kPrefill, n), 16 * tokens * (tokens + 1) / 2);
@@ -246,8 +246,10 @@ TEST_F(RooflineOfDemo, AFloatFolderReadsItsTensors) {
 }
 
 TEST_F(RooflineOfDemo, APlannedRecipeHasTheBytesThatItsRunStores) {
-  for (const char* recipe : {"rtn-w4-g64", "rtn-w3-channel-sym", "hqq-w2-g64", "fp8-w8a8",
-                             "name: fp4\nrounder: rtn\nweights: {type: nvfp4}\n"}) {
+  for (const char* recipe :
+       {"rtn-w4-g64", "rtn-w3-channel-sym", "fp8-w8a8",
+        "name: f\nrounder: rtn\nweights: {bits: 2, group_size: 64, zero_point: float}\n",
+        "name: fp4\nrounder: rtn\nweights: {type: nvfp4}\n"}) {
     const Folder folder = Quantized(recipe);
     EXPECT_EQ(LinearBytes(folder.planned), LinearBytes(folder.stored)) << recipe;
   }
