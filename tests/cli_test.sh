@@ -204,6 +204,7 @@ run 0 roofline "$scratch/several/rtn-w4-g64" --hardware this --measure --prompt 
 json_is 'j["peaks"]["read_bytes_per_s"]["n"] > 1 and j["bytes_per_s"] == j["peaks"]["read_bytes_per_s"]["highest"]'
 json_is 'j["measured"]["n"] == 1 and j["measured"]["decode_time_to_predicted"] > 0'
 run_error 3 roofline "$model" --hardware t4 --measure
+run_error 3 roofline "$model" --measure --kv int8
 run_error 3 roofline "$model" --hardware rtx409
 err_has "rtx4090"
 run_error 3 roofline "$model" --hardware t4 --kv int5
