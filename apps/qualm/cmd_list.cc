@@ -7,11 +7,13 @@
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "data/sampler.h"
+#include "efficiency/hardware.h"
 #include "evaluate/protocol.h"
 #include "model/family.h"
 #include "quantize/recipe.h"
 #include "quantize/rounders.h"
 #include "quantize/transforms.h"
+#include "study/spec.h"
 #include "tasks/task.h"
 
 namespace qualm::cli {
@@ -109,6 +111,20 @@ std::vector<Item> DataSets() {
   return items;
 }
 
+std::vector<Item> Studies() {
+  std::vector<Item> items;
+  for (const std::string& name : StudyNames()) items.push_back({name, StudyTitle(name)});
+  return items;
+}
+
+std::vector<Item> Devices() {
+  std::vector<Item> items;
+  for (const std::string& name : HardwareNames()) {
+    items.push_back({name, FindHardware(name).title});
+  }
+  return items;
+}
+
 struct Kind {
   const char* name;
   std::vector<Item> (*items)();
@@ -126,6 +142,8 @@ constexpr Kind kKinds[] = {
     {"datasets", DataSets},
     {"metrics", Metrics},
     {"chat-templates", ChatTemplates},
+    {"studies", Studies},
+    {"hardware", Devices},
 };
 
 int List(const std::string& name, const Globals& globals) {

@@ -167,8 +167,7 @@ std::string SampleSection(const ReportData& data) {
   const std::string json = collector.Json_();
   if (collector.all() == 0) return "";
   const auto select = [](std::string_view id, const LocalText& label) {
-    return StrCat("<label>", BothText(label), " <select id=\"", id,
-                  "\"></select></label>\n");
+    return StrCat("<label>", BothText(label), " <select id=\"", id, "\"></select></label>\n");
   };
   return Section(
       "samples", {"Samples", "样本"},

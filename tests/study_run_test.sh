@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Studies as a user runs them: plan, run, kill and go on, failures, report in every form, export.
-#   study_test.sh QUALM SOURCE_TREE
+#   study_run_test.sh QUALM SOURCE_TREE
 set -euo pipefail
 qualm=$1 tree=$2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 fail() {
-  echo "study_test: $1" >&2
+  echo "study_run_test: $1" >&2
   exit 1
 }
 run() { # expected exit code, arguments...
@@ -168,4 +168,4 @@ if [[ $EUID == 0 ]] && mkdir "$scratch/full" && mount -t tmpfs -o size=1m tmpfs 
   run 1 run "$scratch/tiny.yaml" --work "$scratch/full/work"
   grep -qiE "no space|cannot write|disk" "$scratch/out" "$scratch/err" || fail "$(cat "$scratch/out" "$scratch/err")"
 fi
-echo "study_test: ok"
+echo "study_run_test: ok"
