@@ -13,6 +13,7 @@
 #include "quantize/recipe.h"
 #include "quantize/rounders.h"
 #include "quantize/transforms.h"
+#include "study/spec.h"
 #include "tasks/task.h"
 
 namespace qualm::cli {
@@ -110,6 +111,12 @@ std::vector<Item> DataSets() {
   return items;
 }
 
+std::vector<Item> Studies() {
+  std::vector<Item> items;
+  for (const std::string& name : StudyNames()) items.push_back({name, StudyTitle(name)});
+  return items;
+}
+
 std::vector<Item> Devices() {
   std::vector<Item> items;
   for (const std::string& name : HardwareNames()) {
@@ -138,6 +145,7 @@ constexpr Kind kKinds[] = {
     {"datasets", DataSets},
     {"metrics", Metrics},
     {"chat-templates", ChatTemplates},
+    {"studies", Studies},
     {"hardware", Devices},
 };
 

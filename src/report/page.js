@@ -18,10 +18,16 @@
     if (samples) samples.show();
   }
 
-  function toggleTheme() {
+  function showTheme() {
     const prefersDark = matchMedia("(prefers-color-scheme: dark)").matches;
     const now = root.dataset.theme || (prefersDark ? "dark" : "light");
-    root.dataset.theme = now === "dark" ? "light" : "dark";
+    for (const button of all("[data-theme-choice]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.themeChoice === now));
+    }
+  }
+  function setTheme(theme) {
+    root.dataset.theme = theme;
+    showTheme();
   }
 
   function say(en, zh) { return root.lang === "zh" ? zh : en; }
@@ -126,7 +132,10 @@
 
   const samples = makeSamples();
   for (const button of all("[data-lang-choice]")) button.addEventListener("click", () => setLanguage(button.dataset.langChoice));
-  for (const button of all("[data-theme-choice]")) button.addEventListener("click", toggleTheme);
+  for (const button of all("[data-theme-choice]")) {
+    button.addEventListener("click", () => setTheme(button.dataset.themeChoice));
+  }
+  showTheme();
   for (const form of all("[data-filters]")) form.addEventListener("change", () => applyFilters(form));
   // What is folded on the screen is printed.
   let folded = [];

@@ -20,8 +20,10 @@ constexpr const char* kChoices =
     "<div class=\"choices\">\n"
     "<button type=\"button\" data-lang-choice=\"en\" aria-pressed=\"true\">English</button>\n"
     "<button type=\"button\" data-lang-choice=\"zh\" aria-pressed=\"false\">中文</button>\n"
-    "<button type=\"button\" data-theme-choice data-en=\"light / dark\" data-zh=\"浅色 / "
-    "深色\">light / dark</button>\n"
+    "<button type=\"button\" data-theme-choice=\"light\" data-en=\"light\" data-zh=\"浅色\">"
+    "light</button>\n"
+    "<button type=\"button\" data-theme-choice=\"dark\" data-en=\"dark\" data-zh=\"深色\">"
+    "dark</button>\n"
     "</div>\n";
 
 struct Chapter {

@@ -167,8 +167,7 @@ std::string SampleSection(const ReportData& data) {
   const std::string json = collector.Json_();
   if (collector.all() == 0) return "";
   const auto select = [](std::string_view id, const LocalText& label) {
-    return StrCat("<label>", BothText(label), " <select id=\"", id,
-                  "\" data-filter=\"samples\"></select></label>\n");
+    return StrCat("<label>", BothText(label), " <select id=\"", id, "\"></select></label>\n");
   };
   return Section(
       "samples", {"Samples", "样本"},
@@ -183,7 +182,7 @@ std::string SampleSection(const ReportData& data) {
           select("sample-test", {"test", "测试"}),
           select("sample-condition", {"model", "量化模型"}),
           select("sample-flag", {"change", "变化"}), "<label>", Both("text", "文本"),
-          " <input id=\"sample-text\" type=\"search\" data-filter=\"samples\"></label>\n"
+          " <input id=\"sample-text\" type=\"search\"></label>\n"
           "<button type=\"button\" id=\"sample-back\">‹ ",
           Both("back", "上一页"),
           "</button>\n"

@@ -110,6 +110,7 @@ std::string Options(const std::vector<std::string>& names) {
 
 std::string Filter(std::string_view column, const LocalText& label,
                    const std::vector<std::string>& names) {
+  if (names.size() < 2) return "";  // nothing to choose
   return StrCat("<label>", BothText(label), " <select data-filter=\"", column, "\">",
                 Options(names), "</select></label>\n");
 }
@@ -191,7 +192,7 @@ std::string CellSection(const ReportData& data) {
   }
   if (table.empty()) return "";
   std::string filters = "<form class=\"filters\" data-filters=\"cells\">\n";
-  if (models.size() > 1) filters += Filter("model", {"model", "模型"}, models);
+  filters += Filter("model", {"model", "模型"}, models);
   filters += Filter("recipe", {"recipe", "配方"}, recipes);
   filters += Filter("calibration", {"calibration", "校准集"}, sets);
   filters += Filter("test", {"test", "测试"}, tests);

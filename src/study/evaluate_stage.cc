@@ -119,6 +119,7 @@ class TaskStage {
     options_.items.pool = static_cast<RowPool>(GetIntIn(stage.inputs, "pool", stage.label, 0, 2));
     options_.items.pool_seed =
         static_cast<uint64_t>(GetInt(stage.inputs, "pool_seed", stage.label));
+    options_.items.calibration_share = GetDouble(stage.inputs, "calibration_share", stage.label);
     store_.emplace(work.Answers(stage.key));
     options_.store = &*store_;
     options_.run_code = false;

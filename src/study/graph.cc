@@ -50,12 +50,14 @@ std::string HashOfTexts(const std::vector<std::string>& texts) {
   return hasher.Hex();
 }
 
-// The file as it is, or below the study's folder; empty if it is at neither place.
-std::string ResolvePath(const std::string& path, const std::filesystem::path& study_folder) {
+// The file as it is, or below the study's or the data folder; empty if it is at no such place.
+std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) return path;
-  const std::filesystem::path below = study_folder / path;
-  if (!study_folder.empty() && std::filesystem::exists(below, ignored)) return below.string();
+  for (const std::filesystem::path& folder : {options.study_folder, options.data_folder}) {
+    const std::filesystem::path below = folder / path;
+    if (!folder.empty() && std::filesystem::exists(below, ignored)) return below.string();
+  }
   return "";
 }
 
@@ -84,6 +86,7 @@ class Planner {
 
   StudyPlan Run() {
     ReadModels();
+    DropMissingSets();
     ReadRecipes();
     FindPools();
     ReadTests();
@@ -116,7 +119,7 @@ class Planner {
       const size_t equals = one.find('=');
       const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
       PlannedModel model;
-      model.path = ResolvePath(path, options_.study_folder);
+      model.path = ResolvePath(path, options_);
       if (model.path.empty()) {
         ThrowBadInput(path, "a model folder", "nothing there",
                       "relative paths begin at the current or the study's folder");
@@ -157,7 +160,7 @@ class Planner {
       PlannedRecipe recipe;
       recipe.how = name;
       if (name.ends_with(".yaml")) {
-        recipe.how = ResolvePath(name, options_.study_folder);
+        recipe.how = ResolvePath(name, options_);
         if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
       }
       const Recipe found = OrderedRecipe(recipe.how, plan_.spec.order);
@@ -177,6 +180,47 @@ class Planner {
     }
     plan_.spec.recipes.clear();
     for (const PlannedRecipe& recipe : recipes_) plan_.spec.recipes.push_back(recipe.name);
+  }
+
+  // Calibration sets whose data is not at hand, and what is made of them.
+  void DropMissingSets() {
+    std::vector<CalibrationSpec>& sets = plan_.spec.calibrations;
+    std::vector<std::string> missing;
+    for (const CalibrationSpec& set : sets) {
+      const std::string file = MissingFileOf(set);
+      if (file.empty()) continue;
+      if (!options_.skip_missing) {
+        ThrowBadInput(StrCat("calibration set ", set.name), StrCat("the file ", file), "none",
+                      "--skip-missing leaves such sets out");
+      }
+      missing.push_back(set.name);
+      plan_.skipped.push_back(StrCat("calibration set ", set.name, ": no file ", file));
+      progress_.Warn(StrCat(plan_.skipped.back(), "; it is left out"));
+    }
+    std::erase_if(sets, [&](const CalibrationSpec& set) {
+      return std::ranges::find(missing, set.name) != missing.end();
+    });
+    for (CalibrationSpec& set : sets) {
+      std::erase_if(set.mixed, [&](const std::string& name) {
+        return std::ranges::find(missing, name) != missing.end();
+      });
+    }
+    std::erase_if(sets, [](const CalibrationSpec& set) {
+      return set.kind == CalibrationKind::kMixed && set.mixed.size() < 2;
+    });
+  }
+
+  std::string MissingFileOf(const CalibrationSpec& set) const {
+    if (set.kind == CalibrationKind::kRows) {
+      Task task = FindTask(set.task);
+      if (!set.split.empty()) task.split = set.split;
+      ItemOptions items;
+      items.shots = 0;
+      return MissingTaskFile(task, items, options_.data_folder);
+    }
+    const bool is_path =
+        set.kind == CalibrationKind::kCorpus && set.corpus.find_first_of("/.") != std::string::npos;
+    return is_path && ResolvePath(set.corpus, options_).empty() ? set.corpus : "";
   }
 
   // A split that is both calibrated on and scored is parted.
@@ -241,7 +285,7 @@ class Planner {
   }
 
   std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use) {
-    const std::string found = ResolvePath(corpus, options_.study_folder);
+    const std::string found = ResolvePath(corpus, options_);
     const std::string name = found.empty() ? corpus : found;
     std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
     if (hash.empty()) {
@@ -251,11 +295,17 @@ class Planner {
   }
 
   std::string CorpusPath(const std::string& corpus) const {
-    const std::string found = ResolvePath(corpus, options_.study_folder);
+    const std::string found = ResolvePath(corpus, options_);
     return found.empty() ? corpus : std::filesystem::absolute(found).lexically_normal().string();
   }
 
   // --- stages
+
+  std::string PoolText(RowPool pool) const {
+    if (pool == RowPool::kAll) return "all rows";
+    return StrCat("pool ", static_cast<int>(pool), " ", plan_.spec.pool_seed, " ",
+                  plan_.spec.calibration_share);
+  }
 
   // Adds the stage if there is none of this key yet; returns the key.
   std::string AddStage(StageKind kind, std::string label, std::string group,
@@ -317,10 +367,11 @@ class Planner {
         scored_.contains(StrCat(task.data_set, ":", split)) ? RowPool::kCalibration : RowPool::kAll;
     identity.push_back(RowsHash(set.task, task, split, 0));
     identity.push_back(set.category);
-    identity.push_back(StrCat(static_cast<int>(pool), " ", plan_.spec.pool_seed));
+    identity.push_back(PoolText(pool));
     inputs["split"] = split;
     inputs["pool"] = static_cast<int>(pool);
     inputs["pool_seed"] = plan_.spec.pool_seed;
+    inputs["calibration_share"] = plan_.spec.calibration_share;
     inputs["rows_hash"] = identity[identity.size() - 3];
   }
 
@@ -350,6 +401,7 @@ class Planner {
     if (!spec.is_task()) inputs["corpus"] = CorpusPath(spec.corpus);
     inputs["pool"] = static_cast<int>(test.pool);
     inputs["pool_seed"] = plan_.spec.pool_seed;
+    inputs["calibration_share"] = plan_.spec.calibration_share;
     const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
     const std::string how =
         spec.is_task() ? StrCat("task ", spec.task, " ", spec.category, " ",

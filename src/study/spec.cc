@@ -148,24 +148,38 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   }
 }
 
-TestSpec TestOf(const Yaml& yaml, const TestSpec& defaults) {
-  yaml.RequireKnownKeys(std::array<std::string, 10>{"name", "corpus", "text_field", "protocol",
-                                                    "seqlen", "task", "category", "shots", "limit",
-                                                    "about"});
+// One test, or one for each of `tasks`; "-5shot" stands behind their names where shots are given.
+std::vector<TestSpec> TestsOf(const Yaml& yaml, const TestSpec& defaults) {
+  yaml.RequireKnownKeys(std::array<std::string, 11>{"name", "corpus", "text_field", "protocol",
+                                                    "seqlen", "task", "tasks", "category", "shots",
+                                                    "limit", "about"});
   TestSpec test = defaults;
   test.corpus = TextIn(yaml, "corpus");
-  test.task = TextIn(yaml, "task");
-  if (test.corpus.empty() == test.task.empty()) {
-    ThrowBadInput(yaml.place(), "either corpus or task", test.task.empty() ? "none" : "both");
+  std::vector<std::string> tasks = TextsIn(yaml, "tasks");
+  const bool is_list = !tasks.empty();
+  if (yaml.Find("task") != nullptr) tasks.push_back(yaml.Get("task").AsString());
+  if (test.corpus.empty() == tasks.empty() || (is_list && yaml.Find("name") != nullptr)) {
+    ThrowBadInput(yaml.place(), "one of corpus, task and tasks (which have no name)", "others");
   }
   test.text_field = TextIn(yaml, "text_field", "text");
   test.protocol = TextIn(yaml, "protocol", defaults.protocol);
   test.category = TextIn(yaml, "category");
-  test.name = TextIn(yaml, "name", test.is_task() ? test.task : test.corpus);
   test.seqlen = SizeIn(&yaml, "seqlen", defaults.seqlen);
   if (yaml.Find("shots") != nullptr) test.shots = SizeIn(&yaml, "shots", 0);
   test.about = AboutOf(yaml);
-  return test;
+  if (tasks.empty()) {
+    test.name = TextIn(yaml, "name", test.corpus);
+    return {test};
+  }
+  std::vector<TestSpec> tests;
+  for (const std::string& task : tasks) {
+    tests.push_back(test);
+    tests.back().task = task;
+    const std::string shots = test.shots.value_or(0) > 0 ? StrCat("-", *test.shots, "shot") : "";
+    tests.back().name = TextIn(yaml, "name", StrCat(task, shots));
+    if (tests.back().about.dataset.empty()) tests.back().about.dataset = task;
+  }
+  return tests;
 }
 
 std::vector<PairRule> RulesOf(const Yaml& yaml, std::string_view key) {
@@ -218,6 +232,13 @@ void RequireDistinct(const std::vector<std::string>& names, const std::string& p
   }
 }
 
+void ReadPools(const Yaml* pools, StudySpec& spec) {
+  if (pools == nullptr) return;
+  pools->RequireKnownKeys(std::array<std::string, 2>{"seed", "calibration_share"});
+  spec.pool_seed = SizeIn(pools, "seed", 0);
+  spec.calibration_share = NumberOption(pools, "calibration_share", 0.5, 0.01, 0.99);
+}
+
 void ReadEfficiency(const Yaml& yaml, StudySpec& spec) {
   const Yaml* efficiency = yaml.Find("efficiency");
   if (efficiency == nullptr) return;
@@ -238,10 +259,10 @@ void ReadBudgets(const Yaml& yaml, StudySpec& spec) {
   }
 }
 
-constexpr std::array<std::string_view, 18> kKeys = {
-    "name",    "extends", "version", "title",    "question",   "models",
-    "recipes", "order",   "seeds",   "defaults", "limits",     "calibration",
-    "tests",   "include", "exclude", "loss",     "efficiency", "budgets"};
+constexpr std::array<std::string_view, 19> kKeys = {
+    "name",    "extends", "version",  "title",      "question",    "models", "recipes",
+    "order",   "seeds",   "defaults", "limits",     "calibration", "tests",  "include",
+    "exclude", "pools",   "loss",     "efficiency", "budgets"};
 
 // The values of a study's keys; those of the study that it extends where it has none of its own.
 class StudyKeys {
@@ -278,9 +299,10 @@ void ReadTests(const StudyKeys& keys, StudySpec& spec) {
     defaults.protocol = TextIn(*limits, "protocol", defaults.protocol);
   }
   for (const Yaml& one : keys.Get("tests").AsList()) {
-    spec.tests.push_back(TestOf(one, defaults));
-    TestSpec& test = spec.tests.back();
-    test.limit = SizeIn(&one, "limit", test.is_task() ? rows : windows);
+    for (TestSpec& test : TestsOf(one, defaults)) {
+      test.limit = SizeIn(&one, "limit", test.is_task() ? rows : windows);
+      spec.tests.push_back(std::move(test));
+    }
   }
 }
 
@@ -313,6 +335,7 @@ StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) 
   spec.exclude = RulesOf(keys.Holder("exclude"), "exclude");
   spec.task_loss = static_cast<TaskLoss>(ChoiceOption(
       &keys.Holder("loss"), "loss", 0, std::array<std::string_view, 2>{"error", "nll"}));
+  ReadPools(keys.Find("pools"), spec);
   ReadEfficiency(keys.Holder("efficiency"), spec);
   ReadBudgets(keys.Holder("budgets"), spec);
   ResolveAgain(spec, place);

@@ -103,8 +103,9 @@ struct StudySpec {
   TaskLoss task_loss = TaskLoss::kError;
   EfficiencySpec efficiency;
   std::vector<Budget> budgets;
-  // Rows of a split that is both calibrated on and scored are parted once by this seed.
+  // Rows of a split that is both calibrated on and scored are parted once, by a seeded hash.
   uint64_t pool_seed = 0;
+  double calibration_share = 0.5;  // of such rows, about
 
   const CalibrationSpec& Calibration(std::string_view wanted) const;
 };

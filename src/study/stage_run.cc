@@ -174,6 +174,7 @@ class GroupRunner {
     options.shots = 0;
     options.pool = static_cast<RowPool>(GetIntIn(stage.inputs, "pool", stage.label, 0, 2));
     options.pool_seed = static_cast<uint64_t>(GetInt(stage.inputs, "pool_seed", stage.label));
+    options.calibration_share = GetDouble(stage.inputs, "calibration_share", stage.label);
     std::vector<SubjectDocuments> subjects;
     Hasher hasher;
     for (const TaskItem& item : MakeItems(task, options, plan_.data_folder).items) {

@@ -290,9 +290,10 @@ std::string MissingTaskFile(const Task& task, const ItemOptions& options,
   return "";
 }
 
-RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed) {
+RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
+               double calibration_share) {
   Rng rng(seed, StrCat("pool ", data_set, " ", row.subset, " ", row.index));
-  return rng.Below(2) == 0 ? RowPool::kCalibration : RowPool::kScored;
+  return rng.Uniform() < calibration_share ? RowPool::kCalibration : RowPool::kScored;
 }
 
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
@@ -301,8 +302,9 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set, data_folder);
   std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
   std::erase_if(rows, [&](const SourcedRow& row) {
-    const bool is_in_pool = options.pool == RowPool::kAll ||
-                            PoolOf(row, task.data_set, options.pool_seed) == options.pool;
+    const bool is_in_pool =
+        options.pool == RowPool::kAll ||
+        PoolOf(row, task.data_set, options.pool_seed, options.calibration_share) == options.pool;
     return !is_in_pool || !maker.IsAsked(row);
   });
   if (rows.empty()) {

@@ -23,6 +23,7 @@ struct ItemOptions {
   size_t limit = 0;  // rows, drawn with a fixed seed, in the data's order; 0: all
   RowPool pool = RowPool::kAll;
   uint64_t pool_seed = 0;
+  double calibration_share = 0.5;  // of the rows, about
 };
 
 // The examples before the rows of one subset. A prompt is header + the first shots + context.
@@ -55,7 +56,8 @@ struct TaskItem {
 };
 
 // The pool of a row: the same for every task on its data set.
-RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed);
+RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
+               double calibration_share);
 
 struct TaskItems {
   std::vector<TaskItem> items;

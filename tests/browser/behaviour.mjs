@@ -17,7 +17,8 @@ export async function checkKeyboard(page, report, ask) {
     await page.keyboard.press("Tab");
     if (pressed % 10 === 0 && (await ask(page, "focusIsComplete"))) break;
   }
-  report.check("keyboard: Tab reaches every control and shows where it is", await ask(page, "endFocus"));
+  const answer = await ask(page, "endFocus");
+  report.check("keyboard: Tab reaches every control and shows where it is", answer);
 }
 
 // The page in Chinese, if it speaks it.
@@ -59,7 +60,8 @@ async function changesOf(control) {
   const { tag, type, value, name } = await control.evaluate((element) => ({
     tag: element.localName, type: element.type, value: element.value, name: element.name }));
   if (tag === "select") {
-    const values = await control.locator("option").evaluateAll((options) => options.map((o) => o.value));
+    const options = control.locator("option");
+    const values = await options.evaluateAll((all) => all.map((one) => one.value));
     const others = values.filter((one) => one !== value);
     return {
       changes: others.map((one) => () => control.selectOption(one)),
@@ -79,7 +81,7 @@ export async function checkFilters(page, report, ask) {
   const controls = await page.locator("[data-filter]").all();
   const all = await ask(page, "visibleRows");
   for (const control of controls) {
-    const name = `filter ${await control.evaluate((element) => globalThis.pageChecks.describe(element))}`;
+    const look = await control.evaluate((element) => globalThis.pageChecks.describe(element));
     // A radio button that is chosen already shows what is shown.
     if (await control.evaluate((element) => element.type === "radio" && element.checked)) continue;
     const { changes, back } = await changesOf(control);
@@ -90,7 +92,7 @@ export async function checkFilters(page, report, ask) {
     const restored = await rowsAfter(page, ask, back, (count) => count === all);
     const detail = changed && restored ? `${all} rows` : `${all} rows, ${
       changed ? "but not back again" : "whatever is chosen"}`;
-    report.line(changed && restored && all > 0, name, detail);
+    report.line(changed && restored && all > 0, `filter ${look}`, detail);
   }
 }
 
@@ -103,8 +105,9 @@ export async function checkThemes(open, report, ask) {
     }
     await choose(page, "data-theme-choice", theme);
     const luminance = await ask(page, "pageLuminance");
-    report.line((luminance > 0.4) === (theme === "light"), `theme ${theme}, on a ${system} system`,
+    const name = `theme ${theme}, on a ${system} system`;
+    report.line((luminance > 0.4) === (theme === "light"), name,
       `the page's luminance is ${luminance.toFixed(2)}`);
-    report.check(`theme ${theme}, on a ${system} system: text contrast`, await ask(page, "textContrast"));
+    report.check(`${name}: text contrast`, await ask(page, "textContrast"));
   }
 }

@@ -28,7 +28,7 @@ function parseArguments(words) {
   const expected = flags.flatMap((flag) => flag.replace(/^--expect=/, "").split(","));
   const known = ["language", "filter", "theme"];
   if (places.length !== 2 || !existsSync(places[0]) || expected.some((e) => !known.includes(e))) {
-    console.error("usage: node check_page.mjs PAGE.html OUT_FOLDER [--expect=language,filter,theme]");
+    console.error("usage: node check_page.mjs PAGE.html FOLDER [--expect=language,filter,theme]");
     process.exit(2);
   }
   mkdirSync(places[1], { recursive: true });
@@ -154,7 +154,8 @@ async function checkAll(browser, report, out, expected) {
       await shoot(chinese, "zh");
       await checkContent(chinese, report, "zh");
       await chinese.setViewportSize(phone);
-      report.check("zh, phone: no horizontal overflow", await ask(chinese, "nothingIsWiderThanTheScreen"));
+      const answer = await ask(chinese, "nothingIsWiderThanTheScreen");
+      report.check("zh, phone: no horizontal overflow", answer);
     }
   }
   if (has("theme", await count("[data-theme-choice]"))) {

@@ -65,7 +65,8 @@
   const shapesOf = new Map();
   function shapes(svg) {
     if (!shapesOf.has(svg)) {
-      const found = [...svg.querySelectorAll("rect, path, circle, ellipse, polygon")].filter(isVisible);
+      const drawn = svg.querySelectorAll("rect, path, circle, ellipse, polygon");
+      const found = [...drawn].filter(isVisible);
       shapesOf.set(svg, found.map((shape) => ({ shape, box: shape.getBoundingClientRect() })));
     }
     return shapesOf.get(svg);
@@ -89,6 +90,7 @@
   // Hidden from the eye and kept for screen readers: a box of one pixel that cuts its content off.
   const isCutOff = (element) => ancestors(element).some((at) =>
     at.clientWidth <= 1 && at.clientHeight <= 1 && getComputedStyle(at).overflow === "hidden");
+  const textless = ["checkbox", "radio", "range", "color", "hidden", "file"];
   function carriers() {
     const found = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -102,7 +104,7 @@
       if (box.width > 0 && box.height > 0) found.push({ element, box });
     }
     for (const element of document.querySelectorAll("select, textarea, input")) {
-      const isText = !["checkbox", "radio", "range", "color", "hidden", "file"].includes(element.type);
+      const isText = !textless.includes(element.type);
       if (isText && !element.disabled && isVisible(element)) {
         found.push({ element, box: element.getBoundingClientRect() });
       }

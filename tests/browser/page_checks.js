@@ -10,9 +10,10 @@
   function describe(element) {
     const id = element.id ? `#${element.id}` : "";
     const own = element.getAttribute("class");
-    const text = attributeName(element) || element.textContent.trim() || element.getAttribute("src") || "";
-    const start = text.replace(/\s+/g, " ").slice(0, 40);
-    return `<${element.localName}${id}${own ? `.${own.trim().split(/\s+/).join(".")}` : ""}> "${start}"`;
+    const classes = own ? `.${own.trim().split(/\s+/).join(".")}` : "";
+    const source = element.getAttribute("src") ?? "";
+    const text = attributeName(element) || element.textContent.trim() || source;
+    return `<${element.localName}${id}${classes}> "${text.replace(/\s+/g, " ").slice(0, 40)}"`;
   }
   const answer = (elements, isWrong, why = () => "") => ({
     count: elements.length,
@@ -161,9 +162,11 @@
   function languageIsWhole(language) {
     const root = document.documentElement.lang;
     const problems = primary(root) === language ? [] : [`<html lang> is "${root}"`];
+    // Elements of an <svg> have the attribute, but no property for it.
+    const languageOf = (element) => element.getAttribute("lang");
     const foreign = visible("body [lang]").filter((element) =>
-      primary(element.getAttribute("lang")) !== language && element.closest(outsideOfTranslation) === null);
-    problems.push(...foreign.map((element) => `${describe(element)} is ${element.getAttribute("lang")}`));
+      primary(languageOf(element)) !== language && element.closest(outsideOfTranslation) === null);
+    problems.push(...foreign.map((element) => `${describe(element)} is ${languageOf(element)}`));
     const han = visibleText().match(/.{0,20}\p{Script=Han}.{0,20}/u);
     if (language === "zh" && han === null) problems.push("no Chinese text");
     if (language === "en" && han !== null) problems.push(`Chinese text: "${han[0]}"`);
@@ -174,7 +177,8 @@
   // A transition would show a look that is neither the old one nor the new one.
   document.addEventListener("DOMContentLoaded", () => {
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync("*, *::before, *::after { transition: none !important; animation: none !important }");
+    const still = "transition: none !important; animation: none !important";
+    sheet.replaceSync(`*, *::before, *::after { ${still} }`);
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
   });
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node, this machine, for tests: as root, without systemd, cgroups and
 # accounting, beside whatever else runs here (its own ports, sockets, keys and folders).
-#   line=$(bash slurm.sh start FOLDER [LINE...]) || exit $?   # LINE: added to slurm.conf, MinJobAge=2
-#   eval "$line"                                              # export SLURM_CONF=...
-#   bash slurm.sh stop FOLDER                                 # cancels its jobs, ends its processes
+#   line=$(bash slurm.sh start FOLDER [LINE...]) || exit $?  # LINE of slurm.conf, as MinJobAge=2
+#   eval "$line"                                             # export SLURM_CONF=...
+#   bash slurm.sh stop FOLDER                                # cancels its jobs, ends its processes
 # `start` returns when the node is idle. It exits with 77 and says why where that cannot be: not
 # root, not installed, not up within 30 s.
 set -euo pipefail
@@ -21,9 +21,9 @@ skip() {
 write_configuration() { # further lines
   local ports cpus memory node
   # Both are held while they are chosen, so they differ.
-  ports=($(python3 -c 'import socket
+  read -r -a ports < <(python3 -c 'import socket
 held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(one.getsockname()[1] for one in held))'))
+print(*(one.getsockname()[1] for one in held))')
   node=$(hostname -s)
   cpus=$(nproc)
   memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
@@ -86,7 +86,8 @@ start() {
   launch || give_up "does not start"
   local deadline=$((SECONDS + 30))
   until [[ $(sinfo -h -o %T 2>/dev/null) == idle ]]; do
-    ((SECONDS < deadline)) || give_up "is not up after 30 s, but '$(sinfo -h -o '%T %E' 2>&1 | tail -n 1)'"
+    ((SECONDS < deadline)) ||
+      give_up "is not up after 30 s, but '$(sinfo -h -o '%T %E' 2>&1 | tail -n 1)'"
     sleep 0.1
   done
   printf 'export SLURM_CONF=%q\n' "$SLURM_CONF"
@@ -113,11 +114,12 @@ give_up() { # why
 
 # A process that ended stays in the table where nothing waits for orphans.
 runs() { # pid, name
-  [[ $(cat "/proc/$1/comm" 2>/dev/null) == "$2" ]] && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
+  [[ $(cat "/proc/$1/comm" 2>/dev/null) == "$2" ]] &&
+    ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
 }
 
-# Without cgroups Slurm loses a job's process whose parent ended; its environment still names the job
-# and this cluster.
+# Without cgroups Slurm loses a job's process whose parent ended; its environment still names the
+# job and this cluster.
 end_leftovers() {
   local process
   for process in /proc/[0-9]*; do
@@ -132,11 +134,14 @@ stop() {
   local name pid deadline=$((SECONDS + 15))
   # What runs a job outlives slurmd, so jobs end first; one that ignores the signal after KillWait.
   if [[ -e $folder/slurmctld.pid ]] && timeout 5 scontrol ping >/dev/null 2>&1; then
-    for name in PENDING RUNNING SUSPENDED; do timeout 5 scancel --state=$name 2>/dev/null || true; done
+    for name in PENDING RUNNING SUSPENDED; do
+      timeout 5 scancel --state=$name 2>/dev/null || true
+    done
     while [[ -n $(timeout 5 squeue -h 2>/dev/null) ]] && ((SECONDS < deadline)); do sleep 0.1; done
   fi
   for name in slurmd slurmctld munged; do
-    pid=$(cat "$folder/$name.pid" 2>/dev/null) && runs "$pid" "$name" || continue
+    pid=$(cat "$folder/$name.pid" 2>/dev/null || echo none)
+    runs "$pid" "$name" || continue
     kill "$pid"
     deadline=$((SECONDS + 5))
     while runs "$pid" "$name" && ((SECONDS < deadline)); do sleep 0.05; done
