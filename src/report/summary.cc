@@ -17,7 +17,7 @@ std::string Item(const std::string& en, const std::string& zh) {
 
 std::string Numbers(const Inference& one, const LossUnit& unit, double p_holm) {
   return StrCat(WithInterval(one, unit), ", ", PEquals("p", one.p), ", ", PEquals("Holm p", p_holm),
-                ", ", one.seeds_agreeing, "/", one.seeds, " seeds");
+                ", ", one.seeds_agreeing, "/", one.seeds, " ", Both("seeds", "种子"));
 }
 
 // The unit of a mean over several tests: only of one kind is there one.
