@@ -181,6 +181,37 @@ run 0 bench "$scratch/several/rtn-w4-g64" --prompt 8 --gen 2 --repetitions 1 --j
 is_json_object
 json_is '[f["format"] for f in j["formats"]] == ["packed-int4-g64-asym"] and j["formats"][0]["layers"] == 28'
 json_is 'not j["formats"][0]["is_dequantized"]'
+json_is 'j["prompt_tokens"] == 8 and j["generated_tokens"] == 2 and j["n"] == 1'
+json_is 'j["decode_tokens_per_s"]["median"] > 0 and j["peak_memory_bytes"] >= j["steady_memory_bytes"] > 0'
+run 0 bench "$model" --contexts 4,8 --batches 1,2 --gen 2 --repetitions 1 --json
+json_is '[(p["context"], p["batch"]) for p in j["points"]] == [(4, 1), (4, 2), (8, 1), (8, 2)]'
+json_is 'all(p["joules_per_token"] is None or p["joules_per_token"] > 0 for p in j["points"])'
+run_error 3 bench "$model" --contexts 128,4096
+err_has "at most 2048 together; got 4096"
+run_error 3 bench "$model" --contexts 128,many
+err_has "[--contexts] expected whole numbers"
+
+# --- roofline
+run 0 roofline "$model" --hardware a100-80g --recipe rtn-w4-g64 --recipe smoothquant-w8a8 --batch 4 --kv fp16 --json
+is_json_object
+json_is '[r["weights"] for r in j["rows"]] == ["float", "rtn-w4-g64", "smoothquant-w8a8"] and "peaks" not in j'
+json_is 'j["rows"][0]["decode_speedup"] == 1 and j["rows"][1]["decode_speedup"] > 1'
+json_is '[r["kv_bytes"] for r in j["rows"]] == [4 * 128 * 4 * 2 * 2 * 128] * 3' # batch, context, blocks, fp16, keys and values, width
+run 0 roofline "$scratch/several/rtn-w4-g64" --hardware t4
+out_has "q_proj"
+out_has "attention scores"
+run 0 roofline "$scratch/several/rtn-w4-g64" --hardware this --measure --prompt 16 --context 8 --gen 2 --repetitions 1 --json
+json_is 'j["peaks"]["read_bytes_per_s"]["n"] > 1 and j["bytes_per_s"] == j["peaks"]["read_bytes_per_s"]["highest"]'
+json_is 'j["measured"]["n"] == 1 and j["measured"]["decode_time_to_predicted"] > 0'
+run_error 3 roofline "$model" --hardware t4 --measure
+run_error 3 roofline "$model" --measure --kv int8
+run_error 3 roofline "$model" --hardware rtx409
+err_has "rtx4090"
+run_error 3 roofline "$model" --hardware t4 --kv int5
+run_error 3 roofline "$scratch/several/rtn-w4-g64" --hardware t4 --recipe rtn-w2-g32
+err_has "which is quantized"
+run 0 list hardware --json
+json_is '{"a100-80g", "this"} <= {d["name"] for d in j["hardware"]}'
 
 # --- tokenize
 sample=$'Once upon a time, 你好 “naïve” \t x'

@@ -120,8 +120,11 @@ std::vector<Item> Studies() {
 std::vector<Item> Devices() {
   std::vector<Item> items;
   for (const std::string& name : HardwareNames()) {
-    items.push_back({name, FindHardware(name).title});
+    const Hardware hardware = FindHardware(name);
+    items.push_back({name, StrCat(hardware.title, ": ", Fixed(hardware.memory_bytes / 1e9, 0),
+                                  " GB, ", Fixed(hardware.bytes_per_second / 1e9, 0), " GB/s")});
   }
+  items.push_back({"this", "this machine, measured when asked for"});
   return items;
 }
 

@@ -1,6 +1,8 @@
 // qualm roofline: what bounds a model on a device, and how far from it this machine is.
-#include <cmath>
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -22,20 +24,33 @@ struct Flags {
   bool measure = false;
 };
 
-// Bandwidth and the float peak, measured now.
-Hardware ThisMachine(ThreadPool& pool) {
+// What the operations are laid over; `peaks` of "this" only.
+struct Device {
   Hardware hardware;
-  hardware.name = "this";
-  hardware.title = StrCat(ProcessorName(), ", ", pool.threads(), " threads");
-  const Spread bandwidth = ReadBandwidths(pool);
-  hardware.bytes_per_second = bandwidth.highest;
-  hardware.ops.fp32 = PeakFlops(pool);
-  hardware.memory_bytes = static_cast<double>(AvailableMemoryBytes());
-  hardware.source = StrCat("measured: the best of ", bandwidth.n,
-                           " reads of 512 MiB, multiply-adds in registers");
-  // Where there is no such measurement, the dense product is the best that was seen.
-  if (hardware.ops.fp32 == 0) hardware.ops.fp32 = ProductFlops(pool).highest;
-  return hardware;
+  std::optional<MachinePeaks> peaks;
+};
+
+Device FindDevice(const std::string& name, ThreadPool& pool) {
+  if (name != "this") return {FindHardware(name), std::nullopt};
+  const MachinePeaks peaks = MeasurePeaks(pool);
+  return {HardwareOf(peaks, StrCat(ProcessorName(), ", ", pool.threads(), " threads"),
+                     static_cast<double>(AvailableMemoryBytes())),
+          peaks};
+}
+
+Json ToJson(const Spread& spread) {
+  return {{"median", spread.median},
+          {"lowest", spread.lowest},
+          {"highest", spread.highest},
+          {"n", spread.n}};
+}
+
+Json ToJson(const MachinePeaks& peaks) {
+  return {{"read_bytes_per_s", ToJson(peaks.read_bytes)},
+          {"register_ops_per_s", peaks.register_flops},
+          {"float_product_ops_per_s", ToJson(peaks.float_product)},
+          {"int8_product_ops_per_s", ToJson(peaks.integer_product)},
+          {"int4_one_token_bytes_per_s", ToJson(peaks.packed_read)}};
 }
 
 Json ToJson(const Roofline& roofline) {
@@ -47,8 +62,9 @@ Json ToJson(const Roofline& roofline) {
                           {"activation_bytes", one.activation_bytes},
                           {"kv_bytes", one.kv_bytes},
                           {"intensity", one.intensity()},
-                          {"peak_ops_per_s", one.peak_ops},
-                          {"bound", one.is_memory_bound ? "memory" : "compute"},
+                          {"bound", one.is_memory_bound() ? "memory" : "compute"},
+                          {"compute_seconds", one.compute_seconds},
+                          {"memory_seconds", one.memory_seconds},
                           {"seconds", one.seconds}});
   }
   return {{"seconds", roofline.seconds},
@@ -66,7 +82,7 @@ std::string Scaled(double value) {
                 kUnits[unit]);
 }
 
-std::string Microseconds(double seconds) { return StrCat(Fixed(1e6 * seconds, 1)); }
+std::string Microseconds(double seconds) { return Fixed(1e6 * seconds, 1); }
 
 void PrintOperations(const Roofline& roofline, const std::string& title) {
   std::vector<std::vector<std::string>> rows = {{"operation", "ops", "weights B", "activations B",
@@ -74,7 +90,7 @@ void PrintOperations(const Roofline& roofline, const std::string& title) {
   for (const OperationCost& one : roofline.operations) {
     rows.push_back({one.kind, Scaled(one.ops), Scaled(one.weight_bytes),
                     Scaled(one.activation_bytes), Scaled(one.kv_bytes), Fixed(one.intensity(), 1),
-                    one.is_memory_bound ? "memory" : "compute", Microseconds(one.seconds),
+                    one.is_memory_bound() ? "memory" : "compute", Microseconds(one.seconds),
                     StrCat(Fixed(100 * one.seconds / roofline.seconds, 1), " %")});
   }
   Print(StrCat("\n", title, ": ", Microseconds(roofline.seconds), " µs at least, ",
@@ -85,18 +101,22 @@ void PrintOperations(const Roofline& roofline, const std::string& title) {
 struct Row {
   ModelStorage storage;
   Roofline prefill, decode;
+
+  // Of all sequences behind their contexts.
+  double cache_bytes(const Work& work) const {
+    return storage.kv_bytes_per_position *
+           static_cast<double>(storage.config.layers * work.batch * work.context);
+  }
 };
 
 void PrintComparison(const std::vector<Row>& rows, const Work& work) {
-  std::vector<std::vector<std::string>> table = {{"weights", "bits/weight", "weights", "cache",
+  std::vector<std::vector<std::string>> table = {{"model", "bits/weight", "weights", "cache",
                                                   "prefill tokens/s", "decode tokens/s",
                                                   "prefill ×", "decode ×"}};
   for (const Row& row : rows) {
-    const double cache = row.storage.kv_bytes_per_position *
-                         static_cast<double>(row.storage.config.layers * work.batch * work.context);
     table.push_back({row.storage.label, Fixed(row.storage.bits_per_weight, 2),
                      HumanBytes(static_cast<uint64_t>(row.storage.weight_bytes())),
-                     HumanBytes(static_cast<uint64_t>(cache)),
+                     HumanBytes(static_cast<uint64_t>(row.cache_bytes(work))),
                      Scaled(row.prefill.tokens_per_second), Scaled(row.decode.tokens_per_second),
                      Fixed(row.prefill.tokens_per_second / rows[0].prefill.tokens_per_second, 2),
                      Fixed(row.decode.tokens_per_second / rows[0].decode.tokens_per_second, 2)});
@@ -105,13 +125,35 @@ void PrintComparison(const std::vector<Row>& rows, const Work& work) {
                FormatTable(table, {false, true, true, true, true, true, true, true})));
 }
 
-SpeedPoint MeasureFolder(const Flags& flags, ThreadPool& pool, Progress& progress) {
+// Measured seconds of a phase beside the predicted ones.
+struct Comparison {
+  Spread tokens_per_second;
+  double predicted = 0;  // tokens per second
+
+  double time_ratio() const { return predicted / tokens_per_second.median; }
+};
+
+struct Measurement {
+  Comparison prefill, decode;
+};
+
+Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware, ThreadPool& pool,
+                    Progress& progress) {
   SpeedOptions options;
   options.contexts = {flags.work.prompt};
+  if (flags.work.context != flags.work.prompt) options.contexts.push_back(flags.work.context);
   options.batches = {flags.work.batch};
   options.gen = flags.gen;
   options.repetitions = flags.repetitions;
-  return MeasureSpeed(flags.model, options, pool, progress).points[0];
+  const SpeedResult result = MeasureSpeed(flags.model, options, pool, progress);
+  // The decoded tokens stand behind contexts that grow by one; the one in the middle costs their
+  // mean.
+  Work work = flags.work;
+  work.context += flags.gen / 2;
+  const Roofline decode =
+      PredictTime(row.storage, hardware, Phase::kDecode, work, flags.activation_bytes);
+  return {{result.points.front().prefill, row.prefill.tokens_per_second},
+          {result.points.back().decode, decode.tokens_per_second}};
 }
 
 std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
@@ -143,28 +185,84 @@ std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
   return rows;
 }
 
-void PrintMeasured(const SpeedPoint& point, const Row& row) {
-  const auto line = [](const char* phase, const Spread& measured, double predicted) {
+void PrintMeasured(const Measurement& measurement) {
+  const auto line = [](const char* phase, const Comparison& comparison) {
+    const Spread& measured = comparison.tokens_per_second;
     return StrCat(phase, " measured ", Fixed(measured.median, 1), " tokens/s (",
                   Fixed(measured.lowest, 1), " .. ", Fixed(measured.highest, 1),
-                  ", n = ", measured.n, "): ", Fixed(100 * measured.median / predicted, 1),
-                  " % of the bound\n");
+                  ", n = ", measured.n, "), predicted at most ", Fixed(comparison.predicted, 1),
+                  ": ", Fixed(comparison.time_ratio(), 2), " times the predicted time\n");
   };
-  Print(StrCat("\n", line("prefill", point.prefill, row.prefill.tokens_per_second),
-               line("decode ", point.decode, row.decode.tokens_per_second)));
+  Print(StrCat("\n", line("prefill", measurement.prefill), line("decode ", measurement.decode)));
 }
 
-Json RowsJson(const std::vector<Row>& rows) {
+Json ToJson(const Measurement& measurement) {
+  return {{"prefill_tokens_per_s", measurement.prefill.tokens_per_second.median},
+          {"decode_tokens_per_s", measurement.decode.tokens_per_second.median},
+          {"prefill", ToJson(measurement.prefill.tokens_per_second)},
+          {"decode", ToJson(measurement.decode.tokens_per_second)},
+          {"prefill_time_to_predicted", measurement.prefill.time_ratio()},
+          {"decode_time_to_predicted", measurement.decode.time_ratio()},
+          {"n", measurement.decode.tokens_per_second.n}};
+}
+
+Json RowsJson(const std::vector<Row>& rows, const Work& work) {
   Json list = Json::array();
   for (const Row& row : rows) {
-    list.push_back({{"weights", row.storage.label},
-                    {"bits_per_weight", row.storage.bits_per_weight},
-                    {"weight_bytes", row.storage.weight_bytes()},
-                    {"kv_bytes_per_position_and_block", row.storage.kv_bytes_per_position},
-                    {"prefill", ToJson(row.prefill)},
-                    {"decode", ToJson(row.decode)}});
+    list.push_back(
+        {{"weights", row.storage.label},
+         {"bits_per_weight", row.storage.bits_per_weight},
+         {"weight_bytes", row.storage.weight_bytes()},
+         {"kv_bytes_per_position_and_block", row.storage.kv_bytes_per_position},
+         {"kv_bytes", row.cache_bytes(work)},
+         {"prefill_speedup", row.prefill.tokens_per_second / rows[0].prefill.tokens_per_second},
+         {"decode_speedup", row.decode.tokens_per_second / rows[0].decode.tokens_per_second},
+         {"prefill", ToJson(row.prefill)},
+         {"decode", ToJson(row.decode)}});
   }
   return list;
+}
+
+std::string RateText(const Spread& rate, const char* unit) {
+  return StrCat(Scaled(rate.median), unit, " (", Scaled(rate.lowest), " .. ", Scaled(rate.highest),
+                ", n = ", rate.n, ")");
+}
+
+void PrintDevice(const Flags& flags, const Device& device) {
+  const Hardware& hardware = device.hardware;
+  std::string peaks = StrCat("fp32 ", Scaled(hardware.ops.fp32));
+  for (const auto& [name, ops] :
+       {std::pair("fp16", hardware.ops.fp16), std::pair("fp8", hardware.ops.fp8),
+        std::pair("int8", hardware.ops.int8), std::pair("int4", hardware.ops.int4)}) {
+    if (ops > 0) peaks += StrCat(", ", name, " ", Scaled(ops));
+  }
+  Print(StrCat(flags.model, " on ", hardware.title, " (", hardware.source, ")\n",
+               Scaled(hardware.bytes_per_second), "B/s; operations per second: ", peaks, "\n"));
+  if (device.peaks) {
+    Print(StrCat("medians: memory ", RateText(device.peaks->read_bytes, "B/s"),
+                 "; our float32 product ", RateText(device.peaks->float_product, " ops/s"),
+                 ",\nint8 product ", RateText(device.peaks->integer_product, " ops/s"),
+                 ", int4 with one token ", RateText(device.peaks->packed_read, "B/s"), "\n"));
+  }
+  Print(StrCat("batch ", flags.work.batch, ", prompt ", flags.work.prompt, ", context ",
+               flags.work.context, "\n"));
+}
+
+// What does not fit is predicted all the same, to see by how much.
+void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware& hardware,
+                  Progress& progress) {
+  for (const Row& row : rows) {
+    const double needed = row.storage.weight_bytes() + row.cache_bytes(work);
+    if (needed <= hardware.memory_bytes) continue;
+    progress.Warn(StrCat(row.storage.label, ": weights and cache take ",
+                         HumanBytes(static_cast<uint64_t>(needed)), "; the device has ",
+                         HumanBytes(static_cast<uint64_t>(hardware.memory_bytes))));
+  }
+  const size_t longest = std::max(work.prompt, work.context);
+  const size_t limit = rows[0].storage.config.context;
+  if (longest > limit) {
+    progress.Warn(StrCat("the model is made for ", limit, " positions, not for ", longest));
+  }
 }
 
 int Run(const Flags& flags, const Globals& globals) {
@@ -172,47 +270,39 @@ int Run(const Flags& flags, const Globals& globals) {
     ThrowBadInput("--measure", "--hardware this", flags.hardware,
                   "only this machine can be measured");
   }
+  // In memory our caches are float32, whatever they are rounded to.
+  if (flags.measure && !flags.kv.empty() && flags.kv != "fp32") {
+    ThrowBadInput("--measure", "the model's own cache, or --kv fp32", StrCat("--kv ", flags.kv),
+                  "what runs cannot be chosen here");
+  }
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const Hardware hardware =
-      flags.hardware == "this" ? ThisMachine(pool) : FindHardware(flags.hardware);
-  const std::vector<Row> rows = Predict(flags, hardware);
-  std::optional<SpeedPoint> measured;
-  if (flags.measure) measured = MeasureFolder(flags, pool, *progress);
+  const Device device = FindDevice(flags.hardware, pool);
+  const std::vector<Row> rows = Predict(flags, device.hardware);
+  WarnOfLimits(rows, flags.work, device.hardware, *progress);
+  std::optional<Measurement> measurement;
+  if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, pool, *progress);
   if (globals.json) {
-    Json json = {{"model", flags.model},          {"hardware", hardware.title},
-                 {"source", hardware.source},     {"bytes_per_s", hardware.bytes_per_second},
-                 {"batch", flags.work.batch},     {"prompt", flags.work.prompt},
-                 {"context", flags.work.context}, {"rows", RowsJson(rows)}};
-    if (measured) {
-      json["measured"] = {{"prefill_tokens_per_s", measured->prefill.median},
-                          {"decode_tokens_per_s", measured->decode.median},
-                          {"n", measured->decode.n}};
-    }
+    Json json = {{"model", flags.model},
+                 {"hardware", device.hardware.title},
+                 {"source", device.hardware.source},
+                 {"bytes_per_s", device.hardware.bytes_per_second},
+                 {"batch", flags.work.batch},
+                 {"prompt", flags.work.prompt},
+                 {"context", flags.work.context},
+                 {"rows", RowsJson(rows, flags.work)}};
+    if (device.peaks) json["peaks"] = ToJson(*device.peaks);
+    if (measurement) json["measured"] = ToJson(*measurement);
     PrintJson(json);
     return kOk;
   }
-  Print(StrCat(flags.model, " on ", hardware.title, " (", hardware.source, ")\n",
-               Scaled(hardware.bytes_per_second), "B/s; operations per second: fp32 ",
-               Scaled(hardware.ops.fp32), hardware.ops.fp16 > 0 ? ", fp16 " : "",
-               hardware.ops.fp16 > 0 ? Scaled(hardware.ops.fp16) : "",
-               hardware.ops.int8 > 0 ? ", int8 " : "",
-               hardware.ops.int8 > 0 ? Scaled(hardware.ops.int8) : "",
-               hardware.ops.int4 > 0 ? ", int4 " : "",
-               hardware.ops.int4 > 0 ? Scaled(hardware.ops.int4) : "", "\nbatch ", flags.work.batch,
-               ", prompt ", flags.work.prompt, ", context ", flags.work.context, "\n"));
+  PrintDevice(flags, device);
   if (rows.size() == 1) {
     PrintOperations(rows[0].prefill, "prefill");
     PrintOperations(rows[0].decode, "decode, one token of each sequence");
   }
   PrintComparison(rows, flags.work);
-  if (measured) PrintMeasured(*measured, rows[0]);
-  const double needed = rows[0].storage.weight_bytes();
-  if (needed > hardware.memory_bytes) {
-    progress->Warn(StrCat("the weights take ", HumanBytes(static_cast<uint64_t>(needed)),
-                          "; the device has ",
-                          HumanBytes(static_cast<uint64_t>(hardware.memory_bytes))));
-  }
+  if (measurement) PrintMeasured(*measurement);
   return kOk;
 }
 
@@ -239,7 +329,9 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
       .Add("--activation-bytes", flags->activation_bytes,
            "Of a number between operations: 4 as in our kernels, 2 on most accelerators")
       .ShowDefault();
-  arguments.Flag("--measure", flags->measure, "Also measure, and say how far from the bound it is");
+  arguments.Flag("--measure", flags->measure,
+                 "Also measure the model, and how many times the predicted time it takes");
+  arguments.Add("--gen", flags->gen, "Tokens decoded by --measure").ShowDefault().Positive();
   arguments.Add("--repetitions", flags->repetitions, "Of the measurement").ShowDefault().Positive();
   AddJsonFlag(arguments, globals);
   arguments.Examples(

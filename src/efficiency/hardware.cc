@@ -50,6 +50,10 @@ Hardware FindHardware(const std::string& name_or_path) {
       return ParseHardware(file.text, StrCat("hardware/", file.name));
     }
   }
+  if (name_or_path == "this") {
+    ThrowBadInput("--hardware", "a device with a data sheet", "'this'",
+                  "what this machine can do has to be measured");
+  }
   if (!name_or_path.ends_with(".yaml")) {
     std::vector<std::string> names = HardwareNames();
     names.emplace_back("this");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 
 #include "base/error.h"
@@ -12,6 +13,7 @@
 #include "base/rng.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "efficiency/energy.h"
 
 namespace qualm {
 namespace {
@@ -29,8 +31,16 @@ uint64_t ResidentBytes() {
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+// 5: the mark of the most that was resident (VmHWM) falls to what is resident now. A kernel or a
+// sandbox that refuses leaves the mark of the whole process.
+void ResetPeak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
 uint64_t PeakBytes() {
-  rusage usage{};
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmHWM:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  }
+  rusage usage{};  // some sandboxes leave the line out
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
@@ -128,42 +138,7 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
   return point;
 }
 
-double NumberIn(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  double value = -1;
-  in >> value;
-  return in.fail() ? -1 : value;
-}
-
 }  // namespace
-
-EnergyMeter::EnergyMeter(std::filesystem::path folder) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
-       at.increment(error)) {
-    // Packages only ("intel-rapl:0"): cores and memory are parts of them.
-    const std::string name = at->path().filename();
-    const bool is_package = name.starts_with("intel-rapl:") && std::ranges::count(name, ':') == 1;
-    if (!is_package) continue;
-    Zone zone{at->path() / "energy_uj", NumberIn(at->path() / "max_energy_range_uj"), 0};
-    if (NumberIn(zone.counter) >= 0 && zone.largest > 0) zones_.push_back(std::move(zone));
-  }
-}
-
-void EnergyMeter::Start() {
-  for (Zone& zone : zones_) zone.start = NumberIn(zone.counter);
-}
-
-std::optional<double> EnergyMeter::Joules() const {
-  if (zones_.empty()) return std::nullopt;
-  double sum = 0;
-  for (const Zone& zone : zones_) {
-    const double now = NumberIn(zone.counter);
-    if (now < 0 || zone.start < 0) return std::nullopt;
-    sum += now >= zone.start ? now - zone.start : now + zone.largest - zone.start;
-  }
-  return sum * 1e-6;
-}
 
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
                          ThreadPool& pool, Progress& progress) {
@@ -177,6 +152,7 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
                     StrCat(context, " and ", options.gen));
     }
   }
+  ResetPeak();
   SpeedResult result;
   std::vector<double> loads;
   Model model;

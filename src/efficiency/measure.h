@@ -39,7 +39,9 @@ struct SpeedResult {
   Spread load_seconds;
   uint64_t weight_bytes = 0;         // read for every decoded token
   uint64_t steady_memory_bytes = 0;  // resident, loaded and warm
-  uint64_t peak_memory_bytes = 0;    // resident at most since the process began
+  // Resident at most while this was measured; since the process began where the kernel does not let
+  // its mark be reset.
+  uint64_t peak_memory_bytes = 0;
   std::vector<FormatUse> formats;
   std::vector<SpeedPoint> points;  // by context, then by batch
 };
@@ -47,23 +49,5 @@ struct SpeedResult {
 // Random token ids; medians over repetitions. Throws bad input for contexts that the model has not.
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
                          ThreadPool& pool, Progress& progress);
-
-// The processor packages' energy counters (Linux powercap).
-class EnergyMeter {
- public:
-  explicit EnergyMeter(std::filesystem::path folder = "/sys/class/powercap");
-  bool is_there() const { return !zones_.empty(); }
-  void Start();
-  // Joules since Start(); nothing where a counter cannot be read. Right as long as no counter has
-  // wrapped around twice.
-  std::optional<double> Joules() const;
-
- private:
-  struct Zone {
-    std::filesystem::path counter;
-    double largest = 0, start = 0;  // microjoules
-  };
-  std::vector<Zone> zones_;
-};
 
 }  // namespace qualm

@@ -1,11 +1,17 @@
 #include "efficiency/peaks.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <memory>
 
+#include "artefact/quantized_linear.h"
 #include "base/rng.h"
+#include "base/strings.h"
 #include "base/thread_pool.h"
+#include "kernels/packed.h"
 #include "tensor/dense.h"
 #include "tensor/matrix.h"
 
@@ -15,6 +21,8 @@
 
 namespace qualm {
 namespace {
+
+constexpr size_t kTokens = 1024, kSize = 2048;  // of products
 
 volatile float float_sink;
 volatile uint64_t integer_sink;
@@ -54,6 +62,39 @@ __attribute__((target("avx512f"))) float MultiplyAdds512(size_t steps) {
 }
 #endif
 
+// What no cache holds.
+size_t BytesBeyondCaches() {
+  size_t bytes = size_t{512} << 20;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  if (cache > 0) bytes = std::max(bytes, 4 * static_cast<size_t>(cache));
+#endif
+  return bytes;
+}
+
+Matrix RandomMatrix(size_t rows, size_t cols) {
+  Matrix matrix(rows, cols);
+  Rng rng(1);
+  for (size_t row = 0; row < rows; ++row) {
+    for (float& value : matrix.row(row)) value = static_cast<float>(rng.Uniform());
+  }
+  return matrix;
+}
+
+QuantizedLinear RandomLayer(size_t size, const Scheme& scheme) {
+  QuantizedLinear layer;
+  layer.out_features = layer.in_features = size;
+  layer.scheme = scheme;
+  layer.codes.resize(size * size);
+  Rng rng(1);
+  for (uint8_t& code : layer.codes) {
+    code = static_cast<uint8_t>(rng.Below(uint64_t{1} << scheme.bits));
+  }
+  layer.scales.assign(size * layer.group_count(), 0x1p-8f);
+  if (!scheme.is_symmetric()) layer.zeros.assign(layer.scales.size(), 8);
+  return layer;
+}
+
 // Units of work per second: once to warm up, then for a while.
 Spread RateOf(double work, const std::function<void()>& body) {
   constexpr size_t kLeast = 5;
@@ -77,15 +118,19 @@ Spread RateOf(double work, const std::function<void()>& body) {
 Spread SpreadOf(std::vector<double> values) {
   if (values.empty()) return {};
   std::ranges::sort(values);
-  return {values[values.size() / 2], values.front(), values.back(), values.size()};
+  const size_t half = values.size() / 2;
+  const double median =
+      values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  return {median, values.front(), values.back(), values.size()};
 }
 
 Spread ReadBandwidths(ThreadPool& pool) {
-  constexpr size_t kPieces = 64, kPieceWords = size_t{1} << 20;
-  AlignedArray<uint64_t> memory(kPieces * kPieceWords);
+  constexpr size_t kPieceWords = size_t{1} << 20;
+  const size_t pieces = BytesBeyondCaches() / (kPieceWords * sizeof(uint64_t));
+  AlignedArray<uint64_t> memory(pieces * kPieceWords);
   std::fill_n(memory.data(), memory.size(), 1);
   return RateOf(static_cast<double>(memory.size() * sizeof(uint64_t)), [&] {
-    pool.ParallelFor(kPieces, [&](size_t piece) {
+    pool.ParallelFor(pieces, [&](size_t piece) {
       integer_sink = Sum(memory.data() + piece * kPieceWords, kPieceWords);
     });
   });
@@ -111,17 +156,64 @@ double PeakFlops(ThreadPool& pool) {
 #endif
 }
 
-Spread ProductFlops(ThreadPool& pool) {
-  constexpr size_t kTokens = 512, kSize = 2048;
-  Matrix x(kTokens, kSize), w(kSize, kSize), y(kTokens, kSize);
-  Rng rng(1);
-  for (Matrix* matrix : {&x, &w}) {
-    for (size_t i = 0; i < matrix->rows(); ++i) {
-      for (float& value : matrix->row(i)) value = static_cast<float>(rng.Uniform());
-    }
-  }
+Spread FloatProductRate(ThreadPool& pool) {
+  const Matrix x = RandomMatrix(kTokens, kSize), w = RandomMatrix(kSize, kSize);
+  Matrix y(kTokens, kSize);
   const auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
   return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
+}
+
+Spread IntegerProductRate(ThreadPool& pool) {
+  Scheme scheme;
+  scheme.bits = 8;
+  scheme.zero_point = ZeroPointKind::kNone;
+  scheme.symmetric_convention = SymmetricConvention::kSigned;
+  QuantizedLinear layer = RandomLayer(kSize, scheme);
+  scheme.granularity = Granularity::kToken;
+  scheme.dynamic = true;
+  scheme.scale_type = DType::kF32;
+  layer.activations = ActivationGrid{scheme, {}};
+  const auto weight = MakePackedWeight(layer, pool);
+  const Matrix x = RandomMatrix(kTokens, kSize);
+  Matrix y(kTokens, kSize);
+  return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
+}
+
+Spread PackedReadRate(ThreadPool& pool) {
+  constexpr size_t kWide = 4096;
+  Scheme scheme;
+  scheme.granularity = Granularity::kGroup;
+  scheme.group_size = 128;
+  const QuantizedLinear layer = RandomLayer(kWide, scheme);
+  std::vector<std::unique_ptr<LinearWeight>> weights;
+  size_t bytes = 0;
+  while (bytes < BytesBeyondCaches()) {
+    weights.push_back(MakePackedWeight(layer, pool));
+    bytes += weights.back()->weight_bytes();
+  }
+  const Matrix x = RandomMatrix(1, kWide);
+  Matrix y(1, kWide);
+  return RateOf(static_cast<double>(bytes), [&] {
+    for (const auto& weight : weights) weight->Multiply(x, y, pool);
+  });
+}
+
+MachinePeaks MeasurePeaks(ThreadPool& pool) {
+  return {ReadBandwidths(pool), PeakFlops(pool), FloatProductRate(pool), IntegerProductRate(pool),
+          PackedReadRate(pool)};
+}
+
+Hardware HardwareOf(const MachinePeaks& peaks, std::string title, double memory_bytes) {
+  Hardware hardware;
+  hardware.name = "this";
+  hardware.title = std::move(title);
+  hardware.source = StrCat("measured: the best of ", peaks.read_bytes.n,
+                           " readings of memory, multiply-adds in registers, int8 products");
+  hardware.bytes_per_second = peaks.read_bytes.highest;
+  hardware.memory_bytes = memory_bytes;
+  hardware.ops.fp32 = std::max(peaks.register_flops, peaks.float_product.highest);
+  hardware.ops.int8 = peaks.integer_product.highest;
+  return hardware;
 }
 
 }  // namespace qualm

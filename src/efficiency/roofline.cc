@@ -11,7 +11,7 @@ namespace qualm {
 namespace {
 
 struct Shape {
-  std::string name, kind;
+  std::string name;
   size_t out = 0, in = 0;
 };
 
@@ -21,7 +21,7 @@ std::vector<Shape> LinearShapes(const Checkpoint& checkpoint) {
   for (size_t b = 0; b < checkpoint.config().layers; ++b) {
     for (const LinearGroup& group : family.groups) {
       for (const LinearSpec& linear : group.linears) {
-        shapes.push_back({LinearName(family, b, linear.name), linear.name,
+        shapes.push_back({LinearName(family, b, linear.name),
                           SizeOf(linear.out, checkpoint.config()),
                           SizeOf(group.in, checkpoint.config())});
       }
@@ -54,30 +54,44 @@ void SetBits(ModelStorage& storage) {
   storage.bits_per_weight = weights > 0 ? 8 * bytes / weights : 0;
 }
 
-// The peak of a product: of integers where both sides are, of the narrowest float there is else.
-double PeakOf(const LayerStorage& layer, const Hardware& hardware) {
-  const PeakOps& ops = hardware.ops;
-  const double floats = ops.fp16 > 0 ? ops.fp16 : ops.fp32;
-  if (layer.input_bits == 0 || layer.weight_bits == 0) return floats;
-  const int bits = std::max(layer.input_bits, layer.weight_bits);
-  if (bits <= 4 && ops.int4 > 0) return ops.int4;
-  return bits <= 8 && ops.int8 > 0 ? ops.int8 : floats;
+// The numbers of a linear layer's product. Where only one side is rounded, floats are multiplied.
+void SetNumberTypes(LayerStorage& layer, const Scheme& weights, const Scheme* inputs) {
+  const auto is_fp8 = [](NumberType type) {
+    return type == NumberType::kFp8E4m3 || type == NumberType::kFp8E4m3Ieee ||
+           type == NumberType::kFp8E5m2;
+  };
+  if (inputs == nullptr) return;
+  layer.is_fp8 = is_fp8(weights.type) && is_fp8(inputs->type);
+  if (weights.type != NumberType::kInteger || inputs->type != NumberType::kInteger) return;
+  layer.weight_bits = weights.bits;
+  layer.input_bits = inputs->bits;
 }
+
+// Of products of floats: the narrowest that the device multiplies as they are.
+double FloatPeak(const PeakOps& ops) { return ops.fp16 > 0 ? ops.fp16 : ops.fp32; }
+
+double PeakOf(const LayerStorage& layer, const PeakOps& ops) {
+  const int bits = std::max(layer.input_bits, layer.weight_bits);
+  if (layer.is_fp8 && ops.fp8 > 0) return ops.fp8;
+  if (bits > 0 && bits <= 4 && ops.int4 > 0) return ops.int4;
+  if (bits > 0 && bits <= 8 && ops.int8 > 0) return ops.int8;
+  return FloatPeak(ops);
+}
+
+double SumTo(double n) { return n * (n + 1) / 2; }
 
 class Predictor {
  public:
   Predictor(const ModelStorage& storage, const Hardware& hardware, Phase phase, const Work& work,
             double activation_bytes)
-      : storage_(storage), hardware_(hardware), phase_(phase), width_(activation_bytes) {
-    batch_ = static_cast<double>(work.batch);
-    rows_ = phase == Phase::kPrefill ? batch_ * static_cast<double>(work.prompt) : batch_;
-    const double prompt = static_cast<double>(work.prompt);
-    const double context = static_cast<double>(work.context);
-    // Positions that queries look at, over all queries of a sequence; and that are read from the
-    // cache, each once.
-    seen_ = phase == Phase::kPrefill ? prompt * (prompt + 1) / 2 : context + 1;
-    cached_ = phase == Phase::kPrefill ? prompt : context + 1;
-  }
+      : storage_(storage),
+        hardware_(hardware),
+        phase_(phase),
+        width_(activation_bytes),
+        batch_(static_cast<double>(work.batch)),
+        prompt_(static_cast<double>(work.prompt)),
+        context_(static_cast<double>(work.context)),
+        rows_(phase == Phase::kPrefill ? batch_ * prompt_ : batch_) {}
 
   Roofline Run() {
     const ModelConfig& config = storage_.config;
@@ -86,71 +100,96 @@ class Predictor {
     const double q = static_cast<double>(config.q_features());
     const double kv = static_cast<double>(config.kv_features());
     const double inner = static_cast<double>(config.intermediate_size);
-    const double floats = FloatPeak();
-    Add({"embedding", 0, rows_ * storage_.embedding_row_bytes, rows_ * hidden * width_, 0, floats});
-    // Mean square, root, two products for each number; read and written.
-    Add({"norms", 4 * rows_ * hidden * (2 * blocks + 1), storage_.norm_bytes,
-         2 * rows_ * hidden * width_ * (2 * blocks + 1), 0, floats});
-    for (const LayerStorage& layer : storage_.layers) AddLinear(layer);
-    Add({"rotary embedding", 3 * rows_ * (q + kv) * blocks, 0,
-         2 * rows_ * (q + kv) * width_ * blocks, 0, floats});
-    const double half_cache = storage_.kv_bytes_per_position / 2;
-    const double written = rows_ * storage_.kv_bytes_per_position * blocks;
-    Add({"cache writes", 0, 0, 0, written, floats});
-    Add({"attention scores", 2 * batch_ * seen_ * q * blocks, 0, rows_ * q * width_ * blocks,
-         batch_ * cached_ * half_cache * blocks, floats});
-    // Maximum, exponential, sum, quotient.
-    Add({"softmax", 4 * batch_ * seen_ * static_cast<double>(config.heads) * blocks, 0, 0, 0,
-         floats});
-    Add({"attention values", 2 * batch_ * seen_ * q * blocks, 0, rows_ * q * width_ * blocks,
-         batch_ * cached_ * half_cache * blocks, floats});
-    Add({"gated activation", 5 * rows_ * inner * blocks, 0, 3 * rows_ * inner * width_ * blocks, 0,
-         floats});
-    Add({"residual sums", 2 * rows_ * hidden * blocks, 0, 6 * rows_ * hidden * width_ * blocks, 0,
-         floats});
-    // Logits of the last position of each sequence.
     const double vocab = static_cast<double>(config.vocab_size);
+    const double vectors = hardware_.ops.fp32;
+    Add({"embedding", 0, rows_ * storage_.embedding_row_bytes, rows_ * hidden * width_}, vectors);
+    // Square, sum, two products for each number; read and written.
+    const double norms = rows_ * hidden * (2 * blocks + 1);
+    Add({"norms", 4 * norms, storage_.norm_bytes, 2 * norms * width_}, vectors);
+    for (const LayerStorage& layer : storage_.layers) AddLinear(layer);
+    // Two products and a sum for each number.
+    const double rotated = rows_ * (q + kv) * blocks;
+    Add({"rotary embedding", 3 * rotated, 0, 2 * rotated * width_}, vectors);
+    Add({"cache writes", 0, 0, 0, rows_ * storage_.kv_bytes_per_position * blocks}, vectors);
+    const double all_seeing = config.sliding_window
+                                  ? std::min(static_cast<double>(config.first_window_layer), blocks)
+                                  : blocks;
+    AddAttention(all_seeing, 0);
+    if (config.sliding_window) {
+      AddAttention(blocks - all_seeing, static_cast<double>(*config.sliding_window));
+    }
+    // Exponential, sum, quotient, two products.
+    const double gated = rows_ * inner * blocks;
+    Add({"gated activation", 5 * gated, 0, 3 * gated * width_}, vectors);
+    const double residual = 2 * rows_ * hidden * blocks;
+    Add({"residual sums", residual, 0, 3 * residual * width_}, vectors);
+    // Logits of the last position of each sequence.
     Add({"lm_head", 2 * batch_ * vocab * hidden, storage_.head_bytes,
-         batch_ * (hidden + vocab) * width_, 0, floats});
+         batch_ * (hidden + vocab) * width_},
+        FloatPeak(hardware_.ops));
     result_.tokens_per_second = rows_ / result_.seconds;
     return std::move(result_);
   }
 
  private:
-  double FloatPeak() const {
-    return hardware_.ops.fp16 > 0 ? hardware_.ops.fp16 : hardware_.ops.fp32;
-  }
-
   void AddLinear(const LayerStorage& layer) {
     const double out = static_cast<double>(layer.out), in = static_cast<double>(layer.in);
     const size_t dot = layer.name.rfind('.');
     Add({layer.name.substr(dot + 1), 2 * rows_ * out * in, layer.weight_bytes,
-         rows_ * (in + out) * width_, 0, PeakOf(layer, hardware_)});
+         rows_ * (in + out) * width_},
+        PeakOf(layer, hardware_.ops));
   }
 
-  // One operation; those of a kind are shown together, each with its own bound.
-  void Add(OperationCost cost) {
-    const double compute = cost.ops / cost.peak_ops;
-    const double memory = cost.bytes() / hardware_.bytes_per_second;
-    cost.seconds = std::max(compute, memory);
-    cost.is_memory_bound = memory >= compute;
+  // Attention of `blocks` blocks whose queries see the last `window` positions (0: all). Scores and
+  // weights stay in registers and caches; keys and values are read once per sequence.
+  void AddAttention(double blocks, double window) {
+    if (blocks == 0) return;
+    // Pairs of a query and a position that it sees, and positions read, of a sequence.
+    double pairs = 0, positions = 0;
+    if (phase_ == Phase::kPrefill) {
+      const double full = window > 0 ? std::min(window, prompt_) : prompt_;
+      pairs = SumTo(full) + (prompt_ - full) * full;
+      positions = prompt_;
+    } else {
+      pairs = positions = window > 0 ? std::min(window, context_ + 1) : context_ + 1;
+    }
+    const double q = static_cast<double>(storage_.config.q_features());
+    const double heads = static_cast<double>(storage_.config.heads);
+    const double all = batch_ * pairs * blocks;
+    const double activations = rows_ * q * width_ * blocks;
+    // Keys and values may be kept in different numbers of bits; together they are right.
+    const double half_cache = batch_ * positions * blocks * storage_.kv_bytes_per_position / 2;
+    const double products = FloatPeak(hardware_.ops);
+    Add({"attention scores", 2 * all * q, 0, activations, half_cache}, products);
+    // Maximum, exponential, sum, quotient.
+    Add({"softmax", 4 * all * heads}, hardware_.ops.fp32);
+    Add({"attention values", 2 * all * q, 0, activations, half_cache}, products);
+  }
+
+  // One operation on a device that does `peak_ops` of it per second.
+  void Add(OperationCost cost, double peak_ops) {
+    cost.compute_seconds = cost.ops / peak_ops;
+    cost.memory_seconds = cost.bytes() / hardware_.bytes_per_second;
+    cost.seconds = std::max(cost.compute_seconds, cost.memory_seconds);
     result_.seconds += cost.seconds;
-    for (OperationCost& one : result_.operations) {
-      if (one.kind != cost.kind) continue;
-      one.ops += cost.ops;
-      one.weight_bytes += cost.weight_bytes;
-      one.activation_bytes += cost.activation_bytes;
-      one.kv_bytes += cost.kv_bytes;
-      one.seconds += cost.seconds;
+    const auto same = std::ranges::find(result_.operations, cost.kind, &OperationCost::kind);
+    if (same == result_.operations.end()) {
+      result_.operations.push_back(std::move(cost));
       return;
     }
-    result_.operations.push_back(std::move(cost));
+    same->ops += cost.ops;
+    same->weight_bytes += cost.weight_bytes;
+    same->activation_bytes += cost.activation_bytes;
+    same->kv_bytes += cost.kv_bytes;
+    same->compute_seconds += cost.compute_seconds;
+    same->memory_seconds += cost.memory_seconds;
+    same->seconds += cost.seconds;
   }
 
   const ModelStorage& storage_;
   const Hardware& hardware_;
   Phase phase_;
-  double width_, batch_ = 1, rows_ = 1, seen_ = 0, cached_ = 0;
+  double width_, batch_, prompt_, context_, rows_;
   Roofline result_;
 };
 
@@ -166,7 +205,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
   ModelStorage storage = CommonStorage(checkpoint);
   storage.label = manifest == nullptr ? "float" : manifest->recipe_name;
   for (const Shape& shape : LinearShapes(checkpoint)) {
-    LayerStorage layer{shape.name, shape.out, shape.in, 0, 0, 0};
+    LayerStorage layer{.name = shape.name, .out = shape.out, .in = shape.in};
     const LayerRecord* record = nullptr;
     if (manifest != nullptr) {
       const auto found = std::ranges::find(manifest->layers, shape.name, &LayerRecord::name);
@@ -176,10 +215,8 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
       layer.weight_bytes = static_cast<double>(checkpoint.Weight(shape.name).size_bytes());
     } else {
       layer.weight_bytes = static_cast<double>(record->stored_bytes);
-      if (record->scheme.type == NumberType::kInteger) layer.weight_bits = record->scheme.bits;
-      if (record->activations && record->activations->scheme.type == NumberType::kInteger) {
-        layer.input_bits = record->activations->scheme.bits;
-      }
+      SetNumberTypes(layer, record->scheme,
+                     record->activations ? &record->activations->scheme : nullptr);
     }
     storage.layers.push_back(std::move(layer));
   }
@@ -195,17 +232,14 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe) {
   ModelStorage storage = CommonStorage(checkpoint);
   storage.label = recipe.name;
   for (const Shape& shape : LinearShapes(checkpoint)) {
-    LayerStorage layer{shape.name, shape.out, shape.in, 0, 0, 0};
+    LayerStorage layer{.name = shape.name, .out = shape.out, .in = shape.in};
     const LayerPlan plan = recipe.PlanFor(shape.name);
     if (plan.skip) {
       layer.weight_bytes = static_cast<double>(checkpoint.Weight(shape.name).size_bytes());
     } else {
       layer.weight_bytes =
           static_cast<double>(EstimateStoredBytes(plan.scheme, shape.out, shape.in));
-      if (plan.scheme.type == NumberType::kInteger) layer.weight_bits = plan.scheme.bits;
-      if (plan.activations && plan.activations->scheme.type == NumberType::kInteger) {
-        layer.input_bits = plan.activations->scheme.bits;
-      }
+      SetNumberTypes(layer, plan.scheme, plan.activations ? &plan.activations->scheme : nullptr);
     }
     storage.layers.push_back(std::move(layer));
   }

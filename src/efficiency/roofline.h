@@ -23,7 +23,8 @@ struct LayerStorage {
   size_t out = 0, in = 0;
   double weight_bytes = 0;  // codes, scales, zero points, outliers
   int weight_bits = 0;      // of integer products; 0: weights are floats when multiplied
-  int input_bits = 0;       // 0: inputs stay float
+  int input_bits = 0;       // likewise
+  bool is_fp8 = false;      // weights and inputs are 8-bit floats
 };
 
 struct ModelStorage {
@@ -38,7 +39,8 @@ struct ModelStorage {
 };
 
 // Of a folder as it is, float or quantized: exact, from the manifest and the files. With a recipe
-// what it would become, without outliers, whose number the data decides.
+// what it would become, without what the data or a search decides: outliers, float columns, scales
+// of online transforms.
 ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest);
 ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe);
 // "fp32" (as our cache is), "fp16", "int8", "int4": keys and values per head with float16 scales.
@@ -48,16 +50,17 @@ struct Work {
   size_t batch = 1, prompt = 128, context = 128;  // decode: one token behind `context`
 };
 
+// Of one kind of operation in all blocks together.
 struct OperationCost {
   std::string kind;  // "q_proj", "attention scores", "norms", "lm_head", ...
   double ops = 0;    // a multiply-add is two
   double weight_bytes = 0, activation_bytes = 0, kv_bytes = 0;
-  double peak_ops = 0;  // per second, of the number type it runs in
-  double seconds = 0;   // the larger of the two bounds
-  bool is_memory_bound = false;
+  double compute_seconds = 0, memory_seconds = 0;
+  double seconds = 0;  // sum of the larger of the two of every single operation
 
   double bytes() const { return weight_bytes + activation_bytes + kv_bytes; }
   double intensity() const { return bytes() > 0 ? ops / bytes() : 0; }
+  bool is_memory_bound() const { return memory_seconds >= compute_seconds; }
 };
 
 struct Roofline {

@@ -12,7 +12,6 @@
 namespace qualm {
 namespace {
 
-// Rate of the dense product at 512 x 1024 x 1024, the best of three.
 // Sums over the layers of some blocks, and what the largest of them needs at once.
 struct Costs {
   double forward_flops_per_token = 0;
@@ -97,14 +96,26 @@ double PassesPerBlock(const Recipe& recipe) {
 }  // namespace
 
 uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
-  size_t groups = scheme.GroupCount(in);
-  size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
+  const size_t groups = scheme.GroupCount(in);
+  const size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
   uint64_t bytes = out * PackedRowBytes(in, scheme.bits);
-  bytes += scale_rows * groups * StoredScaleBytes(scheme);
+  if (scheme.type == NumberType::kNvfp4) bytes += sizeof(QuantizedLinear::tensor_scale);
+  if (scheme.second_level) {
+    // Codes, and a scale and a zero point for each block of rows; of the scales and, where they are
+    // no whole numbers, of the zero points.
+    const auto rows = static_cast<size_t>(scheme.second_level->group_rows);
+    const size_t blocks = (out + rows - 1) / rows;
+    const uint64_t level = out * PackedRowBytes(groups, scheme.second_level->bits) +
+                           2 * blocks * groups * SizeOf(scheme.scale_type);
+    bytes += scheme.zero_point == ZeroPointKind::kFloat ? 2 * level : level;
+  } else {
+    bytes += scale_rows * groups * StoredScaleBytes(scheme);
+    if (scheme.zero_point == ZeroPointKind::kFloat) {
+      bytes += scale_rows * groups * SizeOf(scheme.scale_type);
+    }
+  }
   if (scheme.zero_point == ZeroPointKind::kInteger) {
     bytes += scale_rows * PackedRowBytes(groups, scheme.bits);
-  } else if (scheme.zero_point == ZeroPointKind::kFloat) {
-    bytes += scale_rows * groups * SizeOf(scheme.scale_type);
   }
   return bytes;
 }
