@@ -13,7 +13,8 @@ namespace qualm {
 namespace {
 
 std::string Figure(const std::string& chart, const std::string& caption) {
-  return StrCat("<figure>", chart, "<figcaption>", caption, "</figcaption></figure>\n");
+  return StrCat("<figure tabindex=\"0\">", chart, "<figcaption>", caption,
+                "</figcaption></figure>\n");
 }
 
 // Conditions of the comparisons, in their order.

@@ -17,7 +17,7 @@ std::string Item(const std::string& en, const std::string& zh) {
 
 std::string Numbers(const Inference& one, const LossUnit& unit, double p_holm) {
   return StrCat(WithInterval(one, unit), ", ", PEquals("p", one.p), ", ", PEquals("Holm p", p_holm),
-                ", ", one.seeds_agreeing, "/", one.seeds, " seeds");
+                ", ", one.seeds_agreeing, "/", one.seeds, " ", Both("seeds", "种子"));
 }
 
 // The unit of a mean over several tests: only of one kind is there one.
@@ -167,6 +167,17 @@ std::string SummarySection(const ReportData& data) {
                Percent(alarms.interval.low, 1), " 至 ", Percent(alarms.interval.high, 1), "）。"));
   }
   body += "</ul>\n";
+  if (data.plan.spec.seeds == 1) {
+    body += StrCat("<p class=\"warning\">",
+                   Both("One seed: intervals and p-values hold the items' variation only, not that "
+                        "of drawing the calibration set again. "
+                        "Differences between calibration sets are then found too often; the A/A "
+                        "control shows how often.",
+                        "仅一个种子：区间与 p "
+                        "值只包含题目的变异，不包含重新抽取校准集的变异。校准集之间的差异因此会被过"
+                        "多地判为显著；A/A 对照给出其频率。"),
+                   "</p>\n");
+  }
   if (data.table.missing_cells > 0) {
     body += StrCat(
         "<p class=\"warning\">",

@@ -164,6 +164,12 @@ std::string MarkdownReport(const ReportData& data) {
              " cells; qualm ", data.plan.version, ", ", data.plan.instruction_set, ".\n");
   for (const std::string& one : data.plan.skipped) text += StrCat("\nLeft out: ", one, "\n");
   for (const std::string& one : data.table.failures) text += StrCat("\nFailed: ", one, "\n");
+  if (data.plan.spec.seeds == 1) {
+    text +=
+        "\nOne seed: intervals and p-values hold the items' variation only, not that of drawing "
+        "the calibration set "
+        "again; differences between calibration sets are found too often (see A/A).\n";
+  }
   text += MarkdownFamilies(data) + MarkdownGaps(data);
   if (alarms.comparisons > 0) {
     text += StrCat(
