@@ -12,6 +12,7 @@ namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr size_t kMostItems = size_t{1} << 32;
 
 std::vector<double> NumbersOf(const Json& list, std::string_view place) {
   std::vector<double> numbers;
@@ -289,6 +290,9 @@ EvaluationData EvaluationFromRecord(const StageRecord& record, TaskLoss loss) {
   }
   for (double cluster :
        NumbersOf(GetChild(GetChild(result, "items", place), "cluster", place), place)) {
+    if (!(cluster >= 0 && cluster < static_cast<double>(kMostItems))) {
+      ThrowBadInput(place, "clusters that are numbers of items", StrCat(cluster));
+    }
     data.cluster.push_back(static_cast<size_t>(cluster));
   }
   const size_t n = data.loss.size();

@@ -310,6 +310,14 @@ StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) 
   const StudyKeys keys(yaml, base);
   StudySpec spec;
   spec.name = yaml.Get("name").AsString();
+  // It names files in the work folder.
+  if (spec.name.empty() || spec.name.size() > 100 ||
+      spec.name.find_first_not_of(
+          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") !=
+          std::string::npos) {
+    ThrowBadInput(yaml.Get("name").place(), "a name of letters, digits, - and _",
+                  StrCat("'", spec.name, "'"));
+  }
   spec.version = static_cast<int>(IntOption(&keys.Holder("version"), "version", 1, 1, 1 << 20));
   spec.title = LocalTextOf(keys.Get("title"));
   spec.question = LocalTextOf(keys.Get("question"));

@@ -72,6 +72,7 @@ TEST(Study, MistakesNameTheirLine) {
               HasSubstr("did you mean 'control'"));
   EXPECT_THAT(ErrorOf(Replaced(kStudy, "corpus: a.txt,", "corpus: a.txt, random_tokens: true,")),
               HasSubstr("corpus and random_tokens"));
+  EXPECT_THAT(ErrorOf(Replaced(kStudy, "name: one", "name: ../one")), HasSubstr("x.yaml:2"));
   EXPECT_THAT(ErrorOf(Replaced(kStudy, "{name: again,", "{name: a,")), HasSubstr("'a' twice"));
   EXPECT_THAT(ErrorOf(Replaced(kStudy, "mixed: [a, b-1x16]", "mixed: [a]")),
               HasSubstr("two names or more"));

@@ -60,7 +60,10 @@ CalibrationSpec CalibrationFromInputs(const Json& inputs, std::string_view place
   set.task = GetString(inputs, "task", place);
   set.split = GetString(inputs, "split", place);
   set.category = GetString(inputs, "category", place);
-  for (const Json& name : GetChild(inputs, "mixed", place)) set.mixed.push_back(name);
+  for (const Json& name : GetChild(inputs, "mixed", place)) {
+    if (!name.is_string()) ThrowBadInput(place, "names in 'mixed'", name.type_name());
+    set.mixed.push_back(name);
+  }
   set.temperature = GetDouble(inputs, "temperature", place);
   set.sampler.sampler = GetString(inputs, "sampler", place);
   set.sampler.samples = SizeOf(inputs, "samples", place);
