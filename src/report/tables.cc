@@ -138,7 +138,8 @@ std::string HeatMapSection(const ReportData& data) {
                  StrCat("<p>",
                         Both("Framed: calibration and test of one kind (IID). ▲ worse and ▼ better "
                              "than IID, paired by item and seed, "
-                             "Holm-corrected over the study. The stronger the colour, the larger the loss on the same test. "
+                             "Holm-corrected over the study. The stronger the colour, the larger "
+                             "the loss on the same test. "
                              "± one standard error.",
                              "加框：校准与测试同分布。▲ 比同分布差、▼ "
                              "比同分布好（按题目与种子配对，全研究 Holm 校正）。"
