@@ -81,8 +81,8 @@ TEST(Infer, OneSeedGivesTheErrorOfAMean) {
 // with the last term up to three times (Owen 2007), which is small here.
 TEST(Infer, ErrorsHoldSeedsAndClusters) {
   double sum = 0;
-  constexpr int kStudies = 60;
-  for (int i = 0; i < kStudies; ++i) {
+  constexpr uint64_t kStudies = 60;
+  for (uint64_t i = 0; i < kStudies; ++i) {
     const Inference one = Infer(Crossed(4, 30, 0, 0.5, 1, 0.1, 100 + i), "errors");
     sum += one.standard_error * one.standard_error / kStudies;
   }
