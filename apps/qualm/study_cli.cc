@@ -2,20 +2,16 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/named_corpora.h"
+#include "study/machine.h"
 
 namespace qualm::cli {
 namespace {
-
-double SteadySeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // The name of a study given by name or by file.
 std::string NameOf(const std::string& study) {

@@ -41,13 +41,17 @@ class Adviser {
       const Group* reference = table.Find(model, "float", "-", test.name);
       if (reference != nullptr) references_.push_back(reference);
     }
-    const bool all_texts =
-        std::ranges::all_of(references_, [](const Group* group) { return group->is_text; });
-    const bool all_tasks =
-        std::ranges::none_of(references_, [](const Group* group) { return group->is_text; });
-    unit_ = all_texts ? "nats" : all_tasks ? TaskUnit() : "float model's standard deviations";
+    const auto is_share = [](const Group* group) { return group->is_share; };
+    const bool all_shares = std::ranges::all_of(references_, is_share);
+    const bool is_mixed = !all_shares && std::ranges::any_of(references_, is_share);
+    // Nats of texts and of choices are of one unit, but not of one size.
+    const auto is_text = [](const Group* group) { return group->is_text; };
+    const bool has_both =
+        std::ranges::any_of(references_, is_text) && !std::ranges::all_of(references_, is_text);
+    const bool is_scaled = is_mixed || has_both;
+    unit_ = is_scaled ? "float model's standard deviations" : all_shares ? "share" : "nats";
     for (const Group* group : references_) {
-      factors_.push_back(all_texts || all_tasks ? 1 : 1 / SpreadOf(group->loss));
+      factors_.push_back(is_scaled ? 1 / SpreadOf(group->loss) : 1);
     }
   }
 
@@ -75,10 +79,6 @@ class Adviser {
   }
 
  private:
-  const char* TaskUnit() const {
-    return table_.plan->spec.task_loss == TaskLoss::kNll ? "nats" : "share";
-  }
-
   // Recipe and calibration set of every artefact; not twins, which are the same condition again.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;

@@ -125,6 +125,21 @@ TEST(Infer, DetectableDifferencesAreDetected) {
   EXPECT_LT(found, 200 * 0.92);
 }
 
+// One less than there are, in every stratum (Rao and Wu).
+TEST(Draws, LeaveOneOut) {
+  const LossTable both = LossTable::SideBySide(
+      {Crossed(1, 5, 0, 0, 1, 0, 1), Crossed(1, 9, 0, 0, 1, 0, 2), Crossed(1, 1, 0, 0, 1, 0, 3)});
+  const std::vector<double> counts = ClusterDraw(both, "draws", 0);
+  ASSERT_EQ(counts.size(), 15U);
+  double sums[3] = {};
+  for (size_t c = 0; c < counts.size(); ++c) sums[both.strata()[c]] += counts[c];
+  EXPECT_THAT(sums, ElementsAre(4, 8, 1));
+  double seeds = 0;
+  for (double count : SeedDraw(4, "draws", 0)) seeds += count;
+  EXPECT_EQ(seeds, 3);
+  EXPECT_THAT(SeedDraw(1, "draws", 0), ElementsAre(1));
+}
+
 TEST(Infer, CountsSeedsThatAgree) {
   LossTable table({1, 1, 1});
   table.AddSeed({1, 1.1, 0.9});

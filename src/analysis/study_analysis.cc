@@ -262,11 +262,6 @@ class Analyser {
 
   // --- proxies
 
-  struct Condition {
-    std::string recipe, calibration;
-    bool operator==(const Condition&) const = default;
-  };
-
   void FindProxies() {
     std::vector<std::string> texts, tasks;
     for (const TestSpec& test : table_.plan->spec.tests) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "evaluate/comparison.h"
 
 namespace qualm {
 namespace {
@@ -37,15 +38,6 @@ double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   double sum = 0;
   for (double value : choices) sum += std::exp(value - largest);
   return largest + std::log(sum) - choices.at(gold);
-}
-
-double ChoiceKl(const std::vector<double>& reference, const std::vector<double>& model) {
-  double kl = 0;
-  for (size_t i = 0; i < reference.size(); ++i) {
-    const double log_p = -ChoiceNll(reference, i), log_q = -ChoiceNll(model, i);
-    if (std::exp(log_p) > 0) kl += std::exp(log_p) * (log_p - log_q);
-  }
-  return std::max(kl, 0.0);
 }
 
 void ReadTextItems(const Json& result, const std::string& place, EvaluationData& data) {
@@ -83,9 +75,10 @@ void ReadTaskItems(const Json& result, const std::string& place, TaskLoss loss,
     const bool has_choices = i < data.choices.size() && data.choices[i].size() > 1 &&
                              i < gold.size() && gold[i] >= 0 &&
                              gold[i] < static_cast<double>(data.choices[i].size());
-    data.loss.push_back(loss == TaskLoss::kNll && has_choices
-                            ? ChoiceNll(data.choices[i], static_cast<size_t>(gold[i]))
-                            : 1 - data.value[i]);
+    const bool is_nats = loss == TaskLoss::kNll && has_choices;
+    data.is_share |= !is_nats;
+    data.loss.push_back(is_nats ? ChoiceNll(data.choices[i], static_cast<size_t>(gold[i]))
+                                : 1 - data.value[i]);
   }
   data.weight.assign(data.loss.size(), 1);
   for (const Json& score : GetChild(result, "scores", place)) {
@@ -186,6 +179,7 @@ class TableReader {
     group.relation = cell.relation;
     group.metric = data.metric;
     group.is_text = data.is_text;
+    group.is_share = data.is_share;
     group.items = data.loss.size();
     group.baseline = data.baseline;
     group.loss = LossTable(ByCluster(data, std::vector<double>(data.loss.size(), 1)));
@@ -206,7 +200,7 @@ class TableReader {
         if (data.choices[i].size() < 2 || data.choices[i].size() != reference.choices[i].size()) {
           continue;
         }
-        const double one = ChoiceKl(reference.choices[i], data.choices[i]);
+        const double one = KlOfChoices(reference.choices[i], data.choices[i]);
         sum += one;
         squares += one * one;
       }

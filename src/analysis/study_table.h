@@ -18,6 +18,7 @@ namespace qualm {
 struct EvaluationData {
   std::string metric;  // "log ppl", "acc", ...
   bool is_text = false;
+  bool is_share = false;       // the loss is 1 - a share; else nats
   std::vector<double> loss;    // by item: window NLL; 1 - value or -log p(right) of tasks
   std::vector<double> weight;  // by item
   std::vector<size_t> cluster;
@@ -40,6 +41,7 @@ struct Group {
   LossTable excess;  // loss minus the float model's, by cluster; of "float" all 0
   std::string metric;
   bool is_text = false;
+  bool is_share = false;  // losses are shares; else nats
   size_t items = 0;
   std::vector<double> scores;  // by seed
   double float_score = 0;

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace qualm {
 
@@ -24,5 +26,13 @@ class Rng {
   double spare_ = 0;
   bool has_spare_ = false;
 };
+
+// Fisher and Yates.
+template <typename T>
+void Shuffle(std::vector<T>& values, Rng& rng) {
+  for (size_t i = values.size(); i > 1; --i) {
+    std::swap(values[i - 1], values[static_cast<size_t>(rng.Below(i))]);
+  }
+}
 
 }  // namespace qualm

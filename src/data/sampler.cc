@@ -32,13 +32,6 @@ Tokens RandomWindow(const Tokens& tokens, size_t length, Rng& rng) {
   return Window(tokens, static_cast<size_t>(rng.Below(tokens.size() - length + 1)), length);
 }
 
-template <typename T>
-void Shuffle(std::vector<T>& values, Rng& rng) {
-  for (size_t i = values.size(); i > 1; --i) {
-    std::swap(values[i - 1], values[static_cast<size_t>(rng.Below(i))]);
-  }
-}
-
 // Starts of windows of `length` tokens that lie side by side in the parts of [0, total) which no
 // window at `taken` covers.
 std::vector<size_t> FreeWindows(std::vector<size_t> taken, size_t total, size_t length) {

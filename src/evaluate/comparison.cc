@@ -28,23 +28,6 @@ double TwoSidedCoin(size_t k, size_t n) {
   return std::min(1.0, 2 * tail);
 }
 
-// Of one item; of infinite log-likelihoods those that both models exclude do not count.
-double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
-  const auto log_total = [](const std::vector<double>& values) {
-    const double largest = std::ranges::max(values);
-    double sum = 0;
-    for (double value : values) sum += std::exp(value - largest);
-    return largest + std::log(sum);
-  };
-  const double a = log_total(first), b = log_total(second);
-  double kl = 0;
-  for (size_t i = 0; i < first.size(); ++i) {
-    const double log_p = first[i] - a;
-    if (std::exp(log_p) > 0) kl += std::exp(log_p) * (log_p - (second[i] - b));
-  }
-  return std::max(kl, 0.0);  // rounding can make equal distributions differ downwards
-}
-
 Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcome> second) {
   std::vector<double> values;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -69,6 +52,22 @@ std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvalua
 }
 
 }  // namespace
+
+double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
+  const auto log_total = [](const std::vector<double>& values) {
+    const double largest = std::ranges::max(values);
+    double sum = 0;
+    for (double value : values) sum += std::exp(value - largest);
+    return largest + std::log(sum);
+  };
+  const double a = log_total(first), b = log_total(second);
+  double kl = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const double log_p = first[i] - a;
+    if (std::exp(log_p) > 0) kl += std::exp(log_p) * (log_p - (second[i] - b));
+  }
+  return std::max(kl, 0.0);  // rounding can make equal distributions differ downwards
+}
 
 PairedComparison ComparePaired(std::span<const ItemOutcome> first,
                                std::span<const ItemOutcome> second) {

@@ -21,6 +21,11 @@ struct ItemOutcome {
   std::vector<double> choices;
 };
 
+// KL(first ‖ second) in nats between the distributions over the choices of one item that their
+// log-likelihoods make; of infinite ones those that both models exclude do not count. Requires:
+// equally many, at least one.
+double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second);
+
 struct PairedComparison {
   size_t n = 0;
   double first = 0, second = 0;  // mean values; of accuracies the shares of right answers

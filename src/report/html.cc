@@ -36,6 +36,13 @@ std::string Escape(std::string_view text) {
   return out;
 }
 
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
 std::string Both(std::string_view en, std::string_view zh) {
   if (en == zh) return std::string(en);
   return StrCat("<span lang=\"en\">", en, "</span><span lang=\"zh\">", zh, "</span>");

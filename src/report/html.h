@@ -34,6 +34,9 @@ class HtmlTable {
   std::vector<std::string> header_, rows_;
 };
 
+// A field of CSV, quoted where it must be.
+std::string CsvField(const std::string& text);
+
 // Numbers for people; "–" for none.
 std::string Number(double value, int digits);
 std::string Signed(double value, int digits);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "report/html.h"
 #include "study/work_folder.h"
 
 namespace qualm {
@@ -46,13 +47,6 @@ void AddItems(const StudyCell& cell, const EvaluationData& data, const Evaluatio
       columns.is_near_tie.emplace_back(data.near_tie[i] != 0);
     }
   }
-}
-
-std::string CsvText(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
 }
 
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
@@ -169,7 +163,7 @@ ParquetTable ObservationTable(const ReportData& data) {
 std::string CsvOf(const ParquetTable& table) {
   std::string text;
   for (size_t c = 0; c < table.columns().size(); ++c) {
-    text += StrCat(c == 0 ? "" : ",", CsvText(table.columns()[c].name));
+    text += StrCat(c == 0 ? "" : ",", CsvField(table.columns()[c].name));
   }
   text += "\n";
   for (size_t row = 0; row < table.rows(); ++row) {
@@ -180,7 +174,7 @@ std::string CsvOf(const ParquetTable& table) {
             if (!values[row]) return;
             using Value = std::decay_t<decltype(*values[row])>;
             if constexpr (std::is_same_v<Value, std::string>) {
-              text += CsvText(*values[row]);
+              text += CsvField(*values[row]);
             } else if constexpr (std::is_same_v<Value, bool>) {
               text += *values[row] ? '1' : '0';
             } else {

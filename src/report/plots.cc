@@ -128,16 +128,13 @@ std::string ForestSection(const ReportData& data) {
   size_t count = 0;
   for (const auto& [model, recipe] : ComparedConditions(data)) {
     std::vector<ForestRow> rows;
-    bool is_share = true;
+    const LossUnit unit = data.UnitOfTests();  // one axis for all rows
     for (const CalibrationComparison& one : data.analysis.comparisons) {
       if (one.model != model || one.recipe != recipe) continue;
-      const LossUnit unit = UnitOf(data.IsShare(one.test));
-      is_share &= data.IsShare(one.test);
       rows.push_back({StrCat(one.test, " ← ", one.calibration), unit.factor * one.difference.value,
                       unit.factor * one.difference.low, unit.factor * one.difference.high,
                       one.p_holm < 0.05});
     }
-    const LossUnit unit = UnitOf(is_share);
     const std::string where = ConditionText(data, model, recipe);
     const std::string chart = ForestPlot(
         rows,

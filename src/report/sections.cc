@@ -6,24 +6,29 @@
 namespace qualm {
 
 bool ReportData::IsShare(const std::string& test) const {
-  const Group* group =
-      table.Find(plan.spec.models.empty() ? "" : plan.spec.models[0], "float", "-", test);
-  for (const TestSpec& one : plan.spec.tests) {
-    if (one.name != test || !one.is_task()) continue;
-    const bool has_choices = group == nullptr || plan.spec.task_loss == TaskLoss::kNll;
-    return !has_choices;
+  for (const Group& group : table.groups) {
+    if (group.test == test) return group.is_share;
   }
   return false;
 }
 
-const LocalText ReportData::TestLoss(const std::string& test) const {
+LossUnit ReportData::UnitOfTests(const std::optional<std::string>& family) const {
+  size_t tests = 0, shares = 0;
+  for (const TestSpec& test : plan.spec.tests) {
+    if (family && test.about.task != *family) continue;
+    ++tests;
+    shares += IsShare(test.name) ? 1 : 0;
+  }
+  if (shares == 0 || shares == tests) return UnitOf(shares > 0);
+  return {1, 3, "nats and shares, each test equally", "nats 与比例，各测试等权"};
+}
+
+LocalText ReportData::TestLoss(const std::string& test) const {
   for (const TestSpec& one : plan.spec.tests) {
     if (one.name != test) continue;
     if (!one.is_task()) return {"log perplexity, nats", "对数困惑度（nats）"};
-    if (plan.spec.task_loss == TaskLoss::kNll) {
-      return {"−log p(right choice), nats", "正确选项的 −log p（nats）"};
-    }
-    return {"error, percentage points", "错误率（百分点）"};
+    if (IsShare(test)) return {"error, percentage points", "错误率（百分点）"};
+    return {"−log p(right choice), nats", "正确选项的 −log p（nats）"};
   }
   return {};
 }

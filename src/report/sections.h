@@ -5,6 +5,7 @@
 #include <string>
 
 #include "analysis/study_analysis.h"
+#include "report/html.h"
 
 namespace qualm {
 
@@ -17,7 +18,9 @@ struct ReportData {
   const WorkFolder& work;
 
   bool IsShare(const std::string& test) const;  // its loss is 1 - a share
-  const LocalText TestLoss(const std::string& test) const;
+  LocalText TestLoss(const std::string& test) const;
+  // Of a mean over the tests of a kind, or over all.
+  LossUnit UnitOfTests(const std::optional<std::string>& family = std::nullopt) const;
 };
 
 std::string Section(std::string_view id, const LocalText& title, std::string_view body);

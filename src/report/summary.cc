@@ -20,15 +20,8 @@ std::string Numbers(const Inference& one, const LossUnit& unit, double p_holm) {
                 ", ", one.seeds_agreeing, "/", one.seeds, " ", Both("seeds", "种子"));
 }
 
-// The unit of a mean over several tests: only of one kind is there one.
-LossUnit UnitOfTests(const ReportData& data) {
-  bool all_shares = true;
-  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
-  return UnitOf(all_shares);
-}
-
 std::string FamilySentence(const ReportData& data, const FamilyAnswer& one) {
-  const LossUnit unit = UnitOfTests(data);
+  const LossUnit unit = data.UnitOfTests(one.family);
   const std::string where = Escape(ConditionText(data, one.model, one.recipe));
   const std::string family = Escape(one.family.empty() ? "all tests" : one.family);
   const std::string numbers = Numbers(one.difference, unit, one.p_holm);
@@ -71,11 +64,11 @@ std::string CostSentences(const ReportData& data) {
       ++all;
       worse += other.p_holm < 0.05 && other.excess.value > 0 ? 1 : 0;
       better += other.p_holm < 0.05 && other.excess.value < 0 ? 1 : 0;
-      const LossUnit unit = UnitOf(data.IsShare(its.test));
+      const LossUnit unit = data.UnitOfTests();
       least = std::min(least, unit.factor * other.excess.value);
       most = std::max(most, unit.factor * other.excess.value);
     }
-    const LossUnit unit = UnitOfTests(data);
+    const LossUnit unit = data.UnitOfTests();
     const std::string where = Escape(ConditionText(data, group.model, group.recipe));
     html += Item(StrCat("<b>", where, "</b> (", Number(group.bits, 2), " bits per weight) loses ",
                         Signed(least, unit.digits), " to ", Signed(most, unit.digits), " ", unit.en,

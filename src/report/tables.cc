@@ -223,9 +223,7 @@ std::string ControlSection(const ReportData& data) {
   table.Header({Both("recipe", "配方"), Both("relation", "关系"), Both("tests", "测试数"),
                 Both("gap [95 %]", "差距 [95%]"), "p", "Holm p", Both("seeds agree", "种子一致"),
                 Both("detectable", "可检出")});
-  bool all_shares = true;
-  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
-  const LossUnit unit = UnitOf(all_shares);
+  const LossUnit unit = data.UnitOfTests();
   for (const GeneralizationGap& one : data.analysis.gaps) {
     table.Row({{Escape(ConditionText(data, one.model, one.recipe))},
                {BothText(RelationText(one.relation))},

@@ -11,13 +11,6 @@ namespace {
 
 std::string Plain(double value) { return std::isfinite(value) ? StrCat(value) : ""; }
 
-std::string CsvField(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
 std::string MarkdownCell(std::string text) {
   for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) {
     text.replace(at, 1, "\\|");
@@ -96,9 +89,7 @@ std::string MarkdownGuidance(const ReportData& data) {
 
 std::string MarkdownGaps(const ReportData& data) {
   if (data.analysis.gaps.empty()) return "";
-  bool all_shares = true;
-  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
-  const LossUnit unit = UnitOf(all_shares);
+  const LossUnit unit = data.UnitOfTests();
   std::string text = StrCat(
       "\n## Generalization gap (", unit.en,
       ")\n\n| recipe | relation | tests | gap [95 %] | p | Holm p | seeds agree | detectable |\n"
@@ -115,9 +106,7 @@ std::string MarkdownGaps(const ReportData& data) {
 
 std::string MarkdownFamilies(const ReportData& data) {
   if (data.analysis.families.empty()) return "";
-  bool all_shares = true;
-  for (const TestSpec& test : data.plan.spec.tests) all_shares &= data.IsShare(test.name);
-  const LossUnit unit = UnitOf(all_shares);
+  const LossUnit unit = data.UnitOfTests();
   std::string text =
       StrCat("\n## Is IID calibration best? (", unit.en,
              "; other data minus IID: positive means yes)\n\n| recipe | kind of test | tests | "

@@ -39,13 +39,6 @@ CalibrationSet NewSet(const SamplerOptions& options, std::string sampler, std::s
   return set;
 }
 
-template <typename T>
-void Shuffle(std::vector<T>& values, Rng& rng) {
-  for (size_t i = values.size(); i > 1; --i) {
-    std::swap(values[i - 1], values[static_cast<size_t>(rng.Below(i))]);
-  }
-}
-
 Json SequencesToJson(const std::vector<Tokens>& sequences) {
   Json list = Json::array();
   for (const Tokens& sequence : sequences) list.push_back(sequence);

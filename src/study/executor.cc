@@ -1,7 +1,6 @@
 #include "study/executor.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -16,7 +15,6 @@
 #include <thread>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/strings.h"
 #include "study/machine.h"
 #include "study/stage_run.h"
@@ -50,10 +48,6 @@ class SignalGuard {
   struct sigaction old_int_ {
   }, old_term_{};
 };
-
-double SteadySeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::string HowItDied(int status) {
   if (WIFSIGNALED(status)) {
@@ -225,12 +219,17 @@ class LocalRun {
   // What a process left undone when it ended: the first is the one it died of, the others wait
   // again.
   void Finish(const Job& job, int status) {
-    bool is_first = true;
+    // It says 1, too, when a stage failed and was recorded.
+    bool has_ended_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     for (size_t i : job.stages) {
       if (state_[i] == StageState::kRunning) TakeRecord(i);
+      has_ended_itself |= WIFEXITED(status) && state_[i] == StageState::kFailed;
+    }
+    bool is_first = true;
+    for (size_t i : job.stages) {
       if (state_[i] != StageState::kRunning) continue;
       const Stage& stage = plan_.stages[i];
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      if (has_ended_itself) {
         // Another process holds it: look again later.
         state_[i] = StageState::kWaiting;
         std::this_thread::sleep_for(std::chrono::milliseconds(200));

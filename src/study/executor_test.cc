@@ -50,7 +50,8 @@ TEST(ReadyGroups, AreOpenStagesWhoseNeedsAreDone) {
 
 TEST(SlurmArrays, HoldStagesThatWaitForTheSame) {
   const StudyPlan plan = SmallPlan();
-  const std::vector<SlurmArray> arrays = PlanSlurmArrays(plan, std::vector<uint8_t>(7, 1));
+  const std::vector<SlurmArray> arrays =
+      PlanSlurmArrays(plan, std::vector<SlurmState>(7, SlurmState::kOpen));
   ASSERT_EQ(arrays.size(), 5U);
   EXPECT_THAT(arrays[0].stages, ElementsAre(0, 1));
   EXPECT_EQ(arrays[0].memory_bytes, 1U << 20);
@@ -63,11 +64,24 @@ TEST(SlurmArrays, HoldStagesThatWaitForTheSame) {
 
 TEST(SlurmArrays, DoNotWaitForWhatIsDone) {
   const StudyPlan plan = SmallPlan();
-  const std::vector<SlurmArray> arrays = PlanSlurmArrays(plan, {0, 0, 1, 0, 1, 1, 0});
+  constexpr SlurmState kDone = SlurmState::kDone, kOpen = SlurmState::kOpen;
+  const std::vector<SlurmArray> arrays =
+      PlanSlurmArrays(plan, {kDone, kDone, kOpen, kDone, kOpen, kOpen, kDone});
   ASSERT_EQ(arrays.size(), 2U);
   EXPECT_THAT(arrays[0].stages, ElementsAre(2, 4));
   EXPECT_TRUE(arrays[0].waits_for.empty());
   EXPECT_THAT(arrays[1].waits_for, ElementsAre("q0"));
+}
+
+TEST(SlurmArrays, WaitForWhatIsInTheQueue) {
+  const StudyPlan plan = SmallPlan();
+  std::vector<SlurmState> state(7, SlurmState::kDone);
+  state[2] = SlurmState::kQueued;
+  state[5] = SlurmState::kOpen;
+  const std::vector<SlurmArray> arrays = PlanSlurmArrays(plan, state);
+  ASSERT_EQ(arrays.size(), 1U);
+  EXPECT_THAT(arrays[0].stages, ElementsAre(5));
+  EXPECT_THAT(arrays[0].waits_for, ElementsAre("q0"));
 }
 
 }  // namespace

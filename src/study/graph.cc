@@ -405,13 +405,13 @@ class Planner {
     const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
     const std::string how =
         spec.is_task() ? StrCat("task ", spec.task, " ", spec.category, " ",
-                                spec.shots ? StrCat(*spec.shots) : "-", " ", inputs["pool"].dump(),
-                                " ", plan_.spec.pool_seed)
+                                spec.shots ? StrCat(*spec.shots) : "-", " ", PoolText(test.pool))
                        : StrCat("text ", protocol.name, " ", protocol.version, " ", spec.seqlen);
-    return AddStage(StageKind::kEvaluate, StrCat("evaluate ", what, " on ", spec.name),
-                    StrCat("evaluate ", quantize.empty() ? model.hash : quantize), {quantize},
-                    {model.hash, quantize, how, StrCat(spec.limit), test.data_hash},
-                    std::move(inputs));
+    return AddStage(
+        StageKind::kEvaluate, StrCat("evaluate ", what, " on ", spec.name),
+        StrCat("evaluate ", quantize.empty() ? model.hash : quantize), {quantize},
+        {model.hash, model.tokenizer_hash, quantize, how, StrCat(spec.limit), test.data_hash},
+        std::move(inputs));
   }
 
   std::string AddMeasure(const PlannedModel& model, const std::string& quantize,

@@ -11,6 +11,7 @@ std::string ProcessorName();      // "AMD EPYC 9654"; empty if the system does n
 uint64_t AvailableMemoryBytes();  // that new work may take without swapping; 0: not known
 uint64_t FreeDiskBytes(const std::string& folder);
 uint64_t PeakMemoryBytes();  // of this process
+double SteadySeconds();      // of a clock that only goes forward
 std::string UtcNow();        // 2026-01-31T12:00:00Z
 
 }  // namespace qualm

@@ -75,21 +75,22 @@ class Submitter {
   SlurmSubmission Run() {
     WriteJsonFile(work_.Plan(plan_.spec.name), ToJson(plan_));
     const std::map<std::string, std::string> queue = SlurmQueue();
-    std::vector<uint8_t> is_open(plan_.stages.size(), 0);
+    std::vector<SlurmState> state(plan_.stages.size(), SlurmState::kDone);
     for (size_t i = 0; i < plan_.stages.size(); ++i) {
       const std::string& key = plan_.stages[i].key;
       if (work_.IsDone(key)) {
         ++result_.done_before;
         tasks_.erase(key);
       } else if (tasks_.contains(key) && queue.contains(tasks_[key])) {
+        state[i] = SlurmState::kQueued;
         ++result_.queued_before;
       } else {
-        is_open[i] = 1;
+        state[i] = SlurmState::kOpen;
         tasks_.erase(key);
         work_.RemoveRecord(key);
       }
     }
-    for (const SlurmArray& array : PlanSlurmArrays(plan_, is_open)) Submit(array);
+    for (const SlurmArray& array : PlanSlurmArrays(plan_, state)) Submit(array);
     return result_;
   }
 
@@ -149,7 +150,7 @@ class Submitter {
 }  // namespace
 
 std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
-                                        const std::vector<uint8_t>& is_open) {
+                                        const std::vector<SlurmState>& state) {
   std::map<std::string, size_t> index;
   for (size_t i = 0; i < plan.stages.size(); ++i) index[plan.stages[i].key] = i;
   // How far a stage is from those that need nothing: arrays are submitted in that order.
@@ -161,9 +162,9 @@ std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
     std::vector<std::string> waits_for;
     for (const std::string& need : stage.needs) {
       depth[i] = std::max(depth[i], depth[index.at(need)] + 1);
-      if (is_open[index.at(need)]) waits_for.push_back(need);
+      if (state[index.at(need)] != SlurmState::kDone) waits_for.push_back(need);
     }
-    if (!is_open[i]) continue;
+    if (state[i] != SlurmState::kOpen) continue;
     std::ranges::sort(waits_for);
     const std::string shape =
         StrCat(static_cast<int>(stage.kind), " ", depth[i], " ", Join(waits_for, " "));

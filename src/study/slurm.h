@@ -27,9 +27,13 @@ struct SlurmArray {
   uint64_t memory_bytes = 0;           // the most of any
 };
 
-// Arrays of the stages with `is_open`, needs before those that need them. Stages that are not open
-// are not waited for.
-std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan, const std::vector<uint8_t>& is_open);
+// What is to be done with a stage.
+enum class SlurmState : uint8_t { kDone, kQueued, kOpen };
+
+// Arrays of the open stages, needs before those that need them. What is done is not waited for,
+// what is queued is.
+std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
+                                        const std::vector<SlurmState>& state);
 
 struct SlurmSubmission {
   size_t submitted = 0, arrays = 0, done_before = 0, queued_before = 0;

@@ -120,7 +120,6 @@ class GroupRunner {
 
   Json Calibrate(const Stage& stage, Progress& progress) {
     const CalibrationSpec spec = CalibrationFromInputs(stage.inputs, stage.label);
-    std::vector<size_t> drawn;
     Json result;
     const CalibrationSet set = MakeSet(stage, spec, result, progress);
     WriteFileAtomically(work_.Calibration(stage.key), ToJson(set).dump());

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include "base/error.h"
@@ -15,10 +14,6 @@
 
 namespace qualm {
 namespace {
-
-double SteadySeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 StageRecord RecordFromJson(const Json& json, std::string_view place, bool with_result) {
   StageRecord record;
