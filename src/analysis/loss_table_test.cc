@@ -87,6 +87,8 @@ TEST(Infer, ErrorsHoldSeedsAndClusters) {
     sum += one.standard_error * one.standard_error / kStudies;
   }
   const double variance = 0.25 / 4 + 1.0 / 30 + 0.01 / 120;
+  // A study's part of seeds, two thirds of it, is known to sqrt(2/3): the mean of 60 to 7 %; 3.5
+  // times that.
   EXPECT_NEAR(sum, variance, 0.25 * variance);
   // Items resampled for each seed anew would have said 0.25/4 + 1/120 at most.
   EXPECT_GT(sum, 0.25 / 4 + 1.0 / 120 + 0.005);
@@ -121,6 +123,7 @@ TEST(Infer, DetectableDifferencesAreDetected) {
   for (uint64_t i = 0; i < 200; ++i) {
     found += Infer(Crossed(3, 40, detectable, 0.05, 1, 0.2, 6000 + i), "power").p < 0.05 ? 1 : 0;
   }
+  // 80 % of 200 is 160 ± 5.7; four deviations.
   EXPECT_GT(found, 200 * 0.68);
   EXPECT_LT(found, 200 * 0.92);
 }

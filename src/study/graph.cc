@@ -6,21 +6,12 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "data/named_corpora.h"
-#include "data/row_sets.h"
 #include "evaluate/protocol.h"
-#include "io/hash.h"
-#include "model/model.h"
-#include "quantize/plan.h"
-#include "quantize/recipe.h"
 #include "study/estimate.h"
 #include "study/machine.h"
+#include "study/planned_inputs.h"
 #include "study/stage_inputs.h"
-#include "tasks/embedded_tasks.h"
-#include "tasks/items.h"
 #include "tensor/isa.h"
 
 namespace qualm {
@@ -28,45 +19,6 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kKindNames = {"calibrate", "quantize", "evaluate",
                                                         "measure"};
-
-struct PlannedModel {
-  std::string name, path, hash, tokenizer_hash;
-};
-
-struct PlannedTest {
-  const TestSpec* spec = nullptr;
-  std::string data_hash;  // of the text, or of the task and its files
-  RowPool pool = RowPool::kAll;
-};
-
-struct PlannedRecipe {
-  std::string name, how, canonical_hash;  // how: a built-in name or a path
-  bool needs_calibration = false;
-};
-
-std::string HashOfTexts(const std::vector<std::string>& texts) {
-  Hasher hasher;
-  for (const std::string& text : texts) hasher.Add(text);
-  return hasher.Hex();
-}
-
-// The file as it is, or below the study's or the data folder; empty if it is at no such place.
-std::string ResolvePath(const std::string& path, const PlanOptions& options) {
-  std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) return path;
-  for (const std::filesystem::path& folder : {options.study_folder, options.data_folder}) {
-    const std::filesystem::path below = folder / path;
-    if (!folder.empty() && std::filesystem::exists(below, ignored)) return below.string();
-  }
-  return "";
-}
-
-std::string TaskText(const std::string& name) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (file.name == StrCat(name, ".yaml")) return std::string(file.text);
-  }
-  return ReadFile(name, 1 << 20);
-}
 
 bool Fits(const std::vector<std::string>& patterns, std::string_view text) {
   return patterns.empty() || std::ranges::any_of(patterns, [&](const std::string& pattern) {
@@ -77,20 +29,16 @@ bool Fits(const std::vector<std::string>& patterns, std::string_view text) {
 class Planner {
  public:
   Planner(const StudySpec& spec, const PlanOptions& options, Progress& progress)
-      : options_(options), progress_(progress) {
-    plan_.spec = spec;
+      : options_(options), inputs_(spec, options, progress) {
+    plan_.spec = inputs_.spec();
+    plan_.skipped = inputs_.skipped();
     plan_.data_folder = options.data_folder.string();
     plan_.instruction_set = InstructionSet();
     plan_.version = options.version;
   }
 
   StudyPlan Run() {
-    ReadModels();
-    DropMissingSets();
-    ReadRecipes();
-    FindPools();
-    ReadTests();
-    for (const PlannedModel& model : models_) AddModel(model);
+    for (const PlannedModel& model : inputs_.models()) AddModel(model);
     if (std::ranges::none_of(plan_.cells,
                              [](const StudyCell& cell) { return cell.recipe != "float"; })) {
       ThrowBadInput(plan_.spec.name, "at least one cell of the study's table",
@@ -98,7 +46,7 @@ class Planner {
     }
     EstimateStages(plan_, options_.flops);
     plan_.spec.models.clear();
-    for (const PlannedModel& model : models_) {
+    for (const PlannedModel& model : inputs_.models()) {
       plan_.spec.models.push_back(model.name);
       plan_.model_paths.push_back(model.path);
     }
@@ -106,199 +54,6 @@ class Planner {
   }
 
  private:
-  // --- what the study names
-
-  void ReadModels() {
-    const std::vector<std::string>& wanted =
-        options_.models.empty() ? plan_.spec.models : options_.models;
-    if (wanted.empty()) {
-      ThrowBadInput(plan_.spec.name, "a model", "none",
-                    "this study has none of its own: --model NAME=FOLDER");
-    }
-    for (const std::string& one : wanted) {
-      const size_t equals = one.find('=');
-      const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
-      PlannedModel model;
-      model.path = ResolvePath(path, options_);
-      if (model.path.empty()) {
-        ThrowBadInput(path, "a model folder", "nothing there",
-                      "relative paths begin at the current or the study's folder");
-      }
-      model.path = std::filesystem::absolute(model.path).lexically_normal().string();
-      model.name = equals == std::string::npos
-                       ? std::filesystem::path(model.path).filename().string()
-                       : one.substr(0, equals);
-      if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
-      progress_.Info(StrCat("hashing ", model.path));
-      model.hash = Checkpoint::Open(model.path).Hash();
-      model.tokenizer_hash = TokenizerHash(model.path);
-      for (const PlannedModel& other : models_) {
-        if (other.name == model.name) {
-          ThrowBadInput("--model", "different names", StrCat("'", model.name, "' twice"),
-                        "NAME=FOLDER gives a model another one");
-        }
-      }
-      models_.push_back(std::move(model));
-    }
-  }
-
-  static std::string TokenizerHash(const std::string& folder) {
-    std::vector<std::string> hashes;
-    for (const char* name : {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt",
-                             "tokenizer_config.json"}) {
-      const std::filesystem::path file = std::filesystem::path(folder) / name;
-      std::error_code ignored;
-      if (!std::filesystem::exists(file, ignored)) continue;
-      hashes.emplace_back(name);
-      hashes.push_back(HashFile(file));
-    }
-    return HashOfTexts(hashes);
-  }
-
-  void ReadRecipes() {
-    for (const std::string& name : plan_.spec.recipes) {
-      PlannedRecipe recipe;
-      recipe.how = name;
-      if (name.ends_with(".yaml")) {
-        recipe.how = ResolvePath(name, options_);
-        if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
-      }
-      const Recipe found = OrderedRecipe(recipe.how, plan_.spec.order);
-      recipe.name = found.name;
-      recipe.canonical_hash = HashBytes(found.CanonicalJson());
-      recipe.needs_calibration = found.NeedsCalibration();
-      for (const PlannedRecipe& other : recipes_) {
-        if (other.name == recipe.name) {
-          ThrowBadInput(plan_.spec.name, "recipes with different names", recipe.name);
-        }
-      }
-      if (recipe.needs_calibration && plan_.spec.calibrations.empty()) {
-        ThrowBadInput(plan_.spec.name, StrCat("calibration sets: recipe ", name, " reads data"),
-                      "none");
-      }
-      recipes_.push_back(std::move(recipe));
-    }
-    plan_.spec.recipes.clear();
-    for (const PlannedRecipe& recipe : recipes_) plan_.spec.recipes.push_back(recipe.name);
-  }
-
-  // Calibration sets whose data is not at hand, and what is made of them.
-  void DropMissingSets() {
-    std::vector<CalibrationSpec>& sets = plan_.spec.calibrations;
-    std::vector<std::string> missing;
-    for (const CalibrationSpec& set : sets) {
-      const std::string file = MissingFileOf(set);
-      if (file.empty()) continue;
-      if (!options_.skip_missing) {
-        ThrowBadInput(StrCat("calibration set ", set.name), StrCat("the file ", file), "none",
-                      "--skip-missing leaves such sets out");
-      }
-      missing.push_back(set.name);
-      plan_.skipped.push_back(StrCat("calibration set ", set.name, ": no file ", file));
-      progress_.Warn(StrCat(plan_.skipped.back(), "; it is left out"));
-    }
-    std::erase_if(sets, [&](const CalibrationSpec& set) {
-      return std::ranges::find(missing, set.name) != missing.end();
-    });
-    for (CalibrationSpec& set : sets) {
-      std::erase_if(set.mixed, [&](const std::string& name) {
-        return std::ranges::find(missing, name) != missing.end();
-      });
-    }
-    std::erase_if(sets, [](const CalibrationSpec& set) {
-      return set.kind == CalibrationKind::kMixed && set.mixed.size() < 2;
-    });
-  }
-
-  std::string MissingFileOf(const CalibrationSpec& set) const {
-    if (set.kind == CalibrationKind::kRows) {
-      Task task = FindTask(set.task);
-      if (!set.split.empty()) task.split = set.split;
-      ItemOptions items;
-      items.shots = 0;
-      return MissingTaskFile(task, items, options_.data_folder);
-    }
-    const bool is_path =
-        set.kind == CalibrationKind::kCorpus && set.corpus.find_first_of("/.") != std::string::npos;
-    return is_path && ResolvePath(set.corpus, options_).empty() ? set.corpus : "";
-  }
-
-  // A split that is both calibrated on and scored is parted.
-  void FindPools() {
-    for (const CalibrationSpec& set : plan_.spec.calibrations) {
-      if (set.kind != CalibrationKind::kRows) continue;
-      const Task task = FindTask(set.task);
-      calibrated_.insert(StrCat(task.data_set, ":", set.split.empty() ? task.split : set.split));
-    }
-    for (const TestSpec& test : plan_.spec.tests) {
-      if (!test.is_task()) continue;
-      const Task task = FindTask(test.task);
-      scored_.insert(StrCat(task.data_set, ":", task.split));
-    }
-  }
-
-  void ReadTests() {
-    for (const TestSpec& spec : plan_.spec.tests) {
-      PlannedTest test;
-      test.spec = &spec;
-      if (spec.is_task()) {
-        if (!ReadTask(spec, test)) continue;
-      } else {
-        (void)FindProtocol(spec.protocol);
-        test.data_hash = TextHash(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
-      }
-      tests_.push_back(std::move(test));
-    }
-  }
-
-  bool ReadTask(const TestSpec& spec, PlannedTest& test) {
-    Task task = FindTask(spec.task);
-    SelectCategory(task, spec.category, spec.name);
-    ItemOptions items;
-    items.shots = spec.shots;
-    const std::string missing = MissingTaskFile(task, items, options_.data_folder);
-    if (!missing.empty()) {
-      const RowSet& set = FindRowSet(task.data_set, task.name);
-      if (!options_.skip_missing) {
-        ThrowBadInput(
-            StrCat("test ", spec.name), StrCat("the file ", missing), "none",
-            StrCat("it comes from: ", set.source, "; --skip-missing leaves such tests out"));
-      }
-      progress_.Warn(StrCat("test ", spec.name, " is left out: no file ", missing));
-      plan_.skipped.push_back(StrCat(spec.name, ": no file ", missing));
-      return false;
-    }
-    if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
-    test.data_hash = RowsHash(spec.task, task, task.split, spec.shots.value_or(task.default_shots));
-    return true;
-  }
-
-  std::string RowsHash(const std::string& name, const Task& task, const std::string& split,
-                       size_t shots) {
-    const RowSet& set = FindRowSet(task.data_set, task.name);
-    std::vector<std::string> parts = {
-        TaskText(name), HashOfFiles(set, set.FindSplit(split, name), options_.data_folder)};
-    if (shots > 0 && !task.shot_split.empty()) {
-      parts.push_back(HashOfFiles(set, set.FindSplit(task.shot_split, name), options_.data_folder));
-    }
-    return HashOfTexts(parts);
-  }
-
-  std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use) {
-    const std::string found = ResolvePath(corpus, options_);
-    const std::string name = found.empty() ? corpus : found;
-    std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
-    if (hash.empty()) {
-      hash = FindCorpus(name, use, options_.data_folder, {.text_field = field}).hash;
-    }
-    return hash;
-  }
-
-  std::string CorpusPath(const std::string& corpus) const {
-    const std::string found = ResolvePath(corpus, options_);
-    return found.empty() ? corpus : std::filesystem::absolute(found).lexically_normal().string();
-  }
-
   // --- stages
 
   std::string PoolText(RowPool pool) const {
@@ -340,8 +95,8 @@ class Planner {
     Json inputs = InputsOf(set, seed);
     inputs["model"] = model.path;
     if (set.kind == CalibrationKind::kCorpus) {
-      identity.push_back(TextHash(set.corpus, set.text_field, CorpusUse::kCalibration));
-      inputs["corpus"] = CorpusPath(set.corpus);
+      identity.push_back(inputs_.TextHash(set.corpus, set.text_field, CorpusUse::kCalibration));
+      inputs["corpus"] = inputs_.CorpusPath(set.corpus);
       inputs["corpus_hash"] = identity.back();
     } else if (set.kind == CalibrationKind::kRows) {
       AddRowsInputs(set, identity, inputs);
@@ -364,8 +119,8 @@ class Planner {
     const Task task = FindTask(set.task);
     const std::string split = set.split.empty() ? task.split : set.split;
     const RowPool pool =
-        scored_.contains(StrCat(task.data_set, ":", split)) ? RowPool::kCalibration : RowPool::kAll;
-    identity.push_back(RowsHash(set.task, task, split, 0));
+        inputs_.IsScored(StrCat(task.data_set, ":", split)) ? RowPool::kCalibration : RowPool::kAll;
+    identity.push_back(inputs_.RowsHash(set.task, task, split, 0));
     identity.push_back(set.category);
     identity.push_back(PoolText(pool));
     inputs["split"] = split;
@@ -398,7 +153,7 @@ class Planner {
     inputs["model_hash"] = model.hash;
     inputs["quantize"] = quantize;
     inputs["data_hash"] = test.data_hash;
-    if (!spec.is_task()) inputs["corpus"] = CorpusPath(spec.corpus);
+    if (!spec.is_task()) inputs["corpus"] = inputs_.CorpusPath(spec.corpus);
     inputs["pool"] = static_cast<int>(test.pool);
     inputs["pool_seed"] = plan_.spec.pool_seed;
     inputs["calibration_share"] = plan_.spec.calibration_share;
@@ -448,13 +203,13 @@ class Planner {
 
   void AddModel(const PlannedModel& model) {
     const std::string measure = AddMeasure(model, "", StrCat(model.name, " float"));
-    for (const PlannedTest& test : tests_) {
+    for (const PlannedTest& test : inputs_.tests()) {
       StudyCell cell{model.name,      "float", "-", 0,  test.spec->name,
                      Relation::kNone, "",      "",  "", measure};
       cell.evaluate = AddEvaluate(model, test, "", StrCat(model.name, " float"));
       plan_.cells.push_back(cell);
     }
-    for (const PlannedRecipe& recipe : recipes_) {
+    for (const PlannedRecipe& recipe : inputs_.recipes()) {
       if (!recipe.needs_calibration) {
         AddCells(model, recipe, nullptr, 0);
         continue;
@@ -470,7 +225,7 @@ class Planner {
   void AddCells(const PlannedModel& model, const PlannedRecipe& recipe, const CalibrationSpec* set,
                 uint64_t seed) {
     std::vector<StudyCell> cells;
-    for (const PlannedTest& test : tests_) {
+    for (const PlannedTest& test : inputs_.tests()) {
       StudyCell cell{model.name,
                      recipe.name,
                      set == nullptr ? "-" : set->name,
@@ -497,7 +252,7 @@ class Planner {
     if (measure.empty()) measure = AddMeasure(model, quantize, what);
     for (StudyCell& cell : cells) {
       const auto test = std::ranges::find_if(
-          tests_, [&](const PlannedTest& one) { return one.spec->name == cell.test; });
+          inputs_.tests(), [&](const PlannedTest& one) { return one.spec->name == cell.test; });
       cell.calibrate = calibrate;
       cell.quantize = quantize;
       cell.measure = measure;
@@ -507,13 +262,9 @@ class Planner {
   }
 
   const PlanOptions& options_;
-  Progress& progress_;
+  PlannedInputs inputs_;
   StudyPlan plan_;
-  std::vector<PlannedModel> models_;
-  std::vector<PlannedRecipe> recipes_;
-  std::vector<PlannedTest> tests_;
-  std::set<std::string> calibrated_, scored_;  // "set:split"
-  std::map<std::string, std::string> text_hashes_, measured_;
+  std::map<std::string, std::string> measured_;  // stage by model and recipe
   std::set<std::string> keys_;
 };
 

@@ -1,0 +1,244 @@
+#include "study/planned_inputs.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "data/row_sets.h"
+#include "evaluate/protocol.h"
+#include "io/hash.h"
+#include "model/model.h"
+#include "quantize/recipe.h"
+#include "study/stage_inputs.h"
+#include "tasks/embedded_tasks.h"
+
+namespace qualm {
+namespace {
+
+// The file as it is, or below the study's or the data folder; empty if it is at no such place.
+std::string ResolvePath(const std::string& path, const PlanOptions& options) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) return path;
+  for (const std::filesystem::path& folder : {options.study_folder, options.data_folder}) {
+    const std::filesystem::path below = folder / path;
+    if (!folder.empty() && std::filesystem::exists(below, ignored)) return below.string();
+  }
+  return "";
+}
+
+std::string TaskText(const std::string& name) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (file.name == StrCat(name, ".yaml")) return std::string(file.text);
+  }
+  return ReadFile(name, 1 << 20);
+}
+
+}  // namespace
+
+std::string HashOfTexts(const std::vector<std::string>& texts) {
+  Hasher hasher;
+  for (const std::string& text : texts) hasher.Add(text);
+  return hasher.Hex();
+}
+
+PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress)
+    : spec_(std::move(spec)), options_(options), progress_(progress) {
+  ReadModels();
+  DropMissingSets();
+  ReadRecipes();
+  FindPools();
+  ReadTests();
+}
+
+void PlannedInputs::ReadModels() {
+  const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
+  if (wanted.empty()) {
+    ThrowBadInput(spec_.name, "a model", "none",
+                  "this study has none of its own: --model NAME=FOLDER");
+  }
+  for (const std::string& one : wanted) {
+    const size_t equals = one.find('=');
+    const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
+    PlannedModel model;
+    model.path = ResolvePath(path, options_);
+    if (model.path.empty()) {
+      ThrowBadInput(path, "a model folder", "nothing there",
+                    "relative paths begin at the current or the study's folder");
+    }
+    model.path = std::filesystem::absolute(model.path).lexically_normal().string();
+    model.name = equals == std::string::npos ? std::filesystem::path(model.path).filename().string()
+                                             : one.substr(0, equals);
+    if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
+    progress_.Info(StrCat("hashing ", model.path));
+    model.hash = Checkpoint::Open(model.path).Hash();
+    model.tokenizer_hash = TokenizerHash(model.path);
+    for (const PlannedModel& other : models_) {
+      if (other.name == model.name) {
+        ThrowBadInput("--model", "different names", StrCat("'", model.name, "' twice"),
+                      "NAME=FOLDER gives a model another one");
+      }
+    }
+    models_.push_back(std::move(model));
+  }
+}
+
+std::string PlannedInputs::TokenizerHash(const std::string& folder) {
+  std::vector<std::string> hashes;
+  for (const char* name :
+       {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"}) {
+    const std::filesystem::path file = std::filesystem::path(folder) / name;
+    std::error_code ignored;
+    if (!std::filesystem::exists(file, ignored)) continue;
+    hashes.emplace_back(name);
+    hashes.push_back(HashFile(file));
+  }
+  return HashOfTexts(hashes);
+}
+
+void PlannedInputs::ReadRecipes() {
+  for (const std::string& name : spec_.recipes) {
+    PlannedRecipe recipe;
+    recipe.how = name;
+    if (name.ends_with(".yaml")) {
+      recipe.how = ResolvePath(name, options_);
+      if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
+    }
+    const Recipe found = OrderedRecipe(recipe.how, spec_.order);
+    recipe.name = found.name;
+    recipe.canonical_hash = HashBytes(found.CanonicalJson());
+    recipe.needs_calibration = found.NeedsCalibration();
+    for (const PlannedRecipe& other : recipes_) {
+      if (other.name == recipe.name) {
+        ThrowBadInput(spec_.name, "recipes with different names", recipe.name);
+      }
+    }
+    if (recipe.needs_calibration && spec_.calibrations.empty()) {
+      ThrowBadInput(spec_.name, StrCat("calibration sets: recipe ", name, " reads data"), "none");
+    }
+    recipes_.push_back(std::move(recipe));
+  }
+  spec_.recipes.clear();
+  for (const PlannedRecipe& recipe : recipes_) spec_.recipes.push_back(recipe.name);
+}
+
+// Calibration sets whose data is not at hand, and what is made of them.
+void PlannedInputs::DropMissingSets() {
+  std::vector<CalibrationSpec>& sets = spec_.calibrations;
+  std::vector<std::string> missing;
+  for (const CalibrationSpec& set : sets) {
+    const std::string file = MissingFileOf(set);
+    if (file.empty()) continue;
+    if (!options_.skip_missing) {
+      ThrowBadInput(StrCat("calibration set ", set.name), StrCat("the file ", file), "none",
+                    "--skip-missing leaves such sets out");
+    }
+    missing.push_back(set.name);
+    skipped_.push_back(StrCat("calibration set ", set.name, ": no file ", file));
+    progress_.Warn(StrCat(skipped_.back(), "; it is left out"));
+  }
+  std::erase_if(sets, [&](const CalibrationSpec& set) {
+    return std::ranges::find(missing, set.name) != missing.end();
+  });
+  for (CalibrationSpec& set : sets) {
+    std::erase_if(set.mixed, [&](const std::string& name) {
+      return std::ranges::find(missing, name) != missing.end();
+    });
+  }
+  std::erase_if(sets, [](const CalibrationSpec& set) {
+    return set.kind == CalibrationKind::kMixed && set.mixed.size() < 2;
+  });
+}
+
+std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
+  if (set.kind == CalibrationKind::kRows) {
+    Task task = FindTask(set.task);
+    if (!set.split.empty()) task.split = set.split;
+    ItemOptions items;
+    items.shots = 0;
+    return MissingTaskFile(task, items, options_.data_folder);
+  }
+  const bool is_path =
+      set.kind == CalibrationKind::kCorpus && set.corpus.find_first_of("/.") != std::string::npos;
+  return is_path && ResolvePath(set.corpus, options_).empty() ? set.corpus : "";
+}
+
+// A split that is both calibrated on and scored is parted.
+void PlannedInputs::FindPools() {
+  for (const CalibrationSpec& set : spec_.calibrations) {
+    if (set.kind != CalibrationKind::kRows) continue;
+    const Task task = FindTask(set.task);
+    calibrated_.insert(StrCat(task.data_set, ":", set.split.empty() ? task.split : set.split));
+  }
+  for (const TestSpec& test : spec_.tests) {
+    if (!test.is_task()) continue;
+    const Task task = FindTask(test.task);
+    scored_.insert(StrCat(task.data_set, ":", task.split));
+  }
+}
+
+void PlannedInputs::ReadTests() {
+  for (const TestSpec& spec : spec_.tests) {
+    PlannedTest test;
+    test.spec = &spec;
+    if (spec.is_task()) {
+      if (!ReadTask(spec, test)) continue;
+    } else {
+      (void)FindProtocol(spec.protocol);
+      test.data_hash = TextHash(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
+    }
+    tests_.push_back(std::move(test));
+  }
+}
+
+bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
+  Task task = FindTask(spec.task);
+  SelectCategory(task, spec.category, spec.name);
+  ItemOptions items;
+  items.shots = spec.shots;
+  const std::string missing = MissingTaskFile(task, items, options_.data_folder);
+  if (!missing.empty()) {
+    const RowSet& set = FindRowSet(task.data_set, task.name);
+    if (!options_.skip_missing) {
+      ThrowBadInput(
+          StrCat("test ", spec.name), StrCat("the file ", missing), "none",
+          StrCat("it comes from: ", set.source, "; --skip-missing leaves such tests out"));
+    }
+    progress_.Warn(StrCat("test ", spec.name, " is left out: no file ", missing));
+    skipped_.push_back(StrCat(spec.name, ": no file ", missing));
+    return false;
+  }
+  if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
+  test.data_hash = RowsHash(spec.task, task, task.split, spec.shots.value_or(task.default_shots));
+  return true;
+}
+
+std::string PlannedInputs::RowsHash(const std::string& name, const Task& task,
+                                    const std::string& split, size_t shots) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  std::vector<std::string> parts = {
+      TaskText(name), HashOfFiles(set, set.FindSplit(split, name), options_.data_folder)};
+  if (shots > 0 && !task.shot_split.empty()) {
+    parts.push_back(HashOfFiles(set, set.FindSplit(task.shot_split, name), options_.data_folder));
+  }
+  return HashOfTexts(parts);
+}
+
+std::string PlannedInputs::TextHash(const std::string& corpus, const std::string& field,
+                                    CorpusUse use) {
+  const std::string found = ResolvePath(corpus, options_);
+  const std::string name = found.empty() ? corpus : found;
+  std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
+  if (hash.empty()) {
+    hash = FindCorpus(name, use, options_.data_folder, {.text_field = field}).hash;
+  }
+  return hash;
+}
+
+std::string PlannedInputs::CorpusPath(const std::string& corpus) const {
+  const std::string found = ResolvePath(corpus, options_);
+  return found.empty() ? corpus : std::filesystem::absolute(found).lexically_normal().string();
+}
+
+}  // namespace qualm

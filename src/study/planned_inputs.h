@@ -1,0 +1,77 @@
+// What a study names, found and hashed before anything is planned: models, recipes, texts, rows.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "data/named_corpora.h"
+#include "study/graph.h"
+#include "tasks/items.h"
+
+namespace qualm {
+
+struct PlannedModel {
+  std::string name, path, hash, tokenizer_hash;
+};
+
+struct PlannedTest {
+  const TestSpec* spec = nullptr;
+  std::string data_hash;  // of the text, or of the task and its files
+  RowPool pool = RowPool::kAll;
+};
+
+struct PlannedRecipe {
+  std::string name, how, canonical_hash;  // how: a built-in name or a path
+  bool needs_calibration = false;
+};
+
+std::string HashOfTexts(const std::vector<std::string>& texts);
+
+class PlannedInputs {
+ public:
+  // Throws bad input for what is not there; with skip_missing tests and calibration sets whose data
+  // is not at hand are left out, and skipped() says so.
+  PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress);
+  PlannedInputs(const PlannedInputs&) = delete;
+  PlannedInputs& operator=(const PlannedInputs&) = delete;
+
+  // With recipes by their own names and without what was left out.
+  const StudySpec& spec() const { return spec_; }
+  const std::vector<PlannedModel>& models() const { return models_; }
+  const std::vector<PlannedRecipe>& recipes() const { return recipes_; }
+  const std::vector<PlannedTest>& tests() const { return tests_; }
+  const std::vector<std::string>& skipped() const { return skipped_; }
+
+  // Of the task's text and the files of a split, and those of its examples if there are any.
+  std::string RowsHash(const std::string& name, const Task& task, const std::string& split,
+                       size_t shots);
+  std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use);
+  // Absolute where it is a file, else the name as it is.
+  std::string CorpusPath(const std::string& corpus) const;
+  // Whether the rows of "set:split" are scored by a test, so that not all may be calibrated on.
+  bool IsScored(const std::string& split) const { return scored_.contains(split); }
+
+ private:
+  void ReadModels();
+  static std::string TokenizerHash(const std::string& folder);
+  void ReadRecipes();
+  void DropMissingSets();
+  std::string MissingFileOf(const CalibrationSpec& set) const;
+  void FindPools();
+  void ReadTests();
+  bool ReadTask(const TestSpec& spec, PlannedTest& test);
+
+  StudySpec spec_;
+  const PlanOptions& options_;
+  Progress& progress_;
+  std::vector<PlannedModel> models_;
+  std::vector<PlannedRecipe> recipes_;
+  std::vector<PlannedTest> tests_;  // point into spec_
+  std::vector<std::string> skipped_;
+  std::set<std::string> calibrated_, scored_;  // "set:split"
+  std::map<std::string, std::string> text_hashes_;
+};
+
+}  // namespace qualm
