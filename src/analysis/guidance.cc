@@ -50,6 +50,13 @@ class Adviser {
         std::ranges::any_of(references_, is_text) && !std::ranges::all_of(references_, is_text);
     const bool is_scaled = is_mixed || has_both;
     unit_ = is_scaled ? "float model's standard deviations" : all_shares ? "share" : "nats";
+    if (is_scaled) {
+      std::erase_if(references_, [&](const Group* group) {
+        if (SpreadOf(group->loss) > 0) return false;
+        tests_left_out_.push_back(group->test);
+        return true;
+      });
+    }
     for (const Group* group : references_) {
       factors_.push_back(is_scaled ? 1 / SpreadOf(group->loss) : 1);
     }
@@ -61,6 +68,7 @@ class Adviser {
     guidance.budget = budget;
     guidance.unit = unit_;
     guidance.tests = references_.size();
+    guidance.tests_left_out = tests_left_out_;
     std::vector<LossTable> tables;
     for (const auto& [recipe, calibration] : Conditions()) {
       Candidate candidate;
@@ -102,7 +110,7 @@ class Adviser {
     for (size_t t = 0; t < references_.size(); ++t) {
       const Group* group =
           table_.Find(model_, candidate.recipe, candidate.calibration, references_[t]->test);
-      if (group == nullptr || !std::isfinite(factors_[t])) return std::nullopt;
+      if (group == nullptr) return std::nullopt;
       tables.push_back(Scaled(group->excess, factors_[t]));
       candidate.bits = group->bits;
       candidate.tokens_per_second = group->decode_tokens_per_s;
@@ -174,6 +182,7 @@ class Adviser {
   std::string model_, unit_;
   std::vector<const Group*> references_;  // the float model's, by test
   std::vector<double> factors_;
+  std::vector<std::string> tests_left_out_;
 };
 
 }  // namespace

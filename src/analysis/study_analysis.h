@@ -66,8 +66,10 @@ struct Candidate {
 struct Guidance {
   std::string model;
   Budget budget;
-  std::string unit;                   // "nats", "share", "float model's standard deviations"
-  size_t tests = 0, left_out = 0;     // candidates over the budget, or whose cells are not all done
+  std::string unit;                // "nats", "share", "float model's standard deviations"
+  size_t tests = 0, left_out = 0;  // candidates over the budget, or whose cells are not all done
+  // Tests without a unit among several: all of the float model's losses on them are equal.
+  std::vector<std::string> tests_left_out;
   std::vector<Candidate> candidates;  // best first
   bool is_decided = false;            // the first is significantly better than all others
 };

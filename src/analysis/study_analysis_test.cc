@@ -130,6 +130,26 @@ TEST_F(MadeUpStudy, GuidanceTakesTheBestUnderABudget) {
   EXPECT_TRUE(analysis.guidance[2].candidates.empty());  // no speed was measured
 }
 
+// Texts and tasks have no common unit; a test on which all float losses are equal has none at all.
+TEST_F(MadeUpStudy, MixedTestsAreInStandardDeviations) {
+  Fill(0.1, 0.4, 0.01);
+  for (Group& group : table_.groups) {
+    group.is_text = group.test == "a";
+    if (group.recipe != "float" || group.test != "a") continue;
+    group.loss = LossTable(std::vector<double>(30, 1));
+    std::vector<double> losses;
+    for (int c = 0; c < 30; ++c) losses.push_back(c % 2);
+    group.loss.AddSeed(losses);
+  }
+  const Guidance guidance = Analyse().guidance[0];
+  EXPECT_EQ(guidance.unit, "float model's standard deviations");
+  EXPECT_THAT(guidance.tests_left_out, testing::ElementsAre("b"));
+  ASSERT_EQ(guidance.candidates.size(), 3U);
+  EXPECT_EQ(guidance.candidates[0].calibration, "a");
+  // A deviation of alternating zeros and ones is sqrt(30 / 4 / 29).
+  EXPECT_NEAR(guidance.candidates[0].loss.value, 0.1 / std::sqrt(30.0 / 4 / 29), 0.06);
+}
+
 TEST(Spearman, IsOfRanks) {
   EXPECT_DOUBLE_EQ(Spearman({1, 2, 3, 4}, {1, 10, 100, 1000}), 1);
   EXPECT_DOUBLE_EQ(Spearman({1, 2, 3, 4}, {4, 3, 2, 1}), -1);

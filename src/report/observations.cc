@@ -118,6 +118,7 @@ Json GuidanceJson(const ReportData& data) {
                    {"unit", guidance.unit},
                    {"tests", guidance.tests},
                    {"left_out", guidance.left_out},
+                   {"tests_left_out", guidance.tests_left_out},
                    {"is_decided", guidance.is_decided},
                    {"candidates", std::move(candidates)}});
   }

@@ -221,6 +221,15 @@ std::string GuidanceSection(const ReportData& data) {
                                  : Both("not worse", "不更差")}});
     }
     body += StrCat("<p>", Verdict(guidance), "</p>\n", table.Html());
+    if (!guidance.tests_left_out.empty()) {
+      const std::string tests = Escape(Join(guidance.tests_left_out, ", "));
+      body += StrCat(
+          "<p class=\"note\">",
+          Both(StrCat("Not in the mean, because the float model's losses are all equal: ", tests,
+                      "."),
+               StrCat("因浮点模型的损失全部相同而未计入平均：", tests, "。")),
+          "</p>\n");
+    }
     if (guidance.candidates.size() > 25 || guidance.left_out > 0) {
       body += StrCat(
           "<p class=\"note\">",

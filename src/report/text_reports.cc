@@ -69,6 +69,10 @@ std::string MarkdownGuidance(const ReportData& data) {
                : guidance.candidates.size() > 1
                    ? "No significant difference between the first and those marked \"not worse\".\n"
                    : "The only candidate.\n",
+               guidance.tests_left_out.empty()
+                   ? ""
+                   : StrCat("\nNot in the mean, because the float model's losses are all equal: ",
+                            Join(guidance.tests_left_out, ", "), ".\n"),
                "\n| candidate | bits/weight | tokens/s | loss − float (",
                is_share ? unit.en : guidance.unit,
                ") [95 %] | P(best) | Holm p | |\n|---|---|---|---|---|---|---|\n");
