@@ -6,18 +6,13 @@
 #include <fstream>
 
 #include "base/file.h"
+#include "support/temporary_folder.h"
 
 namespace qualm {
 namespace {
 
-class WindowJournalTest : public testing::Test {
+class WindowJournalTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    file_ = std::filesystem::temp_directory_path() / "qualm_window_journal_test";
-    std::filesystem::remove(file_);
-  }
-  void TearDown() override { std::filesystem::remove(file_); }
-
   static WindowRows Rows(double value, bool compared) {
     WindowRows rows;
     rows.nll = {value, value + 1};
@@ -30,7 +25,8 @@ class WindowJournalTest : public testing::Test {
     journal.Put(0, 5, Rows(2, false));
   }
 
-  std::filesystem::path file_;
+  const testing::TemporaryFolder folder_;
+  const std::filesystem::path file_ = folder_.path() / "windows";
 };
 
 TEST_F(WindowJournalTest, GivesBackWhatWasPut) {
