@@ -1,0 +1,48 @@
+// The bits of a model's logits as one hash: of a text that goes through it at once, and of the same
+// text token by token from the cache.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "io/hash.h"
+#include "model/decoder.h"
+#include "tensor/matrix.h"
+
+namespace qualm::testing {
+
+inline std::vector<TokenId> RandomTokens(size_t count, size_t vocabulary, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<TokenId> ids(count);
+  for (TokenId& id : ids) id = static_cast<TokenId>(rng.Below(vocabulary));
+  return ids;
+}
+
+// `step` tokens go through the model at a time.
+inline std::string LogitsHash(const Decoder& decoder, std::span<const TokenId> ids, size_t step,
+                              ThreadPool& pool) {
+  KvCache cache = decoder.MakeCache(ids.size());
+  Hasher hasher;
+  for (size_t first = 0; first < ids.size(); first += step) {
+    const std::span<const TokenId> piece = ids.subspan(first, std::min(step, ids.size() - first));
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool);
+    Matrix logits(piece.size(), decoder.config.vocab_size);
+    decoder.Logits(hidden, logits, pool);
+    hasher.Add(logits.data(), logits.rows() * logits.cols() * sizeof(float));
+  }
+  return hasher.Hex();
+}
+
+inline std::string PrefillHash(const Decoder& decoder, std::span<const TokenId> ids,
+                               ThreadPool& pool) {
+  return LogitsHash(decoder, ids, ids.size(), pool);
+}
+
+inline std::string CachedHash(const Decoder& decoder, std::span<const TokenId> ids,
+                              ThreadPool& pool) {
+  return LogitsHash(decoder, ids, 1, pool);
+}
+
+}  // namespace qualm::testing
