@@ -1,8 +1,11 @@
+// Loops over rows, shared out to threads in pieces of rows. What pays in vector instructions is in
+// vector_ops.h.
 #include "tensor/ops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "tensor/vector_ops.h"
@@ -22,27 +25,59 @@ void ForRowPieces(size_t rows, ThreadPool& pool, const Body& body) {
   });
 }
 
-// Sum of squares in double, in four interleaved chains.
-double SumOfSquares(std::span<const float> x) {
+// Mean of term(x[i]) in double, summed in four interleaved chains, which a processor adds at the
+// same time.
+template <typename Term>
+double MeanOf(std::span<const float> x, const Term& term) {
   double sums[4] = {0, 0, 0, 0};
-  for (size_t i = 0; i < x.size(); ++i) {
-    double v = x[i];
-    sums[i % 4] += v * v;
+  for (size_t i = 0; i < x.size(); ++i) sums[i % 4] += term(static_cast<double>(x[i]));
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) / static_cast<double>(x.size());
+}
+
+// The factors of Norm's columns, kept in `memory` where they are not the weights as they are.
+std::span<const float> FactorsOf(std::span<const float> weight, float offset, size_t cols,
+                                 std::vector<float>& memory) {
+  QUALM_CHECK(!weight.empty() || offset == 0);
+  if (!weight.empty() && offset == 0) return weight;  // 0 + weight would lose the sign of -0
+  memory.assign(cols, 1.0f);
+  for (size_t i = 0; i < weight.size(); ++i) memory[i] = offset + weight[i];
+  return memory;
+}
+
+// out = x normalized, not yet multiplied by the weight. out may be x.
+void NormalizeRow(std::span<const float> x, const NormParameters& parameters,
+                  std::span<float> out) {
+  if (parameters.kind == NormKind::kRms) {
+    const double mean = MeanOf(x, [](double v) { return v * v; });
+    const auto factor = static_cast<float>(1.0 / std::sqrt(mean + parameters.eps));
+    for (size_t i = 0; i < x.size(); ++i) out[i] = x[i] * factor;
+    return;
   }
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+
+  // The difference is taken in double: where the mean is much larger than the deviation, a mean
+  // that is rounded to float would shift the whole row.
+  const double mean = MeanOf(x, [](double v) { return v; });
+  const double variance = MeanOf(x, [mean](double v) { return (v - mean) * (v - mean); });
+  const double factor = 1.0 / std::sqrt(variance + parameters.eps);
+  for (size_t i = 0; i < x.size(); ++i) out[i] = static_cast<float>((x[i] - mean) * factor);
 }
 
 }  // namespace
 
-void RmsNorm(Span2D<const float> x, std::span<const float> weight, double eps, Span2D<float> out,
-             ThreadPool& pool) {
-  QUALM_CHECK(weight.size() == x.cols() && out.cols() == x.cols() && out.rows() == x.rows());
+void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
+          std::span<const float> bias, Span2D<float> out, ThreadPool& pool) {
+  QUALM_CHECK(weight.empty() || weight.size() == x.cols());
+  QUALM_CHECK(bias.empty() || bias.size() == x.cols());
+  QUALM_CHECK(out.cols() == x.cols() && out.rows() == x.rows());
+  std::vector<float> memory;
+  const std::span<const float> factors =
+      FactorsOf(weight, parameters.weight_offset, x.cols(), memory);
+
   ForRowPieces(x.rows(), pool, [&](size_t t) {
-    std::span<const float> row = x.row(t);
-    double mean = SumOfSquares(row) / static_cast<double>(row.size());
-    auto factor = static_cast<float>(1.0 / std::sqrt(mean + eps));
-    std::span<float> to = out.row(t);
-    for (size_t i = 0; i < row.size(); ++i) to[i] = row[i] * factor * weight[i];
+    std::span<float> row = out.row(t);
+    NormalizeRow(x.row(t), parameters, row);
+    for (size_t i = 0; i < row.size(); ++i) row[i] *= factors[i];
+    if (!bias.empty()) AddTo(row.data(), bias.data(), row.size());
   });
 }
 
@@ -58,16 +93,31 @@ RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> 
   }
 }
 
-void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<const float> sine) {
-  size_t half = cosine.size();
-  QUALM_CHECK(sine.size() == half && x.size() % (2 * half) == 0);
-  for (size_t head = 0; head < x.size(); head += 2 * half) {
-    float* low = x.data() + head;
-    float* high = low + half;
-    for (size_t i = 0; i < half; ++i) {
-      float a = low[i], b = high[i];
-      low[i] = a * cosine[i] - b * sine[i];
-      high[i] = b * cosine[i] + a * sine[i];
+namespace {
+
+// Turns the pairs (first[i·kStep], second[i·kStep]) by the angle i.
+template <size_t kStep>
+void TurnPairs(std::span<const float> cosine, std::span<const float> sine, float* first,
+               float* second) {
+  for (size_t i = 0; i < cosine.size(); ++i) {
+    const float a = first[i * kStep], b = second[i * kStep];
+    first[i * kStep] = a * cosine[i] - b * sine[i];
+    second[i * kStep] = b * cosine[i] + a * sine[i];
+  }
+}
+
+}  // namespace
+
+void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosine,
+               std::span<const float> sine, RotaryLayout layout) {
+  const size_t pairs = cosine.size();
+  QUALM_CHECK(sine.size() == pairs && 2 * pairs <= head_dim && x.size() % head_dim == 0);
+  for (size_t head = 0; head < x.size(); head += head_dim) {
+    float* values = x.data() + head;
+    if (layout == RotaryLayout::kInterleaved) {
+      TurnPairs<2>(cosine, sine, values, values + 1);
+    } else {
+      TurnPairs<1>(cosine, sine, values, values + pairs);
     }
   }
 }
@@ -212,9 +262,17 @@ void Attention(std::span<const AttentionJob> jobs, size_t heads, size_t window, 
   });
 }
 
-void GatedSilu(Span2D<float> gate, Span2D<const float> up, ThreadPool& pool) {
-  ForRowPieces(gate.rows(), pool,
-               [&](size_t t) { SiluMultiply(gate.row(t).data(), up.row(t).data(), gate.cols()); });
+void Activate(Activation activation, Span2D<float> x, ThreadPool& pool) {
+  ForRowPieces(x.rows(), pool,
+               [&](size_t t) { ActivateValues(activation, x.row(t).data(), nullptr, x.cols()); });
+}
+
+void GatedActivation(Activation activation, Span2D<float> gate, Span2D<const float> up,
+                     ThreadPool& pool) {
+  QUALM_CHECK(gate.rows() == up.rows() && gate.cols() == up.cols());
+  ForRowPieces(gate.rows(), pool, [&](size_t t) {
+    ActivateValues(activation, gate.row(t).data(), up.row(t).data(), gate.cols());
+  });
 }
 
 void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool) {
@@ -222,10 +280,30 @@ void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool) {
                [&](size_t t) { AddTo(to.row(t).data(), from.row(t).data(), to.cols()); });
 }
 
+void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, ThreadPool& pool) {
+  QUALM_CHECK(to.rows() == from.rows() && to.cols() == from.cols());
+  ForRowPieces(to.rows(), pool, [&](size_t t) {
+    const std::span<float> sums = to.row(t);
+    const std::span<const float> added = from.row(t);
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += added[i] * factor;
+  });
+}
+
 void AddBias(Span2D<float> to, std::span<const float> bias) {
   if (bias.empty()) return;
   QUALM_CHECK(bias.size() == to.cols());
   for (size_t t = 0; t < to.rows(); ++t) AddTo(to.row(t).data(), bias.data(), bias.size());
+}
+
+void ScaleRows(Span2D<float> x, float factor, ThreadPool& pool) {
+  ForRowPieces(x.rows(), pool, [&](size_t t) {
+    for (float& value : x.row(t)) value *= factor;
+  });
+}
+
+void SoftCap(Span2D<float> logits, float cap, ThreadPool& pool) {
+  ForRowPieces(logits.rows(), pool,
+               [&](size_t t) { SoftCapValues(logits.row(t).data(), logits.cols(), cap); });
 }
 
 double LogSumExp(std::span<const float> logits) {
