@@ -76,7 +76,10 @@ Matrix DecoderBlock::Attended(std::span<const SequenceSlice> slices, const RopeT
     first += count;
   }
   bool windowed = config_.sliding_window && index_ >= config_.first_window_layer;
-  Attention(jobs, config_.heads, windowed ? *config_.sliding_window : 0, pool);
+  AttentionParameters parameters{.heads = config_.heads,
+                                 .scale = ScaleOfHeadDim(config_.head_dim),
+                                 .window = windowed ? *config_.sliding_window : 0};
+  Attention(jobs, parameters, pool);
   return out;
 }
 

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -164,90 +163,6 @@ TEST(RopeTest, AgreesWithTheDefinitionInDouble) {
   }
 }
 
-// What Attention promises, in double and without blocks.
-Matrix NaiveAttention(const Matrix& q, const Matrix& k, const Matrix& v, size_t heads,
-                      size_t kv_heads, size_t first, size_t window) {
-  size_t dim = q.cols() / heads;
-  Matrix out(q.rows(), q.cols());
-  for (size_t t = 0; t < q.rows(); ++t) {
-    size_t position = first + t,
-           from = window > 0 && position + 1 > window ? position + 1 - window : 0;
-    for (size_t h = 0; h < heads; ++h) {
-      size_t kv = h / (heads / kv_heads) * dim;
-      std::vector<double> weight;
-      double largest = -1e300, sum = 0;
-      for (size_t s = from; s <= position; ++s) {
-        double dot = 0;
-        for (size_t d = 0; d < dim; ++d) dot += double{q(t, h * dim + d)} * k(s, kv + d);
-        weight.push_back(dot / std::sqrt(static_cast<double>(dim)));
-        largest = std::max(largest, weight.back());
-      }
-      for (double& w : weight) sum += w = std::exp(w - largest);
-      for (size_t d = 0; d < dim; ++d) {
-        double value = 0;
-        for (size_t s = from; s <= position; ++s) value += weight[s - from] / sum * v(s, kv + d);
-        out(t, h * dim + d) = static_cast<float>(value);
-      }
-    }
-  }
-  return out;
-}
-
-struct Shape {
-  size_t heads, kv_heads, dim, length, first, window;
-};
-
-Matrix RunAttention(const Shape& shape, const Matrix& q, const Matrix& k, const Matrix& v,
-                    int threads) {
-  ThreadPool pool(threads);
-  AttentionCache cache(shape.kv_heads, shape.dim, shape.length);
-  for (size_t s = 0; s < shape.length; ++s) cache.Store(s, k.row(s), v.row(s));
-  Matrix out(q.rows(), q.cols());
-  std::vector<AttentionJob> jobs = {{&cache, shape.first, q.view(), out.view()}};
-  Attention(jobs, shape.heads, shape.window, pool);
-  return out;
-}
-
-class AttentionTest : public ::testing::TestWithParam<Shape> {};
-
-TEST_P(AttentionTest, AgreesWithTheNaiveSumInDouble) {
-  const Shape& s = GetParam();
-  Matrix q = testing::RandomMatrix(s.length - s.first, s.heads * s.dim, 1);
-  Matrix k = testing::RandomMatrix(s.length, s.kv_heads * s.dim, 2),
-         v = testing::RandomMatrix(s.length, s.kv_heads * s.dim, 3);
-  Matrix expected = NaiveAttention(q, k, v, s.heads, s.kv_heads, s.first, s.window);
-  Matrix got = RunAttention(s, q, k, v, 2);
-  // Scores are sums of `dim` products of size about 1, their error in float about
-  // dim·2^-24·|score|, at most a few 1e-6 in the exponent; the weights sum to 1 and |v| stays
-  // below 5.
-  double bound = 5 * (static_cast<double>(s.dim) + 64) * 0x1.0p-24 * 4;
-  for (size_t t = 0; t < q.rows(); ++t) {
-    for (size_t c = 0; c < q.cols(); ++c) ASSERT_NEAR(got(t, c), expected(t, c), bound);
-  }
-}
-
-TEST_P(AttentionTest, AQueryAloneHasTheBitsItHasInABatch) {
-  const Shape& s = GetParam();
-  Matrix q = testing::RandomMatrix(s.length - s.first, s.heads * s.dim, 4);
-  Matrix k = testing::RandomMatrix(s.length, s.kv_heads * s.dim, 5),
-         v = testing::RandomMatrix(s.length, s.kv_heads * s.dim, 6);
-  Matrix together = RunAttention(s, q, k, v, 3);
-  for (size_t t = 0; t < q.rows(); t += 7) {
-    Shape alone = s;
-    alone.first = s.first + t;
-    Matrix row = RunAttention(alone, Matrix::CopyOf(q.view().Rows(t, 1)), k, v, 1);
-    for (size_t c = 0; c < q.cols(); ++c) {
-      ASSERT_EQ(std::bit_cast<uint32_t>(row(0, c)), std::bit_cast<uint32_t>(together(t, c)));
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         ::testing::Values(Shape{1, 1, 2, 1, 0, 0}, Shape{4, 2, 16, 63, 0, 0},
-                                           Shape{4, 4, 8, 65, 0, 0}, Shape{2, 1, 10, 130, 100, 0},
-                                           Shape{3, 1, 64, 200, 0, 8}, Shape{2, 2, 32, 200, 64, 64},
-                                           Shape{2, 2, 32, 150, 3, 65}));
-
 TEST(RowsTest, ScaledSumsAndProductsByHand) {
   ThreadPool pool(2);
   Matrix x(2, 2), from(2, 2);
@@ -334,20 +249,6 @@ TEST(RowsTest, NoRowsAreNoWork) {
 TEST(LogSumExpTest, DoesNotOverflow) {
   std::vector<float> logits = {1000, 1000};
   EXPECT_DOUBLE_EQ(LogSumExp(logits), 1000 + std::log(2.0));
-}
-
-TEST(AttentionTest, NaNInAQueryOrAKeyIsNotHidden) {
-  const Shape shape = {1, 1, 4, 5, 0, 0};
-  const Matrix q = testing::RandomMatrix(5, 4, 1), k = testing::RandomMatrix(5, 4, 2),
-               v = testing::RandomMatrix(5, 4, 3);
-  Matrix bad_q = Matrix::CopyOf(q), bad_k = Matrix::CopyOf(k);
-  bad_q(4, 2) = NAN;
-  bad_k(1, 0) = NAN;
-  const Matrix by_query = RunAttention(shape, bad_q, k, v, 1);
-  EXPECT_TRUE(std::isnan(by_query(4, 0)));
-  EXPECT_FALSE(std::isnan(by_query(3, 0)));
-  const Matrix by_key = RunAttention(shape, q, bad_k, v, 1);
-  for (size_t t = 0; t < 5; ++t) EXPECT_EQ(std::isnan(by_key(t, 1)), t >= 1) << t;
 }
 
 }  // namespace
