@@ -47,7 +47,7 @@ LinearLayer& DecoderBlock::Linear(std::string_view name) {
 
 Matrix DecoderBlock::AttentionInput(Span2D<const float> hidden, ThreadPool& pool) const {
   Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
-  RmsNorm(hidden, attention_norm, config_.rms_norm_eps, normed, pool);
+  Norm(hidden, {.eps = config_.rms_norm_eps}, attention_norm, {}, normed, pool);
   return normed;
 }
 
@@ -58,8 +58,10 @@ Matrix DecoderBlock::Attended(std::span<const SequenceSlice> slices, const RopeT
   Matrix keys = ApplyLinear(k, input, pool);
   Matrix values = ApplyLinear(v, input, pool);
   pool.ParallelFor(input.rows(), [&](size_t t) {
-    ApplyRope(queries.row(t), rope.cosine.row(t), rope.sine.row(t));
-    ApplyRope(keys.row(t), rope.cosine.row(t), rope.sine.row(t));
+    for (Matrix* heads : {&queries, &keys}) {
+      ApplyRope(heads->row(t), config_.head_dim, rope.cosine.row(t), rope.sine.row(t),
+                RotaryLayout::kHalf);
+    }
   });
   Matrix out = Matrix::Uninitialized(input.rows(), config_.q_features());
   std::vector<AttentionJob> jobs;
@@ -74,7 +76,10 @@ Matrix DecoderBlock::Attended(std::span<const SequenceSlice> slices, const RopeT
     first += count;
   }
   bool windowed = config_.sliding_window && index_ >= config_.first_window_layer;
-  Attention(jobs, config_.heads, windowed ? *config_.sliding_window : 0, pool);
+  AttentionParameters parameters{.heads = config_.heads,
+                                 .scale = ScaleOfHeadDim(config_.head_dim),
+                                 .window = windowed ? *config_.sliding_window : 0};
+  Attention(jobs, parameters, pool);
   return out;
 }
 
@@ -85,13 +90,13 @@ void DecoderBlock::AddAttentionOutput(Span2D<const float> attended, Span2D<float
 
 Matrix DecoderBlock::MlpInput(Span2D<const float> hidden, ThreadPool& pool) const {
   Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
-  RmsNorm(hidden, mlp_norm, config_.rms_norm_eps, normed, pool);
+  Norm(hidden, {.eps = config_.rms_norm_eps}, mlp_norm, {}, normed, pool);
   return normed;
 }
 
 Matrix DecoderBlock::Gated(Span2D<const float> input, ThreadPool& pool) const {
   Matrix gated = ApplyLinear(gate, input, pool);
-  GatedSilu(gated, ApplyLinear(up, input, pool).view(), pool);
+  GatedActivation(Activation::kSilu, gated, ApplyLinear(up, input, pool).view(), pool);
   return gated;
 }
 
@@ -152,7 +157,7 @@ Matrix Decoder::Forward(std::span<const SequenceSlice> slices, ThreadPool& pool)
     blocks[b]->Forward(slices, rope, b, hidden, pool);
   }
   for (const SequenceSlice& slice : slices) slice.cache->Grow(slice.ids.size());
-  RmsNorm(hidden, final_norm, config.rms_norm_eps, hidden, pool);
+  Norm(hidden, {.eps = config.rms_norm_eps}, final_norm, {}, hidden, pool);
   return hidden;
 }
 

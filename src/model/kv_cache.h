@@ -7,7 +7,7 @@
 
 #include "model/config.h"
 #include "model/kv_quantizer.h"
-#include "tensor/ops.h"
+#include "tensor/attention.h"
 
 namespace qualm {
 

@@ -6,7 +6,7 @@
 
 #include "artefact/activations.h"
 #include "artefact/kv_scheme.h"
-#include "tensor/ops.h"
+#include "tensor/attention.h"
 
 namespace qualm {
 

@@ -48,7 +48,7 @@ Matrix Attend(const KvCacheScheme& scheme, size_t step) {
     for (size_t t = first; t < first + count; ++t) cache.Store(0, t, keys.row(t), values.row(t));
     const AttentionJob job{&cache.block(0), first, queries.view().Rows(first, count),
                            out.view().Rows(first, count)};
-    Attention(std::span(&job, 1), 2 * kHeads, 0, pool);
+    Attention(std::span(&job, 1), {.heads = 2 * kHeads, .scale = ScaleOfHeadDim(kDim)}, pool);
     cache.Grow(count);
   }
   return out;

@@ -1,73 +1,75 @@
-// The float operations of a decoder block besides the linear layers.
+// The float operations of a decoder block besides the linear layers and attention.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
-#include <vector>
 
+#include "tensor/activation.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
 
 class ThreadPool;
 
-// out[t] = x[t] · 1/sqrt(mean(x[t]²) + eps) · weight, per row; the mean in double. Shapes [tokens,
-// n].
-void RmsNorm(Span2D<const float> x, std::span<const float> weight, double eps, Span2D<float> out,
-             ThreadPool& pool);
+enum class NormKind : uint8_t {
+  kRms,    // x/sqrt(mean(x²) + eps) (Zhang & Sennrich 2019)
+  kLayer,  // (x - mean(x))/sqrt(mean((x - mean(x))²) + eps) (Ba et al. 2016)
+};
+
+// How a row x is normalized and what multiplies it afterwards.
+struct NormParameters {
+  NormKind kind = NormKind::kRms;
+  double eps = 1e-6;
+  float weight_offset = 0;  // the factor of column i is weight_offset + weight[i] (Gemma: 1)
+};
+
+// Normalizes each row of x, multiplies it by weight_offset + weight and adds the bias. An empty
+// weight stands for ones (weight_offset must be 0 then), an empty bias for zeros. Means are
+// computed in double, in two passes. x and out [tokens, cols], weight and bias [cols]; out may be
+// x.
+void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
+          std::span<const float> bias, Span2D<float> out, ThreadPool& pool);
 
 // cos and sin of position·inverse_frequency[i] for some positions, computed in double.
 struct RopeTable {
   RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency);
-  Matrix cosine, sine;  // [positions, head_dim/2]
+  Matrix cosine, sine;  // [positions, inverse frequencies]
 };
 
-// Rotates the pairs (x[i], x[i + half]), i < half = head_dim/2, of every head by the angles of one
-// row of a RopeTable (Su et al. 2021, in the "rotate half" order of Hugging Face checkpoints). x
-// [heads·head_dim].
-void ApplyRope(std::span<float> x, std::span<const float> cosine, std::span<const float> sine);
-
-// Keys and values of one block of one sequence.
-// Keys: per kv head, blocks of kKeyBlock positions, each [head_dim][kKeyBlock] (transposed, so that
-// scores of neighbouring positions are neighbouring lanes). Values: per kv head [capacity,
-// head_dim].
-//
-// With `key_group_tokens` > 0 the queries of position t read the keys of the
-// groups of positions that are complete with t from `grouped_keys`, which the owner fills.
-struct AttentionCache {
-  AttentionCache(size_t kv_heads, size_t head_dim, size_t capacity, size_t key_group_tokens = 0);
-  // Stores key and value of `position` (each [kv_heads·head_dim]).
-  void Store(size_t position, std::span<const float> key, std::span<const float> value);
-
-  const float* KeyBlock(size_t kv_head, size_t block) const;
-  const float* GroupedKeyBlock(size_t kv_head, size_t block) const;
-  float* GroupedKeyBlock(size_t kv_head, size_t block);
-  const float* ValuesFrom(size_t kv_head, size_t position) const;  // rows of head_dim floats
-
-  size_t kv_heads, head_dim, capacity, key_group_tokens;
-  AlignedArray<float> keys, values;
-  AlignedArray<float> grouped_keys;  // laid out as `keys`; empty without key_group_tokens
+// Which two values of a head an angle turns, if the first rotary_dim of a head are turned.
+enum class RotaryLayout : uint8_t {
+  kHalf,         // x[i] and x[i + rotary_dim/2], as most Hugging Face checkpoints
+  kInterleaved,  // x[2i] and x[2i + 1], as GPT-J and the paper
 };
 
-// One run of new tokens of one sequence: query row i has position first_position + i, and sees the
-// positions of the cache up to its own, but no more than the last `window` of them (0: all).
-struct AttentionJob {
-  const AttentionCache* cache = nullptr;
-  size_t first_position = 0;
-  Span2D<const float> queries;  // [tokens, heads·head_dim], rope applied
-  Span2D<float> out;            // same shape
-};
+// Turns pairs of every head by the angles of one row of a RopeTable (Su et al. 2021). A head's
+// values from rotary_dim on are kept.
+// x [heads·head_dim], cosine and sine [rotary_dim/2].
+void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosine,
+               std::span<const float> sine, RotaryLayout layout);
 
-// softmax(q·k/sqrt(head_dim))·v with an online softmax over key blocks: memory does not grow with
-// the square of the length, and a query's sums depend on absolute positions alone.
-void Attention(std::span<const AttentionJob> jobs, size_t heads, size_t window, ThreadPool& pool);
+// x = activation(x), per element.
+void Activate(Activation activation, Span2D<float> x, ThreadPool& pool);
 
-// gate[t][i] = silu(gate[t][i])·up[t][i]
-void GatedSilu(Span2D<float> gate, Span2D<const float> up, ThreadPool& pool);
+// gate = activation(gate)·up, per element.
+void GatedActivation(Activation activation, Span2D<float> gate, Span2D<const float> up,
+                     ThreadPool& pool);
 
-// to += from, per element. `bias` is added to every row.
+// to += from, per element.
 void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool);
+
+// to += from·factor, per element; the product is rounded before the sum.
+void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, ThreadPool& pool);
+
+// Adds `bias` to every row, unless it is empty.
 void AddBias(Span2D<float> to, std::span<const float> bias);
+
+// x = x·factor, per element.
+void ScaleRows(Span2D<float> x, float factor, ThreadPool& pool);
+
+// logits = cap·tanh(logits/cap), per element; cap > 0.
+void SoftCap(Span2D<float> logits, float cap, ThreadPool& pool);
 
 // log Σ exp(logits) of one row, in double.
 double LogSumExp(std::span<const float> logits);

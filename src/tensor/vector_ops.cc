@@ -1,7 +1,11 @@
+// Each operation is written once with Highway, for vectors of any width up to 16 floats, and
+// compiled for every instruction set; the portable build has plain loops with the same order of
+// sums. exp and tanh come from Highway's contrib/math.
 #include "tensor/vector_ops.h"
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #ifndef QUALM_PORTABLE
 #undef HWY_TARGET_INCLUDE
@@ -36,6 +40,30 @@ void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float sca
     hn::StoreU(hn::Mul(s1, by), d, scores + first + lanes);
     hn::StoreU(hn::Mul(s2, by), d, scores + first + 2 * lanes);
     hn::StoreU(hn::Mul(s3, by), d, scores + first + 3 * lanes);
+  }
+}
+
+// values[i] = function(values[i])·factors[i], a vector at a time; without `factors` (null) there is
+// no product. The last values go through a buffer and the same vector instructions, so that a
+// result does not depend on the value's place.
+template <class Function>
+HWY_INLINE void MapVectors(float* values, const float* factors, size_t count,
+                           const Function& function) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    auto result = function(d, hn::LoadU(d, values + i));
+    if (factors != nullptr) result = hn::Mul(result, hn::LoadU(d, factors + i));
+    hn::StoreU(result, d, values + i);
+  }
+  if (i < count) {
+    HWY_ALIGN float rest[16] = {};
+    std::copy(values + i, values + count, rest);
+    hn::Store(function(d, hn::Load(d, rest)), d, rest);
+    for (size_t k = 0; i + k < count; ++k) {
+      values[i + k] = factors == nullptr ? rest[k] : rest[k] * factors[i + k];
+    }
   }
 }
 
@@ -104,25 +132,86 @@ void DecayAndAccumulate(const float* weights, size_t rows, const float* values, 
   }
 }
 
-void SiluMultiply(float* gate, const float* up, size_t count) {
-  const Tag d;
-  const size_t lanes = hn::Lanes(d);
-  const auto one = hn::Set(d, 1.0f);
+void SoftCapValues(float* values, size_t count, float cap) {
+  MapVectors(values, nullptr, count, [cap](auto d, auto x) HWY_ATTR {
+    const auto by = hn::Set(d, cap);
+    return hn::Mul(hn::Tanh(d, hn::Div(x, by)), by);
+  });
+}
+
+template <class D, class V>
+HWY_INLINE V Silu(D d, V x) {
   // exp(-x) overflows to infinity for x < -88.7 in the definition and silu is then -0; the largest
-  // argument allowed here gives a quotient below 1e-35, which no float sum of this size can see.
+  // argument allowed here gives a quotient below |x|·2e-38, which no sum of usual floats can see.
   const auto largest = hn::Set(d, 87.0f);
-  auto silu = [&](auto x) HWY_ATTR {
-    return hn::Div(x, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(x), largest))));
-  };
-  size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    hn::StoreU(hn::Mul(silu(hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, gate + i);
-  }
-  if (i < count) {
-    HWY_ALIGN float rest[16] = {};
-    std::copy(gate + i, gate + count, rest);
-    hn::Store(silu(hn::Load(d, rest)), d, rest);
-    for (size_t k = 0; i + k < count; ++k) gate[i + k] = rest[k] * up[i + k];
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, hn::Min(hn::Neg(x), largest))));
+}
+
+// x/(1 + exp(-2u)), which equals x/2·(1 + tanh(u)) and does not cancel where tanh(u) is close to
+// -1.
+template <class D, class V>
+HWY_INLINE V GeluTanh(D d, V x) {
+  const auto cubic = hn::Set(d, -2 * kRootOfTwoOverPi * kGeluTanhCubic);
+  const auto linear = hn::Set(d, -2 * kRootOfTwoOverPi);
+  const auto exponent = hn::Mul(x, hn::MulAdd(hn::Mul(x, x), cubic, linear));
+  // The quotient by exp(700) is 0 as a float, and exp(700) does not yet overflow.
+  const auto largest = hn::Set(d, 700.0);
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0), hn::Exp(d, hn::Min(exponent, largest))));
+}
+
+// x·Φ(x), where the upper tail 1 - Φ(|x|) is exp(-x²/2)·t·P(t) with t = 1/(1 + |x|/5). P was fitted
+// for this project: it interpolates the tail at the 12 Chebyshev nodes of t for |x| in [0, 15] and
+// is within 1e-10 of it, relatively. Beyond 15 the result is below the smallest float.
+template <class D, class V>
+HWY_INLINE V GeluErf(D d, V x) {
+  constexpr double kHighestFirst[] = {0.02269982087715, -0.1338320345471, 0.3003102062443,
+                                      -0.3551106528145, 0.3336780507169,  -0.1403490089134,
+                                      0.1224866918043,  0.04006649211228, 0.07437848936599,
+                                      0.07605500459134, 0.07982989057979, 0.07978705001599};
+  const auto one = hn::Set(d, 1.0);
+  const auto t = hn::Div(one, hn::MulAdd(hn::Abs(x), hn::Set(d, 0.2), one));
+  auto sum = hn::Zero(d);
+  for (double coefficient : kHighestFirst) sum = hn::MulAdd(sum, t, hn::Set(d, coefficient));
+  const auto density = hn::Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5)));
+  const auto tail = hn::Mul(density, hn::Mul(t, sum));
+  return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(one, tail)));
+}
+
+// max(x, 0) for which NaN is not hidden.
+template <class D, class V>
+HWY_INLINE V Relu(D d, V x) {
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x);
+}
+
+// function(x) computed in double and rounded to float.
+template <class D, class V, class Function>
+HWY_INLINE V InDouble(D d, V x, const Function& function) {
+  const hn::Half<D> half;
+  const hn::Rebind<double, decltype(half)> wide;
+  const auto low = function(wide, hn::PromoteTo(wide, hn::LowerHalf(half, x)));
+  const auto high = function(wide, hn::PromoteTo(wide, hn::UpperHalf(half, x)));
+  return hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
+}
+
+void ActivateValues(Activation activation, float* values, const float* factors, size_t count) {
+  switch (activation) {
+    case Activation::kSilu:
+      return MapVectors(values, factors, count, [](auto d, auto x) HWY_ATTR { return Silu(d, x); });
+    case Activation::kGeluTanh:
+      return MapVectors(values, factors, count, [](auto d, auto x) HWY_ATTR {
+        return InDouble(d, x, [](auto wide, auto y) HWY_ATTR { return GeluTanh(wide, y); });
+      });
+    case Activation::kGeluErf:
+      return MapVectors(values, factors, count, [](auto d, auto x) HWY_ATTR {
+        return InDouble(d, x, [](auto wide, auto y) HWY_ATTR { return GeluErf(wide, y); });
+      });
+    case Activation::kRelu:
+      return MapVectors(values, factors, count, [](auto d, auto x) HWY_ATTR { return Relu(d, x); });
+    case Activation::kRelu2:
+      return MapVectors(values, factors, count, [](auto d, auto x) HWY_ATTR {
+        const auto positive = Relu(d, x);
+        return hn::Mul(positive, positive);
+      });
   }
 }
 
@@ -136,7 +225,8 @@ namespace qualm {
 HWY_EXPORT(ScoreKeyBlock);
 HWY_EXPORT(ExpShifted);
 HWY_EXPORT(DecayAndAccumulate);
-HWY_EXPORT(SiluMultiply);
+HWY_EXPORT(SoftCapValues);
+HWY_EXPORT(ActivateValues);
 
 void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
   HWY_DYNAMIC_DISPATCH(ScoreKeyBlock)(q, keys, head_dim, scale, scores);
@@ -148,8 +238,11 @@ void DecayAndAccumulate(const float* weights, size_t rows, const float* values, 
                         float decay, float* out, size_t count) {
   HWY_DYNAMIC_DISPATCH(DecayAndAccumulate)(weights, rows, values, stride, decay, out, count);
 }
-void SiluMultiply(float* gate, const float* up, size_t count) {
-  HWY_DYNAMIC_DISPATCH(SiluMultiply)(gate, up, count);
+void SoftCapValues(float* values, size_t count, float cap) {
+  HWY_DYNAMIC_DISPATCH(SoftCapValues)(values, count, cap);
+}
+void ActivateValues(Activation activation, float* values, const float* factors, size_t count) {
+  HWY_DYNAMIC_DISPATCH(ActivateValues)(activation, values, factors, count);
 }
 
 void AddTo(float* to, const float* from, size_t count) {
@@ -162,6 +255,27 @@ void AddTo(float* to, const float* from, size_t count) {
 #else  // QUALM_PORTABLE
 
 namespace qualm {
+namespace {
+
+float ActivationOf(Activation activation, float x) {
+  const double wide = x, cubed = wide * wide * wide;
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kGeluTanh:
+      return static_cast<float>(
+          wide / (1 + std::exp(-2 * kRootOfTwoOverPi * (wide + kGeluTanhCubic * cubed))));
+    case Activation::kGeluErf:
+      return static_cast<float>(wide * 0.5 * std::erfc(-wide / std::numbers::sqrt2));
+    case Activation::kRelu:
+      return x < 0 ? 0 : x;
+    case Activation::kRelu2:
+      return x < 0 ? 0 : x * x;
+  }
+  return x;
+}
+
+}  // namespace
 
 void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
   for (size_t j = 0; j < kKeyBlock; ++j) {
@@ -189,8 +303,15 @@ void DecayAndAccumulate(const float* weights, size_t rows, const float* values, 
   }
 }
 
-void SiluMultiply(float* gate, const float* up, size_t count) {
-  for (size_t i = 0; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+void SoftCapValues(float* values, size_t count, float cap) {
+  for (size_t i = 0; i < count; ++i) values[i] = cap * std::tanh(values[i] / cap);
+}
+
+void ActivateValues(Activation activation, float* values, const float* factors, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const float value = ActivationOf(activation, values[i]);
+    values[i] = factors == nullptr ? value : value * factors[i];
+  }
 }
 
 void AddTo(float* to, const float* from, size_t count) {

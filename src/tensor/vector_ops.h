@@ -1,9 +1,11 @@
 // Elementwise and short-vector operations of the forward pass, dispatched to the instruction set at
 // run time. Lanes never cross a reduction, so all instruction sets with fused multiply-add give the
-// same bits (exp: the same polynomial everywhere but in the portable build).
+// same bits (exp and tanh: the same polynomial everywhere but in the portable build).
 #pragma once
 
 #include <cstddef>
+
+#include "tensor/activation.h"
 
 namespace qualm {
 
@@ -23,8 +25,16 @@ float ExpShifted(float* values, size_t count, float shift);
 void DecayAndAccumulate(const float* weights, size_t rows, const float* values, size_t stride,
                         float decay, float* out, size_t count);
 
-// gate[i] = silu(gate[i])·up[i], silu(x) = x / (1 + exp(-x)).
-void SiluMultiply(float* gate, const float* up, size_t count);
+// values[i] = cap·tanh(values[i]/cap), tanh within 4 ulp; infinities become ±cap, NaN stays NaN.
+// cap > 0.
+void SoftCapValues(float* values, size_t count, float cap);
+
+// values[i] = activation(values[i]), and times factors[i] (rounded once more) unless `factors` is
+// null. silu is within 5 ulp of its definition (below -87, where it nearly vanishes, within
+// |x|·2e-38), the two gelus within 1 ulp: they are computed in double, because their exponents
+// would amplify roundings of x². NaN stays NaN. The relus of -inf are 0; the others, -inf·0 by
+// definition, are NaN or -inf.
+void ActivateValues(Activation activation, float* values, const float* factors, size_t count);
 
 // to[i] += from[i]
 void AddTo(float* to, const float* from, size_t count);

@@ -1,0 +1,58 @@
+#include "tensor/reference/attention_reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+namespace qualm::reference {
+namespace {
+
+double Score(std::span<const float> query, std::span<const float> key, double distance,
+             const AttentionParameters& parameters, size_t head) {
+  double dot = 0;
+  for (size_t d = 0; d < query.size(); ++d) dot += double{query[d]} * double{key[d]};
+  double score = dot * double{parameters.scale};
+  if (parameters.soft_cap > 0) {
+    score = parameters.soft_cap * std::tanh(score / parameters.soft_cap);
+  }
+  if (!parameters.alibi_slopes.empty()) score -= parameters.alibi_slopes[head] * distance;
+  return score;
+}
+
+}  // namespace
+
+Matrix Attention(Span2D<const float> queries, Span2D<const float> keys, Span2D<const float> values,
+                 const AttentionParameters& parameters, size_t kv_heads, size_t first_position) {
+  const size_t head_dim = queries.cols() / parameters.heads;
+  Matrix out(queries.rows(), queries.cols());
+  for (size_t t = 0; t < queries.rows(); ++t) {
+    const size_t position = first_position + t, window = parameters.window;
+    const size_t first = window > 0 && position + 1 > window ? position + 1 - window : 0;
+    for (size_t head = 0; head < parameters.heads; ++head) {
+      const size_t kv = head / (parameters.heads / kv_heads) * head_dim;
+      const auto query = queries.row(t).subspan(head * head_dim, head_dim);
+
+      // Scores of the visible keys, then their softmax.
+      std::vector<double> weights;
+      for (size_t s = first; s <= position; ++s) {
+        weights.push_back(Score(query, keys.row(s).subspan(kv, head_dim),
+                                static_cast<double>(position - s), parameters, head));
+      }
+      const double largest = *std::ranges::max_element(weights);
+      double sum = 0;
+      for (double& weight : weights) sum += weight = std::exp(weight - largest);
+
+      for (size_t d = 0; d < head_dim; ++d) {
+        double value = 0;
+        for (size_t s = first; s <= position; ++s) {
+          value += weights[s - first] / sum * double{values(s, kv + d)};
+        }
+        out(t, head * head_dim + d) = static_cast<float>(value);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace qualm::reference
