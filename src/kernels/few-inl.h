@@ -214,8 +214,8 @@ struct PanelSet {
     size_t group = 0, group_begin = 0;  // the next group
 
     for (size_t block = 0; block < p.in_features; block += kReductionBlock) {
-      const size_t block_end = std::min(block + kReductionBlock, p.in_features);
       // Every reduction block of linear.h is a chain from zero.
+      const size_t block_end = std::min(block + kReductionBlock, p.in_features);
       Sums sums;
       HWY_UNROLL(8)
       for (size_t r = 0; r < kRows; ++r) {

@@ -1,6 +1,6 @@
 // Elementwise and short-vector operations of the forward pass, dispatched to the instruction set at
 // run time. Lanes never cross a reduction, so all instruction sets with fused multiply-add give the
-// same bits (exp: the same polynomial everywhere but in the portable build).
+// same bits (exp uses the same polynomial everywhere except in the portable build).
 #pragma once
 
 #include <cstddef>
