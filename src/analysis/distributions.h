@@ -1,4 +1,4 @@
-// The few distribution functions that tests need.
+// The few distribution functions that the statistics of studies need.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ double StudentTwoSided(double t, double df);
 // The t with P(T <= t) = p, 0 < p < 1.
 double StudentQuantile(double p, double df);
 
-// Clopper and Pearson's exact interval of a share: k of n, at `confidence` (0.95).
+// Clopper and Pearson's exact interval of the share k of n, at `confidence` (0.95).
 struct ShareInterval {
   double low = 0, high = 1;
 };

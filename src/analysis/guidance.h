@@ -1,4 +1,4 @@
-// Which recipe and calibration set to take under a budget, and how sure that is.
+// Which recipe and calibration set to choose under a budget, and how certain the choice is.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace qualm {
 
-// For every model and every budget of the study, and one without bounds.
+// The advice for every model, without bounds and then for each of the study's budgets.
 std::vector<Guidance> FindGuidance(const StudyTable& table, ThreadPool& pool);
 
 }  // namespace qualm

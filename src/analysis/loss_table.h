@@ -1,9 +1,9 @@
-// Losses of the same items under several seeds, and what may be said of their mean. Items that
-// share a passage or a subject are one cluster; clusters and seeds are drawn from larger
-// populations, and both are crossed: every seed answers the same items.
+// Losses of the same items under several seeds, and what can be said about their mean. Items that
+// share a passage or a subject form one cluster. Clusters and seeds are both drawn from larger
+// populations, and they are crossed: every seed answers the same items.
 //
-// So an error that resampled items anew for each seed would count the items' own variance S times
-// too small. Here a replicate draws seeds, and one sample of clusters for all of them.
+// An error that resampled items anew for each seed would therefore count the items' own variance S
+// times too small. Here a replicate draws seeds, and one sample of clusters that all of them share.
 // Definitions: docs/studies/statistics.md.
 #pragma once
 
@@ -14,6 +14,8 @@
 
 namespace qualm {
 
+// The weighted losses of one condition, [seeds, clusters]. Filled seed by seed with AddSeed; from
+// then on tables are subtracted, averaged or put side by side, and Infer is applied to the result.
 class LossTable {
  public:
   LossTable() = default;
@@ -28,17 +30,17 @@ class LossTable {
   // Weighted losses of one more seed, summed by cluster.
   void AddSeed(const std::vector<double>& sums);
 
-  // Σ sums / Σ weights over everything, and for one seed.
+  // Σ sums / Σ weights, over everything and for one seed.
   double Mean() const;
   double SeedMean(size_t seed) const;
 
-  // This minus other, seed by seed; a table of one seed stands for every seed of the other, and of
-  // two different numbers the smaller counts. Requires: the same clusters.
+  // This minus other, seed by seed. A table of one seed is repeated for every seed of the other;
+  // otherwise the smaller number of seeds counts. Requires: the same clusters.
   LossTable Minus(const LossTable& other) const;
-  // The mean of several tables of the same clusters, likewise.
+  // The mean of several tables of the same clusters; seeds are matched in the same way.
   static LossTable Average(const std::vector<LossTable>& tables);
-  // Several tests as one table: clusters side by side, each test a stratum of equal weight. Of
-  // different numbers of seeds the smallest counts.
+  // Several tests as one table: their clusters side by side, each test a stratum of equal weight.
+  // The smallest number of seeds counts.
   static LossTable SideBySide(const std::vector<LossTable>& tables);
 
  private:
@@ -48,35 +50,35 @@ class LossTable {
   size_t seeds_ = 0;
 };
 
-// What a table says of its mean.
+// What a table says about its mean.
 struct Inference {
   double value = 0;
   double standard_error = 0;  // hierarchical bootstrap; NaN for a single cluster
   double df = 0;              // Satterthwaite's, from the two-way variance components
   double low = 0, high = 0;   // value ± t(0.975, df) standard errors
-  double p = 1;               // of the mean being 0, two-sided, Student's t
-  double effect_size = 0;     // mean over clusters' standard deviation (Cohen's d of the pairs)
+  double p = 1;               // of the mean being 0; two-sided, Student's t
+  double effect_size = 0;     // mean over the clusters' standard deviation (Cohen's d of the pairs)
   // The smallest difference that a test at 5 % would find in four of five such studies.
   double detectable = 0;
   size_t seeds = 0, clusters = 0;
-  double seed_deviation = 0;  // standard deviation of the seeds' means; NaN for one
-  size_t seeds_agreeing = 0;  // whose mean has the sign of `value`
+  double seed_deviation = 0;  // standard deviation of the seeds' means; NaN for one seed
+  size_t seeds_agreeing = 0;  // seeds whose mean has the sign of `value`
 };
 
 constexpr size_t kReplicates = 1000;
 
 // `stream` names the random numbers. The bootstrap draws S-1 of S seeds and C-1 of each stratum's C
-// clusters with replacement (Rao and Wu 1988: unbiased for the variance of a mean, where n of n is
-// too small by (n-1)/n); with a single seed only clusters, and the error then says nothing of other
-// seeds.
+// clusters with replacement (Rao and Wu 1988: unbiased for the variance of a mean, while n of n is
+// too small by (n-1)/n). With a single seed only clusters are drawn, and the error then says
+// nothing about other seeds.
 Inference Infer(const LossTable& table, std::string_view stream);
 
-// How often each cluster and seed stands in one replicate. The same numbers of one stream and
-// replicate are the same for every table with the same strata: candidates are compared on the same
-// resampled items.
+// How often each cluster and each seed occurs in one replicate. For a given stream and replicate
+// the numbers are the same for every table with the same strata, so candidates are compared on the
+// same resampled items.
 std::vector<double> ClusterDraw(const LossTable& table, std::string_view stream, size_t replicate);
 std::vector<double> SeedDraw(size_t seeds, std::string_view stream, size_t replicate);
-// The mean under a replicate's multiplicities, strata weighted as in the table.
+// The mean under a replicate's multiplicities; strata keep their weights.
 double ReplicateMean(const LossTable& table, const std::vector<double>& clusters,
                      const std::vector<double>& seeds);
 

@@ -1,3 +1,6 @@
+// Computes every number of the report from the study's table: cells against the float model,
+// calibration sets against the test's own kind, generalization gaps, false alarms between twins,
+// guidance, and proxies. Definitions: docs/studies/statistics.md.
 #include "analysis/study_analysis.h"
 
 #include <algorithm>
@@ -16,11 +19,12 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr double kAlpha = 0.05;
 
+// Whether a calibration set of this relation is text of another kind.
 bool IsTextRelation(Relation relation) {
   return relation != Relation::kControl && relation != Relation::kNone;
 }
 
-// Fills p_holm of all from the p of their inferences.
+// Fills p_holm of every element from the p of its inference.
 template <typename T>
 void AdjustAll(std::vector<T>& all, Inference T::*inference) {
   std::vector<double> p;
@@ -29,6 +33,10 @@ void AdjustAll(std::vector<T>& all, Inference T::*inference) {
   for (size_t i = 0; i < all.size(); ++i) all[i].p_holm = adjusted[i];
 }
 
+// One run over a study. Run first collects the tables of all comparisons, then infers them in
+// parallel, adjusts each family of tests for its size, and adds what depends on the results. The
+// collecting steps fill result_ and, for each entry, one table at the same index of compared_,
+// gap_tables_ or family_tables_.
 class Analyser {
  public:
   Analyser(const StudyTable& table, ThreadPool& pool) : table_(table), pool_(pool) {
@@ -44,9 +52,13 @@ class Analyser {
       FindGaps(model, recipe);
       AnswerFamilies(model, recipe);
     }
+
+    // The expensive part: a bootstrap for every comparison.
     InferAll(result_.comparisons, &CalibrationComparison::difference, compared_);
     InferAll(result_.gaps, &GeneralizationGap::gap, gap_tables_);
     InferAll(result_.families, &FamilyAnswer::difference, family_tables_);
+
+    // Each kind of question is its own family of tests.
     AdjustAll(result_.comparisons, &CalibrationComparison::difference);
     AdjustAll(result_.gaps, &GeneralizationGap::gap);
     AdjustAll(result_.families, &FamilyAnswer::difference);
@@ -62,7 +74,7 @@ class Analyser {
                                [&](const auto& twin) { return twin.second == calibration; });
   }
 
-  // Models and recipes that were calibrated, in the table's order.
+  // Models and recipes that use a calibration set, in the table's order.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;
     for (const Group& group : table_.groups) {
@@ -72,6 +84,7 @@ class Analyser {
     return all;
   }
 
+  // The calibrated cells of one model, recipe and test.
   std::vector<const Group*> GroupsOf(const std::string& model, const std::string& recipe,
                                      const std::string& test) const {
     std::vector<const Group*> groups;
@@ -82,6 +95,7 @@ class Analyser {
     return groups;
   }
 
+  // Every quantized cell against the float model.
   void SummarizeCells() {
     std::vector<LossTable> tables;
     for (size_t g = 0; g < table_.groups.size(); ++g) {
@@ -89,6 +103,8 @@ class Analyser {
       if (group.recipe == "float") continue;
       CellSummary cell;
       cell.group = g;
+
+      // The mean score over seeds and its deviation.
       double sum = 0, squares = 0;
       for (double score : group.scores) sum += score;
       const double n = static_cast<double>(group.scores.size());
@@ -102,13 +118,15 @@ class Analyser {
     AdjustAll(result_.cells, &CellSummary::excess);
   }
 
+  // Infers the tables one by one; element i belongs to table i.
   template <typename T>
   void InferAll(std::vector<T>& all, Inference T::*inference,
                 const std::vector<LossTable>& tables) {
     pool_.ParallelFor(all.size(), [&](size_t i) { all[i].*inference = Infer(tables[i], "study"); });
   }
 
-  // The mean over the sets of the test's own kind; nothing where there is none.
+  // The mean over the calibration sets of the test's own kind, and their names; empty if there is
+  // no such set.
   static std::optional<LossTable> IidOf(const std::vector<const Group*>& groups,
                                         std::string& names) {
     std::vector<LossTable> tables;
@@ -118,11 +136,12 @@ class Analyser {
       tables.push_back(group->excess);
       names += StrCat(names.empty() ? "" : " and ", group->calibration);
     }
+
     if (tables.empty()) return std::nullopt;
     return LossTable::Average(tables);
   }
 
-  // All but the twins of others.
+  // The same without twins.
   std::vector<const Group*> FirstGroupsOf(const std::string& model, const std::string& recipe,
                                           const std::string& test) const {
     std::vector<const Group*> groups = GroupsOf(model, recipe, test);
@@ -130,12 +149,15 @@ class Analyser {
     return groups;
   }
 
+  // Each calibration set against the sets of the test's own kind.
   void CompareCalibrations(const std::string& model, const std::string& recipe) {
     for (const TestSpec& test : table_.plan->spec.tests) {
       const std::vector<const Group*> groups = FirstGroupsOf(model, recipe, test.name);
       std::string names;
       const std::optional<LossTable> iid = IidOf(groups, names);
       if (!iid) continue;
+
+      // Every set of another kind is compared with that mean.
       for (const Group* group : groups) {
         if (group->relation == Relation::kIid) continue;
         CalibrationComparison one;
@@ -151,24 +173,29 @@ class Analyser {
     }
   }
 
-  // Mean of the sets of a relation minus that of the test's own kind; nothing where either lacks.
+  // The mean over the sets of the relations that `counts` accepts, minus the mean over the sets of
+  // the test's own kind; empty if either is missing.
   std::optional<LossTable> GapOn(const std::vector<const Group*>& groups,
                                  const std::function<bool(Relation)>& counts) const {
     std::string names;
     const std::optional<LossTable> iid = IidOf(groups, names);
+
     std::vector<LossTable> others;
     for (const Group* group : groups) {
       if (group->relation != Relation::kIid && counts(group->relation)) {
         others.push_back(group->excess);
       }
     }
+
     if (!iid || others.empty()) return std::nullopt;
     return LossTable::Average(others).Minus(*iid);
   }
 
+  // One gap for every relation: the differences of all tests side by side.
   void FindGaps(const std::string& model, const std::string& recipe) {
     for (Relation relation : {Relation::kCrossSubject, Relation::kCrossDataset,
                               Relation::kCrossTask, Relation::kCrossLanguage, Relation::kControl}) {
+      // Tests that lack either side of the difference do not count.
       std::vector<LossTable> tables;
       for (const TestSpec& test : table_.plan->spec.tests) {
         std::optional<LossTable> one = GapOn(FirstGroupsOf(model, recipe, test.name),
@@ -176,6 +203,7 @@ class Analyser {
         if (one) tables.push_back(std::move(*one));
       }
       if (tables.empty()) continue;
+
       GeneralizationGap gap;
       gap.model = model;
       gap.recipe = recipe;
@@ -186,13 +214,17 @@ class Analyser {
     }
   }
 
+  // One answer for every kind of test: is calibrating on that kind better than on other text?
   void AnswerFamilies(const std::string& model, const std::string& recipe) {
+    // The kinds of tests, in the plan's order.
     std::vector<std::string> families;
     for (const TestSpec& test : table_.plan->spec.tests) {
       if (std::ranges::find(families, test.about.task) == families.end()) {
         families.push_back(test.about.task);
       }
     }
+
+    // Each kind is judged on its own tests, against all sets of text of other kinds.
     for (const std::string& family : families) {
       std::vector<LossTable> tables;
       for (const TestSpec& test : table_.plan->spec.tests) {
@@ -212,11 +244,14 @@ class Analyser {
     }
   }
 
-  // Half of the seeds of both tables in all ways that keep the first seed in the first half.
+  // Splits the seeds of two tables that should not differ into two halves, in all ways that keep
+  // the first seed in the first half. Empty for more than 6 seeds a table.
   static std::vector<LossTable> SplitsOf(const LossTable& a, const LossTable& b) {
     const size_t half = std::min(a.seeds(), b.seeds());
     std::vector<LossTable> splits;
-    if (half > 6) return splits;  // C(12,6)/2 = 462 at most
+    if (half > 6) return splits;  // C(12,6)/2 = 462 splits at most
+
+    // A set bit puts the seed into the first half.
     for (uint32_t mask = 1; mask < (1U << (2 * half)); mask += 2) {
       if (static_cast<size_t>(__builtin_popcount(mask)) != half) continue;
       LossTable first(a.weights()), second(a.weights());
@@ -225,16 +260,21 @@ class Analyser {
         for (size_t c = 0; c < sums.size(); ++c) {
           sums[c] = s < half ? a.sum(s, c) : b.sum(s - half, c);
         }
-        ((mask >> s) & 1 ? first : second).AddSeed(sums);
+        LossTable& side = (mask >> s) & 1 ? first : second;
+        side.AddSeed(sums);
       }
       splits.push_back(first.Minus(second));
     }
     return splits;
   }
 
+  // Twins are the same condition with other samples, so every significant difference between them
+  // is a false alarm.
   void CountFalseAlarms() {
     FalseAlarms& alarms = result_.false_alarms;
     std::vector<LossTable> twins, splits;
+
+    // Collect each twin's difference from its original, and all splits of their seeds.
     for (const Group& group : table_.groups) {
       for (const auto& [original, twin] : twins_) {
         if (group.calibration != original) continue;
@@ -246,6 +286,8 @@ class Analyser {
         }
       }
     }
+
+    // Whether a comparison is significant at 5 %, without adjustment.
     const auto count = [&](const std::vector<LossTable>& tables) {
       std::vector<uint8_t> is_alarm(tables.size(), 0);
       pool_.ParallelFor(tables.size(), [&](size_t i) {
@@ -253,6 +295,7 @@ class Analyser {
       });
       return static_cast<size_t>(std::ranges::count(is_alarm, 1));
     };
+
     alarms.comparisons = twins.size();
     alarms.alarms = count(twins);
     alarms.interval = ExactShareInterval(alarms.alarms, alarms.comparisons, 0.95);
@@ -260,14 +303,17 @@ class Analyser {
     alarms.split_alarms = count(splits);
   }
 
-  // --- proxies
-
+  // Asks for every model whether a cheap measure on a text predicts the loss on the tasks.
   void FindProxies() {
     std::vector<std::string> texts, tasks;
     for (const TestSpec& test : table_.plan->spec.tests) {
-      (test.is_task() ? tasks : texts).push_back(test.name);
+      std::vector<std::string>& names = test.is_task() ? tasks : texts;
+      names.push_back(test.name);
     }
+
+    // Without both kinds of tests there is nothing to compare.
     if (texts.empty() || tasks.empty()) return;
+
     for (const std::string& model : table_.plan->spec.models) {
       for (const std::string& text : texts) {
         for (bool is_kl : {false, true}) {
@@ -278,9 +324,12 @@ class Analyser {
     }
   }
 
+  // One measure against one task, or against the mean of all tasks if `name` is empty.
   void AddProxy(const std::string& model, const std::string& text, bool is_kl,
                 const std::vector<std::string>& tasks, const std::string& name) {
     std::vector<double> x, y;
+
+    // A point is a condition: its measure on the text, and its mean loss on the tasks.
     for (const Group& group : table_.groups) {
       const bool counts = group.model == model && group.test == text && group.recipe != "float" &&
                           !IsTwin(group.calibration);
@@ -292,10 +341,14 @@ class Analyser {
         is_whole &= other != nullptr;
         if (other != nullptr) sum += other->excess.Mean() / static_cast<double>(tasks.size());
       }
+
+      // A condition counts only if all tasks have its result.
       if (!is_whole) continue;
       x.push_back(is_kl ? group.kl : group.excess.Mean());
       y.push_back(sum);
     }
+
+    // Rank correlations of fewer than four points mean little.
     if (x.size() < 4) return;
     ProxyAnswer answer;
     answer.model = model;
@@ -303,6 +356,8 @@ class Analyser {
     answer.test = name;
     answer.points = x.size();
     answer.spearman = Spearman(x, y);
+
+    // A bootstrap over conditions; samples whose ranks are all equal have no correlation.
     std::vector<double> replicates;
     Rng rng(0, StrCat("proxy ", answer.measure, " ", name));
     for (size_t b = 0; b < kReplicates; ++b) {
@@ -315,6 +370,8 @@ class Analyser {
       const double one = Spearman(a, c);
       if (!std::isnan(one)) replicates.push_back(one);
     }
+
+    // The interval holds the middle 95 % of the replicates, if most of them have a correlation.
     answer.low = answer.high = kNone;
     if (replicates.size() > kReplicates / 2) {
       std::ranges::sort(replicates);
@@ -331,10 +388,12 @@ class Analyser {
   std::vector<LossTable> compared_, gap_tables_, family_tables_;
 };
 
+// The ranks of the values, from 0; equal values share the mean of their ranks.
 std::vector<double> RanksOf(const std::vector<double>& values) {
   std::vector<size_t> order(values.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::sort(order, [&](size_t a, size_t b) { return values[a] < values[b]; });
+
   std::vector<double> ranks(values.size());
   for (size_t first = 0; first < order.size();) {
     size_t end = first;

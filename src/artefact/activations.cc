@@ -1,3 +1,6 @@
+// The rounding of a layer's inputs: a token's numbers come in, rounded numbers or codes with their
+// scale go out. Loops work on 16 lanes, which compilers keep in vector registers; lanes never mix,
+// so every machine gives the same result.
 #include "artefact/activations.h"
 
 #include <algorithm>
@@ -12,6 +15,9 @@ namespace qualm {
 
 void ValidateActivationScheme(const Scheme& scheme, std::string_view place) {
   scheme.Validate(place);
+
+  // Every refusal below is about a product that could not be computed, or would depend on the
+  // batch.
   if (scheme.granularity == Granularity::kChannel) {
     ThrowBadInput(place, "granularity token, group or tensor for activations", "channel",
                   "a scale per input channel cannot be taken out of the product");
@@ -45,6 +51,7 @@ void RangeOf(std::span<const float> values, float& min, float& max) {
   std::array<float, kGridLanes> low, high;
   low.fill(values[0]);
   high.fill(values[0]);
+
   size_t i = 0;
   for (; i + kGridLanes <= values.size(); i += kGridLanes) {
     for (size_t lane = 0; lane < kGridLanes; ++lane) {
@@ -53,10 +60,13 @@ void RangeOf(std::span<const float> values, float& min, float& max) {
       high[lane] = v > high[lane] ? v : high[lane];
     }
   }
+
+  // The last values join the first lane.
   for (; i < values.size(); ++i) {
     low[0] = std::min(low[0], values[i]);
     high[0] = std::max(high[0], values[i]);
   }
+
   min = *std::ranges::min_element(low);
   max = *std::ranges::max_element(high);
 }
@@ -66,7 +76,8 @@ ActivationQuantizer::ActivationQuantizer(const ActivationGrid& grid)
 
 namespace {
 
-// Products with 0, which are 0 for finite numbers alone, added up in lanes.
+// Whether all numbers are finite: a product with 0 is 0 only then. The products are added up in
+// lanes.
 bool IsAllFinite(std::span<const float> x) {
   std::array<float, kGridLanes> sums{};
   size_t i = 0;
@@ -79,6 +90,7 @@ bool IsAllFinite(std::span<const float> x) {
 
 }  // namespace
 
+// A token with NaN or infinity gets the scale NaN, which makes its whole result NaN.
 GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
   if (!IsAllFinite(x)) return {std::numeric_limits<float>::quiet_NaN(), 0};
   if (activations_.scheme.granularity == Granularity::kTensor) return activations_.point;
@@ -89,9 +101,11 @@ GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
 
 void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint8_t* codes,
                float* rounded) {
+  // Values that share a scale and zero point are the case of equal lanes.
   GridLanes lanes;
   lanes.scale.fill(point.scale);
   lanes.zero.fill(point.zero);
+
   size_t i = 0;
   std::array<float, kGridLanes> values{}, ignored;
   std::array<uint8_t, kGridLanes> last_codes;
@@ -99,7 +113,10 @@ void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint
     grid.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
                        rounded == nullptr ? ignored.data() : rounded + i);
   }
+
+  // Whole lanes: finished, which is the usual case.
   if (i == x.size()) return;
+  // The last values fill only a part of the lanes.
   const size_t rest = x.size() - i;
   std::copy_n(x.data() + i, rest, values.data());
   grid.QuantizeLanes(values.data(), lanes, last_codes.data(), ignored.data());
@@ -108,6 +125,7 @@ void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint
 }
 
 void ActivationQuantizer::Round(std::span<const float> x, std::span<float> rounded) const {
+  // A part is a group, or the whole token.
   const size_t step = activations_.scheme.GroupSize(x.size());
   for (size_t first = 0; first < x.size(); first += step) {
     const std::span<const float> part = x.subspan(first, std::min(step, x.size() - first));

@@ -1,10 +1,10 @@
 // How the inputs of a linear layer are quantized, and the rounding itself: one definition for
 // calibration, evaluation, generation and the kernels that compute with the codes.
 //
-// Codes and values as in grid.h. Per token: one scale for a token's inputs, found from them. Per
-// group: one for every `group_size` inputs of a token. Per tensor: one for all tokens, found in
-// calibration and stored. None of them looks at another token, so that a result does not depend on
-// the batch it is computed in.
+// Codes and values are those of grid.h. Per token: one scale for a token's inputs, found from them.
+// Per group: one scale for every `group_size` inputs of a token. Per tensor: one scale for all
+// tokens, found in calibration and stored. None of these looks at another token, so a result does
+// not depend on the batch in which it is computed.
 #pragma once
 
 #include <span>
@@ -15,27 +15,29 @@
 
 namespace qualm {
 
+// How inputs are rounded, as a layer stores it.
 struct ActivationGrid {
   Scheme scheme;    // kToken or kGroup with `dynamic`, or kTensor without
-  GridPoint point;  // of kTensor
+  GridPoint point;  // only for kTensor
 };
 
-// What inputs can be quantized with: Throws bad input for granularity channel, a tensor scale that
-// is not static, second levels, zero points that are not whole, and nvfp4, whose tensor scale would
-// depend on the batch.
+// Checks what inputs can be quantized with. Throws bad input for granularity channel, a tensor
+// scale that is not static, second levels, zero points that are not whole, and nvfp4, whose tensor
+// scale would depend on the batch.
 void ValidateActivationScheme(const Scheme& scheme, std::string_view place);
 // "int8-token", "fp8_e4m3-tensor": for people and tables.
 std::string ActivationShortName(const Scheme& scheme);
 
+// Rounds inputs token by token. It holds no state between tokens, so threads may share it.
 class ActivationQuantizer {
  public:
   explicit ActivationQuantizer(const ActivationGrid& grid);
 
-  // x̂ of one token, x [in]; `rounded` may be `x`. Where x holds NaN or infinity, so does its whole
-  // group (or token): the grid would make finite numbers of them.
+  // x̂ of one token, x [in]; `rounded` may be `x`. If x has a NaN or an infinity, the whole group
+  // (or token) becomes NaN, because the grid would turn it into finite numbers.
   void Round(std::span<const float> x, std::span<float> rounded) const;
-  // Codes of one token and their scale and zero point. Requires a scheme without groups. The scale
-  // is NaN if x holds NaN or infinity.
+  // The codes of one token, and their scale and zero point. Requires a scheme without groups. The
+  // scale is NaN if x has a NaN or an infinity.
   GridPoint Quantize(std::span<const float> x, std::span<uint8_t> codes) const;
 
  private:
@@ -45,8 +47,8 @@ class ActivationQuantizer {
   Grid grid_;
 };
 
-// Codes (may be null) and values (may be null, or `x`) of numbers that share a scale and zero
-// point.
+// Codes (may be null) and rounded values (may be null, or `x`) of numbers that share a scale and
+// zero point.
 void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint8_t* codes,
                float* rounded);
 // Smallest and largest of `count` > 0 values.

@@ -1,3 +1,6 @@
+// The number formats with fixed values: tables of their values, made from the definition of each
+// format, and the search for the nearest value. Scales that are single bytes are encoded here as
+// well.
 #include "artefact/codebook.h"
 
 #include <algorithm>
@@ -12,9 +15,10 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kLargestE2m1 = 6, kLargestE4m3 = 448;
 
+// A small float format: the widths of its fields and the exponent's bias.
 struct FloatFormat {
   int exponent_bits, mantissa_bits, bias;
-  // What the highest exponent means.
+  // What the highest exponent means: numbers, numbers except for one code, or infinities and NaN.
   enum class Top { kNumbers, kNumbersButOne, kSpecial } top;
 };
 
@@ -23,6 +27,7 @@ std::vector<float> ValuesOf(const FloatFormat& format) {
   const int bits = 1 + format.exponent_bits + format.mantissa_bits;
   const int exponents = 1 << format.exponent_bits, mantissas = 1 << format.mantissa_bits;
   std::vector<float> values;
+  // Split the code into sign, exponent and mantissa.
   for (int code = 0; code < 1 << bits; ++code) {
     const int mantissa = code % mantissas, exponent = code / mantissas % exponents;
     const bool is_top = exponent == exponents - 1;
@@ -31,14 +36,15 @@ std::vector<float> ValuesOf(const FloatFormat& format) {
         (format.top == FloatFormat::Top::kNumbersButOne && mantissa != mantissas - 1);
     // Denormal numbers have the exponent 1 and no leading one.
     const double fraction = static_cast<double>(mantissa) / mantissas + (exponent > 0 ? 1 : 0);
-    const double value = std::ldexp(fraction, std::max(exponent, 1) - format.bias);
+    const double magnitude = std::ldexp(fraction, std::max(exponent, 1) - format.bias);
     const bool is_negative = code >> (bits - 1) != 0;
-    values.push_back(is_number ? static_cast<float>(is_negative ? -value : value) : kNan);
+    const double value = is_negative ? -magnitude : magnitude;
+    values.push_back(is_number ? static_cast<float>(value) : kNan);
   }
   return values;
 }
 
-// QLoRA's published levels.
+// The levels that QLoRA published: quantiles of a normal distribution, with an exact 0.
 constexpr std::array<float, 16> kNf4 = {-1.0f,
                                         -0.6961928009986877f,
                                         -0.5250730514526367f,
@@ -63,12 +69,16 @@ Codebook::Codebook(int bits, float largest, std::span<const float> values)
   QUALM_CHECK(values.size() == size_t{1} << bits);
   values_.fill(kNan);
   std::ranges::copy(values, values_.begin());
+  // Only distinct numbers can be the nearest one: NaN and -0 have no place in the search.
   for (size_t code = 0; code < values.size(); ++code) {
     const bool is_negative_zero = values[code] == 0 && std::signbit(values[code]);
     if (std::isnan(values[code]) || is_negative_zero) continue;
     codes_.push_back(static_cast<uint8_t>(code));
   }
+
+  // Nearest looks a number up between neighbours, so codes are sorted by value.
   std::ranges::sort(codes_, [&](uint8_t a, uint8_t b) { return values_[a] < values_[b]; });
+  // A middle is exact in double, so ties are recognised exactly.
   for (size_t i = 0; i + 1 < codes_.size(); ++i) {
     middles_.push_back((double{values_[codes_[i]]} + double{values_[codes_[i + 1]]}) / 2);
   }
@@ -76,11 +86,14 @@ Codebook::Codebook(int bits, float largest, std::span<const float> values)
 
 const Codebook& Codebook::Of(NumberType type) {
   using Top = FloatFormat::Top;
+  // Each table is made once, at its first use.
   static const Codebook nf4(4, 1, kNf4);
   static const Codebook e4m3(8, kLargestE4m3, ValuesOf({4, 3, 7, Top::kNumbersButOne}));
   static const Codebook e4m3_ieee(8, 240, ValuesOf({4, 3, 7, Top::kSpecial}));
   static const Codebook e5m2(8, 57344, ValuesOf({5, 2, 15, Top::kSpecial}));
   static const Codebook e2m1(4, kLargestE2m1, ValuesOf({2, 1, 1, Top::kNumbers}));
+
+  // mxfp4 and nvfp4 differ in their scales only.
   switch (type) {
     case NumberType::kNf4:
       return nf4;
@@ -102,7 +115,7 @@ const Codebook& Codebook::Of(NumberType type) {
 uint8_t Codebook::Nearest(float x) const {
   const auto above = std::ranges::lower_bound(middles_, double{x});
   auto index = static_cast<size_t>(above - middles_.begin());
-  // On a middle exactly the even code wins; neighbours' codes differ in their last bit.
+  // Exactly on a middle the even code wins. Neighbours' codes differ in their last bit.
   if (above != middles_.end() && *above == double{x} && codes_[index] % 2 != 0) ++index;
   return codes_[index];
 }
@@ -130,8 +143,8 @@ float FitByteScale(NumberType type, float largest) {
     const Codebook& e4m3 = Codebook::Of(NumberType::kFp8E4m3);
     return e4m3.Value(e4m3.Nearest(std::max(largest / kLargestE2m1, kSmallestNormal)));
   }
-  // floor(log2 of the largest) minus the exponent of the format's largest value, 6 = 1.5·2^2;
-  // float32's smallest normal number bounds it below.
+  // OCP's rule: floor(log2 of the largest) minus the exponent of the format's largest value, 6 =
+  // 1.5·2^2. float32's smallest normal number bounds it below.
   return std::ldexp(1.0f, std::clamp(std::ilogb(largest) - 2, -126, 127));
 }
 

@@ -16,6 +16,7 @@
 
 namespace qualm {
 
+// The values of one format, and the search for the nearest one.
 class Codebook {
  public:
   // Requires: type is not kInteger.
@@ -23,10 +24,10 @@ class Codebook {
 
   int bits() const { return bits_; }
   float largest() const { return largest_; }
-  // NaN for codes that are no numbers (NaN and infinity of the format).
+  // NaN for codes that are not numbers (NaN and infinity of the format).
   float Value(uint8_t code) const { return values_[code]; }
-  // The code of the nearest value; between two, the even code; beyond the largest value, that one.
-  // -0 is not used. Requires: x is not NaN.
+  // The code of the nearest value; halfway between two values the even code; beyond the largest
+  // value the code of that value. -0 is not used. Requires: x is not NaN.
   uint8_t Nearest(float x) const;
 
  private:

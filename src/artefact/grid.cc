@@ -1,3 +1,6 @@
+// Fits grids to ranges and rounds values onto them, 16 output rows side by side. The arithmetic is
+// written without branches in the inner loops, so that compilers vectorise it, and without library
+// functions, so that every machine computes the same bits.
 #include "artefact/grid.h"
 
 #include <algorithm>
@@ -11,9 +14,10 @@
 namespace qualm {
 namespace {
 
+// The numbers that a scale or a float zero point can be stored as.
 struct FloatLimits {
   float smallest_normal, largest;
-  float exact_integers;  // whole numbers up to this one are exact
+  float exact_integers;  // whole numbers up to this are exact
 };
 
 FloatLimits LimitsOf(DType type) {
@@ -27,23 +31,26 @@ FloatLimits LimitsOf(DType type) {
   }
 }
 
-// e^2.4 for e >= 0, as e²·2^(0.4·log2 e): plain arithmetic, so that loops over it are vectorised
-// and every machine computes the same bits. Without branches.
+// e^2.4 for e >= 0, as e²·2^(0.4·log2 e). This is plain arithmetic without branches, so loops over
+// it are vectorised and every machine computes the same bits.
 inline float PowerTwoPointFour(float e) {
-  // So that 0 has a logarithm; the square of this number vanishes.
+  // Add a tiny number so that 0 has a logarithm; its square vanishes.
   e += std::numeric_limits<float>::min();
-  // e = m·2^k with m in [sqrt(1/2), sqrt(2))
+
+  // e = m·2^k with m in [sqrt(1/2), sqrt(2)).
   const auto bits = std::bit_cast<int32_t>(e);
   const int32_t k = (bits - 0x3f3504f3) >> 23;
   const float m = std::bit_cast<float>(bits - (k << 23));
-  // log2 m = 2/ln2·(t + t³/3 + t⁵/5 + t⁷/7), t = (m-1)/(m+1), |t| < 0.172: 1e-7 relative
+
+  // log2 m = 2/ln2·(t + t³/3 + t⁵/5 + t⁷/7), t = (m-1)/(m+1), |t| < 0.172: relative error 1e-7.
   const float t = (m - 1.0f) / (m + 1.0f);
   const float t2 = t * t;
   float series = std::fma(t2, 0.4121985831f, 0.5770780164f);
   series = std::fma(t2, series, 0.9617966939f);
   series = std::fma(t2, series, 2.8853900818f);
   const float y = 0.4f * std::fma(t, series, static_cast<float>(k));
-  // 2^y = 2^n·exp(x), |x| < 0.347: 1.2e-7 relative
+
+  // 2^y = 2^n·exp(x), |x| < 0.347: relative error 1.2e-7.
   const float n = std::nearbyint(y);
   const float x = (y - n) * 0.6931471806f;
   float power = std::fma(x, 1.0f / 720, 1.0f / 120);
@@ -80,6 +87,8 @@ Grid::Grid(const Scheme& scheme, int bits, float tensor_scale)
       middle_(static_cast<float>(1 << (bits - 1))),
       fractional_zero_(scheme.zero_point == ZeroPointKind::kFloat) {
   QUALM_CHECK(bits >= 1 && bits <= 8);
+
+  // Codes of formats are looked up; only integers have bounds for their codes.
   if (scheme.type != NumberType::kInteger) {
     codebook_ = &Codebook::Of(scheme.type);
     QUALM_CHECK(codebook_->bits() == bits);
@@ -108,8 +117,11 @@ float Grid::StoredZero(float min, float scale) const {
 
 GridPoint Grid::FitSymmetric(float min, float max) const {
   const float largest = std::max(std::abs(min), std::abs(max));
+
+  // A group of zeros may have any scale.
   if (largest == 0) return {1, middle_};
   float scale = 0;
+  // Each convention maps the largest magnitude to another code.
   switch (scheme_.symmetric_convention) {
     case SymmetricConvention::kGptq:
       scale = (min < 0 ? 2 * largest : largest) / max_code_;
@@ -125,6 +137,7 @@ GridPoint Grid::FitSymmetric(float min, float max) const {
 }
 
 GridPoint Grid::FitFormat(float largest) const {
+  // Byte scales are fitted relative to the scale of the tensor (1 for mxfp4).
   if (HasByteScales(scheme_.type)) {
     const float relative = largest / tensor_scale_;
     const float scale = relative > 0 ? FitByteScale(scheme_.type, relative) : 1;
@@ -136,16 +149,21 @@ GridPoint Grid::FitFormat(float largest) const {
 GridPoint Grid::Fit(float min, float max) const {
   if (codebook_ != nullptr) return FitFormat(std::max(std::abs(min), std::abs(max)));
   if (scheme_.is_symmetric()) return FitSymmetric(min, max);
+
+  // Asymmetric: first the range as it is, if the scheme allows that and the zero point can be
+  // stored.
   if (!scheme_.range_includes_zero && min < max) {
     const float scale = StoredScale((max - min) / max_code_);
     const float zero = StoredZero(min, scale);
     if (!std::isnan(zero)) return {scale, zero};
   }
+
+  // Otherwise the range is extended to include 0.
   min = std::min(min, 0.0f);
   max = std::max(max, 0.0f);
   if (min == 0 && max == 0) return {1, 0};
   const float scale = StoredScale((max - min) / max_code_);
-  // Outside only where the scale was lowered to the largest finite number.
+  // The zero point is out of range only if the scale was lowered to the largest finite number.
   const float zero = StoredZero(min, scale);
   return {scale, std::isnan(zero) ? max_code_ : zero};
 }
@@ -153,6 +171,8 @@ GridPoint Grid::Fit(float min, float max) const {
 void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const {
   std::array<float, kGridLanes> min, max;
   RangeOfLanes(values, count, min.data(), max.data());
+
+  // Fits all lanes to their range times `factor`.
   auto fit = [&](float factor, GridLanes& to) {
     for (size_t lane = 0; lane < kGridLanes; ++lane) {
       const GridPoint point = Fit(factor * min[lane], factor * max[lane]);
@@ -160,17 +180,25 @@ void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLa
       to.zero[lane] = point.zero;
     }
   };
+
   fit(1.0f, lanes);
   if (search == ClipSearch::kNone) return;
+
+  // Search: the range is shrunk step by step, and each lane keeps its best step. Errors are
+  // measured in units of the full range's scale, so that their powers stay in float's range.
   std::array<float, kGridLanes> unit;
   std::array<double, kGridLanes> best{};
   for (size_t lane = 0; lane < kGridLanes; ++lane) unit[lane] = 1 / lanes.scale[lane];
   AddClipErrors(values, count, lanes, unit, best.data());
+
+  // All lanes try the same factors, each keeps its own best.
   for (int step = 1; step < kShrinkSteps; ++step) {
     GridLanes shrunk;
     std::array<double, kGridLanes> errors{};
     fit(ShrinkFactor(step), shrunk);
     AddClipErrors(values, count, shrunk, unit, errors.data());
+
+    // A later step must be strictly better, so the first of equal ones wins.
     for (size_t lane = 0; lane < kGridLanes; ++lane) {
       if (!(errors[lane] < best[lane])) continue;
       best[lane] = errors[lane];
@@ -182,6 +210,7 @@ void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLa
 
 void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
                          float* rounded) const {
+  // Formats: the nearest value of the codebook.
   if (codebook_ != nullptr) {
     for (size_t lane = 0; lane < kGridLanes; ++lane) {
       const uint8_t code = codebook_->Nearest(values[lane] / lanes.scale[lane]);
@@ -190,7 +219,9 @@ void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* c
     }
     return;
   }
-  // The zero point is added after rounding if it is whole, before if it is not; adding 0 is exact.
+
+  // Integers. A whole zero point is added after rounding, a fractional one before; adding 0 is
+  // exact.
   const float before = fractional_zero_ ? 1.0f : 0.0f, after = 1.0f - before;
   std::array<float, kGridLanes> code;
   for (size_t lane = 0; lane < kGridLanes; ++lane) {
@@ -201,6 +232,8 @@ void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* c
     code[lane] = q;
     rounded[lane] = scale * (q - zero);
   }
+
+  // Bytes are written in a second loop, so that the first one is float arithmetic alone.
   if (codes == nullptr) return;
   for (size_t lane = 0; lane < kGridLanes; ++lane) {
     codes[lane] = static_cast<uint8_t>(static_cast<int32_t>(code[lane]));
@@ -212,6 +245,7 @@ void Grid::AddClipErrors(const float* values, size_t count, const GridLanes& lan
   constexpr size_t kShortSum = 128;  // values added in float before they join the double
   std::array<float, kGridLanes> rounded;
   for (size_t first = 0; first < count; first += kShortSum) {
+    // Short sums in float are exact enough, and much faster than sums in double.
     std::array<float, kGridLanes> sum{};
     for (size_t i = first; i < std::min(count, first + kShortSum); ++i) {
       const float* value = values + i * kGridLanes;
@@ -220,6 +254,7 @@ void Grid::AddClipErrors(const float* values, size_t count, const GridLanes& lan
         sum[lane] += PowerTwoPointFour(std::abs(value[lane] - rounded[lane]) * unit[lane]);
       }
     }
+
     for (size_t lane = 0; lane < kGridLanes; ++lane) errors[lane] += double{sum[lane]};
   }
 }

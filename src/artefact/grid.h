@@ -1,16 +1,18 @@
 // The grid of a scheme: how a group's range becomes a scale and a zero point, and a weight a code.
 //
-// Ranges. Symmetric: see SymmetricConvention. Asymmetric: s = (max - min)/(2^bits - 1) and
-// z = round(-min/s), with min and max as they are or moved to include 0 (range_includes_zero). A
-// group whose zero point could not be stored exactly (all values of one sign, and so far from 0
-// that an integer zero point leaves [0, 2^bits - 1] or a float one loses its unit) includes 0 in
-// any case. A group of zeros: s = 1. Scales are rounded to their stored type first (raised to the
+// Ranges. Symmetric: see SymmetricConvention. Asymmetric: s = (max - min)/(2^bits - 1) and z =
+// round(-min/s), with min and max as they are or moved to include 0 (range_includes_zero). A group
+// includes 0 in any case if its zero point could not be stored exactly: all values have one sign
+// and are so far from 0 that an integer zero point leaves [0, 2^bits - 1] or a float one loses its
+// unit. A group of zeros has s = 1. Scales are rounded to their stored type first (raised to the
 // smallest normal, lowered to the largest finite number), and zero points and codes are computed
-// with the stored scale. Codes. Integer zero: clamp(round(w/s) + z); float zero: clamp(round(w/s +
-// z)); to nearest even.
+// with the stored scale.
+//
+// Codes. Integer zero: clamp(round(w/s) + z); float zero: clamp(round(w/s + z)); to nearest even.
 //
 // Types other than integers (codebook.h): the scale maps the group's largest magnitude to the
-// format's largest value, the code is that of the nearest value of w/s, there is no zero point.
+// format's largest value, and the code is the one of the nearest value of w/s. There is no zero
+// point.
 #pragma once
 
 #include <array>
@@ -23,26 +25,28 @@ namespace qualm {
 
 class Codebook;
 
-// Output rows handled together; arrays [count, kGridLanes] hold value i of lane l at
-// i·kGridLanes + l, which is how a strip of W looks when it is transposed.
+// Output rows that are handled together. Arrays [count, kGridLanes] hold value i of lane l at
+// i·kGridLanes + l, which is a strip of W transposed.
 inline constexpr size_t kGridLanes = 16;
 
+// The scale and zero point of one group.
 struct GridPoint {
   float scale = 1;
   float zero = 0;
 };
 
-// Each lane's scale and zero point for one group.
+// The scale and zero point of one group for each lane.
 struct GridLanes {
   std::array<float, kGridLanes> scale, zero;
 };
 
-// How the range of a group is chosen: as it is, or shrunk by the factor 1 - i/100, i < 80, with the
-// smallest Σ|w - ŵ|^2.4 (the first one of equal ones); GPTQ's `mse`.
+// How the range of a group is chosen: as it is, or shrunk by the factor 1 - i/100, i < 80, that has
+// the smallest Σ|w - ŵ|^2.4 (the first of several equal ones); GPTQ's `mse`.
 enum class ClipSearch : uint8_t { kNone, kMse };
 inline constexpr int kShrinkSteps = 80;
 float ShrinkFactor(int step);
 
+// The grid of one scheme: Fit or FitLanes once for each group, then QuantizeLanes for its values.
 class Grid {
  public:
   // Requires: scheme.Validate() passes; bits in 1..8, those of the format if the type is not
@@ -55,8 +59,8 @@ class Grid {
   // Fits every lane to its `count` > 0 values. values [count, kGridLanes], finite.
   void FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const;
 
-  // Codes and what they stand for, one value per lane. `rounded` may be `values`; codes may be
-  // null.
+  // Codes and the values that they mean, one value for each lane. `rounded` may be `values`; codes
+  // may be null.
   void QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
                      float* rounded) const;
 
@@ -73,7 +77,7 @@ class Grid {
   float StoredZero(float min, float scale) const;
 
   Scheme scheme_;
-  const Codebook* codebook_ = nullptr;  // of types that are not kInteger
+  const Codebook* codebook_ = nullptr;  // for types that are not kInteger
   float tensor_scale_;
   float min_code_, max_code_, middle_;
   bool fractional_zero_;

@@ -1,3 +1,4 @@
+// Names, checks and sizes of the schemes for the key-value cache.
 #include "artefact/kv_scheme.h"
 
 #include <array>
@@ -18,7 +19,9 @@ constexpr std::array<std::pair<KvGranularity, std::string_view>, 3> kNames = {
 constexpr int kFewestGroupTokens = 8;
 constexpr int kMostGroupTokens = 1024;  // more than that would stay float in most texts
 
+// The checks that keys and values have in common.
 void ValidatePart(const KvPart& part, std::string_view place) {
+  // Positions are rounded one by one, so nothing may depend on a whole tensor or on fixed groups.
   part.scheme.Validate(place);
   if (part.scheme.second_level || HasByteScales(part.scheme.type)) {
     ThrowBadInput(place, "a type with one float scale per group for the cache",
@@ -26,6 +29,7 @@ void ValidatePart(const KvPart& part, std::string_view place) {
   }
 }
 
+// The part's piece of the short name, such as "int4-head-asym".
 std::string ShortName(const KvPart& part, int group_tokens) {
   std::string name(NameOf(part.scheme.type));
   if (part.scheme.type == NumberType::kInteger) name += StrCat(part.scheme.bits);
@@ -35,11 +39,14 @@ std::string ShortName(const KvPart& part, int group_tokens) {
   return name;
 }
 
+// Bytes that one position's keys (or values) take, with their share of scales and zero points.
 double BytesOf(const KvPart& part, int group_tokens, size_t kv_heads, size_t head_dim) {
   const auto values = static_cast<double>(kv_heads * head_dim);
+  // A position has one scale, one for each head, or a part of the scales of a group of tokens.
   double points = 1;
   if (part.granularity == KvGranularity::kHead) points = static_cast<double>(kv_heads);
   if (part.granularity == KvGranularity::kChannel) points = values / group_tokens;
+
   const auto scale_bytes = static_cast<double>(SizeOf(part.scheme.scale_type));
   double zero_bytes = 0;
   if (part.scheme.zero_point == ZeroPointKind::kInteger) zero_bytes = part.scheme.bits / 8.0;
@@ -53,6 +60,7 @@ std::string_view NameOf(KvGranularity granularity) {
   for (const auto& [value, name] : kNames) {
     if (value == granularity) return name;
   }
+  // Every granularity has a name.
   QUALM_CHECK(false);
   return {};
 }
@@ -69,17 +77,21 @@ KvGranularity KvGranularityFromName(std::string_view name, std::string_view plac
 void KvCacheScheme::Validate(std::string_view place) const {
   ValidatePart(keys, place);
   ValidatePart(values, place);
+  // Keys are grouped by channel because some of their channels are much larger; values have none.
   if (values.granularity == KvGranularity::kChannel) {
     ThrowBadInput(place, "values per token or head", "channel", "keys may be quantized so");
   }
+
+  // Only keys per channel have groups of tokens.
   const bool is_channel = keys.granularity == KvGranularity::kChannel;
-  if (is_channel ? key_group_tokens < kFewestGroupTokens || key_group_tokens > kMostGroupTokens
-                 : key_group_tokens != 0) {
-    ThrowBadInput(place,
-                  is_channel
-                      ? StrCat("group_tokens in ", kFewestGroupTokens, "..", kMostGroupTokens)
-                      : "group_tokens with keys per channel only",
-                  StrCat(key_group_tokens), is_channel ? "32 is usual" : "");
+  const bool is_in_range =
+      key_group_tokens >= kFewestGroupTokens && key_group_tokens <= kMostGroupTokens;
+  if (is_channel && !is_in_range) {
+    ThrowBadInput(place, StrCat("group_tokens in ", kFewestGroupTokens, "..", kMostGroupTokens),
+                  StrCat(key_group_tokens), "32 is usual");
+  }
+  if (!is_channel && key_group_tokens != 0) {
+    ThrowBadInput(place, "group_tokens with keys per channel only", StrCat(key_group_tokens));
   }
 }
 

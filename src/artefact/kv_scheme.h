@@ -1,10 +1,10 @@
 // How keys and values are kept in the cache of a quantized model.
 //
-// Each position is rounded when it is stored, per token or per head of a token, and everybody sees
-// the rounded values. Keys may instead be rounded per channel over `key_group_tokens` consecutive
-// positions (KIVI, Liu et al. 2024, section 3.2): positions are grouped by their absolute place,
-// and the query at position t sees rounded keys of the groups that are complete with position t,
-// and float keys behind them, exactly as when the tokens come one by one.
+// Each position is rounded when it is stored, per token or per head of a token, and every reader
+// sees the rounded values. Keys may instead be rounded per channel over `key_group_tokens`
+// consecutive positions (KIVI, Liu et al. 2024, section 3.2). Positions are then grouped by their
+// absolute place, and the query at position t sees rounded keys of the groups that are complete
+// with position t, and float keys after them, exactly as if the tokens came one by one.
 #pragma once
 
 #include <string>
@@ -18,6 +18,7 @@ enum class KvGranularity { kToken, kHead, kChannel };
 std::string_view NameOf(KvGranularity granularity);
 KvGranularity KvGranularityFromName(std::string_view name, std::string_view place);
 
+// How keys, or values, are rounded.
 struct KvPart {
   // Type, bits and zero points; its granularity is not used.
   Scheme scheme;
@@ -25,13 +26,14 @@ struct KvPart {
   bool operator==(const KvPart&) const = default;
 };
 
+// How the cache of a model is rounded.
 struct KvCacheScheme {
   KvPart keys, values;
-  int key_group_tokens = 0;  // of keys per channel, else 0
+  int key_group_tokens = 0;  // for keys per channel; otherwise 0
 
   bool operator==(const KvCacheScheme&) const = default;
-  // Throws bad input for values per channel, groups of keys that are too small or too large, and
-  // types with groups of their own.
+  // Throws bad input for values per channel, for groups of keys that are too small or too large,
+  // and for types that define their own groups.
   void Validate(std::string_view place) const;
   // "k:int4-channel32-asym v:int4-head-asym"
   std::string ShortName() const;

@@ -1,3 +1,6 @@
+// What a quantized layer means (its dequantized weight), how many bytes it takes, and all checks of
+// a layer that was read from a file. A layer that passes Validate can be used by every kernel
+// without further checks.
 #include "artefact/quantized_linear.h"
 
 #include <algorithm>
@@ -17,8 +20,10 @@ size_t CeilDivide(size_t a, size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 bool IsRoundedTo(float value, DType type) { return RoundTo(value, type) == value; }
 
+// Whether the scale is exactly a value that the file can hold.
 bool IsStoredScale(float scale, const Scheme& scheme) {
   if (!HasByteScales(scheme.type)) return IsRoundedTo(scale, scheme.scale_type);
+  // Bytes are checked by a round trip.
   return DecodeByteScale(scheme.type, EncodeByteScale(scheme.type, scale)) == scale;
 }
 
@@ -28,7 +33,7 @@ void RequireCount(std::string_view place, std::string_view what, size_t expected
   }
 }
 
-// rows·cols of something read from a file.
+// rows·cols, both read from a file; the product must not overflow.
 size_t CheckedProduct(std::string_view place, size_t rows, size_t cols) {
   if (cols != 0 && rows > std::numeric_limits<size_t>::max() / cols) {
     ThrowBadInput(place, "a matrix that fits into memory", StrCat(rows, " x ", cols));
@@ -40,6 +45,7 @@ size_t ScaleCount(const QuantizedLinear& q) {
   return q.scheme.granularity == Granularity::kTensor ? 1 : q.out_features * q.group_count();
 }
 
+// scale·(code - zero) of the second level.
 float SecondLevelValue(const SecondLevelValues& values, size_t row, size_t group, size_t groups,
                        int group_rows) {
   const size_t block = row / static_cast<size_t>(group_rows) * groups + group;
@@ -47,11 +53,15 @@ float SecondLevelValue(const SecondLevelValues& values, size_t row, size_t group
          (static_cast<float>(values.codes[row * groups + group]) - values.zeros[block]);
 }
 
+// The scheme, and what only weights must satisfy.
 void ValidateScheme(const QuantizedLinear& q, std::string_view place) {
   q.scheme.Validate(place);
+  // A format has a fixed width.
   if (q.scheme.type != NumberType::kInteger && !q.bits_per_group.empty()) {
     ThrowBadInput(place, "bits_per_group with integers only", NameOf(q.scheme.type));
   }
+
+  // Only nvfp4 has a scale for the whole tensor.
   const bool has_tensor_scale = q.scheme.type == NumberType::kNvfp4;
   if (!std::isfinite(q.tensor_scale) || q.tensor_scale <= 0 ||
       (!has_tensor_scale && q.tensor_scale != 1)) {
@@ -64,6 +74,7 @@ void ValidateScheme(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Bits of groups, and the permutation of columns.
 void ValidateGroups(const QuantizedLinear& q, std::string_view place) {
   const size_t groups = q.group_count();
   if (!q.bits_per_group.empty()) {
@@ -72,9 +83,11 @@ void ValidateGroups(const QuantizedLinear& q, std::string_view place) {
       if (bits < 1 || bits > 8) ThrowBadInput(place, "bits_per_group in 1..8", StrCat(int{bits}));
     }
   }
+
+  // Without a permutation the groups follow from the sizes.
   if (q.g_idx.empty()) return;
   RequireCount(place, "entries of g_idx", q.in_features, q.g_idx.size());
-  // Permuted columns fill the same groups: each has its size, the last one what is left.
+  // Permuted columns fill the same groups: each group has its size, and the last one has the rest.
   std::vector<size_t> members(groups, 0);
   for (uint32_t group : q.g_idx) {
     if (group >= groups) {
@@ -82,6 +95,7 @@ void ValidateGroups(const QuantizedLinear& q, std::string_view place) {
     }
     ++members[group];
   }
+
   for (size_t group = 0; group < groups; ++group) {
     const size_t expected = std::min(q.group_size(), q.in_features - group * q.group_size());
     if (members[group] != expected) {
@@ -90,15 +104,21 @@ void ValidateGroups(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Every code is in the range of its group's bits, and is a number of its format.
 void ValidateCodes(const QuantizedLinear& q, std::string_view place) {
   RequireCount(place, "codes", CheckedProduct(place, q.out_features, q.in_features),
                q.codes.size());
+
+  // The largest code of each column is found once for all rows.
   std::vector<uint8_t> largest(q.in_features);
   for (size_t col = 0; col < q.in_features; ++col) {
     largest[col] = static_cast<uint8_t>((1 << q.BitsOfGroup(q.GroupOfColumn(col))) - 1);
   }
+
+  // Formats have codes that mean NaN, which no weight may have.
   const Codebook* book =
       q.scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(q.scheme.type);
+
   for (size_t row = 0; row < q.out_features; ++row) {
     for (size_t col = 0; col < q.in_features; ++col) {
       const uint8_t code = q.codes[row * q.in_features + col];
@@ -114,12 +134,14 @@ void ValidateCodes(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Sizes and values of a second level.
 void ValidateSecondLevel(const QuantizedLinear& q, const SecondLevelValues& values,
                          std::string_view what, std::string_view place) {
   if (!q.scheme.second_level) {
     ThrowBadInput(place, StrCat("no second level of ", what), "one", "the scheme does not name it");
   }
   const SecondLevel& level = *q.scheme.second_level;
+  // One code for each row and group; one scale and zero for each block of rows.
   const size_t groups = q.group_count();
   const size_t blocks = CeilDivide(q.out_features, static_cast<size_t>(level.group_rows));
   RequireCount(place, StrCat("second level codes of ", what), q.out_features * groups,
@@ -127,12 +149,16 @@ void ValidateSecondLevel(const QuantizedLinear& q, const SecondLevelValues& valu
   RequireCount(place, StrCat("second level scales of ", what), blocks * groups,
                values.scales.size());
   RequireCount(place, StrCat("second level zeros of ", what), blocks * groups, values.zeros.size());
+
+  // Codes must fit their width.
   for (uint8_t code : values.codes) {
     if (code >> level.bits != 0) {
       ThrowBadInput(place, StrCat("second level codes of ", level.bits, " bits"),
                     StrCat(int{code}));
     }
   }
+
+  // Scales and zeros must be exact in their stored type.
   for (const std::vector<float>* list : {&values.scales, &values.zeros}) {
     for (float value : *list) {
       if (!std::isfinite(value) || !IsRoundedTo(value, q.scheme.scale_type)) {
@@ -145,12 +171,15 @@ void ValidateSecondLevel(const QuantizedLinear& q, const SecondLevelValues& valu
   }
 }
 
+// Scales must be exact in their stored type; otherwise writing the layer would change it.
 void ValidateScales(const QuantizedLinear& q, std::string_view place) {
   if (q.second_level_scales) {
     ValidateSecondLevel(q, *q.second_level_scales, "scales", place);
     RequireCount(place, "scales beside their second level", 0, q.scales.size());
     return;
   }
+
+  // Without a second level every group has its scale.
   RequireCount(place, "scales", ScaleCount(q), q.scales.size());
   for (float scale : q.scales) {
     if (!std::isfinite(scale) || scale <= 0 || !IsStoredScale(scale, q.scheme)) {
@@ -162,6 +191,7 @@ void ValidateScales(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Zero points: none, whole numbers in the range of the codes, or floats exact in their type.
 void ValidateZeros(const QuantizedLinear& q, std::string_view place) {
   const ZeroPointKind kind = q.scheme.zero_point;
   if (q.second_level_zeros) {
@@ -172,8 +202,11 @@ void ValidateZeros(const QuantizedLinear& q, std::string_view place) {
     RequireCount(place, "zeros beside their second level", 0, q.zeros.size());
     return;
   }
+
+  // One zero point for each scale, or none.
   RequireCount(place, "zeros", kind == ZeroPointKind::kNone ? 0 : ScaleCount(q), q.zeros.size());
   const size_t groups = q.scheme.granularity == Granularity::kTensor ? 1 : q.group_count();
+  // A whole zero point is a code of its group.
   for (size_t i = 0; i < q.zeros.size(); ++i) {
     const float zero = q.zeros[i];
     if (kind == ZeroPointKind::kInteger) {
@@ -189,14 +222,17 @@ void ValidateZeros(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Outliers in compressed rows: row starts rise to the number of entries, columns rise in a row.
 void ValidateOutliers(const QuantizedLinear& q, std::string_view place) {
   const Outliers& outliers = *q.outliers;
   RequireCount(place, "row starts of outliers", q.out_features + 1, outliers.row_start.size());
   RequireCount(place, "values of outliers", outliers.column.size(), outliers.value.size());
+  // The row starts must span all entries, before they are used as indices.
   if (outliers.row_start.front() != 0 || outliers.row_start.back() != outliers.column.size()) {
     ThrowBadInput(place, StrCat("row starts of outliers from 0 to ", outliers.column.size()),
                   StrCat(outliers.row_start.front(), " to ", outliers.row_start.back()));
   }
+
   for (size_t row = 0; row < q.out_features; ++row) {
     const uint32_t first = outliers.row_start[row], end = outliers.row_start[row + 1];
     if (end < first || end > outliers.column.size()) {
@@ -217,10 +253,13 @@ void ValidateOutliers(const QuantizedLinear& q, std::string_view place) {
   }
 }
 
+// Columns in higher precision: rising, and finite.
 void ValidateFloatColumns(const QuantizedLinear& q, std::string_view place) {
   const FloatColumns& columns = *q.float_columns;
   RequireCount(place, "values of float columns",
                CheckedProduct(place, q.out_features, columns.column.size()), columns.value.size());
+
+  // A column that occurs twice would have two values.
   for (size_t i = 0; i < columns.column.size(); ++i) {
     if (columns.column[i] >= q.in_features ||
         (i > 0 && columns.column[i] <= columns.column[i - 1])) {
@@ -228,15 +267,18 @@ void ValidateFloatColumns(const QuantizedLinear& q, std::string_view place) {
                     StrCat(columns.column[i]));
     }
   }
+
+  // The values replace weights, so they must be numbers.
   for (Half value : columns.value) {
     if (std::isfinite(ToFloat(value))) continue;
     ThrowBadInput(place, "finite float columns", StrCat(ToFloat(value)));
   }
 }
 
-// Two Kronecker factors, one after the other.
+// Checks the two Kronecker factors, which are stored one after the other.
 void ValidateKronecker(const OnlineTransform& transform, size_t size, std::string_view place) {
   RequireCount(place, "Kronecker sizes", 2, transform.dims.size());
+  // Divide instead of multiplying, so that hostile sizes cannot overflow.
   size_t product = 1, values = 0;
   for (uint32_t dim : transform.dims) {
     if (dim == 0 || dim > size || product > size / dim) {
@@ -245,19 +287,24 @@ void ValidateKronecker(const OnlineTransform& transform, size_t size, std::strin
     product *= dim;
     values += size_t{dim} * dim;
   }
+
   if (product != size) {
     ThrowBadInput(place, StrCat("Kronecker sizes with the product ", size), StrCat(product));
   }
   RequireCount(place, "Kronecker factors", values, transform.factors.size());
 }
 
+// The factors of a transform, and what its kind requires.
 void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transform,
                        std::string_view place) {
   const size_t size =
       transform.side == OnlineTransform::Side::kInput ? q.in_features : q.out_features;
+
   for (float factor : transform.factors) {
     if (!std::isfinite(factor)) ThrowBadInput(place, "finite transform factors", StrCat(factor));
   }
+
+  // Each kind has its own number of factors and sizes.
   switch (transform.kind) {
     case OnlineTransform::Kind::kScale:
       RequireCount(place, "transform factors", size, transform.factors.size());
@@ -289,11 +336,14 @@ uint64_t SecondLevelBytes(const QuantizedLinear& q, const SecondLevelValues& val
          (values.scales.size() + values.zeros.size()) * SizeOf(q.scheme.scale_type);
 }
 
+// Zero points of integers take the width of the widest group in every row.
 uint64_t ZeroBytes(const QuantizedLinear& q) {
   if (q.zeros.empty()) return 0;
   if (q.scheme.zero_point == ZeroPointKind::kFloat) {
     return q.zeros.size() * SizeOf(q.scheme.scale_type);
   }
+
+  // A single zero point takes a byte.
   if (q.scheme.granularity == Granularity::kTensor) return 1;
   int bits = 0;
   for (size_t group = 0; group < q.group_count(); ++group) {
@@ -311,7 +361,7 @@ float QuantizedLinear::ScaleAt(size_t row, size_t group) const {
   }
   const float scale =
       scheme.granularity == Granularity::kTensor ? scales[0] : scales[row * group_count() + group];
-  return scale * tensor_scale;  // exact where it is 1
+  return scale * tensor_scale;  // exact if it is 1
 }
 
 float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
@@ -320,6 +370,7 @@ float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
                             scheme.second_level->group_rows);
   }
   if (scheme.type != NumberType::kInteger) return 0;
+  // The implied zero point is the middle of the codes.
   if (zeros.empty()) return static_cast<float>(1 << (BitsOfGroup(group) - 1));
   return scheme.granularity == Granularity::kTensor ? zeros[0] : zeros[row * group_count() + group];
 }
@@ -327,13 +378,18 @@ float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
 void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
   QUALM_CHECK(row < out_features && out.size() == in_features);
   const uint8_t* code = codes.data() + row * in_features;
+
+  // The scales and zero points of the row, one for each group.
   const size_t size = group_size(), groups = group_count();
   std::vector<float> scale(groups), zero(groups);
   for (size_t group = 0; group < groups; ++group) {
     scale[group] = ScaleAt(row, group);
     zero[group] = ZeroAt(row, group);
   }
+
   const Codebook* book = scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(scheme.type);
+
+  // Groups follow one another unless the columns were permuted.
   for (size_t group = 0, col = 0; col < in_features; ++col) {
     if (!g_idx.empty()) {
       group = g_idx[col];
@@ -343,11 +399,15 @@ void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
     out[col] = scale[group] * (book != nullptr ? book->Value(code[col])
                                                : static_cast<float>(code[col]) - zero[group]);
   }
+
+  // Weights in higher precision replace what the codes gave.
   if (outliers) {
     for (uint32_t i = outliers->row_start[row]; i < outliers->row_start[row + 1]; ++i) {
       out[outliers->column[i]] = ToFloat(outliers->value[i]);
     }
   }
+
+  // Columns in higher precision come last, so they win over outliers.
   if (!float_columns) return;
   const size_t count = float_columns->column.size();
   for (size_t i = 0; i < count; ++i) {
@@ -368,9 +428,15 @@ uint64_t QuantizedLinear::StoredBytes() const {
     const size_t columns = std::min(group_size(), in_features - group * group_size());
     row_bits += columns * static_cast<size_t>(BitsOfGroup(group));
   }
+
+  // Codes are packed row by row.
   uint64_t bytes = out_features * CeilDivide(row_bits, 8);
+
+  // Then scales and zero points, in their stored types.
   bytes += scales.size() * StoredScaleBytes(scheme) + ZeroBytes(*this);
   if (scheme.type == NumberType::kNvfp4) bytes += sizeof(tensor_scale);
+
+  // Everything else is stored as it is in memory.
   bytes += bits_per_group.size() + g_idx.size() * sizeof(uint32_t);
   if (second_level_scales) bytes += SecondLevelBytes(*this, *second_level_scales);
   if (second_level_zeros) bytes += SecondLevelBytes(*this, *second_level_zeros);
@@ -382,6 +448,7 @@ uint64_t QuantizedLinear::StoredBytes() const {
     bytes += float_columns->column.size() * sizeof(uint32_t) +
              float_columns->value.size() * sizeof(Half);
   }
+
   for (const OnlineTransform& transform : transforms) {
     bytes += sizeof(transform.seed) + transform.dims.size() * sizeof(uint32_t) +
              transform.factors.size() * sizeof(float);
@@ -395,6 +462,7 @@ double QuantizedLinear::BitsPerWeight() const {
 }
 
 void QuantizedLinear::Validate(std::string_view place) const {
+  // Shapes come first, because all other checks compare with them.
   ValidateScheme(*this, place);
   if (out_features == 0 || in_features == 0) {
     ThrowBadInput(place, "at least one input and one output",
@@ -410,16 +478,18 @@ void QuantizedLinear::Validate(std::string_view place) const {
 }
 
 size_t PackedRowBytes(size_t count, int bits) {
-  // Without forming count·bits, which could overflow.
+  // The product count·bits could overflow, so it is never formed.
   const auto width = static_cast<size_t>(bits);
   return count / 8 * width + CeilDivide(count % 8 * width, 8);
 }
 
 void PackCodes(std::span<const uint8_t> codes, int bits, std::span<uint8_t> packed) {
   QUALM_CHECK(bits >= 1 && bits <= 8 && packed.size() == PackedRowBytes(codes.size(), bits));
-  uint32_t waiting = 0;  // bits not yet written, the lowest first
+  uint32_t waiting = 0;  // bits that are not yet written, the lowest first
   int count = 0;
   size_t at = 0;
+
+  // A code joins above the bits that wait; whole bytes leave at the bottom.
   for (uint8_t code : codes) {
     QUALM_DCHECK(code >> bits == 0);
     waiting |= uint32_t{code} << count;
@@ -430,15 +500,19 @@ void PackCodes(std::span<const uint8_t> codes, int bits, std::span<uint8_t> pack
       count -= 8;
     }
   }
+
+  // The last byte may be filled in part.
   if (count > 0) packed[at] = static_cast<uint8_t>(waiting);
 }
 
 void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> codes) {
   QUALM_CHECK(bits >= 1 && bits <= 8 && packed.size() == PackedRowBytes(codes.size(), bits));
   const uint32_t mask = (1u << bits) - 1;
-  uint32_t waiting = 0;
+  uint32_t waiting = 0;  // bits that are read but not yet used
   int count = 0;
   size_t at = 0;
+
+  // At most one byte has to be read for a code.
   for (uint8_t& code : codes) {
     if (count < bits) {
       waiting |= uint32_t{packed[at++]} << count;

@@ -1,5 +1,5 @@
-// One quantized linear layer as it is shipped: codes, scales and all that is needed to get its
-// effective float weights back. What is measured is Dequantize() of this, nothing else.
+// One quantized linear layer as it is shipped: codes, scales and everything else that its effective
+// float weights depend on. What is measured is Dequantize() of this, and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +22,14 @@ struct Outliers {
 };
 
 // Columns of W (inputs of the layer) kept in higher precision, replacing the dense values. If the
-// layer's inputs are rounded, these are not, and take no part in the others' ranges.
+// layer rounds its inputs, these inputs are not rounded and do not count for the range of the rest.
 struct FloatColumns {
   std::vector<uint32_t> column;  // rising
   std::vector<Half> value;       // [out, columns] row-major
 };
 
 // An operation on the layer's input (or output) that could not be folded into another layer.
-// kScale: x_j /= factors[j]. Rotations keep seed and kind, and the factors where a seed alone would
+// kScale: x_j /= factors[j]. Rotations keep seed and kind, and their factors if a seed alone would
 // not rebuild them on another machine.
 struct OnlineTransform {
   enum class Kind : uint8_t { kScale, kShift, kHadamard, kKronecker };
@@ -45,32 +45,32 @@ struct OnlineTransform {
 struct SecondLevelValues {
   std::vector<uint8_t> codes;  // [out, groups] row-major
   std::vector<float> scales;   // [ceil(out / group_rows), groups]
-  std::vector<float> zeros;    // likewise
+  std::vector<float> zeros;    // [ceil(out / group_rows), groups]
 };
 
+// The layer. Codes are unpacked here, one in a byte; files and kernels have their own packed forms.
 struct QuantizedLinear {
   size_t out_features = 0;
   size_t in_features = 0;
   Scheme scheme;
-  // Unpacked codes, [out, in] row-major, one byte each. Packing is done at the file and at the
-  // kernel.
+  // Unpacked codes, [out, in] row-major, one byte each. The file and the kernels pack them.
   std::vector<uint8_t> codes;
-  // [out, groups] row-major (kTensor: one value). Already rounded to scheme.scale_type. Empty where
-  // second_level_scales stands for it: read through ScaleAt.
+  // [out, groups] row-major (kTensor: one value), already rounded to scheme.scale_type. Empty if
+  // second_level_scales replaces it; read through ScaleAt.
   std::vector<float> scales;
-  // Same shape; empty for kNone and where second_level_zeros stands for it: read through ZeroAt.
-  // Integer zero points are stored as whole floats here, float ones are rounded to scale_type.
+  // The same shape; empty for kNone, and if second_level_zeros replaces it; read through ZeroAt.
+  // Integer zero points are whole floats here, float ones are rounded to scale_type.
   std::vector<float> zeros;
   float tensor_scale = 1;               // nvfp4: multiplies every scale; 1 for other types
-  std::vector<uint8_t> bits_per_group;  // [groups]; empty: scheme.bits everywhere
-  // Order in which groups were formed if columns were permuted: group of column c is g_idx[c];
-  // empty: c / group_size.
+  std::vector<uint8_t> bits_per_group;  // [groups]; empty if all have scheme.bits
+  // The group of each column, if columns were permuted when groups were formed; if empty, the group
+  // of column c is c / group_size.
   std::vector<uint32_t> g_idx;
   std::optional<SecondLevelValues> second_level_scales, second_level_zeros;
   std::optional<Outliers> outliers;
   std::optional<FloatColumns> float_columns;
   std::vector<OnlineTransform> transforms;
-  // What the inputs are rounded to, behind the input-side transforms; empty: they stay float.
+  // How the inputs are rounded, after the input-side transforms; empty if they stay float.
   std::optional<ActivationGrid> activations;
 
   size_t group_size() const { return scheme.GroupSize(in_features); }
@@ -86,8 +86,8 @@ struct QuantizedLinear {
   float ZeroAt(size_t row, size_t group) const;
 
   // The effective weight [out, in]: float32(scale·(code − zero)) or, for types other than integers,
-  // float32(scale·value(code)), each operation rounded once in float32, then outliers and float
-  // columns put in their places. Input-side transforms are NOT undone: this is the matrix that
+  // float32(scale·value(code)), each operation rounded once in float32; outliers and float columns
+  // then replace their places. Input-side transforms are NOT undone: this is the matrix that
   // multiplies the transformed input.
   Matrix Dequantize() const;
   void DequantizeRow(size_t row, std::span<float> out) const;
@@ -95,8 +95,8 @@ struct QuantizedLinear {
   // Bits in the file per weight: codes, scales, zeros, second level, outliers, g_idx, transforms.
   double BitsPerWeight() const;
   // Codes: one bit string per row, rounded up to bytes. Scales, float zeros, second level values:
-  // scale_type. Integer zeros and second level codes: one bit string per row, the widest group's
-  // width each. Everything else as it stands in memory.
+  // scale_type. Integer zeros and second level codes: one bit string per row, each with the width
+  // of the widest group. Everything else is stored as it is in memory.
   uint64_t StoredBytes() const;
 
   // Throws bad input if sizes, codes or scales contradict the scheme (used after reading a file).

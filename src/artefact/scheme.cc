@@ -1,3 +1,5 @@
+// Names and checks of schemes. Each kind of value has one table of spellings, which serves both
+// directions; Validate refuses every combination that the grid cannot represent.
 #include "artefact/scheme.h"
 
 #include <array>
@@ -10,9 +12,10 @@
 namespace qualm {
 namespace {
 
-// Larger groups are a mistake: no layer has that many inputs.
+// A larger group is a mistake: no layer has that many inputs.
 constexpr int kLargestGroup = 1 << 20;
 
+// A value and its name in YAML and JSON.
 template <typename T>
 struct Spelling {
   T value;
@@ -44,6 +47,7 @@ constexpr std::array<Spelling<SymmetricConvention>, 3> kConventions = {
      {SymmetricConvention::kMiAbsmax, "mi_absmax"},
      {SymmetricConvention::kSigned, "signed"}}};
 
+// The name of a value.
 template <typename T, size_t N>
 std::string_view NameIn(const std::array<Spelling<T>, N>& table, T value) {
   for (const Spelling<T>& entry : table) {
@@ -53,6 +57,7 @@ std::string_view NameIn(const std::array<Spelling<T>, N>& table, T value) {
   return {};
 }
 
+// The value of a name; the error lists all names.
 template <typename T, size_t N>
 T ValueIn(const std::array<Spelling<T>, N>& table, std::string_view kind, std::string_view name,
           std::string_view place) {
@@ -64,6 +69,7 @@ T ValueIn(const std::array<Spelling<T>, N>& table, std::string_view kind, std::s
   ThrowUnknownName(place, kind, name, known);
 }
 
+// The width that the type is defined with; integers have the width of the recipe.
 int BitsOfType(NumberType type, int bits_of_integer) {
   switch (type) {
     case NumberType::kInteger:
@@ -81,8 +87,10 @@ int BitsOfType(NumberType type, int bits_of_integer) {
   return 0;
 }
 
+// Scales that are quantized themselves.
 void ValidateSecondLevel(const Scheme& scheme, std::string_view place) {
   const SecondLevel& second = *scheme.second_level;
+  // Each field by itself, then the combination with the granularity.
   if (second.bits < 1 || second.bits > 8) {
     ThrowBadInput(place, "second_level bits in 1..8", StrCat(second.bits));
   }
@@ -96,7 +104,7 @@ void ValidateSecondLevel(const Scheme& scheme, std::string_view place) {
   }
 }
 
-// Of types with values of their own (codebook.h).
+// Checks types that define their own values (codebook.h).
 void ValidateFormat(const Scheme& scheme, std::string_view place) {
   if (!scheme.is_symmetric() || scheme.second_level) {
     ThrowBadInput(place,
@@ -104,6 +112,8 @@ void ValidateFormat(const Scheme& scheme, std::string_view place) {
                   scheme.second_level ? "second_level" : NameOf(scheme.zero_point),
                   "its values are symmetric, or not, by themselves");
   }
+
+  // Microscaling formats fix the size of their groups.
   const int size = GroupSizeOfFormat(scheme.type);
   if (size == 0) return;
   if (scheme.granularity == Granularity::kGroup && scheme.group_size == size) return;
@@ -116,7 +126,9 @@ void ValidateFormat(const Scheme& scheme, std::string_view place) {
 }  // namespace
 
 int GroupSizeOfFormat(NumberType type) {
-  return type == NumberType::kMxfp4 ? 32 : type == NumberType::kNvfp4 ? 16 : 0;
+  if (type == NumberType::kMxfp4) return 32;
+  if (type == NumberType::kNvfp4) return 16;
+  return 0;
 }
 
 int BitsOfFormat(NumberType type) {
@@ -129,6 +141,7 @@ Scheme SchemeOfFormat(NumberType type) {
   scheme.type = type;
   scheme.bits = BitsOfFormat(type);
   scheme.zero_point = ZeroPointKind::kNone;
+  // 64 is QLoRA's group size; the format itself fixes none.
   scheme.group_size = type == NumberType::kNf4 ? 64 : GroupSizeOfFormat(type);
   if (scheme.group_size > 0) scheme.granularity = Granularity::kGroup;
   return scheme;
@@ -145,10 +158,13 @@ size_t Scheme::GroupCount(size_t in_features) const {
 }
 
 void Scheme::Validate(std::string_view place) const {
+  // Widths first: the other checks use them.
   if (bits < 1 || bits > 8) ThrowBadInput(place, "bits in 1..8", StrCat(bits));
   if (int needed = BitsOfType(type, bits); needed != bits) {
     ThrowBadInput(place, StrCat("bits ", needed, " with type ", NameOf(type)), StrCat(bits));
   }
+
+  // A group size belongs to groups, and to nothing else.
   if (granularity == Granularity::kGroup && (group_size < 1 || group_size > kLargestGroup)) {
     ThrowBadInput(place, StrCat("group_size in 1..", kLargestGroup), StrCat(group_size),
                   "128, 64 and 32 are usual");
@@ -157,9 +173,13 @@ void Scheme::Validate(std::string_view place) const {
     ThrowBadInput(place, "no group_size", StrCat(group_size),
                   StrCat("granularity is ", NameOf(granularity)));
   }
+
+  // Scales are stored as floats.
   if (scale_type != DType::kF16 && scale_type != DType::kBF16 && scale_type != DType::kF32) {
     ThrowBadInput(place, "scale_type F16, BF16 or F32", qualm::NameOf(scale_type));
   }
+
+  // Combinations: what a type implies, and a convention that needs at least two bits.
   if (type != NumberType::kInteger) ValidateFormat(*this, place);
   if (is_symmetric() && bits == 1 && symmetric_convention != SymmetricConvention::kGptq) {
     ThrowBadInput(place, "at least 2 bits",
@@ -174,6 +194,7 @@ std::string Scheme::ShortName() const {
   if (type == NumberType::kInteger) name += StrCat(bits);
   name += granularity == Granularity::kGroup ? StrCat("-g", group_size)
                                              : StrCat("-", NameOf(granularity));
+  // Symmetric integers say so, because a scheme of integers is asymmetric by default.
   switch (zero_point) {
     case ZeroPointKind::kNone:
       if (type == NumberType::kInteger) name += "-sym";

@@ -1,7 +1,7 @@
 // Scheme: the grid a tensor is quantized on, independent of the method that chooses the codes.
 //
-// A code q in [0, 2^bits - 1] stands for the value scale·(q - zero_point). How ranges become scales
-// and zero points: grid.h. How codes are stored: docs/formats/artefact.md.
+// A code q in [0, 2^bits - 1] means the value scale·(q - zero_point). How ranges become scales and
+// zero points: grid.h. How codes are stored: docs/formats/artefact.md.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,10 @@ enum class NumberType : uint8_t {
   kNvfp4,        // e2m1 with an e4m3 scale per 16 and one float32 scale per tensor
 };
 
+// What has its own scale: the tensor, an output row, a group of inputs of a row, or a token.
 enum class Granularity : uint8_t { kTensor, kChannel, kGroup, kToken };
 
+// How zero points are stored.
 enum class ZeroPointKind : uint8_t {
   kNone,     // implied by symmetric_convention; nothing is stored
   kInteger,  // in [0, 2^bits - 1]
@@ -33,23 +35,24 @@ enum class ZeroPointKind : uint8_t {
 
 // Where the scale of a symmetric grid comes from; absmax = max |w| over the group, N = 2^bits.
 enum class SymmetricConvention : uint8_t {
-  kGptq,  // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] where the group has a
-          // negative value, else [0, absmax]
+  kGptq,  // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] if the group has a
+          // negative value, otherwise [0, absmax]
   kMiAbsmax,  // scale = absmax/((N-1)/2 rounded down), zero N/2
   kSigned,    // scale = absmax/(N/2-1), zero N/2, code 0 unused (AWQ, SmoothQuant)
 };
 
 // Scales (and zeros) that are quantized themselves, in groups of `group_rows` consecutive output
-// rows at the same input group (SpQR, section 3.2).
+// rows of the same group of inputs (SpQR, section 3.2).
 struct SecondLevel {
   int bits = 3;
   int group_rows = 16;
   bool operator==(const SecondLevel&) const = default;
 };
 
+// Everything that the grid of a tensor depends on.
 struct Scheme {
   NumberType type = NumberType::kInteger;
-  int bits = 4;  // 1..8; with bits_per_group in the tensor this is the average the recipe asked for
+  int bits = 4;  // 1..8; if the tensor has bits_per_group, the average that the recipe asked for
   Granularity granularity = Granularity::kChannel;
   int group_size = 0;  // inputs per group; only for kGroup; the last group may be shorter
   ZeroPointKind zero_point = ZeroPointKind::kInteger;
@@ -71,12 +74,12 @@ struct Scheme {
   std::string ShortName() const;
 };
 
-// Of types that are not kInteger: bits of a code, and the group size that the type is defined with
-// (0: any).
+// For types that are not kInteger: the bits of a code, and the group size that the type is defined
+// with (0 if it may have any).
 int BitsOfFormat(NumberType type);
 int GroupSizeOfFormat(NumberType type);
-// The scheme that a type alone means: its bits, no zero points, its groups, 64 for nf4, one scale
-// per channel for the others.
+// The scheme that a type alone means: its bits, no zero points, and its groups: 64 for nf4, one
+// scale per channel for types without groups.
 Scheme SchemeOfFormat(NumberType type);
 
 // The spelling of each value in YAML and JSON; parsing throws with the nearest name.

@@ -1,3 +1,7 @@
+// Writes quantized layers as tensors and reads them back: packed codes, scales in their stored
+// type, and everything that a layer may have in addition. The reader asks for each tensor with the
+// type and shape that the record implies, so a file that disagrees is refused. Layout:
+// docs/formats/artefact.md.
 #include "artefact/store.h"
 
 #include <algorithm>
@@ -10,10 +14,10 @@
 namespace qualm {
 namespace {
 
-// Beyond this a record is damaged; below it no size in this file overflows.
+// A larger record is damaged; up to this, no size in this file can overflow.
 constexpr size_t kLargestFeatures = size_t{1} << 28;
 
-// Rows of `count` values of `bits` each, packed row by row.
+// Packs rows of `count` values of `bits` each; every row starts at a new byte.
 std::vector<std::byte> PackRows(std::span<const uint8_t> values, size_t rows, size_t count,
                                 int bits) {
   size_t row_bytes = PackedRowBytes(count, bits);
@@ -29,6 +33,7 @@ std::span<const uint8_t> AsBytes(const TensorView& tensor) {
   return {reinterpret_cast<const uint8_t*>(tensor.bytes.data()), tensor.bytes.size()};
 }
 
+// The vector's memory as bytes, which is what the file stores.
 template <typename T>
 std::vector<std::byte> RawBytes(const std::vector<T>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(T));
@@ -43,7 +48,8 @@ std::vector<T> FromRawBytes(const TensorView& tensor) {
   return values;
 }
 
-// Where groups of different widths stand in a row's bits: one after the other, as in PackCodes.
+// How a row's bits are laid out if groups have different widths: codes follow one another without
+// gaps, as in PackCodes.
 struct RowLayout {
   size_t row_bytes = 0;
   std::vector<uint8_t> bits_of_column;  // [in]
@@ -61,6 +67,7 @@ RowLayout MixedLayout(const QuantizedLinear& layer) {
   return layout;
 }
 
+// Bit by bit, because a code may have any width and cross a byte.
 std::vector<std::byte> PackMixed(const QuantizedLinear& layer, const RowLayout& layout) {
   std::vector<std::byte> packed(layer.out_features * layout.row_bytes);
   for (size_t r = 0; r < layer.out_features; ++r) {
@@ -76,6 +83,7 @@ std::vector<std::byte> PackMixed(const QuantizedLinear& layer, const RowLayout& 
   return packed;
 }
 
+// The inverse of PackMixed.
 void UnpackMixed(std::span<const uint8_t> packed, const RowLayout& layout, QuantizedLinear& layer) {
   layer.codes.assign(layer.out_features * layer.in_features, 0);
   for (size_t r = 0; r < layer.out_features; ++r) {
@@ -91,7 +99,7 @@ void UnpackMixed(std::span<const uint8_t> packed, const RowLayout& layout, Quant
   }
 }
 
-// Bits an integer zero point is stored with: wide enough for the widest group.
+// The bits of a stored zero point: wide enough for the widest group.
 int ZeroBits(const QuantizedLinear& layer) {
   if (layer.scheme.granularity == Granularity::kTensor) return 8;
   int bits = 0;
@@ -122,6 +130,7 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
   size_t out = layer.out_features, in = layer.in_features, groups = layer.group_count();
   const Scheme& scheme = layer.scheme;
   size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
+  // Codes: one width for the layer, or a width for each group in a tensor next to them.
   if (layer.bits_per_group.empty()) {
     Add(name + ".codes", DType::kU8, {out, PackedRowBytes(in, scheme.bits)},
         PackRows(layer.codes, out, in, scheme.bits));
@@ -130,6 +139,8 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     Add(name + ".codes", DType::kU8, {out, layout.row_bytes}, PackMixed(layer, layout));
     Add(name + ".bits", DType::kU8, {groups}, RawBytes(layer.bits_per_group));
   }
+
+  // Scales and zero points may be quantized themselves; then they are three tensors.
   auto second_level = [&](const std::string& what, const SecondLevelValues& values) {
     size_t blocks = values.scales.size() / groups;
     Add(name + what + ".codes", DType::kU8,
@@ -138,6 +149,7 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     AddFloats(name + what + ".scale", scheme.scale_type, {blocks, groups}, values.scales);
     AddFloats(name + what + ".zero", scheme.scale_type, {blocks, groups}, values.zeros);
   };
+
   if (layer.second_level_scales) {
     second_level(".scales", *layer.second_level_scales);
   } else if (HasByteScales(scheme.type)) {
@@ -147,9 +159,13 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
   } else {
     AddFloats(name + ".scales", scheme.scale_type, {scale_rows, groups}, layer.scales);
   }
+
+  // The scale of the tensor, which byte scales are relative to.
   if (scheme.type == NumberType::kNvfp4) {
     AddFloats(name + ".tensor_scale", DType::kF32, {1}, {&layer.tensor_scale, 1});
   }
+
+  // Zero points have the same forms. Whole numbers are packed like codes.
   if (layer.second_level_zeros) {
     second_level(".zeros", *layer.second_level_zeros);
   } else if (scheme.zero_point == ZeroPointKind::kInteger) {
@@ -161,7 +177,10 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
   } else if (scheme.zero_point == ZeroPointKind::kFloat) {
     AddFloats(name + ".zeros", scheme.scale_type, {scale_rows, groups}, layer.zeros);
   }
+
+  // The permutation of columns.
   if (!layer.g_idx.empty()) Add(name + ".g_idx", DType::kI32, {in}, RawBytes(layer.g_idx));
+  // What some methods keep in higher precision.
   if (layer.outliers) {
     const Outliers& o = *layer.outliers;
     Add(name + ".outliers.row_start", DType::kI32, {out + 1}, RawBytes(o.row_start));
@@ -173,6 +192,8 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     Add(name + ".float_columns.column", DType::kI32, {f.column.size()}, RawBytes(f.column));
     Add(name + ".float_columns.value", DType::kF16, {out, f.column.size()}, RawBytes(f.value));
   }
+
+  // Seeds and sizes of transforms are in the record; only factors are tensors.
   for (size_t i = 0; i < layer.transforms.size(); ++i) {
     const std::vector<float>& factors = layer.transforms[i].factors;
     if (factors.empty()) continue;
@@ -182,7 +203,7 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
 
 namespace {
 
-// Reads one layer's tensors with every shape checked first.
+// Finds one layer's tensors in a file. Every type and shape is checked before the bytes are read.
 class LayerReader {
  public:
   LayerReader(const TensorFile& tensors, const LayerRecord& record)
@@ -194,6 +215,7 @@ class LayerReader {
 
   const TensorView& Get(const std::string& suffix, DType type,
                         const std::vector<size_t>& shape) const {
+    // The message names both shapes, the expected one and the one in the file.
     const TensorView& tensor = tensors_.Get(record_.name + suffix);
     if (tensor.type != type || tensor.shape != shape) {
       std::string want, got;
@@ -230,6 +252,7 @@ class LayerReader {
   const LayerRecord& record_;
 };
 
+// The inverse of the second level in AddQuantized.
 SecondLevelValues ReadSecondLevel(const LayerReader& read, const std::string& suffix,
                                   const QuantizedLinear& layer) {
   const SecondLevel& second = *layer.scheme.second_level;
@@ -242,27 +265,34 @@ SecondLevelValues ReadSecondLevel(const LayerReader& read, const std::string& su
   return values;
 }
 
+// Codes of one width, or of a width for each group.
 void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
   size_t out = layer.out_features, in = layer.in_features;
   if (read.Find(".bits") == nullptr) {
     layer.codes = read.Packed(".codes", out, in, layer.scheme.bits);
     return;
   }
+
+  // Widths come first, because they decide the layout of a row.
   layer.bits_per_group =
       FromRawBytes<uint8_t>(read.Get(".bits", DType::kU8, {layer.group_count()}));
   for (uint8_t bits : layer.bits_per_group) {
     if (bits < 1 || bits > 8) ThrowBadInput("bits per group", "1..8", StrCat(int{bits}));
   }
-  // No row holds more than a code in every bit; that bounds the layout before it is made.
+
+  // Even with one bit per code, a row of the tensor bounds the inputs. This is checked before the
+  // layout of a row is built from untrusted sizes.
   const TensorView* codes = read.Find(".codes");
   if (codes != nullptr && codes->shape.size() == 2 && in > 8 * codes->shape[1]) {
     ThrowBadInput(codes->name, StrCat("codes of ", in, " inputs"),
                   StrCat(codes->shape[1], " bytes a row"));
   }
+
   RowLayout layout = MixedLayout(layer);
   UnpackMixed(AsBytes(read.Get(".codes", DType::kU8, {out, layout.row_bytes})), layout, layer);
 }
 
+// Zero points that are not quantized themselves.
 void ReadZeros(const LayerReader& read, size_t scale_rows, QuantizedLinear& layer) {
   const Scheme& scheme = layer.scheme;
   if (scheme.zero_point == ZeroPointKind::kInteger) {
@@ -274,6 +304,7 @@ void ReadZeros(const LayerReader& read, size_t scale_rows, QuantizedLinear& laye
   }
 }
 
+// Outliers, if the layer has any.
 void ReadOutliers(const LayerReader& read, QuantizedLinear& layer) {
   const TensorView* column = read.Find(".outliers.column");
   if (column == nullptr) return;
@@ -286,6 +317,7 @@ void ReadOutliers(const LayerReader& read, QuantizedLinear& layer) {
   layer.outliers = std::move(outliers);
 }
 
+// Columns in higher precision, if the layer has any.
 void ReadFloatColumns(const LayerReader& read, QuantizedLinear& layer) {
   const TensorView* column = read.Find(".float_columns.column");
   if (column == nullptr) return;
@@ -305,21 +337,28 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   layer.out_features = record.out_features;
   layer.in_features = record.in_features;
   layer.scheme = record.scheme;
+
+  // The record comes from a file as well.
   const auto is_size = [](size_t n) { return n > 0 && n <= kLargestFeatures; };
   if (!is_size(layer.out_features) || !is_size(layer.in_features)) {
     ThrowBadInput(record.name, StrCat("a shape [out, in] of sizes in 1..", kLargestFeatures),
                   StrCat("[", layer.out_features, ", ", layer.in_features, "]"));
   }
+
+  // A scheme per tensor has one row of scales.
   size_t scale_rows = layer.scheme.granularity == Granularity::kTensor ? 1 : layer.out_features;
   if (read.Find(".g_idx") != nullptr) {
     layer.g_idx = FromRawBytes<uint32_t>(read.Get(".g_idx", DType::kI32, {layer.in_features}));
+    // Groups index scales below, so they are checked now and not only in Validate.
     for (uint32_t group : layer.g_idx) {
       if (group < layer.group_count()) continue;
       ThrowBadInput(record.name + ".g_idx", StrCat("groups below ", layer.group_count()),
                     StrCat(group));
     }
   }
+
   ReadCodes(read, layer);
+  // Scales in one of their three forms.
   if (layer.scheme.second_level) {
     layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
   } else if (HasByteScales(layer.scheme.type)) {
@@ -331,15 +370,19 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
     layer.scales =
         read.Floats(".scales", layer.scheme.scale_type, {scale_rows, layer.group_count()});
   }
+
   if (layer.scheme.type == NumberType::kNvfp4) {
     layer.tensor_scale = read.Floats(".tensor_scale", DType::kF32, {1})[0];
   }
-  // Zero points may be quantized again beside the scales, or stand as they are.
+
+  // Zero points may be quantized again like the scales, or be stored as they are.
   if (layer.scheme.second_level && read.Find(".zeros.codes") != nullptr) {
     layer.second_level_zeros = ReadSecondLevel(read, ".zeros", layer);
   } else {
     ReadZeros(read, scale_rows, layer);
   }
+
+  // What else the layer may have; a missing tensor means that it has none.
   ReadOutliers(read, layer);
   ReadFloatColumns(read, layer);
   layer.transforms = record.transforms;
@@ -351,6 +394,8 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
       layer.transforms[i].factors = read.Floats(suffix, DType::kF32, {factors->elements()});
     }
   }
+
+  // The values themselves are checked last.
   layer.Validate(record.name);
   return layer;
 }
@@ -363,6 +408,7 @@ LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer) {
   record.scheme = layer.scheme;
   record.transforms = layer.transforms;
   record.activations = layer.activations;
+  // Factors are stored as tensors, not in the record.
   for (OnlineTransform& transform : record.transforms) transform.factors.clear();
   record.bits_per_weight = layer.BitsPerWeight();
   record.stored_bytes = layer.StoredBytes();

@@ -1,4 +1,4 @@
-// QuantizedLinear to tensors of a safetensors file and back. Names and layouts:
+// Turns a QuantizedLinear into tensors of a safetensors file and back. Names and layouts:
 // docs/formats/artefact.md.
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace qualm {
 
-// Tensors on their way into one file, owning the bytes that were made for it.
+// Tensors on their way into one file. The batch owns the bytes that were made for it.
 class TensorBatch {
  public:
   // All tensors of a quantized layer, in a fixed order, under "<name>.codes", "<name>.scales", ...

@@ -1,3 +1,5 @@
+// The wording of errors: "[place] expected ...; got ...; hint", and the end of a program that found
+// a mistake of its own.
 #include "base/error.h"
 
 #include <cstdio>
@@ -19,6 +21,7 @@ Error Error::Within(std::string_view outer) const {
 
 void ThrowBadInput(std::string_view place, std::string_view expected, std::string_view got,
                    std::string_view hint) {
+  // The hint is optional; everything else is always said.
   std::string message = StrCat("expected ", expected, "; got ", got);
   if (!hint.empty()) message += StrCat("; ", hint);
   throw Error(ErrorKind::kBadInput, place, message);
@@ -30,6 +33,7 @@ void ThrowFailed(std::string_view place, std::string_view message) {
 
 namespace internal {
 void CheckFailed(const char* condition, const char* file, int line) {
+  // The only place where the library prints: the program is about to end.
   std::fprintf(stderr, "%s:%d: check failed: %s (this is a bug in qualm)\n", file, line, condition);
   std::abort();
 }

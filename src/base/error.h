@@ -9,13 +9,14 @@
 
 namespace qualm {
 
+// What kind of failure an error is; the application turns it into an exit code.
 enum class ErrorKind {
   kBadInput,  // what the user gave cannot be used; exit code 3
   kFailed,    // the input is fine but the work could not be done (disk full, locked); exit code 1
 };
 
-// what() reads "[place] expected ...; got ...; hint". `place` is a file, a layer, a flag or a
-// stage.
+// An error that the user should read. what() gives "[place] expected ...; got ...; hint". `place`
+// is a file, a layer, a flag or a stage.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, std::string_view place, std::string_view message);
@@ -41,11 +42,11 @@ namespace internal {
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line);
 }
 
-// A claim about our own code. Never triggered by input. Always on.
+// A claim about our own code. It is always checked, and no input may ever make it false.
 #define QUALM_CHECK(condition) \
   ((condition) ? (void)0 : ::qualm::internal::CheckFailed(#condition, __FILE__, __LINE__))
 
-// The same in hot loops: only without NDEBUG.
+// The same for hot loops: checked only without NDEBUG.
 #ifdef NDEBUG
 #define QUALM_DCHECK(condition) ((void)0)
 #else

@@ -12,9 +12,9 @@ namespace qualm {
 // The file's bytes. Throws bad input if it cannot be read or is larger than `max_bytes`.
 std::string ReadFile(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 32);
 
-// Writes to a temporary name beside `path`; Commit() flushes to disk and renames it into place.
-// Without Commit() (an exception on the way) the destructor removes the temporary file and whatever
-// stood at `path` stays as it was. All failures, a full disk among them, throw kFailed.
+// Writes to a temporary name in the folder of `path`. Commit() flushes to disk and renames it into
+// place. Without Commit() (because of an exception) the destructor removes the temporary file, and
+// the file at `path` stays as it was. All failures, also a full disk, throw kFailed.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -33,6 +33,7 @@ class AtomicFile {
   uint64_t size_bytes_ = 0;
 };
 
+// The same for bytes that are all in memory.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace qualm

@@ -6,6 +6,8 @@
 
 namespace qualm {
 
+// The library's only way to speak. Begin, Advance (any number of times) and End belong together;
+// Warn and Info may come at any time.
 class Progress {
  public:
   virtual ~Progress() = default;

@@ -10,6 +10,7 @@
 
 namespace qualm {
 
+// One stream of random numbers. Copies continue independently from the same state.
 class Rng {
  public:
   explicit Rng(uint64_t seed);
@@ -27,7 +28,7 @@ class Rng {
   bool has_spare_ = false;
 };
 
-// Fisher and Yates.
+// A uniform random order, by Fisher and Yates.
 template <typename T>
 void Shuffle(std::vector<T>& values, Rng& rng) {
   for (size_t i = values.size(); i > 1; --i) {

@@ -1,3 +1,5 @@
+// The functions of strings.h that are not templates. Numbers become text by std::to_chars, which is
+// exact and does not depend on the locale.
 #include "base/strings.h"
 
 #include <algorithm>
@@ -15,6 +17,7 @@ void AppendPiece(std::string& out, std::string_view piece) { out.append(piece); 
 
 template <typename T>
 static void AppendChars(std::string& out, T value) {
+  // The shortest text that reads back as the same value; 40 characters hold any number.
   std::array<char, 40> buffer;
   auto [end, ec] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   QUALM_CHECK(ec == std::errc());
@@ -81,17 +84,22 @@ std::string HumanBytes(uint64_t bytes) {
 
 std::string HumanSeconds(double seconds) {
   if (!(seconds >= 0 && seconds < 1e15)) return "?";
+  // Limits are where rounding would give one digit more.
   if (seconds < 9.95) return StrCat(Fixed(seconds, 1), "s");
   if (seconds < 59.5) return StrCat(Fixed(seconds, 0), "s");
   auto total = static_cast<int64_t>(std::llround(seconds));
+
+  // Minutes and seconds below an hour, hours and minutes from there on.
   int64_t hours = total / 3600, minutes = total / 60 % 60, rest = total % 60;
   auto two = [](int64_t v) { return StrCat(v < 10 ? "0" : "", v); };
   return hours > 0 ? StrCat(hours, "h", two(minutes), "m") : StrCat(minutes, "m", two(rest), "s");
 }
 
+// Levenshtein's distance, with one row of the table at a time.
 static size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  // row[j] is the distance between the first i letters of a and the first j of b.
   for (size_t i = 1; i <= a.size(); ++i) {
     size_t diagonal = row[0];
     row[0] = i;
@@ -108,9 +116,12 @@ std::string NearestName(std::string_view name, std::span<const std::string> know
   constexpr size_t kLongest = 200;  // the comparison takes quadratic time; names come from files
   std::string best;
   if (name.size() > kLongest) return best;
+
+  // A name is near if it differs in at most a third of its letters, or in two.
   size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
   for (const std::string& candidate : known) {
     if (candidate.size() > kLongest) continue;
+    // The first of several equally near names wins.
     size_t distance = EditDistance(name, candidate);
     if (distance < best_distance) {
       best_distance = distance;
@@ -128,38 +139,58 @@ void ThrowUnknownName(std::string_view place, std::string_view kind, std::string
   throw Error(ErrorKind::kBadInput, place, message + "available: " + Join(known, ", "));
 }
 
+// Greedy matching: after a mismatch, the last star takes one character more and matching resumes
+// after it.
 bool MatchesGlob(std::string_view text, std::string_view pattern) {
+  // `star` is the last star in the pattern, `retry` is where its text ends so far.
   size_t t = 0, p = 0, star = std::string_view::npos, retry = 0;
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
+      star = p;
+      ++p;
       retry = t;
     } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
       ++p;
       ++t;
     } else if (star != std::string_view::npos) {
       p = star + 1;
-      t = ++retry;
+      ++retry;
+      t = retry;
     } else {
       return false;
     }
   }
+
+  // Stars that are left match nothing.
   while (p < pattern.size() && pattern[p] == '*') ++p;
   return p == pattern.size();
+}
+
+// How many bytes follow the first byte of a character; kNone if it cannot be a first byte.
+static constexpr size_t kNone = 9;
+static size_t FollowingBytes(unsigned char first) {
+  if (first < 0x80) return 0;
+  if ((first >> 5) == 6) return 1;
+  if ((first >> 4) == 14) return 2;
+  if ((first >> 3) == 30) return 3;
+  return kNone;
 }
 
 bool IsValidUtf8(std::string_view s) {
   size_t i = 0;
   while (i < s.size()) {
     auto c = static_cast<unsigned char>(s[i]);
-    size_t extra = c < 0x80 ? 0 : (c >> 5) == 6 ? 1 : (c >> 4) == 14 ? 2 : (c >> 3) == 30 ? 3 : 9;
-    if (extra == 9 || i + extra >= s.size()) return false;
+    size_t extra = FollowingBytes(c);
+    if (extra == kNone || i + extra >= s.size()) return false;
+    // Collect the bits of the code point from the first byte and from those that follow.
     uint32_t code = extra == 0 ? c : c & (0x3fu >> extra);
     for (size_t k = 1; k <= extra; ++k) {
       auto next = static_cast<unsigned char>(s[i + k]);
       if ((next >> 6) != 2) return false;
       code = code << 6 | (next & 0x3f);
     }
+
+    // A code point must need this many bytes and must not be a surrogate.
     static constexpr std::array<uint32_t, 4> kSmallest = {0, 0x80, 0x800, 0x10000};
     if (code < kSmallest[extra] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
       return false;

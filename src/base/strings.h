@@ -18,6 +18,7 @@ void AppendReal(std::string& out, double value);  // shortest text that reads ba
 
 template <typename T>
 void Append(std::string& out, const T& value) {
+  // char and bool are integers in C++, so they come first.
   if constexpr (std::is_same_v<T, char>) {
     out.push_back(value);
   } else if constexpr (std::is_same_v<T, bool>) {
@@ -34,7 +35,7 @@ void Append(std::string& out, const T& value) {
 }
 }  // namespace internal
 
-// Strings, characters, booleans and numbers put together.
+// Strings, characters, booleans and numbers, concatenated.
 template <typename... Args>
 std::string StrCat(const Args&... args) {
   std::string out;
@@ -59,11 +60,11 @@ std::string HumanSeconds(double seconds);
 // (distance more than a third of the name's length, at least 2).
 std::string NearestName(std::string_view name, std::span<const std::string> known);
 
-// "unknown recipe 'gtpq'; did you mean 'gptq'? available: awq, gptq, rtn": thrown as bad input.
+// Throws bad input such as "unknown recipe 'gtpq'; did you mean 'gptq'? available: awq, gptq, rtn".
 [[noreturn]] void ThrowUnknownName(std::string_view place, std::string_view kind,
                                    std::string_view name, std::span<const std::string> known);
 
-// '*' stands for any run of characters (also an empty one), '?' for one character.
+// '*' matches any run of characters (also an empty one), '?' matches one character.
 bool MatchesGlob(std::string_view text, std::string_view pattern);
 
 // True if `bytes` is well-formed UTF-8 (no overlong forms, no surrogates).

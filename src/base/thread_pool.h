@@ -9,6 +9,8 @@
 
 namespace qualm {
 
+// A fixed number of threads that run one loop at a time. Loops may be started from any thread; a
+// second one waits for the first.
 class ThreadPool {
  public:
   // `threads` counts the calling thread too; 0 means one per core.

@@ -1,3 +1,6 @@
+// Reads the energy counters that Linux offers under /sys/class/powercap. Counters rise in
+// microjoules and start again at 0 when they reach their range. Most machines refuse access to
+// ordinary users, so everything here can end without a number.
 #include "efficiency/energy.h"
 
 #include <fstream>
@@ -6,6 +9,7 @@
 namespace qualm {
 namespace {
 
+// The number in a file of one line; -1 if it cannot be read.
 double NumberIn(const std::filesystem::path& file) {
   std::ifstream in(file);
   double value = -1;
@@ -13,8 +17,8 @@ double NumberIn(const std::filesystem::path& file) {
   return in.fail() ? -1 : value;
 }
 
-// Cores and memory ("intel-rapl:0:0") are parts of their package, and "psys" is the whole machine
-// with its packages: adding them would count energy twice.
+// Whether the zone is a whole package. Cores and memory ("intel-rapl:0:0") are parts of their
+// package, and "psys" is the whole machine with its packages; adding them would count energy twice.
 bool IsPackage(const std::filesystem::path& zone) {
   std::ifstream in(zone / "name");
   std::string name;
@@ -26,6 +30,7 @@ bool IsPackage(const std::filesystem::path& zone) {
 
 EnergyMeter::EnergyMeter(const std::filesystem::path& folder) {
   std::error_code error;
+  // Errors while listing the folder end the loop: a machine without counters is not an error.
   for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
        at.increment(error)) {
     if (!IsPackage(at->path())) continue;
@@ -40,6 +45,7 @@ void EnergyMeter::Start() {
 
 std::optional<double> EnergyMeter::Joules() const {
   if (zones_.empty()) return std::nullopt;
+  // A counter that is smaller than at the start has wrapped around once.
   double sum = 0;
   for (const Zone& zone : zones_) {
     const double now = NumberIn(zone.counter);

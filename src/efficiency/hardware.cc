@@ -1,3 +1,5 @@
+// Reads data sheets of devices: YAML in, peak rates and memory in plain units out (bytes and
+// operations per second, not giga or tera).
 #include "efficiency/hardware.h"
 
 #include <array>
@@ -17,15 +19,20 @@ Hardware ParseHardware(std::string_view yaml_text, std::string_view place) {
   hardware.name = yaml.Get("name").AsString();
   hardware.title = yaml.Get("title").AsString();
   hardware.source = yaml.Get("source").AsString();
+
+  // Memory and bandwidth must be known. An absent number of operations means that the device does
+  // not have that type.
   const auto positive = [](const Yaml& map, std::string_view key) {
     (void)map.Get(key);
     return NumberOption(&map, key, 0, 1e-6, 1e9);
   };
   hardware.memory_bytes = 1e9 * positive(yaml, "memory_gb");
   hardware.bytes_per_second = 1e9 * positive(yaml, "bandwidth_gb_s");
+
   const Yaml& peaks = yaml.Get("peak_tops");
   peaks.RequireKnownKeys(std::array<std::string, 5>{"fp32", "fp16", "fp8", "int8", "int4"});
   hardware.ops.fp32 = 1e12 * positive(peaks, "fp32");
+  // 0 means that the device does not have the type.
   const auto optional = [&](std::string_view key) {
     return 1e12 * NumberOption(&peaks, key, 0, 1e-6, 1e9);
   };
@@ -36,6 +43,7 @@ Hardware ParseHardware(std::string_view yaml_text, std::string_view place) {
   return hardware;
 }
 
+// A file's name without ".yaml" is the device's name.
 std::vector<std::string> HardwareNames() {
   std::vector<std::string> names;
   for (const EmbeddedFile& file : EmbeddedHardware()) {
@@ -45,11 +53,14 @@ std::vector<std::string> HardwareNames() {
 }
 
 Hardware FindHardware(const std::string& name_or_path) {
+  // Built-in devices first, so that a file in the current folder cannot hide them.
   for (const EmbeddedFile& file : EmbeddedHardware()) {
     if (file.name == StrCat(name_or_path, ".yaml")) {
       return ParseHardware(file.text, StrCat("hardware/", file.name));
     }
   }
+
+  // Any other name must be the path of a .yaml file; "this" is known to the commands that measure.
   if (name_or_path == "this") {
     ThrowBadInput("--hardware", "a device with a data sheet", "'this'",
                   "what this machine can do has to be measured");

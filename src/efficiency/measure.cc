@@ -1,3 +1,5 @@
+// Runs a model folder as generation would run it, and measures loading, memory, prefill and
+// decoding. Token ids are random, because speed does not depend on them.
 #include "efficiency/measure.h"
 
 #include <sys/resource.h>
@@ -18,12 +20,13 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kLoads = 3;
+constexpr size_t kLoads = 3;  // loading is repeated, and the median counts
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Memory of this process that is resident now.
 uint64_t ResidentBytes() {
   std::ifstream in("/proc/self/statm");
   uint64_t all = 0, resident = 0;
@@ -31,7 +34,7 @@ uint64_t ResidentBytes() {
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-// 5: the mark of the most that was resident (VmHWM) falls to what is resident now. A kernel or a
+// Writing 5 lowers the kernel's mark of the peak (VmHWM) to what is resident now. A kernel or a
 // sandbox that refuses leaves the mark of the whole process.
 void ResetPeak() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
@@ -40,16 +43,19 @@ uint64_t PeakBytes() {
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("VmHWM:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
   }
-  rusage usage{};  // some sandboxes leave the line out
+  // Some sandboxes leave the line out.
+  rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
+// How many of the blocks' linear layers are stored in which format, in order of first use.
 std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
   std::vector<FormatUse> uses;
   for (const auto& block : decoder.blocks) {
     for (const LinearGroup& group : decoder.family->groups) {
       for (const LinearSpec& linear : group.linears) {
+        // A format is recognised by its name, which every weight gives.
         const LinearWeight& weight = *block->Linear(linear.name).weight;
         auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
         if (use == uses.end()) {
@@ -64,18 +70,21 @@ std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
   return uses;
 }
 
-// Seconds of one prompt and of the tokens behind it, and joules of these.
+// Seconds of one prompt and of the tokens that follow it, and joules of those tokens.
 struct Sample {
   double prefill = 0, decode = 0;
   std::optional<double> joules;
 };
 
+// Runs one prompt with its decoded tokens, as often as it is asked. It only bundles what all runs
+// share; the caches are new for every run.
 class Runner {
  public:
   Runner(const Decoder& decoder, const SpeedOptions& options, ThreadPool& pool)
       : decoder_(decoder), options_(options), pool_(pool) {}
 
   Sample Run(size_t context, size_t batch, uint64_t seed) {
+    // Random prompts of a fixed seed, and caches that are large enough before the clock starts.
     Rng rng(seed, "bench");
     const size_t length = context + options_.gen;
     std::vector<std::vector<TokenId>> ids(batch, std::vector<TokenId>(length));
@@ -85,10 +94,13 @@ class Runner {
       for (TokenId& id : one) id = static_cast<TokenId>(rng.Below(decoder_.config.vocab_size));
       caches.push_back(decoder_.MakeCache(length));
     }
+
     Sample sample;
     auto start = std::chrono::steady_clock::now();
     Step(ids, caches, 0, context);
     sample.prefill = SecondsSince(start);
+
+    // Decoding starts from the full cache; energy is measured for it alone.
     meter_.Start();
     start = std::chrono::steady_clock::now();
     for (size_t i = 0; i < options_.gen; ++i) Step(ids, caches, context + i, 1);
@@ -98,14 +110,18 @@ class Runner {
   }
 
  private:
-  // Tokens [first, first + count) of every sequence, and the logits of the last.
+  // Processes tokens [first, first + count) of every sequence, and computes the logits of the last
+  // one.
   void Step(const std::vector<std::vector<TokenId>>& ids, std::vector<KvCache>& caches,
             size_t first, size_t count) {
     std::vector<SequenceSlice> slices;
     for (size_t b = 0; b < ids.size(); ++b) {
       slices.push_back({&caches[b], std::span<const TokenId>(ids[b]).subspan(first, count)});
     }
+
     const Matrix hidden = decoder_.Forward(slices, pool_);
+
+    // Only the last position of each sequence needs logits, as in generation.
     Matrix last = Matrix::Uninitialized(ids.size(), hidden.cols());
     for (size_t b = 0; b < ids.size(); ++b) {
       std::ranges::copy(hidden.row((b + 1) * count - 1), last.row(b).begin());
@@ -120,9 +136,12 @@ class Runner {
   EnergyMeter meter_;
 };
 
+// One combination of context and batch, repeated.
 SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const SpeedOptions& options) {
   (void)runner.Run(context, batch, 0);  // warms caches and pages
   SpeedPoint point{context, batch, {}, {}, {}};
+
+  // Every repetition has other random tokens, but the same for all models.
   std::vector<double> prefill, decode, joules;
   for (size_t r = 0; r < options.repetitions; ++r) {
     const Sample sample = runner.Run(context, batch, r + 1);
@@ -132,6 +151,7 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
       joules.push_back(*sample.joules / static_cast<double>(batch * options.gen));
     }
   }
+
   point.prefill = SpreadOf(std::move(prefill));
   point.decode = SpreadOf(std::move(decode));
   if (joules.size() == options.repetitions) point.joules_per_token = SpreadOf(joules).median;
@@ -142,6 +162,7 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
 
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
                          ThreadPool& pool, Progress& progress) {
+  // Contexts are checked before the model is loaded.
   const size_t model_context = ReadModelConfig(folder).context;
   std::vector<size_t> contexts = options.contexts;
   if (contexts.empty()) contexts = {options.prompt};
@@ -152,7 +173,11 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
                     StrCat(context, " and ", options.gen));
     }
   }
+
+  // The peak is to be that of this measurement.
   ResetPeak();
+
+  // Load several times; the last model stays. Only one is in memory at a time.
   SpeedResult result;
   std::vector<double> loads;
   Model model;
@@ -162,12 +187,18 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
     model = LoadModel(folder, {}, pool);
     loads.push_back(SecondsSince(start));
   }
+
   result.load_seconds = SpreadOf(std::move(loads));
   result.weight_bytes = model.decoder->weight_bytes();
   result.formats = FormatsOf(*model.decoder);
+
+  // One run brings the model to its steady state: weights are packed and scratch memory is
+  // allocated.
   Runner runner(*model.decoder, options, pool);
   (void)runner.Run(contexts[0], 1, 0);
   result.steady_memory_bytes = ResidentBytes();
+
+  // Then every context with every batch.
   progress.Begin("measure speed", contexts.size() * options.batches.size());
   for (size_t context : contexts) {
     for (size_t batch : options.batches) {
@@ -176,6 +207,7 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
     }
   }
   progress.End();
+
   result.peak_memory_bytes = PeakBytes();
   return result;
 }

@@ -1,4 +1,4 @@
-// How fast a model folder runs here and what memory it takes, as it would run.
+// How fast a model folder runs on this machine, and what memory it takes.
 #pragma once
 
 #include <cstdint>
@@ -14,39 +14,42 @@ namespace qualm {
 
 class Progress;
 
+// What is measured: every context with every batch.
 struct SpeedOptions {
   size_t prompt = 128, gen = 32, repetitions = 5;
-  std::vector<size_t> contexts;  // prompt lengths; empty: `prompt`
+  std::vector<size_t> contexts;  // prompt lengths; if empty, `prompt` is the only one
   std::vector<size_t> batches = {1};
 };
 
-// Tokens per second of all sequences together. Decoding is measured behind the prompt.
+// Tokens per second of all sequences together. Decoding is measured after the prompt.
 struct SpeedPoint {
   size_t context = 0, batch = 1;
   Spread prefill, decode;
-  std::optional<double> joules_per_token;  // of decoding; nothing where the machine does not tell
+  std::optional<double> joules_per_token;  // of decoding; empty if the machine cannot tell
 };
 
-// How the blocks' linear layers are kept, and how many are kept so.
+// A format in which linear layers of the blocks are stored, and how many of them.
 struct FormatUse {
   std::string format;
   size_t layers = 0;
   uint64_t bytes = 0;
-  bool is_dequantized = false;  // no kernel takes its codes
+  bool is_dequantized = false;  // no kernel can read its codes
 };
 
+// The result for one model folder.
 struct SpeedResult {
   Spread load_seconds;
   uint64_t weight_bytes = 0;         // read for every decoded token
   uint64_t steady_memory_bytes = 0;  // resident, loaded and warm
-  // Resident at most while this was measured; since the process began where the kernel does not let
-  // its mark be reset.
+  // The most that was resident while this was measured; or since the process began, if the kernel
+  // does not let its mark be reset.
   uint64_t peak_memory_bytes = 0;
   std::vector<FormatUse> formats;
   std::vector<SpeedPoint> points;  // by context, then by batch
 };
 
-// Random token ids; medians over repetitions. Throws bad input for contexts that the model has not.
+// Runs on random token ids and gives medians over repetitions. Throws bad input for contexts that
+// are longer than the model's.
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
                          ThreadPool& pool, Progress& progress);
 

@@ -1,3 +1,6 @@
+// Measures what this machine can do at most: reading memory, multiply-adds in registers, and our
+// own kernels' products. Each measurement repeats a fixed amount of work for a third of a second
+// and keeps the spread of the rates.
 #include "efficiency/peaks.h"
 
 #include <unistd.h>
@@ -22,11 +25,13 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kTokens = 1024, kSize = 2048;  // of products
+constexpr size_t kTokens = 1024, kSize = 2048;  // tokens and size of the measured products
 
+// Results are stored here, so that the compiler cannot leave the work out.
 volatile float float_sink;
 volatile uint64_t integer_sink;
 
+// Sums in 32 chains, which the compiler keeps in vector registers.
 uint64_t Sum(const uint64_t* from, size_t count) {
   uint64_t sums[32] = {};
   for (size_t i = 0; i < count; i += 32) {
@@ -38,7 +43,8 @@ uint64_t Sum(const uint64_t* from, size_t count) {
 }
 
 #if defined(__x86_64__)
-// 12 chains hide the latency of 4 or 5 cycles at two multiply-adds a cycle.
+// Multiply-adds that depend on nothing but themselves. 12 chains hide the latency of 4 or 5 cycles
+// at two multiply-adds a cycle.
 float MultiplyAdds256(size_t steps) {
   __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(1e-3f), s[12];
   for (auto& sum : s) sum = b;
@@ -62,7 +68,7 @@ __attribute__((target("avx512f"))) float MultiplyAdds512(size_t steps) {
 }
 #endif
 
-// What no cache holds.
+// More bytes than any cache holds.
 size_t BytesBeyondCaches() {
   size_t bytes = size_t{512} << 20;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
@@ -81,6 +87,7 @@ Matrix RandomMatrix(size_t rows, size_t cols) {
   return matrix;
 }
 
+// A layer with random codes; speed does not depend on the values of scales and zero points.
 QuantizedLinear RandomLayer(size_t size, const Scheme& scheme) {
   QuantizedLinear layer;
   layer.out_features = layer.in_features = size;
@@ -95,11 +102,12 @@ QuantizedLinear RandomLayer(size_t size, const Scheme& scheme) {
   return layer;
 }
 
-// Units of work per second: once to warm up, then for a while.
+// Units of work per second: one run to warm up, then runs for a while.
 Spread RateOf(double work, const std::function<void()>& body) {
   constexpr size_t kLeast = 5;
   constexpr double kSeconds = 0.3;
   body();
+  // Short runs are noisy, so there is a least number of them and a least total time.
   std::vector<double> rates;
   double total = 0;
   while (rates.size() < kLeast || total < kSeconds) {
@@ -129,6 +137,8 @@ Spread ReadBandwidths(ThreadPool& pool) {
   const size_t pieces = BytesBeyondCaches() / (kPieceWords * sizeof(uint64_t));
   AlignedArray<uint64_t> memory(pieces * kPieceWords);
   std::fill_n(memory.data(), memory.size(), 1);
+
+  // Each piece is large enough that handing it out costs nothing.
   return RateOf(static_cast<double>(memory.size() * sizeof(uint64_t)), [&] {
     pool.ParallelFor(pieces, [&](size_t piece) {
       integer_sink = Sum(memory.data() + piece * kPieceWords, kPieceWords);
@@ -140,6 +150,7 @@ double ReadBandwidth(ThreadPool& pool) { return ReadBandwidths(pool).highest; }
 
 double PeakFlops(ThreadPool& pool) {
 #if defined(__x86_64__)
+  // A multiply-add is two operations on each of 8 or 16 floats.
   constexpr size_t kSteps = 1000000;
   const bool wide = __builtin_cpu_supports("avx512f");
   const auto threads = static_cast<size_t>(pool.threads());
@@ -163,22 +174,26 @@ Spread FloatProductRate(ThreadPool& pool) {
   return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
 }
 
+// Weights and inputs both have 8 bits: per channel, and per token.
 Spread IntegerProductRate(ThreadPool& pool) {
   Scheme scheme;
   scheme.bits = 8;
   scheme.zero_point = ZeroPointKind::kNone;
   scheme.symmetric_convention = SymmetricConvention::kSigned;
   QuantizedLinear layer = RandomLayer(kSize, scheme);
+  // The same grid for the inputs, but with a scale for each token.
   scheme.granularity = Granularity::kToken;
   scheme.dynamic = true;
   scheme.scale_type = DType::kF32;
   layer.activations = ActivationGrid{scheme, {}};
   const auto weight = MakePackedWeight(layer, pool);
+
   const Matrix x = RandomMatrix(kTokens, kSize);
   Matrix y(kTokens, kSize);
   return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
 }
 
+// Many copies of a layer, so that each product reads its weights from memory and not from a cache.
 Spread PackedReadRate(ThreadPool& pool) {
   constexpr size_t kWide = 4096;
   Scheme scheme;
@@ -187,10 +202,12 @@ Spread PackedReadRate(ThreadPool& pool) {
   const QuantizedLinear layer = RandomLayer(kWide, scheme);
   std::vector<std::unique_ptr<LinearWeight>> weights;
   size_t bytes = 0;
+  // Enough copies that no cache holds them all.
   while (bytes < BytesBeyondCaches()) {
     weights.push_back(MakePackedWeight(layer, pool));
     bytes += weights.back()->weight_bytes();
   }
+
   const Matrix x = RandomMatrix(1, kWide);
   Matrix y(1, kWide);
   return RateOf(static_cast<double>(bytes), [&] {
@@ -203,6 +220,7 @@ MachinePeaks MeasurePeaks(ThreadPool& pool) {
           PackedReadRate(pool)};
 }
 
+// Describes this machine as if it had a data sheet.
 Hardware HardwareOf(const MachinePeaks& peaks, std::string title, double memory_bytes) {
   Hardware hardware;
   hardware.name = "this";
@@ -211,6 +229,7 @@ Hardware HardwareOf(const MachinePeaks& peaks, std::string title, double memory_
                            " readings of memory, multiply-adds in registers, int8 products");
   hardware.bytes_per_second = peaks.read_bytes.highest;
   hardware.memory_bytes = memory_bytes;
+  // Without a measurement in registers, our own product is the best rate that is known.
   hardware.ops.fp32 = std::max(peaks.register_flops, peaks.float_product.highest);
   hardware.ops.int8 = peaks.integer_product.highest;
   return hardware;

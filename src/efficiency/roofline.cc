@@ -1,3 +1,6 @@
+// Predicts the least time of prefill and decoding from the sizes of a model's operations. For each
+// operation it counts arithmetic and bytes, and the slower of the two decides; the sum over
+// operations is the time. What is counted: docs/efficiency.md.
 #include "efficiency/roofline.h"
 
 #include <algorithm>
@@ -10,11 +13,13 @@
 namespace qualm {
 namespace {
 
+// The name and size of a linear layer.
 struct Shape {
   std::string name;
   size_t out = 0, in = 0;
 };
 
+// All linear layers of the blocks, in model order.
 std::vector<Shape> LinearShapes(const Checkpoint& checkpoint) {
   const Family& family = checkpoint.family();
   std::vector<Shape> shapes;
@@ -30,7 +35,7 @@ std::vector<Shape> LinearShapes(const Checkpoint& checkpoint) {
   return shapes;
 }
 
-// What the scheme of a recipe or of a record does not change.
+// The part of the storage that a recipe or a record does not change.
 ModelStorage CommonStorage(const Checkpoint& checkpoint) {
   ModelStorage storage;
   storage.config = checkpoint.config();
@@ -45,6 +50,7 @@ ModelStorage CommonStorage(const Checkpoint& checkpoint) {
   return storage;
 }
 
+// The average over all linear layers of the blocks.
 void SetBits(ModelStorage& storage) {
   double bytes = 0, weights = 0;
   for (const LayerStorage& layer : storage.layers) {
@@ -54,7 +60,7 @@ void SetBits(ModelStorage& storage) {
   storage.bits_per_weight = weights > 0 ? 8 * bytes / weights : 0;
 }
 
-// The numbers of a linear layer's product. Where only one side is rounded, floats are multiplied.
+// The number types of a linear layer's product. If only one side is rounded, floats are multiplied.
 void SetNumberTypes(LayerStorage& layer, const Scheme& weights, const Scheme* inputs) {
   const auto is_fp8 = [](NumberType type) {
     return type == NumberType::kFp8E4m3 || type == NumberType::kFp8E4m3Ieee ||
@@ -67,9 +73,10 @@ void SetNumberTypes(LayerStorage& layer, const Scheme& weights, const Scheme* in
   layer.input_bits = inputs->bits;
 }
 
-// Of products of floats: the narrowest that the device multiplies as they are.
+// The peak for products of floats: the narrowest type that the device multiplies directly.
 double FloatPeak(const PeakOps& ops) { return ops.fp16 > 0 ? ops.fp16 : ops.fp32; }
 
+// The peak for a linear layer. Mixed widths run at the rate of the wider one.
 double PeakOf(const LayerStorage& layer, const PeakOps& ops) {
   const int bits = std::max(layer.input_bits, layer.weight_bits);
   if (layer.is_fp8 && ops.fp8 > 0) return ops.fp8;
@@ -78,8 +85,11 @@ double PeakOf(const LayerStorage& layer, const PeakOps& ops) {
   return FloatPeak(ops);
 }
 
+// 1 + 2 + ... + n.
 double SumTo(double n) { return n * (n + 1) / 2; }
 
+// Adds up one pass through the model: Run() lists the operations in model order, Add() turns each
+// into seconds. It is a class because all operations share the device and the work.
 class Predictor {
  public:
   Predictor(const ModelStorage& storage, const Hardware& hardware, Phase phase, const Work& work,
@@ -101,16 +111,22 @@ class Predictor {
     const double kv = static_cast<double>(config.kv_features());
     const double inner = static_cast<double>(config.intermediate_size);
     const double vocab = static_cast<double>(config.vocab_size);
+
+    // Everything that is not a product runs at the float32 rate.
     const double vectors = hardware_.ops.fp32;
     Add({"embedding", 0, rows_ * storage_.embedding_row_bytes, rows_ * hidden * width_}, vectors);
-    // Square, sum, two products for each number; read and written.
+
+    // Square, sum and two products for each number, which is read and written.
     const double norms = rows_ * hidden * (2 * blocks + 1);
     Add({"norms", 4 * norms, storage_.norm_bytes, 2 * norms * width_}, vectors);
     for (const LayerStorage& layer : storage_.layers) AddLinear(layer);
+
     // Two products and a sum for each number.
     const double rotated = rows_ * (q + kv) * blocks;
     Add({"rotary embedding", 3 * rotated, 0, 2 * rotated * width_}, vectors);
     Add({"cache writes", 0, 0, 0, rows_ * storage_.kv_bytes_per_position * blocks}, vectors);
+
+    // Some blocks see all positions, others only a window.
     const double all_seeing = config.sliding_window
                                   ? std::min(static_cast<double>(config.first_window_layer), blocks)
                                   : blocks;
@@ -118,20 +134,24 @@ class Predictor {
     if (config.sliding_window) {
       AddAttention(blocks - all_seeing, static_cast<double>(*config.sliding_window));
     }
-    // Exponential, sum, quotient, two products.
+
+    // An exponential, a sum, a quotient and two products.
     const double gated = rows_ * inner * blocks;
     Add({"gated activation", 5 * gated, 0, 3 * gated * width_}, vectors);
     const double residual = 2 * rows_ * hidden * blocks;
     Add({"residual sums", residual, 0, 3 * residual * width_}, vectors);
+
     // Logits of the last position of each sequence.
     Add({"lm_head", 2 * batch_ * vocab * hidden, storage_.head_bytes,
          batch_ * (hidden + vocab) * width_},
         FloatPeak(hardware_.ops));
+
     result_.tokens_per_second = rows_ / result_.seconds;
     return std::move(result_);
   }
 
  private:
+  // A linear layer; all blocks' layers of one kind are one row of the result.
   void AddLinear(const LayerStorage& layer) {
     const double out = static_cast<double>(layer.out), in = static_cast<double>(layer.in);
     const size_t dot = layer.name.rfind('.');
@@ -140,38 +160,45 @@ class Predictor {
         PeakOf(layer, hardware_.ops));
   }
 
-  // Attention of `blocks` blocks whose queries see the last `window` positions (0: all). Scores and
-  // weights stay in registers and caches; keys and values are read once per sequence.
+  // Attention of `blocks` blocks whose queries see the last `window` positions (0: all of them).
+  // Scores and weights stay in registers and caches; keys and values are read once per sequence.
   void AddAttention(double blocks, double window) {
     if (blocks == 0) return;
-    // Pairs of a query and a position that it sees, and positions read, of a sequence.
+    // Per sequence: pairs of a query and a position that it sees, and positions that are read.
     double pairs = 0, positions = 0;
     if (phase_ == Phase::kPrefill) {
       const double full = window > 0 ? std::min(window, prompt_) : prompt_;
       pairs = SumTo(full) + (prompt_ - full) * full;
       positions = prompt_;
     } else {
-      pairs = positions = window > 0 ? std::min(window, context_ + 1) : context_ + 1;
+      positions = window > 0 ? std::min(window, context_ + 1) : context_ + 1;
+      pairs = positions;
     }
+
     const double q = static_cast<double>(storage_.config.q_features());
     const double heads = static_cast<double>(storage_.config.heads);
     const double all = batch_ * pairs * blocks;
     const double activations = rows_ * q * width_ * blocks;
-    // Keys and values may be kept in different numbers of bits; together they are right.
+
+    // Keys and values may have different numbers of bits; half of their sum is right for both
+    // together.
     const double half_cache = batch_ * positions * blocks * storage_.kv_bytes_per_position / 2;
     const double products = FloatPeak(hardware_.ops);
     Add({"attention scores", 2 * all * q, 0, activations, half_cache}, products);
-    // Maximum, exponential, sum, quotient.
+
+    // A maximum, an exponential, a sum and a quotient.
     Add({"softmax", 4 * all * heads}, hardware_.ops.fp32);
     Add({"attention values", 2 * all * q, 0, activations, half_cache}, products);
   }
 
-  // One operation on a device that does `peak_ops` of it per second.
+  // Adds one operation, on a device that does `peak_ops` operations of its kind per second.
   void Add(OperationCost cost, double peak_ops) {
     cost.compute_seconds = cost.ops / peak_ops;
     cost.memory_seconds = cost.bytes() / hardware_.bytes_per_second;
     cost.seconds = std::max(cost.compute_seconds, cost.memory_seconds);
     result_.seconds += cost.seconds;
+
+    // Operations of one kind are summed over blocks.
     const auto same = std::ranges::find(result_.operations, cost.kind, &OperationCost::kind);
     if (same == result_.operations.end()) {
       result_.operations.push_back(std::move(cost));
@@ -206,6 +233,8 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
   storage.label = manifest == nullptr ? "float" : manifest->recipe_name;
   for (const Shape& shape : LinearShapes(checkpoint)) {
     LayerStorage layer{.name = shape.name, .out = shape.out, .in = shape.in};
+
+    // A layer without a record is stored as in the checkpoint.
     const LayerRecord* record = nullptr;
     if (manifest != nullptr) {
       const auto found = std::ranges::find(manifest->layers, shape.name, &LayerRecord::name);
@@ -220,6 +249,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
     }
     storage.layers.push_back(std::move(layer));
   }
+
   if (manifest != nullptr && manifest->kv_cache) {
     storage.kv_bytes_per_position =
         manifest->kv_cache->BytesPerPosition(storage.config.kv_heads, storage.config.head_dim);
@@ -233,6 +263,8 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe) {
   storage.label = recipe.name;
   for (const Shape& shape : LinearShapes(checkpoint)) {
     LayerStorage layer{.name = shape.name, .out = shape.out, .in = shape.in};
+
+    // The bytes follow from the scheme alone.
     const LayerPlan plan = recipe.PlanFor(shape.name);
     if (plan.skip) {
       layer.weight_bytes = static_cast<double>(checkpoint.Weight(shape.name).size_bytes());
@@ -243,6 +275,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe) {
     }
     storage.layers.push_back(std::move(layer));
   }
+
   if (recipe.kv_cache) {
     storage.kv_bytes_per_position =
         recipe.kv_cache->BytesPerPosition(storage.config.kv_heads, storage.config.head_dim);

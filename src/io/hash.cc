@@ -1,3 +1,5 @@
+// Content hashes by xxHash: bytes, texts or whole files come in, 32 hex digits go out. The digits
+// are those of the canonical form, so they are the same on every machine.
 #include "io/hash.h"
 
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 
 namespace qualm {
 
+// Hides the library's type from the header.
 struct Hasher::State {
   struct Free {
     void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
@@ -32,9 +35,11 @@ Hasher::Hasher() : state_(std::make_unique<State>()) {
 Hasher::~Hasher() = default;
 
 void Hasher::Add(const void* data, size_t size_bytes) {
+  // xxHash need not accept the null pointer of an empty span.
   if (size_bytes > 0) XXH3_128bits_update(state_->xxh.get(), data, size_bytes);
 }
 
+// The length goes first, in a fixed byte order.
 void Hasher::Add(std::string_view text) {
   std::array<unsigned char, 8> length;
   for (size_t i = 0; i < length.size(); ++i) {
@@ -45,6 +50,7 @@ void Hasher::Add(std::string_view text) {
 }
 
 std::string Hasher::Hex() const {
+  // The canonical form has a fixed byte order.
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state_->xxh.get()));
   std::string hex;
@@ -64,6 +70,8 @@ std::string HashBytes(std::string_view bytes) {
 }
 
 std::string HashFile(const std::filesystem::path& path) {
+  // Closes the file also when reading throws. O_NONBLOCK: opening a pipe must not wait for a
+  // writer.
   struct Closer {
     int fd;
     ~Closer() {
@@ -71,10 +79,14 @@ std::string HashFile(const std::filesystem::path& path) {
     }
   } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) ThrowBadInput(path.string(), "a readable file", std::strerror(errno));
+
+  // Devices and pipes have no content that could be named.
   struct stat info;
   if (::fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ThrowBadInput(path.string(), "a regular file", "something else");
   }
+
+  // Read in pieces of 1 MiB; a signal may interrupt a read.
   Hasher hasher;
   std::vector<char> buffer(size_t{1} << 20);
   while (true) {

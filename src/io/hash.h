@@ -1,4 +1,4 @@
-// Content hashes (XXH3, 128 bits): what makes a result traceable and a finished stage reusable.
+// Content hashes (XXH3, 128 bits). They make a result traceable and a finished stage reusable.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 
 namespace qualm {
 
+// A hash that grows piece by piece: Add as often as needed, then Hex.
 class Hasher {
  public:
   Hasher();
@@ -17,7 +18,7 @@ class Hasher {
   Hasher(const Hasher&) = delete;
   Hasher& operator=(const Hasher&) = delete;
   void Add(const void* data, size_t size_bytes);
-  // The text preceded by its length, so that ("ab","c") and ("a","bc") differ.
+  // Adds the text's length and then the text, so that ("ab","c") and ("a","bc") differ.
   void Add(std::string_view text);
   std::string Hex() const;  // 32 lower-case hex digits
 
@@ -26,10 +27,10 @@ class Hasher {
   std::unique_ptr<State> state_;
 };
 
-// XXH3, 64 bits, of bytes in memory: a key in a table, not a name of content.
+// XXH3, 64 bits, of bytes in memory: good as a key of a table, too short to name content.
 uint64_t Hash64(const void* data, size_t size_bytes);
 
 std::string HashBytes(std::string_view bytes);
-std::string HashFile(const std::filesystem::path& path);  // streamed; pages are not kept
+std::string HashFile(const std::filesystem::path& path);  // read in pieces
 
 }  // namespace qualm

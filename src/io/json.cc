@@ -1,3 +1,6 @@
+// Parses JSON into nlohmann's tree, and reads typed values out of it. The parser is nlohmann's, but
+// the tree is built here: duplicate keys and deep nesting are errors, and every message says line
+// and column.
 #include "io/json.h"
 
 #include <algorithm>
@@ -27,6 +30,7 @@ std::string PositionIn(std::string_view text, size_t offset) {
                 std::max<size_t>(before.size() - line_start, 1));
 }
 
+// Cut at a character's first byte, so that the text stays valid UTF-8.
 std::string Shortened(std::string_view text) {
   constexpr size_t kLongest = 200;
   if (text.size() <= kLongest) return std::string(text);
@@ -35,7 +39,8 @@ std::string Shortened(std::string_view text) {
   return StrCat(text.substr(0, end), "...");
 }
 
-// Publishes how far the parser has read, so that the builder's own complaints have a position.
+// An iterator over the text that also publishes how far the parser has read. The tree builder needs
+// it to give its own complaints a position.
 class TrackingIterator {
  public:
   using iterator_category = std::forward_iterator_tag;
@@ -47,7 +52,8 @@ class TrackingIterator {
   TrackingIterator(const char* at, const char** published) : at_(at), published_(published) {}
   reference operator*() const { return *at_; }
   TrackingIterator& operator++() {
-    *published_ = ++at_;
+    ++at_;
+    *published_ = at_;
     return *this;
   }
   TrackingIterator operator++(int) {
@@ -63,7 +69,9 @@ class TrackingIterator {
   const char** published_;
 };
 
-// Builds the tree from parser events. Members of an open object are gathered in a plain vector:
+// Builds the tree from the parser's events. Parse() runs the parser, which calls the functions
+// below in the order of the text; Open pushes a frame, Add puts a finished value into the innermost
+// frame or makes it the root. Members of an open object are gathered in a plain vector, because
 // ordered_map looks for equal keys one by one and copies whole subtrees when it grows.
 class TreeBuilder {
  public:
@@ -71,6 +79,7 @@ class TreeBuilder {
 
   Json Parse() {
     const char* end = text_.data() + text_.size();
+    // The events throw, so sax_parse's own answer says nothing new.
     Json::sax_parse(TrackingIterator(text_.data(), &reached_), TrackingIterator(end, &reached_),
                     this);
     return std::move(root_);
@@ -89,6 +98,7 @@ class TreeBuilder {
 
   bool key(std::string& name) {
     Frame& frame = stack_.back();
+    // The parser itself would let the last of two equal keys win.
     if (!frame.seen.insert(name).second) {
       Fail("every key once", StrCat("the key '", Shortened(name), "' again"), Offset());
     }
@@ -98,6 +108,7 @@ class TreeBuilder {
 
   bool end_object() {
     Json::object_t object;
+    // Append directly: keys are known to differ, so ordered_map need not search.
     object.reserve(stack_.back().members.size());
     for (auto& [name, value] : stack_.back().members) {
       object.emplace_back(std::move(name), std::move(value));
@@ -112,6 +123,7 @@ class TreeBuilder {
     return Add(std::move(array));
   }
 
+  // The parser's own complaint, put into our words.
   template <typename Exception>
   bool parse_error(size_t position, const std::string&, const Exception& error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ...": the
@@ -125,6 +137,7 @@ class TreeBuilder {
   }
 
  private:
+  // An object or array that is still open.
   struct Frame {
     bool is_object;
     std::vector<std::pair<std::string, Json>> members;
@@ -134,6 +147,7 @@ class TreeBuilder {
 
   size_t Offset() const { return static_cast<size_t>(reached_ - text_.data()); }
 
+  // Complains with line and column of `offset`.
   [[noreturn]] void Fail(std::string_view expected, std::string_view got, size_t offset) const {
     ThrowBadInput(place_, expected, StrCat(got, " at ", PositionIn(text_, offset)));
   }
@@ -163,6 +177,7 @@ class TreeBuilder {
   Json root_;
 };
 
+// The value of a key; null if the key is absent or its value is null.
 const Json* Find(const Json& object, std::string_view key, std::string_view place) {
   if (!object.is_object()) ThrowBadInput(place, "a JSON object", object.type_name());
   for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
@@ -171,8 +186,10 @@ const Json* Find(const Json& object, std::string_view key, std::string_view plac
   return nullptr;
 }
 
+// Complains about a value of the wrong type, and shows it.
 [[noreturn]] void ThrowWrong(const Json& value, std::string_view key, std::string_view type,
                              std::string_view place) {
+  // Invalid UTF-8 in a hostile file must not make the message throw.
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   ThrowBadInput(place, StrCat("'", key, "' to be ", type), Shortened(text));
 }
@@ -184,11 +201,13 @@ const Json& FindOrThrow(const Json& object, std::string_view key, std::string_vi
   return *value;
 }
 
+// The types in the words of an error message.
 constexpr std::string_view kInteger = "an integer", kNumber = "a number", kText = "a text",
                            kTruth = "true or false";
 
 int64_t ToInt(const Json& value, std::string_view key, std::string_view place) {
   if (!value.is_number_integer()) ThrowWrong(value, key, kInteger, place);
+  // JSON's unsigned integers reach beyond int64_t.
   if (value.is_number_unsigned() &&
       value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
     ThrowWrong(value, key, "an integer below 2^63", place);
@@ -286,6 +305,7 @@ const Json& GetChild(const Json& json, const char* key, std::string_view place) 
 }
 
 int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
+  // The place in the message includes the key.
   int64_t value = GetInt(json, key, place);
   if (value < least || value > most) {
     ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));

@@ -21,8 +21,8 @@ Json ReadJsonFile(const std::filesystem::path& path);
 // Two-space indentation and a final newline.
 void WriteJsonFile(const std::filesystem::path& path, const Json& value);
 
-// Typed access with errors that name place and key. The second form returns `fallback` where the
-// key is absent or null; a value of the wrong type is always an error.
+// Typed access; errors name the place and the key. The second form returns `fallback` if the key is
+// absent or null. A value of the wrong type is always an error.
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place);
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place, int64_t fallback);
 double GetDouble(const Json& object, std::string_view key, std::string_view place);
@@ -32,14 +32,15 @@ std::string GetString(const Json& object, std::string_view key, std::string_view
 std::string GetString(const Json& object, std::string_view key, std::string_view place,
                       std::string_view fallback);
 
-// Bad input naming the nearest allowed key if `object` holds any other key.
+// Throws bad input with the nearest allowed key if `object` has any other key.
 void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
                       std::string_view place);
-// The same, where the value may be anything but an object, too.
+// The same for a value that may not even be an object.
 void RequireObject(const Json& json, std::initializer_list<const char*> keys,
                    std::string_view place);
-// The value of a key that must be there.
+// The value of a key that must be present.
 const Json& GetChild(const Json& json, const char* key, std::string_view place);
+// An integer that must lie in [least, most].
 int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most);
 
 }  // namespace qualm

@@ -1,3 +1,4 @@
+// Maps a file with mmap. The file is closed at once, because a mapping does not need it any more.
 #include "io/mapped_file.h"
 
 #include <fcntl.h>
@@ -16,18 +17,23 @@
 namespace qualm {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a pipe must not wait for a writer. It means nothing for regular files.
+  // O_NONBLOCK: opening a pipe must not wait for a writer. For regular files it has no effect.
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) ThrowBadInput(path.string(), "a readable file", std::strerror(errno));
+
+  // Devices and pipes cannot be mapped like a file.
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     ThrowBadInput(path.string(), "a regular file", "something else");
   }
+
+  // An empty file cannot be mapped; it is represented by no memory at all.
   size_ = static_cast<size_t>(info.st_size);
   void* data = size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
   int error = errno;
   ::close(fd);
+
   if (data == MAP_FAILED) {
     ThrowFailed(path.string(), StrCat("cannot map the file: ", std::strerror(error)));
   }
@@ -44,6 +50,8 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
 void MappedFile::Release(std::span<const std::byte> range) const {
   if (range.empty()) return;
   QUALM_CHECK(range.data() >= data_ && range.data() + range.size() <= data_ + size_);
+
+  // Only whole pages can be dropped: round inwards.
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   size_t first = static_cast<size_t>(range.data() - data_);
   size_t last = first + range.size();

@@ -1,4 +1,4 @@
-// A read-only file mapped into memory.
+// A read-only file mapped into memory. Pages are read when they are touched.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
   // Tells the system that the whole pages inside `range` are not needed now: they leave this
-  // process's resident memory and are read again when touched. `range` must lie inside bytes().
+  // process's resident memory, and are read again when they are touched. `range` must lie inside
+  // bytes().
   void Release(std::span<const std::byte> range) const;
 
  private:

@@ -1,3 +1,6 @@
+// Reads and writes safetensors files, one or several for a model. A header is trusted in nothing:
+// types, shapes, offsets and the tiling of the data are checked before a view is made. Views point
+// into the mapped files.
 #include "io/safetensors.h"
 
 #include <algorithm>
@@ -13,19 +16,21 @@
 namespace qualm {
 namespace {
 
+// Tensors are used as they are in the file, without swapping bytes.
 static_assert(std::endian::native == std::endian::little);
 
 constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
-constexpr size_t kDataAlignment = 64;
+constexpr size_t kDataAlignment = 64;              // of the data's begin, for vector loads
 
+// "[2, 3]", for messages.
 std::string ShapeText(std::span<const size_t> shape) {
   std::vector<std::string> parts;
   for (size_t extent : shape) parts.push_back(StrCat(extent));
   return StrCat("[", Join(parts, ", "), "]");
 }
 
-// "model.safetensors: tensor 'a.b'", with hostile names cut short.
+// "model.safetensors: tensor 'a.b'"; a hostile name is cut short.
 std::string TensorPlace(std::string_view file, std::string_view name) {
   return name.size() <= 200 ? StrCat(file, ": tensor '", name, "'")
                             : StrCat(file, ": tensor '", name.substr(0, 200), "...'");
@@ -34,6 +39,7 @@ std::string TensorPlace(std::string_view file, std::string_view name) {
 // A shape or a pair of offsets: an array of integers in [0, 2^64).
 std::vector<size_t> ReadSizes(const Json& value, std::string_view what, std::string_view place) {
   constexpr size_t kMostDimensions = 32;
+  // A long list would make long messages, and no tensor has that many dimensions.
   if (!value.is_array() || value.size() > kMostDimensions) {
     ThrowBadInput(place, StrCat(what, " to be a short list of non-negative integers"),
                   value.is_array() ? StrCat(value.size(), " elements") : value.type_name());
@@ -49,6 +55,7 @@ std::vector<size_t> ReadSizes(const Json& value, std::string_view what, std::str
   return sizes;
 }
 
+// The type by its name in the header.
 DType ReadType(const Json& entry, std::string_view place) {
   std::string name = GetString(entry, "dtype", place);
   if (std::optional<DType> type = DTypeFromName(name)) return *type;
@@ -56,6 +63,7 @@ DType ReadType(const Json& entry, std::string_view place) {
                 StrCat("'", name.substr(0, 40), "'"));
 }
 
+// Elements times bytes; the product may not overflow.
 size_t ByteSize(std::span<const size_t> shape, DType type, std::string_view place) {
   size_t bytes = SizeOf(type);
   for (size_t extent : shape) {
@@ -66,12 +74,13 @@ size_t ByteSize(std::span<const size_t> shape, DType type, std::string_view plac
   return bytes;
 }
 
-// `data` is what follows the header.
+// Checks one entry of the header and gives a view of its bytes. `data` is what follows the header.
 TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data,
                      std::string_view file) {
   const std::string place = TensorPlace(file, name);
   static const std::vector<std::string> kKeys = {"dtype", "shape", "data_offsets"};
   RequireKnownKeys(entry, kKeys, place);
+
   TensorView tensor;
   tensor.name = name;
   tensor.type = ReadType(entry, place);
@@ -83,6 +92,8 @@ TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const
   if (offsets.size() != 2) {
     ThrowBadInput(place, "two data_offsets", StrCat(offsets.size()));
   }
+
+  // The bytes must exist and must be as many as shape and type say.
   const size_t begin = offsets[0], end = offsets[1];
   if (begin > end) {
     ThrowBadInput(place, "data_offsets that begin before they end", StrCat(begin, " to ", end));
@@ -91,6 +102,7 @@ TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const
     ThrowBadInput(place, StrCat("data_offsets within the ", data.size(), " bytes of data"),
                   StrCat(begin, " to ", end), "the file may be truncated");
   }
+
   const size_t bytes = ByteSize(tensor.shape, tensor.type, place);
   if (end - begin != bytes) {
     ThrowBadInput(
@@ -98,11 +110,13 @@ TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const
         StrCat(bytes, " bytes for shape ", ShapeText(tensor.shape), " of ", NameOf(tensor.type)),
         StrCat(end - begin, " bytes"));
   }
+
   tensor.bytes = data.subspan(begin, bytes);
   return tensor;
 }
 
-// The tensors must tile the data: no overlap, no hole, nothing after the last. Sorts by position.
+// Checks that the tensors tile the data: no overlap, no hole, nothing after the last one. Sorts
+// them by position.
 void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> data,
                  std::string_view file) {
   auto begin_of = [&](const TensorView& t) {
@@ -111,6 +125,8 @@ void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> da
   std::ranges::stable_sort(tensors, [&](const TensorView& a, const TensorView& b) {
     return std::pair(begin_of(a), a.bytes.size()) < std::pair(begin_of(b), b.bytes.size());
   });
+
+  // Each tensor must begin where the one before it ended.
   size_t end = 0;
   for (const TensorView& tensor : tensors) {
     const size_t begin = begin_of(tensor);
@@ -121,12 +137,15 @@ void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> da
     }
     end = begin + tensor.bytes.size();
   }
+
+  // Bytes that belong to no tensor may be a truncated header or hidden content.
   if (end != data.size()) {
     ThrowBadInput(file, StrCat(end, " bytes of data, as the header says"),
                   StrCat(data.size(), " bytes"));
   }
 }
 
+// Metadata maps texts to texts.
 void ReadMetadata(const Json& value, std::string_view file,
                   std::map<std::string, std::string>& metadata) {
   const std::string place = StrCat(file, ": __metadata__");
@@ -140,12 +159,14 @@ void ReadMetadata(const Json& value, std::string_view file,
   }
 }
 
-// A name such as "model-00001-of-00002.safetensors": nothing that leads out of the folder.
+// Whether the name is like "model-00001-of-00002.safetensors": nothing that leads out of the
+// folder.
 bool IsPlainFileName(std::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
+// What model.safetensors.index.json says: the files, and which tensor is in which file.
 struct Index {
   std::set<std::string> shards;
   std::vector<std::pair<std::string, std::string>> shard_of_tensor;
@@ -157,6 +178,8 @@ Index ReadIndex(const std::filesystem::path& path) {
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     ThrowBadInput(place, "an object 'weight_map' from tensor to file names", "none");
   }
+
+  // File names come from the index, so they must not lead anywhere else.
   Index index;
   for (const auto& [tensor, shard] : json["weight_map"].items()) {
     if (!shard.is_string()) {
@@ -170,6 +193,8 @@ Index ReadIndex(const std::filesystem::path& path) {
     index.shards.insert(name);
     index.shard_of_tensor.emplace_back(tensor, name);
   }
+
+  // An index without tensors is not a model.
   if (index.shards.empty()) ThrowBadInput(place, "at least one tensor in 'weight_map'", "none");
   return index;
 }
@@ -194,6 +219,7 @@ std::vector<float> TensorView::AsFloats() const {
   return values;
 }
 
+// The steps: the header's length, the header, a view for each entry, the tiling.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
                                          std::map<std::string, std::string>* metadata) {
@@ -204,6 +230,8 @@ std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
   for (size_t i = 0; i < kLengthBytes; ++i) {
     length |= std::to_integer<uint64_t>(file_bytes[i]) << (8 * i);
   }
+
+  // Header lengths are compared before any sum is made of them, so nothing overflows.
   if (length > kMaxHeaderBytes) {
     ThrowBadInput(place, StrCat("a header of at most ", kMaxHeaderBytes, " bytes"),
                   StrCat(length, " bytes"), "this may not be a safetensors file");
@@ -212,6 +240,8 @@ std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
     ThrowBadInput(place, StrCat("a header of ", length, " bytes as the file says"),
                   StrCat(file_bytes.size() - kLengthBytes, " bytes"), "the file is truncated");
   }
+
+  // Parse the header, then make a view for each entry.
   const auto* text = reinterpret_cast<const char*>(file_bytes.data()) + kLengthBytes;
   const Json header = ParseJson({text, static_cast<size_t>(length)}, StrCat(place, ": header"));
   if (!header.is_object()) ThrowBadInput(place, "a JSON object as header", header.type_name());
@@ -233,6 +263,8 @@ std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
 
 TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   TensorFile result;
+
+  // A folder is searched for a single file first, then for an index.
   std::filesystem::path path = file_or_folder;
   if (std::filesystem::is_directory(path)) {
     path = file_or_folder / "model.safetensors";
@@ -242,6 +274,8 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
                     "neither");
     }
   }
+
+  // An index names the shards; a single file is its own only shard.
   Index index;
   if (path.extension() == ".json") {
     index = ReadIndex(path);
@@ -251,8 +285,12 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   } else {
     result.paths_.push_back(path);
   }
+
+  // From here on both kinds of input are lists of files.
   result.MapAll();
   result.SortByName();
+
+  // Every tensor of the index must be in the file that the index says.
   for (const auto& [tensor, shard] : index.shard_of_tensor) {
     const TensorView* found = result.Find(tensor);
     if (found == nullptr || result.FileOf(*found).filename() != shard) {
@@ -262,6 +300,7 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   return result;
 }
 
+// Maps the files and collects their tensors, file by file.
 void TensorFile::MapAll() {
   for (const std::filesystem::path& path : paths_) {
     files_.push_back(std::make_unique<MappedFile>(path));
@@ -272,11 +311,14 @@ void TensorFile::MapAll() {
   }
 }
 
+// Sorts tensors by name, together with the file of each; a name may occur only once.
 void TensorFile::SortByName() {
   std::vector<size_t> order(tensors_.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  // Tensors of equal names keep the order of their files.
   std::ranges::sort(order, {},
                     [&](size_t i) { return std::pair(std::string_view(tensors_[i].name), i); });
+
   std::vector<TensorView> tensors;
   std::vector<size_t> files;
   for (size_t i : order) {
@@ -287,10 +329,12 @@ void TensorFile::SortByName() {
     tensors.push_back(std::move(tensors_[i]));
     files.push_back(file_of_tensor_[i]);
   }
+
   tensors_ = std::move(tensors);
   file_of_tensor_ = std::move(files);
 }
 
+// Tensors are sorted by name.
 const TensorView* TensorFile::Find(std::string_view name) const {
   auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
   return at != tensors_.end() && at->name == name ? &*at : nullptr;
@@ -298,6 +342,7 @@ const TensorView* TensorFile::Find(std::string_view name) const {
 
 const TensorView& TensorFile::Get(std::string_view name) const {
   if (const TensorView* found = Find(name)) return *found;
+  // The message names the nearest tensor: a wrong prefix is the most common mistake.
   std::vector<std::string> names;
   for (const TensorView& tensor : tensors_) names.push_back(tensor.name);
   const std::string near = NearestName(name, names);
@@ -336,7 +381,11 @@ std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
     // Not operator[]: it looks for an equal key one by one.
     header.get_ref<Json::object_t&>().emplace_back(name, std::move(value));
   };
+
+  // Metadata comes first, as in the reference implementation.
   if (!metadata.empty()) add("__metadata__", Json(metadata));
+
+  // Offsets follow from the order of the tensors.
   size_t end = 0;
   for (const TensorToWrite& tensor : tensors) {
     QUALM_CHECK(tensor.name != "__metadata__");
@@ -346,10 +395,13 @@ std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
                           {"shape", tensor.shape},
                           {"data_offsets", {begin, end}}});
   }
+
+  // Spaces at the header's end move the data to a multiple of 64 bytes.
   std::string text = header.dump();
   const size_t unpadded = kLengthBytes + text.size();
   text.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
 
+  // The length of the padded header, little-endian.
   std::string length;
   for (size_t i = 0; i < kLengthBytes; ++i)
     length += static_cast<char>(text.size() >> (8 * i) & 0xff);

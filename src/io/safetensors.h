@@ -32,9 +32,9 @@ struct TensorView {
 };
 
 // Parses a header over `file_bytes` (the whole file). The tensors come in the order of their data,
-// which they must tile: overlaps, holes and bytes after the last one are errors. `place` is used in
-// errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Exposed for
-// fuzzing.
+// which they must tile: overlaps, holes and bytes after the last tensor are errors. `place` is used
+// in errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Public
+// for fuzzing.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
                                          std::map<std::string, std::string>* metadata = nullptr);
@@ -49,7 +49,7 @@ class TensorFile {
   const TensorView* Find(std::string_view name) const;                 // null if absent
   // Throws bad input naming the nearest existing name.
   const TensorView& Get(std::string_view name) const;
-  // Of all files together; where they differ the first file by name wins.
+  // The metadata of all files together; where they differ, the first file by name wins.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::vector<std::filesystem::path>& files() const { return paths_; }
   uint64_t file_bytes() const;
@@ -77,15 +77,16 @@ struct TensorToWrite {
   std::span<const std::byte> bytes;
 };
 
-// Everything of a file before the tensors' bytes: for writers that stream what does not fit into
-// memory, and then write the tensors in the given order. Only name, type and shape are read.
+// The part of a file that precedes the tensors' bytes. Writers use it to stream tensors that do not
+// fit into memory; they write the tensors in the given order afterwards. Only name, type and shape
+// are read.
 std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
                               const std::map<std::string, std::string>& metadata = {});
 
-// Writes one file (temporary name, then rename), byte-identical for equal input. The header is
-// padded with spaces so that the data begins at a multiple of 64 bytes; the tensors follow in the
-// given order without holes, as the format demands, so a later one is aligned only as the sizes
-// before it allow. Requires: distinct names in UTF-8, none of them "__metadata__"; bytes that fit
+// Writes one file (under a temporary name, then renamed), byte-identical for equal input. The
+// header is padded with spaces so that the data begins at a multiple of 64 bytes. The tensors
+// follow in the given order without holes, as the format demands, so their alignment depends on the
+// sizes before them. Requires: distinct names in UTF-8, none of them "__metadata__"; bytes that fit
 // shape and type.
 void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
                       const std::map<std::string, std::string>& metadata = {});

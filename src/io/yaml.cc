@@ -1,3 +1,6 @@
+// Parses YAML with yaml-cpp's event parser and builds the small tree of yaml.h from the events.
+// Limits on size and nesting are checked before the parser runs, because it recurses and accepts
+// more than we do.
 #include "io/yaml.h"
 
 #include <yaml-cpp/eventhandler.h>
@@ -17,9 +20,11 @@
 namespace qualm {
 namespace {
 
+// Limits for untrusted files; the largest real file has a few hundred lines.
 constexpr size_t kMaxBytes = size_t{1} << 20;
 constexpr size_t kMaxDepth = 64;
 
+// A kind in the words of an error message.
 std::string_view NameOf(Yaml::Kind kind) {
   switch (kind) {
     case Yaml::Kind::kNull:
@@ -34,24 +39,26 @@ std::string_view NameOf(Yaml::Kind kind) {
   return "";
 }
 
+// A value as a message shows it; long ones only by their size.
 std::string Quoted(std::string_view text) {
   return text.size() <= 80 ? StrCat("'", text, "'") : StrCat("a text of ", text.size(), " bytes");
 }
 
 std::string PlaceOf(std::string_view file, int line) { return StrCat(file, ":", line); }
 
-// yaml-cpp takes a quoted text that the end of the file cuts off within blanks after a line end;
-// after anything else it complains. So no file ends like that: a comment follows.
+// yaml-cpp accepts a quoted text that the end of the file cuts off, if only blanks follow a line
+// end; in all other places it complains. A comment is added so that no file ends like that.
 std::string WithFirmEnd(std::string_view text) {
   const std::string_view ending = text.substr(text.find_last_not_of(" \t\n") + 1);
-  return StrCat(text, ending.ends_with('\n')                        ? "#"
-                      : ending.find('\n') != std::string_view::npos ? "\n#"
-                                                                    : "");
+  if (ending.ends_with('\n')) return StrCat(text, "#");
+  if (ending.find('\n') != std::string_view::npos) return StrCat(text, "\n#");
+  return std::string(text);
 }
 
-// The parser recurses, so what it may be given is bounded first: open brackets, and "- - -" or
-// "? ? ?" nests begun on one line. Brackets inside quoted texts count as well.
+// The parser recurses, so nesting is bounded first: open brackets, and "- - -" or "? ? ?" nests
+// that begin on one line. Brackets inside quoted texts count as well.
 void CheckNesting(std::string_view text, std::string_view file) {
+  // Brackets may be closed on another line, but dashes nest only within one.
   size_t brackets = 0, dashes = 0;
   int line = 1;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -66,6 +73,7 @@ void CheckNesting(std::string_view text, std::string_view file) {
     } else if ((c == '-' || c == '?') && i + 1 < text.size() && text[i + 1] == ' ') {
       ++dashes;
     }
+
     if (brackets > kMaxDepth || dashes > kMaxDepth) {
       ThrowBadInput(PlaceOf(file, line), StrCat("YAML nested at most ", kMaxDepth, " deep"),
                     "deeper nesting");
@@ -75,7 +83,9 @@ void CheckNesting(std::string_view text, std::string_view file) {
 
 }  // namespace
 
-// Turns parser events into the tree.
+// Turns the parser's events into the tree. The parser calls the On... functions in the order of the
+// text; Open pushes a frame, Close pops it and adds its node to the frame below. In a map keys and
+// values take turns: has_key tells which of them is next.
 class YamlBuilder final : public YAML::EventHandler {
  public:
   explicit YamlBuilder(std::string_view file) : file_(file) {}
@@ -115,6 +125,7 @@ class YamlBuilder final : public YAML::EventHandler {
   void OnMapEnd() override { Close(); }
 
  private:
+  // A list or map that is still open.
   struct Frame {
     Yaml node;
     std::unordered_set<std::string> seen;
@@ -130,14 +141,16 @@ class YamlBuilder final : public YAML::EventHandler {
     ThrowBadInput(PlaceOf(file_, LineOf(mark)), expected, got);
   }
 
+  // Refuses what makes a file hard to read or dangerous to expand.
   void Check(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) const {
     if (anchor != YAML::NullAnchor) Refuse(mark, "no anchors and aliases", "an anchor");
-    // "?" stands for a plain and "!" for a quoted value without a tag.
+    // "?" is the tag of a plain value and "!" the tag of a quoted value, if the text has no tag.
     if (!tag.empty() && tag != "?" && tag != "!") {
       Refuse(mark, "no tags", StrCat("the tag ", Quoted(tag)));
     }
   }
 
+  // An empty node that knows where it is.
   Yaml Node(Yaml::Kind kind, const YAML::Mark& mark) const {
     Yaml node;
     node.kind_ = kind;
@@ -146,12 +159,15 @@ class YamlBuilder final : public YAML::EventHandler {
     return node;
   }
 
+  // Whether the innermost open node is a map whose next node is a key.
   bool AwaitsKey() const {
     return !stack_.empty() && stack_.back().node.kind_ == Yaml::Kind::kMap &&
            !stack_.back().has_key;
   }
 
+  // Begins a list or map.
   void Open(Yaml::Kind kind, const YAML::Mark& mark) {
+    // YAML allows lists and maps as keys; we do not.
     if (AwaitsKey()) Refuse(mark, "a plain text as key", NameOf(kind));
     if (stack_.size() == kMaxDepth) {
       Refuse(mark, StrCat("YAML nested at most ", kMaxDepth, " deep"), "deeper nesting");
@@ -165,11 +181,14 @@ class YamlBuilder final : public YAML::EventHandler {
     Add(std::move(done));
   }
 
+  // Puts a finished node where it belongs: the root, the list, or the map under its key.
   void Add(Yaml node) {
     if (stack_.empty()) {
       root_ = std::move(node);
       return;
     }
+
+    // An element of a list, a value for the key that came before, or a new key.
     Frame& frame = stack_.back();
     if (frame.node.kind_ == Yaml::Kind::kList) {
       frame.node.list_.push_back(std::move(node));
@@ -182,6 +201,7 @@ class YamlBuilder final : public YAML::EventHandler {
     }
   }
 
+  // A key must be a plain text that the map does not have yet.
   void AddKey(Frame& frame, Yaml& node) const {
     if (node.kind_ != Yaml::Kind::kScalar) {
       ThrowBadInput(node.place(), "a plain text as key", NameOf(node.kind_));
@@ -190,6 +210,7 @@ class YamlBuilder final : public YAML::EventHandler {
       ThrowBadInput(node.place(), "every key once",
                     StrCat("the key ", Quoted(node.scalar_), " again"));
     }
+
     frame.key = std::move(node.scalar_);
     frame.key_line = node.line_;
     frame.has_key = true;
@@ -206,10 +227,14 @@ Yaml Yaml::Parse(std::string_view text, std::string_view place) {
     ThrowBadInput(place, StrCat("at most ", HumanBytes(kMaxBytes), " of YAML"),
                   HumanBytes(text.size()));
   }
+
+  // yaml-cpp replaces bytes that it does not understand, so they are refused before.
   if (!IsValidUtf8(text)) ThrowBadInput(place, "UTF-8", "other bytes");
   if (text.find('\0') != std::string_view::npos) ThrowBadInput(place, "a text", "a NUL byte");
   CheckNesting(text, place);
   YamlBuilder builder(place);
+
+  // The parser throws its own exceptions; they get our place and wording.
   try {
     std::istringstream stream{WithFirmEnd(text)};
     YAML::Parser parser(stream);
@@ -218,6 +243,7 @@ Yaml Yaml::Parse(std::string_view text, std::string_view place) {
   } catch (const YAML::Exception& error) {
     ThrowBadInput(PlaceOf(place, error.mark.line + 1), "YAML", error.msg);
   }
+
   Yaml root = builder.TakeRoot();
   if (root.line_ == 0) {  // an empty document has no events
     root.file_ = place;
@@ -298,6 +324,7 @@ void Yaml::RequireKnownKeys(std::span<const std::string> allowed) const {
 
 namespace {
 
+// A method without options has no map at all.
 const Yaml* FindOption(const Yaml* options, std::string_view key) {
   return options == nullptr ? nullptr : options->Find(key);
 }

@@ -13,6 +13,7 @@
 
 namespace qualm {
 
+// A node of the tree: a value, a list or a map. Every accessor checks the kind and the type.
 class Yaml {
  public:
   enum class Kind { kNull, kScalar, kList, kMap };
@@ -43,20 +44,20 @@ class Yaml {
   Kind kind_ = Kind::kNull;
   std::string file_;
   int line_ = 0;
-  int key_line_ = 0;  // of the key that this is the value of
+  int key_line_ = 0;  // line of the key whose value this is
   std::string scalar_;
   std::vector<Yaml> list_;
   std::vector<std::pair<std::string, Yaml>> map_;
 };
 
-// Options of a method: the value of `key` in `options` (null: no options at all), or `fallback`.
-// Throws bad input at the value's line if it is outside [least, most].
+// Options of a method: the value of `key` in `options`, or `fallback` if there is none (`options`
+// may be null). Throws bad input at the value's line if it is outside [least, most].
 double NumberOption(const Yaml* options, std::string_view key, double fallback, double least,
                     double most);
 int64_t IntOption(const Yaml* options, std::string_view key, int64_t fallback, int64_t least,
                   int64_t most);
 bool BoolOption(const Yaml* options, std::string_view key, bool fallback);
-// The index of the value in `names`.
+// The value's index in `names`.
 size_t ChoiceOption(const Yaml* options, std::string_view key, size_t fallback,
                     std::span<const std::string_view> names);
 

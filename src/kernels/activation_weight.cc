@@ -1,3 +1,5 @@
+// Rounds the inputs of a layer before an inner weight multiplies them. What comes out is the
+// product that the quantized activations define, whatever form the inner weight has.
 #include "kernels/activation_weight.h"
 
 #include <string>
@@ -10,6 +12,7 @@
 namespace qualm {
 namespace {
 
+// Wraps a weight: Multiply rounds a copy of the inputs, token by token, and passes it on.
 class ActivationWeight final : public LinearWeight {
  public:
   ActivationWeight(std::unique_ptr<LinearWeight> inner, const QuantizedLinear& layer)
@@ -42,11 +45,14 @@ LayerActivations::LayerActivations(const QuantizedLinear& layer) : quantizer_(*l
 }
 
 void LayerActivations::Round(std::span<float> x) const {
+  // Float columns take no part in the rounding: they must not widen the range of the other inputs,
+  // and they keep their values.
   std::vector<float> kept;
   for (uint32_t c : float_columns_) {
     kept.push_back(x[c]);
-    x[c] = 0;  // no part of a range
+    x[c] = 0;  // a zero widens no range
   }
+
   quantizer_.Round(x, x);
   for (size_t i = 0; i < float_columns_.size(); ++i) x[float_columns_[i]] = kept[i];
 }

@@ -12,7 +12,7 @@ namespace qualm {
 
 struct QuantizedLinear;
 
-// Rounds one token's inputs as the layer does; those of float columns stay as they are. x [in].
+// Rounds one token's inputs as the layer does; inputs of float columns stay as they are. x [in].
 // Requires layer.activations.
 class LayerActivations {
  public:

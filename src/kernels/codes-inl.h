@@ -1,5 +1,6 @@
-// Taking codes out of packed words and applying scales and zero points, for one instruction set.
-// Included by the kernels' .cc files once per target of Highway.
+// Takes codes out of packed words and applies scales and zero points, for one instruction set.
+// Words come in by lane (docs/formats/packed.md), vectors of float weights go out. Included by the
+// kernels' .cc files once per target of Highway.
 
 #if defined(QUALM_KERNELS_CODES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef QUALM_KERNELS_CODES_INL_H_
@@ -24,24 +25,27 @@ using FloatVector = hn::Vec<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
 inline constexpr size_t kLanes = hn::MaxLanes(FloatTag());
 
-// What the kernels do with a code. kFused and kWhole are CodeValue::kWhole; fused:
-// scale·(code - zero) is computed as fma(code, scale, -zero·scale).
+// What the kernels do with a code. kFused and kWhole are both CodeValue::kWhole; kFused computes
+// scale·(code - zero) as fma(code, scale, -zero·scale).
 enum class Decoding : uint8_t { kFused, kWhole, kTable, kE4m3, kE5m2 };
 
 // 8-bit floats from their codes, by the definition of the formats: codes below the first normal
-// number count units, the others are the number with the exponent's bias exchanged. Codes that are
-// no numbers do not occur.
+// number count units; all other codes are the float32 number with the exponent's bias exchanged.
+// Codes that are not numbers do not occur.
 template <int kMantissaBits, int kBias>
 HWY_INLINE FloatVector SmallFloat(WordVector code) {
   const FloatTag d;
   const WordTag words;
   const auto magnitude = hn::And(code, hn::Set(words, 0x7fu));
   const auto sign = hn::ShiftLeft<24>(hn::And(code, hn::Set(words, 0x80u)));
+
+  // Both readings of the magnitude are computed, and the size of the code selects one of them.
   constexpr float kUnit = 1.0f / (uint32_t{1} << (kBias - 1 + kMantissaBits));
   const auto count = hn::BitCast(SignedTag(), magnitude);
   const auto subnormal = hn::Mul(hn::ConvertTo(d, count), hn::Set(d, kUnit));
   const auto moved = hn::ShiftLeft<23 - kMantissaBits>(magnitude);
   const auto normal = hn::BitCast(d, hn::Add(moved, hn::Set(words, (127u - kBias) << 23)));
+
   const auto first_normal = hn::Set(SignedTag(), 1 << kMantissaBits);
   const auto is_subnormal = hn::RebindMask(d, hn::Lt(count, first_normal));
   return hn::Or(hn::IfThenElse(is_subnormal, subnormal, normal), hn::BitCast(d, sign));
@@ -53,6 +57,7 @@ HWY_INLINE FloatVector LookUp(const float* HWY_RESTRICT table, WordVector code) 
   if constexpr (kLanes == 16) {
     return hn::TableLookupLanes(hn::Load(d, table), hn::IndicesFromVec(d, code));
   } else if constexpr (kLanes == 8) {
+    // Two registers of 8 values: look the low three bits up in both, then choose by the fourth.
     const auto indices = hn::IndicesFromVec(d, hn::And(code, hn::Set(WordTag(), 7u)));
     const auto low = hn::TableLookupLanes(hn::Load(d, table), indices);
     const auto high = hn::TableLookupLanes(hn::Load(d, table + 8), indices);
@@ -64,15 +69,18 @@ HWY_INLINE FloatVector LookUp(const float* HWY_RESTRICT table, WordVector code) 
   }
 }
 
+// One byte for each lane, widened to 32 bits.
 HWY_INLINE WordVector LoadBytes(const uint8_t* from) {
   const hn::Rebind<uint8_t, FloatTag> d8;
   return hn::BitCast(WordTag(), hn::PromoteTo(SignedTag(), hn::LoadU(d8, from)));
 }
 
+// Whole numbers below 2^31 as floats.
 HWY_INLINE FloatVector ToFloats(WordVector numbers) {
   return hn::ConvertTo(FloatTag(), hn::BitCast(SignedTag(), numbers));
 }
 
+// The scales or zero points of kLanes lanes from `first` on, as floats.
 HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding coding,
                                      const uint8_t* from, size_t first) {
   const FloatTag d;
@@ -86,6 +94,8 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
       return hn::PromoteTo(d,
                            hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from) + first));
     }
+
+    // A bfloat16 is the upper half of a float32.
     case ConstantCoding::kBF16: {
       const hn::Rebind<uint16_t, FloatTag> d16;
       const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from) + first);
@@ -94,7 +104,7 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
     case ConstantCoding::kF32:
       return hn::LoadU(d, reinterpret_cast<const float*>(from) + first);
     case ConstantCoding::kPowerOfTwo: {
-      // 2^-127 is subnormal.
+      // Byte 0 means 2^-127, which is subnormal: its bits are not an exponent.
       const auto exponent = LoadBytes(from + first);
       const auto is_least = hn::Eq(exponent, hn::Zero(WordTag()));
       return hn::BitCast(
@@ -102,6 +112,7 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
     }
     case ConstantCoding::kE4m3:
       return hn::Mul(SmallFloat<3, 7>(LoadBytes(from + first)), hn::Set(d, form.tensor_scale));
+    // The scale and the zero come first, then a byte for each lane.
     case ConstantCoding::kSecondLevel: {
       const auto* level = reinterpret_cast<const float*>(from);
       const auto code = ToFloats(LoadBytes(from + 2 * sizeof(float) + first));
@@ -112,24 +123,26 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
 }
 
 // Codes are taken out of a word by a mask alone, without a shift: a code that is left at bit
-// position p is 2^p times too large, which a scale that is 2^p times too small undoes exactly. Four
-// neighbouring codes are brought into one word, so there are four positions: 0, bits, 2·bits,
-// 3·bits.
+// position p is 2^p times too large, and a scale that is 2^p times too small undoes that exactly.
+// Four neighbouring codes are brought into one word (a window), so there are four positions: 0,
+// bits, 2·bits, 3·bits.
 inline constexpr size_t kPositions = 4;
-inline constexpr size_t kWindows = kChunk / kPositions;  // groups of neighbours in a chunk
+inline constexpr size_t kWindows = kChunk / kPositions;  // windows in a chunk
 
+// The bits of the code at this position of a window.
 template <size_t kBits>
 HWY_INLINE constexpr uint32_t CodeMask(size_t position) {
   return ((uint32_t{1} << kBits) - 1) << (position * kBits);
 }
 
-// The word that holds codes 4·kWindow .. 4·kWindow + 3 of a chunk in its lowest bits.
+// The window of codes 4·kWindow .. 4·kWindow + 3 of a chunk, in the lowest bits of a word.
 template <size_t kBits, size_t kWindow>
 HWY_INLINE WordVector Window(const uint32_t* HWY_RESTRICT chunk) {
   constexpr size_t kFirst = kWindow * kPositions * kBits, kWord = kFirst / 32, kShift = kFirst % 32;
   const WordTag d;
   WordVector window = hn::Load(d, chunk + kWord * kPanelLanes);
   if constexpr (kShift > 0) window = hn::ShiftRight<kShift>(window);
+  // The four codes may cross into the next word of the lane.
   if constexpr (kShift + kPositions * kBits > 32) {
     const auto next = hn::Load(d, chunk + (kWord + 1) * kPanelLanes);
     window = hn::Or(window, hn::ShiftLeft<32 - kShift>(next));
@@ -137,9 +150,9 @@ HWY_INLINE WordVector Window(const uint32_t* HWY_RESTRICT chunk) {
   return window;
 }
 
-// Scale and zero point of kLanes rows, ready for Apply. Kept as floats in memory: they are operands
-// of the arithmetic, and compilers copy structs of vectors in pieces that stall the loads after
-// them.
+// Scale and zero point of kLanes rows: Set loads them for a group, Apply turns the codes of a
+// window into weights. They are stored as floats in memory because they are operands of the
+// arithmetic, and compilers copy structs of vectors in pieces that stall the loads after them.
 template <size_t kBits, Decoding kDecoding>
 struct Constants {
   static constexpr bool kFused = kDecoding == Decoding::kFused;
@@ -149,14 +162,18 @@ struct Constants {
   HWY_ALIGN float offset[kLanes];
   const float* table;
 
+  // `group` is the record of the group's constants in the panel.
   HWY_INLINE void Set(const PackedForm& form, const uint8_t* group, size_t first_lane) {
     const FloatTag d;
     auto scale = LoadConstants(form, form.scale, group, first_lane);
+    // Fused kernels want -zero·scale, the others subtract the zero point itself.
     if constexpr (kHasZero) {
       const auto zero = LoadConstants(form, form.zero, group + form.scale_record, first_lane);
       hn::Store(kFused ? hn::Neg(hn::Mul(zero, scale)) : zero, d, offset);
     }
+
     table = form.table.data();
+    // One scale for each position of a window, smaller by the place value of the code.
     const auto smaller = hn::Set(d, 1.0f / (1u << kBits));
     for (size_t p = 0; p < (kFused ? kPositions : 1); ++p) {
       hn::Store(scale, d, scales[p]);
@@ -174,6 +191,7 @@ struct Constants {
     return hn::Mul(hn::Load(d, scales[0]), code);
   }
 
+  // The number that a code is, before scale and zero point.
   HWY_INLINE FloatVector Value(WordVector code) const {
     if constexpr (kDecoding == Decoding::kTable) return LookUp(table, code);
     if constexpr (kDecoding == Decoding::kE4m3) return SmallFloat<3, 7>(code);
@@ -181,10 +199,11 @@ struct Constants {
     return ToFloats(code);
   }
 
-  // The weight whose code stands at kPosition of the window.
+  // The weights of the codes at kPosition of the window.
   template <size_t kPosition>
   HWY_INLINE FloatVector Apply(WordVector window) const {
-    // The sign bit is not for codes, and without a fused operation the code itself is wanted.
+    // A code in the highest bits would be taken for a sign, and without the fused operation the
+    // code itself is needed: both are shifted down.
     constexpr bool kShifted = kPosition > 0 && (!kFused || (kPosition + 1) * kBits == 32);
     WordVector code = window;
     if constexpr (kShifted) code = hn::ShiftRight<kPosition * kBits>(code);
@@ -195,6 +214,7 @@ struct Constants {
   }
 };
 
+// All windows of a chunk, to [32 inputs][16 lanes].
 template <size_t kBits, Decoding kDecoding, size_t... kWindow>
 HWY_INLINE void UnpackWindows(const uint32_t* HWY_RESTRICT chunk,
                               const Constants<kBits, kDecoding>& constants, float* HWY_RESTRICT to,

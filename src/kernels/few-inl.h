@@ -1,5 +1,8 @@
-// The product of a few tokens with low-bit panels, for one instruction set. Included by the
-// kernels' .cc files once per target of Highway.
+// The product of a few tokens with low-bit panels, for one instruction set. Codes become weights in
+// registers and are used at once, so nothing is written but the sums. From outside in: Few picks
+// the number of tokens, ForRows the panels, PanelSet::Multiply walks the groups, AddRange the
+// chunks, AddWindow four neighbouring codes. Included by the kernels' .cc files once per target of
+// Highway.
 
 #if defined(QUALM_KERNELS_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef QUALM_KERNELS_FEW_INL_H_
@@ -20,21 +23,24 @@ HWY_BEFORE_NAMESPACE();
 namespace qualm {
 namespace HWY_NAMESPACE {
 
-// Registers: 16 of 256 bits, or 32 of 512 bits. kMostHeld are left for sums and for the weights
-// that they take. With one token four chains go on at the same time, as many as hide the latency of
-// a multiply-add; more would read more streams of codes than memory serves well (measured: eight
-// chains take 20 to 30 % longer).
+// Registers: 16 of 256 bits, or 32 of 512 bits. kMostHeld of them hold sums and the weights that
+// are added to them. With one token four chains run at the same time, which is enough to hide the
+// latency of a multiply-add; more would read more streams of codes than memory serves well
+// (measured: eight chains take 20 to 30 % longer).
 inline constexpr size_t kMostRows = HWY_TARGET == HWY_AVX2 ? 4 : 8;
 inline constexpr size_t kMostHeld = HWY_TARGET == HWY_AVX2 ? 10 : 20;
 inline constexpr size_t kMostChains = 4;
 inline constexpr size_t kVectors = kPanelLanes / kLanes;
 
+// Panels whose sums fit in registers together, for this many tokens.
 constexpr size_t PanelsAtOnce(size_t rows) {
   size_t panels = kMostChains / kVectors;
   while (panels > 1 && (rows + 1) * panels * kVectors > kMostHeld) panels /= 2;
   return panels;
 }
 
+// kPanels neighbouring panels times kRows tokens, everything known at compile time. A chain is one
+// vector of sums for one token: kVectors chains make a panel's 16 rows. Multiply is the entry.
 template <size_t kBits, Decoding kDecoding, size_t kRows, size_t kPanels>
 struct PanelSet {
   static constexpr size_t kChains = kPanels * kVectors;
@@ -43,6 +49,7 @@ struct PanelSet {
   using SetConstants = Constants<kBits, kDecoding>[kChains];
   using Sums = FloatVector[kRows][kChains];
 
+  // The scales and zero points of one group, for all chains.
   static HWY_INLINE void LoadConstants(const FewProduct& p, size_t panel, size_t group,
                                        SetConstants& constants) {
     for (size_t c = 0; c < kChains; ++c) {
@@ -57,10 +64,12 @@ struct PanelSet {
                                      const SetConstants& constants, const float* HWY_RESTRICT x,
                                      Sums& sums) {
     FloatVector weights[kChains];
+    // Weights are made once for all tokens.
     HWY_UNROLL(8)
     for (size_t c = 0; c < kChains; ++c) {
       weights[c] = constants[c].template Apply<kPosition>(windows[c]);
     }
+
     HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
       const auto factor = hn::Set(FloatTag(), x[r]);
@@ -71,6 +80,7 @@ struct PanelSet {
     }
   }
 
+  // The four inputs of a window, one after the other.
   template <size_t... kPosition>
   static HWY_INLINE void AddPositions(const WordVector (&windows)[kChains],
                                       const SetConstants& constants, const float* HWY_RESTRICT x,
@@ -78,8 +88,8 @@ struct PanelSet {
     (AddPosition<kPosition>(windows, constants, x + kPosition * kRows, sums), ...);
   }
 
-  // With one row, panel after panel: its window and weights need few registers, so that scales can
-  // stay in theirs.
+  // With one row, the loop goes panel after panel: one panel's window and weights need few
+  // registers, so the scales can stay in theirs.
   template <size_t... kPosition>
   static HWY_INLINE void AddPanels(const WordVector (&windows)[kChains],
                                    const SetConstants& constants, const float* HWY_RESTRICT x,
@@ -93,6 +103,7 @@ struct PanelSet {
     }
   }
 
+  // Four neighbouring inputs: their codes are shifted into one word per lane, then used in turn.
   template <size_t kWindow>
   static HWY_INLINE void AddWindow(const uint32_t* HWY_RESTRICT chunk, size_t stride,
                                    const SetConstants& constants, const float* HWY_RESTRICT x,
@@ -102,6 +113,8 @@ struct PanelSet {
     for (size_t c = 0; c < kChains; ++c) {
       windows[c] = Window<kBits, kWindow>(chunk + c / kVectors * stride + c % kVectors * kLanes);
     }
+
+    // From here on x is the window's first input.
     x += kWindow * kPositions * kRows;
     using Positions = std::make_index_sequence<kPositions>;
     if constexpr (kRows == 1) {
@@ -119,13 +132,15 @@ struct PanelSet {
     (AddWindow<kFirst + kWindow>(chunk, stride, constants, x, sums), ...);
   }
 
-  // Inputs [first, end) of a chunk: weights of one panel after the other by way of memory.
+  // Inputs [first, end) of a chunk that are not whole windows: the weights of one panel after the
+  // other are written to memory and read from there.
   static HWY_NOINLINE void AddRest(const uint32_t* HWY_RESTRICT chunk, size_t stride,
                                    const SetConstants& constants, const float* HWY_RESTRICT x,
                                    size_t first, size_t end, Sums& sums) {
     HWY_ALIGN float weights[kChunk * kPanelLanes];
     for (size_t c = 0; c < kChains; ++c) {
       UnpackChunk(chunk + c / kVectors * stride + c % kVectors * kLanes, constants[c], weights);
+
       for (size_t i = first; i < end; ++i) {
         const auto weight = hn::Load(FloatTag(), weights + i * kPanelLanes);
         for (size_t r = 0; r < kRows; ++r) {
@@ -135,7 +150,7 @@ struct PanelSet {
     }
   }
 
-  // Inputs [begin, end) of a chunk that lie in one half of it, the first of them at its border.
+  // Inputs [begin, end) of a chunk that lie in one half of it; `begin` is where that half begins.
   static HWY_INLINE void AddHalf(const uint32_t* HWY_RESTRICT chunk, size_t stride,
                                  const SetConstants& constants, const float* HWY_RESTRICT x,
                                  size_t begin, size_t end, Sums& sums) {
@@ -149,11 +164,14 @@ struct PanelSet {
     }
   }
 
-  // k in [begin, end), all in one group, begin at a chunk (kHalves: or at the half of one).
+  // Inputs [begin, end) of one group. `begin` is the start of a chunk or, with kHalves, of half a
+  // chunk.
   static HWY_INLINE void AddRange(const FewProduct& p, size_t panel, size_t begin, size_t end,
                                   const SetConstants& constants, Sums& sums) {
     const uint32_t* HWY_RESTRICT chunk =
         p.codes + panel * p.codes_stride + begin / kChunk * kBits * kPanelLanes;
+
+    // A group may start or end with half a chunk.
     if constexpr (kHalves) {
       const size_t first = begin % kChunk;
       if (first > 0 || end - begin <= kChunk / 2) {
@@ -164,6 +182,8 @@ struct PanelSet {
         if (first > 0) chunk += kBits * kPanelLanes;
       }
     }
+
+    // Then come whole chunks, and at last the inputs that are left at the end of the row.
     for (; begin + kChunk <= end; begin += kChunk, chunk += kBits * kPanelLanes) {
       AddWindows<0>(chunk, p.codes_stride, constants, p.x + begin * kRows, sums,
                     std::make_index_sequence<kWindows>());
@@ -173,6 +193,7 @@ struct PanelSet {
     }
   }
 
+  // Adds the sums of a reduction block to the totals, in the order that linear.h defines.
   static HWY_INLINE void AddToTotals(const Sums& sums, bool overwrite, float* HWY_RESTRICT totals) {
     HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
@@ -185,12 +206,15 @@ struct PanelSet {
     }
   }
 
+  // All inputs times kPanels panels from `panel` on; the result is written to p.y.
   static HWY_NOINLINE void Multiply(const FewProduct& p, size_t panel) {
     HWY_ALIGN float totals[kRows * kPanels * kPanelLanes];
     SetConstants constants;
     const size_t group_size = p.form->group_size;
     size_t group = 0, group_begin = 0;  // the next group
+
     for (size_t block = 0; block < p.in_features; block += kReductionBlock) {
+      // Every reduction block of linear.h is a chain from zero.
       const size_t block_end = std::min(block + kReductionBlock, p.in_features);
       Sums sums;
       HWY_UNROLL(8)
@@ -198,17 +222,22 @@ struct PanelSet {
         HWY_UNROLL(8)
         for (size_t c = 0; c < kChains; ++c) sums[r][c] = hn::Zero(FloatTag());
       }
+
+      // Within the block, the loop stops at each group to load its constants.
       for (size_t k = block; k < block_end;) {
         if (k == group_begin) {
           LoadConstants(p, panel, group++, constants);
           group_begin += group_size;
         }
+
         const size_t end = std::min(group_begin, block_end);
         AddRange(p, panel, k, end, constants, sums);
         k = end;
       }
       AddToTotals(sums, /*overwrite=*/block == 0, totals);
     }
+
+    // Lanes beyond the last output row exist in the totals but not in y.
     const size_t column = panel * kPanelLanes;
     const size_t columns = std::min(kPanels * kPanelLanes, p.columns - column);
     for (size_t r = 0; r < kRows; ++r) {
@@ -217,6 +246,7 @@ struct PanelSet {
   }
 };
 
+// All panels of the product: as many at once as registers allow, then the rest one by one.
 template <size_t kBits, Decoding kDecoding, size_t kRows>
 void ForRows(const FewProduct& p) {
   constexpr size_t kMost = PanelsAtOnce(kRows);
@@ -227,13 +257,14 @@ void ForRows(const FewProduct& p) {
   for (; panel < p.panel_count; ++panel) PanelSet<kBits, kDecoding, kRows, 1>::Multiply(p, panel);
 }
 
+// Turns the number of tokens, known at run time, into a template argument.
 template <size_t kBits, Decoding kDecoding, size_t... kRows>
 void Dispatch(const FewProduct& p, std::index_sequence<kRows...>) {
   static constexpr FewFunction kFunctions[] = {ForRows<kBits, kDecoding, kRows + 1>...};
   kFunctions[p.rows - 1](p);
 }
 
-// Of up to kMost tokens at once.
+// The kernel for up to kMost tokens.
 template <size_t kBits, Decoding kDecoding, size_t kMost>
 void Few(const FewProduct& p) {
   Dispatch<kBits, kDecoding>(p, std::make_index_sequence<kMost>());

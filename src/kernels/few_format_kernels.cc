@@ -1,4 +1,5 @@
-// Kernels of number formats, and of whole codes whose constants need two roundings.
+// The kernels for number formats, and for whole codes whose constants need two roundings. They are
+// separate from few_kernels.cc because each template instance takes long to compile.
 #include "base/error.h"
 #include "kernels/few_kernels.h"
 #include "tensor/isa.h"
@@ -14,6 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace qualm {
 namespace HWY_NAMESPACE {
 
+// Whole codes without the fused operation: only the common widths have a kernel.
 FewKernel WholeKernel(int bits) {
   constexpr auto kWhole = Decoding::kWhole;
   switch (bits) {
@@ -30,6 +32,7 @@ FewKernel WholeKernel(int bits) {
   }
 }
 
+// The kernel for this kind of code.
 FewKernel FormatKernel(int bits, CodeValue value) {
   switch (value) {
     case CodeValue::kWhole:

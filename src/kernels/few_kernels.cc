@@ -1,4 +1,5 @@
-// Kernels of whole codes with exact constants, and the choice among all.
+// The kernels for whole codes with exact constants, and the choice among all kernels for few
+// tokens. Each width of codes is a template instance of few-inl.h.
 #include "kernels/few_kernels.h"
 
 #include "base/error.h"
@@ -15,11 +16,13 @@ HWY_BEFORE_NAMESPACE();
 namespace qualm {
 namespace HWY_NAMESPACE {
 
-// Tokens at once by width: the widths that are used most are worth their code.
+// Tokens that a kernel takes at once. Kernels for several tokens are large, so only the common
+// widths have them.
 constexpr size_t MostRows(int bits) {
   return bits == 2 || bits == 3 || bits == 4 || bits == 8 ? kMostRows : 1;
 }
 
+// The kernel of a width, from the table of all eight.
 FewKernel FusedKernel(int bits) {
   constexpr auto kFused = Decoding::kFused;
   static constexpr FewFunction kFunctions[] = {

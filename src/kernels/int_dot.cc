@@ -1,3 +1,5 @@
+// The inner loops of integer weights: plain C++, AVX-512 VNNI and AMX. All three compute the same
+// exact sums; IntDotInUse takes the fastest one that the processor has and the shape allows.
 #include "kernels/int_dot.h"
 
 #include "tensor/isa.h"
@@ -14,6 +16,7 @@ namespace qualm {
 void IntDotPortable(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* panels,
                     size_t panel_stride, size_t steps, int32_t* sums) {
   for (size_t t = 0; t < tokens; ++t) {
+    // The sums of one token and one panel continue where earlier inputs left them.
     for (size_t p = 0; p < kDotPanels; ++p) {
       int32_t* to = sums + (t * kDotPanels + p) * kDotRows;
       for (size_t step = 0; step < steps; ++step) {
@@ -43,16 +46,18 @@ namespace {
 
 #define QUALM_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
-// T tokens, P panels: T·P sums live in registers.
+// One tile of T tokens and P panels: its T·P sums stay in registers over all steps.
 template <int T, int P>
 QUALM_VNNI void VnniTile(const int8_t* x, size_t x_stride, const uint8_t* panels,
                          size_t panel_stride, size_t steps, int32_t* sums) {
   __m512i total[T][P];
+  // Load the sums: earlier chunks of inputs have been added to them.
   for (int t = 0; t < T; ++t) {
     for (int p = 0; p < P; ++p) {
       total[t][p] = _mm512_loadu_si512(sums + (t * 4 + p) * 16);
     }
   }
+
   for (size_t step = 0; step < steps; ++step) {
     __m512i w[P];
     for (int p = 0; p < P; ++p) {
@@ -62,17 +67,22 @@ QUALM_VNNI void VnniTile(const int8_t* x, size_t x_stride, const uint8_t* panels
       int32_t four = 0;
       __builtin_memcpy(&four, x + static_cast<size_t>(t) * x_stride + step * 4, 4);
       const __m512i in = _mm512_set1_epi32(four);
+      // dpbusd multiplies four unsigned weights with four signed inputs of each lane and adds them
+      // up.
       for (int p = 0; p < P; ++p) total[t][p] = _mm512_dpbusd_epi32(total[t][p], w[p], in);
     }
   }
+
   for (int t = 0; t < T; ++t) {
     for (int p = 0; p < P; ++p) _mm512_storeu_si512(sums + (t * 4 + p) * 16, total[t][p]);
   }
 }
 
+// Cuts the tokens into tiles that fill the registers, then into smaller ones for the rest.
 void IntDotVnni(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* panels,
                 size_t panel_stride, size_t steps, int32_t* sums) {
   size_t t = 0;
+  // 8 tokens by 2 panels are 16 sums; so are 4 tokens by 4 panels.
   for (; t + 8 <= tokens; t += 8) {
     for (size_t p = 0; p < kDotPanels; p += 2) {
       VnniTile<8, 2>(x + t * x_stride, x_stride, panels + p * panel_stride, panel_stride, steps,
@@ -83,6 +93,7 @@ void IntDotVnni(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* 
     VnniTile<4, 4>(x + t * x_stride, x_stride, panels, panel_stride, steps,
                    sums + t * kDotPanels * kDotRows);
   }
+
   for (; t < tokens; ++t) {
     VnniTile<1, 4>(x + t * x_stride, x_stride, panels, panel_stride, steps,
                    sums + t * kDotPanels * kDotRows);
@@ -91,8 +102,8 @@ void IntDotVnni(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* 
 
 #define QUALM_AMX __attribute__((target("amx-tile,amx-int8")))
 
-// Tiles 0..3 hold sums of 16 tokens and 16 rows, 4 and 5 inputs, 6 and 7 weights. The weights'
-// layout [step][16 rows][4 inputs] is that of the instruction's second operand.
+// Tiles 0 to 3 hold sums of 16 tokens and 16 rows, 4 and 5 hold inputs, 6 and 7 weights. The
+// weights' layout [step][16 rows][4 inputs] is the one that the instruction's second operand wants.
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t columns[16] = {};
@@ -101,6 +112,7 @@ struct alignas(64) TileConfig {
 
 constexpr size_t kTileSteps = 16, kTileTokens = 16;
 
+// 32 tokens times two panels at a time, four tiles of sums; the tokens that are left go to VNNI.
 QUALM_AMX void IntDotAmx(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* panels,
                          size_t panel_stride, size_t steps, int32_t* sums) {
   TileConfig config;
@@ -109,16 +121,21 @@ QUALM_AMX void IntDotAmx(const int8_t* x, size_t x_stride, size_t tokens, const 
     config.rows[i] = 16;
   }
   _tile_loadconfig(&config);
+
   constexpr int kSumStride = kDotPanels * kDotRows * sizeof(int32_t);
+  // Two tiles of tokens by two panels: every tile that is loaded is used twice.
   const size_t whole = tokens / (2 * kTileTokens) * (2 * kTileTokens);
   for (size_t t = 0; t < whole; t += 2 * kTileTokens) {
     for (size_t p = 0; p < kDotPanels; p += 2) {
       int32_t* const a = sums + (t * kDotPanels + p) * kDotRows;
       int32_t* const b = a + kTileTokens * kDotPanels * kDotRows;
+
+      // Load the sums that earlier chunks have left.
       _tile_loadd(0, a, kSumStride);
       _tile_loadd(1, a + kDotRows, kSumStride);
       _tile_loadd(2, b, kSumStride);
       _tile_loadd(3, b + kDotRows, kSumStride);
+
       for (size_t step = 0; step < steps; step += kTileSteps) {
         const int8_t* const in = x + t * x_stride + step * kDotStep;
         const uint8_t* const w = panels + p * panel_stride + step * kDotRows * kDotStep;
@@ -131,29 +148,34 @@ QUALM_AMX void IntDotAmx(const int8_t* x, size_t x_stride, size_t tokens, const 
         _tile_dpbsud(2, 5, 6);
         _tile_dpbsud(3, 5, 7);
       }
+
       _tile_stored(0, a, kSumStride);
       _tile_stored(1, a + kDotRows, kSumStride);
       _tile_stored(2, b, kSumStride);
       _tile_stored(3, b + kDotRows, kSumStride);
     }
   }
+
   _tile_release();
   IntDotVnni(x + whole * x_stride, x_stride, tokens - whole, panels, panel_stride, steps,
              sums + whole * kDotPanels * kDotRows);
 }
 
+// The instructions that VnniTile is compiled for.
 bool HasVnni() {
   static const bool has =
       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
   return has;
 }
 
-// The processor has AMX and the system lets this process use its tiles (Linux asks to be asked).
+// Whether the processor has AMX and the system lets this process use its tiles; Linux expects a
+// request first.
 bool HasAmx() {
   static const bool has = [] {
     constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl, XFEATURE_XTILEDATA
     unsigned a = 7, b = 0, c = 0, d = 0;
     __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+
     constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
     return (d & kTile) != 0 && (d & kInt8) != 0 && HasVnni() &&
            syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;

@@ -1,3 +1,6 @@
+// Packs a layer of integer weights and multiplies it with integer inputs by the definition in
+// integer_weight.h. The work is cut into tiles of 64 output rows and 64 tokens; int_dot.h has the
+// inner loops.
 #include "kernels/integer_weight.h"
 
 #include <algorithm>
@@ -18,13 +21,14 @@ namespace {
 
 constexpr size_t kBlockRows = kDotRows * kDotPanels;
 constexpr size_t kStepBytes = kDotRows * kDotStep;
-constexpr size_t kChunkInputs = 512;     // of a group that are multiplied before the next ones
-constexpr size_t kUnit = 8;              // inputs that a group's size must be a multiple of
+constexpr size_t kChunkInputs =
+    512;                     // inputs multiplied at once; longer groups take several rounds
+constexpr size_t kUnit = 8;  // inputs that a group's size must be a multiple of
 constexpr size_t kLargestGroup = 33025;  // 255·255 of that many fit in 31 bits
 
 size_t RoundUp(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
-// What one call has made of its inputs: signed codes, padded with zeros; their sums by group.
+// The quantized inputs of one call: signed codes padded with zeros, and their sums by group.
 struct IntegerInputs {
   std::vector<int8_t> codes;   // [tokens, stride], code − 128
   std::vector<int32_t> sums;   // [tokens, groups]: Σ (code − 128)
@@ -32,6 +36,9 @@ struct IntegerInputs {
   std::vector<int32_t> zeros;  // [tokens]: zero point − 128; 0 for symmetric 8-bit codes
 };
 
+// The packed layer. The constructor packs; each Multiply quantizes its inputs once (Quantize) and
+// then fills tiles of the output in parallel (MultiplyTile, which calls AddGroup for each group).
+// Codes of up to 4 bits are stored two in a byte and are unpacked tile by tile.
 class IntegerWeight final : public LinearWeight {
  public:
   IntegerWeight(const QuantizedLinear& layer, ThreadPool& pool)
@@ -39,7 +46,7 @@ class IntegerWeight final : public LinearWeight {
         in_(layer.in_features),
         group_(std::min(layer.group_size(), in_)),
         groups_(layer.group_count()),
-        // Tiles of 64 inputs may read a whole one.
+        // AMX reads tiles of 64 inputs, and may read a whole one at the end of a row.
         stride_(RoundUp(in_, 64)),
         blocks_((out_ + kBlockRows - 1) / kBlockRows),
         has_halves_(layer.scheme.bits <= 4),
@@ -79,10 +86,13 @@ class IntegerWeight final : public LinearWeight {
  private:
   size_t PanelBytes() const { return stride_ * kDotRows / (has_halves_ ? 2 : 1); }
 
+  // Packs 64 output rows: their codes and their constants.
   void PackBlock(const QuantizedLinear& layer, size_t block) {
     std::vector<uint8_t> panel(stride_ * kDotRows);
+
     for (size_t p = 0; p < kDotPanels; ++p) {
       std::fill(panel.begin(), panel.end(), uint8_t{0});
+      // First one code per byte, four inputs of a row side by side, as the dot products read them.
       for (size_t lane = 0; lane < kDotRows; ++lane) {
         const size_t row = block * kBlockRows + p * kDotRows + lane;
         PackConstants(layer, block, p * kDotRows + lane, row);
@@ -92,6 +102,8 @@ class IntegerWeight final : public LinearWeight {
               layer.codes[row * in_ + k];
         }
       }
+
+      // Then, for narrow codes, step 2i + 1 moves into the high halves of step 2i.
       uint8_t* to = codes_.data() + (block * kDotPanels + p) * PanelBytes();
       if (!has_halves_) {
         std::ranges::copy(panel, to);
@@ -104,7 +116,8 @@ class IntegerWeight final : public LinearWeight {
     }
   }
 
-  // Rows beyond the matrix get zeros; what comes of them is not stored.
+  // Scales, zero points and sums of one output row. Rows beyond the matrix get zeros, and their
+  // results are never stored.
   void PackConstants(const QuantizedLinear& layer, size_t block, size_t lane, size_t row) {
     const bool exists = row < out_;
     const size_t scale_row = layer.scheme.granularity == Granularity::kTensor ? 0 : row;
@@ -112,6 +125,7 @@ class IntegerWeight final : public LinearWeight {
       const size_t at = (block * groups_ + g) * kBlockRows + lane;
       scales_[at] = exists ? layer.ScaleAt(scale_row, g) : 0.0f;
       zeros_[at] = exists ? static_cast<uint8_t>(layer.ZeroAt(scale_row, g)) : uint8_t{0};
+
       int32_t sum = 0;  // Σ (c − z)
       const size_t last = exists ? std::min(in_, (g + 1) * group_) : 0;
       for (size_t k = g * group_; k < last; ++k) {
@@ -121,19 +135,26 @@ class IntegerWeight final : public LinearWeight {
     }
   }
 
+  // Quantizes each token. Codes move to the signed range, because the dot product multiplies signed
+  // inputs with unsigned weights.
   IntegerInputs Quantize(Span2D<const float> x, ThreadPool& pool) const {
     IntegerInputs inputs;
     inputs.codes.resize(x.rows() * stride_);
     inputs.sums.resize(x.rows() * groups_);
     inputs.scales.resize(x.rows());
     inputs.zeros.resize(x.rows());
+
     pool.ParallelFor(x.rows(), [&](size_t t) {
       std::vector<uint8_t> codes(in_);
       const GridPoint point = quantizer_.Quantize(x.row(t), codes);
       inputs.scales[t] = point.scale;
       inputs.zeros[t] = static_cast<int32_t>(point.zero) - 128;
+
+      // Codes of inputs beyond the row stay 0, and so does what they would add.
       int8_t* to = inputs.codes.data() + t * stride_;
       for (size_t k = 0; k < in_; ++k) to[k] = static_cast<int8_t>(int32_t{codes[k]} - 128);
+
+      // The correction for zero points of weights needs Σ x of each group.
       for (size_t g = 0; g < groups_; ++g) {
         int32_t sum = 0;
         for (size_t k = g * group_; k < std::min(in_, (g + 1) * group_); ++k) sum += to[k];
@@ -143,21 +164,26 @@ class IntegerWeight final : public LinearWeight {
     return inputs;
   }
 
+  // Tokens [first, first + tokens) times one block of 64 output rows.
   void MultiplyTile(const IntegerInputs& inputs, size_t block, size_t first, size_t tokens,
                     Span2D<float> y) const {
     alignas(64) float totals[kDotMostTokens * kBlockRows];
     alignas(64) int32_t sums[kDotMostTokens * kBlockRows];
     alignas(64) uint8_t unpacked[kDotPanels * kChunkInputs * kDotRows];
     std::fill_n(totals, tokens * kBlockRows, 0.0f);
+
     const uint8_t* const codes = codes_.data() + block * kDotPanels * PanelBytes();
     for (size_t g = 0; g < groups_; ++g) {
       std::fill_n(sums, tokens * kBlockRows, 0);
       // The last group may be filled up with zeros.
       const size_t end = g + 1 == groups_ ? stride_ : (g + 1) * group_;
+      // Integer dot products over the whole group, kChunkInputs at a time so that the unpacked
+      // codes stay in the innermost cache.
       for (size_t k = g * group_; k < end; k += kChunkInputs) {
         const size_t count = std::min(kChunkInputs, end - k), steps = count / kDotStep;
         const uint8_t* panels = codes + k * kDotRows / (has_halves_ ? 2 : 1);
         size_t panel_stride = PanelBytes();
+
         if (has_halves_) {
           for (size_t p = 0; p < kDotPanels; ++p) {
             UnpackHalves(panels + p * PanelBytes(), count * kDotRows / 2,
@@ -166,12 +192,15 @@ class IntegerWeight final : public LinearWeight {
           panels = unpacked;
           panel_stride = kChunkInputs * kDotRows;
         }
+
         IntDotInUse(tokens, steps)
             .function(inputs.codes.data() + first * stride_ + k, stride_, tokens, panels,
                       panel_stride, steps, sums);
       }
       AddGroup(inputs, block, g, first, tokens, sums, totals);
     }
+
+    // The scale of the token comes last and is rounded once. Rows beyond the matrix are dropped.
     const size_t rows = std::min(kBlockRows, out_ - block * kBlockRows);
     for (size_t t = 0; t < tokens; ++t) {
       float* to = y.row(first + t).data() + block * kBlockRows;
@@ -181,19 +210,23 @@ class IntegerWeight final : public LinearWeight {
     }
   }
 
-  // With x = q − 128: Σ (q − ζ)(c − z) = Σ x·c − z·Σ x − (ζ − 128)·Σ (c − z). The parts may leave
-  // 32 bits, the result does not: unsigned numbers wrap around to it.
+  // Adds scale·(integer sum of group g) to the totals. With x = q − 128: Σ (q − ζ)(c − z) = Σ x·c −
+  // z·Σ x − (ζ − 128)·Σ (c − z). The three parts may leave 32 bits but the result does not, so
+  // unsigned numbers wrap around to it.
   void AddGroup(const IntegerInputs& inputs, size_t block, size_t g, size_t first, size_t tokens,
                 const int32_t* sums, float* totals) const {
     const size_t at = (block * groups_ + g) * kBlockRows;
     const float* const scales = scales_.data() + at;
     const uint8_t* const zeros = zeros_.data() + at;
     const int32_t* const row_sums = row_sums_.data() + at;
+
     for (size_t t = 0; t < tokens; ++t) {
       const int32_t input_sum = inputs.sums[(first + t) * groups_ + g];
       const int32_t input_zero = inputs.zeros[first + t];
       const int32_t* const sum = sums + t * kBlockRows;
       float* const total = totals + t * kBlockRows;
+
+      // Symmetric inputs need no correction for their zero point.
       if (input_zero == 0) {
         for (size_t l = 0; l < kBlockRows; ++l) {
           const uint32_t dot = uint32_t(sum[l]) - uint32_t{zeros[l]} * uint32_t(input_sum);
@@ -201,6 +234,7 @@ class IntegerWeight final : public LinearWeight {
         }
         continue;
       }
+
       for (size_t l = 0; l < kBlockRows; ++l) {
         const uint32_t dot = uint32_t(sum[l]) - uint32_t{zeros[l]} * uint32_t(input_sum) -
                              uint32_t(input_zero) * uint32_t(row_sums[l]);
@@ -210,13 +244,13 @@ class IntegerWeight final : public LinearWeight {
   }
 
   size_t out_, in_, group_, groups_, stride_, blocks_;
-  bool has_halves_;  // two codes a byte
+  bool has_halves_;  // two codes in a byte
   ActivationQuantizer quantizer_;
   std::string format_;
   AlignedArray<uint8_t> codes_;     // [block][panel][step][16][4], or half of that
   AlignedArray<float> scales_;      // [block][group][64]
-  AlignedArray<uint8_t> zeros_;     // likewise
-  AlignedArray<int32_t> row_sums_;  // likewise
+  AlignedArray<uint8_t> zeros_;     // [block][group][64]
+  AlignedArray<int32_t> row_sums_;  // [block][group][64]: Σ (c − z)
 };
 
 }  // namespace
@@ -226,6 +260,7 @@ bool IsIntegerProduct(const QuantizedLinear& layer) {
       layer.scheme.zero_point == ZeroPointKind::kFloat || layer.second_level_zeros) {
     return false;
   }
+
   const Scheme& inputs = layer.activations->scheme;
   return inputs.type == NumberType::kInteger && inputs.granularity != Granularity::kGroup &&
          layer.bits_per_group.empty() && layer.g_idx.empty() && !layer.outliers &&

@@ -27,8 +27,8 @@ bool IsIntegerProduct(const QuantizedLinear& layer);
 // and what computes: "int4-dot-g128*int8-token".
 std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer, ThreadPool& pool);
 
-// The definition written down, slow: for tests, verification, and groups that the packed form has
-// no place for (sizes that are not a multiple of 8).
+// The definition written down, slow: for tests, for verification, and for groups that the packed
+// form cannot hold (sizes that are not a multiple of 8).
 std::unique_ptr<LinearWeight> MakePlainIntegerWeight(const QuantizedLinear& layer);
 
 }  // namespace qualm

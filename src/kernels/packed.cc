@@ -1,3 +1,6 @@
+// A quantized layer comes in, a weight that multiplies goes out. This file packs the codes into
+// panels, unpacks them for the generic panel product (tensor/panels.h), and chooses between the
+// integer, the packed and the dequantized form. Layout of the panels: docs/formats/packed.md.
 #include "kernels/packed.h"
 
 #include <algorithm>
@@ -21,7 +24,8 @@
 namespace qualm {
 namespace {
 
-// A dense weight that says where it comes from.
+// The fallback for layers that have no packed form: a dense float32 weight whose format() says that
+// it was dequantized.
 class DequantizedWeight final : public LinearWeight {
  public:
   DequantizedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
@@ -40,6 +44,10 @@ class DequantizedWeight final : public LinearWeight {
   std::unique_ptr<LinearWeight> dense_;
 };
 
+// A layer whose codes stay packed in panels of 16 output rows. The constructor packs codes and
+// constants once. From then on MultiplyPanels drives the product: it calls MultiplyDirectly for a
+// few tokens, if Direct() offers a kernel, and Unpack otherwise. Only Unpack knows about mixed
+// bits, outliers and float columns.
 class PackedWeight final : public LinearWeight, private PanelSource {
  public:
   PackedWeight(const QuantizedLinear& layer, ThreadPool& pool)
@@ -51,11 +59,15 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     if (!group_of_column_.empty()) form_.group_of_column = group_of_column_.data();
     SetGroupWidths(layer);
     format_ = FormatOf(layer);
+
+    // The offsets of the groups are known now, so codes have their final size. With one scale for
+    // the whole tensor, all panels share the constants of panel 0.
     codes_ = AlignedArray<uint32_t>(PanelCount(out_) * panel_words_);
     const bool shared = layer.scheme.granularity == Granularity::kTensor;
     const size_t panel_constants = RecordsOf(layer) * form_.ConstantBytes();
     constants_stride_ = shared ? 0 : panel_constants;
     constants_ = AlignedArray<uint8_t>((shared ? 1 : PanelCount(out_)) * panel_constants);
+
     pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
       PackPanelCodes(layer, panel);
       if (!shared || panel == 0) {
@@ -78,6 +90,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   }
 
  private:
+  // The scheme's name, followed by everything that keeps the fastest kernels away.
   static std::string FormatOf(const QuantizedLinear& layer) {
     std::string name = StrCat("packed-", layer.scheme.ShortName());
     if (!layer.bits_per_group.empty()) name += "+mixed-bits";
@@ -87,11 +100,13 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     return name;
   }
 
-  // Where groups have their own bits, each is packed as if it were a panel of its own.
+  // Finds where the codes of each group begin in a panel. Groups with different bits are packed one
+  // after the other, each as if it were a small panel.
   void SetGroupWidths(const QuantizedLinear& layer) {
     const auto words = [](size_t inputs, int bits) {
       return (inputs + kChunk - 1) / kChunk * static_cast<size_t>(bits) * kPanelRows;
     };
+
     group_bits_ = layer.bits_per_group;
     for (size_t group = 0; group < group_bits_.size(); ++group) {
       const size_t inputs = std::min(form_.group_size, in_ - group * form_.group_size);
@@ -101,13 +116,17 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     if (group_bits_.empty()) panel_words_ = words(in_, form_.bits);
   }
 
+  // Fills the codes of one panel; lanes beyond the last output row stay 0.
   void PackPanelCodes(const QuantizedLinear& layer, size_t panel) {
     uint32_t* words = codes_.data() + panel * panel_words_;
     std::fill_n(words, panel_words_, 0u);
+
     const size_t valid = std::min(kPanelRows, out_ - panel * kPanelRows);
     for (size_t lane = 0; lane < valid; ++lane) {
       const uint8_t* codes = layer.codes.data() + (panel * kPanelRows + lane) * in_;
       if (group_bits_.empty()) PackLane({codes, in_}, form_.bits, words + lane);
+
+      // Groups with different bits start at offsets of their own.
       for (size_t group = 0; group < group_bits_.size(); ++group) {
         const size_t begin = group * form_.group_size;
         const size_t count = std::min(form_.group_size, in_ - begin);
@@ -116,16 +135,19 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     }
   }
 
+  // Writes one row's codes as a bit string into every 16th word, starting at `words`.
   static void PackLane(std::span<const uint8_t> codes, int code_bits, uint32_t* words) {
     const auto bits = static_cast<size_t>(code_bits);
     for (size_t k = 0; k < codes.size(); ++k) {
       const size_t first = k % kChunk * bits, shift = first % 32;
       uint32_t* word = words + (k / kChunk * bits + first / 32) * kPanelRows;
       word[0] |= uint32_t{codes[k]} << shift;
+      // A code may cross from one word into the next word of the same lane.
       if (shift + bits > 32) word[kPanelRows] |= uint32_t{codes[k]} >> (32 - shift);
     }
   }
 
+  // PanelSource: dequantizes a part of one panel, then lets the patches overwrite it.
   void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const override {
     const uint32_t* codes = codes_.data() + panel * panel_words_;
     const uint8_t* constants = constants_.data() + panel * constants_stride_;
@@ -137,16 +159,21 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     if (!patches_.empty()) patches_.Apply(panel, k_begin, depth, to);
   }
 
+  // Unpacks group by group, because the number of bits changes from one group to the next.
   void UnpackMixed(const uint32_t* codes, const uint8_t* constants, size_t k_begin, size_t depth,
                    float* to) const {
     PackedForm form = form_;
+
     for (size_t k = k_begin; k < k_begin + depth;) {
       const size_t group = k / form.group_size, begin = group * form.group_size;
       const size_t end = std::min(begin + form.group_size, k_begin + depth);
+
+      // Each group is a panel in miniature: its bits and its zero point replace the common ones.
       form.bits = group_bits_[group];
       if (form.zero == ConstantCoding::kImplied) {
         form.implied_zero = static_cast<float>(1 << (form.bits - 1));
       }
+
       UnpackFunctionInUse(form.bits, form.value)(
           form, codes + group_words_[group], constants + group * form.ConstantBytes(), k - begin,
           end - k, to + (k - k_begin) * kPanelRows);
@@ -154,6 +181,8 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     }
   }
 
+  // PanelSource: a kernel that keeps weights in registers exists only for groups of whole chunks
+  // (for table codes: half chunks) and without anything to patch in.
   DirectForm Direct() const override {
     const size_t unit = form_.value == CodeValue::kTable ? kChunk / 2 : kChunk;
     const bool whole_units = form_.group_size % unit == 0 || form_.group_size >= in_;
@@ -161,6 +190,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     return {.most_rows = FewKernelInUse(form_).most_rows, .panels = kPanelsOfFew};
   }
 
+  // PanelSource: hands the panels to the kernel that Direct() has promised.
   void MultiplyDirectly(size_t first_panel, size_t panel_count, const float* x,
                         Span2D<float> y) const override {
     FewProduct product;
@@ -181,9 +211,9 @@ class PackedWeight final : public LinearWeight, private PanelSource {
 
   size_t out_, in_;
   PackedForm form_;
-  std::vector<uint32_t> group_of_column_;  // [in], or empty: they follow one another
-  std::vector<uint8_t> group_bits_;        // [groups], or empty: all have form_.bits
-  std::vector<size_t> group_words_;        // where the groups' codes begin in a panel, likewise
+  std::vector<uint32_t> group_of_column_;  // [in], or empty if groups follow one another
+  std::vector<uint8_t> group_bits_;        // [groups], or empty if all have form_.bits
+  std::vector<size_t> group_words_;        // where each group's codes begin in a panel; also empty
   size_t panel_words_ = 0;
   PanelPatches patches_;
   std::string format_;
@@ -192,7 +222,8 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   AlignedArray<uint8_t> constants_;  // [panel][group]: 16 scales, then 16 zero points
 };
 
-// Groups with bits of their own are packed one by one, which takes whole chunks.
+// Groups with different bits are packed one by one, which requires that each is made of whole
+// chunks.
 bool HasPackedForm(const QuantizedLinear& layer) {
   const bool is_mixed = !layer.bits_per_group.empty();
   return !is_mixed ||
@@ -203,14 +234,18 @@ bool HasPackedForm(const QuantizedLinear& layer) {
 
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
   std::unique_ptr<LinearWeight> weight;
+  // Integer weights round their inputs themselves, so they take no activation wrapper.
   if (IsIntegerProduct(layer)) {
     return WithTransforms(MakeIntegerWeight(layer, pool), layer.transforms);
   }
+
   if (!HasPackedForm(layer) || layer.in_features == 0) {
     weight = std::make_unique<DequantizedWeight>(layer, pool);
   } else {
     weight = std::make_unique<PackedWeight>(layer, pool);
   }
+
+  // Inputs are transformed first and rounded afterwards, so the rounding is the inner wrapper.
   if (layer.activations) weight = WithActivations(std::move(weight), layer);
   return WithTransforms(std::move(weight), layer.transforms);
 }

@@ -11,9 +11,9 @@ namespace qualm {
 struct QuantizedLinear;
 
 // The weight of `layer`, ready to multiply; its product has the bits of the dense float32 product
-// with layer.Dequantize(). format() is like "packed-int4-g128"; what the fastest kernels have no
-// place for stands behind it: "packed-int3-g16+outliers". Layers whose groups have bits of their
-// own but are no whole chunks are kept dequantized, and format() says so: "dequantized-f32".
+// with layer.Dequantize(). format() is like "packed-int4-g128", followed by what the fastest
+// kernels cannot handle: "packed-int3-g16+outliers". Layers whose groups have different numbers of
+// bits, but are not whole chunks, are kept dequantized, and format() says so: "dequantized-f32".
 // Requires: `layer` is valid (QuantizedLinear::Validate); it is not needed afterwards.
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool);
 

@@ -1,3 +1,6 @@
+// Chooses how the scales and zero points of a layer are stored in its panels, and writes them. The
+// rule: the narrowest coding in which every value is exact, because the product with the packed
+// weight must have the bits of the product with the dequantized one.
 #include "kernels/packed_constants.h"
 
 #include <algorithm>
@@ -12,6 +15,7 @@
 namespace qualm {
 namespace {
 
+// The scheme's type for scales, as a coding of panel constants.
 ConstantCoding CodingOf(DType type) {
   switch (type) {
     case DType::kF16:
@@ -23,7 +27,8 @@ ConstantCoding CodingOf(DType type) {
   }
 }
 
-// All rows of a panel share the second level's numbers if blocks of rows are whole panels.
+// If the second level's blocks of rows are whole panels, all rows of a panel share its numbers.
+// Otherwise the scales are expanded to float32.
 ConstantCoding CodingOfSecondLevel(const SecondLevel& level) {
   return static_cast<size_t>(level.group_rows) % kPanelRows == 0 ? ConstantCoding::kSecondLevel
                                                                  : ConstantCoding::kF32;
@@ -43,6 +48,7 @@ ConstantCoding ZeroCodingOf(const QuantizedLinear& layer) {
                                                           : ConstantCoding::kByte;
 }
 
+// What a code of this number type is before scale and zero point are applied.
 CodeValue ValueOf(NumberType type) {
   switch (type) {
     case NumberType::kInteger:
@@ -52,7 +58,7 @@ CodeValue ValueOf(NumberType type) {
     case NumberType::kNvfp4:
       return CodeValue::kTable;
     case NumberType::kFp8E4m3:
-    case NumberType::kFp8E4m3Ieee:  // the same where they are numbers
+    case NumberType::kFp8E4m3Ieee:  // differs from kFp8E4m3 only in codes that are not numbers
       return CodeValue::kE4m3;
     case NumberType::kFp8E5m2:
       return CodeValue::kE5m2;
@@ -60,19 +66,21 @@ CodeValue ValueOf(NumberType type) {
   internal::CheckFailed("a number type", __FILE__, __LINE__);
 }
 
-// A 16-bit float has at most 11 significant bits and a zero point 8, so their product is exact if
-// it is finite, and so are scales by 2^-24 if they are not tiny. Scales of 0 or below would give
-// zeros of the other sign.
+// Whether scale·(code - zero) may be computed as one fused operation without changing a bit. A
+// 16-bit float has at most 11 significant bits and a zero point has 8, so their product is exact if
+// it is finite; scaling by 2^-24 is exact if the scale is not tiny. Scales of 0 or below are
+// excluded because they would give zeros of the other sign.
 bool IsFused(const QuantizedLinear& layer, const PackedForm& form) {
   constexpr float kSmallest = 0x1.0p-90f, kLargest = std::numeric_limits<float>::max() / 255;
   const bool is_narrow = form.scale == ConstantCoding::kF16 || form.scale == ConstantCoding::kBF16;
   const bool is_whole = form.zero == ConstantCoding::kImplied || form.zero == ConstantCoding::kByte;
+
   return form.value == CodeValue::kWhole && is_narrow && is_whole &&
          std::ranges::all_of(layer.scales,
                              [](float scale) { return scale > kSmallest && scale < kLargest; });
 }
 
-// Writes one lane's value; the other codings have nothing of a lane's own.
+// Writes the value of one lane. Codings without a value per lane write nothing.
 void PackLane(ConstantCoding coding, float value, size_t lane, uint8_t* to) {
   switch (coding) {
     case ConstantCoding::kByte:
@@ -93,18 +101,23 @@ void PackLane(ConstantCoding coding, float value, size_t lane, uint8_t* to) {
     case ConstantCoding::kE4m3:
       to[lane] = EncodeByteScale(NumberType::kNvfp4, value);
       return;
+    // Stored by no lane: implied constants need no bytes, second-level ones are written as a
+    // record.
     case ConstantCoding::kImplied:
     case ConstantCoding::kSecondLevel:
       return;
   }
 }
 
+// Writes one record of 16 second-level constants: the scale and zero that the panel shares, then
+// one byte for each row. Lanes beyond the last row repeat it.
 void PackSecondLevel(const SecondLevelValues& values, const SecondLevel& level, size_t groups,
                      size_t panel, size_t group, size_t last_row, uint8_t* to) {
   const size_t first_row = panel * kPanelRows;
   const size_t block = first_row / static_cast<size_t>(level.group_rows) * groups + group;
   std::memcpy(to, &values.scales[block], sizeof(float));
   std::memcpy(to + sizeof(float), &values.zeros[block], sizeof(float));
+
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
     const size_t row = std::min(first_row + lane, last_row);
     to[2 * sizeof(float) + lane] = values.codes[row * groups + group];
@@ -118,6 +131,8 @@ PackedForm PackedFormOf(const QuantizedLinear& layer) {
   form.bits = layer.BitsOfGroup(0);
   form.value = ValueOf(layer.scheme.type);
   form.group_size = layer.group_size();
+
+  // The codings come first: the sizes of the records and the fused path follow from them.
   form.scale = ScaleCodingOf(layer);
   form.zero = ZeroCodingOf(layer);
   form.scale_record = BytesOf(form.scale);
@@ -125,6 +140,8 @@ PackedForm PackedFormOf(const QuantizedLinear& layer) {
   form.implied_zero = form.zero == ConstantCoding::kImplied ? layer.ZeroAt(0, 0) : 0;
   form.tensor_scale = layer.tensor_scale;
   form.fused = IsFused(layer, form);
+
+  // 4-bit table codes index these 16 values; the kernels keep them in one or two registers.
   if (form.value == CodeValue::kTable) {
     const Codebook& book = Codebook::Of(layer.scheme.type);
     for (size_t code = 0; code < form.table.size(); ++code) {
@@ -144,6 +161,8 @@ void PackConstants(const QuantizedLinear& layer, const PackedForm& form, size_t 
   const bool is_tensor = layer.scheme.granularity == Granularity::kTensor;
   for (size_t group = 0; group < groups; ++group, to += form.ConstantBytes()) {
     uint8_t* zeros = to + form.scale_record;
+
+    // Second-level constants are written for the whole record; PackLane skips them below.
     if (form.scale == ConstantCoding::kSecondLevel) {
       PackSecondLevel(*layer.second_level_scales, *layer.scheme.second_level, groups, panel, group,
                       last_row, to);
@@ -152,9 +171,10 @@ void PackConstants(const QuantizedLinear& layer, const PackedForm& form, size_t 
       PackSecondLevel(*layer.second_level_zeros, *layer.scheme.second_level, groups, panel, group,
                       last_row, zeros);
     }
+
     for (size_t lane = 0; lane < kPanelRows; ++lane) {
       const size_t row = is_tensor ? 0 : std::min(panel * kPanelRows + lane, last_row);
-      // Byte scales are kept without the tensor's scale.
+      // E4m3 bytes are stored without the tensor's scale; the kernels multiply it in.
       const float scale = form.scale == ConstantCoding::kE4m3 ? layer.scales[row * groups + group]
                                                               : layer.ScaleAt(row, group);
       PackLane(form.scale, scale, lane, to);

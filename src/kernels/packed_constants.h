@@ -1,5 +1,5 @@
-// The constants of packed panels: how scales and zero points of a layer are kept, and their
-// records.
+// The constants of packed panels: the form in which the scales and zero points of a layer are
+// stored, and the records that hold them.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ namespace qualm {
 
 struct QuantizedLinear;
 
-// The form of the layer's panels: codings in which every scale and zero point is exact. Where
-// groups have their own bits, `bits` and `implied_zero` are those of the first.
+// The form of the layer's panels: codings in which every scale and zero point is exact. If groups
+// have different numbers of bits, `bits` and `implied_zero` are those of the first group.
 PackedForm PackedFormOf(const QuantizedLinear& layer);
 
 // Records of one panel: one for the whole tensor, or as many as there are groups.

@@ -1,3 +1,5 @@
+// Sorts the outliers and float columns of a layer into the order in which panels are unpacked, so
+// that a part of a panel can be patched without searching. Layout: docs/formats/packed.md.
 #include "kernels/panel_patches.h"
 
 #include <algorithm>
@@ -15,16 +17,19 @@ PanelPatches::PanelPatches(const QuantizedLinear& layer) {
 
 void PanelPatches::AddOutliers(const QuantizedLinear& layer) {
   const Outliers& from = *layer.outliers;
+  // An outlier on its way from the layer's rows to the lists by chunk.
   struct Entry {
     size_t chunk;
     uint16_t place;
     Half value;
   };
   std::vector<Entry> entries;
+
   chunks_ = (layer.in_features + kChunk - 1) / kChunk;
   chunk_start_.push_back(0);
   for (size_t panel = 0; panel < PanelCount(layer.out_features); ++panel) {
     entries.clear();
+    // Collect the panel's outliers row by row, as the layer stores them.
     for (size_t lane = 0; lane < kPanelRows; ++lane) {
       const size_t row = panel * kPanelRows + lane;
       if (row >= layer.out_features) break;
@@ -33,6 +38,8 @@ void PanelPatches::AddOutliers(const QuantizedLinear& layer) {
         entries.push_back({from.column[i] / kChunk, static_cast<uint16_t>(place), from.value[i]});
       }
     }
+
+    // Regroup them by chunk, the unit that Unpack works in; every chunk gets its end, empty or not.
     std::ranges::sort(entries, {}, &Entry::chunk);
     auto entry = entries.begin();
     for (size_t chunk = 0; chunk < chunks_; ++chunk) {
@@ -53,7 +60,7 @@ void PanelPatches::AddColumns(const QuantizedLinear& layer) {
   for (size_t panel = 0; panel < PanelCount(layer.out_features); ++panel) {
     for (size_t column = 0; column < count; ++column) {
       for (size_t lane = 0; lane < kPanelRows; ++lane) {
-        // Lanes beyond the last row may hold anything.
+        // Lanes beyond the last row may hold anything, so they repeat the last row.
         const size_t row = std::min(panel * kPanelRows + lane, layer.out_features - 1);
         column_values_.push_back(from.value[row * count + column]);
       }
@@ -67,6 +74,7 @@ size_t PanelPatches::bytes() const {
          (outliers_.size() + column_values_.size()) * sizeof(Half);
 }
 
+// Overwrites the outliers of one chunk; f16 values are converted 16 at a time.
 void PanelPatches::ApplyOutliers(size_t chunk, float* weights) const {
   const size_t first = chunk_start_[chunk], end = chunk_start_[chunk + 1];
   float values[kPanelRows];
@@ -78,12 +86,15 @@ void PanelPatches::ApplyOutliers(size_t chunk, float* weights) const {
 }
 
 void PanelPatches::Apply(size_t panel, size_t k_begin, size_t depth, float* weights) const {
+  // Outliers are listed by chunk; `first` is the chunk of this panel where the part begins.
   if (!places_.empty()) {
     const size_t first = panel * chunks_ + k_begin / kChunk;
     for (size_t chunk = 0; chunk * kChunk < depth; ++chunk) {
       ApplyOutliers(first + chunk, weights + chunk * kChunk * kPanelRows);
     }
   }
+
+  // Float columns are sorted, so the ones in this part of the panel are neighbours.
   for (auto at = std::ranges::lower_bound(columns_, k_begin);
        at != columns_.end() && *at < k_begin + depth; ++at) {
     const size_t column = static_cast<size_t>(at - columns_.begin());

@@ -11,6 +11,8 @@ namespace qualm {
 
 struct QuantizedLinear;
 
+// Built once from a layer; Apply is called each time a part of a panel has been unpacked, before
+// the weights are used.
 class PanelPatches {
  public:
   PanelPatches() = default;
@@ -18,8 +20,8 @@ class PanelPatches {
 
   bool empty() const { return places_.empty() && columns_.empty(); }
   size_t bytes() const;
-  // Puts them in their places of panel weights [depth][16] from input k_begin on. Requires:
-  // k_begin is a multiple of kChunk, and so is depth if more inputs follow.
+  // Puts the values in their places of the panel weights [depth][16] that start at input k_begin.
+  // Requires: k_begin is a multiple of kChunk, and so is depth if more inputs follow.
   void Apply(size_t panel, size_t k_begin, size_t depth, float* weights) const;
 
  private:
@@ -27,13 +29,13 @@ class PanelPatches {
   void AddColumns(const QuantizedLinear& layer);
   void ApplyOutliers(size_t chunk, float* weights) const;
 
-  // Outliers by chunk, [panel][chunk], those of chunk c at [chunk_start_[c], chunk_start_[c + 1]);
-  // their places in it: input·16 + lane.
-  size_t chunks_ = 0;  // of a panel
+  // Outliers by chunk, [panel][chunk]. Those of chunk c are at [chunk_start_[c], chunk_start_[c +
+  // 1]), and their places in the chunk are input·16 + lane.
+  size_t chunks_ = 0;  // chunks of one panel
   std::vector<uint32_t> chunk_start_;
   std::vector<uint16_t> places_;
   std::vector<Half> outliers_;
-  // Float columns: inputs, and [panel][column][16] values.
+  // Float columns: the inputs, and the values [panel][column][16].
   std::vector<uint32_t> columns_;
   std::vector<Half> column_values_;
 };

@@ -1,4 +1,5 @@
-// The integer product as it is defined, one output after the other.
+// The integer product exactly as integer_weight.h defines it, one output after the other. It is the
+// oracle of the fast kernels and serves the layers that they cannot pack.
 #include <cmath>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 namespace qualm {
 namespace {
 
+// Keeps the layer as it is; only the inputs are quantized, once for each token.
 class PlainIntegerWeight final : public LinearWeight {
  public:
   explicit PlainIntegerWeight(const QuantizedLinear& layer)
@@ -34,13 +36,17 @@ class PlainIntegerWeight final : public LinearWeight {
   }
 
  private:
+  // S of the definition for one output row: fused multiply-adds of exact integer sums, group by
+  // group.
   float Sum(const std::vector<uint8_t>& codes, GridPoint point, size_t row) const {
     const auto input_zero = static_cast<int32_t>(point.zero);
     float sum = 0;
+
     for (size_t g = 0; g < layer_.group_count(); ++g) {
       const auto zero = static_cast<int32_t>(layer_.ZeroAt(row, g));
       const size_t first = g * layer_.group_size();
       const size_t last = std::min(layer_.in_features, first + layer_.group_size());
+
       int32_t dot = 0;
       for (size_t k = first; k < last; ++k) {
         dot += (int32_t{codes[k]} - input_zero) *

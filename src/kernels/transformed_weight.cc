@@ -1,3 +1,6 @@
+// Applies the online transforms of a layer around an inner weight: scales, shifts and rotations of
+// the inputs before the product, and of the outputs after it. EffectiveWeight folds the same
+// transforms into a plain matrix, for measuring and verifying.
 #include "kernels/transformed_weight.h"
 
 #include <algorithm>
@@ -20,7 +23,8 @@ bool IsRotation(const OnlineTransform& transform) {
   return transform.kind == Kind::kHadamard || transform.kind == Kind::kKronecker;
 }
 
-// A transform made ready for rows of n numbers.
+// One transform made ready for rows of n numbers: the rotation, if there is one, is built once here
+// and not for every row.
 class Step {
  public:
   Step(const OnlineTransform& transform, size_t n) : transform_(transform) {
@@ -38,6 +42,7 @@ class Step {
         return;
       case Kind::kHadamard:
       case Kind::kKronecker:
+        // The output side undoes the rotation that was applied to W's rows before quantization.
         if (transform_.side == Side::kInput) {
           rotation_->Apply(row);
         } else {
@@ -52,6 +57,7 @@ class Step {
   std::shared_ptr<const Rotation> rotation_;
 };
 
+// The transforms of one side, in the order in which they are applied.
 std::vector<Step> StepsOf(std::span<const OnlineTransform> transforms, Side side, size_t n) {
   std::vector<Step> steps;
   for (const OnlineTransform& transform : transforms) {
@@ -60,6 +66,7 @@ std::vector<Step> StepsOf(std::span<const OnlineTransform> transforms, Side side
   return steps;
 }
 
+// Applies all steps to each row, in place.
 void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, ThreadPool& pool) {
   if (steps.empty()) return;
   pool.ParallelFor(rows.rows(), [&](size_t t) {
@@ -67,6 +74,7 @@ void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, ThreadPool& poo
   });
 }
 
+// The inner weight's format with the name of each transform appended.
 std::string FormatOf(std::string_view inner, std::span<const OnlineTransform> transforms) {
   static constexpr std::array<std::string_view, 4> kNames = {"scale", "shift", "hadamard",
                                                              "kronecker"};
@@ -77,6 +85,8 @@ std::string FormatOf(std::string_view inner, std::span<const OnlineTransform> tr
   return name;
 }
 
+// Wraps a weight: Multiply transforms a copy of the inputs, multiplies, then transforms the outputs
+// in place. factor_bytes_ counts what the transforms read in addition to the weight.
 class TransformedWeight final : public LinearWeight {
  public:
   TransformedWeight(std::unique_ptr<LinearWeight> inner,
@@ -144,23 +154,28 @@ std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner
 
 Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool) {
   Matrix weight = layer.Dequantize();
-  // y = O·Ŵ·T_k···T_1·x: the transforms of the input act on rows of Ŵ, the last one first.
+
+  // y = O·Ŵ·T_k···T_1·x: the input transforms act on the rows of Ŵ, the last one first.
   for (auto it = layer.transforms.rbegin(); it != layer.transforms.rend(); ++it) {
     if (it->side != Side::kInput || it->kind == Kind::kShift) continue;
     if (IsRotation(*it)) {
       RotateRows(*RotationOf(*it, layer.in_features), /*transposed=*/true, weight, pool);
       continue;
     }
+
     pool.ParallelFor(weight.rows(), [&](size_t r) {
       for (size_t c = 0; c < weight.cols(); ++c) weight(r, c) /= it->factors[c];
     });
   }
+
+  // The output transforms act on the columns of Ŵ, in their own order.
   for (const OnlineTransform& transform : layer.transforms) {
     if (transform.side != Side::kOutput || transform.kind == Kind::kShift) continue;
     if (IsRotation(transform)) {
       RotateColumns(*RotationOf(transform, layer.out_features), /*transposed=*/true, weight, pool);
       continue;
     }
+
     for (size_t r = 0; r < weight.rows(); ++r) {
       for (float& w : weight.row(r)) w /= transform.factors[r];
     }

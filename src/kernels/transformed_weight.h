@@ -23,14 +23,14 @@ Matrix TransformInputs(std::span<const OnlineTransform> transforms, Span2D<const
 void TransformOutputs(std::span<const OnlineTransform> transforms, Span2D<float> y,
                       ThreadPool& pool);
 
-// `inner` between the transforms; `inner` itself if there are none. format() says what is done
-// besides: "packed-int4-g128+hadamard".
+// `inner` between the transforms; `inner` itself if there are none. format() also names the
+// transforms: "packed-int4-g128+hadamard".
 std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner,
                                              std::span<const OnlineTransform> transforms);
 
 // The matrix that the layer multiplies its untransformed input with: Dequantize() with input-side
-// scales and rotations and output-side rotations undone, in float. Shifts are no part of it: of a
-// pair (input, output) they cancel up to the rounding of W. [out, in]
+// scales and rotations and output-side rotations undone, in float. Shifts are left out: those of a
+// pair (input, output) cancel up to the rounding of W. [out, in]
 Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool);
 
 }  // namespace qualm

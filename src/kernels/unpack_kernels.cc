@@ -1,3 +1,6 @@
+// Dequantizes a part of a panel with vector instructions: packed codes and constants come in, float
+// weights [depth][16] go out. There is one function per width and kind of code, and
+// UnpackFunctionInUse chooses among them at run time. The definition is unpack_kernels_scalar.cc.
 #include "kernels/unpack_kernels.h"
 
 #include <algorithm>
@@ -21,7 +24,8 @@ HWY_BEFORE_NAMESPACE();
 namespace qualm {
 namespace HWY_NAMESPACE {
 
-// Groups are whole chunks (or there is one group).
+// For groups of whole chunks (or one group): codes become weights in registers. Lanes are the outer
+// loop, so a group's constants are loaded once for all its chunks.
 template <size_t kBits, Decoding kDecoding>
 HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
                              const uint8_t* group_constants, size_t k_begin, size_t depth,
@@ -32,13 +36,15 @@ HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
     for (size_t k = k_begin; k < k_begin + depth;) {
       const size_t group = k / form.group_size;
       const size_t end = std::min((group + 1) * form.group_size, k_begin + depth);
+
       Constants<kBits, kDecoding> constants;
       constants.Set(form, group_constants + group * form.ConstantBytes(), lane);
+      // Whole chunks are unpacked in place; the inputs left at the end go through a buffer.
       for (; k + kChunk <= end; k += kChunk, chunk += kBits * kPanelLanes) {
         UnpackChunk(chunk, constants, lane_to);
         lane_to += kChunk * kPanelLanes;
       }
-      if (k < end) {  // the last inputs
+      if (k < end) {
         HWY_ALIGN float rest[kChunk * kPanelLanes];
         UnpackChunk(chunk, constants, rest);
         for (size_t i = 0; i < end - k; ++i) {
@@ -51,7 +57,7 @@ HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
   }
 }
 
-// Applies a group's scales and zero points to values of `count` inputs.
+// Applies a group's scales and zero points to the code values of `count` inputs, in place.
 HWY_INLINE void ScaleValues(const PackedForm& form, const uint8_t* group, size_t count,
                             float* HWY_RESTRICT to) {
   for (size_t lane = 0; lane < kPanelLanes; lane += kLanes) {
@@ -64,13 +70,13 @@ HWY_INLINE void ScaleValues(const PackedForm& form, const uint8_t* group, size_t
   }
 }
 
-// Groups that begin inside chunks, or whose inputs are anywhere: values of the codes first, then
-// scales and zero points group by group.
+// For groups that begin inside a chunk, or whose inputs are scattered: the plain values of the
+// codes come first, then scales and zero points are applied group by group.
 template <size_t kBits, Decoding kDecoding>
 HWY_NOINLINE void UnpackOdd(const PackedForm& form, const uint32_t* codes,
                             const uint8_t* group_constants, size_t k_begin, size_t depth,
                             float* HWY_RESTRICT to) {
-  PackedForm plain = form;  // scale 1 and zero point 0 leave the values as they are
+  PackedForm plain = form;  // a scale of 1 and a zero point of 0 leave the values as they are
   plain.scale = ConstantCoding::kF32;
   plain.zero = ConstantCoding::kImplied;
   plain.implied_zero = 0;
@@ -79,23 +85,27 @@ HWY_NOINLINE void UnpackOdd(const PackedForm& form, const uint32_t* codes,
   std::fill_n(ones, kPanelLanes, 1.0f);
   UnpackEven<kBits, kDecoding>(plain, codes, reinterpret_cast<const uint8_t*>(ones), k_begin, depth,
                                to);
+
+  // Apply the real constants, to a whole run of a group's inputs or to one input at a time.
   for (size_t k = k_begin; k < k_begin + depth;) {
     const bool permuted = form.group_of_column != nullptr;
     const size_t group = permuted ? form.group_of_column[k] : k / form.group_size;
     const size_t end = permuted ? k + 1 : std::min((group + 1) * form.group_size, k_begin + depth);
+
     ScaleValues(form, group_constants + group * form.ConstantBytes(), end - k,
                 to + (k - k_begin) * kPanelLanes);
     k = end;
   }
 }
 
+// Whether UnpackEven can do this part of the panel.
 bool GroupsAreChunks(const PackedForm& form, size_t k_begin, size_t depth) {
   if (form.group_of_column != nullptr) return false;
   return form.group_size % kChunk == 0 ||
          k_begin / form.group_size == (k_begin + depth - 1) / form.group_size;
 }
 
-// Of codes whose value is not kWhole.
+// For codes that are not whole numbers.
 template <size_t kBits, Decoding kDecoding>
 void UnpackFormat(const PackedForm& form, const uint32_t* codes, const uint8_t* constants,
                   size_t k_begin, size_t depth, float* to) {
@@ -104,6 +114,8 @@ void UnpackFormat(const PackedForm& form, const uint32_t* codes, const uint8_t* 
   function(form, codes, constants, k_begin, depth, to);
 }
 
+// For codes that are whole numbers. Scattered groups take kFused for the plain values: with scale 1
+// and zero point 0 it gives them unchanged.
 template <size_t kBits>
 void Unpack(const PackedForm& form, const uint32_t* codes, const uint8_t* constants, size_t k_begin,
             size_t depth, float* to) {
@@ -113,9 +125,11 @@ void Unpack(const PackedForm& form, const uint32_t* codes, const uint8_t* consta
   function(form, codes, constants, k_begin, depth, to);
 }
 
+// The function for this width and kind of code.
 UnpackFunction ForCodes(int bits, CodeValue value) {
   static constexpr std::array<UnpackFunction, 8> kFunctions = {
       Unpack<1>, Unpack<2>, Unpack<3>, Unpack<4>, Unpack<5>, Unpack<6>, Unpack<7>, Unpack<8>};
+
   switch (value) {
     case CodeValue::kWhole:
       break;

@@ -1,4 +1,5 @@
-// Unpacking of low-bit panels into floats, per instruction set. Layout: docs/formats/packed.md.
+// Unpacking of low-bit panels into floats, one function per instruction set. Layout:
+// docs/formats/packed.md.
 #pragma once
 
 #include <array>
@@ -9,22 +10,22 @@
 
 namespace qualm {
 
-inline constexpr size_t kChunk =
-    32;  // codes of one row that fill whole words for any number of bits
+// Inputs of a chunk: the codes of 32 inputs fill whole words for any number of bits.
+inline constexpr size_t kChunk = 32;
 
-// How the 16 scales or the 16 zero points of a record are kept.
+// How the 16 scales or the 16 zero points of a record are stored.
 enum class ConstantCoding : uint8_t {
-  kImplied,      // nothing is stored
-  kByte,         // a whole number each
-  kF16,          // a number of that type each
-  kBF16,         // likewise
-  kF32,          // likewise
-  kPowerOfTwo,   // 2^(byte - 127) each
-  kE4m3,         // an fp8_e4m3 number each, times PackedForm::tensor_scale
-  kSecondLevel,  // f32 scale and f32 zero of all 16, then a byte each: scale·(byte - zero)
+  kImplied,      // nothing is stored: PackedForm::implied_zero
+  kByte,         // one whole number per lane
+  kF16,          // one number of that type per lane
+  kBF16,         // one number of that type per lane
+  kF32,          // one number of that type per lane
+  kPowerOfTwo,   // 2^(byte - 127) for each lane
+  kE4m3,         // an fp8_e4m3 number for each lane, times PackedForm::tensor_scale
+  kSecondLevel,  // f32 scale and f32 zero of all lanes, then a byte for each: scale·(byte - zero)
 };
 
-constexpr size_t BytesOf(ConstantCoding coding) {  // of a record's 16
+constexpr size_t BytesOf(ConstantCoding coding) {  // bytes of 16 constants
   switch (coding) {
     case ConstantCoding::kImplied:
       return 0;
@@ -56,18 +57,18 @@ struct PackedForm {
   int bits = 4;
   CodeValue value = CodeValue::kWhole;
   ConstantCoding scale = ConstantCoding::kF16;
-  ConstantCoding zero = ConstantCoding::kByte;  // kImplied for values other than kWhole
-  float implied_zero = 8;                       // if kImplied; 0 for values other than kWhole
+  ConstantCoding zero = ConstantCoding::kByte;  // always kImplied if value is not kWhole
+  float implied_zero = 8;                       // for kImplied; 0 if value is not kWhole
   float tensor_scale = 1;
   size_t group_size = 0;  // inputs
   // scale·(code - zero) may be computed as fma(code, scale, -zero·scale): zero·scale is exact.
   bool fused = false;
-  // The group of every input, [in]; null: they follow one another.
+  // The group of every input, [in]; null if groups follow one another.
   const uint32_t* group_of_column = nullptr;
   alignas(64) std::array<float, 16> table{};
 
-  // The constants of a group are 16 scales, then 16 zero points. (Kept as numbers because the
-  // kernels must not call a function in between.)
+  // The constants of a group are 16 scales, then 16 zero points. (These are numbers and not calls
+  // of BytesOf, because the kernels must not call a function in between.)
   size_t scale_record = 32;
   size_t zero_record = 16;
 
@@ -81,9 +82,9 @@ struct PackedForm {
 using UnpackFunction = void (*)(const PackedForm& form, const uint32_t* codes,
                                 const uint8_t* constants, size_t k_begin, size_t depth, float* to);
 
-// Of the instruction set in use, for 1 to 8 bits.
+// The function of the instruction set in use, for 1 to 8 bits.
 UnpackFunction UnpackFunctionInUse(int bits, CodeValue value);
-// In plain C++, for any number of bits.
+// The same in plain C++, for any number of bits.
 void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* constants,
                   size_t k_begin, size_t depth, float* to);
 

@@ -1,4 +1,5 @@
-// Unpacking in plain C++: by the definition, one code after the other.
+// Unpacking in plain C++, one code after the other, exactly as docs/formats/packed.md defines it.
+// It serves processors without vector kernels and is the oracle of the vector kernels.
 #include <cmath>
 #include <cstring>
 
@@ -10,12 +11,14 @@ namespace {
 
 constexpr size_t kLanes = 16;
 
+// Number `index` of an array of 16- or 32-bit floats that need not be aligned.
 float FloatAt(DType type, const uint8_t* from, size_t index) {
   float value;
   ConvertToFloat(type, from + index * SizeOf(type), &value, 1);
   return value;
 }
 
+// The scale or zero point of one lane, from a record in this coding.
 float ConstantAt(const PackedForm& form, ConstantCoding coding, const uint8_t* from, size_t lane) {
   switch (coding) {
     case ConstantCoding::kImplied:
@@ -35,20 +38,24 @@ float ConstantAt(const PackedForm& form, ConstantCoding coding, const uint8_t* f
     case ConstantCoding::kSecondLevel:
       break;
   }
+
+  // kSecondLevel: a byte for each lane, and a scale and a zero for all of them in float32.
   const float scale = FloatAt(DType::kF32, from, 0), zero = FloatAt(DType::kF32, from, 1);
   return scale * (static_cast<float>(from[2 * sizeof(float) + lane]) - zero);
 }
 
-// The code of (k, lane): bits [k·bits, (k+1)·bits) of the chunk's string of the lane.
+// The code of (k, lane): bits [k·bits, (k+1)·bits) of the lane's bit string in that chunk.
 uint32_t CodeAt(const PackedForm& form, const uint32_t* codes, size_t k, size_t lane) {
   const auto bits = static_cast<size_t>(form.bits);
   const uint32_t* words = codes + k / kChunk * bits * kLanes + lane;
   const size_t first = k % kChunk * bits, word = first / 32, shift = first % 32;
+
   uint64_t value = words[word * kLanes];
   if (shift + bits > 32) value |= uint64_t{words[(word + 1) * kLanes]} << 32;
   return static_cast<uint32_t>(value >> shift) & ((1u << bits) - 1);
 }
 
+// What a code means before scale and zero point.
 float ValueOf(const PackedForm& form, uint32_t code) {
   switch (form.value) {
     case CodeValue::kWhole:
@@ -70,6 +77,7 @@ void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* 
   float scale[kLanes], zero[kLanes];
   for (size_t k = k_begin; k < k_begin + depth; ++k) {
     const bool permuted = form.group_of_column != nullptr;
+    // Constants change where a group begins; permuted groups may change at every input.
     if (permuted || k == k_begin || k % form.group_size == 0) {
       const size_t index = permuted ? form.group_of_column[k] : k / form.group_size;
       const uint8_t* group = constants + index * form.ConstantBytes();
@@ -78,6 +86,7 @@ void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* 
         zero[lane] = ConstantAt(form, form.zero, group + form.scale_record, lane);
       }
     }
+
     for (size_t lane = 0; lane < kLanes; ++lane) {
       *to++ = scale[lane] * (ValueOf(form, CodeAt(form, codes, k, lane)) - zero[lane]);
     }

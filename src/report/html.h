@@ -9,22 +9,24 @@
 
 namespace qualm {
 
-std::string Escape(std::string_view text);  // for content and quoted attributes; invalid UTF-8 too
+std::string Escape(std::string_view text);  // for content and quoted attributes
 
 // A text in English and Chinese; the page shows one of them. Both are HTML already.
 std::string Both(std::string_view en, std::string_view zh);
 
+// One cell of a table; a number is aligned to the right.
 struct HtmlCell {
   std::string html = {};
-  bool is_number = false;       // set to the right
+  bool is_number = false;       // aligned to the right
   std::string attributes = {};  // "class=\"iid\" style=\"...\""
 };
 
+// A table of the page, filled row by row.
 class HtmlTable {
  public:
   explicit HtmlTable(std::string caption) : caption_(std::move(caption)) {}
   void Header(std::vector<std::string> columns) { header_ = std::move(columns); }
-  // The first cell is the row's header. `attributes` go to the row.
+  // The first cell is the header of the row. `attributes` belong to the row.
   void Row(std::vector<HtmlCell> cells, std::string attributes = "");
   bool empty() const { return rows_.empty(); }
   std::string Html(std::string_view table_class = "") const;
@@ -34,19 +36,19 @@ class HtmlTable {
   std::vector<std::string> header_, rows_;
 };
 
-// A field of CSV, quoted where it must be.
+// A field of a CSV file, quoted if it needs to be.
 std::string CsvField(const std::string& text);
 
-// Numbers for people; "–" for none.
+// Numbers for people; "–" if there is none.
 std::string Number(double value, int digits);
 std::string Signed(double value, int digits);
 std::string PValue(double p);                          // "0.031", "&lt;0.001"
 std::string PEquals(std::string_view name, double p);  // "p = 0.031", "p &lt; 0.001"
-// "38.62 ± 0.10"; without a deviation only the value.
+// "38.62 ± 0.10"; only the value if there is no deviation.
 std::string WithDeviation(double value, double deviation, int digits);
 std::string Percent(double share, int digits);
 
-// A loss difference: nats as they are, shares in percentage points.
+// The unit of a loss difference: nats, or percentage points for shares.
 struct LossUnit {
   double factor = 1;
   int digits = 3;

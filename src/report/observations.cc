@@ -1,3 +1,6 @@
+// Writes the study's data for other programs: one row for every item of every cell
+// (ObservationTable, as Parquet or CSV), and the summaries as JSON (StudyJson). A number that does
+// not exist is null.
 #include "report/observations.h"
 
 #include <cmath>
@@ -14,6 +17,7 @@ namespace {
 template <typename T>
 using Column = ParquetTable::Values<T>;
 
+// The columns of the item table while they are filled; all of them have the same length.
 struct Columns {
   Column<std::string> model, recipe, calibration, test, relation, metric;
   Column<int64_t> seed, item, cluster;
@@ -21,6 +25,7 @@ struct Columns {
   Column<bool> is_right, is_near_tie;
 };
 
+// Appends the rows of one evaluation.
 void AddItems(const StudyCell& cell, const EvaluationData& data, const EvaluationData& reference,
               double bits, Columns& columns) {
   for (size_t i = 0; i < data.loss.size(); ++i) {
@@ -37,6 +42,8 @@ void AddItems(const StudyCell& cell, const EvaluationData& data, const Evaluatio
     columns.loss.emplace_back(data.loss[i]);
     columns.float_loss.emplace_back(reference.loss[i]);
     columns.bits.push_back(std::isfinite(bits) ? std::optional(bits) : std::nullopt);
+
+    // A text has windows, which are neither right nor wrong.
     if (data.is_text) {
       columns.value.emplace_back();
       columns.is_right.emplace_back();
@@ -66,9 +73,11 @@ Json ToJson(const Inference& one) {
           {"seeds_agreeing", one.seeds_agreeing}};
 }
 
+// Every cell with its summary and the keys of the stages that it comes from.
 Json CellsJson(const ReportData& data) {
   Json cells = Json::array();
   for (const CellSummary& cell : data.analysis.cells) {
+    // Names and sizes come from the group, inferences from the analysis.
     const Group& group = data.table.groups[cell.group];
     cells.push_back({{"model", group.model},
                      {"recipe", group.recipe},
@@ -98,9 +107,11 @@ Json CellsJson(const ReportData& data) {
   return cells;
 }
 
+// The advice for each model and budget, with all candidates.
 Json GuidanceJson(const ReportData& data) {
   Json all = Json::array();
   for (const Guidance& guidance : data.analysis.guidance) {
+    // Candidates are already sorted, the best one first.
     Json candidates = Json::array();
     for (const Candidate& one : guidance.candidates) {
       candidates.push_back({{"recipe", one.recipe},
@@ -112,6 +123,8 @@ Json GuidanceJson(const ReportData& data) {
                             {"p_worse_holm", NumberOrNull(one.p_worse)},
                             {"is_worse", one.is_worse}});
     }
+
+    // A bound of 0 means that the budget has none.
     all.push_back({{"model", guidance.model},
                    {"bits_per_weight", guidance.budget.bits_per_weight},
                    {"tokens_per_second", guidance.budget.tokens_per_second},
@@ -129,18 +142,25 @@ Json GuidanceJson(const ReportData& data) {
 
 ParquetTable ObservationTable(const ReportData& data) {
   Columns columns;
+
+  // The float model's evaluations, by model and test. The plan lists them first.
   std::map<std::string, EvaluationData> references;
   for (const StudyCell& cell : data.plan.cells) {
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) continue;
+
     const EvaluationData one = EvaluationFromRecord(*record, data.plan.spec.task_loss);
     const std::string name = StrCat(cell.model, "\n", cell.test);
     if (cell.recipe == "float") references[name] = one;
+
+    // Cells that the table leaves out have no rows here either.
     const Group* group = data.table.Find(cell.model, cell.recipe, cell.calibration, cell.test);
     if (group == nullptr || !references.contains(name)) continue;
     if (references[name].loss.size() != one.loss.size()) continue;
     AddItems(cell, one, references[name], group->bits, columns);
   }
+
+  // observations.h lists the columns in the same order.
   ParquetTable table;
   table.AddColumn("model", std::move(columns.model));
   table.AddColumn("recipe", std::move(columns.recipe));
@@ -170,6 +190,8 @@ std::string CsvOf(const ParquetTable& table) {
   for (size_t row = 0; row < table.rows(); ++row) {
     for (size_t c = 0; c < table.columns().size(); ++c) {
       if (c > 0) text += ',';
+
+      // Columns have different types; a missing value is an empty field.
       std::visit(
           [&](const auto& values) {
             if (!values[row]) return;
@@ -189,9 +211,12 @@ std::string CsvOf(const ParquetTable& table) {
   return text;
 }
 
+// The whole analysis as one object, without the items.
 Json StudyJson(const ReportData& data) {
   Json comparisons = Json::array(), gaps = Json::array(), families = Json::array(),
        proxies = Json::array();
+
+  // Each kind of statement is a list of objects with its names, its inference and its adjusted p.
   for (const CalibrationComparison& one : data.analysis.comparisons) {
     comparisons.push_back({{"model", one.model},
                            {"recipe", one.recipe},
@@ -202,6 +227,7 @@ Json StudyJson(const ReportData& data) {
                            {"difference", ToJson(one.difference)},
                            {"p_holm", NumberOrNull(one.p_holm)}});
   }
+
   for (const GeneralizationGap& one : data.analysis.gaps) {
     gaps.push_back({{"model", one.model},
                     {"recipe", one.recipe},
@@ -210,6 +236,7 @@ Json StudyJson(const ReportData& data) {
                     {"gap", ToJson(one.gap)},
                     {"p_holm", NumberOrNull(one.p_holm)}});
   }
+
   for (const FamilyAnswer& one : data.analysis.families) {
     families.push_back({{"model", one.model},
                         {"recipe", one.recipe},
@@ -218,6 +245,7 @@ Json StudyJson(const ReportData& data) {
                         {"others_minus_iid", ToJson(one.difference)},
                         {"p_holm", NumberOrNull(one.p_holm)}});
   }
+
   for (const ProxyAnswer& one : data.analysis.proxies) {
     proxies.push_back({{"model", one.model},
                        {"measure", one.measure},
@@ -227,6 +255,8 @@ Json StudyJson(const ReportData& data) {
                        {"low", NumberOrNull(one.low)},
                        {"high", NumberOrNull(one.high)}});
   }
+
+  // The study and its completeness come first, so that a reader can judge the rest.
   const FalseAlarms& alarms = data.analysis.false_alarms;
   return {{"study", data.plan.spec.name},
           {"version", data.plan.spec.version},

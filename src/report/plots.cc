@@ -1,4 +1,6 @@
-// Forest plots, Pareto fronts, calibration sizes, proxies, layers.
+// The sections of the report that are charts: forest plots, Pareto fronts, calibration sizes,
+// proxies, and the quality of layers. Each takes the analysis and gives HTML, or nothing if the
+// study has no data for it.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -12,12 +14,13 @@
 namespace qualm {
 namespace {
 
+// A chart with its caption; it can be focused, because wide charts scroll.
 std::string Figure(const std::string& chart, const std::string& caption) {
   return StrCat("<figure tabindex=\"0\">", chart, "<figcaption>", caption,
                 "</figcaption></figure>\n");
 }
 
-// Conditions of the comparisons, in their order.
+// Models and recipes that have comparisons, in the comparisons' order.
 std::vector<std::pair<std::string, std::string>> ComparedConditions(const ReportData& data) {
   std::vector<std::pair<std::string, std::string>> all;
   for (const CalibrationComparison& one : data.analysis.comparisons) {
@@ -27,7 +30,7 @@ std::vector<std::pair<std::string, std::string>> ComparedConditions(const Report
   return all;
 }
 
-// Candidates without a bound, of one model.
+// The guidance of one model without a budget, which has all its candidates.
 const Guidance* UnboundedGuidance(const ReportData& data, const std::string& model) {
   for (const Guidance& guidance : data.analysis.guidance) {
     const Budget& budget = guidance.budget;
@@ -37,12 +40,13 @@ const Guidance* UnboundedGuidance(const ReportData& data, const std::string& mod
   return nullptr;
 }
 
-// "gptq-w4-g64" → "gptq": what stands before the bits.
+// The part of a recipe's name before its bits: "gptq-w4-g64" → "gptq". It is the series of a chart.
 std::string MethodOf(const std::string& recipe) {
   const size_t at = recipe.find("-w");
   return at == std::string::npos ? recipe : recipe.substr(0, at);
 }
 
+// Loss against bits, or against decoding speed, of one model's candidates.
 std::string Front(const ReportData& data, const Guidance& guidance, bool by_speed) {
   const LossUnit unit = UnitOf(guidance.unit == "share");
   std::vector<ScatterPoint> points;
@@ -54,10 +58,16 @@ std::string Front(const ReportData& data, const Guidance& guidance, bool by_spee
     point.y = unit.factor * one.loss.value;
     point.low = unit.factor * one.loss.low;
     point.high = unit.factor * one.loss.high;
+
+    // A candidate whose speed was not measured has no place in the chart.
     if (std::isfinite(point.x)) points.push_back(point);
   }
+
+  // A single point has no front.
   if (points.size() < 2) return "";
   MarkFront(points, by_speed);
+
+  // Texts for the axes and for readers who do not see the chart.
   const LocalText x =
       by_speed ? LocalText{"decoded tokens per second (measured)", "解码速度（词元/秒，实测）"}
                : LocalText{"bits per weight of the quantized layers", "量化层每权重比特数"};
@@ -70,6 +80,7 @@ std::string Front(const ReportData& data, const Guidance& guidance, bool by_spee
              " of ", points.size(), " candidates; numbers in the table of the section on guidance"),
       StrCat(guidance.model, "：", points.size(), " 个方案的损失与",
              by_speed ? "解码速度" : "每权重比特数", "的关系；数值见“该选哪个”一节的表格")};
+
   return Figure(ScatterPlot(points, x, y, description),
                 StrCat(data.plan.spec.models.size() > 1 ? Escape(guidance.model) + ": " : "",
                        Both("One dot for each recipe and calibration set, with the 95 % interval "
@@ -79,16 +90,19 @@ std::string Front(const ReportData& data, const Guidance& guidance, bool by_spee
                             "区间；折线连接不被任何其他方案超越的点。")));
 }
 
+// Calibration tokens of a set.
 double TokensOf(const CalibrationSpec& set) {
   return static_cast<double>(set.sampler.samples * set.sampler.length);
 }
 
-// "stories-16x256" → "stories"; empty where the name does not end in the set's size.
+// The name without the set's size: "stories-16x256" → "stories". Empty if the name does not end in
+// it.
 std::string BaseOf(const CalibrationSpec& set) {
   const std::string size = StrCat("-", set.sampler.samples, "x", set.sampler.length);
   return set.name.ends_with(size) ? set.name.substr(0, set.name.size() - size.size()) : "";
 }
 
+// Loss against the number of calibration tokens, for one recipe on one test.
 std::string SizeChart(const ReportData& data, const std::string& model, const std::string& recipe,
                       const std::string& test) {
   std::map<std::string, LineSeries> series;  // by base and length
@@ -98,6 +112,8 @@ std::string SizeChart(const ReportData& data, const std::string& model, const st
     if (group.model != model || group.recipe != recipe || group.test != test) continue;
     if (group.calibration == "-") continue;
     const CalibrationSpec& set = data.plan.spec.Calibration(group.calibration);
+
+    // Only sets whose names differ by their size alone form a curve; twins are left out.
     const std::string base = BaseOf(set);
     if (base.empty() || !set.again.empty()) continue;
     LineSeries& one = series[StrCat(base, " × ", set.sampler.length)];
@@ -106,12 +122,15 @@ std::string SizeChart(const ReportData& data, const std::string& model, const st
     one.low.push_back(unit.factor * cell.excess.low);
     one.high.push_back(unit.factor * cell.excess.high);
   }
+
+  // A single size is a point, not a curve.
   std::vector<LineSeries> all;
   for (auto& [label, one] : series) {
     one.label = label;
     if (one.x.size() > 1) all.push_back(one);
   }
   if (all.empty()) return "";
+
   const LocalText loss = data.TestLoss(test);
   return Figure(
       LinePlot(all, {"calibration tokens", "校准词元数"},
@@ -123,6 +142,7 @@ std::string SizeChart(const ReportData& data, const std::string& model, const st
 
 }  // namespace
 
+// One chart for each condition that was compared with calibration on the test's own kind.
 std::string ForestSection(const ReportData& data) {
   std::string body;
   size_t count = 0;
@@ -131,10 +151,13 @@ std::string ForestSection(const ReportData& data) {
     const LossUnit unit = data.UnitOfTests();  // one axis for all rows
     for (const CalibrationComparison& one : data.analysis.comparisons) {
       if (one.model != model || one.recipe != recipe) continue;
+      // A row is named by what was tested and what was calibrated on.
       rows.push_back({StrCat(one.test, " ← ", one.calibration), unit.factor * one.difference.value,
                       unit.factor * one.difference.low, unit.factor * one.difference.high,
                       one.p_holm < 0.05});
     }
+
+    // The axis, and a description for readers who do not see the chart.
     const std::string where = ConditionText(data, model, recipe);
     const std::string chart = ForestPlot(
         rows,
@@ -143,6 +166,8 @@ std::string ForestSection(const ReportData& data) {
         {StrCat(where, ": ", rows.size(),
                 " paired differences with 95 % intervals; positive: worse than IID"),
          StrCat(where, "：", rows.size(), " 个配对差异及 95% 区间；正值表示比同分布差")});
+
+    // The first four charts are open; a page of many is easier to survey when the rest is closed.
     body += StrCat(
         "<details", count++ < 4 ? " open" : "", "><summary>", Escape(where), "</summary>\n",
         Figure(chart, Both("test ← calibration set; filled: significant after Holm's correction",
@@ -153,6 +178,7 @@ std::string ForestSection(const ReportData& data) {
   return Section("forest", {"Paired differences", "配对差异"}, body);
 }
 
+// Two charts for each model: loss against size, and against speed where it was measured.
 std::string FrontSection(const ReportData& data) {
   std::string body;
   for (const std::string& model : data.plan.spec.models) {
@@ -165,6 +191,7 @@ std::string FrontSection(const ReportData& data) {
   return Section("front", {"Loss against size and speed", "损失与大小、速度"}, body);
 }
 
+// Charts for the sets whose names differ by their size alone.
 std::string SizeSection(const ReportData& data) {
   std::string body;
   for (const auto& [model, recipe] : ComparedConditions(data)) {
@@ -176,11 +203,14 @@ std::string SizeSection(const ReportData& data) {
   return Section("sizes", {"How much calibration data", "需要多少校准数据"}, body);
 }
 
+// The correlations as a table; there are too few points for a chart.
 std::string ProxySection(const ReportData& data) {
   HtmlTable table(
       Both("Rank correlation over recipes and calibration sets", "跨配方与校准集的秩相关"));
   table.Header({Both("measure on a text", "文本上的度量"), Both("task loss", "任务损失"),
                 Both("conditions", "条件数"), Both("Spearman [95 %]", "Spearman [95%]")});
+
+  // An empty test name means all tasks together.
   for (const ProxyAnswer& one : data.analysis.proxies) {
     table.Row(
         {{Escape(ConditionText(data, one.model, one.measure))},
@@ -199,33 +229,44 @@ std::string ProxySection(const ReportData& data) {
              "</p>\n", table.Html()));
 }
 
+// The relative output error of every layer, averaged over the artefacts of a recipe.
 std::string LayerSection(const ReportData& data) {
+  // Sums over artefacts; n counts them.
   struct Sum {
     double held_out = 0, calibration = 0;
     size_t n = 0, fell_back = 0;
   };
+
   std::vector<std::string> recipes;
   std::map<std::string, std::map<std::string, Sum>> sums;  // recipe, layer
   std::map<std::string, std::vector<std::string>> layers;  // in model order
   std::vector<std::string> seen;
+
+  // Several cells may share one artefact, which counts once.
   for (const Group& group : data.table.groups) {
     const std::string recipe = ConditionText(data, group.model, group.recipe);
     for (const std::string& key : group.quantize_keys) {
       if (std::ranges::find(seen, key) != seen.end()) continue;
       seen.push_back(key);
+
+      // Artefacts without statistics of their layers are skipped.
       const std::optional<StageRecord> record = data.work.ReadRecord(key);
       if (!record || !record->result.contains("layers")) continue;
       if (!sums.contains(recipe)) recipes.push_back(recipe);
       for (const Json& layer : record->result["layers"]) {
         const std::string name = GetString(layer, "name", key);
         Sum& sum = sums[recipe][name];
-        if (sum.n++ == 0) layers[recipe].push_back(name);
+        if (sum.n == 0) layers[recipe].push_back(name);
+        ++sum.n;
+
+        // A layer without held-out tokens makes the mean NaN, which the table shows as a dash.
         sum.held_out += GetDouble(layer, "held_out", key, std::nan(""));
         sum.calibration += GetDouble(layer, "calibration", key, std::nan(""));
         sum.fell_back += GetBool(layer, "fell_back", key, false) ? 1 : 0;
       }
     }
   }
+
   std::string body;
   for (const std::string& recipe : recipes) {
     HtmlTable table(
@@ -235,6 +276,8 @@ std::string LayerSection(const ReportData& data) {
     table.Header({Both("layer", "层"), Both("calibration tokens", "校准词元"),
                   Both("held-out tokens", "留出词元"), Both("n", "n"),
                   Both("fell back to RTN", "退回 RTN")});
+
+    // The largest error sets the length of the bars.
     double largest = 0;
     for (const std::string& name : layers[recipe]) {
       const Sum& sum = sums[recipe][name];
@@ -242,9 +285,13 @@ std::string LayerSection(const ReportData& data) {
       if (std::isfinite(held_out)) largest = std::max(largest, held_out);
     }
     if (largest == 0) continue;  // a recipe without calibration data measures nothing
+
+    // One row for each layer, with a bar for the error on tokens that were held out.
     for (const std::string& name : layers[recipe]) {
       const Sum& sum = sums[recipe][name];
       const double n = static_cast<double>(sum.n);
+
+      // A layer without held-out tokens has no bar.
       const double width = std::isfinite(sum.held_out) ? 100 * sum.held_out / n / largest : 0;
       table.Row({{Escape(name)},
                  {Number(sum.calibration / n, 4), true},

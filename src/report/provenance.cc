@@ -1,4 +1,5 @@
-// Where everything comes from: sets, tests, hashes, machines, failures, the study itself.
+// The section that says where every number comes from: calibration sets, tests, model hashes,
+// processors, failed stages, the study's own file, and the statistics in words.
 #include <algorithm>
 #include <cmath>
 
@@ -10,20 +11,25 @@
 namespace qualm {
 namespace {
 
+// Every calibration set with its sampling and the hash of its tokens.
 std::string Calibrations(const ReportData& data) {
   HtmlTable table(Both("Calibration sets", "校准集"));
   table.Header({Both("set", "名称"), Both("model", "模型"), Both("seed", "种子"),
                 Both("text", "文本"), Both("sampler", "抽样"),
                 Both("sequences × length", "序列 × 长度"), Both("documents", "文档"),
                 Both("hash of tokens", "词元哈希")});
+
+  // Cells share calibration stages; each is listed once.
   std::vector<std::string> seen;
   for (const StudyCell& cell : data.plan.cells) {
     if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
     seen.push_back(cell.calibrate);
+    // A stage that is not done has nothing to show.
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.calibrate);
     if (!record || !record->is_done()) continue;
     const Json& result = record->result;
     const std::string& place = record->label;
+
     table.Row(
         {{Escape(cell.calibration)},
          {Escape(cell.model)},
@@ -37,6 +43,7 @@ std::string Calibrations(const ReportData& data) {
   return table.empty() ? "" : table.Html();
 }
 
+// How a test measures: the protocol and its version, the number of tokens or items.
 std::string ProtocolOf(const TestSpec& test, const Json& result, const std::string& place) {
   if (!test.is_task()) {
     return StrCat(GetString(result, "protocol", place), " v",
@@ -50,16 +57,21 @@ std::string ProtocolOf(const TestSpec& test, const Json& result, const std::stri
                 " rows");
 }
 
+// What each test consists of, and the tests that were left out.
 std::string Tests(const ReportData& data) {
   HtmlTable table(Both("Tests", "测试"));
   table.Header({Both("test", "测试"), Both("protocol", "协议"), Both("items", "题目"),
                 Both("clusters", "簇"), Both("about", "关于"), Both("note", "说明")});
+
+  // The float model's evaluation knows the size of the test.
   for (const TestSpec& test : data.plan.spec.tests) {
     const Group* group = data.table.Find(
         data.plan.spec.models.empty() ? "" : data.plan.spec.models[0], "float", "-", test.name);
     if (group == nullptr) continue;
     const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0]);
     if (!record) continue;
+
+    // What the test is about decides its relation to calibration sets.
     const About& about = test.about;
     table.Row({{Escape(test.name)},
                {Escape(ProtocolOf(test, record->result, record->label))},
@@ -69,7 +81,10 @@ std::string Tests(const ReportData& data) {
                               about.language))},
                {Escape(GetString(record->result, "note", record->label, ""))}});
   }
+
   std::string html = table.empty() ? "" : table.Html();
+
+  // A test that is left out must be visible, or the mean would mislead.
   if (!data.plan.skipped.empty()) {
     html +=
         StrCat("<p>", Both("Left out because their data was not at hand:", "因缺少数据而略过："),
@@ -80,6 +95,7 @@ std::string Tests(const ReportData& data) {
   return html;
 }
 
+// Stages that failed, with their errors.
 std::string Failures(const ReportData& data) {
   if (data.table.failures.empty()) return "";
   std::string html = StrCat("<p>", Both("Failed stages:", "失败的阶段："), "</p><ul>");
@@ -91,6 +107,8 @@ std::string Failures(const ReportData& data) {
 
 std::string ProvenanceSection(const ReportData& data) {
   std::string models;
+
+  // The hash of every model, as its float evaluation recorded it.
   for (size_t i = 0; i < data.plan.spec.models.size(); ++i) {
     const Group* group = nullptr;
     for (const Group& one : data.table.groups) {
@@ -103,10 +121,14 @@ std::string ProvenanceSection(const ReportData& data) {
         StrCat("<li>", Escape(data.plan.spec.models[i]), ": <code>",
                Escape(GetString(record->inputs, "model_hash", record->label)), "</code></li>");
   }
+
+  // Several processors may have worked on one study.
   std::string processors;
   for (const std::string& one : data.table.processors) {
     processors += StrCat(processors.empty() ? "" : ", ", Escape(one));
   }
+
+  // Versions and machines first, then failures, tests, sets, the study's text, and the statistics.
   std::string body = StrCat(
       "<ul>", models, "<li>qualm ", Escape(data.plan.version), ", ",
       Both("numeric version", "数值版本"), " ", kNumericVersion, ", ",

@@ -1,3 +1,5 @@
+// Puts the page together: the chapters' HTML, a navigation of those that have content, and the
+// embedded style and script. One file, no network.
 #include "report/report.h"
 
 #include "base/error.h"
@@ -8,14 +10,17 @@
 namespace qualm {
 namespace {
 
+// The text of an embedded file; the names are known when the program is built.
 std::string_view PageFile(std::string_view name) {
   for (const EmbeddedFile& file : EmbeddedPageFiles()) {
     if (file.name == name) return file.text;
   }
+  // A missing file is a mistake of the build, not of the user.
   QUALM_CHECK(false);
   return {};
 }
 
+// Buttons for language and theme.
 constexpr const char* kChoices =
     "<div class=\"choices\">\n"
     "<button type=\"button\" data-lang-choice=\"en\" aria-pressed=\"true\">English</button>\n"
@@ -26,6 +31,7 @@ constexpr const char* kChoices =
     "dark</button>\n"
     "</div>\n";
 
+// A section and its entry in the navigation.
 struct Chapter {
   const char* id;
   LocalText title;
@@ -35,6 +41,7 @@ struct Chapter {
 }  // namespace
 
 std::string HtmlReport(const ReportData& data) {
+  // The order of the page: answers first, then the numbers that they rest on.
   const std::vector<Chapter> chapters = {
       {"summary", {"What was found", "结论"}, SummarySection(data)},
       {"guidance", {"Which one to take", "该选哪个"}, GuidanceSection(data)},
@@ -48,6 +55,8 @@ std::string HtmlReport(const ReportData& data) {
       {"layers", {"Layers", "各层"}, LayerSection(data)},
       {"samples", {"Samples", "样本"}, SampleSection(data)},
       {"provenance", {"Provenance", "来源"}, ProvenanceSection(data)}};
+
+  // Chapters without content are left out of both the page and the navigation.
   std::string navigation, body;
   for (const Chapter& chapter : chapters) {
     if (chapter.html.empty()) continue;
@@ -55,6 +64,8 @@ std::string HtmlReport(const ReportData& data) {
         StrCat("<li><a href=\"#", chapter.id, "\">", BothText(chapter.title), "</a></li>");
     body += chapter.html;
   }
+
+  // The page is complete in itself: no font, script or style is loaded from elsewhere.
   const LocalText& title = data.plan.spec.title;
   return StrCat(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

@@ -1,5 +1,5 @@
-// The sample browser: prompts with the float model's answer and those of quantized ones. The data
-// is one JSON text in the page, bounded in size; flips come first.
+// The sample browser: prompts with the float model's answer and the answers of quantized models.
+// The data is one JSON text inside the page. Its size is bounded, so flips come first.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -13,21 +13,27 @@
 namespace qualm {
 namespace {
 
+// The bound on texts and numbers; answers beyond it are left out.
 constexpr size_t kMostBytes = 3'000'000;
 
+// How an answer differs from the float model's.
 enum Flag : uint8_t { kSame, kRightToWrong, kWrongToRight, kChanged };
 
+// One quantized model's answer to one prompt.
 struct Answer {
   size_t prompt = 0, condition = 0;
   std::string text;
   Flag flag = kSame;
 };
 
+// Collects prompts and answers from the stages' records. Json_ is called once: it reads all prompts
+// (AddPrompts) and answers (AddAnswers), sorts them by how much they tell, and packs as many as fit
+// (Pack). all() and shown() are valid afterwards.
 class SampleCollector {
  public:
   explicit SampleCollector(const ReportData& data) : data_(data) {}
 
-  // All answers there are, the telling ones first; a text of JSON within the bound.
+  // All answers as JSON, the telling ones first, as many as the bound allows.
   std::string Json_() {
     for (const Group& group : data_.table.groups) {
       if (group.recipe == "float") AddPrompts(group);
@@ -35,6 +41,7 @@ class SampleCollector {
     for (const Group& group : data_.table.groups) {
       if (group.recipe != "float") AddAnswers(group);
     }
+    // Flips tell most, unchanged answers least.
     constexpr std::array<int, 4> kOrder = {3, 0, 1, 2};  // by flag: flips, changes, the same
     std::ranges::stable_sort(answers_, [&](const Answer& a, const Answer& b) {
       return std::pair(kOrder[a.flag], a.prompt) < std::pair(kOrder[b.flag], b.prompt);
@@ -46,17 +53,20 @@ class SampleCollector {
   size_t shown() const { return shown_; }
 
  private:
+  // One item of a test, with the float model's answer.
   struct Prompt {
     std::string test, row, text, right, float_answer;
     bool is_float_right = false;
   };
 
+  // The record of a finished evaluation that kept samples.
   std::optional<StageRecord> TaskRecord(const std::string& key) const {
     std::optional<StageRecord> record = data_.work.ReadRecord(key);
     if (!record || !record->is_done() || !record->result.contains("samples")) return std::nullopt;
     return record;
   }
 
+  // Whether each item was answered right.
   static std::vector<uint8_t> RightOf(const StageRecord& record) {
     std::vector<uint8_t> right;
     for (const Json& one :
@@ -66,6 +76,7 @@ class SampleCollector {
     return right;
   }
 
+  // The prompts of one test, from the float model's record.
   void AddPrompts(const Group& group) {
     const auto record = TaskRecord(group.evaluate_keys[0]);
     if (!record) return;
@@ -73,6 +84,8 @@ class SampleCollector {
     for (const Json& sample : record->result["samples"]) {
       const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
       if (item >= right.size()) continue;
+
+      // Answers find their prompt by model, test and item.
       index_[StrCat(group.model, "\n", group.test, "\n", item)] = prompts_.size();
       prompts_.push_back({group.test, GetString(sample, "row", record->label, ""),
                           GetString(sample, "prompt", record->label, ""),
@@ -81,7 +94,7 @@ class SampleCollector {
     }
   }
 
-  // Of the first seed.
+  // The answers of one condition; only the first seed's are kept.
   void AddAnswers(const Group& group) {
     const auto record = TaskRecord(group.evaluate_keys[0]);
     if (!record) return;
@@ -89,13 +102,19 @@ class SampleCollector {
     conditions_.push_back(StrCat(ConditionText(data_, group.model, group.recipe),
                                  group.calibration == "-" ? "" : " · ",
                                  group.calibration == "-" ? "" : group.calibration));
+
     for (const Json& sample : record->result["samples"]) {
       const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
+
+      // A sample that the float model's record lacks cannot be compared.
       const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", item));
       if (found == index_.end() || item >= right.size()) continue;
+
       const Prompt& prompt = prompts_[found->second];
       Answer answer{found->second, conditions_.size() - 1,
                     GetString(sample, "answer", record->label, ""), kSame};
+
+      // A changed verdict tells more than a changed text.
       if (prompt.is_float_right && right[item] == 0) answer.flag = kRightToWrong;
       if (!prompt.is_float_right && right[item] != 0) answer.flag = kWrongToRight;
       if (answer.flag == kSame && answer.text != prompt.float_answer) answer.flag = kChanged;
@@ -103,6 +122,8 @@ class SampleCollector {
     }
   }
 
+  // Texts are stored once and referred to by their index, because prompts repeat in every
+  // condition.
   size_t TextIndex(const std::string& text) {
     const auto [found, is_new] = text_index_.emplace(text, texts_.size());
     if (is_new) {
@@ -112,11 +133,14 @@ class SampleCollector {
     return found->second;
   }
 
+  // Packs answers, with the prompts that they need, until the bound is reached.
   std::string Pack() {
     Json prompts = Json::array(), answers = Json::array();
     std::map<size_t, size_t> numbers;
     for (const Answer& answer : answers_) {
       if (bytes_ > kMostBytes) break;
+
+      // A prompt is numbered when its first answer is packed.
       const auto [found, is_new] = numbers.emplace(answer.prompt, prompts.size());
       if (is_new) {
         const Prompt& prompt = prompts_[answer.prompt];
@@ -126,11 +150,15 @@ class SampleCollector {
                          TextIndex(prompt.right), TextIndex(prompt.float_answer),
                          prompt.is_float_right ? 1 : 0}));
       }
+
+      // The answer itself, and its text if it is new.
       bytes_ += 24;
       answers.push_back(Json::array({found->second, answer.condition, TextIndex(answer.text),
                                      static_cast<int>(answer.flag)}));
       ++shown_;
     }
+
+    // Answers refer to conditions, texts and prompts by their indices.
     const Json json = {{"conditions", conditions_},
                        {"texts", texts_},
                        {"prompts", std::move(prompts)},
@@ -146,7 +174,7 @@ class SampleCollector {
   size_t bytes_ = 0, shown_ = 0;
 };
 
-// Inside <script> only "</" and "<!--" can end it.
+// Makes JSON safe inside <script>, which only "</" and "<!--" can end: every "<" is escaped.
 std::string ScriptText(const std::string& json) {
   std::string text;
   text.reserve(json.size());
@@ -166,9 +194,12 @@ std::string SampleSection(const ReportData& data) {
   SampleCollector collector(data);
   const std::string json = collector.Json_();
   if (collector.all() == 0) return "";
+
+  // The options are filled in by the page's script.
   const auto select = [](std::string_view id, const LocalText& label) {
     return StrCat("<label>", BothText(label), " <select id=\"", id, "\"></select></label>\n");
   };
+  // How much is shown, the filters, the buttons, a note for readers without scripts, and the data.
   return Section(
       "samples", {"Samples", "样本"},
       StrCat(

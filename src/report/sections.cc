@@ -1,3 +1,5 @@
+// What several sections share: units and names of losses, names of relations and conditions, and
+// the frame of a section.
 #include "report/sections.h"
 
 #include "base/strings.h"
@@ -15,10 +17,12 @@ bool ReportData::IsShare(const std::string& test) const {
 LossUnit ReportData::UnitOfTests(const std::optional<std::string>& family) const {
   size_t tests = 0, shares = 0;
   for (const TestSpec& test : plan.spec.tests) {
+    // Without a family all tests count.
     if (family && test.about.task != *family) continue;
     ++tests;
     shares += IsShare(test.name) ? 1 : 0;
   }
+  // Tests of one kind have a unit; a mix of both has none.
   if (shares == 0 || shares == tests) return UnitOf(shares > 0);
   return {1, 3, "nats and shares, each test equally", "nats 与比例，各测试等权"};
 }
@@ -33,6 +37,7 @@ LocalText ReportData::TestLoss(const std::string& test) const {
   return {};
 }
 
+// The frame of a section: its id is the target of the navigation.
 std::string Section(std::string_view id, const LocalText& title, std::string_view body) {
   return StrCat("<section id=\"", id, "\" aria-labelledby=\"", id, "-title\">\n<h2 id=\"", id,
                 "-title\">", BothText(title), "</h2>\n", body, "</section>\n");

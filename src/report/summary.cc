@@ -1,4 +1,5 @@
-// What the study found, in sentences with their numbers, and which recipe to take.
+// The first sections of the report: what the study found, in sentences with their numbers, and
+// which recipe to choose. Every sentence exists in both languages.
 #include <algorithm>
 #include <cmath>
 
@@ -9,23 +10,30 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kMostCostSentences = 12;
+constexpr size_t kMostCostSentences = 12;  // more than these and the sentences are left out
 
 std::string Item(const std::string& en, const std::string& zh) {
   return StrCat("<li>", Both(en, zh), "</li>\n");
 }
 
+// A value with its interval, p-values, and how many seeds agree.
 std::string Numbers(const Inference& one, const LossUnit& unit, double p_holm) {
   return StrCat(WithInterval(one, unit), ", ", PEquals("p", one.p), ", ", PEquals("Holm p", p_holm),
                 ", ", one.seeds_agreeing, "/", one.seeds, " ", Both("seeds", "种子"));
 }
 
+// "Is IID calibration best?" for one recipe and one kind of test. Without a significant difference
+// the sentence says which difference would have been found.
 std::string FamilySentence(const ReportData& data, const FamilyAnswer& one) {
+  // The same words in every sentence: where, on which tests, and the numbers.
   const LossUnit unit = data.UnitOfTests(one.family);
   const std::string where = Escape(ConditionText(data, one.model, one.recipe));
   const std::string family = Escape(one.family.empty() ? "all tests" : one.family);
   const std::string numbers = Numbers(one.difference, unit, one.p_holm);
+
+  // NaN counts as not significant.
   if (!(one.p_holm < 0.05)) {
+    // The reader must know how large a difference could have been missed.
     return Item(
         StrCat("<b>", where, "</b> on ", family,
                ": no significant difference between "
@@ -37,6 +45,8 @@ std::string FamilySentence(const ReportData& data, const FamilyAnswer& one) {
                numbers, "；", Number(unit.factor * one.difference.detectable, unit.digits), " ",
                unit.zh, " 以上的差异有 80% 的机会被发现）。"));
   }
+
+  // A significant difference: say in which direction.
   const bool iid_is_better = one.difference.value > 0;
   return Item(
       StrCat("<b>", where, "</b> on ", family, ": calibrating on the test's own kind of text is ",
@@ -47,8 +57,8 @@ std::string FamilySentence(const ReportData& data, const FamilyAnswer& one) {
              one.tests, " 个测试）。"));
 }
 
+// For each recipe and model: how much it loses against the float model, and in how many cells.
 std::string CostSentences(const ReportData& data) {
-  // Of every condition's cells: how many lose significantly against the float model.
   std::string html;
   std::vector<std::pair<std::string, std::string>> seen;
   for (const CellSummary& cell : data.analysis.cells) {
@@ -56,6 +66,8 @@ std::string CostSentences(const ReportData& data) {
     const std::pair<std::string, std::string> one = {group.model, group.recipe};
     if (std::ranges::find(seen, one) != seen.end()) continue;
     seen.push_back(one);
+
+    // Count over the cells of this condition.
     size_t all = 0, worse = 0, better = 0;
     double least = INFINITY, most = -INFINITY;
     for (const CellSummary& other : data.analysis.cells) {
@@ -68,6 +80,7 @@ std::string CostSentences(const ReportData& data) {
       least = std::min(least, unit.factor * other.excess.value);
       most = std::max(most, unit.factor * other.excess.value);
     }
+
     const LossUnit unit = data.UnitOfTests();
     const std::string where = Escape(ConditionText(data, group.model, group.recipe));
     html += Item(StrCat("<b>", where, "</b> (", Number(group.bits, 2), " bits per weight) loses ",
@@ -79,11 +92,14 @@ std::string CostSentences(const ReportData& data) {
                         Signed(most, unit.digits), " ", unit.zh, "；", all, " 个单元格中 ", worse,
                         " 个显著变差，", better, " 个显著变好（Holm 校正）。"));
   }
-  // A long list says nothing; the table of all cells has it.
+
+  // A long list says nothing, and the table of all cells has the same numbers.
   return seen.size() > kMostCostSentences ? "" : html;
 }
 
+// The bounds of a budget in words.
 std::string BudgetText(const Budget& budget, bool is_chinese) {
+  // The language decides the words, not the order.
   std::string text;
   if (budget.bits_per_weight > 0) {
     text += is_chinese ? StrCat("每权重不超过 ", Number(budget.bits_per_weight, 2), " 比特")
@@ -104,10 +120,13 @@ std::string NameOf(const Candidate& candidate) {
   return Escape(StrCat(candidate.recipe, " · ", candidate.calibration));
 }
 
+// The advice in one sentence: decided, the only candidate, or a group without difference.
 std::string Verdict(const Guidance& guidance) {
   if (guidance.candidates.empty()) {
     return Both("No candidate fits this budget.", "没有候选方案符合该预算。");
   }
+
+  // Candidates are sorted, and the first has the smallest loss.
   const Candidate& best = guidance.candidates[0];
   size_t equal = 0;
   for (const Candidate& one : guidance.candidates) equal += one.is_worse ? 0 : 1;
@@ -115,6 +134,8 @@ std::string Verdict(const Guidance& guidance) {
     return Both(StrCat("<b>", NameOf(best), "</b> is the only candidate."),
                 StrCat("<b>", NameOf(best), "</b> 是唯一的候选方案。"));
   }
+
+  // Decided: the first is better than each of the rest.
   if (guidance.is_decided) {
     return Both(
         StrCat("Take <b>", NameOf(best), "</b>: significantly better than all ",
@@ -123,6 +144,7 @@ std::string Verdict(const Guidance& guidance) {
         StrCat("选择 <b>", NameOf(best), "</b>：显著优于其余 ", guidance.candidates.size() - 1,
                " 个方案（最优概率 ", Number(best.probability_best, 2), "）。"));
   }
+
   return Both(
       StrCat("<b>No significant difference</b> among the first ", equal, " of ",
              guidance.candidates.size(), " candidates; the smallest loss has <b>", NameOf(best),
@@ -139,6 +161,8 @@ std::string SummarySection(const ReportData& data) {
       StrCat("<p class=\"question\">",
              Both(Escape(data.plan.spec.question.en), Escape(data.plan.spec.question.zh)),
              "</p>\n<ul class=\"findings\">\n");
+
+  // The answers, the costs, and the advice.
   for (const FamilyAnswer& one : data.analysis.families) body += FamilySentence(data, one);
   body += CostSentences(data);
   for (const Guidance& guidance : data.analysis.guidance) {
@@ -148,6 +172,8 @@ std::string SummarySection(const ReportData& data) {
                         StrCat("在“", BudgetText(guidance.budget, true), "”条件下：")),
                    Verdict(guidance), "</li>\n");
   }
+
+  // How often the study's own test finds a difference where there is none.
   const FalseAlarms& alarms = data.analysis.false_alarms;
   if (alarms.comparisons > 0) {
     body += Item(
@@ -159,7 +185,10 @@ std::string SummarySection(const ReportData& data) {
                alarms.alarms, " 次 p &lt; 0.05（预期 5%；该比率的精确 95% 区间为 ",
                Percent(alarms.interval.low, 1), " 至 ", Percent(alarms.interval.high, 1), "）。"));
   }
+
   body += "</ul>\n";
+
+  // Warnings for readers who would take the numbers for more than they are.
   if (data.plan.spec.seeds == 1) {
     body += StrCat("<p class=\"warning\">",
                    Both("One seed: intervals and p-values hold the items' variation only, not that "
@@ -171,6 +200,8 @@ std::string SummarySection(const ReportData& data) {
                         "多地判为显著；A/A 对照给出其频率。"),
                    "</p>\n");
   }
+
+  // Results of an unfinished study may still change.
   if (data.table.missing_cells > 0) {
     body += StrCat(
         "<p class=\"warning\">",
@@ -197,6 +228,8 @@ std::string GuidanceSection(const ReportData& data) {
       "</p>\n");
   for (const Guidance& guidance : data.analysis.guidance) {
     if (guidance.candidates.empty()) continue;
+
+    // The heading names the model, the budget and the unit.
     const bool is_share = guidance.unit == "share";
     const LossUnit unit = UnitOf(is_share);
     HtmlTable table(
@@ -208,19 +241,23 @@ std::string GuidanceSection(const ReportData& data) {
         {Both("candidate", "方案"), Both("bits/weight", "比特/权重"), Both("tokens/s", "词元/秒"),
          Both("loss − float [95 %]", "损失 − 浮点 [95%]"), Both("P(best)", "P(最优)"),
          Both("Holm p against the first", "与第一名比较的 Holm p"), Both("verdict", "结论")});
+
+    // The first 25 candidates; a longer table is for other programs.
     for (size_t i = 0; i < guidance.candidates.size() && i < 25; ++i) {
       const Candidate& one = guidance.candidates[i];
+      std::string comparison = one.is_worse ? Both("worse", "更差") : Both("not worse", "不更差");
+      if (i == 0) comparison = Both("smallest loss", "损失最小");
       table.Row({{NameOf(one)},
                  {Number(one.bits, 2), true},
                  {Number(one.tokens_per_second, 1), true},
                  {WithInterval(one.loss, unit), true},
                  {Number(one.probability_best, 3), true},
                  {i == 0 ? "" : PValue(one.p_worse), true},
-                 {i == 0         ? Both("smallest loss", "损失最小")
-                  : one.is_worse ? Both("worse", "更差")
-                                 : Both("not worse", "不更差")}});
+                 {comparison}});
     }
     body += StrCat("<p>", Verdict(guidance), "</p>\n", table.Html());
+
+    // What the mean and the table leave out is said below it.
     if (!guidance.tests_left_out.empty()) {
       const std::string tests = Escape(Join(guidance.tests_left_out, ", "));
       body += StrCat(
@@ -230,6 +267,7 @@ std::string GuidanceSection(const ReportData& data) {
                StrCat("因浮点模型的损失全部相同而未计入平均：", tests, "。")),
           "</p>\n");
     }
+    // Candidates may be missing because of the budget or because a stage is not done.
     if (guidance.candidates.size() > 25 || guidance.left_out > 0) {
       body += StrCat(
           "<p class=\"note\">",

@@ -1,4 +1,4 @@
-// Heat maps and the tables of all numbers.
+// Heat maps of calibration sets against tests, the table of all numbers, and the controls.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -12,6 +12,7 @@ namespace {
 
 using Condition = std::pair<std::string, std::string>;  // model, recipe
 
+// Models and recipes of the quantized cells, in the table's order.
 std::vector<Condition> ConditionsOf(const ReportData& data, bool only_calibrated) {
   std::vector<Condition> all;
   for (const CellSummary& cell : data.analysis.cells) {
@@ -23,6 +24,7 @@ std::vector<Condition> ConditionsOf(const ReportData& data, bool only_calibrated
   return all;
 }
 
+// The comparison of this cell with calibration on the test's own kind, if the study has it.
 const CalibrationComparison* FindComparison(const ReportData& data, const Group& group) {
   for (const CalibrationComparison& one : data.analysis.comparisons) {
     if (one.model == group.model && one.recipe == group.recipe && one.test == group.test &&
@@ -33,7 +35,7 @@ const CalibrationComparison* FindComparison(const ReportData& data, const Group&
   return nullptr;
 }
 
-// ▲: significantly worse than calibrating on the test's own kind, ▼: better.
+// ▲ means significantly worse than calibrating on the test's own kind of text, ▼ better.
 std::string Mark(const CalibrationComparison* comparison) {
   if (comparison == nullptr || !(comparison->p_holm < 0.05)) return "";
   return comparison->difference.value > 0
@@ -41,6 +43,7 @@ std::string Mark(const CalibrationComparison* comparison) {
              : "<span class=\"mark\" title=\"better than IID (Holm p &lt; 0.05)\">▼</span>";
 }
 
+// The values of one column of a heat map, as shades of a colour.
 struct Range {
   double low = INFINITY, high = -INFINITY;
   void Add(double value) {
@@ -48,16 +51,19 @@ struct Range {
     low = std::min(low, value);
     high = std::max(high, value);
   }
-  // 0 for the smallest, 45 for the largest: text stays readable on it.
+  // The shade of a value in percent: 0 for the smallest, 45 for the largest. Text stays readable on
+  // it.
   int Shade(double value) const {
     return high > low ? static_cast<int>(std::lround(45 * (value - low) / (high - low))) : 0;
   }
 };
 
+// One table: a row for each calibration set, a column for each test.
 std::string HeatMap(const ReportData& data, const Condition& condition) {
   std::vector<std::string> tests, sets;
   std::map<std::pair<std::string, std::string>, const CellSummary*> cells;
-  std::map<std::string, Range> ranges;  // colours compare calibration sets on one test
+  std::map<std::string, Range> ranges;  // colours compare the calibration sets of one test
+  // Collect rows, columns and colours; a cell may be missing.
   for (const CellSummary& cell : data.analysis.cells) {
     const Group& group = data.table.groups[cell.group];
     if (Condition{group.model, group.recipe} != condition) continue;
@@ -66,6 +72,8 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
     cells[{group.calibration, group.test}] = &cell;
     ranges[group.test].Add(cell.excess.value);
   }
+
+  // The header names each test with the unit of its losses.
   HtmlTable table(StrCat(Escape(ConditionText(data, condition.first, condition.second)), ": ",
                          Both("loss − float, by calibration set (rows) and test (columns)",
                               "损失 − 浮点；行为校准集，列为测试")));
@@ -75,9 +83,12 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
         StrCat(Escape(test), "<br><small>", BothText(data.TestLoss(test)), "</small>"));
   }
   table.Header(header);
+
+  // Fill the rows. A cell of the test's own kind is framed.
   for (const std::string& set : sets) {
     std::vector<HtmlCell> row = {{Escape(set)}};
     for (const std::string& test : tests) {
+      // A cell that is not done is a dash.
       const auto found = cells.find({set, test});
       if (found == cells.end()) {
         row.push_back({"–", true});
@@ -85,8 +96,11 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
       }
       const CellSummary& cell = *found->second;
       const Group& group = data.table.groups[cell.group];
+
+      // The number, its mark and its standard error; the shade is a variable of the cell's style.
       const LossUnit unit = UnitOf(data.IsShare(test));
       const bool is_iid = group.relation == Relation::kIid;
+
       row.push_back(
           {StrCat(Signed(unit.factor * cell.excess.value, unit.digits),
                   Mark(FindComparison(data, group)), "<br><small>± ",
@@ -100,6 +114,7 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
   return table.Html("heatmap");
 }
 
+// Choices of a filter; the first one is "all".
 std::string Options(const std::vector<std::string>& names) {
   std::string html = "<option value=\"\" data-en=\"all\" data-zh=\"全部\">all</option>";
   for (const std::string& name : names) {
@@ -108,6 +123,7 @@ std::string Options(const std::vector<std::string>& names) {
   return html;
 }
 
+// A select field for one column; the page's script reads data-filter.
 std::string Filter(std::string_view column, const LocalText& label,
                    const std::vector<std::string>& names) {
   if (names.size() < 2) return "";  // nothing to choose
@@ -115,10 +131,12 @@ std::string Filter(std::string_view column, const LocalText& label,
                 Options(names), "</select></label>\n");
 }
 
+// Appends a name that is new; lists are short.
 void AddOnce(std::vector<std::string>& names, const std::string& name) {
   if (std::ranges::find(names, name) == names.end()) names.push_back(name);
 }
 
+// Items, clusters and seeds of a cell.
 std::string Counts(const Group& group) {
   return StrCat(group.items, " / ", group.excess.clusters(), " / ", group.excess.seeds());
 }
@@ -129,6 +147,7 @@ std::string HeatMapSection(const ReportData& data) {
   std::string maps;
   size_t count = 0;
   for (const Condition& condition : ConditionsOf(data, true)) {
+    // The first six maps are open.
     maps += StrCat("<details", count++ < 6 ? " open" : "", "><summary>",
                    Escape(ConditionText(data, condition.first, condition.second)), "</summary>\n",
                    HeatMap(data, condition), "</details>\n");
@@ -147,6 +166,7 @@ std::string HeatMapSection(const ReportData& data) {
                         "</p>\n", maps));
 }
 
+// The large table, with filters.
 std::string CellSection(const ReportData& data) {
   std::vector<std::string> models, recipes, sets, tests, relations;
   HtmlTable table(Both("All cells against the float model", "全部单元格与浮点模型的比较"));
@@ -161,12 +181,15 @@ std::string CellSection(const ReportData& data) {
     const Group& group = data.table.groups[cell.group];
     const LossUnit unit = UnitOf(data.IsShare(group.test));
     const int digits = group.is_text ? 3 : 4;
+
+    // Collect what the filters offer.
     AddOnce(models, group.model);
     AddOnce(recipes, group.recipe);
     AddOnce(sets, group.calibration);
     AddOnce(tests, group.test);
     AddOnce(relations, std::string(RelationName(group.relation)));
     const LocalText relation = RelationText(group.relation);
+
     table.Row({{Escape(ConditionText(data, group.model, group.recipe))},
                {Escape(group.calibration)},
                {Escape(group.test)},
@@ -191,7 +214,11 @@ std::string CellSection(const ReportData& data) {
                      "\" data-test=\"", Escape(group.test), "\" data-relation=\"",
                      RelationName(group.relation), "\""));
   }
+
+  // Without any cell there is no section.
   if (table.empty()) return "";
+
+  // Filters choose rows by their data attributes, in the page's script.
   std::string filters = "<form class=\"filters\" data-filters=\"cells\">\n";
   filters += Filter("model", {"model", "模型"}, models);
   filters += Filter("recipe", {"recipe", "配方"}, recipes);
@@ -199,6 +226,7 @@ std::string CellSection(const ReportData& data) {
   filters += Filter("test", {"test", "测试"}, tests);
   filters += Filter("relation", {"relation", "关系"}, relations);
   filters += "<output aria-live=\"polite\"></output></form>\n";
+
   return Section("cells", {"Every number", "全部数字"},
                  StrCat("<p>",
                         Both("Score: the task's main metric, or perplexity. Loss: 1 − metric, or "
@@ -214,6 +242,7 @@ std::string CellSection(const ReportData& data) {
                         "</p>\n", filters, table.Html("cells")));
 }
 
+// The gaps by relation, and how often twins differ.
 std::string ControlSection(const ReportData& data) {
   HtmlTable table(
       Both("Generalization gap: mean over tests of the loss when calibrated on other data minus "
@@ -223,6 +252,8 @@ std::string ControlSection(const ReportData& data) {
   table.Header({Both("recipe", "配方"), Both("relation", "关系"), Both("tests", "测试数"),
                 Both("gap [95 %]", "差距 [95%]"), "p", "Holm p", Both("seeds agree", "种子一致"),
                 Both("detectable", "可检出")});
+
+  // One unit for all gaps, which are means over tests.
   const LossUnit unit = data.UnitOfTests();
   for (const GeneralizationGap& one : data.analysis.gaps) {
     table.Row({{Escape(ConditionText(data, one.model, one.recipe))},
@@ -234,9 +265,12 @@ std::string ControlSection(const ReportData& data) {
                {StrCat(one.gap.seeds_agreeing, "/", one.gap.seeds), true},
                {Number(unit.factor * one.gap.detectable, unit.digits), true}});
   }
+
   std::string body;
   if (!table.empty()) body += table.Html();
   const FalseAlarms& alarms = data.analysis.false_alarms;
+
+  // How often twins differ although they should not.
   if (alarms.comparisons > 0) {
     body += StrCat(
         "<p>",
@@ -254,6 +288,7 @@ std::string ControlSection(const ReportData& data) {
                     alarms.split_alarms, " 次。")),
         "</p>\n");
   }
+  // Neither gaps nor twins: no section.
   if (body.empty()) return "";
   return Section("gaps", {"Generalization gap and controls", "泛化差距与对照"}, body);
 }

@@ -1,4 +1,5 @@
-// The report as Markdown, CSV and LaTeX.
+// The report as Markdown, CSV and LaTeX: the same numbers as the page, for terminals, spreadsheets
+// and papers.
 #include <algorithm>
 #include <cmath>
 
@@ -9,18 +10,22 @@
 namespace qualm {
 namespace {
 
+// A number with all its digits; empty if there is none.
 std::string Plain(double value) { return std::isfinite(value) ? StrCat(value) : ""; }
 
+// A vertical bar would end the cell of a Markdown table.
 std::string MarkdownCell(std::string text) {
-  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) {
+  for (size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2)) {
     text.replace(at, 1, "\\|");
   }
   return text;
 }
 
+// Text with LaTeX's special characters escaped.
 std::string LatexText(std::string_view text) {
   std::string out;
   for (char c : text) {
+    // These need a backslash; three others have commands instead.
     if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) {
       out += '\\';
       out += c;
@@ -37,13 +42,16 @@ std::string LatexText(std::string_view text) {
   return out;
 }
 
-// 0.123, with a real minus sign in mathematics.
+// A number such as 0.123 in mathematics, which gives it a real minus sign.
 std::string LatexNumber(double value, int digits, bool is_signed) {
   if (!std::isfinite(value)) return "--";
   const std::string text = Fixed(std::abs(value), digits);
-  return StrCat("$", value < 0 ? "-" : is_signed ? "+" : "", text, "$");
+  const char* sign = is_signed ? "+" : "";
+  if (value < 0) sign = "-";
+  return StrCat("$", sign, text, "$");
 }
 
+// The bounds of a budget in words.
 std::string BudgetName(const Budget& budget) {
   std::string text;
   if (budget.bits_per_weight > 0) text = StrCat("at most ", budget.bits_per_weight, " bits/weight");
@@ -53,22 +61,28 @@ std::string BudgetName(const Budget& budget) {
   return text.empty() ? "no bound" : text;
 }
 
+// The recipe and the calibration set; "-" means that the recipe uses none.
 std::string CandidateName(const Candidate& one) {
   return one.calibration == "-" ? one.recipe : StrCat(one.recipe, " · ", one.calibration);
 }
 
+// A table of candidates for each model and budget.
 std::string MarkdownGuidance(const ReportData& data) {
   std::string text;
   for (const Guidance& guidance : data.analysis.guidance) {
     if (guidance.candidates.empty()) continue;
     const bool is_share = guidance.unit == "share";
     const LossUnit unit = UnitOf(is_share);
+
+    // One candidate, several without a significant difference, or a decision.
+    const char* verdict = "The only candidate.\n";
+    if (guidance.candidates.size() > 1) {
+      verdict = "No significant difference between the first and those marked \"not worse\".\n";
+    }
+    if (guidance.is_decided) verdict = "The first is significantly better than all others.\n";
+
     text +=
-        StrCat("\n### ", guidance.model, ": ", BudgetName(guidance.budget), "\n\n",
-               guidance.is_decided ? "The first is significantly better than all others.\n"
-               : guidance.candidates.size() > 1
-                   ? "No significant difference between the first and those marked \"not worse\".\n"
-                   : "The only candidate.\n",
+        StrCat("\n### ", guidance.model, ": ", BudgetName(guidance.budget), "\n\n", verdict,
                guidance.tests_left_out.empty()
                    ? ""
                    : StrCat("\nNot in the mean, because the float model's losses are all equal: ",
@@ -78,19 +92,18 @@ std::string MarkdownGuidance(const ReportData& data) {
                ") [95 %] | P(best) | Holm p | |\n|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < guidance.candidates.size() && i < 25; ++i) {
       const Candidate& one = guidance.candidates[i];
+      const char* comparison = one.is_worse ? "worse" : "not worse";
+      if (i == 0) comparison = "";  // the first is what the others are compared with
       text += StrCat("| ", MarkdownCell(CandidateName(one)), " | ", Number(one.bits, 2), " | ",
                      Number(one.tokens_per_second, 1), " | ", WithInterval(one.loss, unit), " | ",
                      Number(one.probability_best, 3), " | ", i == 0 ? "" : Number(one.p_worse, 3),
-                     " | ",
-                     i == 0         ? ""
-                     : one.is_worse ? "worse"
-                                    : "not worse",
-                     " |\n");
+                     " | ", comparison, " |\n");
     }
   }
   return text;
 }
 
+// One row for each recipe and relation.
 std::string MarkdownGaps(const ReportData& data) {
   if (data.analysis.gaps.empty()) return "";
   const LossUnit unit = data.UnitOfTests();
@@ -108,6 +121,7 @@ std::string MarkdownGaps(const ReportData& data) {
   return text;
 }
 
+// "Is IID calibration best?", one row for each recipe and kind of test.
 std::string MarkdownFamilies(const ReportData& data) {
   if (data.analysis.families.empty()) return "";
   const LossUnit unit = data.UnitOfTests();
@@ -116,9 +130,8 @@ std::string MarkdownFamilies(const ReportData& data) {
              "; other data minus IID: positive means yes)\n\n| recipe | kind of test | tests | "
              "difference [95 %] | Holm p | answer |\n|---|---|---|---|---|---|\n");
   for (const FamilyAnswer& one : data.analysis.families) {
-    const char* answer = !(one.p_holm < 0.05)       ? "no significant difference"
-                         : one.difference.value > 0 ? "yes"
-                                                    : "no: worse";
+    const char* answer = one.difference.value > 0 ? "yes" : "no: worse";
+    if (!(one.p_holm < 0.05)) answer = "no significant difference";
     text += StrCat("| ", MarkdownCell(ConditionText(data, one.model, one.recipe)), " | ",
                    one.family, " | ", one.tests, " | ", WithInterval(one.difference, unit), " | ",
                    Number(one.p_holm, 4), " | ", answer, " |\n");
@@ -126,6 +139,7 @@ std::string MarkdownFamilies(const ReportData& data) {
   return text;
 }
 
+// One row for each cell.
 std::string MarkdownCells(const ReportData& data) {
   std::string text =
       "\n## Cells\n\n| recipe | calibration | test | relation | items/clusters/seeds | score | "
@@ -133,6 +147,8 @@ std::string MarkdownCells(const ReportData& data) {
       "[95 %] | Holm p | KL | overlap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const CellSummary& cell : data.analysis.cells) {
     const Group& group = data.table.groups[cell.group];
+
+    // Losses of shares are shown in percentage points.
     const LossUnit unit = UnitOf(data.IsShare(group.test));
     text +=
         StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
@@ -150,11 +166,15 @@ std::string MarkdownCells(const ReportData& data) {
 
 std::string MarkdownReport(const ReportData& data) {
   const FalseAlarms& alarms = data.analysis.false_alarms;
+
+  // The head says what was asked, by which versions, and how much of it is done.
   std::string text =
       StrCat("# ", data.plan.spec.title.en, "\n\n", data.plan.spec.question.en, "\n\nStudy ",
              data.plan.spec.name, " v", data.plan.spec.version, "; ",
              data.table.cells - data.table.missing_cells, " of ", data.table.cells,
              " cells; qualm ", data.plan.version, ", ", data.plan.instruction_set, ".\n");
+
+  // What is missing comes before what was found.
   for (const std::string& one : data.plan.skipped) text += StrCat("\nLeft out: ", one, "\n");
   for (const std::string& one : data.table.failures) text += StrCat("\nFailed: ", one, "\n");
   if (data.plan.spec.seeds == 1) {
@@ -163,6 +183,8 @@ std::string MarkdownReport(const ReportData& data) {
         "the calibration set "
         "again; differences between calibration sets are found too often (see A/A).\n";
   }
+
+  // The findings come before the numbers that they rest on.
   text += MarkdownFamilies(data) + MarkdownGaps(data);
   if (alarms.comparisons > 0) {
     text += StrCat(
@@ -171,6 +193,8 @@ std::string MarkdownReport(const ReportData& data) {
         Percent(alarms.interval.low, 1), " to ", Percent(alarms.interval.high, 1),
         "); over all halvings of the seeds ", alarms.split_alarms, " of ", alarms.splits, ".\n");
   }
+
+  // Then the advice, the proxies, and every cell.
   text += StrCat("\n## Guidance\n", MarkdownGuidance(data));
   if (!data.analysis.proxies.empty()) {
     text +=
@@ -185,6 +209,7 @@ std::string MarkdownReport(const ReportData& data) {
   return text + MarkdownCells(data);
 }
 
+// One line for each cell: names, score, loss with its inference, then everything else.
 std::string CsvReport(const ReportData& data) {
   std::string text =
       "model,recipe,calibration,test,relation,metric,items,clusters,seeds,score_mean,score_sd,"
@@ -196,15 +221,21 @@ std::string CsvReport(const ReportData& data) {
   for (const CellSummary& cell : data.analysis.cells) {
     const Group& group = data.table.groups[cell.group];
     const Inference& excess = cell.excess;
+
+    // The names and the score.
     text +=
         StrCat(CsvField(group.model), ",", CsvField(group.recipe), ",", CsvField(group.calibration),
                ",", CsvField(group.test), ",", RelationName(group.relation), ",", group.metric, ",",
                group.items, ",", excess.clusters, ",", excess.seeds, ",", Plain(cell.score), ",",
                Plain(cell.score_deviation), ",", Plain(group.float_score), ",");
+
+    // The loss against the float model, with its inference.
     text += StrCat(Plain(excess.value), ",", Plain(excess.standard_error), ",", Plain(excess.low),
                    ",", Plain(excess.high), ",", Plain(excess.df), ",", Plain(excess.p), ",",
                    Plain(cell.p_holm), ",", Plain(excess.effect_size), ",",
                    Plain(excess.detectable), ",", excess.seeds_agreeing, ",");
+
+    // Distances from the float model, size and speed.
     text += StrCat(Plain(group.kl), ",", Plain(group.kl_error), ",", Plain(group.right_to_wrong),
                    ",", Plain(group.wrong_to_right), ",", group.near_ties, ",",
                    Plain(group.overlap), ",", Plain(group.bits), ",", Plain(group.model_bits), ",",
@@ -213,27 +244,35 @@ std::string CsvReport(const ReportData& data) {
   return text;
 }
 
+// For each model a table with a column for every test; rows are recipes with calibration sets.
 std::string LatexReport(const ReportData& data) {
   std::string text =
       StrCat("% ", data.plan.spec.name, " v", data.plan.spec.version, ", qualm ", data.plan.version,
              "; needs booktabs. Bold: IID; * Holm p < 0.05 against IID.\n");
   for (const std::string& model : data.plan.spec.models) {
+    // A test without a float result has no column.
     std::vector<std::string> tests;
     for (const TestSpec& test : data.plan.spec.tests) {
       if (data.table.Find(model, "float", "-", test.name) != nullptr) tests.push_back(test.name);
     }
+
     text += StrCat("\\begin{tabular}{ll", std::string(tests.size(), 'r'),
                    "}\n\\toprule\nrecipe & calibration");
     for (const std::string& test : tests) text += StrCat(" & ", LatexText(test));
     text += " \\\\\n\\midrule\n";
+
+    // Rows in the table's order, the float model first.
     std::vector<std::pair<std::string, std::string>> rows;
     for (const Group& group : data.table.groups) {
       const std::pair<std::string, std::string> row = {group.recipe, group.calibration};
       if (group.model == model && std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
     }
+
+    // Each cell is the loss against the float model; the float model's own row has its scores.
     for (const auto& [recipe, calibration] : rows) {
       text += StrCat(LatexText(recipe), " & ", LatexText(calibration));
       for (const std::string& test : tests) {
+        // A cell that is not done is a dash.
         const Group* group = data.table.Find(model, recipe, calibration, test);
         if (group == nullptr) {
           text += " & --";
@@ -243,9 +282,13 @@ std::string LatexReport(const ReportData& data) {
           text += StrCat(" & ", LatexNumber(group->float_score, group->is_text ? 2 : 3, false));
           continue;
         }
+
+        // A bold number is calibrated on the test's own kind.
         const LossUnit unit = UnitOf(data.IsShare(test));
         std::string number = LatexNumber(unit.factor * group->excess.Mean(), unit.digits, true);
         if (group->relation == Relation::kIid) number = StrCat("\\textbf{", number, "}");
+
+        // A star marks a significant difference from calibration on the test's own kind.
         for (const CalibrationComparison& one : data.analysis.comparisons) {
           const bool is_this = one.model == model && one.recipe == recipe &&
                                one.calibration == calibration && one.test == test;

@@ -1,12 +1,15 @@
-// The tables of the results store (docs/formats/results.md) and how older ones become them.
+// The tables of the results store (docs/formats/results.md), and the upgrade of older stores.
+// results/store.cc runs these statements when it opens a file.
 #pragma once
 
 namespace qualm {
 
+// Written to every store; a store of version 1 is upgraded, a newer one is refused.
 inline constexpr int kSchemaVersion = 2;
-// "qual" as a number: says that the file is ours.
+// "qual" as a number. It tells our stores from other SQLite files.
 inline constexpr int kApplicationId = 0x7175616c;
 
+// Each table is created if it is missing, so this runs on new and on upgraded stores.
 inline constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS models(hash TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers(
@@ -37,7 +40,7 @@ CREATE TABLE IF NOT EXISTS requests(
   PRIMARY KEY(evaluation, item, choice)) WITHOUT ROWID;
 )";
 
-// Run on a store of the version before; kSchema adds the new tables.
+// Turns a store of version 1 into one of version 2, before kSchema adds the new tables.
 inline constexpr const char* kUpgradeFrom1 = R"(
 ALTER TABLE items ADD COLUMN value REAL;
 ALTER TABLE items ADD COLUMN prediction TEXT;

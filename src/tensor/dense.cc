@@ -1,4 +1,6 @@
-// Dense weights in panels of 16 output rows, interleaved by k, in their stored type.
+// Dense weights in panels of 16 output rows, interleaved by k. A stored matrix comes in, a
+// LinearWeight goes out that keeps the stored type (f32, f16 or bf16) and converts it inside the
+// product.
 #include "tensor/dense.h"
 
 #include <algorithm>
@@ -15,6 +17,8 @@
 namespace qualm {
 namespace {
 
+// A weight that is packed once and never changes. MultiplyPanels reads float32 panels where they
+// are (FloatPanels) and asks Unpack for the 16-bit types.
 class DenseWeight final : public LinearWeight, private PanelSource {
  public:
   DenseWeight(const WeightView& weight, ThreadPool& pool)
@@ -40,23 +44,27 @@ class DenseWeight final : public LinearWeight, private PanelSource {
  private:
   size_t PanelBytes() const { return in_ * kPanelRows * SizeOf(type_); }
 
+  // Interleaves 16 rows of the stored matrix into one panel.
   void Pack(const WeightView& weight, size_t panel) {
     const auto* from = static_cast<const unsigned char*>(weight.data) +
                        panel * kPanelRows * in_ * SizeOf(weight.type);
     unsigned char* to = panels_.data() + panel * PanelBytes();
+
     const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
     if (lanes < kPanelRows) std::memset(to, 0, PanelBytes());
+
+    // Only float64 changes its type; 16-bit floats are copied as bits.
     switch (weight.type) {
       case DType::kF64:
         return PackAs<double>(from, lanes, reinterpret_cast<float*>(to));
       case DType::kF32:
         return PackAs<float>(from, lanes, reinterpret_cast<float*>(to));
-      default:  // 16 bits, kept as they are
+      default:  // 16 bits: copied without conversion
         return PackAs<uint16_t>(from, lanes, reinterpret_cast<uint16_t*>(to));
     }
   }
 
-  // The rows behind `from`, which may be unaligned (a mapped file), side by side.
+  // Interleaves the rows that start at `from`, which may be unaligned (a mapped file).
   template <typename From, typename To>
   void PackAs(const unsigned char* from, size_t lanes, To* to) const {
     for (size_t k = 0; k < in_; ++k, to += kPanelRows) {
@@ -76,8 +84,10 @@ class DenseWeight final : public LinearWeight, private PanelSource {
     const unsigned char* from =
         panels_.data() + panel * PanelBytes() + k_begin * kPanelRows * SizeOf(type_);
     const auto* bits = reinterpret_cast<const uint16_t*>(from);
+
     const ConvertKernels& convert = ConvertKernelsInUse();
-    (type_ == DType::kF16 ? convert.half : convert.bfloat16)(bits, to, depth * kPanelRows);
+    const auto to_float = type_ == DType::kF16 ? convert.half : convert.bfloat16;
+    to_float(bits, to, depth * kPanelRows);
   }
 
   size_t out_, in_;
@@ -86,6 +96,8 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   AlignedArray<unsigned char> panels_;
 };
 
+// A float32 weight that Write can fill again and again without a new allocation, because a search
+// for the best quantization multiplies with hundreds of candidates.
 class FloatPanelWeight final : public WritableWeight, private PanelSource {
  public:
   FloatPanelWeight(size_t out, size_t in)
@@ -105,11 +117,13 @@ class FloatPanelWeight final : public WritableWeight, private PanelSource {
              ThreadPool& pool) override {
     pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
       const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
+      // The caller writes whole rows, so a panel's rows are collected before they are interleaved.
       thread_local std::vector<float> rows;
       rows.assign(kPanelRows * in_, 0.0f);
       for (size_t lane = 0; lane < lanes; ++lane) {
         write(panel * kPanelRows + lane, std::span(rows).subspan(lane * in_, in_));
       }
+
       float* to = panels_.data() + panel * in_ * kPanelRows;
       for (size_t k = 0; k < in_; ++k) {
         for (size_t lane = 0; lane < kPanelRows; ++lane) *to++ = rows[lane * in_ + k];

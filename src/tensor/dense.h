@@ -13,7 +13,7 @@ namespace qualm {
 // Copies `weight` into panels (F64 is rounded to F32). The view is not needed afterwards.
 std::unique_ptr<LinearWeight> MakeDenseWeight(const WeightView& weight, ThreadPool& pool);
 
-// A float32 weight whose memory can be written again, for searches that try many.
+// A float32 weight whose memory can be written again, for searches that try many candidates.
 class WritableWeight : public LinearWeight {
  public:
   // Calls write(row, values [in]) for every row, from several threads.

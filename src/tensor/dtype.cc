@@ -1,3 +1,5 @@
+// The table of element types, and the conversions of 16-bit floats in plain C++. They work on bits,
+// so every machine gives the same result; the vector versions are in panel_kernels.cc.
 #include "tensor/dtype.h"
 
 #include <array>
@@ -9,6 +11,7 @@
 namespace qualm {
 namespace {
 
+// One element type. The table below has the order of the enum.
 struct Row {
   DType type;
   std::string_view name;
@@ -46,17 +49,21 @@ float ToFloat(Half h) {
   uint32_t sign = uint32_t{h.bits & 0x8000u} << 16;
   uint32_t exponent = (h.bits >> 10) & 0x1fu;
   uint32_t mantissa = h.bits & 0x3ffu;
+  // Infinity and NaN keep their mantissa.
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
   if (exponent == 0) {  // zero and subnormals: mantissa · 2^-24, exact in float
     float magnitude = static_cast<float>(mantissa) * 0x1.0p-24f;
     return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
   }
+  // Normal numbers: 112 is the difference of the exponents' biases, 127 − 15.
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
+// Rounds to nearest, ties to even.
 Half HalfFromFloat(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+
   uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};  // NaN
   if (magnitude >= 0x477ff000u)
@@ -65,11 +72,13 @@ Half HalfFromFloat(float value) {
     float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};
   }
+
   uint32_t odd = (magnitude >> 13) & 1u;
   magnitude += 0xfffu + odd;  // nearest, ties to even
   return {static_cast<uint16_t>(sign | ((magnitude - 0x38000000u) >> 13))};
 }
 
+// Adds half a unit of the last place that stays, and cuts; on a tie the odd bit decides.
 BFloat16 BFloat16FromFloat(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) {
@@ -84,6 +93,7 @@ float RoundTo(float value, DType type) {
   return value;
 }
 
+// One loop per source type; `each` reads elements without assuming that they are aligned.
 void ConvertToFloat(DType type, const void* from, float* to, size_t count) {
   QUALM_CHECK(IsFloat(type));
   const auto* bytes = static_cast<const unsigned char*>(from);
@@ -94,6 +104,7 @@ void ConvertToFloat(DType type, const void* from, float* to, size_t count) {
       to[i] = convert(element);
     }
   };
+
   if (type == DType::kF32) {
     std::memcpy(to, from, count * sizeof(float));
   } else if (type == DType::kF64) {
@@ -114,6 +125,7 @@ void ConvertFromFloat(const float* from, DType type, void* to, size_t count) {
       std::memcpy(bytes + i * sizeof(element), &element, sizeof(element));
     }
   };
+
   if (type == DType::kF32) {
     std::memcpy(to, from, count * sizeof(float));
   } else if (type == DType::kF64) {

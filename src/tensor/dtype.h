@@ -13,7 +13,7 @@ enum class DType : uint8_t { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8
 
 size_t SizeOf(DType type);            // bytes of one element
 std::string_view NameOf(DType type);  // as safetensors spells it: "F32", "BF16"
-std::optional<DType> DTypeFromName(std::string_view name);  // the inverse; empty if unknown
+std::optional<DType> DTypeFromName(std::string_view name);  // inverse of NameOf; empty if unknown
 bool IsFloat(DType type);
 
 // A 16-bit float as raw bits. Conversions to float are exact; from float they round to nearest

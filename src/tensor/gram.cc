@@ -1,6 +1,8 @@
-// The tokens go in runs of a few blocks. Of each run, all columns of x are copied into panels of 16
-// columns interleaved by token; then strips of rows of the upper triangle are independent: the rows
-// of a strip are the "rows of x" of the panel kernels, the panels from the diagonal on the weights.
+// Accumulates XᵀX: tokens come in as rows, the upper triangle is computed and then mirrored. Tokens
+// are taken in runs of a few blocks. Of each run, all columns of x are copied into panels of 16
+// columns interleaved by token. Strips of rows of the upper triangle are then independent: the rows
+// of a strip are the "rows of x" of the panel kernels, and the panels from the diagonal on are the
+// weights.
 #include "tensor/gram.h"
 
 #include <algorithm>
@@ -13,7 +15,7 @@ namespace qualm {
 namespace {
 
 constexpr size_t kTokensAtOnce = 4 * kGramBlock;
-constexpr size_t kStripRows = 96;  // one block of tokens of them stays in the second cache
+constexpr size_t kStripRows = 96;  // rows of x whose block of tokens stays in the second cache
 constexpr size_t kMirrorTile = 64;
 
 // A buffer of this thread that only grows.
@@ -30,9 +32,11 @@ AlignedArray<T> PackPanels(Span2D<const float> x, ThreadPool& pool) {
   constexpr size_t kLanes = kPanelLanes<T>;
   const size_t panel_count = (x.cols() + kLanes - 1) / kLanes;
   AlignedArray<T> panels(panel_count * x.rows() * kLanes);
+
   pool.ParallelFor(panel_count, [&](size_t panel) {
     const size_t column = panel * kLanes, count = std::min(kLanes, x.cols() - column);
     T* to = panels.data() + panel * x.rows() * kLanes;
+    // Lanes of one token side by side: a panel is read token by token.
     for (size_t t = 0; t < x.rows(); ++t, to += kLanes) {
       const float* from = x.data() + t * x.stride() + column;
       for (size_t lane = 0; lane < kLanes; ++lane) to[lane] = lane < count ? T{from[lane]} : T{0};
@@ -53,13 +57,14 @@ void PackStrip(Span2D<const float> x, size_t first, const RowGroups& groups, T* 
   }
 }
 
-// Rows [first, first + rows) of gram, from the panel of the diagonal on.
+// Rows [first, first + rows) of gram, from the panel that contains the diagonal on.
 template <typename T>
 void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_t rows,
                      Span2D<T> gram) {
   constexpr size_t kLanes = kPanelLanes<T>;
   const PanelKernels<T>& kernels = PanelKernelsInUse<T>();
   const size_t first_panel = first / kLanes, panel_count = (x.cols() + kLanes - 1) / kLanes;
+
   PanelProduct<T> product;
   product.row_groups = {rows, (rows + kernels.most_rows - 1) / kernels.most_rows};
   product.group_end = product.row_groups.groups;
@@ -68,16 +73,21 @@ void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_
   product.columns = x.cols() - first_panel * kLanes;
   product.y = gram.data() + first * gram.stride() + first_panel * kLanes;
   product.y_stride = gram.stride();
+
   T* strip = Scratch<T>(rows * kGramBlock);
   product.x = strip;
+
+  // Every block of tokens is one chain of fused operations; its sum is added to gram.
   for (size_t token = 0; token < x.rows(); token += kGramBlock) {
-    product.depth = product.block_depth = std::min(kGramBlock, x.rows() - token);
+    product.block_depth = std::min(kGramBlock, x.rows() - token);
+    product.depth = product.block_depth;
     PackStrip(x.Rows(token, product.depth), first, product.row_groups, strip);
     product.panels = panels + (first_panel * x.rows() + token) * kLanes;
     kernels.multiply(product);
   }
 }
 
+// Mirrors the upper triangle tile by tile, so that reads and writes both stay in the cache.
 template <typename T>
 void CopyUpperToLower(Span2D<T> gram, ThreadPool& pool) {
   const size_t n = gram.rows();
@@ -92,9 +102,11 @@ void CopyUpperToLower(Span2D<T> gram, ThreadPool& pool) {
   });
 }
 
+// The whole computation for one precision.
 template <typename T>
 void Accumulate(Span2D<const float> x, Span2D<T> gram, ThreadPool& pool) {
   QUALM_CHECK(gram.rows() == x.cols() && gram.cols() == x.cols());
+
   for (size_t token = 0; token < x.rows(); token += kTokensAtOnce) {
     const Span2D<const float> run = x.Rows(token, std::min(kTokensAtOnce, x.rows() - token));
     const AlignedArray<T> panels = PackPanels<T>(run, pool);

@@ -7,10 +7,11 @@ namespace qualm {
 
 class ThreadPool;
 
-// gram += xᵀ·x. x [tokens, in], gram [in, in] symmetric: only its upper triangle is read, both are
-// written, exactly equal. Per block of kGramBlock tokens a fused chain from 0 over rising tokens;
-// the sums of the blocks are added to gram in rising order. The same bits for any number of threads
-// and, as long as they cut x between blocks, for any number of calls.
+// gram += xᵀ·x. x [tokens, in], gram [in, in] symmetric: only its upper triangle is read; both
+// triangles are written and are exactly equal. Each block of kGramBlock tokens is a fused chain
+// from 0 over rising tokens, and the sums of the blocks are added to gram in rising order. So the
+// bits are the same for any number of threads and for any number of calls that cut x between
+// blocks.
 inline constexpr size_t kGramBlock = 256;
 void AccumulateGram(Span2D<const float> x, Span2D<float> gram, ThreadPool& pool);
 

@@ -1,3 +1,5 @@
+// Finds the fastest instruction set of this processor and holds the one that is in use. Kernels
+// read it at every call, so a test can pin a slower one at any time.
 #include "tensor/isa.h"
 
 #include <algorithm>
@@ -13,6 +15,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kNames = {"scalar", "avx2", "avx512"};
 
+// The fastest set that this build and this processor have in common.
 Isa Best() {
 #ifdef QUALM_PORTABLE
   return Isa::kScalar;
@@ -21,6 +24,7 @@ Isa Best() {
 #endif
 }
 
+// Chosen at the first use; atomic because worker threads read it.
 std::atomic<Isa>& Current() {
   static std::atomic<Isa> isa = Best();
   return isa;
@@ -43,7 +47,7 @@ bool SetInstructionSet(std::string_view name) {
   const auto isa = static_cast<Isa>(found - available.begin());
   Current().store(isa);
 #ifndef QUALM_PORTABLE
-  // Operations that Highway dispatches have no scalar form in this build: AVX2 is their floor.
+  // Operations that Highway dispatches have no scalar form in this build; AVX2 is their floor.
   hwy::GetChosenTarget().Update(isa == Isa::kAvx512 ? hwy::SupportedTargets() : HWY_AVX2);
 #endif
   return true;

@@ -21,6 +21,8 @@ class ThreadPool;
 
 inline constexpr size_t kReductionBlock = 256;
 
+// A weight that can be multiplied, whatever form it is stored in. A decoder knows nothing else of
+// its weights.
 class LinearWeight {
  public:
   virtual ~LinearWeight() = default;

@@ -1,8 +1,8 @@
-// Blocked elimination of [J·H·J | I] to [Lᵀ | L⁻¹], see linear_algebra.h. Row block k of the work
-// matrix holds, from left to right: M = L⁻¹ (finished in the rows above, growing in those below),
-// and the rest of J·H·J right of the diagonal, which turns into S = Lᵀ and is then no longer
-// needed. Both halves take the same update, C -= S_kᵀ·[M_k | S_k], so one sweep does factorisation
-// and inverse.
+// Inverts a symmetric positive definite matrix into a triangular factor (linear_algebra.h) by
+// blocked elimination of [J·H·J | I] to [Lᵀ | L⁻¹]. Row block k of the work matrix holds, from left
+// to right, M = L⁻¹ (finished in the rows above, growing in the rows below) and the rest of J·H·J
+// right of the diagonal, which turns into S = Lᵀ and is then no longer needed. Both halves take the
+// same update, C -= S_kᵀ·[M_k | S_k], so one sweep does factorisation and inverse.
 #include "tensor/linear_algebra.h"
 
 #include <algorithm>
@@ -23,13 +23,17 @@ constexpr size_t kPanelsAtOnce = 4;
 
 size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
+// The work matrix and one elimination: Load, Run, Store, in this order. Run takes 128 rows at a
+// time and, for each, factors the block on the diagonal (FactorPivot, InvertPivot), solves for the
+// rest of the row block (SolvePanels) and subtracts it from all rows below (PackStrip, UpdateRest).
+// It is a class because the steps share seven buffers.
 template <typename T>
 class Elimination {
  public:
   Elimination(size_t n, ThreadPool& pool)
       : n_(n),
         panels_(CeilDivide(n, kPanel)),
-        // Room for a whole strip that begins at the last row.
+        // A strip of rows may begin at the last row and still needs its full height.
         panel_step_((n + kStripColumns) * kPanel),
         pool_(pool),
         work_(panels_ * panel_step_),
@@ -39,7 +43,7 @@ class Elimination {
         inverse_(kBlock * kBlock),
         reciprocal_(kBlock) {}
 
-  // Takes J·matrix·J, the upper triangle.
+  // Takes the upper triangle of J·matrix·J: rows and columns in reverse order.
   void Load(Span2D<const T> matrix) {
     pool_.ParallelFor(panels_, [&](size_t panel) {
       std::fill_n(Row(panel, 0), panel_step_, T{0});
@@ -53,15 +57,19 @@ class Elimination {
     });
   }
 
+  // False if a pivot is not positive: the matrix is not positive definite.
   bool Run() {
     for (first_ = 0; first_ < n_; first_ += kBlock) {
       size_ = std::min(kBlock, n_ - first_);
       if (!FactorPivot()) return false;
       InvertPivot();
+      // Solve the row block for all columns, both of the inverse and of the rest.
       pool_.ParallelFor(CeilDivide(panels_, kPanelsAtOnce), [&](size_t group) {
         const size_t panel = group * kPanelsAtOnce;
         SolvePanels(panel, std::min(kPanelsAtOnce, panels_ - panel));
       });
+
+      // S_k is the left operand of the update of every row below, so it is packed once.
       pool_.ParallelFor(CeilDivide(n_ - end(), kStripColumns), [&](size_t s) { PackStrip(s); });
       UpdateRest();
     }
@@ -90,15 +98,19 @@ class Elimination {
   }
   bool IsPivot(size_t panel) const { return panel * kPanel >= first_ && panel * kPanel < end(); }
 
-  // pivot_ = S_kk, upper triangular, S_kkᵀ·S_kk = the block on the diagonal.
+  // Computes S_kk into pivot_: upper triangular, with S_kkᵀ·S_kk = the block on the diagonal.
   bool FactorPivot() {
+    // Work on a copy in row-major order; panels stay as they are until SolvePanels.
     for (size_t r = 0; r < size_; ++r) {
       for (size_t c = 0; c < size_; ++c) {
         pivot_[r * kBlock + c] = Row((first_ + c) / kPanel, first_ + r)[c % kPanel];
       }
     }
+
+    // Cholesky of a small block, right-looking: scale the pivot's row, subtract it from rows below.
     for (size_t r = 0; r < size_; ++r) {
       T* row = pivot_.data() + r * kBlock;
+      // Written so that NaN is refused too.
       if (!(row[r] > 0) || !std::isfinite(row[r])) return false;
       reciprocal_[r] = 1 / std::sqrt(row[r]);
       for (size_t c = r; c < size_; ++c) row[c] *= reciprocal_[r];
@@ -111,8 +123,9 @@ class Elimination {
     return true;
   }
 
-  // inverse_ = L_kk⁻¹ = S_kk⁻ᵀ, lower triangular; and S_kk once more, in strips.
+  // Computes L_kk⁻¹ = S_kk⁻ᵀ into inverse_, lower triangular, and copies S_kk into strips.
   void InvertPivot() {
+    // SubtractProduct reads its left operand in strips of 6 columns.
     std::fill_n(pivot_strips_.data(), pivot_strips_.size(), T{0});
     for (size_t r = 0; r < size_; ++r) {
       for (size_t c = r; c < size_; ++c) {
@@ -120,6 +133,8 @@ class Elimination {
             pivot_[r * kBlock + c];
       }
     }
+
+    // Forward substitution on the identity gives the inverse row by row.
     std::fill_n(inverse_.data(), kBlock * kBlock, T{0});
     for (size_t r = 0; r < size_; ++r) {
       T* row = inverse_.data() + r * kBlock;
@@ -133,9 +148,11 @@ class Elimination {
     }
   }
 
-  // Row block k of some neighbouring panels: x = L_kk⁻¹·x.
+  // Solves for row block k of some neighbouring panels: x = L_kk⁻¹·x.
   void SolvePanels(size_t panel, size_t count) {
-    if (IsPivot(panel)) {  // the pivot is a whole number of groups of panels, so are the others
+    // A panel of the pivot itself: the solution of the identity is the inverse. (The pivot is a
+    // whole number of groups of panels, and so is the rest.)
+    if (IsPivot(panel)) {
       for (size_t p = panel; p < panel + count; ++p) {
         for (size_t r = 0; r < size_; ++r) {
           std::copy_n(inverse_.data() + r * kBlock + (p * kPanel - first_), kPanel,
@@ -144,8 +161,11 @@ class Elimination {
       }
       return;
     }
+
+    // All other panels: six rows at a time, first the rows above by a product, then by
+    // substitution.
     for (size_t r = 0; r < size_; r += kStripColumns) {
-      // Columns of the strip beyond the pivot are 0 and leave the rows below as they are.
+      // Columns of the strip beyond the pivot are 0 and leave the rows below unchanged.
       SubtractProduct(pivot_strips_.data() + r * kBlock, Row(panel, first_), panel_step_, count, r,
                       Row(panel, first_ + r), {kPanel, panel_step_});
       for (size_t p = panel; p < panel + count; ++p) {
@@ -166,7 +186,7 @@ class Elimination {
     }
   }
 
-  // strip[k][i] = S_k of the i-th row after the pivot's that the strip updates.
+  // strip[k][i] = S_k of the i-th row that the strip updates, counted from the pivot's end.
   void PackStrip(size_t index) {
     T* strip = strips_.data() + index * kBlock * kStripColumns;
     for (size_t i = 0; i < kStripColumns; ++i) {
@@ -178,6 +198,7 @@ class Elimination {
     }
   }
 
+  // C -= S_kᵀ·[M_k | S_k] for all rows below the pivot, in tasks of about equal size.
   void UpdateRest() {
     const size_t row_tasks = CeilDivide(n_ - end(), kRowsPerTask);
     const size_t panel_tasks = CeilDivide(panels_, kPanelsPerTask);
@@ -189,12 +210,14 @@ class Elimination {
     });
   }
 
+  // The same for some rows and panels.
   void UpdateBlock(size_t row, size_t row_end, size_t panel, size_t panel_end) {
     for (; panel < panel_end; panel += kPanelsAtOnce) {
       const size_t count = std::min(kPanelsAtOnce, panel_end - panel);
       for (size_t top = row; top < row_end; top += kStripColumns) {
-        // Between the pivot block and the diagonal there is nothing yet.
+        // Between the pivot block and the diagonal all elements are still 0.
         if (panel * kPanel >= end() && (panel + count) * kPanel <= top) continue;
+        // From now on the pivot's columns hold the inverse, which starts from zero.
         for (size_t p = panel; p < panel + count; ++p) {
           if (IsPivot(p)) std::fill_n(Row(p, top), kStripColumns * kPanel, T{0});
         }
@@ -206,15 +229,16 @@ class Elimination {
 
   size_t n_, panels_, panel_step_;
   ThreadPool& pool_;
-  size_t first_ = 0, size_ = 0;   // the row block being eliminated
+  size_t first_ = 0, size_ = 0;   // the row block that is being eliminated
   AlignedArray<T> work_;          // panels of [n, kPanel]
   AlignedArray<T> strips_;        // S_k in strips of [kBlock, kStripColumns]
   AlignedArray<T> pivot_;         // [kBlock, kBlock]
-  AlignedArray<T> pivot_strips_;  // the same in strips of [kBlock, kStripColumns]
+  AlignedArray<T> pivot_strips_;  // pivot_ in strips of [kBlock, kStripColumns]
   AlignedArray<T> inverse_;       // [kBlock, kBlock]
   std::vector<T> reciprocal_;     // 1/S_rr
 };
 
+// The whole computation for one precision.
 template <typename T>
 bool Invert(Span2D<T> matrix, ThreadPool& pool) {
   const size_t n = matrix.rows();

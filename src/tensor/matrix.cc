@@ -1,3 +1,4 @@
+// Allocation, copies and conversion of Matrix; the views and accessors are inline in matrix.h.
 #include "tensor/matrix.h"
 
 #include <algorithm>

@@ -57,7 +57,7 @@ class Span2D {
   size_t rows_ = 0, cols_ = 0, stride_ = 0;
 };
 
-// a·b·...; std::bad_alloc where no memory could hold that many elements of any type. Sizes may come
+// a·b·...; throws std::bad_alloc if no memory could hold that many elements, because sizes may come
 // from files.
 template <typename... Sizes>
 size_t CheckedProduct(Sizes... sizes) {

@@ -1,3 +1,7 @@
+// The innermost loops of all matrix products and the conversions of 16-bit floats, as vector code.
+// Everything between the markers of Highway is compiled once per instruction set; the functions at
+// the end choose among them at run time. From outside in: Multiply walks panels and groups of rows,
+// Group::Multiply does one register tile, Chain is the loop over k.
 #include "tensor/panel_kernels.h"
 
 #include <array>
@@ -25,10 +29,11 @@ using Vector = hn::Vec<Tag<T>>;
 template <typename T>
 inline constexpr size_t kVectors = kPanelLanes<T> / hn::MaxLanes(Tag<T>());  // in a panel
 
-// Registers: 16 of 256 bits, or 32 of 512 bits. 12 and 28 are left for sums.
+// Registers: 16 of 256 bits, or 32 of 512 bits. 12 and 28 of them hold sums.
 inline constexpr size_t kMostRows = HWY_TARGET == HWY_AVX2 ? 6 : 14;
 inline constexpr size_t kMostSums = HWY_TARGET == HWY_AVX2 ? 12 : 28;
 
+// Panels whose sums fit in registers, for groups of this many rows.
 constexpr size_t PanelsAtOnce(size_t rows) {
   size_t panels = 1;
   while (panels < 8 && rows * panels * 2 * kVectors<float> <= kMostSums) panels *= 2;
@@ -36,7 +41,8 @@ constexpr size_t PanelsAtOnce(size_t rows) {
 }
 
 // One group of kRows rows times kPanels panels. All loops over rows, panels and vectors are
-// unrolled, so that the sums live in registers.
+// unrolled, so the sums stay in registers. Multiply is the entry; all other functions are its
+// steps.
 template <typename T, size_t kRows, size_t kPanels>
 struct Group {
   static constexpr Tag<T> kTag = {};
@@ -69,14 +75,17 @@ struct Group {
     }
   }
 
+  // The loop over k: one vector of weights per panel, one factor per row, fused multiply-adds.
   static HWY_INLINE void Chain(const T* HWY_RESTRICT x, const T* HWY_RESTRICT w, size_t stride,
                                size_t depth, Sums& sums) {
     for (; depth > 0; --depth) {
+      // The weights of all panels for this k are loaded once for all rows.
       Vector<T> weights[kWidth];
       HWY_UNROLL(16)
       for (size_t v = 0; v < kWidth; ++v) {
         weights[v] = hn::Load(kTag, w + v / kVectors<T> * stride + v % kVectors<T> * kLanes);
       }
+
       HWY_UNROLL(16)
       for (size_t r = 0; r < kRows; ++r) {
         const auto factor = hn::Set(kTag, x[r]);
@@ -90,6 +99,7 @@ struct Group {
     }
   }
 
+  // y += sums or y = sums, for panels whose columns all exist.
   static HWY_INLINE void AddToAll(const Sums& sums, bool overwrite, T* HWY_RESTRICT y,
                                   size_t stride) {
     HWY_UNROLL(16)
@@ -115,20 +125,27 @@ struct Group {
     }
   }
 
+  // One register tile: group `group` of the rows times kPanels panels from first_panel on.
   static HWY_NOINLINE void Multiply(const PanelProduct<T>& p, size_t group, size_t first_panel) {
     const size_t row = p.row_groups.First(group), column = first_panel * kPanelLanes<T>;
     const size_t partial_stride = p.panel_count * kPanelLanes<T>;
     const size_t partial = row * partial_stride + column;
     T* y = p.y + row * p.y_stride + column;
+
+    // Start the chain from zero or continue it where the last part of the block left off.
     Sums sums;
     if (p.k_begin == 0) {
       Clear(sums);
+      // The loop over k takes a while: fetch y now, to have it when the sums are added.
       for (size_t r = 0; r < kRows; ++r) hwy::Prefetch(y + r * p.y_stride);
     } else {
       Load(p.partial + partial, partial_stride, sums);
     }
+
     Chain(p.x + row * p.block_depth + p.k_begin * kRows, p.panels + first_panel * p.panel_stride,
           p.panel_stride, p.depth, sums);
+
+    // The sums of an incomplete block are kept for its next part; complete sums go to y.
     if (p.k_begin + p.depth < p.block_depth) {
       Store(sums, p.partial + partial, partial_stride);
     } else if (column + kPanels * kPanelLanes<T> <= p.columns) {
@@ -142,7 +159,7 @@ struct Group {
 template <typename T>
 using GroupFunction = void (*)(const PanelProduct<T>&, size_t group, size_t first_panel);
 
-// [log2 panels] for groups of kRows rows; null beyond PanelsAtOnce(kRows).
+// Functions by [log2 panels] for groups of kRows rows; null beyond PanelsAtOnce(kRows).
 template <typename T, size_t kRows>
 constexpr std::array<GroupFunction<T>, 4> ForPanels() {
   constexpr size_t kMost = PanelsAtOnce(kRows);
@@ -154,12 +171,14 @@ constexpr std::array<GroupFunction<T>, 4> ForPanels() {
   return functions;
 }
 
+// Functions by [rows - 1][log2 panels].
 template <typename T, size_t... kRows>
 constexpr std::array<std::array<GroupFunction<T>, 4>, kMostRows> ForRows(
     std::index_sequence<kRows...>) {
   return {ForPanels<T, kRows + 1>()...};
 }
 
+// As many panels at once as registers allow; near the end half as many, and so on.
 template <typename T>
 void Multiply(const PanelProduct<T>& p) {
   static constexpr auto kFunctions = ForRows<T>(std::make_index_sequence<kMostRows>());
@@ -173,11 +192,13 @@ void Multiply(const PanelProduct<T>& p) {
   }
 }
 
+// Conversions of whole vectors, then of what is left, element by element.
 void ConvertHalf(const uint16_t* from, float* to, size_t count) {
   const hn::ScalableTag<float> d;
   const hn::Rebind<hwy::float16_t, decltype(d)> d16;
   const size_t lanes = hn::Lanes(d);
   const auto* halves = reinterpret_cast<const hwy::float16_t*>(from);
+
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     hn::StoreU(hn::PromoteTo(d, hn::LoadU(d16, halves + i)), d, to + i);
@@ -190,6 +211,7 @@ void ConvertBFloat16(const uint16_t* from, float* to, size_t count) {
   const hn::Rebind<uint16_t, decltype(d)> d16;
   const hn::RebindToFloat<decltype(d)> df;
   const size_t lanes = hn::Lanes(d);
+
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(d, hn::LoadU(d16, from + i)));

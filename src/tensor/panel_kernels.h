@@ -19,6 +19,7 @@ namespace qualm {
 template <typename T>
 inline constexpr size_t kPanelLanes = 64 / sizeof(T);
 
+// How rows are cut into groups; see above.
 struct RowGroups {
   size_t rows = 0;
   size_t groups = 0;
@@ -44,28 +45,30 @@ struct PanelProduct {
   size_t panel_count = 0;
   T* y = nullptr;  // row 0 of the row groups, first column of the first panel
   size_t y_stride = 0;
-  size_t columns = 0;  // that exist in y; the last panel may have more lanes
-  // Chains are continued from `partial` unless this part begins the block, and left there unless it
-  // ends it. [rows, panel_count·lanes]; unused if the part is the whole block.
+  size_t columns = 0;  // columns that exist in y; the last panel may have more lanes
+  // Sums of an unfinished block are left in `partial` and read from there by the part that follows.
+  // [rows, panel_count·lanes]; unused if the part is the whole block.
   T* partial = nullptr;
   bool overwrite = false;  // y = sum instead of y += sum (the first block)
 };
 
+// The product of one instruction set, and the sizes that fit its registers.
 template <typename T>
 struct PanelKernels {
-  size_t most_rows;  // in a group
-  // Panels to hand over at once for groups of `rows` rows, so that registers are filled and the
+  size_t most_rows;  // rows in a group
+  // How many panels to pass at once for groups of `rows` rows, so that registers are filled and the
   // latency of a multiply-add is hidden; a power of 2.
   size_t (*panels_at_once)(size_t rows);
   void (*multiply)(const PanelProduct<T>& product);
 };
 
+// Conversions of 16-bit floats to float32.
 struct ConvertKernels {
   void (*half)(const uint16_t* from, float* to, size_t count);
   void (*bfloat16)(const uint16_t* from, float* to, size_t count);
 };
 
-// Of the instruction set in use. T: float, double.
+// The functions of the instruction set in use. T: float, double.
 template <typename T>
 const PanelKernels<T>& PanelKernelsInUse();
 template <>
@@ -74,7 +77,7 @@ template <>
 const PanelKernels<double>& PanelKernelsInUse();
 const ConvertKernels& ConvertKernelsInUse();
 
-// In plain C++ (panel_kernels_scalar.cc).
+// The same in plain C++ (panel_kernels_scalar.cc).
 template <typename T>
 const PanelKernels<T>& ScalarPanelKernels();
 extern template const PanelKernels<float>& ScalarPanelKernels();

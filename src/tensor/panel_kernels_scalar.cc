@@ -1,5 +1,5 @@
-// The matrix kernels in plain C++: the only ones of a portable build, and what the vector kernels
-// are tested against on any machine.
+// The matrix kernels in plain C++. A portable build has no other kernels, and the vector kernels
+// are tested against these on any machine.
 #include <algorithm>
 #include <cmath>
 
@@ -9,10 +9,11 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kMostRows = 4;
+constexpr size_t kMostRows = 4;  // rows in a group
 
 size_t OnePanel(size_t) { return 1; }
 
+// One group of rows times one panel; the same steps as Group::Multiply in panel_kernels.cc.
 template <typename T>
 void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
   constexpr size_t kLanes = kPanelLanes<T>;
@@ -20,6 +21,8 @@ void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
   const T* x = p.x + first_row * p.block_depth + p.k_begin * rows;
   const T* w = p.panels + panel * p.panel_stride;
   T sums[kMostRows][kLanes] = {};
+
+  // Start from zero, or continue the chain of an earlier part of the block.
   const size_t partial_stride = p.panel_count * kLanes;
   const size_t partial = first_row * partial_stride + panel * kLanes;
   if (p.k_begin > 0) {
@@ -27,6 +30,7 @@ void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
       std::copy_n(p.partial + partial + r * partial_stride, kLanes, sums[r]);
     }
   }
+
   for (size_t k = 0; k < p.depth; ++k) {
     for (size_t r = 0; r < rows; ++r) {
       const T factor = x[k * rows + r];
@@ -35,12 +39,15 @@ void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
       }
     }
   }
+
+  // The block is not complete: keep the sums for the next part.
   if (p.k_begin + p.depth < p.block_depth) {
     for (size_t r = 0; r < rows; ++r) {
       std::copy_n(sums[r], kLanes, p.partial + partial + r * partial_stride);
     }
     return;
   }
+
   const size_t columns = std::min(kLanes, p.columns - panel * kLanes);
   for (size_t r = 0; r < rows; ++r) {
     T* y = p.y + (first_row + r) * p.y_stride + panel * kLanes;
@@ -48,6 +55,7 @@ void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
   }
 }
 
+// Every panel with every group.
 template <typename T>
 void Multiply(const PanelProduct<T>& p) {
   for (size_t panel = 0; panel < p.panel_count; ++panel) {

@@ -1,3 +1,5 @@
+// C -= Aᵀ·B on packed operands, once as vector code for each instruction set and once in plain C++
+// for portable builds. Tile is the loop that matters; the exported functions only dispatch.
 #include "tensor/tile_update.h"
 
 #include <algorithm>
@@ -20,7 +22,7 @@ using Tag = hn::CappedTag<T, kPanelColumns<T>>;
 template <typename T>
 constexpr size_t kVectors = kPanelColumns<T> / hn::MaxLanes(Tag<T>());
 
-// kPanels panels at once, so that enough sums are under way to hide the latency of the fma.
+// kPanels panels at once, so that enough sums are in flight to hide the latency of the fma.
 template <size_t kPanels, typename T>
 HWY_INLINE void Tile(const T* HWY_RESTRICT strip, const T* HWY_RESTRICT panels, size_t panels_step,
                      size_t depth, T* HWY_RESTRICT c, TileLayout layout) {
@@ -32,25 +34,32 @@ HWY_INLINE void Tile(const T* HWY_RESTRICT strip, const T* HWY_RESTRICT panels, 
     return c + row * layout.row_step + v / kVectors<T> * layout.panel_step +
            v % kVectors<T> * kLanes;
   };
+
+  // Load the tile of C: chains continue from it.
   for (size_t row = 0; row < kStripColumns; ++row) {
     for (size_t v = 0; v < kWide; ++v) sum[row][v] = hn::LoadU(d, place(row, v));
   }
+
   for (size_t k = 0; k < depth; ++k) {
     hn::Vec<Tag<T>> b[kWide];
     for (size_t v = 0; v < kWide; ++v) {
       b[v] = hn::LoadU(d, panels + v / kVectors<T> * panels_step + k * kPanelColumns<T> +
                               v % kVectors<T> * kLanes);
     }
+
+    // A chain starts from the element of C itself, so every step is one fused subtraction.
     for (size_t row = 0; row < kStripColumns; ++row) {
       const auto a = hn::Set(d, strip[k * kStripColumns + row]);
       for (size_t v = 0; v < kWide; ++v) sum[row][v] = hn::NegMulAdd(a, b[v], sum[row][v]);
     }
   }
+
   for (size_t row = 0; row < kStripColumns; ++row) {
     for (size_t v = 0; v < kWide; ++v) hn::StoreU(sum[row][v], d, place(row, v));
   }
 }
 
+// All panels: four at a time if a panel is one vector, then the rest one by one.
 template <typename T>
 HWY_INLINE void Product(const T* strip, const T* panels, size_t panels_step, size_t panel_count,
                         size_t depth, T* c, TileLayout layout) {
@@ -75,12 +84,14 @@ void ProductDouble(const double* strip, const double* panels, size_t panels_step
   Product(strip, panels, panels_step, panel_count, depth, c, layout);
 }
 
+// Rows of one panel's width, so the values stay in registers for all rows.
 void Outer(const float* HWY_RESTRICT factors, size_t count, const float* HWY_RESTRICT values,
            float* HWY_RESTRICT rows) {
   const Tag<float> d;
   constexpr size_t kLanes = hn::MaxLanes(Tag<float>());
   hn::Vec<Tag<float>> value[kVectors<float>];
   for (size_t v = 0; v < kVectors<float>; ++v) value[v] = hn::LoadU(d, values + v * kLanes);
+
   for (size_t i = 0; i < count; ++i) {
     const auto factor = hn::Set(d, factors[i]);
     for (size_t v = 0; v < kVectors<float>; ++v) {
@@ -123,9 +134,11 @@ void SubtractOuter(const float* factors, size_t count, const float* values, floa
 namespace qualm {
 namespace {
 
+// The same chains, one element after the other.
 template <typename T>
 void Product(const T* strip, const T* panels, size_t panels_step, size_t panel_count, size_t depth,
              T* c, TileLayout layout) {
+  // The elements of a row of C are independent chains, as they are in the vector code.
   for (size_t p = 0; p < panel_count; ++p) {
     for (size_t row = 0; row < kStripColumns; ++row) {
       T* at = c + row * layout.row_step + p * layout.panel_step;

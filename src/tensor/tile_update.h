@@ -1,8 +1,8 @@
 // C -= Aᵀ·B on packed operands: the inner loops of the Cholesky factorisation and of GPTQ.
 //
 // Every element of C is one chain of fused multiply-adds over the depth in rising order, starting
-// from the element itself. So the same bits come out however the depth is cut into calls, whatever
-// the instruction set.
+// from the element itself. So the bits are the same however the depth is cut into calls and
+// whatever the instruction set is.
 //
 // A strip is kStripColumns columns of A: [depth, kStripColumns]. A panel is 64 bytes of columns of
 // B: [depth, kPanelColumns<T>]. Both row-major.

@@ -21,10 +21,11 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::CappedTag<float, 16>;
 
+// Scores of a block of 64 keys for one query. Keys are stored by dimension, so lanes are keys.
 void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float scale, float* scores) {
   const Tag d;
   const size_t lanes = hn::Lanes(d);
-  // Half of the block at a time: 32 keys are at most 4 accumulators of 8 lanes twice over.
+  // 32 keys with 8 lanes, 64 with 16: four sums at a time.
   for (size_t first = 0; first < kKeyBlock; first += 4 * lanes) {
     auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
     const float* column = keys + first;
@@ -35,6 +36,7 @@ void ScoreKeyBlock(const float* q, const float* keys, size_t head_dim, float sca
       s2 = hn::MulAdd(factor, hn::LoadU(d, column + 2 * lanes), s2);
       s3 = hn::MulAdd(factor, hn::LoadU(d, column + 3 * lanes), s3);
     }
+
     const auto by = hn::Set(d, scale);
     hn::StoreU(hn::Mul(s0, by), d, scores + first);
     hn::StoreU(hn::Mul(s1, by), d, scores + first + lanes);
@@ -77,34 +79,42 @@ HWY_INLINE V SafeExp(D d, V x) {
   return hn::IfThenElse(hn::Eq(x, x), kept, x);
 }
 
+// exp(values - shift) in place, and their sum.
 float ExpShifted(float* values, size_t count, float shift) {
   const Tag d;
   const size_t lanes = hn::Lanes(d);
   const auto by = hn::Set(d, shift);
+
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     hn::StoreU(SafeExp(d, hn::Sub(hn::LoadU(d, values + i), by)), d, values + i);
   }
+  // The last values go through a padded vector; padding is not copied back.
   if (i < count) {
     HWY_ALIGN float rest[16] = {};
     std::copy(values + i, values + count, rest);
     hn::Store(SafeExp(d, hn::Sub(hn::Load(d, rest), by)), d, rest);
     std::copy(rest, rest + (count - i), values + i);
   }
+
+  // The sum has a fixed order whatever the vector length is: four interleaved chains.
   float sums[4] = {0, 0, 0, 0};
   for (size_t k = 0; k < count; ++k) sums[k % 4] += values[k];
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+// kVectors vectors of columns; their sums stay in registers over all rows.
 template <size_t kVectors>
 HWY_INLINE void DecayColumns(const float* weights, size_t rows, const float* values, size_t stride,
                              float decay, float* out) {
   const Tag d;
   const size_t lanes = hn::Lanes(d);
   hn::Vec<Tag> sums[kVectors];
+  // The old values decay first and are the start of each chain.
   for (size_t v = 0; v < kVectors; ++v) {
     sums[v] = hn::Mul(hn::LoadU(d, out + v * lanes), hn::Set(d, decay));
   }
+
   for (size_t j = 0; j < rows; ++j, values += stride) {
     const auto weight = hn::Set(d, weights[j]);
     for (size_t v = 0; v < kVectors; ++v) {
@@ -114,10 +124,12 @@ HWY_INLINE void DecayColumns(const float* weights, size_t rows, const float* val
   for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sums[v], d, out + v * lanes);
 }
 
+// Eight vectors of columns at a time, then single ones, then single columns.
 void DecayAndAccumulate(const float* weights, size_t rows, const float* values, size_t stride,
                         float decay, float* out, size_t count) {
   const Tag d;
   const size_t lanes = hn::Lanes(d);
+
   size_t c = 0;
   for (; c + 8 * lanes <= count; c += 8 * lanes) {
     DecayColumns<8>(weights, rows, values + c, stride, decay, out + c);
@@ -125,6 +137,7 @@ void DecayAndAccumulate(const float* weights, size_t rows, const float* values, 
   for (; c + lanes <= count; c += lanes) {
     DecayColumns<1>(weights, rows, values + c, stride, decay, out + c);
   }
+  // The same chain for the columns that fill no vector.
   for (; c < count; ++c) {
     float sum = out[c] * decay;
     for (size_t j = 0; j < rows; ++j) sum = std::fma(weights[j], values[j * stride + c], sum);

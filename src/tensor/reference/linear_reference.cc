@@ -1,3 +1,5 @@
+// The definitions written as plain loops: the kernels' tests compare with them. Nothing here is
+// fast, and nothing depends on the instruction set or on threads.
 #include "tensor/reference/linear_reference.h"
 
 #include <algorithm>
@@ -12,6 +14,7 @@ void Multiply(Span2D<const float> x, Span2D<const float> w, Span2D<float> y) {
   for (size_t m = 0; m < x.rows(); ++m) {
     for (size_t n = 0; n < w.rows(); ++n) {
       float total = 0;
+      // Each reduction block is a chain from zero; block sums are added in order.
       for (size_t first = 0; first < x.cols(); first += kReductionBlock) {
         float sum = 0;
         for (size_t k = first; k < std::min(first + kReductionBlock, x.cols()); ++k) {
