@@ -1,15 +1,16 @@
+// The schemes of a recipe, from YAML: each key is put over the scheme that was there, then what the
+// keys mean together is checked, with the line of the key that does not fit.
 #include "quantize/recipe_schemes.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "artefact/codebook.h"
-#include "artefact/scheme_json.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "io/json_fields.h"
 #include "quantize/rounders.h"
 
 namespace qualm {
@@ -176,8 +177,6 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kRangeNames = {"min_max", "percentile", "mse"};
-
 // Type, bits and zero points of activations or of a part of the cache: `yaml` is a map or the name
 // of a type alone. The other keys of the map are the caller's.
 Scheme ParseValueScheme(const Yaml& yaml, Scheme scheme) {
@@ -198,15 +197,6 @@ Scheme ParseValueScheme(const Yaml& yaml, Scheme scheme) {
   return scheme;
 }
 
-RangeChoice ParseRange(const Yaml& yaml) {
-  const std::string name = yaml.AsString();
-  for (size_t i = 0; i < kRangeNames.size(); ++i) {
-    if (kRangeNames[i] == name) return static_cast<RangeChoice>(i);
-  }
-  ThrowUnknownName(yaml.place(), "range", name,
-                   std::vector<std::string>(kRangeNames.begin(), kRangeNames.end()));
-}
-
 void ParseStaticRange(const Yaml& yaml, ActivationPlan& plan) {
   const Yaml* range = yaml.Find("range");
   const Yaml* percentile = yaml.Find("percentile");
@@ -215,7 +205,9 @@ void ParseStaticRange(const Yaml& yaml, ActivationPlan& plan) {
     ThrowBadInput(key->place(), "a static range with granularity: tensor only",
                   NameOf(plan.scheme.granularity));
   }
-  if (range != nullptr) plan.range = ParseRange(*range);
+  if (range != nullptr) {
+    plan.range = EnumFromName<RangeChoice>(range->AsString(), range->place());
+  }
   if (percentile == nullptr) return;
   if (plan.range != RangeChoice::kPercentile) {
     ThrowBadInput(percentile->place(), "percentile with range: percentile", "another range");
@@ -332,35 +324,34 @@ std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
 
 namespace {
 
-// In the grammar of recipes, where the granularity says what is dynamic and scales have one type.
-Json ValueSchemeJson(const Scheme& scheme) {
-  Json json = ToJson(scheme);
-  for (const char* key : {"scale_type", "dynamic", "granularity"}) json.erase(key);
-  return json;
-}
+// Keys or values of the cache as canonical recipes have them.
+struct RecipeKvPart {
+  const KvPart& part;
+  int group_tokens;
 
-Json ToJson(const KvPart& part) {
-  Json json = ValueSchemeJson(part.scheme);
-  json["granularity"] = NameOf(part.granularity);
-  return json;
-}
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    Scheme::CodeFields(visit, self.part.scheme);
+    Scheme::ZeroPointFields(visit, self.part.scheme);
+    visit("granularity", self.part.granularity);
+    visit("group_tokens", self.group_tokens, {.is_written = self.group_tokens > 0});
+  }
+};
 
 }  // namespace
 
+EnumNames NamesOfEnum(RangeChoice) {
+  static constexpr std::array<std::string_view, 3> kNames = {"min_max", "percentile", "mse"};
+  return {"range", kNames};
+}
+
 Json RecipeJson(const KvCacheScheme& scheme) {
-  Json keys = ToJson(scheme.keys);
-  if (scheme.key_group_tokens > 0) keys["group_tokens"] = scheme.key_group_tokens;
-  return Json{{"keys", std::move(keys)}, {"values", ToJson(scheme.values)}};
+  return Json{{"keys", FieldsJson(RecipeKvPart{scheme.keys, scheme.key_group_tokens})},
+              {"values", FieldsJson(RecipeKvPart{scheme.values, 0})}};
 }
 
 Json RecipeJson(const std::optional<ActivationPlan>& plan) {
-  if (!plan) return "none";
-  Json json = ValueSchemeJson(plan->scheme);
-  json["granularity"] = NameOf(plan->scheme.granularity);
-  if (plan->scheme.dynamic) return json;
-  json["range"] = kRangeNames[static_cast<size_t>(plan->range)];
-  if (plan->range == RangeChoice::kPercentile) json["percentile"] = plan->percentile;
-  return json;
+  return plan ? FieldsJson(*plan) : Json("none");
 }
 
 }  // namespace qualm
