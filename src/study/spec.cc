@@ -14,9 +14,6 @@
 namespace qualm {
 namespace {
 
-constexpr std::array<std::string_view, 7> kRelationNames = {
-    "iid", "cross-subject", "cross-dataset", "cross-task", "cross-language", "control", "none"};
-
 std::vector<std::string> Names(std::span<const std::string_view> views) {
   return {views.begin(), views.end()};
 }
@@ -40,32 +37,74 @@ std::string TextIn(const Yaml& yaml, std::string_view key, std::string_view fall
 
 size_t SizeIn(const Yaml* yaml, std::string_view key, size_t fallback, int64_t least = 0) {
   return static_cast<size_t>(
-      IntOption(yaml, key, static_cast<int64_t>(fallback), least, int64_t{1} << 32));
+      IntOption(yaml, key, static_cast<int64_t>(fallback), least, kMostSize));
 }
 
 LocalText LocalTextOf(const Yaml& yaml) {
   if (!yaml.IsMap()) return {yaml.AsString(), yaml.AsString()};
-  yaml.RequireKnownKeys(std::array<std::string, 2>{"en", "zh"});
-  return {yaml.Get("en").AsString(), yaml.Get("zh").AsString()};
+  return OptionsFrom<LocalText>(&yaml);
 }
 
-About AboutOf(const Yaml& yaml) {
-  const Yaml* about = yaml.Find("about");
-  if (about == nullptr) return {};
-  about->RequireKnownKeys(std::array<std::string, 4>{"dataset", "subject", "task", "language"});
-  return {TextIn(*about, "dataset"), TextIn(*about, "subject"), TextIn(*about, "task"),
-          TextIn(*about, "language")};
-}
+// The keys that `defaults` gives calibration sets.
+struct SamplerKeys {
+  SamplerOptions options;
 
-SamplerOptions SamplerOf(const Yaml* yaml, SamplerOptions options) {
-  options.samples = SizeIn(yaml, "samples", options.samples, 1);
-  options.length = SizeIn(yaml, "length", options.length, 1);
-  options.held_out = SizeIn(yaml, "held_out", options.held_out);
-  if (yaml != nullptr && yaml->Find("sampler") != nullptr) {
-    options.sampler = yaml->Get("sampler").AsString();
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("samples", self.options.samples, {.range = InRange(1, kMostSize)});
+    visit("length", self.options.length, {.range = InRange(1, kMostSize)});
+    visit("sampler", self.options.sampler);
+    visit("held_out", self.options.held_out, {.range = InRange(0, kMostSize)});
   }
-  return options;
-}
+};
+
+// The rows of a task, as calibration text.
+struct RowsSource {
+  std::string task, split, category;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("task", self.task, {.required = true});
+    visit("split", self.split);
+    visit("category", self.category);
+  }
+};
+
+// Text that the model generates itself.
+struct SelfGenerated {
+  double temperature = 1;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("temperature", self.temperature, {.range = InRange(0.01, 10)});
+  }
+};
+
+// How rows that are both calibrated on and scored are parted.
+struct Pools {
+  uint64_t seed = 0;
+  double calibration_share = 0.5;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("seed", self.seed, {.range = InRange(0, kMostSize)});
+    visit("calibration_share", self.calibration_share, {.range = InRange(0.01, 0.99)});
+  }
+};
+
+// What holds for all tests that do not say otherwise; 0: no limit.
+struct Limits {
+  size_t rows = 0, windows = 0, seqlen = 0;
+  std::string protocol = TestSpec{}.protocol;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("rows", self.rows, {.range = InRange(0, kMostSize)});
+    visit("windows", self.windows, {.range = InRange(0, kMostSize)});
+    visit("seqlen", self.seqlen, {.range = InRange(0, kMostSize)});
+    visit("protocol", self.protocol);
+  }
+};
 
 // Exactly one of the keys that say where the text comes from.
 void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
@@ -85,10 +124,10 @@ void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
     spec.text_field = TextIn(yaml, "text_field", "text");
   } else if (given[0] == "rows") {
     spec.kind = CalibrationKind::kRows;
-    value.RequireKnownKeys(std::array<std::string, 3>{"task", "split", "category"});
-    spec.task = value.Get("task").AsString();
-    spec.split = TextIn(value, "split");
-    spec.category = TextIn(value, "category");
+    const auto rows = OptionsFrom<RowsSource>(&value);
+    spec.task = rows.task;
+    spec.split = rows.split;
+    spec.category = rows.category;
     spec.sampler.sampler = TextIn(yaml, "sampler", "per-subject");
   } else if (given[0] == "again") {
     spec.again = value.AsString();
@@ -99,8 +138,7 @@ void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
       if (!value.AsBool()) ThrowBadInput(value.place(), "true", "false");
     } else if (given[0] == "self_generated") {
       spec.kind = CalibrationKind::kSelfGenerated;
-      value.RequireKnownKeys(std::array<std::string, 1>{"temperature"});
-      spec.temperature = NumberOption(&value, "temperature", 1, 0.01, 10);
+      spec.temperature = OptionsFrom<SelfGenerated>(&value).temperature;
     } else {
       spec.kind = CalibrationKind::kMixed;
       spec.mixed = TextsOf(value);
@@ -119,7 +157,7 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   spec.name = yaml.Get("name").AsString();
   spec.sampler = defaults;
   ReadKind(yaml, spec);
-  spec.about = AboutOf(yaml);
+  spec.about = OptionsFrom<About>(yaml.Find("about"));
   const auto sizes = [&](std::string_view key, size_t fallback) {
     const Yaml* value = yaml.Find(key);
     std::vector<size_t> list;
@@ -166,7 +204,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const TestSpec& defaults) {
   test.category = TextIn(yaml, "category");
   test.seqlen = SizeIn(&yaml, "seqlen", defaults.seqlen);
   if (yaml.Find("shots") != nullptr) test.shots = SizeIn(&yaml, "shots", 0);
-  test.about = AboutOf(yaml);
+  test.about = OptionsFrom<About>(yaml.Find("about"));
   if (tasks.empty()) {
     test.name = TextIn(yaml, "name", test.corpus);
     return {test};
@@ -187,10 +225,7 @@ std::vector<PairRule> RulesOf(const Yaml& yaml, std::string_view key) {
   const Yaml* list = yaml.Find(key);
   if (list == nullptr) return rules;
   for (const Yaml& one : list->AsList()) {
-    one.RequireKnownKeys(
-        std::array<std::string, 5>{"model", "recipe", "calibration", "test", "relation"});
-    PairRule rule{TextsIn(one, "model"), TextsIn(one, "recipe"), TextsIn(one, "calibration"),
-                  TextsIn(one, "test"), TextsIn(one, "relation")};
+    auto rule = OptionsFrom<PairRule>(&one);
     for (const std::string& name : rule.relations) (void)RelationFromName(name, one.place());
     rules.push_back(std::move(rule));
   }
@@ -232,33 +267,6 @@ void RequireDistinct(const std::vector<std::string>& names, const std::string& p
   }
 }
 
-void ReadPools(const Yaml* pools, StudySpec& spec) {
-  if (pools == nullptr) return;
-  pools->RequireKnownKeys(std::array<std::string, 2>{"seed", "calibration_share"});
-  spec.pool_seed = SizeIn(pools, "seed", 0);
-  spec.calibration_share = NumberOption(pools, "calibration_share", 0.5, 0.01, 0.99);
-}
-
-void ReadEfficiency(const Yaml& yaml, StudySpec& spec) {
-  const Yaml* efficiency = yaml.Find("efficiency");
-  if (efficiency == nullptr) return;
-  efficiency->RequireKnownKeys(std::array<std::string, 3>{"prompt", "gen", "repetitions"});
-  spec.efficiency.is_asked = true;
-  spec.efficiency.prompt = SizeIn(efficiency, "prompt", spec.efficiency.prompt, 1);
-  spec.efficiency.gen = SizeIn(efficiency, "gen", spec.efficiency.gen, 1);
-  spec.efficiency.repetitions = SizeIn(efficiency, "repetitions", spec.efficiency.repetitions, 1);
-}
-
-void ReadBudgets(const Yaml& yaml, StudySpec& spec) {
-  const Yaml* budgets = yaml.Find("budgets");
-  if (budgets == nullptr) return;
-  for (const Yaml& one : budgets->AsList()) {
-    one.RequireKnownKeys(std::array<std::string, 2>{"bits_per_weight", "tokens_per_second"});
-    spec.budgets.push_back({NumberOption(&one, "bits_per_weight", 0, 0, 64),
-                            NumberOption(&one, "tokens_per_second", 0, 0, 1e9)});
-  }
-}
-
 constexpr std::array<std::string_view, 19> kKeys = {
     "name",    "extends", "version",  "title",      "question",    "models", "recipes",
     "order",   "seeds",   "defaults", "limits",     "calibration", "tests",  "include",
@@ -288,19 +296,14 @@ class StudyKeys {
 };
 
 void ReadTests(const StudyKeys& keys, StudySpec& spec) {
-  const Yaml* limits = keys.Find("limits");
+  const auto limits = OptionsFrom<Limits>(keys.Find("limits"));
   TestSpec defaults;
-  size_t rows = 0, windows = 0;
-  if (limits != nullptr) {
-    limits->RequireKnownKeys(std::array<std::string, 4>{"rows", "windows", "seqlen", "protocol"});
-    rows = SizeIn(limits, "rows", 0);
-    windows = SizeIn(limits, "windows", 0);
-    defaults.seqlen = SizeIn(limits, "seqlen", 0);
-    defaults.protocol = TextIn(*limits, "protocol", defaults.protocol);
-  }
+  defaults.seqlen = limits.seqlen;
+  defaults.protocol = limits.protocol;
+
   for (const Yaml& one : keys.Get("tests").AsList()) {
     for (TestSpec& test : TestsOf(one, defaults)) {
-      test.limit = SizeIn(&one, "limit", test.is_task() ? rows : windows);
+      test.limit = SizeIn(&one, "limit", test.is_task() ? limits.rows : limits.windows);
       spec.tests.push_back(std::move(test));
     }
   }
@@ -329,23 +332,30 @@ StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) 
                      std::array<std::string, 2>{"parallel", "sequential"});
   }
   spec.seeds = SizeIn(&keys.Holder("seeds"), "seeds", 1, 1);
-  SamplerOptions sampler;
-  if (const Yaml* defaults = keys.Find("defaults")) {
-    defaults->RequireKnownKeys(
-        std::array<std::string, 4>{"samples", "length", "sampler", "held_out"});
-    sampler = SamplerOf(defaults, sampler);
-  }
+
+  const SamplerOptions sampler = OptionsFrom<SamplerKeys>(keys.Find("defaults")).options;
   if (const Yaml* sets = keys.Find("calibration")) {
     for (const Yaml& one : sets->AsList()) ReadCalibration(one, sampler, spec.calibrations);
   }
   ReadTests(keys, spec);
   spec.include = RulesOf(keys.Holder("include"), "include");
   spec.exclude = RulesOf(keys.Holder("exclude"), "exclude");
-  spec.task_loss = static_cast<TaskLoss>(ChoiceOption(
-      &keys.Holder("loss"), "loss", 0, std::array<std::string_view, 2>{"error", "nll"}));
-  ReadPools(keys.Find("pools"), spec);
-  ReadEfficiency(keys.Holder("efficiency"), spec);
-  ReadBudgets(keys.Holder("budgets"), spec);
+  if (const Yaml* loss = keys.Find("loss")) {
+    spec.task_loss = EnumFromName<TaskLoss>(loss->AsString(), loss->place());
+  }
+
+  const auto pools = OptionsFrom<Pools>(keys.Find("pools"));
+  spec.pool_seed = pools.seed;
+  spec.calibration_share = pools.calibration_share;
+  spec.efficiency = OptionsFrom<EfficiencySpec>(keys.Find("efficiency"));
+  spec.efficiency.is_asked = keys.Find("efficiency") != nullptr;
+  if (const Yaml* budgets = keys.Find("budgets")) {
+    for (const Yaml& budget : budgets->AsList()) {
+      spec.budgets.push_back(OptionsFrom<Budget>(&budget));
+    }
+  }
+
+  // What the parts mean together.
   ResolveAgain(spec, place);
   std::vector<std::string> names, tests;
   for (const CalibrationSpec& one : spec.calibrations) names.push_back(one.name);
@@ -374,16 +384,21 @@ Yaml ParseKeys(std::string_view text, std::string_view place) {
 
 }  // namespace
 
-std::string_view RelationName(Relation relation) {
-  return kRelationNames[static_cast<size_t>(relation)];
+EnumNames NamesOfEnum(Relation) {
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "iid", "cross-subject", "cross-dataset", "cross-task", "cross-language", "control", "none"};
+  return {"relation", kNames};
 }
 
+EnumNames NamesOfEnum(TaskLoss) {
+  static constexpr std::array<std::string_view, 2> kNames = {"error", "nll"};
+  return {"loss", kNames};
+}
+
+std::string_view RelationName(Relation relation) { return NameOfEnum(relation); }
+
 Relation RelationFromName(std::string_view name, std::string_view place) {
-  const auto found = std::ranges::find(kRelationNames, name);
-  if (found == kRelationNames.end()) {
-    ThrowUnknownName(place, "relation", name, Names(kRelationNames));
-  }
-  return static_cast<Relation>(found - kRelationNames.begin());
+  return EnumFromName<Relation>(name, place);
 }
 
 Relation RelationOf(const About& calibration, const About& test) {
