@@ -1,3 +1,5 @@
+// The journal of a run: a line of JSON for each finished block, flushed before the next block
+// begins. Reading stops at the first line that a crash left damaged or whose file is not whole.
 #include "quantize/journal.h"
 
 #include <fcntl.h>
@@ -56,6 +58,8 @@ void Journal::Read(const std::string& run_key) {
     std::string place = StrCat(path_.string(), ":", ++line_number);
     std::string_view line = std::string_view(text).substr(start, end - start);
     start = end + 1;
+
+    // The first line says whose blocks these are.
     if (line_number == 1) {
       std::string found = GetString(ParseJson(line, place), "run", place);
       if (found == run_key) continue;
@@ -65,6 +69,7 @@ void Journal::Read(const std::string& run_key) {
                     "one with other inputs",
                     "choose another output folder, or start over with --overwrite");
     }
+
     std::optional<JournalEntry> entry = EntryFromLine(line, place);
     if (!entry || entry->block != entries_.size() || !HoldsItsFile(folder_, entry->file)) return;
     entries_.push_back(*std::move(entry));

@@ -132,9 +132,12 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
   plan.rounder = rounder;
   plan.skip = std::ranges::any_of(
       skip, [&](const std::string& pattern) { return MatchesGlob(layer_name, pattern); });
+
   const bool stays_float = std::ranges::any_of(
       activation_skip, [&](const std::string& p) { return MatchesGlob(layer_name, p); });
   if (!stays_float) plan.activations = activations;
+
+  // The last match replaces weights and rounder as a whole; activations only where it names them.
   for (const Override& override : overrides) {
     if (!MatchesGlob(layer_name, override.match)) continue;
     if (override.activations) plan.activations = *override.activations;
@@ -142,6 +145,7 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
     plan.has_own_scheme = override.has_weights;
     plan.rounder = override.rounder != nullptr ? override.rounder : rounder;
   }
+
   const auto allocated = layer_bits.find(std::string(layer_name));
   if (allocated != layer_bits.end()) plan.scheme.bits = allocated->second;
   return plan;
