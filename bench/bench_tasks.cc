@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/rng.h"
 #include "evaluate/generator.h"
@@ -28,38 +29,36 @@ double Seconds(const std::function<void()>& body) {
 class RandomModel {
  public:
   explicit RandomModel(ThreadPool& pool) : pool_(pool) {
-    ModelConfig& config = decoder.config;
-    config.hidden_size = 768;
-    config.intermediate_size = 2048;
-    config.layers = 12;
-    config.heads = config.kv_heads = 12;
-    config.head_dim = 64;
-    config.vocab_size = 32000;
-    config.context = 4096;
-    decoder.family = &FindFamily("llama", "bench");
-    embedding_ = RandomMatrix(config.vocab_size, config.hidden_size, 1);
-    decoder.embedding.weight = {embedding_.data(), DType::kF32, config.vocab_size,
-                                config.hidden_size};
-    for (size_t b = 0; b < config.layers; ++b) {
-      auto block = std::make_unique<DecoderBlock>(config, *decoder.family, b);
-      block->attention_norm.assign(config.hidden_size, 1.0f);
-      block->mlp_norm.assign(config.hidden_size, 1.0f);
-      for (LinearLayer* layer : {&block->q, &block->k, &block->v, &block->o}) {
-        layer->weight = Random(config.hidden_size, config.hidden_size);
+    decoder.plan = ParseModelPlan(Json{{"model_type", "llama"},
+                                       {"hidden_size", 768},
+                                       {"intermediate_size", 2048},
+                                       {"num_hidden_layers", 12},
+                                       {"num_attention_heads", 12},
+                                       {"vocab_size", 32000},
+                                       {"max_position_embeddings", 4096}},
+                                  "bench");
+    const ModelPlan& plan = decoder.plan;
+    embedding_ = RandomMatrix(plan.vocab_size(), plan.hidden_size, 1);
+    decoder.embedding.weight = {embedding_.data(), DType::kF32, plan.vocab_size(),
+                                plan.hidden_size};
+    for (size_t b = 0; b < plan.blocks.size(); ++b) {
+      auto block = std::make_unique<DecoderBlock>(plan.blocks[b], b);
+      for (const NormPlan& norm : NormsOf(plan.blocks[b])) {
+        block->Norm(norm.name).weight.assign(norm.width, 1.0f);
       }
-      block->gate.weight = Random(config.intermediate_size, config.hidden_size);
-      block->up.weight = Random(config.intermediate_size, config.hidden_size);
-      block->down.weight = Random(config.hidden_size, config.intermediate_size);
+      for (const LinearSite& site : SitesOf(plan.blocks[b])) {
+        block->Linear(site.name).weight = Random(site.out, site.in);
+      }
       decoder.blocks.push_back(std::move(block));
     }
-    decoder.final_norm.assign(config.hidden_size, 1.0f);
-    decoder.head.weight = Random(config.vocab_size, config.hidden_size);
+    decoder.final_norm = {plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
+    decoder.head.weight = Random(plan.vocab_size(), plan.hidden_size);
   }
 
   std::vector<TokenId> Ids(size_t count) {
     std::vector<TokenId> ids;
     for (size_t i = 0; i < count; ++i) {
-      ids.push_back(static_cast<TokenId>(rng_.Below(decoder.config.vocab_size)));
+      ids.push_back(static_cast<TokenId>(rng_.Below(decoder.plan.vocab_size())));
     }
     return ids;
   }
@@ -100,7 +99,7 @@ double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, Thread
   const Matrix hidden = decoder.Forward(
       std::vector<SequenceSlice>{{&cache, std::span(request.tokens).first(inputs)}}, pool);
   const size_t rows = request.continuation_length();
-  Matrix logits(rows, decoder.config.vocab_size);
+  Matrix logits(rows, decoder.plan.vocab_size());
   decoder.Logits(hidden.view().Rows(hidden.rows() - rows, rows), logits, pool);
   double sum = 0;
   for (size_t i = 0; i < rows; ++i) {

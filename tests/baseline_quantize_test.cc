@@ -297,7 +297,7 @@ void CheckFiles(const std::string& name, const std::filesystem::path& folder,
 void CheckLogits(const std::string& name, const std::filesystem::path& folder, ThreadPool& pool,
                  PinnedTable& table) {
   const Model model = LoadModel(folder, {}, pool);
-  const std::vector<TokenId> ids = RandomTokens(24, model.decoder->config.vocab_size, 11);
+  const std::vector<TokenId> ids = RandomTokens(24, model.decoder->plan.vocab_size(), 11);
   table.Check(StrCat(name, "/logits"), PrefillHash(*model.decoder, ids, pool));
   table.Check(StrCat(name, "/logits"), CachedHash(*model.decoder, ids, pool));
 }
@@ -423,7 +423,7 @@ TEST(BaselineQuantize, EveryFamily) {
   PinnedTable table("families.txt");
   for (const std::filesystem::path& model : models) {
     const std::string family = model.filename().string();
-    const CalibrationSet calibration = RandomCalibration(ReadModelConfig(model).vocab_size);
+    const CalibrationSet calibration = RandomCalibration(ReadModelPlan(model).vocab_size());
     for (const Case& one : kFamilyCases) {
       const std::string name = StrCat(family, "/", one.name);
       const std::filesystem::path out = folder / StrCat(family, "-", one.name);

@@ -76,7 +76,7 @@ TEST(BaselineScore, LogitsOfTheDemoModel) {
     const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = in_bf16}, pool);
     for (const size_t length : {1u, 7u, 70u}) {
       const std::vector<TokenId> ids =
-          testing::RandomTokens(length, model.decoder->config.vocab_size, length);
+          testing::RandomTokens(length, model.decoder->plan.vocab_size(), length);
       const std::string name = StrCat(in_bf16 ? "bfloat16/" : "float32/", length, "-tokens");
       table.Check(name, PrefillHash(*model.decoder, ids, pool));
       table.Check(name, CachedHash(*model.decoder, ids, pool));
@@ -264,7 +264,7 @@ TEST(BaselineScore, GeneratedTexts) {
   QUALM_PIN_OR_SKIP();
   ThreadPool pool(2);
   const Model model = LoadModel(DemoModel(), {}, pool);
-  const std::vector<TokenId> prompt = testing::RandomTokens(9, model.decoder->config.vocab_size, 1);
+  const std::vector<TokenId> prompt = testing::RandomTokens(9, model.decoder->plan.vocab_size(), 1);
   PinnedTable table("texts.txt");
   for (const double temperature : {0.0, 0.7, 1.5}) {
     GenerateOptions options;

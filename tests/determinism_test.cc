@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "model/model.h"
+#include "model/standard_plan.h"
 #include "quantize/run.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
@@ -48,7 +49,7 @@ std::vector<Matrix> Together(const Decoder& decoder, const std::vector<Sequence>
   std::vector<Matrix> logits;
   size_t first = 0;
   for (const Sequence& sequence : sequences) {
-    logits.emplace_back(sequence.size(), decoder.config.vocab_size);
+    logits.emplace_back(sequence.size(), decoder.plan.vocab_size());
     decoder.Logits(hidden.view().Rows(first, sequence.size()), logits.back(), pool);
     first += sequence.size();
   }
@@ -58,7 +59,7 @@ std::vector<Matrix> Together(const Decoder& decoder, const std::vector<Sequence>
 // The same sequence in pieces of random length, alone.
 Matrix InPieces(const Decoder& decoder, const Sequence& sequence, Rng& rng, ThreadPool& pool) {
   KvCache cache = decoder.MakeCache(sequence.size());
-  Matrix logits(sequence.size(), decoder.config.vocab_size);
+  Matrix logits(sequence.size(), decoder.plan.vocab_size());
   for (size_t first = 0; first < sequence.size();) {
     size_t count = std::min<size_t>(sequence.size() - first, 1 + rng.Below(4) * rng.Below(12));
     std::span<const TokenId> ids(sequence.data() + first, count);
@@ -77,7 +78,7 @@ std::vector<Matrix> Interleaved(const Decoder& decoder, const std::vector<Sequen
   std::vector<Matrix> logits;
   for (const Sequence& sequence : sequences) {
     caches.push_back(decoder.MakeCache(sequence.size()));
-    logits.emplace_back(sequence.size(), decoder.config.vocab_size);
+    logits.emplace_back(sequence.size(), decoder.plan.vocab_size());
   }
   std::vector<size_t> done(sequences.size(), 0);
   while (done != Lengths(sequences)) {
@@ -116,7 +117,7 @@ void ExpectOneResult(const Decoder& decoder, uint64_t rounds) {
   Rng rng(5);
   for (uint64_t round = 0; round < rounds; ++round) {
     std::vector<Sequence> sequences =
-        RandomSequences(2 + rng.Below(4), decoder.config.vocab_size, round);
+        RandomSequences(2 + rng.Below(4), decoder.plan.vocab_size(), round);
     std::vector<Matrix> expected = Together(decoder, sequences, one);
     std::vector<Matrix> threaded = Together(decoder, sequences, three);
     std::vector<Matrix> interleaved = Interleaved(decoder, sequences, rng, three);
@@ -137,15 +138,17 @@ TEST(Determinism, LogitsDoNotDependOnThreadsBatchOrPieces) {
 
 TEST(Determinism, NorWithASlidingWindowInSomeBlocks) {
   ThreadPool pool(2);
-  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
   Sequence sequence(30);
   Rng rng(8);
   for (TokenId& id : sequence) {
-    id = static_cast<TokenId>(rng.Below(model.decoder->config.vocab_size));
+    id = static_cast<TokenId>(rng.Below(model.decoder->plan.vocab_size()));
   }
   const Matrix everything = std::move(Together(*model.decoder, {sequence}, pool)[0]);
-  model.decoder->config.sliding_window = 17;
-  model.decoder->config.first_window_layer = 2;
+  for (size_t b = 2; b < model.decoder->plan.blocks.size(); ++b) {
+    // The blocks refer to their plans.
+    AttentionIn(model.decoder->plan.blocks[b]).window = 17;
+  }
   ExpectOneResult(*model.decoder, 2);
   // The window is seen from the token on that it hides something from.
   const Matrix windowed = std::move(Together(*model.decoder, {sequence}, pool)[0]);

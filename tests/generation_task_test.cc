@@ -176,7 +176,7 @@ TEST_F(GenerationTasks, TextsComeFromTheStoreTheSecondTime) {
 }
 
 TEST_F(GenerationTasks, PromptsLeaveRoomForTheText) {
-  const size_t context = model_.decoder->config.context;
+  const size_t context = model_.decoder->plan.context;
   TaskRunOptions options = Options();
   const TaskResult result =
       Run(Replaced(kTask, "max_tokens: 12", "max_tokens: " + std::to_string(context)), options);

@@ -36,7 +36,7 @@ double PermutedDeviation(const Checkpoint& checkpoint, std::span<const TokenId> 
 Matrix LogitsOf(const Model& model, std::span<const TokenId> ids, ThreadPool& pool) {
   KvCache cache = model.decoder->MakeCache(ids.size());
   Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-  Matrix logits(ids.size(), model.decoder->config.vocab_size);
+  Matrix logits(ids.size(), model.decoder->plan.vocab_size());
   model.decoder->Logits(hidden, logits, pool);
   return logits;
 }

@@ -171,7 +171,7 @@ TEST_F(QuantizeRun, TheArtefactVerifiesAndPackedAndDequantizedGiveTheSameBits) {
   auto logits = [&](const Model& model) {
     KvCache cache = model.decoder->MakeCache(ids.size());
     Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-    Matrix result(ids.size(), model.decoder->config.vocab_size);
+    Matrix result(ids.size(), model.decoder->plan.vocab_size());
     model.decoder->Logits(hidden, result, pool);
     return result;
   };

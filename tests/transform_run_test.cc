@@ -37,7 +37,7 @@ class TransformRun : public testing::DemoRun {
     for (TokenId id = 10; id < 90; ++id) ids.push_back(id);
     KvCache cache = model.decoder->MakeCache(ids.size());
     const Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-    Matrix logits(hidden.rows(), model.decoder->config.vocab_size);
+    Matrix logits(hidden.rows(), model.decoder->plan.vocab_size());
     model.decoder->Logits(hidden, logits, pool);
     return logits;
   }

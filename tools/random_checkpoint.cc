@@ -23,8 +23,7 @@
 #include "base/strings.h"
 #include "io/json.h"
 #include "io/safetensors.h"
-#include "model/config.h"
-#include "model/family.h"
+#include "model/model_plan.h"
 
 namespace qualm {
 namespace {
@@ -85,33 +84,31 @@ Json ConfigJson(const Shape& shape) {
 
 // All tensors in the order of the forward pass. Weights have the variance 1/in, so that activations
 // keep their size on the way.
-std::vector<RandomTensor> TensorsOf(const ModelConfig& config, const Family& family) {
+std::vector<RandomTensor> TensorsOf(const ModelPlan& plan) {
   std::vector<RandomTensor> tensors;
-  auto add_norm = [&](const std::string& name) {
-    tensors.push_back({name + ".weight", {config.hidden_size}, 1.0, 0.05});
+  const auto add_norm = [&](const std::string& name, const NormPlan& norm) {
+    const double mean = 1.0 - norm.parameters.weight_offset;
+    tensors.push_back({name + ".weight", {norm.width}, mean, 0.05});
+    if (norm.has_bias) tensors.push_back({name + ".bias", {norm.width}, 0, 0.1});
   };
-  tensors.push_back({family.embedding + ".weight", {config.vocab_size, config.hidden_size}, 0, 1});
-  for (size_t block = 0; block < config.layers; ++block) {
-    add_norm(LinearName(family, block, family.attention_norm));
-    add_norm(LinearName(family, block, family.mlp_norm));
-    for (const LinearGroup& group : family.groups) {
-      const size_t in = SizeOf(group.in, config);
-      const double deviation = 1 / std::sqrt(static_cast<double>(in));
-      for (const LinearSpec& linear : group.linears) {
-        const std::string name = LinearName(family, block, linear.name);
-        const size_t out = SizeOf(linear.out, config);
-        tensors.push_back({name + ".weight", {out, in}, 0, deviation});
-        const bool is_qkv = group.preceding_norm == family.attention_norm;
-        if (is_qkv && config.qkv_bias) tensors.push_back({name + ".bias", {out}, 0, 0.1});
-      }
+  const auto add_linear = [&](const std::string& name, const LinearSite& site) {
+    const double deviation = 1 / std::sqrt(static_cast<double>(site.in));
+    tensors.push_back({name + ".weight", {site.out, site.in}, 0, deviation});
+    if (site.requires_bias) tensors.push_back({name + ".bias", {site.out}, 0, 0.1});
+  };
+
+  const TableSite& embedding = plan.embedding;
+  tensors.push_back({embedding.name + ".weight", {embedding.rows, embedding.width}, 0, 1});
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    for (const NormPlan& norm : NormsOf(plan.blocks[b])) {
+      add_norm(plan.NameIn(b, norm.name), norm);
+    }
+    for (const LinearSite& site : SitesOf(plan.blocks[b])) {
+      add_linear(plan.NameIn(b, site.name), site);
     }
   }
-  add_norm(family.final_norm);
-  if (!config.tied_embeddings) {
-    const double deviation = 1 / std::sqrt(static_cast<double>(config.hidden_size));
-    tensors.push_back(
-        {family.head + ".weight", {config.vocab_size, config.hidden_size}, 0, deviation});
-  }
+  add_norm(plan.final_norm.name, plan.final_norm);
+  if (!plan.tied_embeddings) add_linear(plan.head.name, plan.head);
   return tensors;
 }
 
@@ -162,8 +159,7 @@ std::vector<std::vector<RandomTensor>> SplitIntoShards(std::vector<RandomTensor>
 void WriteCheckpoint(const Options& options) {
   namespace fs = std::filesystem;
   const Json config_json = ConfigJson(options.shape);
-  const ModelConfig config = ParseModelConfig(config_json, "options");
-  const Family& family = FindFamily(config.model_type, "--model-type");
+  const ModelPlan plan = ParseModelPlan(config_json, "options");
   fs::create_directories(options.output);
   WriteJsonFile(options.output / "config.json", config_json);
 
@@ -173,7 +169,7 @@ void WriteCheckpoint(const Options& options) {
 
   Json weight_map = Json::object();
   uint64_t total_bytes = 0;
-  const auto shards = SplitIntoShards(TensorsOf(config, family), options.shard_mib << 20);
+  const auto shards = SplitIntoShards(TensorsOf(plan), options.shard_mib << 20);
   for (size_t index = 0; index < shards.size(); ++index) {
     const std::string name = ShardName(index, shards.size());
     std::vector<TensorToWrite> header;

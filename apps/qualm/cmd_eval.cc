@@ -172,10 +172,9 @@ int Run(const Options& options, const Globals& globals) {
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const LoadedModels models = LoadModels(options, pool);
-  const size_t seqlen =
-      ResolveSeqlen(protocol, options.seqlen, models.model.decoder->config.context);
+  const size_t seqlen = ResolveSeqlen(protocol, options.seqlen, models.model.decoder->plan.context);
   if (models.reference) {
-    ResolveSeqlen(protocol, seqlen, models.reference->decoder->config.context);
+    ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
   }
   const std::vector<PerplexityText> texts =
       PrepareTexts(options, models, protocol, seqlen, *progress);

@@ -63,28 +63,53 @@ Json RopeScalingAsJson(const RopeScaling& scaling) {
   return nullptr;
 }
 
-Json ConfigAsJson(const ModelConfig& config) {
-  Json json = {{"model_type", config.model_type},
-               {"layers", config.layers},
-               {"hidden_size", config.hidden_size},
-               {"intermediate_size", config.intermediate_size},
-               {"heads", config.heads},
-               {"kv_heads", config.kv_heads},
-               {"head_dim", config.head_dim},
-               {"vocab_size", config.vocab_size},
-               {"context", config.context},
-               {"rms_norm_eps", config.rms_norm_eps},
-               {"rope_theta", config.rope_theta},
-               {"rope_scaling", RopeScalingAsJson(config.rope_scaling)},
-               {"sliding_window", nullptr},
-               {"tied_embeddings", config.tied_embeddings},
-               {"qkv_bias", config.qkv_bias},
-               {"o_bias", config.o_bias},
-               {"mlp_bias", config.mlp_bias}};
-  if (config.sliding_window) {
-    json["sliding_window"] = *config.sliding_window;
-    json["first_window_layer"] = config.first_window_layer;
+// Windows of a model: the first block that has one, and its size; of all blocks from there on.
+void AddWindow(const ModelPlan& plan, Json& json) {
+  json["sliding_window"] = nullptr;
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    const AttentionPlan* attention = AttentionOf(plan.blocks[b]);
+    if (attention == nullptr || attention->window == 0) continue;
+    json["sliding_window"] = attention->window;
+    json["first_window_layer"] = b;
+    return;
   }
+}
+
+// The shape of the first block, in the words of config.json, where it has such a part.
+void AddAttention(const AttentionPlan& attention, Json& json) {
+  json["heads"] = attention.heads;
+  json["kv_heads"] = attention.kv_heads;
+  json["head_dim"] = attention.head_dim;
+}
+
+Json PlanAsJson(const ModelPlan& plan) {
+  const BlockPlan& block = plan.blocks.front();
+  const AttentionPlan* attention = AttentionOf(block);
+  const MlpPlan* mlp = nullptr;
+  for (const Branch& branch : block.branches) {
+    if (const auto* found = std::get_if<MlpPlan>(&branch.part)) mlp = found;
+  }
+
+  Json json = {{"model_type", plan.model_type},
+               {"layers", plan.blocks.size()},
+               {"hidden_size", plan.hidden_size}};
+  if (mlp != nullptr) json["intermediate_size"] = mlp->up.out;
+  if (attention != nullptr) AddAttention(*attention, json);
+  json["vocab_size"] = plan.vocab_size();
+  json["context"] = plan.context;
+  const NormParameters& norm = plan.final_norm.parameters;
+  json[norm.kind == NormKind::kRms ? "rms_norm_eps" : "layer_norm_eps"] = norm.eps;
+  if (attention != nullptr && attention->rotary) {
+    json["rope_theta"] = attention->rotary->theta;
+    json["rope_scaling"] = RopeScalingAsJson(attention->rotary->scaling);
+  }
+  AddWindow(plan, json);
+  json["tied_embeddings"] = plan.tied_embeddings;
+  if (attention != nullptr) {
+    json["qkv_bias"] = attention->query.requires_bias;
+    json["o_bias"] = attention->output.requires_bias;
+  }
+  if (mlp != nullptr) json["mlp_bias"] = mlp->up.requires_bias;
   return json;
 }
 
@@ -184,7 +209,7 @@ int Run(const std::string& folder, const Globals& globals) {
                   {"parameters", sizes.parameters},
                   {"bytes", sizes.file_bytes},
                   {"bits_per_weight", sizes.bits_per_weight},
-                  {"config", ConfigAsJson(checkpoint.config())},
+                  {"config", PlanAsJson(checkpoint.plan())},
                   {"tokenizer", TokenizerAsJson(folder)}};
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
   if (globals.json) {

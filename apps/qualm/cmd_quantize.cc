@@ -49,7 +49,7 @@ std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress)
   if (flags.blocks > 0) options.stop_after_blocks = flags.blocks;
   options.qualm_version = QUALM_VERSION;
   if (!flags.calibration.empty()) {
-    options.calibration = Sample(flags, ReadModelConfig(flags.model).context, progress);
+    options.calibration = Sample(flags, ReadModelPlan(flags.model).context, progress);
   }
   std::vector<QuantizeOptions> all;
   for (const std::string& name : flags.recipes) {

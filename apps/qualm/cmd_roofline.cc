@@ -102,10 +102,9 @@ struct Row {
   ModelStorage storage;
   Roofline prefill, decode;
 
-  // Of all sequences behind their contexts.
+  // Of all sequences after their contexts.
   double cache_bytes(const Work& work) const {
-    return storage.kv_bytes_per_position *
-           static_cast<double>(storage.config.layers * work.batch * work.context);
+    return storage.kv_bytes_of_position() * static_cast<double>(work.batch * work.context);
   }
 };
 
@@ -209,11 +208,12 @@ Json ToJson(const Measurement& measurement) {
 Json RowsJson(const std::vector<Row>& rows, const Work& work) {
   Json list = Json::array();
   for (const Row& row : rows) {
+    const double blocks = static_cast<double>(row.storage.plan.blocks.size());
     list.push_back(
         {{"weights", row.storage.label},
          {"bits_per_weight", row.storage.bits_per_weight},
          {"weight_bytes", row.storage.weight_bytes()},
-         {"kv_bytes_per_position_and_block", row.storage.kv_bytes_per_position},
+         {"kv_bytes_per_position_and_block", row.storage.kv_bytes_of_position() / blocks},
          {"kv_bytes", row.cache_bytes(work)},
          {"prefill_speedup", row.prefill.tokens_per_second / rows[0].prefill.tokens_per_second},
          {"decode_speedup", row.decode.tokens_per_second / rows[0].decode.tokens_per_second},
@@ -259,7 +259,7 @@ void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware
                          HumanBytes(static_cast<uint64_t>(hardware.memory_bytes))));
   }
   const size_t longest = std::max(work.prompt, work.context);
-  const size_t limit = rows[0].storage.config.context;
+  const size_t limit = rows[0].storage.plan.context;
   if (longest > limit) {
     progress.Warn(StrCat("the model is made for ", limit, " positions, not for ", longest));
   }

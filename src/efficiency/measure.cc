@@ -53,18 +53,15 @@ uint64_t PeakBytes() {
 std::vector<FormatUse> FormatsOf(const Decoder& decoder) {
   std::vector<FormatUse> uses;
   for (const auto& block : decoder.blocks) {
-    for (const LinearGroup& group : decoder.family->groups) {
-      for (const LinearSpec& linear : group.linears) {
-        // A format is recognised by its name, which every weight gives.
-        const LinearWeight& weight = *block->Linear(linear.name).weight;
-        auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
-        if (use == uses.end()) {
-          use = uses.insert(use, FormatUse{.format = std::string(weight.format())});
-          use->is_dequantized = use->format.find("dequantized") != std::string::npos;
-        }
-        ++use->layers;
-        use->bytes += weight.weight_bytes();
+    for (const LinearSite& site : SitesOf(block->plan())) {
+      const LinearWeight& weight = *block->Linear(site.name).weight;
+      auto use = std::ranges::find(uses, weight.format(), &FormatUse::format);
+      if (use == uses.end()) {
+        use = uses.insert(use, FormatUse{.format = std::string(weight.format())});
+        use->is_dequantized = use->format.find("dequantized") != std::string::npos;
       }
+      ++use->layers;
+      use->bytes += weight.weight_bytes();
     }
   }
   return uses;
@@ -91,7 +88,7 @@ class Runner {
     std::vector<KvCache> caches;
     caches.reserve(batch);
     for (std::vector<TokenId>& one : ids) {
-      for (TokenId& id : one) id = static_cast<TokenId>(rng.Below(decoder_.config.vocab_size));
+      for (TokenId& id : one) id = static_cast<TokenId>(rng.Below(decoder_.plan.vocab_size()));
       caches.push_back(decoder_.MakeCache(length));
     }
 
@@ -126,7 +123,7 @@ class Runner {
     for (size_t b = 0; b < ids.size(); ++b) {
       std::ranges::copy(hidden.row((b + 1) * count - 1), last.row(b).begin());
     }
-    Matrix logits = Matrix::Uninitialized(ids.size(), decoder_.config.vocab_size);
+    Matrix logits = Matrix::Uninitialized(ids.size(), decoder_.plan.vocab_size());
     decoder_.Logits(last, logits, pool_);
   }
 
@@ -162,8 +159,7 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
 
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
                          ThreadPool& pool, Progress& progress) {
-  // Contexts are checked before the model is loaded.
-  const size_t model_context = ReadModelConfig(folder).context;
+  const size_t model_context = ReadModelPlan(folder).context;
   std::vector<size_t> contexts = options.contexts;
   if (contexts.empty()) contexts = {options.prompt};
   for (size_t context : contexts) {

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "model/family.h"
+#include "model/block_cost.h"
 #include "quantize/plan.h"
 
 namespace qualm {
@@ -21,31 +21,54 @@ struct Shape {
 
 // All linear layers of the blocks, in model order.
 std::vector<Shape> LinearShapes(const Checkpoint& checkpoint) {
-  const Family& family = checkpoint.family();
+  const ModelPlan& plan = checkpoint.plan();
   std::vector<Shape> shapes;
-  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
-    for (const LinearGroup& group : family.groups) {
-      for (const LinearSpec& linear : group.linears) {
-        shapes.push_back({LinearName(family, b, linear.name),
-                          SizeOf(linear.out, checkpoint.config()),
-                          SizeOf(group.in, checkpoint.config())});
-      }
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    for (const LinearSite& site : SitesOf(plan.blocks[b])) {
+      shapes.push_back({plan.NameIn(b, site.name), site.out, site.in});
     }
   }
   return shapes;
 }
 
+// Norms are kept as float32.
+double NormBytes(const ModelPlan& plan) {
+  const auto bytes_of = [](const NormPlan& norm) {
+    return static_cast<double>(norm.width * (norm.has_bias ? 2 : 1) * sizeof(float));
+  };
+  double bytes = bytes_of(plan.final_norm);
+  for (const BlockPlan& block : plan.blocks) {
+    for (const NormPlan& norm : NormsOf(block)) bytes += bytes_of(norm);
+  }
+  return bytes;
+}
+
+// By block: bytes of one position's keys and values, as `bytes_of` an attention has them.
+template <typename BytesOf>
+std::vector<double> KvBytes(const ModelPlan& plan, const BytesOf& bytes_of) {
+  std::vector<double> bytes;
+  for (const BlockPlan& block : plan.blocks) {
+    const AttentionPlan* attention = AttentionOf(block);
+    bytes.push_back(attention == nullptr ? 0 : static_cast<double>(bytes_of(*attention)));
+  }
+  return bytes;
+}
+
+void SetKvBytes(ModelStorage& storage, const KvCacheScheme& scheme) {
+  storage.kv_bytes_per_position = KvBytes(storage.plan, [&](const AttentionPlan& attention) {
+    return scheme.BytesPerPosition(attention.kv_heads, attention.head_dim);
+  });
+}
+
 // The part of the storage that a recipe or a record does not change.
 ModelStorage CommonStorage(const Checkpoint& checkpoint) {
   ModelStorage storage;
-  storage.config = checkpoint.config();
-  const ModelConfig& config = storage.config;
-  const double vocab = static_cast<double>(config.vocab_size);
+  storage.plan = checkpoint.plan();
+  const double vocab = static_cast<double>(storage.plan.vocab_size());
   storage.embedding_row_bytes =
       static_cast<double>(checkpoint.EmbeddingWeight().size_bytes()) / vocab;
   storage.head_bytes = static_cast<double>(checkpoint.HeadWeight().size_bytes());
-  storage.norm_bytes =
-      static_cast<double>((2 * config.layers + 1) * config.hidden_size * sizeof(float));
+  storage.norm_bytes = NormBytes(storage.plan);
   SetKvBytes(storage, "fp32");
   return storage;
 }
@@ -85,9 +108,6 @@ double PeakOf(const LayerStorage& layer, const PeakOps& ops) {
   return FloatPeak(ops);
 }
 
-// 1 + 2 + ... + n.
-double SumTo(double n) { return n * (n + 1) / 2; }
-
 // Adds up one pass through the model: Run() lists the operations in model order, Add() turns each
 // into seconds. It is a class because all operations share the device and the work.
 class Predictor {
@@ -104,41 +124,29 @@ class Predictor {
         rows_(phase == Phase::kPrefill ? batch_ * prompt_ : batch_) {}
 
   Roofline Run() {
-    const ModelConfig& config = storage_.config;
-    const double hidden = static_cast<double>(config.hidden_size);
-    const double blocks = static_cast<double>(config.layers);
-    const double q = static_cast<double>(config.q_features());
-    const double kv = static_cast<double>(config.kv_features());
-    const double inner = static_cast<double>(config.intermediate_size);
-    const double vocab = static_cast<double>(config.vocab_size);
+    const TokenCounts counts = CountsOf(storage_.plan);
+    const double hidden = static_cast<double>(storage_.plan.hidden_size);
+    const double vocab = static_cast<double>(storage_.plan.vocab_size());
 
     // Everything that is not a product runs at the float32 rate.
     const double vectors = hardware_.ops.fp32;
     Add({"embedding", 0, rows_ * storage_.embedding_row_bytes, rows_ * hidden * width_}, vectors);
-
-    // Square, sum and two products for each number, which is read and written.
-    const double norms = rows_ * hidden * (2 * blocks + 1);
+    // Square, sum, two products for each number; read and written. One more norm before the head.
+    const double norms = rows_ * (counts.normed + hidden);
     Add({"norms", 4 * norms, storage_.norm_bytes, 2 * norms * width_}, vectors);
     for (const LayerStorage& layer : storage_.layers) AddLinear(layer);
 
     // Two products and a sum for each number.
-    const double rotated = rows_ * (q + kv) * blocks;
-    Add({"rotary embedding", 3 * rotated, 0, 2 * rotated * width_}, vectors);
-    Add({"cache writes", 0, 0, 0, rows_ * storage_.kv_bytes_per_position * blocks}, vectors);
+    const double rotated = rows_ * counts.rotated;
+    if (rotated > 0) Add({"rotary embedding", 3 * rotated, 0, 2 * rotated * width_}, vectors);
+    Add({"cache writes", 0, 0, 0, rows_ * storage_.kv_bytes_of_position()}, vectors);
+    for (const AttentionCount& attention : AttentionCounts(storage_.plan)) AddAttention(attention);
 
-    // Some blocks see all positions, others only a window.
-    const double all_seeing = config.sliding_window
-                                  ? std::min(static_cast<double>(config.first_window_layer), blocks)
-                                  : blocks;
-    AddAttention(all_seeing, 0);
-    if (config.sliding_window) {
-      AddAttention(blocks - all_seeing, static_cast<double>(*config.sliding_window));
-    }
-
-    // An exponential, a sum, a quotient and two products.
-    const double gated = rows_ * inner * blocks;
-    Add({"gated activation", 5 * gated, 0, 3 * gated * width_}, vectors);
-    const double residual = 2 * rows_ * hidden * blocks;
+    // Exponential, sum, quotient, two products; without a gate one product less.
+    const double gated = rows_ * counts.gated, activated = rows_ * counts.activated;
+    if (gated > 0) Add({"gated activation", 5 * gated, 0, 3 * gated * width_}, vectors);
+    if (activated > 0) Add({"activation", 4 * activated, 0, 2 * activated * width_}, vectors);
+    const double residual = rows_ * counts.residual;
     Add({"residual sums", residual, 0, 3 * residual * width_}, vectors);
 
     // Logits of the last position of each sequence.
@@ -160,29 +168,30 @@ class Predictor {
         PeakOf(layer, hardware_.ops));
   }
 
-  // Attention of `blocks` blocks whose queries see the last `window` positions (0: all of them).
-  // Scores and weights stay in registers and caches; keys and values are read once per sequence.
-  void AddAttention(double blocks, double window) {
-    if (blocks == 0) return;
-    // Per sequence: pairs of a query and a position that it sees, and positions that are read.
+  // Attention of blocks that cost the same. Scores and weights stay in registers and caches; keys
+  // and values are read once per sequence.
+  void AddAttention(const AttentionCount& attention) {
+    // Pairs of a query and a position that it sees, and positions read, of a sequence.
     double pairs = 0, positions = 0;
     if (phase_ == Phase::kPrefill) {
-      const double full = window > 0 ? std::min(window, prompt_) : prompt_;
-      pairs = SumTo(full) + (prompt_ - full) * full;
+      pairs = PairsSeen(attention.window, prompt_);
       positions = prompt_;
     } else {
-      positions = window > 0 ? std::min(window, context_ + 1) : context_ + 1;
+      positions = PositionsSeen(attention.window, context_);
       pairs = positions;
     }
 
-    const double q = static_cast<double>(storage_.config.q_features());
-    const double heads = static_cast<double>(storage_.config.heads);
+    const double blocks = static_cast<double>(attention.blocks.size());
+    const double q = static_cast<double>(attention.query_width);
+    const double heads = static_cast<double>(attention.heads);
     const double all = batch_ * pairs * blocks;
     const double activations = rows_ * q * width_ * blocks;
 
     // Keys and values may have different numbers of bits; half of their sum is right for both
     // together.
-    const double half_cache = batch_ * positions * blocks * storage_.kv_bytes_per_position / 2;
+    double kv_bytes = 0;
+    for (const size_t b : attention.blocks) kv_bytes += storage_.kv_bytes_per_position[b];
+    const double half_cache = batch_ * positions * kv_bytes / 2;
     const double products = FloatPeak(hardware_.ops);
     Add({"attention scores", 2 * all * q, 0, activations, half_cache}, products);
 
@@ -228,6 +237,12 @@ double ModelStorage::weight_bytes() const {
   return bytes;
 }
 
+double ModelStorage::kv_bytes_of_position() const {
+  double bytes = 0;
+  for (const double block : kv_bytes_per_position) bytes += block;
+  return bytes;
+}
+
 ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
   ModelStorage storage = CommonStorage(checkpoint);
   storage.label = manifest == nullptr ? "float" : manifest->recipe_name;
@@ -249,11 +264,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
     }
     storage.layers.push_back(std::move(layer));
   }
-
-  if (manifest != nullptr && manifest->kv_cache) {
-    storage.kv_bytes_per_position =
-        manifest->kv_cache->BytesPerPosition(storage.config.kv_heads, storage.config.head_dim);
-  }
+  if (manifest != nullptr && manifest->kv_cache) SetKvBytes(storage, *manifest->kv_cache);
   SetBits(storage);
   return storage;
 }
@@ -275,31 +286,24 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe) {
     }
     storage.layers.push_back(std::move(layer));
   }
-
-  if (recipe.kv_cache) {
-    storage.kv_bytes_per_position =
-        recipe.kv_cache->BytesPerPosition(storage.config.kv_heads, storage.config.head_dim);
-  }
+  if (recipe.kv_cache) SetKvBytes(storage, *recipe.kv_cache);
   SetBits(storage);
   return storage;
 }
 
 void SetKvBytes(ModelStorage& storage, const std::string& kind) {
-  const std::vector<std::string> known = {"fp32", "fp16", "int8", "int4"};
-  const double numbers = 2 * static_cast<double>(storage.config.kv_features());
-  // A float16 scale and zero point for each head of keys and of values.
-  const double scales = 2 * 4 * static_cast<double>(storage.config.kv_heads);
-  if (kind == "fp32") {
-    storage.kv_bytes_per_position = 4 * numbers;
-  } else if (kind == "fp16") {
-    storage.kv_bytes_per_position = 2 * numbers;
-  } else if (kind == "int8") {
-    storage.kv_bytes_per_position = numbers + scales;
-  } else if (kind == "int4") {
-    storage.kv_bytes_per_position = numbers / 2 + scales;
-  } else {
+  static const std::vector<std::string> known = {"fp32", "fp16", "int8", "int4"};
+  if (std::ranges::find(known, kind) == known.end()) {
     ThrowUnknownName("--kv", "kind of cache", kind, known);
   }
+  storage.kv_bytes_per_position = KvBytes(storage.plan, [&](const AttentionPlan& attention) {
+    const double numbers = 2 * static_cast<double>(attention.kv_heads * attention.head_dim);
+    if (kind == "fp32") return 4 * numbers;
+    if (kind == "fp16") return 2 * numbers;
+    // A float16 scale and zero point for each head of keys and of values.
+    const double scales = 2 * 4 * static_cast<double>(attention.kv_heads);
+    return (kind == "int8" ? numbers : numbers / 2) + scales;
+  });
 }
 
 Roofline PredictTime(const ModelStorage& storage, const Hardware& hardware, Phase phase,

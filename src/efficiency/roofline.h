@@ -30,13 +30,14 @@ struct LayerStorage {
 // How a model is stored: its layers and its cache.
 struct ModelStorage {
   std::string label;  // "float", a recipe's name
-  ModelConfig config;
+  ModelPlan plan;
   std::vector<LayerStorage> layers;
   double embedding_row_bytes = 0, head_bytes = 0, norm_bytes = 0;
-  double kv_bytes_per_position = 0;  // of one block: keys and values
-  double bits_per_weight = 0;        // of the blocks' linear layers
+  std::vector<double> kv_bytes_per_position;  // by block: keys and values
+  double bits_per_weight = 0;                 // of the blocks' linear layers
 
-  double weight_bytes() const;  // bytes that every decoded token reads
+  double weight_bytes() const;          // that every decoded token reads
+  double kv_bytes_of_position() const;  // in all blocks
 };
 
 // From a folder as it is, float or quantized: exact, from the manifest and the files. From a

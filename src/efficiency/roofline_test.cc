@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "model/standard_plan.h"
 #include "support/demo_run.h"
 #include "support/errors.h"
 
@@ -18,22 +20,23 @@ using ::testing::HasSubstr;
 
 // One block: hidden 8, two heads of 4 that share one of keys and values, inner width 16, 10 tokens
 // in the vocabulary; everything float32.
-ModelStorage Tiny() {
+ModelStorage Tiny(size_t blocks = 1) {
   ModelStorage storage;
-  storage.config.hidden_size = 8;
-  storage.config.intermediate_size = 16;
-  storage.config.layers = 1;
-  storage.config.heads = 2;
-  storage.config.kv_heads = 1;
-  storage.config.head_dim = 4;
-  storage.config.vocab_size = 10;
+  storage.plan = ParseModelPlan(Json{{"model_type", "llama"},
+                                     {"hidden_size", 8},
+                                     {"intermediate_size", 16},
+                                     {"num_hidden_layers", blocks},
+                                     {"num_attention_heads", 2},
+                                     {"num_key_value_heads", 1},
+                                     {"vocab_size", 10}},
+                                "test");
   storage.layers = {{.name = "b.0.q_proj", .out = 8, .in = 8, .weight_bytes = 4 * 8 * 8},
                     {.name = "b.0.k_proj", .out = 4, .in = 8, .weight_bytes = 4 * 4 * 8},
                     {.name = "b.0.down_proj", .out = 8, .in = 16, .weight_bytes = 4 * 8 * 16}};
   storage.embedding_row_bytes = 4 * 8;
   storage.head_bytes = 4 * 10 * 8;
   storage.norm_bytes = 4 * 3 * 8;
-  storage.kv_bytes_per_position = 4 * 2 * 4;
+  storage.kv_bytes_per_position.assign(blocks, 4 * 2 * 4);
   return storage;
 }
 
@@ -143,10 +146,8 @@ TEST(Roofline, AttentionGrowsQuadraticallyInPrefillAndLinearlyInDecode) {
 // A window of 4: the queries of 10 tokens see 1 + 2 + 3 + 7·4 = 34 positions instead of 55. Of two
 // blocks only the second has it.
 TEST(Roofline, AWindowBoundsWhatAQuerySees) {
-  ModelStorage storage = Tiny();
-  storage.config.layers = 2;
-  storage.config.sliding_window = 4;
-  storage.config.first_window_layer = 1;
+  ModelStorage storage = Tiny(/*blocks=*/2);
+  AttentionIn(storage.plan.blocks[1]).window = 4;
   const Roofline prefill = Predict(storage, Phase::kPrefill, {1, 10, 0});
   EXPECT_EQ(Of(prefill, "attention scores").ops, 16 * (55 + 34));
   EXPECT_EQ(Of(prefill, "attention scores").kv_bytes, 16 * (10 + 10));
@@ -192,7 +193,7 @@ TEST(Roofline, CacheBytesByKind) {
   ModelStorage storage = Tiny();
   const auto bytes = [&](const std::string& kind) {
     SetKvBytes(storage, kind);
-    return storage.kv_bytes_per_position;
+    return storage.kv_bytes_of_position();
   };
   EXPECT_EQ(bytes("fp32"), 32);
   EXPECT_EQ(bytes("fp16"), 16);
@@ -278,8 +279,8 @@ TEST_F(RooflineOfDemo, RoundedInputsAndCachesComeFromTheRecipe) {
   EXPECT_EQ(w4.layers[0].weight_bits, 0);
   EXPECT_FALSE(w4.layers[0].is_fp8);
   const Recipe kv4 = FindRecipe("quarot-gptq-w4a4kv4");
-  EXPECT_EQ(StorageOf(checkpoint, kv4).kv_bytes_per_position,
-            kv4.kv_cache->BytesPerPosition(2, 64));
+  EXPECT_THAT(StorageOf(checkpoint, kv4).kv_bytes_per_position,
+              ::testing::Each(kv4.kv_cache->BytesPerPosition(2, 64)));
 }
 
 }  // namespace

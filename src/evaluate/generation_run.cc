@@ -109,7 +109,7 @@ class GenerationRunner {
 
   void Ask(size_t index) {
     const TaskItem& item = made_.items[index];
-    const size_t context = model_.decoder->config.context;
+    const size_t context = model_.decoder->plan.context;
     AskedText asked;
     asked.item = index;
     GenerationRequest& request = asked.request;

@@ -116,9 +116,8 @@ class Generator {
   }
 
   size_t SlotCount() const {
-    const ModelConfig& config = decoder_.config;
-    const uint64_t bytes = 2 * sizeof(float) * config.kv_heads * config.head_dim *
-                           decoder_.blocks.size() * std::max<size_t>(capacity_, 1);
+    const uint64_t position_bytes = CacheFloatsPerPosition(decoder_.plan) * sizeof(float);
+    const uint64_t bytes = std::max<uint64_t>(1, position_bytes * capacity_);
     const uint64_t room = std::max<uint64_t>(1, options_.cache_bytes / bytes);
     return static_cast<size_t>(std::min<uint64_t>({room, options_.sequences, jobs_.size()}));
   }
@@ -207,13 +206,13 @@ class Generator {
     }
     const Matrix hidden = decoder_.Forward(slices, pool_);
     ++counts_.passes;
-    Matrix last = Matrix::Uninitialized(batch.size(), decoder_.config.hidden_size);
+    Matrix last = Matrix::Uninitialized(batch.size(), decoder_.plan.hidden_size);
     size_t row = 0;
     for (size_t i = 0; i < batch.size(); ++i) {
       row += batch[i]->pending.size();
       std::ranges::copy(hidden.row(row - 1), last.row(i).begin());
     }
-    Matrix logits = Matrix::Uninitialized(batch.size(), decoder_.config.vocab_size);
+    Matrix logits = Matrix::Uninitialized(batch.size(), decoder_.plan.vocab_size());
     decoder_.Logits(last, logits, pool_);
     std::vector<TokenId> chosen(batch.size());
     std::vector<uint8_t> finite(batch.size());
@@ -283,7 +282,7 @@ GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer
                               const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
   for (const GenerationRequest& request : requests) {
     QUALM_CHECK(!request.tokens.empty() && request.max_tokens > 0);
-    QUALM_CHECK(request.tokens.size() + request.max_tokens <= decoder.config.context);
+    QUALM_CHECK(request.tokens.size() + request.max_tokens <= decoder.plan.context);
   }
   return Generator(decoder, tokenizer, options, pool, on_answer).Run(requests, on_pass);
 }

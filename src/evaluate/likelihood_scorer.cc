@@ -159,10 +159,8 @@ class Scorer {
       longest = std::max(longest, unit.inputs.size());
     }
     const uint64_t usual = std::max<uint64_t>(1, tokens / units.size());
-    const ModelConfig& config = decoder_.config;
-    const uint64_t position_bytes =
-        2 * sizeof(float) * config.kv_heads * config.head_dim * decoder_.blocks.size();
-    const uint64_t room = options_.cache_bytes / (position_bytes * longest);
+    const uint64_t position_bytes = CacheFloatsPerPosition(decoder_.plan) * sizeof(float);
+    const uint64_t room = options_.cache_bytes / std::max<uint64_t>(1, position_bytes * longest);
     const uint64_t shared = std::max<uint64_t>(1, kept / units.size());
     const uint64_t wanted = std::min((options_.batch_tokens + usual - 1) / usual,
                                      std::max<uint64_t>(1, tokens / (4 * shared)));
@@ -231,8 +229,8 @@ class Scorer {
 
   void Flush() {
     if (waiting_.empty()) return;
-    const size_t vocab = decoder_.config.vocab_size;
-    Matrix hidden = Matrix::Uninitialized(waiting_rows_, decoder_.config.hidden_size);
+    const size_t vocab = decoder_.plan.vocab_size();
+    Matrix hidden = Matrix::Uninitialized(waiting_rows_, decoder_.plan.hidden_size);
     for (const Waiting& waiting : waiting_) {
       for (size_t r = 0; r < waiting.hidden.rows(); ++r) {
         std::ranges::copy(waiting.hidden.row(r), hidden.row(waiting.row + r).begin());
@@ -313,7 +311,7 @@ ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const Likelihood
                               const HiddenSink& on_hidden) {
   for (const LikelihoodRequest& request : requests) {
     QUALM_CHECK(request.context_length > 0 && request.context_length < request.tokens.size());
-    QUALM_CHECK(request.tokens.size() - 1 <= decoder.config.context);
+    QUALM_CHECK(request.tokens.size() - 1 <= decoder.plan.context);
   }
   return Scorer(decoder, options, pool, on_answer, on_hidden).Run(requests, on_pass);
 }

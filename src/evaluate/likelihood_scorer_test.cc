@@ -24,7 +24,7 @@ class Scorer : public ::testing::Test {
     Rng rng(seed);
     std::vector<TokenId> ids;
     for (size_t i = 0; i < count; ++i) {
-      ids.push_back(static_cast<TokenId>(rng.Below(decoder().config.vocab_size)));
+      ids.push_back(static_cast<TokenId>(rng.Below(decoder().plan.vocab_size())));
     }
     return ids;
   }
@@ -34,7 +34,7 @@ class Scorer : public ::testing::Test {
     KvCache cache = decoder().MakeCache(request.tokens.size());
     const Matrix hidden =
         decoder().Forward(std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, pool_);
-    Matrix logits(hidden.rows(), decoder().config.vocab_size);
+    Matrix logits(hidden.rows(), decoder().plan.vocab_size());
     decoder().Logits(hidden, logits, pool_);
     LikelihoodAnswer answer{0, true};
     for (size_t t = request.context_length; t < request.tokens.size(); ++t) {
@@ -147,7 +147,7 @@ TEST_F(Scorer, RoundedCachesAreCutAndFilledAgain) {
       scheme.key_group_tokens = 8;
       scheme.keys.granularity = KvGranularity::kChannel;
     }
-    model_.decoder->config.kv_cache = scheme;
+    model_.decoder->plan.kv_cache = scheme;
     const std::vector<LikelihoodRequest> requests = Requests();
     ExpectTheSlowAnswers(requests, Score(requests));
   }

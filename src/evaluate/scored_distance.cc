@@ -36,7 +36,7 @@ HiddenRows RowsOf(const Decoder& decoder, std::span<const LikelihoodRequest> req
 
 ScoredDistance DistanceOf(const Decoder& reference, const Matrix& reference_hidden,
                           const Decoder& model, const Matrix& model_hidden, ThreadPool& pool) {
-  const size_t vocab = model.config.vocab_size, rows = model_hidden.rows();
+  const size_t vocab = model.plan.vocab_size(), rows = model_hidden.rows();
   std::vector<RowComparison> compared(rows);
   Matrix a = Matrix::Uninitialized(std::min(rows, kRowsAtOnce), vocab);
   Matrix b = Matrix::Uninitialized(std::min(rows, kRowsAtOnce), vocab);
@@ -65,9 +65,9 @@ std::vector<ScoredDistance> CompareScoredPositions(
     const Decoder& reference, const Decoder& model, std::span<const LikelihoodRequest> requests,
     const ScorerOptions& options, ThreadPool& pool,
     const std::function<void(uint64_t compared)>& on_part) {
-  QUALM_CHECK(reference.config.vocab_size == model.config.vocab_size);
+  QUALM_CHECK(reference.plan.vocab_size() == model.plan.vocab_size());
   std::vector<ScoredDistance> distances(requests.size());
-  const size_t width = std::max(reference.config.hidden_size, model.config.hidden_size);
+  const size_t width = std::max(reference.plan.hidden_size, model.plan.hidden_size);
   for (size_t begin = 0; begin < requests.size();) {
     size_t end = begin, floats = 0;
     while (end < requests.size() && (end == begin || floats < kPartFloats)) {

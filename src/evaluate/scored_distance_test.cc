@@ -23,7 +23,7 @@ class ScoredDistances : public ::testing::Test {
     KvCache cache = decoder.MakeCache(request.tokens.size());
     const Matrix hidden =
         decoder.Forward(std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, pool_);
-    Matrix logits(hidden.rows(), decoder.config.vocab_size);
+    Matrix logits(hidden.rows(), decoder.plan.vocab_size());
     decoder.Logits(hidden, logits, pool_);
     return logits;
   }
@@ -47,7 +47,7 @@ class ScoredDistances : public ::testing::Test {
     const auto random = [&](size_t count) {
       std::vector<TokenId> ids;
       for (size_t i = 0; i < count; ++i) {
-        ids.push_back(static_cast<TokenId>(rng.Below(reference_.decoder->config.vocab_size)));
+        ids.push_back(static_cast<TokenId>(rng.Below(reference_.decoder->plan.vocab_size())));
       }
       return ids;
     };

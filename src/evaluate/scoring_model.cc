@@ -4,7 +4,7 @@
 
 namespace qualm {
 
-size_t DecoderScoringModel::vocab_size() const { return decoder_.config.vocab_size; }
+size_t DecoderScoringModel::vocab_size() const { return decoder_.plan.vocab_size(); }
 
 Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows,
                                    ThreadPool& pool) const {

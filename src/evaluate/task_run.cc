@@ -36,7 +36,7 @@ class TaskRunner {
     result_.note = FindRowSet(task_.data_set, task_.name).note;
     result_.rows_in_split = made_.rows_in_split;
     asked_ =
-        MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->config.context, options_.chat);
+        MakeTaskRequests(task_, made_, tokenizer_, model_.decoder->plan.context, options_.chat);
     result_.prompts_with_fewer_shots = asked_.prompts_with_fewer_shots;
     result_.prompts_truncated = asked_.prompts_truncated;
     result_.first_request = StrCat(HeadOf(tokenizer_, asked_.requests[0].request.tokens), " ... ",
@@ -319,7 +319,7 @@ ScoredDistances DistancesOnTask(const Task& task, const Model& reference, const 
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   if (task.kind == TaskKind::kGeneration) return {{kNone, kNone}, {kNone, kNone}};
   const TaskItems made = MakeItems(task, options.items, options.data_folder);
-  const size_t context = std::min(reference.decoder->config.context, model.decoder->config.context);
+  const size_t context = std::min(reference.decoder->plan.context, model.decoder->plan.context);
   const TaskRequests asked =
       MakeTaskRequests(task, made, model.RequireTokenizer(), context, options.chat);
   const TaskRequests other =

@@ -1,3 +1,4 @@
+// Opens a checkpoint, compares its tensors with the plan, and builds blocks from them.
 #include "model/checkpoint.h"
 
 #include "base/error.h"
@@ -18,8 +19,7 @@ std::string ShapeText(std::span<const size_t> shape) {
 Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_missing_linears) {
   Checkpoint checkpoint;
   checkpoint.folder_ = folder;
-  checkpoint.config_ = std::make_unique<ModelConfig>(ReadModelConfig(folder));
-  checkpoint.family_ = &FindFamily(checkpoint.config_->model_type, folder.string());
+  checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(folder));
   checkpoint.tensors_ = std::make_unique<TensorFile>(TensorFile::Open(folder));
   checkpoint.CheckTensors(allow_missing_linears);
   return checkpoint;
@@ -43,35 +43,43 @@ void Checkpoint::CheckVector(const std::string& name, size_t size) const {
   }
 }
 
+void Checkpoint::CheckNorm(const std::string& name, const NormPlan& norm) const {
+  CheckVector(name + ".weight", norm.width);
+  if (norm.has_bias) CheckVector(name + ".bias", norm.width);
+}
+
+void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
+                           bool may_be_missing) const {
+  if (!may_be_missing || tensors_->Find(name + ".weight") != nullptr) {
+    CheckMatrix(name + ".weight", site.out, site.in);
+  }
+  if (site.requires_bias || tensors_->Find(name + ".bias") != nullptr) {
+    CheckVector(name + ".bias", site.out);
+  }
+}
+
 void Checkpoint::CheckTensors(bool allow_missing_linears) const {
-  const ModelConfig& c = *config_;
-  CheckVector(family_->final_norm + ".weight", c.hidden_size);
-  for (size_t block = 0; block < c.layers; ++block) {
-    CheckVector(LinearName(*family_, block, family_->attention_norm) + ".weight", c.hidden_size);
-    CheckVector(LinearName(*family_, block, family_->mlp_norm) + ".weight", c.hidden_size);
-    for (size_t g = 0; g < family_->groups.size(); ++g) {
-      bool needs_bias = g == 0 ? c.qkv_bias : g == 1 ? c.o_bias : c.mlp_bias;
-      const LinearGroup& group = family_->groups[g];
-      for (const LinearSpec& linear : group.linears) {
-        std::string name = LinearName(*family_, block, linear.name);
-        size_t out = SizeOf(linear.out, c);
-        if (!allow_missing_linears || tensors_->Find(name + ".weight") != nullptr) {
-          CheckMatrix(name + ".weight", out, SizeOf(group.in, c));
-        }
-        if (needs_bias || tensors_->Find(name + ".bias") != nullptr) {
-          CheckVector(name + ".bias", out);
-        }
-      }
+  CheckNorm(plan_->final_norm.name, plan_->final_norm);
+  for (size_t b = 0; b < plan_->blocks.size(); ++b) {
+    for (const NormPlan& norm : NormsOf(plan_->blocks[b])) {
+      CheckNorm(plan_->NameIn(b, norm.name), norm);
+    }
+    for (const LinearSite& site : SitesOf(plan_->blocks[b])) {
+      CheckSite(plan_->NameIn(b, site.name), site, allow_missing_linears);
     }
   }
-  auto check_table = [&](const WeightView& weight, std::string_view name) {
-    if (weight.rows == c.vocab_size && weight.cols == c.hidden_size) return;
-    ThrowBadInput(StrCat(folder_.string(), ": ", name),
-                  StrCat("shape [", c.vocab_size, ", ", c.hidden_size, "]"),
+
+  // The tables may be one tensor under either name.
+  const auto check_table = [&](const WeightView& weight, size_t rows, size_t cols,
+                               std::string_view name) {
+    if (weight.rows == rows && weight.cols == cols) return;
+    ThrowBadInput(StrCat(folder_.string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
                   StrCat("[", weight.rows, ", ", weight.cols, "]"));
   };
-  check_table(EmbeddingWeight(), family_->embedding);
-  check_table(HeadWeight(), family_->head);
+  check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
+              plan_->embedding.name);
+  check_table(HeadWeight(), plan_->head.out, plan_->head.in, plan_->head.name);
+  if (plan_->head.requires_bias) CheckVector(plan_->head.name + ".bias", plan_->head.out);
 }
 
 WeightView Checkpoint::Weight(std::string_view layer_name) const {
@@ -88,17 +96,17 @@ std::vector<float> Checkpoint::BiasOf(std::string_view layer_name) const {
 }
 
 WeightView Checkpoint::EmbeddingWeight() const {
-  std::string name = family_->embedding + ".weight";
-  if (config_->tied_embeddings && tensors_->Find(name) == nullptr) return Weight(family_->head);
-  return Weight(family_->embedding);
+  const std::string& name = plan_->embedding.name;
+  const bool is_under_head = plan_->tied_embeddings && tensors_->Find(name + ".weight") == nullptr;
+  return Weight(is_under_head ? plan_->head.name : name);
 }
 
 WeightView Checkpoint::HeadWeight() const {
-  return config_->tied_embeddings ? EmbeddingWeight() : Weight(family_->head);
+  return plan_->tied_embeddings ? EmbeddingWeight() : Weight(plan_->head.name);
 }
 
 void Checkpoint::ReleaseBlock(size_t block) const {
-  std::string prefix = StrCat(family_->block_prefix, block, ".");
+  const std::string prefix = plan_->NameIn(block, "");
   for (const TensorView& tensor : tensors_->tensors()) {
     if (tensor.name.starts_with(prefix)) tensors_->Release(tensor);
   }
@@ -111,23 +119,21 @@ std::string Checkpoint::Hash() const {
   return hasher.Hex();
 }
 
-std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelConfig& config,
-                                         const Family& family, size_t index,
-                                         const WeightFactory& make_weight) {
-  auto block = std::make_unique<DecoderBlock>(config, family, index);
-  auto norm = [&](const std::string& name) {
-    return tensors.Get(LinearName(family, index, name) + ".weight").AsFloats();
-  };
-  block->attention_norm = norm(family.attention_norm);
-  block->mlp_norm = norm(family.mlp_norm);
-  for (const LinearGroup& group : family.groups) {
-    for (const LinearSpec& linear : group.linears) {
-      LinearLayer& layer = block->Linear(linear.name);
-      layer.name = LinearName(family, index, linear.name);
-      layer.weight = make_weight(layer.name);
-      const TensorView* bias = tensors.Find(layer.name + ".bias");
-      if (bias != nullptr) layer.bias = bias->AsFloats();
-    }
+std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,
+                                         size_t index, const WeightFactory& make_weight) {
+  auto block = std::make_unique<DecoderBlock>(plan.blocks[index], index);
+  for (const NormPlan& norm : NormsOf(plan.blocks[index])) {
+    const std::string name = plan.NameIn(index, norm.name);
+    NormLayer& layer = block->Norm(norm.name);
+    layer.weight = tensors.Get(name + ".weight").AsFloats();
+    if (norm.has_bias) layer.bias = tensors.Get(name + ".bias").AsFloats();
+  }
+
+  for (const LinearSite& site : SitesOf(plan.blocks[index])) {
+    LinearLayer& layer = block->Linear(site.name);
+    layer.name = plan.NameIn(index, site.name);
+    layer.weight = make_weight(layer.name);
+    if (const TensorView* bias = tensors.Find(layer.name + ".bias")) layer.bias = bias->AsFloats();
   }
   return block;
 }

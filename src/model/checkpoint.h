@@ -1,4 +1,4 @@
-// A float checkpoint on disk: its configuration and its tensors by their place in the model.
+// A float checkpoint on disk: its plan and its tensors by their place in the model.
 // Weights stay in the mapped file; what is built from them is copied.
 #pragma once
 
@@ -21,8 +21,7 @@ class Checkpoint {
   static Checkpoint Open(const std::filesystem::path& folder, bool allow_missing_linears = false);
 
   const std::filesystem::path& folder() const { return folder_; }
-  const ModelConfig& config() const { return *config_; }
-  const Family& family() const { return *family_; }
+  const ModelPlan& plan() const { return *plan_; }
   const TensorFile& tensors() const { return *tensors_; }
 
   // "x.y.weight" as a matrix, or a tensor of shape [n] as floats.
@@ -44,22 +43,22 @@ class Checkpoint {
  private:
   Checkpoint() = default;
   void CheckTensors(bool allow_missing_linears) const;
+  void CheckSite(const std::string& name, const LinearSite& site, bool may_be_missing) const;
+  void CheckNorm(const std::string& name, const NormPlan& norm) const;
   void CheckMatrix(const std::string& name, size_t rows, size_t cols) const;
   void CheckVector(const std::string& name, size_t size) const;
 
   std::filesystem::path folder_;
-  std::unique_ptr<ModelConfig> config_;  // on the heap: blocks refer to it
-  const Family* family_ = nullptr;
+  std::unique_ptr<ModelPlan> plan_;  // on the heap: blocks refer to it
   std::unique_ptr<TensorFile> tensors_;
 };
 
 // Makes the weight of one linear layer, given its full name ("model.layers.0.mlp.up_proj").
 using WeightFactory = std::function<std::unique_ptr<LinearWeight>(const std::string& name)>;
 
-// A block with norms and biases from `tensors` and weights from the factory. `config` and `family`
-// are referred to, not copied.
-std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelConfig& config,
-                                         const Family& family, size_t index,
-                                         const WeightFactory& make_weight);
+// A block with norms and biases from `tensors` and weights from the factory. `plan` is referred to,
+// not copied.
+std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,
+                                         size_t index, const WeightFactory& make_weight);
 
 }  // namespace qualm

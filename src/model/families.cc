@@ -1,90 +1,41 @@
-#include "model/families/families.h"
-
-#include <array>
-#include <nlohmann/json.hpp>
-
+// The table of families. A new one is a file in families/ and its two lines here.
 #include "base/strings.h"
+#include "model/family.h"
 
 namespace qualm {
 
-// The table: one line per file in families/.
-std::span<const Family* const> AllFamilies() {
-  static const std::array<const Family*, 3> table = {
-      &LlamaFamily(),
-      &MistralFamily(),
-      &Qwen2Family(),
-  };
-  return table;
-}
+extern const Family kGemma2Family, kLlamaFamily, kMistralFamily, kPhiFamily, kQwen2Family;
 
-Family StandardFamily(std::string_view model_type,
-                      void (*complete_config)(const Json&, std::string_view, ModelConfig&)) {
-  Family family;
-  family.model_type = model_type;
-  family.embedding = "model.embed_tokens";
-  family.final_norm = "model.norm";
-  family.head = "lm_head";
-  family.block_prefix = "model.layers.";
-  family.attention_norm = "input_layernorm";
-  family.mlp_norm = "post_attention_layernorm";
-  family.groups = {
-      {"attention_input",
-       Width::kHidden,
-       {{"self_attn.q_proj", Width::kQuery, /*feeds_scores=*/true},
-        {"self_attn.k_proj", Width::kKeyValue, /*feeds_scores=*/true},
-        {"self_attn.v_proj", Width::kKeyValue}},
-       "input_layernorm",
-       ""},
-      {"attention_output",
-       Width::kQuery,
-       {{"self_attn.o_proj", Width::kHidden}},
-       "",
-       "self_attn.v_proj"},
-      {"mlp_input",
-       Width::kHidden,
-       {{"mlp.gate_proj", Width::kIntermediate}, {"mlp.up_proj", Width::kIntermediate}},
-       "post_attention_layernorm",
-       ""},
-      {"mlp_output", Width::kIntermediate, {{"mlp.down_proj", Width::kHidden}}, "", "mlp.up_proj"},
-  };
-  family.complete_config = complete_config;
-  return family;
-}
+namespace {
 
-size_t SizeOf(Width width, const ModelConfig& config) {
-  switch (width) {
-    case Width::kHidden:
-      return config.hidden_size;
-    case Width::kQuery:
-      return config.q_features();
-    case Width::kKeyValue:
-      return config.kv_features();
-    case Width::kIntermediate:
-      return config.intermediate_size;
+constexpr const Family* kTable[] = {
+    &kGemma2Family, &kLlamaFamily, &kMistralFamily, &kPhiFamily, &kQwen2Family,
+};
+
+std::span<const Family* const> current_table = kTable;
+
+}  // namespace
+
+std::span<const Family* const> AllFamilies() { return current_table; }
+
+const Family& FindFamily(std::string_view model_type, std::string_view place,
+                         std::span<const Family* const> families) {
+  for (const Family* family : families) {
+    if (family->model_type == model_type) return *family;
   }
-  return 0;
+  ThrowUnknownName(place, "model_type", model_type, FamilyNames(families));
 }
 
-std::vector<std::string> FamilyNames() {
+std::vector<std::string> FamilyNames(std::span<const Family* const> families) {
   std::vector<std::string> names;
-  for (const Family* family : AllFamilies()) names.push_back(family->model_type);
+  for (const Family* family : families) names.emplace_back(family->model_type);
   return names;
 }
 
-const Family& FindFamily(std::string_view model_type, std::string_view place) {
-  for (const Family* family : AllFamilies()) {
-    if (family->model_type == model_type) return *family;
-  }
-  ThrowUnknownName(place, "model_type", model_type, FamilyNames());
+ScopedFamilies::ScopedFamilies(std::span<const Family* const> families) : before_(current_table) {
+  current_table = families;
 }
 
-std::string LinearName(const Family& family, size_t block, std::string_view linear) {
-  return StrCat(family.block_prefix, block, ".", linear);
-}
-
-bool HasNull(const Json& object, std::string_view key) {
-  auto it = object.find(std::string(key));
-  return it != object.end() && it->is_null();
-}
+ScopedFamilies::~ScopedFamilies() { current_table = before_; }
 
 }  // namespace qualm

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "model/config.h"
 #include "model/family.h"
+#include "model/standard_plan.h"
 #include "support/shared_data.h"
 
 namespace qualm {
@@ -21,63 +21,32 @@ TEST(Families, TheTableHasALinePerFile) {
   EXPECT_THAT(FamilyNames(), ::testing::UnorderedElementsAreArray(files));
 }
 
-TEST(Families, EveryGroupNamesWhatPrecedesIt) {
-  for (const Family* family : AllFamilies()) {
-    ASSERT_EQ(family->groups.size(), 4u);
-    for (const LinearGroup& group : family->groups) {
-      EXPECT_NE(group.preceding_norm.empty(), group.preceding_linear.empty()) << group.name;
-      EXPECT_FALSE(group.linears.empty());
-    }
-  }
-}
-
 Json MinimalConfig() {
   return ParseJson(R"({"model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
                        "num_hidden_layers": 2, "num_attention_heads": 8, "vocab_size": 100})",
                    "test");
 }
 
-TEST(ModelConfig, MissingFieldsTakeThePublishedDefaults) {
-  ModelConfig config = ParseModelConfig(MinimalConfig(), "test");
-  EXPECT_EQ(config.kv_heads, 8u);
-  EXPECT_EQ(config.head_dim, 8u);
-  EXPECT_EQ(config.context, 2048u);
-  EXPECT_FALSE(config.tied_embeddings);
-  EXPECT_FALSE(config.sliding_window.has_value());
+// The rotary plan of a configuration's blocks.
+RotaryPlan Rotary(const Json& json) {
+  ModelPlan plan = ParseModelPlan(json, "test");
+  return *AttentionIn(plan.blocks[0]).rotary;
 }
 
-TEST(ModelConfig, FamiliesReadTheirOwnFields) {
+TEST(Families, RopeFrequenciesFollowTheirScaling) {
   Json json = MinimalConfig();
-  json["model_type"] = "mistral";
-  EXPECT_EQ(ParseModelConfig(json, "test").sliding_window, 4096u);
-  json["sliding_window"] = nullptr;
-  EXPECT_FALSE(ParseModelConfig(json, "test").sliding_window.has_value());
-  json["model_type"] = "qwen2";
-  json["sliding_window"] = 16;
-  json["max_window_layers"] = 1;
-  ModelConfig qwen = ParseModelConfig(json, "test");
-  EXPECT_TRUE(qwen.qkv_bias);
-  EXPECT_FALSE(qwen.sliding_window.has_value());
-  json["use_sliding_window"] = true;
-  qwen = ParseModelConfig(json, "test");
-  EXPECT_EQ(qwen.sliding_window, 16u);
-  EXPECT_EQ(qwen.first_window_layer, 1u);
-}
-
-TEST(ModelConfig, RopeFrequenciesFollowTheirScaling) {
-  Json json = MinimalConfig();
-  std::vector<double> plain = RopeInverseFrequencies(ParseModelConfig(json, "test"));
+  std::vector<double> plain = RopeInverseFrequencies(Rotary(json));
   ASSERT_EQ(plain.size(), 4u);
   EXPECT_DOUBLE_EQ(plain[0], 1);
   EXPECT_DOUBLE_EQ(plain[1], 0.1);  // 10000^(-2/8)
   json["rope_scaling"] = {{"type", "linear"}, {"factor", 4.0}};
-  EXPECT_DOUBLE_EQ(RopeInverseFrequencies(ParseModelConfig(json, "test"))[1], 0.025);
+  EXPECT_DOUBLE_EQ(RopeInverseFrequencies(Rotary(json))[1], 0.025);
   json["rope_scaling"] = {{"rope_type", "llama3"},
                           {"factor", 8.0},
                           {"low_freq_factor", 1.0},
                           {"high_freq_factor", 4.0},
                           {"original_max_position_embeddings", 64}};
-  std::vector<double> scaled = RopeInverseFrequencies(ParseModelConfig(json, "test"));
+  std::vector<double> scaled = RopeInverseFrequencies(Rotary(json));
   // 64·1/2π = 10.2 turns: kept. 64·0.1/2π = 1.02 turns: almost stretched by 8. The rest: stretched.
   EXPECT_DOUBLE_EQ(scaled[0], 1);
   double smooth = (6.4 / (2 * M_PI) - 1) / 3;
@@ -87,17 +56,17 @@ TEST(ModelConfig, RopeFrequenciesFollowTheirScaling) {
   Json newer = MinimalConfig();
   newer["rope_parameters"] = json["rope_scaling"];
   newer["rope_parameters"]["rope_theta"] = 10000.0;
-  EXPECT_EQ(RopeInverseFrequencies(ParseModelConfig(newer, "test")), scaled);
+  EXPECT_EQ(RopeInverseFrequencies(Rotary(newer)), scaled);
   newer["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500000.0}};
-  EXPECT_EQ(ParseModelConfig(newer, "test").rope_theta, 500000.0);
+  EXPECT_EQ(Rotary(newer).theta, 500000.0);
 }
 
-TEST(ModelConfig, ImpossibleValuesAreErrorsThatNameTheKey) {
+TEST(Families, ImpossibleValuesAreErrorsThatNameTheKey) {
   auto message = [](const char* key, const Json& value) -> std::string {
     Json json = MinimalConfig();
     json[key] = value;
     try {
-      ParseModelConfig(json, "config.json");
+      ParseModelPlan(json, "config.json");
     } catch (const Error& error) {
       return error.what();
     }

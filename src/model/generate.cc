@@ -46,7 +46,7 @@ TokenId SampleToken(std::span<const float> logits, double temperature, double to
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
                               const GenerateOptions& options, ThreadPool& pool,
                               const std::function<bool(TokenId)>& on_token) {
-  size_t context = decoder.config.context;
+  size_t context = decoder.plan.context;
   if (prompt.empty()) ThrowBadInput("prompt", "at least one token", "none");
   if (prompt.size() >= context) {
     ThrowBadInput("prompt", StrCat("fewer than ", context, " tokens (the model's context)"),
@@ -55,7 +55,7 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
   KvCache cache =
       decoder.MakeCache(prompt.size() + std::min(options.max_tokens, context - prompt.size()));
   Rng rng(options.seed, "generate");
-  Matrix logits(1, decoder.config.vocab_size);
+  Matrix logits(1, decoder.plan.vocab_size());
   auto run = [&](std::span<const TokenId> ids) {
     Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
     decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);

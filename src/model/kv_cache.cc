@@ -1,19 +1,29 @@
+// The caches of all blocks of a model, and their rounding.
 #include "model/kv_cache.h"
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/model_plan.h"
 
 namespace qualm {
 
-KvCache::KvCache(const ModelConfig& config, size_t blocks, size_t capacity) : capacity_(capacity) {
-  const size_t group_tokens =
-      config.kv_cache ? static_cast<size_t>(config.kv_cache->key_group_tokens) : 0;
-  blocks_.reserve(blocks);
-  for (size_t i = 0; i < blocks; ++i) {
-    blocks_.emplace_back(config.kv_heads, config.head_dim, capacity, group_tokens);
+KvCache::KvCache(const ModelPlan& plan, size_t capacity)
+    : KvCache(plan.blocks, plan.kv_cache, capacity) {}
+
+KvCache::KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheScheme>& scheme,
+                 size_t capacity)
+    : capacity_(capacity) {
+  const size_t group_tokens = scheme ? static_cast<size_t>(scheme->key_group_tokens) : 0;
+  blocks_.reserve(blocks.size());
+  for (const BlockPlan& block : blocks) {
+    // A block without attention keeps its number and stores nothing.
+    const AttentionPlan* attention = AttentionOf(block);
+    const size_t heads = attention == nullptr ? 0 : attention->kv_heads;
+    const size_t head_dim = attention == nullptr ? 0 : attention->head_dim;
+    blocks_.emplace_back(heads, head_dim, capacity, group_tokens);
+    if (scheme) quantizers_.emplace_back(*scheme, heads, head_dim);
   }
-  if (config.kv_cache) quantizer_.emplace(*config.kv_cache, config.kv_heads, config.head_dim);
 }
 
 void KvCache::Truncate(size_t length) {
@@ -38,10 +48,10 @@ void KvCache::CopyFrom(const KvCache& other) {
 
 void KvCache::Store(size_t block, size_t position, std::span<const float> key,
                     std::span<const float> value) {
-  if (quantizer_) {
-    quantizer_->Store(position, key, value, blocks_[block]);
-  } else {
+  if (quantizers_.empty()) {
     blocks_[block].Store(position, key, value);
+  } else {
+    quantizers_[block].Store(position, key, value, blocks_[block]);
   }
 }
 

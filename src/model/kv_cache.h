@@ -5,16 +5,22 @@
 #include <optional>
 #include <vector>
 
-#include "model/config.h"
 #include "model/kv_quantizer.h"
 #include "tensor/attention.h"
+#include "tensor/ops.h"
 
 namespace qualm {
 
+struct BlockPlan;
+struct ModelPlan;
+
 class KvCache {
  public:
-  // Room for `capacity` positions in each of `blocks` blocks; rounded as config.kv_cache says.
-  KvCache(const ModelConfig& config, size_t blocks, size_t capacity);
+  // Room for `capacity` positions in every block of the model; rounded as plan.kv_cache says.
+  KvCache(const ModelPlan& plan, size_t capacity);
+  // The same for some blocks only, which are then numbered from 0.
+  KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheScheme>& scheme,
+          size_t capacity);
 
   size_t length() const { return length_; }  // positions stored in all blocks
   size_t capacity() const { return capacity_; }
@@ -30,7 +36,7 @@ class KvCache {
 
  private:
   std::vector<AttentionCache> blocks_;
-  std::optional<KvQuantizer> quantizer_;
+  std::vector<KvQuantizer> quantizers_;  // one for each block; empty: floats stay as they are
   size_t length_ = 0, capacity_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include "artefact/activations.h"
 #include "artefact/kv_scheme.h"
 #include "tensor/attention.h"
+#include "tensor/ops.h"
 
 namespace qualm {
 

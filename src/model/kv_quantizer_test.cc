@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "model/block_plan.h"
 #include "model/kv_cache.h"
 #include "support/random_matrix.h"
 
@@ -26,19 +27,21 @@ KvPart Part(int bits, KvGranularity granularity) {
   return part;
 }
 
-ModelConfig Config(const std::optional<KvCacheScheme>& scheme) {
-  ModelConfig config;
-  config.heads = 2 * kHeads;
-  config.kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.kv_cache = scheme;
-  return config;
+// A cache of one block.
+KvCache Cache(const std::optional<KvCacheScheme>& scheme, size_t capacity) {
+  AttentionPlan attention;
+  attention.heads = 2 * kHeads;
+  attention.kv_heads = kHeads;
+  attention.head_dim = kDim;
+  BlockPlan block;
+  block.branches.push_back({{}, attention, {}});
+  return KvCache({&block, 1}, scheme, capacity);
 }
 
 // The attention's output when the tokens arrive `step` at a time.
 Matrix Attend(const KvCacheScheme& scheme, size_t step) {
   ThreadPool pool(2);
-  KvCache cache(Config(scheme), 1, kTokens);
+  KvCache cache = Cache(scheme, kTokens);
   const Matrix keys = testing::RandomMatrix(kTokens, kHeads * kDim, 1),
                values = testing::RandomMatrix(kTokens, kHeads * kDim, 2);
   const Matrix queries = testing::RandomMatrix(kTokens, 2 * kHeads * kDim, 3);

@@ -70,9 +70,11 @@ const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name)
 
 EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
   WeightView weight = model.checkpoint->EmbeddingWeight();
-  if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight};
+  const float scale = model.checkpoint->plan().embedding.scale;
+  if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight, scale};
   model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
-  return {{model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols}};
+  weight = {model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols};
+  return {weight, scale};
 }
 
 // The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
@@ -132,30 +134,26 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
 }
 
 void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
-  const Family& family = checkpoint.family();
   std::map<std::string_view, const LayerRecord*> records;
   for (const LayerRecord& record : manifest.layers) {
     if (records.emplace(record.name, &record).second) continue;
     ThrowBadInput(kManifestName, "one record of each layer", StrCat("two of ", record.name));
   }
-  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
-    for (const LinearGroup& group : family.groups) {
-      for (const LinearSpec& linear : group.linears) {
-        const std::string name = LinearName(family, b, linear.name);
-        const auto found = records.find(name);
-        if (found == records.end()) {
-          (void)checkpoint.Weight(name);  // of the right shape, or the checkpoint were refused
-          continue;
-        }
-        const LayerRecord& record = *found->second;
-        records.erase(found);
-        const size_t out = SizeOf(linear.out, checkpoint.config());
-        const size_t in = SizeOf(group.in, checkpoint.config());
-        if (record.out_features == out && record.in_features == in) continue;
-        ThrowBadInput(StrCat(kManifestName, ": ", name), StrCat("shape [", out, ", ", in, "]"),
-                      StrCat("[", record.out_features, ", ", record.in_features, "]"),
-                      "config.json and the manifest do not belong together");
+  for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
+    for (const LinearSite& site : SitesOf(checkpoint.plan().blocks[b])) {
+      const std::string name = checkpoint.plan().NameIn(b, site.name);
+      const auto found = records.find(name);
+      if (found == records.end()) {
+        (void)checkpoint.Weight(name);  // of the right shape, or the checkpoint would be refused
+        continue;
       }
+      const LayerRecord& record = *found->second;
+      records.erase(found);
+      if (record.out_features == site.out && record.in_features == site.in) continue;
+      ThrowBadInput(StrCat(kManifestName, ": ", name),
+                    StrCat("shape [", site.out, ", ", site.in, "]"),
+                    StrCat("[", record.out_features, ", ", record.in_features, "]"),
+                    "config.json and the manifest do not belong together");
     }
   }
   if (records.empty()) return;
@@ -179,20 +177,24 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   const Checkpoint& checkpoint = *model.checkpoint;
   model.decoder = std::make_unique<Decoder>();
   Decoder& decoder = *model.decoder;
-  decoder.config = checkpoint.config();
-  if (manifest != nullptr) decoder.config.kv_cache = manifest->kv_cache;
-  decoder.family = &checkpoint.family();
-  for (size_t b = 0; b < decoder.config.layers; ++b) {
-    decoder.blocks.push_back(BuildBlock(
-        checkpoint.tensors(), decoder.config, *decoder.family, b, [&](const std::string& name) {
+  decoder.plan = checkpoint.plan();
+  if (manifest != nullptr) decoder.plan.kv_cache = manifest->kv_cache;
+  for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
+    decoder.blocks.push_back(
+        BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {
           return LoadLinear(checkpoint, manifest, name, options, pool);
         }));
     checkpoint.ReleaseBlock(b);
   }
+
   decoder.embedding = MakeEmbedding(model, options);
-  decoder.final_norm = checkpoint.Vector(decoder.family->final_norm + ".weight");
-  decoder.head.name = decoder.family->head;
+  const NormPlan& norm = decoder.plan.final_norm;
+  decoder.final_norm.plan = norm;
+  decoder.final_norm.weight = checkpoint.Vector(norm.name + ".weight");
+  if (norm.has_bias) decoder.final_norm.bias = checkpoint.Vector(norm.name + ".bias");
+  decoder.head.name = decoder.plan.head.name;
   decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, pool);
+  if (decoder.plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(decoder.head.name);
   return model;
 }
 

@@ -25,22 +25,23 @@ struct Measured {
 void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const DecoderBlock& block,
                   BlockTensors& tensors, const HiddenStates& states, ThreadPool& pool,
                   Measured& to) {
-  const Family& family = checkpoint.family();
+  const std::vector<SiteInput>& inputs = block.inputs();
   std::vector<Collector> collectors;
-  for (const LinearGroup& group : family.groups) {
-    collectors.emplace_back(SizeOf(group.in, checkpoint.config()), states.tokens(),
+  for (const SiteInput& input : inputs) {
+    collectors.emplace_back(input.width, states.tokens(),
                             CollectorOptions{.sample_rows = kSampleRows});
   }
-  states.Observe(block, pool, [&](size_t g, Span2D<const float> input) {
-    collectors[g].Add(TransformInputs(tensors.Online(g), input, pool), pool);
+  states.Observe(block, pool, [&](size_t i, Span2D<const float> value) {
+    collectors[i].Add(TransformInputs(tensors.Online(i), value, pool), pool);
   });
-  for (size_t g = 0; g < family.groups.size(); ++g) {
-    const LayerStats stats = collectors[g].Take();
-    for (const LinearSpec& linear : family.groups[g].linears) {
-      const std::string name = LinearName(family, block.index(), linear.name);
+
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const LayerStats stats = collectors[i].Take();
+    for (const LinearSite& site : inputs[i].sites) {
+      const std::string name = checkpoint.plan().NameIn(block.index(), site.name);
       const LayerPlan plan = recipe.PlanFor(name);
       if (plan.skip) continue;
-      const Matrix& weight = tensors.Weight(linear.name);
+      const Matrix& weight = tensors.Weight(site.name);
       to.names.push_back(name);
       if (plan.has_own_scheme) {  // its bytes count, its bits stay
         to.choices.push_back({{plan.scheme.bits,
@@ -61,7 +62,7 @@ std::map<std::string, int> AllocateModelBits(
     HiddenStates& calibration,
     const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block, ThreadPool& pool,
     Progress& progress) {
-  const size_t blocks = checkpoint.config().layers;
+  const size_t blocks = checkpoint.plan().blocks.size();
   const StateBuffer start = calibration.Save();
   Measured measured;
   progress.Begin("allocate", blocks);

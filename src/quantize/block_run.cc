@@ -1,3 +1,4 @@
+// Rounds the linear layers of one block in the order that the recipe asks for.
 #include "quantize/block_run.h"
 
 #include <chrono>
@@ -27,7 +28,7 @@ class BlockQuantizer {
   BlockQuantizer(const BlockRun& run, DecoderBlock& block)
       : run_(run),
         block_(block),
-        family_(run.checkpoint.family()),
+        inputs_(block.inputs()),
         tensors_(run.checkpoint, block.index(), run.rotation),
         statistics_(run.checkpoint, block.index(), {&run.recipe}, run.calibration, run.held_out,
                     &tensors_, run.pool) {}
@@ -39,29 +40,14 @@ class BlockQuantizer {
       NoteTime("transforms", start);
     }
     if (run_.recipe.layer_order == Order::kSequential) {
-      for (size_t g = 0; g < family_.groups.size(); ++g) {
-        Clock::time_point start = Clock::now();
-        const GroupStats stats = statistics_.CollectGroup(block_, g);
-        NoteTime("collect " + family_.groups[g].name, start);
-        RoundGroup(g, stats);
-        Replace();
-        start = Clock::now();
-        statistics_.AdvanceStage(block_);
-        NoteTime("forward " + family_.groups[g].name, start);
-      }
+      RunInputAfterInput();
     } else if (run_.collected != nullptr) {
-      for (size_t g = 0; g < run_.collected->size(); ++g) RoundGroup(g, (*run_.collected)[g]);
+      for (size_t i = 0; i < inputs_.size(); ++i) RoundReaders(i, (*run_.collected)[i]);
       Replace();
     } else {
-      const Clock::time_point start = Clock::now();
-      std::vector<GroupStats> stats = statistics_.CollectAll(block_);
-      NoteTime("collect", start);
-      for (size_t g = 0; g < stats.size(); ++g) {
-        RoundGroup(g, stats[g]);
-        stats[g] = {};
-      }
-      Replace();
+      RunAllInputs();
     }
+
     std::vector<std::string> quantized;
     for (const auto& [record, layer] : result_.layers) quantized.push_back(record.name);
     result_.changed = tensors_.Changed(quantized);
@@ -69,25 +55,53 @@ class BlockQuantizer {
   }
 
  private:
-  LayerPlan PlanOf(const LinearSpec& linear) const {
-    return run_.recipe.PlanFor(LinearName(family_, block_.index(), linear.name));
+  std::string FullName(const std::string& site) const {
+    return run_.checkpoint.plan().NameIn(block_.index(), site);
   }
 
-  void RoundGroup(size_t group, const GroupStats& data) {
-    const std::vector<LinearSpec>& linears = family_.groups[group].linears;
-    FactorCache factors;
-    // A layer by itself (down_proj, with the widest inputs) need not keep its factor.
-    FactorCache* shared = linears.size() > 1 ? &factors : nullptr;
-    for (const LinearSpec& linear : linears) {
-      LayerPlan plan = PlanOf(linear);
-      if (!plan.skip) RoundLayer(group, linear.name, plan, data, shared);
+  // Sequential layers: each input is that of the block as it is quantized so far.
+  void RunInputAfterInput() {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      Clock::time_point start = Clock::now();
+      const InputStats stats = statistics_.CollectInput(block_, i);
+      NoteTime("collect " + inputs_[i].name, start);
+      RoundReaders(i, stats);
+      Replace();
+
+      start = Clock::now();
+      statistics_.AdvanceInput(block_);
+      NoteTime("forward " + inputs_[i].name, start);
     }
   }
 
-  void RoundLayer(size_t group, const std::string& linear, const LayerPlan& plan,
-                  const GroupStats& data, FactorCache* factors) {
+  // Parallel layers: all inputs are the float block's, from one pass.
+  void RunAllInputs() {
+    const Clock::time_point start = Clock::now();
+    std::vector<InputStats> stats = statistics_.CollectAll(block_);
+    NoteTime("collect", start);
+    for (size_t i = 0; i < stats.size(); ++i) {
+      RoundReaders(i, stats[i]);
+      stats[i] = {};  // the largest matrices of a block: not kept longer than they are read
+    }
+    Replace();
+  }
+
+  // The linear layers that read an input.
+  void RoundReaders(size_t input, const InputStats& data) {
+    const std::vector<LinearSite>& sites = inputs_[input].sites;
+    FactorCache factors;
+    // A layer by itself (down_proj, with the widest inputs) need not keep its factor.
+    FactorCache* shared = sites.size() > 1 ? &factors : nullptr;
+    for (const LinearSite& site : sites) {
+      const LayerPlan plan = run_.recipe.PlanFor(FullName(site.name));
+      if (!plan.skip) RoundLayer(input, site.name, plan, data, shared);
+    }
+  }
+
+  void RoundLayer(size_t input_index, const std::string& linear, const LayerPlan& plan,
+                  const InputStats& data, FactorCache* factors) {
     Clock::time_point start = Clock::now();
-    const std::string name = LinearName(family_, block_.index(), linear);
+    const std::string name = FullName(linear);
     const Matrix& weight = tensors_.Weight(linear);
     Matrix clipped;
     RounderInput input;
@@ -124,12 +138,12 @@ class BlockQuantizer {
 
     start = Clock::now();
     const LayerQuality quality = Measure(input, rounded, weight, data);
-    AddGroupTransforms(group, linear, rounded.layer);
+    AddTransforms(input_index, linear, rounded.layer);
     LayerRecord record = RecordOf(name, rounded.layer);
     record.rounder = plan.rounder->name();
     record.quality = quality;
-    record.is_transformed = tensors_.is_transformed(group);
-    record.choices = tensors_.Choices(group);
+    record.is_transformed = tensors_.is_transformed(input_index);
+    record.choices = tensors_.Choices(input_index);
     for (const std::string& note : record.quality.notes)
       run_.progress.Warn(StrCat(name, ": ", note));
     NoteTime("measure " + name, start);
@@ -137,16 +151,16 @@ class BlockQuantizer {
     tensors_.Forget(linear);
   }
 
-  // The group's online operations come before the layer's own, what undoes a shift after them.
-  void AddGroupTransforms(size_t group, const std::string& linear, QuantizedLinear& layer) {
-    const std::vector<OnlineTransform>& before = tensors_.Online(group);
+  // The input's online operations come before the layer's own, what undoes a shift after them.
+  void AddTransforms(size_t input, const std::string& linear, QuantizedLinear& layer) {
+    const std::vector<OnlineTransform>& before = tensors_.Online(input);
     const std::vector<OnlineTransform>& after = tensors_.OnlineOutput(linear);
     layer.transforms.insert(layer.transforms.begin(), before.begin(), before.end());
     layer.transforms.insert(layer.transforms.end(), after.begin(), after.end());
   }
 
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
-                       const Matrix& weight, const GroupStats& data) const {
+                       const Matrix& weight, const InputStats& data) const {
     LayerQuality quality;
     const Matrix effective = EffectiveWeight(rounded.layer, run_.pool);
     quality.weight_mse = WeightMse(weight, effective);
@@ -183,7 +197,7 @@ class BlockQuantizer {
   void Replace() {
     for (; replaced_ < result_.layers.size(); ++replaced_) {
       const auto& [record, layer] = result_.layers[replaced_];
-      std::string inside = record.name.substr(LinearName(family_, block_.index(), "").size());
+      const std::string inside = record.name.substr(FullName("").size());
       block_.Linear(inside).weight = MakePackedWeight(layer, run_.pool);
     }
   }
@@ -195,7 +209,7 @@ class BlockQuantizer {
 
   const BlockRun& run_;
   DecoderBlock& block_;
-  const Family& family_;
+  const std::vector<SiteInput>& inputs_;
   BlockTensors tensors_;
   BlockStatistics statistics_;
   QuantizedBlock result_;

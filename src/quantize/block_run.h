@@ -17,7 +17,7 @@ namespace qualm {
 class Progress;
 
 struct QuantizedBlock {
-  // By full name, in the family's order; layers that the recipe skips are absent.
+  // By full name, in the plan's order; layers that the recipe skips are absent.
   std::vector<std::pair<LayerRecord, QuantizedLinear>> layers;
   std::vector<ChangedTensor> changed;  // float tensors that differ from the checkpoint's
   std::vector<std::pair<std::string, double>> seconds;  // per stage, for timings.json
@@ -33,7 +33,7 @@ struct BlockRun {
   HiddenStates* held_out = nullptr;
   // With parallel layers and no transforms: statistics that other recipes share; null: collect
   // them.
-  const std::vector<GroupStats>* collected = nullptr;
+  const std::vector<InputStats>* collected = nullptr;
   uint64_t seed = 0;
   ThreadPool& pool;
   Progress& progress;

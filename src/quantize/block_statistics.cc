@@ -1,3 +1,4 @@
+// Collects the inputs of a block's linear layers, all at once or one after the other.
 #include "quantize/block_statistics.h"
 
 #include "base/error.h"
@@ -12,18 +13,18 @@ BlockStatistics::BlockStatistics(const Checkpoint& checkpoint, size_t block,
                                  ThreadPool& pool)
     : checkpoint_(checkpoint),
       block_(block),
+      inputs_(SiteInputs(checkpoint.plan().blocks[block])),
       recipes_(std::move(recipes)),
       calibration_(calibration),
       held_out_(held_out),
       tensors_(tensors),
       pool_(pool) {}
 
-CollectorOptions BlockStatistics::OptionsOf(size_t group) const {
+CollectorOptions BlockStatistics::OptionsOf(const SiteInput& input) const {
   CollectorOptions options;
-  const Family& family = checkpoint_.family();
   for (const Recipe* recipe : recipes_) {
-    for (const LinearSpec& linear : family.groups[group].linears) {
-      const LayerPlan plan = recipe->PlanFor(LinearName(family, block_, linear.name));
+    for (const LinearSite& site : input.sites) {
+      const LayerPlan plan = recipe->PlanFor(checkpoint_.plan().NameIn(block_, site.name));
       if (plan.skip) continue;
       options.sample_rows = kErrorRows;
       options.gram64 |= plan.rounder->needs_gram64();
@@ -35,68 +36,67 @@ CollectorOptions BlockStatistics::OptionsOf(size_t group) const {
   return options;
 }
 
-Collector BlockStatistics::MakeCollector(size_t group, const HiddenStates& states,
+Collector BlockStatistics::MakeCollector(size_t input, const HiddenStates& states,
                                          bool only_sample) const {
-  const Family& family = checkpoint_.family();
-  CollectorOptions options = OptionsOf(group);
+  CollectorOptions options = OptionsOf(inputs_[input]);
   if (only_sample) {
     const size_t rows = options.sample_rows;
     options = CollectorOptions{};
     options.sample_rows = rows;
   }
   options.place =
-      StrCat("inputs of ", LinearName(family, block_, ""), family.groups[group].linears[0].name);
-  return Collector(SizeOf(family.groups[group].in, checkpoint_.config()), states.tokens(), options);
+      StrCat("inputs of ", checkpoint_.plan().NameIn(block_, ""), inputs_[input].sites[0].name);
+  return Collector(inputs_[input].width, states.tokens(), options);
 }
 
-// Calls body(states, only_sample, field of GroupStats) for the sets of hidden states there are.
+// Calls body(states, only_sample, field of InputStats) for the sets of hidden states there are.
 template <typename Body>
 void BlockStatistics::ForStates(const Body& body) const {
-  const auto one = [&](HiddenStates* states, bool only_sample, LayerStats GroupStats::*field) {
+  const auto one = [&](HiddenStates* states, bool only_sample, LayerStats InputStats::*field) {
     if (states != nullptr && states->tokens() > 0) body(*states, only_sample, field);
   };
-  one(calibration_, /*only_sample=*/false, &GroupStats::calibration);
-  one(held_out_, /*only_sample=*/true, &GroupStats::held_out);
+  one(calibration_, /*only_sample=*/false, &InputStats::calibration);
+  one(held_out_, /*only_sample=*/true, &InputStats::held_out);
 }
 
-GroupStats BlockStatistics::CollectGroup(const DecoderBlock& block, size_t group) const {
-  GroupStats stats;
-  ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupStats::*field) {
-    QUALM_CHECK(states.stage() == group);
-    Collector collector = MakeCollector(group, states, only_sample);
-    states.ForGroupInput(block, pool_,
-                         [&](Span2D<const float> input) { AddTo(collector, group, input); });
+InputStats BlockStatistics::CollectInput(const DecoderBlock& block, size_t input) const {
+  InputStats stats;
+  ForStates([&](HiddenStates& states, bool only_sample, LayerStats InputStats::*field) {
+    QUALM_CHECK(states.next_input() == input);
+    Collector collector = MakeCollector(input, states, only_sample);
+    states.ForInput(block, pool_,
+                    [&](Span2D<const float> value) { AddTo(collector, input, value); });
     stats.*field = collector.Take();
   });
   return stats;
 }
 
-std::vector<GroupStats> BlockStatistics::CollectAll(const DecoderBlock& block) const {
-  std::vector<GroupStats> stats(checkpoint_.family().groups.size());
-  ForStates([&](HiddenStates& states, bool only_sample, LayerStats GroupStats::*field) {
+std::vector<InputStats> BlockStatistics::CollectAll(const DecoderBlock& block) const {
+  std::vector<InputStats> stats(inputs_.size());
+  ForStates([&](HiddenStates& states, bool only_sample, LayerStats InputStats::*field) {
     std::vector<Collector> collectors;
-    for (size_t g = 0; g < stats.size(); ++g) {
-      collectors.push_back(MakeCollector(g, states, only_sample));
+    for (size_t i = 0; i < stats.size(); ++i) {
+      collectors.push_back(MakeCollector(i, states, only_sample));
     }
-    states.Observe(block, pool_, [&](size_t group, Span2D<const float> input) {
-      AddTo(collectors[group], group, input);
+    states.Observe(block, pool_, [&](size_t input, Span2D<const float> value) {
+      AddTo(collectors[input], input, value);
     });
-    for (size_t g = 0; g < stats.size(); ++g) stats[g].*field = collectors[g].Take();
+    for (size_t i = 0; i < stats.size(); ++i) stats[i].*field = collectors[i].Take();
   });
   return stats;
 }
 
-void BlockStatistics::AdvanceStage(const DecoderBlock& block) const {
-  ForStates([&](HiddenStates& states, bool, LayerStats GroupStats::*) {
-    states.AdvanceStage(block, pool_);
+void BlockStatistics::AdvanceInput(const DecoderBlock& block) const {
+  ForStates([&](HiddenStates& states, bool, LayerStats InputStats::*) {
+    states.AdvanceInput(block, pool_);
   });
 }
 
-void BlockStatistics::AddTo(Collector& collector, size_t group, Span2D<const float> input) const {
-  if (tensors_ == nullptr || tensors_->Online(group).empty()) {
-    collector.Add(input, pool_);
+void BlockStatistics::AddTo(Collector& collector, size_t input, Span2D<const float> value) const {
+  if (tensors_ == nullptr || tensors_->Online(input).empty()) {
+    collector.Add(value, pool_);
   } else {
-    collector.Add(TransformInputs(tensors_->Online(group), input, pool_), pool_);
+    collector.Add(TransformInputs(tensors_->Online(input), value, pool_), pool_);
   }
 }
 

@@ -17,36 +17,37 @@ namespace qualm {
 // number.
 inline constexpr size_t kErrorRows = 2048;
 
-// Of one group of linear layers.
-struct GroupStats {
+// Of one input of linear layers.
+struct InputStats {
   LayerStats calibration, held_out;
 };
 
 class BlockStatistics {
  public:
   // All that the recipes' rounders need. The hidden states are null without data. Layers see their
-  // inputs behind the online operations of `tensors` (null: there are none). All of it must outlive
+  // inputs after the online operations of `tensors` (null: there are none). All of it must outlive
   // this.
   BlockStatistics(const Checkpoint& checkpoint, size_t block, std::vector<const Recipe*> recipes,
                   HiddenStates* calibration, HiddenStates* held_out, const BlockTensors* tensors,
                   ThreadPool& pool);
 
-  // Of the group that the hidden states stand at.
-  GroupStats CollectGroup(const DecoderBlock& block, size_t group) const;
-  // Of all groups from one pass over the block as it is.
-  std::vector<GroupStats> CollectAll(const DecoderBlock& block) const;
-  // Brings the hidden states to the next group.
-  void AdvanceStage(const DecoderBlock& block) const;
+  // Of the input that comes next for the hidden states.
+  InputStats CollectInput(const DecoderBlock& block, size_t input) const;
+  // Of all inputs from one pass over the block as it is.
+  std::vector<InputStats> CollectAll(const DecoderBlock& block) const;
+  // Brings the hidden states to the next input.
+  void AdvanceInput(const DecoderBlock& block) const;
 
  private:
-  CollectorOptions OptionsOf(size_t group) const;
-  Collector MakeCollector(size_t group, const HiddenStates& states, bool only_sample) const;
-  void AddTo(Collector& collector, size_t group, Span2D<const float> input) const;
+  CollectorOptions OptionsOf(const SiteInput& input) const;
+  Collector MakeCollector(size_t input, const HiddenStates& states, bool only_sample) const;
+  void AddTo(Collector& collector, size_t input, Span2D<const float> value) const;
   template <typename Body>
   void ForStates(const Body& body) const;
 
   const Checkpoint& checkpoint_;
   size_t block_;
+  std::vector<SiteInput> inputs_;
   std::vector<const Recipe*> recipes_;
   HiddenStates *calibration_, *held_out_;
   const BlockTensors* tensors_;

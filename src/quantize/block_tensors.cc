@@ -1,3 +1,4 @@
+// Reads, edits and hands on the float tensors of a block.
 #include "quantize/block_tensors.h"
 
 #include <algorithm>
@@ -44,31 +45,40 @@ OnlineTransform MakeOutputShift(Span2D<const float> weight, std::span<const floa
 BlockTensors::BlockTensors(const Checkpoint& checkpoint, size_t block,
                            const ModelRotation* rotation)
     : checkpoint_(checkpoint),
-      family_(checkpoint.family()),
       block_(block),
+      inputs_(SiteInputs(checkpoint.plan().blocks[block])),
       rotation_(rotation),
-      online_(family_.groups.size()),
-      choices_(family_.groups.size()),
-      is_transformed_(family_.groups.size(), false) {
+      online_(inputs_.size()),
+      choices_(inputs_.size()),
+      is_transformed_(inputs_.size(), false) {
   if (rotation_ != nullptr) LoadRotated();
 }
 
 void BlockTensors::LoadRotated() {
-  for (const std::string& norm : {family_.attention_norm, family_.mlp_norm}) {
-    vectors_[norm + ".weight"] = rotation_->Norm(norm, block_);
+  for (const NormPlan& norm : NormsOf(checkpoint_.plan().blocks[block_])) {
+    vectors_[norm.name + ".weight"] = rotation_->Norm(norm, block_);
   }
-  for (size_t g = 0; g < family_.groups.size(); ++g) {
-    is_transformed_[g] = true;
-    online_[g] = rotation_->Online(g);
-    for (const LinearSpec& linear : family_.groups[g].linears) {
-      vectors_[linear.name + ".bias"] = rotation_->Bias(g, linear, block_);
-      changed_weights_[linear.name] = true;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    is_transformed_[i] = true;
+    online_[i] = rotation_->Online(inputs_[i]);
+    for (const LinearSite& site : inputs_[i].sites) {
+      vectors_[site.name + ".bias"] = rotation_->Bias(site, block_);
+      changed_weights_[site.name] = true;
     }
   }
 }
 
+std::pair<size_t, const LinearSite*> BlockTensors::Find(const std::string& linear) const {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    for (const LinearSite& site : inputs_[i].sites) {
+      if (site.name == linear) return {i, &site};
+    }
+  }
+  internal::CheckFailed("the block's plan has this linear layer", __FILE__, __LINE__);
+}
+
 std::string BlockTensors::FullName(std::string_view name) const {
-  return LinearName(family_, block_, name);
+  return checkpoint_.plan().NameIn(block_, name);
 }
 
 Matrix& BlockTensors::Weight(const std::string& linear) {
@@ -80,12 +90,9 @@ Matrix& BlockTensors::Weight(const std::string& linear) {
 }
 
 Matrix BlockTensors::Load(const std::string& linear) const {
-  for (size_t g = 0; rotation_ != nullptr && g < family_.groups.size(); ++g) {
-    for (const LinearSpec& spec : family_.groups[g].linears) {
-      if (spec.name == linear) return rotation_->Weight(g, spec, block_);
-    }
-  }
-  return ToMatrix(checkpoint_.Weight(FullName(linear)));
+  if (rotation_ == nullptr) return ToMatrix(checkpoint_.Weight(FullName(linear)));
+  const auto [input, site] = Find(linear);
+  return rotation_->Weight(inputs_[input], *site, block_);
 }
 
 // A norm's weight or a layer's bias by its name inside the block; empty if there is none.
@@ -99,73 +106,81 @@ std::vector<float>& BlockTensors::Vector(const std::string& name) {
   return found->second;
 }
 
-bool BlockTensors::CanFold(size_t group) const {
-  const LinearGroup& g = family_.groups[group];
+bool BlockTensors::CanFold(size_t input) const {
   // A scale overtakes scales and shifts of single channels on its way back, but no rotation.
-  const bool can_overtake = std::ranges::all_of(online_[group], [](const OnlineTransform& t) {
+  const bool can_overtake = std::ranges::all_of(online_[input], [](const OnlineTransform& t) {
     return t.kind == OnlineTransform::Kind::kScale || t.kind == OnlineTransform::Kind::kShift;
   });
   if (!can_overtake) return false;
-  if (!g.preceding_norm.empty()) return true;
-  for (const LinearGroup& other : family_.groups) {
-    for (const LinearSpec& linear : other.linears) {
-      // With grouped queries a value head is read by several heads: no scale per input is its.
-      if (linear.name != g.preceding_linear) continue;
-      return SizeOf(linear.out, checkpoint_.config()) == SizeOf(g.in, checkpoint_.config());
-    }
-  }
-  return false;
+  if (inputs_[input].norm) return true;
+  if (inputs_[input].producer.empty()) return false;
+  // With grouped queries a value head is read by several heads: no scale per input is its own.
+  return Find(inputs_[input].producer).second->out == inputs_[input].width;
 }
 
-void BlockTensors::FoldScale(size_t group, std::span<const float> scale) {
-  const LinearGroup& g = family_.groups[group];
-  if (!g.preceding_norm.empty()) {
-    std::vector<float>& norm = Vector(g.preceding_norm + ".weight");
-    for (size_t c = 0; c < scale.size(); ++c) norm[c] /= scale[c];
-    return;
+void BlockTensors::FoldScale(size_t input, std::span<const float> scale) {
+  if (inputs_[input].norm) {
+    FoldIntoNorm(*inputs_[input].norm, scale);
+  } else {
+    FoldIntoProducer(inputs_[input].producer, scale);
   }
-  Matrix& weight = Weight(g.preceding_linear);
-  changed_weights_[g.preceding_linear] = true;
-  std::vector<float>& bias = Vector(g.preceding_linear + ".bias");
+}
+
+// The norm multiplies by offset + w and adds its bias: both are divided.
+void BlockTensors::FoldIntoNorm(const NormPlan& norm, std::span<const float> scale) {
+  const float offset = norm.parameters.weight_offset;
+  std::vector<float>& weight = Vector(norm.name + ".weight");
+  for (size_t c = 0; c < scale.size(); ++c) {
+    if (offset == 0) {
+      weight[c] /= scale[c];
+    } else {
+      weight[c] = (offset + weight[c]) / scale[c] - offset;
+    }
+  }
+  if (!norm.has_bias) return;
+  std::vector<float>& bias = Vector(norm.name + ".bias");
+  for (size_t c = 0; c < scale.size(); ++c) bias[c] /= scale[c];
+}
+
+void BlockTensors::FoldIntoProducer(const std::string& producer, std::span<const float> scale) {
+  Matrix& weight = Weight(producer);
+  changed_weights_[producer] = true;
+  std::vector<float>& bias = Vector(producer + ".bias");
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (float& w : weight.row(r)) w /= scale[r];
     if (!bias.empty()) bias[r] /= scale[r];
   }
-  for (size_t other = 0; other < family_.groups.size(); ++other) {
-    for (const LinearSpec& linear : family_.groups[other].linears) {
-      if (linear.name != g.preceding_linear) continue;
-      is_transformed_[other] = true;
-      // What was to be added to the output is divided with it.
-      for (OnlineTransform& output : outputs_[linear.name]) {
-        for (size_t r = 0; r < scale.size(); ++r) output.factors[r] /= scale[r];
-      }
-    }
+
+  is_transformed_[Find(producer).first] = true;
+  // What was to be added to the output is divided with it.
+  for (OnlineTransform& output : outputs_[producer]) {
+    for (size_t r = 0; r < scale.size(); ++r) output.factors[r] /= scale[r];
   }
 }
 
-void BlockTensors::Apply(size_t group, std::string_view transform, const InputEdit& edit,
+void BlockTensors::Apply(size_t input, std::string_view transform, const InputEdit& edit,
                          ThreadPool& pool) {
-  if (!edit.choice.empty()) choices_[group].push_back(StrCat(transform, ": ", edit.choice));
+  if (!edit.choice.empty()) choices_[input].push_back(StrCat(transform, ": ", edit.choice));
   if (edit.shift.empty() && edit.scale.empty()) return;
-  is_transformed_[group] = true;
+  is_transformed_[input] = true;
   if (!edit.shift.empty()) {
-    for (const LinearSpec& linear : family_.groups[group].linears) {
+    for (const LinearSite& linear : inputs_[input].sites) {
       outputs_[linear.name].push_back(MakeOutputShift(Weight(linear.name), edit.shift));
     }
-    online_[group].push_back(MakeInputShift(edit.shift));
+    online_[input].push_back(MakeInputShift(edit.shift));
   }
   if (edit.scale.empty()) return;
-  if (CanFold(group) && !edit.keep_online) {
-    FoldScale(group, edit.scale);
+  if (CanFold(input) && !edit.keep_online) {
+    FoldScale(input, edit.scale);
     // (x − z)/s = x/s − z/s
-    for (OnlineTransform& online : online_[group]) {
+    for (OnlineTransform& online : online_[input]) {
       if (online.kind != OnlineTransform::Kind::kShift) continue;
       for (size_t c = 0; c < edit.scale.size(); ++c) online.factors[c] /= edit.scale[c];
     }
   } else {
-    online_[group].push_back(MakeInputScale(edit.scale));
+    online_[input].push_back(MakeInputScale(edit.scale));
   }
-  for (const LinearSpec& linear : family_.groups[group].linears) {
+  for (const LinearSite& linear : inputs_[input].sites) {
     Matrix& weight = Weight(linear.name);
     weight = ScaleColumns(weight, edit.scale, pool);
     changed_weights_[linear.name] = true;
@@ -173,17 +188,19 @@ void BlockTensors::Apply(size_t group, std::string_view transform, const InputEd
 }
 
 void BlockTensors::PutInto(DecoderBlock& block, ThreadPool& pool) {
-  block.attention_norm = Vector(family_.attention_norm + ".weight");
-  block.mlp_norm = Vector(family_.mlp_norm + ".weight");
-  for (size_t g = 0; g < family_.groups.size(); ++g) {
-    if (is_transformed_[g]) PutGroup(g, block, pool);
+  for (const NormPlan& norm : NormsOf(block.plan())) {
+    block.Norm(norm.name).weight = Vector(norm.name + ".weight");
+    if (norm.has_bias) block.Norm(norm.name).bias = Vector(norm.name + ".bias");
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (is_transformed_[i]) PutReaders(i, block, pool);
   }
 }
 
-void BlockTensors::PutGroup(size_t group, DecoderBlock& block, ThreadPool& pool) {
-  for (const LinearSpec& linear : family_.groups[group].linears) {
+void BlockTensors::PutReaders(size_t input, DecoderBlock& block, ThreadPool& pool) {
+  for (const LinearSite& linear : inputs_[input].sites) {
     const Matrix& weight = Weight(linear.name);
-    std::vector<OnlineTransform> transforms = online_[group];
+    std::vector<OnlineTransform> transforms = online_[input];
     const std::vector<OnlineTransform>& outputs = outputs_[linear.name];
     transforms.insert(transforms.end(), outputs.begin(), outputs.end());
     block.Linear(linear.name).weight = WithTransforms(

@@ -1,5 +1,6 @@
 // The float tensors of one block while transforms edit them, and where each edit went: into the
-// weights, into what precedes the group, or into an online operation of the layers.
+// weights, into what comes before an input, or into an online operation of its linear layers.
+// Inputs are numbered as SiteInputs has them.
 #pragma once
 
 #include <map>
@@ -37,18 +38,18 @@ class BlockTensors {
   Matrix& Weight(const std::string& linear);
   WeightClip& Clip(const std::string& linear) { return clips_[linear]; }
   // What was searched for, transform by transform.
-  const std::vector<std::string>& Choices(size_t group) const { return choices_[group]; }
-  bool is_transformed(size_t group) const { return is_transformed_[group]; }
+  const std::vector<std::string>& Choices(size_t input) const { return choices_[input]; }
+  bool is_transformed(size_t input) const { return is_transformed_[input]; }
 
-  // Whether a scale of the group's input can be divided out of what precedes it: a norm, or a
-  // linear layer whose output is the group's input channel by channel; and no online rotation
-  // stands between.
-  bool CanFold(size_t group) const;
-  // Edits the group's weights and either the preceding tensor or the online operations.
-  void Apply(size_t group, std::string_view transform, const InputEdit& edit, ThreadPool& pool);
+  // Whether a scale of the input can be divided out of what comes before it: a norm, or a linear
+  // layer whose output is the input channel by channel, with no online rotation between them.
+  bool CanFold(size_t input) const;
+  // Edits the weights that read the input, and either what comes before it or the online
+  // operations.
+  void Apply(size_t input, std::string_view transform, const InputEdit& edit, ThreadPool& pool);
 
-  // What the group's input goes through before its layers see it.
-  const std::vector<OnlineTransform>& Online(size_t group) const { return online_[group]; }
+  // What the input goes through before its layers see it.
+  const std::vector<OnlineTransform>& Online(size_t input) const { return online_[input]; }
   // What the layer's output goes through (shifts that are added again).
   const std::vector<OnlineTransform>& OnlineOutput(const std::string& linear) {
     return outputs_[linear];
@@ -56,32 +57,37 @@ class BlockTensors {
 
   // Makes `block` run on the float tensors as they are now.
   void PutInto(DecoderBlock& block, ThreadPool& pool);
-  // The same for the weights of one group, edited or not.
-  void PutGroup(size_t group, DecoderBlock& block, ThreadPool& pool);
+  // The same for the weights that read one input, edited or not.
+  void PutReaders(size_t input, DecoderBlock& block, ThreadPool& pool);
   // The changed tensors that are not among `quantized` (full names), in a fixed order.
   std::vector<ChangedTensor> Changed(std::span<const std::string> quantized);
   void Forget(const std::string& linear) { weights_.erase(linear); }
 
  private:
   std::vector<float>& Vector(const std::string& name);
-  void FoldScale(size_t group, std::span<const float> scale);
+  void FoldScale(size_t input, std::span<const float> scale);
   std::string FullName(std::string_view name) const;
+
+  void FoldIntoNorm(const NormPlan& norm, std::span<const float> scale);
+  void FoldIntoProducer(const std::string& producer, std::span<const float> scale);
+  // The input that a linear layer reads, and its site.
+  std::pair<size_t, const LinearSite*> Find(const std::string& linear) const;
 
   void LoadRotated();
   Matrix Load(const std::string& linear) const;
 
   const Checkpoint& checkpoint_;
-  const Family& family_;
   size_t block_;
+  std::vector<SiteInput> inputs_;
   const ModelRotation* rotation_;
   std::map<std::string, Matrix> weights_;              // by linear
   std::map<std::string, std::vector<float>> vectors_;  // norms and biases by tensor name
   std::map<std::string, bool> changed_weights_;
   std::map<std::string, WeightClip> clips_;
   std::map<std::string, std::vector<OnlineTransform>> outputs_;
-  std::vector<std::vector<OnlineTransform>> online_;  // by group
-  std::vector<std::vector<std::string>> choices_;     // by group
-  std::vector<bool> is_transformed_;                  // by group
+  std::vector<std::vector<OnlineTransform>> online_;  // by input
+  std::vector<std::vector<std::string>> choices_;     // by input
+  std::vector<bool> is_transformed_;                  // by input
 };
 
 }  // namespace qualm

@@ -1,6 +1,8 @@
+// Runs a recipe's transforms over the inputs of one block.
 #include "quantize/block_transforms.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -17,11 +19,9 @@ constexpr size_t kSampleRows = 2048;
 class BlockTransformer {
  public:
   BlockTransformer(const BlockRun& run, DecoderBlock& block, BlockTensors& tensors)
-      : run_(run), block_(block), tensors_(tensors), family_(run.checkpoint.family()) {
-    for (const LinearGroup& group : family_.groups) {
-      for (const LinearSpec& linear : group.linears) {
-        plans_[linear.name] = run_.recipe.PlanFor(LinearName(family_, block_.index(), linear.name));
-      }
+      : run_(run), block_(block), tensors_(tensors), inputs_(block.inputs()) {
+    for (const LinearSite& site : SitesOf(block.plan())) {
+      plans_[site.name] = run_.recipe.PlanFor(FullName(site.name));
     }
   }
 
@@ -30,54 +30,56 @@ class BlockTransformer {
     for (const auto& transform : run_.recipe.transforms) {
       if (!transform->needs_data()) continue;  // the basis is changed already
       stats = Collect();
-      for (size_t g = 0; g < stats.size(); ++g) Edit(g, *transform, stats[g]);
+      for (size_t i = 0; i < stats.size(); ++i) Edit(i, *transform, stats[i]);
       tensors_.PutInto(block_, run_.pool);
     }
+
+    // Bounds are searched for after all edits: they are of the weights that will be rounded.
     for (const auto& transform : run_.recipe.transforms) {
-      for (size_t g = 0; g < stats.size(); ++g) Clip(g, *transform, stats[g]);
+      for (size_t i = 0; i < stats.size(); ++i) Clip(i, *transform, stats[i]);
     }
   }
 
  private:
   std::vector<LayerStats> Collect() {
     std::vector<Collector> collectors;
-    for (const LinearGroup& group : family_.groups) {
+    for (const SiteInput& input : inputs_) {
       CollectorOptions options;
       options.channel_statistics = true;
       options.sample_rows = kSampleRows;
-      options.place =
-          StrCat("inputs of ", LinearName(family_, block_.index(), ""), group.linears[0].name);
-      collectors.emplace_back(SizeOf(group.in, run_.checkpoint.config()),
-                              run_.calibration->tokens(), options);
+      options.place = StrCat("inputs of ", FullName(input.sites[0].name));
+      collectors.emplace_back(input.width, run_.calibration->tokens(), options);
     }
-    run_.calibration->Observe(block_, run_.pool, [&](size_t g, Span2D<const float> input) {
-      collectors[g].Add(TransformInputs(tensors_.Online(g), input, run_.pool), run_.pool);
+    run_.calibration->Observe(block_, run_.pool, [&](size_t i, Span2D<const float> value) {
+      collectors[i].Add(TransformInputs(tensors_.Online(i), value, run_.pool), run_.pool);
     });
     std::vector<LayerStats> stats;
     for (Collector& collector : collectors) stats.push_back(collector.Take());
     return stats;
   }
 
-  // Layers that stay float cannot carry an online operation.
-  bool HasFloatLayer(size_t g) const {
-    return std::ranges::any_of(family_.groups[g].linears, [&](const LinearSpec& linear) {
-      return plans_.at(linear.name).skip;
-    });
-  }
-  bool IsSkipped(size_t g) const {
-    return std::ranges::all_of(family_.groups[g].linears, [&](const LinearSpec& linear) {
-      return plans_.at(linear.name).skip;
-    });
+  std::string FullName(const std::string& site) const {
+    return run_.checkpoint.plan().NameIn(block_.index(), site);
   }
 
-  TransformGroup View(size_t g, const LayerStats& stats) {
+  // Layers that stay float cannot carry an online operation.
+  bool HasFloatLayer(size_t i) const {
+    return std::ranges::any_of(inputs_[i].sites,
+                               [&](const LinearSite& site) { return plans_.at(site.name).skip; });
+  }
+  bool IsSkipped(size_t i) const {
+    return std::ranges::all_of(inputs_[i].sites,
+                               [&](const LinearSite& site) { return plans_.at(site.name).skip; });
+  }
+
+  TransformGroup View(size_t i, const LayerStats& stats) {
     TransformGroup view;
-    for (const LinearSpec& linear : family_.groups[g].linears) {
-      const LayerPlan& plan = plans_.at(linear.name);
+    for (const LinearSite& site : inputs_[i].sites) {
+      const LayerPlan& plan = plans_.at(site.name);
       TransformLinear item;
-      item.name = LinearName(family_, block_.index(), linear.name);
-      item.weight = tensors_.Weight(linear.name);
-      item.feeds_scores = linear.feeds_scores;
+      item.name = FullName(site.name);
+      item.weight = tensors_.Weight(site.name);
+      item.feeds_scores = FeedsScores(site.role);
       if (!plan.skip) {
         item.scheme = &plan.scheme;
         if (plan.activations) item.activations = &*plan.activations;
@@ -85,34 +87,30 @@ class BlockTransformer {
       view.linears.push_back(std::move(item));
     }
     view.stats = &stats;
-    view.can_fold = tensors_.CanFold(g);
+    view.can_fold = tensors_.CanFold(i);
     return view;
   }
 
-  void Edit(size_t g, const Transform& transform, LayerStats& stats) {
-    if (IsSkipped(g)) return;
-    TransformGroup view = View(g, stats);
-    AddModuleLoss(g, stats, view);
+  void Edit(size_t i, const Transform& transform, LayerStats& stats) {
+    if (IsSkipped(i)) return;
+    TransformGroup view = View(i, stats);
+    // A search by the module's loss leaves its last candidate in the block; going out of scope puts
+    // the float weights back.
+    ModuleLoss module_loss(*this, i, stats);
+    if (inputs_[i].reads_residual) {
+      view.module_loss = [&](std::span<const Matrix> weights) { return module_loss.Of(weights); };
+    }
     const InputEdit edit = transform.Choose(view, run_.pool);
+
     const bool needs_online =
         !edit.shift.empty() || (!edit.scale.empty() && (edit.keep_online || !view.can_fold));
-    if (needs_online && HasFloatLayer(g)) {
+    if (needs_online && HasFloatLayer(i)) {
       run_.progress.Warn(StrCat(view.linears[0].name, ": ", transform.name(),
                                 " is left out: a layer beside it stays float"));
-      RestoreFloat(g);
       return;
     }
-    tensors_.Apply(g, transform.name(), edit, run_.pool);
+    tensors_.Apply(i, transform.name(), edit, run_.pool);
     EditSample(edit, stats);
-    RestoreFloat(g);
-  }
-
-  // A module loss left its last candidate in the block.
-  void RestoreFloat(size_t g) {
-    if (!used_module_loss_) return;
-    tensors_.PutGroup(g, block_, run_.pool);
-    tensors_.PutInto(block_, run_.pool);
-    used_module_loss_ = false;
   }
 
   static void EditSample(const InputEdit& edit, LayerStats& stats) {
@@ -123,49 +121,62 @@ class BlockTransformer {
     }
   }
 
-  // The attention and the MLP open with the groups that follow a norm.
-  void AddModuleLoss(size_t g, const LayerStats& stats, TransformGroup& view) {
-    const std::string& norm = family_.groups[g].preceding_norm;
-    if (norm.empty()) return;
-    const bool is_attention = norm == family_.attention_norm;
-    view.module_loss = [this, g, is_attention, &stats, expected = std::shared_ptr<Matrix>()](
-                           std::span<const Matrix> weights) mutable {
-      if (expected == nullptr) {
-        expected = std::make_shared<Matrix>(ModuleOutput(is_attention, stats));
-      }
-      used_module_loss_ = true;
-      const std::vector<LinearSpec>& linears = family_.groups[g].linears;
-      for (size_t i = 0; i < linears.size(); ++i) {
-        const Matrix& w = weights[i];
-        block_.Linear(linears[i].name).weight =
-            MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, run_.pool);
-      }
-      return SquaredDistance(*expected, ModuleOutput(is_attention, stats));
-    };
-  }
+  // ‖f(x) − f̂(x)‖² of the branches that an input of the hidden states opens, with other weights in
+  // the layers that read it. What it puts into the block it takes out again.
+  class ModuleLoss {
+   public:
+    ModuleLoss(BlockTransformer& owner, size_t input, const LayerStats& stats)
+        : owner_(owner), input_(input), stats_(stats) {}
+    ModuleLoss(const ModuleLoss&) = delete;
+    ModuleLoss& operator=(const ModuleLoss&) = delete;
 
-  Matrix ModuleOutput(bool is_attention, const LayerStats& stats) const {
-    if (is_attention) return run_.calibration->AttentionOutput(block_, run_.pool);
-    Matrix output(stats.sample.rows(), run_.checkpoint.config().hidden_size);
-    block_.AddMlpOutput(block_.Gated(stats.sample, run_.pool), output, run_.pool);
-    return output;
-  }
+    // Runs after the edits, if there are any: the block goes on with these.
+    ~ModuleLoss() {
+      if (!expected_) return;
+      owner_.tensors_.PutReaders(input_, owner_.block_, owner_.run_.pool);
+      owner_.tensors_.PutInto(owner_.block_, owner_.run_.pool);
+    }
 
-  void Clip(size_t g, const Transform& transform, const LayerStats& stats) {
-    if (IsSkipped(g)) return;
-    std::vector<WeightClip> clips = transform.Clip(View(g, stats), run_.pool);
-    for (size_t i = 0; i < clips.size(); ++i) {
-      if (clips[i].empty()) continue;
-      tensors_.Clip(family_.groups[g].linears[i].name) = std::move(clips[i]);
+    double Of(std::span<const Matrix> weights) {
+      if (!expected_) expected_ = Output();
+      const std::vector<LinearSite>& sites = owner_.inputs_[input_].sites;
+      for (size_t s = 0; s < sites.size(); ++s) {
+        const Matrix& w = weights[s];
+        owner_.block_.Linear(sites[s].name).weight =
+            MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, owner_.run_.pool);
+      }
+      return SquaredDistance(*expected_, Output());
+    }
+
+   private:
+    // Attention needs whole sequences; what sees tokens one by one takes the sample.
+    Matrix Output() const {
+      if (owner_.inputs_[input_].needs_sequences) {
+        return owner_.run_.calibration->BranchOutput(owner_.block_, input_, owner_.run_.pool);
+      }
+      return owner_.block_.BranchOutput(input_, {}, stats_.sample, owner_.run_.pool);
+    }
+
+    BlockTransformer& owner_;
+    size_t input_;
+    const LayerStats& stats_;
+    std::optional<Matrix> expected_;
+  };
+
+  void Clip(size_t i, const Transform& transform, const LayerStats& stats) {
+    if (IsSkipped(i)) return;
+    std::vector<WeightClip> clips = transform.Clip(View(i, stats), run_.pool);
+    for (size_t s = 0; s < clips.size(); ++s) {
+      if (clips[s].empty()) continue;
+      tensors_.Clip(inputs_[i].sites[s].name) = std::move(clips[s]);
     }
   }
 
   const BlockRun& run_;
   DecoderBlock& block_;
   BlockTensors& tensors_;
-  const Family& family_;
-  std::map<std::string, LayerPlan> plans_;
-  bool used_module_loss_ = false;
+  const std::vector<SiteInput>& inputs_;
+  std::map<std::string, LayerPlan> plans_;  // by the linear layer's name inside the block
 };
 
 }  // namespace

@@ -1,8 +1,10 @@
+// Runs calibration sequences through a block in chunks, at once or input by input.
 #include "quantize/hidden_states.h"
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/strings.h"
 
 namespace qualm {
 namespace {
@@ -24,30 +26,33 @@ size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
 }  // namespace
 
 struct HiddenStates::Attending {
-  Attending(const HiddenStates& states, const Chunk& chunk) {
+  Attending(const HiddenStates& states, const DecoderBlock& block, const Chunk& chunk) {
+    const std::span<const BlockPlan> blocks(&block.plan(), 1);
     caches.reserve(chunk.sequences);
     for (size_t s = chunk.first_sequence; s < chunk.first_sequence + chunk.sequences; ++s) {
       const std::vector<TokenId>& ids = states.sequences_[s];
-      caches.emplace_back(states.config_, /*blocks=*/1, ids.size());
+      caches.emplace_back(blocks, states.plan_.kv_cache, ids.size());
       slices.push_back({&caches.back(), ids});
     }
-    rope.emplace(RopeOf(states.config_, slices));
+    rotary.emplace(slices);
   }
+
+  BlockPass pass() { return {slices, &*rotary, /*cache_block=*/0}; }
+
   std::vector<KvCache> caches;
   std::vector<SequenceSlice> slices;
-  std::optional<RopeTable> rope;
+  std::optional<RotaryTables> rotary;
 };
 
-HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences,
-                           const ModelConfig& config,
+HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, const ModelPlan& plan,
                            const std::optional<std::filesystem::path>& spill_file)
     : sequences_(sequences),
-      config_(config),
+      plan_(plan),
       spill_file_(spill_file),
-      hidden_(TotalTokens(sequences), config.hidden_size, spill_file) {
+      hidden_(TotalTokens(sequences), plan.hidden_size, spill_file) {
   size_t row = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
-    size_t length = sequences[s].size();
+    const size_t length = sequences[s].size();
     if (chunks_.empty() || chunks_.back().rows + length > kChunkTokens) {
       chunks_.push_back({s, 0, row, 0});
     }
@@ -70,90 +75,99 @@ Span2D<float> HiddenStates::HiddenOf(const Chunk& chunk) const {
 }
 
 void HiddenStates::Advance(const DecoderBlock& block, ThreadPool& pool) {
-  QUALM_CHECK(stage_ == 0);
+  QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
-    Attending attending(*this, chunk);
-    block.Forward(attending.slices, *attending.rope, /*cache_block=*/0, HiddenOf(chunk), pool);
+    Attending attending(*this, block, chunk);
+    block.Forward(attending.pass(), HiddenOf(chunk), pool);
   }
 }
 
 void HiddenStates::Observe(const DecoderBlock& block, ThreadPool& pool,
-                           const GroupObserver& observer) const {
-  QUALM_CHECK(stage_ == 0);
+                           const InputObserver& observer) const {
+  QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
-    Attending attending(*this, chunk);
+    Attending attending(*this, block, chunk);
     Matrix hidden = Matrix::CopyOf(HiddenOf(chunk));
-    block.Forward(attending.slices, *attending.rope, /*cache_block=*/0, hidden, pool, observer);
+    block.Forward(attending.pass(), hidden, pool, observer);
   }
 }
 
-void HiddenStates::ForGroupInput(const DecoderBlock& block, ThreadPool& pool,
-                                 const std::function<void(Span2D<const float>)>& body) const {
+Matrix HiddenStates::ResidualInput(const DecoderBlock& block, const Chunk& chunk,
+                                   ThreadPool& pool) const {
+  return block.ResidualInput(next_input_, HiddenOf(chunk), pool);
+}
+
+void HiddenStates::ForInput(const DecoderBlock& block, ThreadPool& pool,
+                            const std::function<void(Span2D<const float>)>& body) const {
   for (const Chunk& chunk : chunks_) {
-    if (stage_ == 0) {
-      body(block.AttentionInput(HiddenOf(chunk), pool).view());
-    } else if (stage_ == 2) {
-      body(block.MlpInput(HiddenOf(chunk), pool).view());
+    if (block.inputs()[next_input_].reads_residual) {
+      body(ResidualInput(block, chunk, pool).view());
     } else {
-      body(stage_input_.view().Rows(chunk.first_row, chunk.rows));
+      body(values_[next_input_].view().Rows(chunk.first_row, chunk.rows));
     }
   }
 }
 
-void HiddenStates::AdvanceStage(const DecoderBlock& block, ThreadPool& pool) {
-  bool fills_stage_input = stage_ == 0 || stage_ == 2;
-  if (fills_stage_input) {
+void HiddenStates::PrepareValues(const DecoderBlock& block) {
+  values_.resize(block.inputs().size());
+  for (const size_t made : block.MadeBy(next_input_)) {
     std::optional<std::filesystem::path> file = spill_file_;
-    if (file) *file += ".stage";
-    size_t width = stage_ == 0 ? config_.q_features() : config_.intermediate_size;
-    stage_input_ = StateBuffer(tokens(), width, file);
+    if (file) *file += StrCat(".input-", made);
+    values_[made] = StateBuffer(tokens(), block.inputs()[made].width, file);
   }
-  for (const Chunk& chunk : chunks_) {
-    Span2D<float> hidden = HiddenOf(chunk);
-    Span2D<float> staged = stage_input_.view().Rows(chunk.first_row, chunk.rows);
-    if (stage_ == 0) {
-      Attending attending(*this, chunk);
-      Matrix input = block.AttentionInput(hidden, pool);
-      CopyRows(
-          block.Attended(attending.slices, *attending.rope, /*cache_block=*/0, input, pool).view(),
-          staged);
-    } else if (stage_ == 1) {
-      block.AddAttentionOutput(staged, hidden, pool);
-    } else if (stage_ == 2) {
-      CopyRows(block.Gated(block.MlpInput(hidden, pool).view(), pool).view(), staged);
-    } else {
-      block.AddMlpOutput(staged, hidden, pool);
-    }
-  }
-  if (!fills_stage_input) stage_input_ = StateBuffer();
-  stage_ = (stage_ + 1) % kStages;
 }
 
-Matrix HiddenStates::AttentionOutput(const DecoderBlock& block, ThreadPool& pool) const {
-  QUALM_CHECK(stage_ == 0 && !chunks_.empty());
+void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
+  PrepareValues(block);
+  for (const Chunk& chunk : chunks_) {
+    const auto rows_of = [&](size_t input) {
+      return values_[input].view().Rows(chunk.first_row, chunk.rows);
+    };
+    Matrix computed;
+    Span2D<const float> value;
+    if (block.inputs()[next_input_].reads_residual) {
+      computed = ResidualInput(block, chunk, pool);
+      value = computed.view();
+    } else {
+      value = rows_of(next_input_);
+    }
+
+    // Caches are made only where something is stored in them.
+    std::optional<Attending> attending;
+    BlockPass pass;
+    if (block.inputs()[next_input_].needs_sequences) {
+      attending.emplace(*this, block, chunk);
+      pass = attending->pass();
+    }
+    block.Step(next_input_, pass, value, HiddenOf(chunk), pool,
+               [&](size_t later, const Matrix& made) { CopyRows(made.view(), rows_of(later)); });
+  }
+
+  values_[next_input_] = StateBuffer();
+  next_input_ = (next_input_ + 1) % block.inputs().size();
+}
+
+Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const {
+  QUALM_CHECK(next_input_ == 0 && !chunks_.empty());
   const Chunk& chunk = chunks_.front();
-  Attending attending(*this, chunk);
-  const Matrix input = block.AttentionInput(HiddenOf(chunk), pool);
-  const Matrix attended =
-      block.Attended(attending.slices, *attending.rope, /*cache_block=*/0, input, pool);
-  Matrix output(chunk.rows, config_.hidden_size);
-  block.AddAttentionOutput(attended, output, pool);
-  return output;
+  Attending attending(*this, block, chunk);
+  const Matrix value = block.ResidualInput(input, HiddenOf(chunk), pool);
+  return block.BranchOutput(input, attending.pass(), value, pool);
 }
 
 StateBuffer HiddenStates::Save() const {
-  QUALM_CHECK(stage_ == 0);
+  QUALM_CHECK(next_input_ == 0);
   std::optional<std::filesystem::path> file = spill_file_;
   if (file) *file += ".saved";
-  StateBuffer saved(tokens(), config_.hidden_size, file);
+  StateBuffer saved(tokens(), plan_.hidden_size, file);
   CopyRows(hidden_.view(), saved.view());
   return saved;
 }
 
 void HiddenStates::Restore(const StateBuffer& saved) {
   CopyRows(saved.view(), hidden_.view());
-  stage_ = 0;
-  stage_input_ = StateBuffer();
+  next_input_ = 0;
+  values_.clear();
 }
 
 }  // namespace qualm

@@ -1,6 +1,6 @@
 // The hidden states of all calibration sequences on their way through the model: between two
-// blocks, or between two groups of linear layers inside a block, so that each group's inputs come
-// from what was quantized before it and nothing is computed twice.
+// blocks, or between two inputs of linear layers inside a block, so that each input comes from what
+// was quantized before it and nothing is computed twice.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/decoder.h"
@@ -17,9 +18,9 @@ namespace qualm {
 
 class HiddenStates {
  public:
-  // Room for `sequences` (which must outlive this); the values come with Embed. With `spill_file`
-  // the values live in files of that name.
-  HiddenStates(std::span<const std::vector<TokenId>> sequences, const ModelConfig& config,
+  // Room for `sequences` (which must outlive this, as `plan` must); the values come with Embed.
+  // With `spill_file` the values live in files of that name.
+  HiddenStates(std::span<const std::vector<TokenId>> sequences, const ModelPlan& plan,
                const std::optional<std::filesystem::path>& spill_file = {});
 
   uint64_t tokens() const { return hidden_.view().rows(); }
@@ -28,21 +29,20 @@ class HiddenStates {
   // Between blocks: runs `block` over all sequences, some at a time, and replaces the values by its
   // output.
   void Advance(const DecoderBlock& block, ThreadPool& pool);
-  // The same without replacing the values: `observer` sees the inputs of all groups.
-  void Observe(const DecoderBlock& block, ThreadPool& pool, const GroupObserver& observer) const;
+  // The same without replacing the values: `observer` sees all inputs of linear layers.
+  void Observe(const DecoderBlock& block, ThreadPool& pool, const InputObserver& observer) const;
 
-  // Inside a block, group after group: the inputs of group `stage()` as `block` computes them now,
-  // a piece at a time in the order of the tokens ...
-  void ForGroupInput(const DecoderBlock& block, ThreadPool& pool,
-                     const std::function<void(Span2D<const float>)>& body) const;
-  // ... and on to the next group; behind the last one the values are the block's output.
-  void AdvanceStage(const DecoderBlock& block, ThreadPool& pool);
-  size_t stage() const { return stage_; }
-  static constexpr size_t kStages = 4;  // the groups of a block, in Family::groups' order
+  // Inside a block, input after input (SiteInputs): the value of input `next_input()` as `block`
+  // computes it now, a piece at a time in the order of the tokens.
+  void ForInput(const DecoderBlock& block, ThreadPool& pool,
+                const std::function<void(Span2D<const float>)>& body) const;
+  // Runs the linear layers that read it. After the last input the values are the block's output.
+  void AdvanceInput(const DecoderBlock& block, ThreadPool& pool);
+  size_t next_input() const { return next_input_; }
 
-  // Between blocks: what the attention of `block` adds to the hidden states of the first sequences,
-  // up to about two thousand tokens. [tokens, hidden_size]
-  Matrix AttentionOutput(const DecoderBlock& block, ThreadPool& pool) const;
+  // Between blocks: what the branches of `block` that begin with `input` add to the hidden states
+  // of the first sequences, up to about two thousand tokens. [tokens, hidden_size]
+  Matrix BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const;
 
   // A copy of the values between blocks, and back to it.
   StateBuffer Save() const;
@@ -56,14 +56,19 @@ class HiddenStates {
   struct Attending;
 
   Span2D<float> HiddenOf(const Chunk& chunk) const;
+  Matrix ResidualInput(const DecoderBlock& block, const Chunk& chunk, ThreadPool& pool) const;
+  // Room for what the layers of the next input make inside the block.
+  void PrepareValues(const DecoderBlock& block);
 
   std::span<const std::vector<TokenId>> sequences_;
-  const ModelConfig& config_;
+  const ModelPlan& plan_;
   std::optional<std::filesystem::path> spill_file_;
   std::vector<Chunk> chunks_;
   StateBuffer hidden_;
-  StateBuffer stage_input_;  // of groups 1 and 3, which cannot be had from `hidden_` alone
-  size_t stage_ = 0;
+  // By input: values that were computed and not yet read. Those that are read from the hidden
+  // states are computed when they are asked for.
+  std::vector<StateBuffer> values_;
+  size_t next_input_ = 0;
 };
 
 }  // namespace qualm

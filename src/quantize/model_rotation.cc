@@ -1,3 +1,4 @@
+// Rotates a checkpoint's tensors as they are asked for.
 #include "quantize/model_rotation.h"
 
 #include <algorithm>
@@ -27,92 +28,139 @@ void MultiplyColumns(Matrix& weight, std::span<const float> factors) {
   }
 }
 
+// Layers whose output is added to the hidden states.
+bool Writes(SiteRole role) { return role == SiteRole::kAttentionOutput || role == SiteRole::kDown; }
+
+bool HasRole(const SiteInput& input, SiteRole role) {
+  return std::ranges::find(input.sites, role, &LinearSite::role) != input.sites.end();
+}
+
+// A norm commutes with a rotation if it only divides by the length and multiplies channels.
+void RequireCommuting(const NormPlan& norm) {
+  if (norm.parameters.kind == NormKind::kRms && !norm.has_bias) return;
+  ThrowBadInput("quarot", "RMS norms without bias, which commute with a rotation",
+                StrCat("another norm, ", norm.name), "use {quarot: {residual: false}}");
+}
+
+void RequireRotatableResidual(const ModelPlan& plan) {
+  (void)BlockOf(plan.hidden_size, "hidden states");
+  RequireCommuting(plan.final_norm);
+  for (const BlockPlan& block : plan.blocks) {
+    for (const Branch& branch : block.branches) {
+      if (branch.norm) RequireCommuting(*branch.norm);
+      if (!branch.norm_after) continue;
+      ThrowBadInput("quarot", "branches whose output is added to the hidden states as it is",
+                    StrCat("one with a norm after it, ", branch.norm_after->name),
+                    "use {quarot: {residual: false}}");
+    }
+  }
+}
+
+// What a norm multiplies by, [width].
+std::vector<float> FactorsOf(const NormPlan& norm, std::vector<float> weight) {
+  if (norm.parameters.weight_offset != 0) {
+    for (float& v : weight) v += norm.parameters.weight_offset;
+  }
+  return weight;
+}
+
 }  // namespace
 
-void RequireRotatable(const ModelConfig& config, const RotationOptions& options) {
-  if (options.residual) (void)BlockOf(config.hidden_size, "hidden states");
-  if (options.heads) (void)BlockOf(config.head_dim, "heads");
-  if (options.online) (void)BlockOf(config.intermediate_size, "the MLP");
+void RequireRotatable(const ModelPlan& plan, const RotationOptions& options) {
+  if (options.residual) RequireRotatableResidual(plan);
+  for (const BlockPlan& block : plan.blocks) {
+    const AttentionPlan* attention = AttentionOf(block);
+    if (options.heads && attention != nullptr) (void)BlockOf(attention->head_dim, "heads");
+    for (const SiteInput& input : SiteInputs(block)) {
+      if (options.online && HasRole(input, SiteRole::kDown)) (void)BlockOf(input.width, "the MLP");
+    }
+  }
 }
 
 ModelRotation::ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options,
                              ThreadPool& pool)
-    : checkpoint_(checkpoint), family_(checkpoint.family()), options_(options), pool_(pool) {
-  const ModelConfig& config = checkpoint.config();
+    : checkpoint_(checkpoint), plan_(checkpoint.plan()), options_(options), pool_(pool) {
+  RequireRotatable(plan_, options);
   if (options.residual) {
-    const size_t block = BlockOf(config.hidden_size, "hidden states");
-    residual_ = MakeHadamard(config.hidden_size, block, options.seed);
+    const size_t block = BlockOf(plan_.hidden_size, "hidden states");
+    residual_ = MakeHadamard(plan_.hidden_size, block, options.seed);
   }
-  if (options.heads) {
-    const size_t block = BlockOf(config.head_dim, "heads");
-    values_ = MakePlainHadamard(config.kv_features(), block);
-    attended_ = MakePlainHadamard(config.q_features(), block);
+  if (!options.heads) return;
+
+  // Values are rotated head by head; what the output layer reads has a head for every query.
+  for (const BlockPlan& block : plan_.blocks) {
+    const AttentionPlan* attention = AttentionOf(block);
+    if (attention == nullptr) continue;
+    for (const size_t width : {attention->value.out, attention->output.in}) {
+      std::unique_ptr<Rotation>& rotation = heads_[{width, attention->head_dim}];
+      if (rotation != nullptr) continue;
+      rotation = MakePlainHadamard(width, BlockOf(attention->head_dim, "heads"));
+    }
   }
-  if (options.online) {
-    online_.kind = OnlineTransform::Kind::kHadamard;
-    online_.seed = options.seed;
-    online_.dims = {static_cast<uint32_t>(BlockOf(config.intermediate_size, "the MLP"))};
-    inner_ = RotationOf(online_, config.intermediate_size);
-  }
 }
 
-bool ModelRotation::Reads(size_t group) const {
-  return !family_.groups[group].preceding_norm.empty();
+const Rotation& ModelRotation::OfHeads(size_t width, size_t head_dim) const {
+  return *heads_.at({width, head_dim});
 }
 
-bool ModelRotation::Writes(size_t group) const { return !Reads(group); }
-
-bool ModelRotation::IsMlpOutput(size_t group) const {
-  return family_.groups[group].in == Width::kIntermediate;
+OnlineTransform ModelRotation::OnlineOf(size_t width) const {
+  OnlineTransform online;
+  online.kind = OnlineTransform::Kind::kHadamard;
+  online.seed = options_.seed;
+  online.dims = {static_cast<uint32_t>(BlockOf(width, "the MLP"))};
+  return online;
 }
 
-// What the attention's output layer reads, channel by channel.
-bool ModelRotation::IsValue(const LinearSpec& linear) const {
-  return std::ranges::any_of(family_.groups, [&](const LinearGroup& group) {
-    return group.in == Width::kQuery && group.preceding_linear == linear.name;
-  });
-}
-
-Matrix ModelRotation::Weight(size_t group, const LinearSpec& linear, size_t block) const {
-  Matrix weight = ToMatrix(checkpoint_.Weight(LinearName(family_, block, linear.name)));
-  if (options_.residual && Reads(group)) {
-    MultiplyColumns(
-        weight, checkpoint_.Vector(
-                    LinearName(family_, block, family_.groups[group].preceding_norm) + ".weight"));
+Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, size_t block) const {
+  Matrix weight = ToMatrix(checkpoint_.Weight(plan_.NameIn(block, site.name)));
+  if (options_.residual && input.reads_residual) {
+    if (input.norm) {
+      const std::string norm = plan_.NameIn(block, input.norm->name) + ".weight";
+      MultiplyColumns(weight, FactorsOf(*input.norm, checkpoint_.Vector(norm)));
+    }
     RotateRows(*residual_, /*transposed=*/false, weight, pool_);
   }
-  if (options_.heads && IsValue(linear)) {
-    RotateColumns(*values_, /*transposed=*/false, weight, pool_);
+
+  const AttentionPlan* attention = AttentionOf(plan_.blocks[block]);
+  if (options_.heads && site.role == SiteRole::kValue) {
+    RotateColumns(OfHeads(site.out, attention->head_dim), /*transposed=*/false, weight, pool_);
   }
-  if (options_.heads && family_.groups[group].in == Width::kQuery) {
-    RotateRows(*attended_, /*transposed=*/false, weight, pool_);
+  if (options_.heads && site.role == SiteRole::kAttentionOutput) {
+    RotateRows(OfHeads(site.in, attention->head_dim), /*transposed=*/false, weight, pool_);
   }
-  if (options_.online && IsMlpOutput(group)) {
-    RotateRows(*inner_, /*transposed=*/false, weight, pool_);
+  if (options_.online && site.role == SiteRole::kDown) {
+    const std::unique_ptr<Rotation> inner = RotationOf(OnlineOf(site.in), site.in);
+    RotateRows(*inner, /*transposed=*/false, weight, pool_);
   }
-  if (options_.residual && Writes(group)) {
+  if (options_.residual && Writes(site.role)) {
     RotateColumns(*residual_, /*transposed=*/false, weight, pool_);
   }
   return weight;
 }
 
-std::vector<float> ModelRotation::Bias(size_t group, const LinearSpec& linear, size_t block) const {
-  std::vector<float> bias = checkpoint_.BiasOf(LinearName(family_, block, linear.name));
+std::vector<float> ModelRotation::Bias(const LinearSite& site, size_t block) const {
+  std::vector<float> bias = checkpoint_.BiasOf(plan_.NameIn(block, site.name));
   if (bias.empty()) return bias;
-  if (options_.heads && IsValue(linear)) values_->Apply(bias);
-  if (options_.residual && Writes(group)) residual_->Apply(bias);
+  if (options_.heads && site.role == SiteRole::kValue) {
+    OfHeads(site.out, AttentionOf(plan_.blocks[block])->head_dim).Apply(bias);
+  }
+  if (options_.residual && Writes(site.role)) residual_->Apply(bias);
   return bias;
 }
 
-std::vector<float> ModelRotation::Norm(const std::string& name, size_t block) const {
-  std::vector<float> norm = checkpoint_.Vector(LinearName(family_, block, name) + ".weight");
-  if (options_.residual) std::ranges::fill(norm, 1.0f);
-  return norm;
+// The stored weight that multiplies by one.
+std::vector<float> ModelRotation::Neutral(const NormPlan& norm) const {
+  return std::vector<float>(norm.width, 1.0f - norm.parameters.weight_offset);
 }
 
-std::vector<OnlineTransform> ModelRotation::Online(size_t group) const {
-  if (!options_.online || !IsMlpOutput(group)) return {};
-  return {online_};
+std::vector<float> ModelRotation::Norm(const NormPlan& norm, size_t block) const {
+  if (options_.residual) return Neutral(norm);
+  return checkpoint_.Vector(plan_.NameIn(block, norm.name) + ".weight");
+}
+
+std::vector<OnlineTransform> ModelRotation::Online(const SiteInput& input) const {
+  if (!options_.online || !HasRole(input, SiteRole::kDown)) return {};
+  return {OnlineOf(input.width)};
 }
 
 Matrix ModelRotation::Embedding() const {
@@ -124,15 +172,16 @@ Matrix ModelRotation::Embedding() const {
 Matrix ModelRotation::Head() const {
   Matrix head = ToMatrix(checkpoint_.HeadWeight());
   if (!options_.residual) return head;
-  MultiplyColumns(head, checkpoint_.Vector(family_.final_norm + ".weight"));
+  const NormPlan& norm = plan_.final_norm;
+  MultiplyColumns(head, FactorsOf(norm, checkpoint_.Vector(norm.name + ".weight")));
   RotateRows(*residual_, /*transposed=*/false, head, pool_);
   return head;
 }
 
 std::vector<float> ModelRotation::FinalNorm() const {
-  std::vector<float> norm = checkpoint_.Vector(family_.final_norm + ".weight");
-  if (options_.residual) std::ranges::fill(norm, 1.0f);
-  return norm;
+  const NormPlan& norm = plan_.final_norm;
+  if (options_.residual) return Neutral(norm);
+  return checkpoint_.Vector(norm.name + ".weight");
 }
 
 }  // namespace qualm

@@ -4,11 +4,13 @@
 //
 // With h' = Q·h the norms commute with Q once their weights are multiplied into the layers that
 // read them: W' = W·diag(norm)·Qᵀ there, W' = Q·W where a layer's output is added to h, E' = E·Qᵀ
-// for the embedding, and the head like a reader. Which layers these are is in the family's table.
+// for the embedding, and the head like a reader. Which layers these are is in the block's plan.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "artefact/quantized_linear.h"
@@ -36,21 +38,22 @@ struct RotationOptions {
   }
 };
 
-// Throws bad input naming the width that has no Hadamard matrix, or only a small block of one.
-void RequireRotatable(const ModelConfig& config, const RotationOptions& options);
+// Throws bad input naming the width that has no Hadamard matrix, or only a small block of one, or
+// the norm that does not commute with a rotation.
+void RequireRotatable(const ModelPlan& plan, const RotationOptions& options);
 
 class ModelRotation {
  public:
   // Throws as RequireRotatable does.
   ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options, ThreadPool& pool);
 
-  // The layer's rotated weight and bias. `group` is its place in the family's table.
-  Matrix Weight(size_t group, const LinearSpec& linear, size_t block) const;
-  std::vector<float> Bias(size_t group, const LinearSpec& linear, size_t block) const;
-  // The weight of a norm inside a block: ones where it went into its readers.
-  std::vector<float> Norm(const std::string& name, size_t block) const;
-  // What the group's input goes through at run time.
-  std::vector<OnlineTransform> Online(size_t group) const;
+  // The rotated weight and bias of a linear layer that reads `input`.
+  Matrix Weight(const SiteInput& input, const LinearSite& site, size_t block) const;
+  std::vector<float> Bias(const LinearSite& site, size_t block) const;
+  // The weight of a norm inside a block: neutral where it went into its readers.
+  std::vector<float> Norm(const NormPlan& norm, size_t block) const;
+  // What the input goes through at run time.
+  std::vector<OnlineTransform> Online(const SiteInput& input) const;
 
   Matrix Embedding() const;
   Matrix Head() const;
@@ -58,18 +61,16 @@ class ModelRotation {
   bool changes_residual() const { return options_.residual; }
 
  private:
-  bool Reads(size_t group) const;   // the hidden states behind a norm
-  bool Writes(size_t group) const;  // into the hidden states
-  bool IsValue(const LinearSpec& linear) const;
-  bool IsMlpOutput(size_t group) const;
+  const Rotation& OfHeads(size_t width, size_t head_dim) const;
+  OnlineTransform OnlineOf(size_t width) const;
+  std::vector<float> Neutral(const NormPlan& norm) const;
 
   const Checkpoint& checkpoint_;
-  const Family& family_;
+  const ModelPlan& plan_;
   RotationOptions options_;
   ThreadPool& pool_;
-  std::unique_ptr<Rotation> residual_, values_, attended_;
-  OnlineTransform online_;
-  std::unique_ptr<Rotation> inner_;  // online_ as a rotation
+  std::unique_ptr<Rotation> residual_;
+  std::map<std::pair<size_t, size_t>, std::unique_ptr<Rotation>> heads_;  // by width and head_dim
 };
 
 }  // namespace qualm

@@ -49,8 +49,8 @@ FileRecord RecordOfFile(const std::filesystem::path& path) {
 // Whether a block file holds the tensor. Leftovers of blocks that the configuration does not have
 // belong to the rest.
 bool IsInsideABlock(const Checkpoint& checkpoint, const std::string& name) {
-  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
-    if (name.starts_with(LinearName(checkpoint.family(), b, ""))) return true;
+  for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
+    if (name.starts_with(checkpoint.plan().NameIn(b, ""))) return true;
   }
   return false;
 }
@@ -76,16 +76,17 @@ bool IsOurs(const std::string& temporary_or_name) {
 // Embedding, head and last norm in the rotated basis; the names of what they replace.
 std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
                                           const ModelRotation& rotation, TensorBatch& rest) {
-  const Family& family = checkpoint.family();
+  const ModelPlan& plan = checkpoint.plan();
   const auto add = [&](const std::string& name, const Matrix& values) {
     rest.AddFloats(name, DType::kF32, {values.rows(), values.cols()},
                    {values.data(), values.rows() * values.cols()});
   };
-  add(family.embedding + ".weight", rotation.Embedding());
-  add(family.head + ".weight", rotation.Head());
+  add(plan.embedding.name + ".weight", rotation.Embedding());
+  add(plan.head.name + ".weight", rotation.Head());
   const std::vector<float> norm = rotation.FinalNorm();
-  rest.AddFloats(family.final_norm + ".weight", DType::kF32, {norm.size()}, norm);
-  return {family.embedding + ".weight", family.head + ".weight", family.final_norm + ".weight"};
+  rest.AddFloats(plan.final_norm.name + ".weight", DType::kF32, {norm.size()}, norm);
+  return {plan.embedding.name + ".weight", plan.head.name + ".weight",
+          plan.final_norm.name + ".weight"};
 }
 
 // Files that a killed run was writing; the lock keeps live ones away.
@@ -181,7 +182,7 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
     batch.AddFloats(tensor.name, DType::kF32, tensor.shape, tensor.values);
     replaced.push_back(tensor.name);
   }
-  std::string prefix = StrCat(checkpoint.family().block_prefix, block, ".");
+  std::string prefix = checkpoint.plan().NameIn(block, "");
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!tensor.name.starts_with(prefix)) continue;
     if (std::ranges::find(replaced, tensor.name) == replaced.end()) batch.AddView(tensor);

@@ -1,3 +1,4 @@
+// Adds up what a run will need, block by block, and measures what this machine does in a second.
 #include "quantize/plan.h"
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include "artefact/codebook.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "model/block_cost.h"
 #include "model/checkpoint.h"
 #include "tensor/dense.h"
 
@@ -21,8 +23,8 @@ struct Costs {
   uint64_t stored_bytes = 0;
   // The largest block's.
   uint64_t block_bytes = 0, block_stored_bytes = 0;
-  // The largest of all groups of layers; with parallel layers the sum over a block's groups, which
-  // are collected at the same time.
+  // The largest of all inputs; with parallel layers the sum over a block's inputs, which are
+  // collected at the same time.
   uint64_t gram_bytes = 0;
   uint64_t factor_bytes = 0, weight_elements = 0;
   uint64_t sample_columns = 0;  // of a token sample, summed likewise
@@ -33,52 +35,74 @@ uint64_t GramBytes(const Rounder& rounder, size_t inputs) {
   return uint64_t{inputs} * inputs * (rounder.needs_gram64() ? sizeof(double) : sizeof(float));
 }
 
+// What rounding the layers that read one input needs.
+struct InputCosts {
+  uint64_t block_bytes = 0, stored_bytes = 0;
+  uint64_t gram_bytes = 0;  // the largest Gram matrix that one of its rounders reads
+  bool is_sampled = false;
+};
+
+InputCosts AddInput(const Checkpoint& checkpoint, const Recipe& recipe, size_t b,
+                    const SiteInput& input, Costs& costs) {
+  InputCosts result;
+  for (const LinearSite& site : input.sites) {
+    const std::string name = checkpoint.plan().NameIn(b, site.name);
+    const LayerPlan plan = recipe.PlanFor(name);
+    const uint64_t float_bytes = checkpoint.Weight(name).size_bytes();
+    result.block_bytes += float_bytes;
+    if (plan.skip) {
+      result.stored_bytes += float_bytes;
+      continue;
+    }
+
+    result.is_sampled = true;
+    result.stored_bytes += EstimateStoredBytes(plan.scheme, site.out, site.in);
+    const double weights = static_cast<double>(site.in) * static_cast<double>(site.out);
+    costs.measure_flops_per_token += 4 * weights;
+    costs.weight_elements = std::max<uint64_t>(costs.weight_elements, site.out * site.in);
+    if (plan.rounder->needs_gram()) {
+      // Layers of an input share a matrix of each precision and, where their options are the same,
+      // its factor; counted as shared.
+      costs.round_flops += ColumnUpdateOps(site.out, site.in);
+      if (result.gram_bytes == 0) costs.round_flops += FactorOps(site.in);
+      result.gram_bytes = std::max(result.gram_bytes, GramBytes(*plan.rounder, site.in));
+    } else {
+      costs.round_flops += 40 * weights;
+    }
+  }
+  return result;
+}
+
 // Adds block `b`.
 void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t sequence_length, size_t b,
               Costs& costs) {
   const bool parallel = recipe.layer_order == Order::kParallel;
+  const BlockPlan& block = checkpoint.plan().blocks[b];
   uint64_t block_bytes = 0, stored_bytes = 0, gram_bytes = 0, sample_columns = 0;
-  const ModelConfig& config = checkpoint.config();
-  const Family& family = checkpoint.family();
-  for (const LinearGroup& group : family.groups) {
-    auto in = static_cast<double>(SizeOf(group.in, config));
-    // Layers of a group share a matrix of each precision and, where their options are the same,
-    // its factor; counted as shared.
-    uint64_t grams = 0;
-    bool sampled = false;
-    for (const LinearSpec& linear : group.linears) {
-      size_t out = SizeOf(linear.out, config), inputs = SizeOf(group.in, config);
-      std::string name = LinearName(family, b, linear.name);
-      LayerPlan plan = recipe.PlanFor(name);
-      double product = 2 * in * static_cast<double>(out);
-      costs.forward_flops_per_token += product;
-      block_bytes += checkpoint.Weight(name).size_bytes();
-      if (plan.skip) {
-        stored_bytes += checkpoint.Weight(name).size_bytes();
-        continue;
-      }
-      sampled = true;
-      stored_bytes += EstimateStoredBytes(plan.scheme, out, inputs);
-      costs.measure_flops_per_token += 2 * product;
-      costs.weight_elements = std::max<uint64_t>(costs.weight_elements, out * inputs);
-      if (plan.rounder->needs_gram()) {
-        // Column updates n²·out, and once a group the factor and its inverse 2/3·n³.
-        costs.round_flops += in * in * static_cast<double>(out);
-        if (grams == 0) costs.round_flops += in * in * in * 2 / 3;
-        grams = std::max(grams, GramBytes(*plan.rounder, inputs));
-      } else {
-        costs.round_flops += 40.0 * in * static_cast<double>(out);
-      }
+  for (const SiteInput& input : SiteInputs(block)) {
+    const InputCosts one = AddInput(checkpoint, recipe, b, input, costs);
+    block_bytes += one.block_bytes;
+    stored_bytes += one.stored_bytes;
+    if (one.gram_bytes > 0) {
+      costs.collect_flops_per_token +=
+          static_cast<double>(input.width) * static_cast<double>(input.width);
     }
-    if (grams > 0) costs.collect_flops_per_token += in * in;
-    const uint64_t columns = sampled ? SizeOf(group.in, config) : 0;
-    gram_bytes = parallel ? gram_bytes + grams : std::max(gram_bytes, grams);
+
+    // With parallel layers all inputs of a block are collected at the same time.
+    const uint64_t columns = one.is_sampled ? input.width : 0;
+    gram_bytes = parallel ? gram_bytes + one.gram_bytes : std::max(gram_bytes, one.gram_bytes);
     sample_columns = parallel ? sample_columns + columns : std::max(sample_columns, columns);
-    costs.factor_bytes = std::max(costs.factor_bytes, 2 * grams);
-    costs.widest = std::max(costs.widest, SizeOf(group.in, config));
+    costs.factor_bytes = std::max(costs.factor_bytes, 2 * one.gram_bytes);
   }
+
+  const TokenCounts counts = CountsOf(block);
+  costs.widest = std::max(costs.widest, counts.widest_input);
+  costs.forward_flops_per_token += 2 * counts.linear_weights;
   // Scores and sums over half a sequence on average, two operations each.
-  costs.forward_flops_per_token += 2.0 * static_cast<double>(sequence_length * config.q_features());
+  if (const AttentionPlan* attention = AttentionOf(block)) {
+    costs.forward_flops_per_token +=
+        2.0 * static_cast<double>(sequence_length * attention->query.out);
+  }
   costs.stored_bytes += stored_bytes;
   costs.block_bytes = std::max(costs.block_bytes, block_bytes);
   costs.block_stored_bytes = std::max(costs.block_stored_bytes, stored_bytes);
@@ -143,10 +167,10 @@ double MeasureFlops(ThreadPool& pool) {
 
 Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   Checkpoint checkpoint = Checkpoint::Open(options.model);
-  const ModelConfig& config = checkpoint.config();
+  const size_t blocks = checkpoint.plan().blocks.size(),
+               hidden_size = checkpoint.plan().hidden_size;
   Plan plan;
-  plan.blocks = options.stop_after_blocks ? std::min(*options.stop_after_blocks, config.layers)
-                                          : config.layers;
+  plan.blocks = options.stop_after_blocks ? std::min(*options.stop_after_blocks, blocks) : blocks;
   if (options.calibration) {
     plan.calibration_tokens = options.calibration->tokens();
     plan.held_out_tokens = options.calibration->held_out.size() * options.calibration->length;
@@ -162,7 +186,7 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   }
 
   uint64_t chunk = std::min<uint64_t>(2048, plan.calibration_tokens);
-  uint64_t activations = chunk * (3 * config.hidden_size + 2 * costs.widest) * sizeof(float);
+  uint64_t activations = chunk * (3 * hidden_size + 2 * costs.widest) * sizeof(float);
   uint64_t samples =
       2 * std::min<uint64_t>(2048, plan.calibration_tokens) * costs.sample_columns * sizeof(float);
   plan.stages.push_back({"forward and collect",
@@ -183,8 +207,7 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   bool staged = options.recipe.layer_order == Order::kSequential;
   bool saved = staged && options.recipe.block_order == Order::kParallel;
   uint64_t hidden = static_cast<uint64_t>(all) *
-                    (config.hidden_size * (saved ? 2 : 1) + (staged ? costs.widest : 0)) *
-                    sizeof(float);
+                    (hidden_size * (saved ? 2 : 1) + (staged ? costs.widest : 0)) * sizeof(float);
   plan.resident_bytes =
       (options.spill ? 0 : hidden) + costs.block_bytes + costs.block_stored_bytes * 2;
   uint64_t largest = 0;
@@ -195,7 +218,7 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   plan.peak_memory_bytes = plan.resident_bytes + largest;
   plan.disk_bytes = costs.stored_bytes + (options.spill ? hidden : 0);
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (!tensor.name.starts_with(checkpoint.family().block_prefix)) {
+    if (!tensor.name.starts_with(checkpoint.plan().block_prefix)) {
       plan.disk_bytes += tensor.bytes.size();
     }
   }

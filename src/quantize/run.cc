@@ -52,11 +52,11 @@ class Run {
         options_(outputs.front()->options()),
         pool_(pool),
         progress_(progress),
-        config_(checkpoint.config()) {
+        plan_(checkpoint.plan()) {
     const Recipe& recipe = options_.recipe;
     blocks_see_float_ = recipe.block_order == Order::kParallel;
     QUALM_CHECK(outputs.size() == 1 || SeesFloatModel(recipe));
-    if (!blocks_see_float_) config_.kv_cache = recipe.kv_cache;  // float blocks keep float caches
+    if (!blocks_see_float_) plan_.kv_cache = recipe.kv_cache;  // float blocks keep float caches
     if (const RotationOptions* rotation = recipe.rotation()) {
       rotation_.emplace(checkpoint_, *rotation, pool_);
     }
@@ -67,9 +67,9 @@ class Run {
     if (outputs_.empty()) return;
     if (options_.calibration) PrepareHiddenStates();
     for (RunOutput* output : outputs_) Allocate(*output);
-    const size_t layers = checkpoint_.config().layers;
-    progress_.Begin("quantize", layers);
-    for (size_t b = 0; b < layers; ++b) {
+    const size_t blocks = plan_.blocks.size();
+    progress_.Begin("quantize", blocks);
+    for (size_t b = 0; b < blocks; ++b) {
       const std::vector<RunOutput*> waiting = Waiting(b);
       if (waiting.empty()) {
         if (std::ranges::all_of(outputs_, &RunOutput::IsStopped)) break;
@@ -110,8 +110,8 @@ class Run {
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
-      auto states = std::make_unique<HiddenStates>(sequences, config_, spill);
-      states->Embed({embedding});
+      auto states = std::make_unique<HiddenStates>(sequences, plan_, spill);
+      states->Embed({embedding, plan_.embedding.scale});
       return states;
     };
     calibration_ = make(set.sequences, "hidden.tmp");
@@ -127,7 +127,7 @@ class Run {
 
   std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
     std::unique_ptr<DecoderBlock> block = BuildBlock(
-        checkpoint_.tensors(), config_, checkpoint_.family(), b,
+        checkpoint_.tensors(), plan_, b,
         [&](const std::string& name) { return MakeDenseWeight(checkpoint_.Weight(name), pool_); });
     if (rotation_) BlockTensors(checkpoint_, b, &*rotation_).PutInto(*block, pool_);
     return block;
@@ -139,7 +139,7 @@ class Run {
     held_out_->Advance(block, pool_);
   }
 
-  // Brings the hidden states behind a block that an earlier run has written.
+  // Takes the hidden states through a block that an earlier run has written.
   void Replay(size_t b) {
     if (calibration_ == nullptr) return;
     if (blocks_see_float_) {
@@ -147,7 +147,7 @@ class Run {
     } else {
       const JournalEntry& entry = outputs_.front()->entries()[b];
       TensorFile file = TensorFile::Open(options_.out / entry.file.name);
-      Advance(*BuildBlock(file, config_, checkpoint_.family(), b, [&](const std::string& name) {
+      Advance(*BuildBlock(file, plan_, b, [&](const std::string& name) {
         for (const LayerRecord& record : entry.layers) {
           if (record.name != name) continue;
           return MakePackedWeight(ReadQuantizedLinear(file, record), pool_);
@@ -158,17 +158,17 @@ class Run {
     checkpoint_.ReleaseBlock(b);
   }
 
-  // Block b of the outputs that lack it, and the hidden states behind it.
+  // Block b of the outputs that lack it, and the hidden states after it.
   void Quantize(size_t b, const std::vector<RunOutput*>& waiting) {
     const Clock::time_point start = Clock::now();
-    const std::vector<GroupStats> collected = CollectForAll(b, waiting);
+    const std::vector<InputStats> collected = CollectForAll(b, waiting);
     const double share = SecondsSince(start) / static_cast<double>(waiting.size());
     std::unique_ptr<DecoderBlock> block;
     for (RunOutput* output : waiting) {
       block = FloatBlock(b);
       QuantizeOne(b, *output, collected, share, *block);
     }
-    const bool is_last = b + 1 == checkpoint_.config().layers;
+    const bool is_last = b + 1 == plan_.blocks.size();
     const bool is_advanced =
         !blocks_see_float_ && options_.recipe.layer_order == Order::kSequential;
     if (!is_last && !is_advanced) {
@@ -179,7 +179,7 @@ class Run {
   }
 
   // Statistics of the float block for all outputs that read them, if there are several.
-  std::vector<GroupStats> CollectForAll(size_t b, const std::vector<RunOutput*>& waiting) {
+  std::vector<InputStats> CollectForAll(size_t b, const std::vector<RunOutput*>& waiting) {
     std::vector<const Recipe*> recipes;
     for (const RunOutput* output : waiting) {
       if (CollectsFromFloatBlock(output->recipe())) recipes.push_back(&output->recipe());
@@ -192,7 +192,7 @@ class Run {
 
   // Sequential layers take the hidden states through the quantized block on the way; if the next
   // block is to see the float block's output they come back.
-  void QuantizeOne(size_t b, RunOutput& output, const std::vector<GroupStats>& collected,
+  void QuantizeOne(size_t b, RunOutput& output, const std::vector<InputStats>& collected,
                    double collect_seconds, DecoderBlock& block) {
     const Clock::time_point start = Clock::now();
     const Recipe& recipe = output.recipe();
@@ -220,7 +220,7 @@ class Run {
   ThreadPool& pool_;
   Progress& progress_;
   bool blocks_see_float_;
-  ModelConfig config_;  // with the cache that the hidden states go through
+  ModelPlan plan_;  // with the cache that the hidden states go through
   std::optional<ModelRotation> rotation_;
   std::unique_ptr<HiddenStates> calibration_, held_out_;
 };

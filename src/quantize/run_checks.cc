@@ -11,6 +11,9 @@
 namespace qualm {
 namespace {
 
+// What recipes call the head, whatever its tensor's name is.
+constexpr const char* kHeadOfAnyFamily = "lm_head";
+
 // What goes in and out of a layer can be grouped no wider than it is.
 void CheckActivations(const std::string& place, const LayerPlan& plan, size_t in) {
   if (!plan.activations || plan.activations->scheme.granularity != Granularity::kGroup) return;
@@ -21,25 +24,26 @@ void CheckActivations(const std::string& place, const LayerPlan& plan, size_t in
 }
 
 // Group sizes are known to fit before anything is written.
-void CheckPlan(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
-               const LinearGroup& group, const LinearSpec& linear) {
-  std::string name = LinearName(checkpoint.family(), block, linear.name);
-  LayerPlan plan = options.recipe.PlanFor(name);
-  size_t in = SizeOf(group.in, checkpoint.config());
+void CheckLayer(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
+                const LinearSite& site) {
+  const std::string name = checkpoint.plan().NameIn(block, site.name);
+  const LayerPlan plan = options.recipe.PlanFor(name);
   const RotationOptions* rotation = options.recipe.rotation();
-  if (plan.skip && rotation != nullptr && rotation->online && group.in == Width::kIntermediate) {
+  const bool is_rotated_online =
+      rotation != nullptr && rotation->online && site.role == SiteRole::kDown;
+  if (plan.skip && is_rotated_online) {
     ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
                   "a quantized layer: its input is rotated online", "a skipped one",
                   "use {quarot: {online: false}}");
   }
   if (plan.skip) return;
   plan.rounder->RequireScheme(plan.scheme, name);
-  CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, in);
+  CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, site.in);
   if (plan.scheme.granularity != Granularity::kGroup) return;
-  if (static_cast<size_t>(plan.scheme.group_size) <= in) return;
+  if (static_cast<size_t>(plan.scheme.group_size) <= site.in) return;
   ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
-                StrCat("group_size of at most in_features ", in), StrCat(plan.scheme.group_size),
-                "use a smaller group or granularity: channel");
+                StrCat("group_size of at most in_features ", site.in),
+                StrCat(plan.scheme.group_size), "use a smaller group or granularity: channel");
 }
 
 // A pattern that matches nothing is a spelling mistake that would change the result in silence.
@@ -73,7 +77,7 @@ void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoi
 }
 
 void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
-  const auto vocab = checkpoint.config().vocab_size;
+  const auto vocab = checkpoint.plan().vocab_size();
   for (const auto* sequences : {&options.calibration->sequences, &options.calibration->held_out}) {
     for (const auto& sequence : *sequences) {
       for (TokenId id : sequence) {
@@ -92,27 +96,26 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
     ThrowBadInput("--calibration", StrCat("a corpus: recipe ", options.recipe.name, " reads data"),
                   "none");
   }
-  if (!options.recipe.PlanFor(checkpoint.family().head).skip) {
+  const std::string& head = checkpoint.plan().head.name;
+  if (!options.recipe.PlanFor(head).skip && !options.recipe.PlanFor(kHeadOfAnyFamily).skip) {
     ThrowBadInput(StrCat("recipe ", options.recipe.name),
-                  StrCat("'", checkpoint.family().head, "' among the skipped layers"),
+                  StrCat("'", head, "' among the skipped layers"),
                   "a recipe that quantizes it", "the head stays in its stored type");
   }
-  if (options.calibration && options.calibration->length > checkpoint.config().context) {
+  if (options.calibration && options.calibration->length > checkpoint.plan().context) {
     ThrowBadInput("--length",
-                  StrCat("at most ", checkpoint.config().context, " (the model's context)"),
+                  StrCat("at most ", checkpoint.plan().context, " (the model's context)"),
                   StrCat(options.calibration->length));
   }
   if (options.calibration) CheckTokens(options, checkpoint);
   if (const RotationOptions* rotation = options.recipe.rotation()) {
-    RequireRotatable(checkpoint.config(), *rotation);
+    RequireRotatable(checkpoint.plan(), *rotation);
   }
   std::vector<std::string> names;
-  for (size_t b = 0; b < checkpoint.config().layers; ++b) {
-    for (const LinearGroup& group : checkpoint.family().groups) {
-      for (const LinearSpec& linear : group.linears) {
-        CheckPlan(options, checkpoint, b, group, linear);
-        names.push_back(LinearName(checkpoint.family(), b, linear.name));
-      }
+  for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
+    for (const LinearSite& site : SitesOf(checkpoint.plan().blocks[b])) {
+      CheckLayer(options, checkpoint, b, site);
+      names.push_back(checkpoint.plan().NameIn(b, site.name));
     }
   }
   CheckTensorNames(options, checkpoint, names);
@@ -121,7 +124,8 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
     ThrowBadInput(StrCat("recipe ", options.recipe.name), "a layer to quantize",
                   "skip patterns that match all of them");
   }
-  names.push_back(checkpoint.family().head);
+  names.push_back(head);
+  if (head != kHeadOfAnyFamily) names.emplace_back(kHeadOfAnyFamily);
   CheckPatterns(options.recipe, names);
 }
 

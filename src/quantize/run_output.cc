@@ -73,14 +73,14 @@ bool RunOutput::Open() {
   result_.blocks_resumed = blocks_done();
   if (result_.blocks_resumed > 0) {
     progress_.Info(StrCat(options_.out.string(), ": resuming behind block ", result_.blocks_resumed,
-                          " of ", checkpoint_.config().layers));
+                          " of ", checkpoint_.plan().blocks.size()));
   }
   return true;
 }
 
 bool RunOutput::IsStopped() const {
   return options_.stop_after_blocks && result_.blocks_written == *options_.stop_after_blocks &&
-         blocks_done() < checkpoint_.config().layers;
+         blocks_done() < checkpoint_.plan().blocks.size();
 }
 
 void RunOutput::Commit(size_t block, const QuantizedBlock& quantized, double seconds, int threads) {
@@ -142,9 +142,9 @@ Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
   manifest.recipe_json = options_.recipe.CanonicalJson();
   manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
   manifest.source_hash = source_hash_;
-  const Family& family = checkpoint_.family();
-  manifest.source_dtype =
-      NameOf(checkpoint_.Weight(LinearName(family, 0, family.groups[0].linears[0].name)).type);
+  const ModelPlan& plan = checkpoint_.plan();
+  const std::string first_layer = plan.NameIn(0, SitesOf(plan.blocks[0]).front().name);
+  manifest.source_dtype = NameOf(checkpoint_.Weight(first_layer).type);
   manifest.instruction_set = InstructionSet();
   manifest.run_key = run_key_;
   manifest.seed = options_.seed;

@@ -40,9 +40,10 @@ class StressRun {
     if (!(options.factor > 0) || !std::isfinite(options.factor)) {
       ThrowBadInput("--factor", "a positive number", StrCat(options.factor), "30 to 100 is usual");
     }
-    const ModelConfig& config = checkpoint_.config();
-    const size_t narrowest =
-        std::min({config.hidden_size, config.intermediate_size, config.q_features()});
+    size_t narrowest = checkpoint_.plan().hidden_size;
+    for (const BlockPlan& block : checkpoint_.plan().blocks) {
+      for (const SiteInput& input : SiteInputs(block)) narrowest = std::min(narrowest, input.width);
+    }
     if (options.channels < 1 || options.channels > narrowest) {
       ThrowBadInput("--channels", StrCat("1..", narrowest), StrCat(options.channels),
                     "the narrowest input has that many channels");
@@ -51,7 +52,7 @@ class StressRun {
   }
 
   StressReport Run(Progress& progress) {
-    const size_t blocks = checkpoint_.config().layers;
+    const size_t blocks = checkpoint_.plan().blocks.size();
     progress.Begin("stress", blocks);
     for (size_t b = 0; b < blocks; ++b) {
       WriteBlock(b);
@@ -71,12 +72,11 @@ class StressRun {
     ThrowBadInput(options_.out.string(), "a new or empty folder", "one with files");
   }
 
-  std::vector<float> Scale(size_t block, const LinearGroup& group) const {
-    const size_t size = SizeOf(group.in, checkpoint_.config());
+  std::vector<float> Scale(size_t block, const SiteInput& input) const {
     const std::string stream =
-        group.preceding_norm.empty() ? StrCat("stress ", group.name, " ", block) : "stress hidden";
-    std::vector<float> scale(size, 1.0f);
-    for (size_t c : Draw(size, options_.channels, Rng(options_.seed, stream))) {
+        input.reads_residual ? "stress hidden" : StrCat("stress ", input.name, " ", block);
+    std::vector<float> scale(input.width, 1.0f);
+    for (size_t c : Draw(input.width, options_.channels, Rng(options_.seed, stream))) {
       scale[c] = static_cast<float>(1 / options_.factor);
     }
     return scale;
@@ -84,15 +84,15 @@ class StressRun {
 
   void WriteBlock(size_t b) {
     BlockTensors tensors(checkpoint_, b, /*rotation=*/nullptr);
-    const Family& family = checkpoint_.family();
-    for (size_t g = 0; g < family.groups.size(); ++g) {
-      if (!tensors.CanFold(g)) {
-        if (b == 0) report_.left_out.push_back(family.groups[g].name);
+    const std::vector<SiteInput> inputs = SiteInputs(checkpoint_.plan().blocks[b]);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!tensors.CanFold(i)) {
+        NoteLeftOut(inputs[i].name);
         continue;
       }
       InputEdit edit;
-      edit.scale = Scale(b, family.groups[g]);
-      tensors.Apply(g, "stress", edit, pool_);
+      edit.scale = Scale(b, inputs[i]);
+      tensors.Apply(i, "stress", edit, pool_);
       ++report_.groups;
     }
     const std::vector<ChangedTensor> changed = tensors.Changed({});
@@ -107,7 +107,7 @@ class StressRun {
       is_replaced[tensor.name] = true;
       ++report_.tensors_changed;
     }
-    const std::string prefix = LinearName(family, b, "");
+    const std::string prefix = checkpoint_.plan().NameIn(b, "");
     for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
       if (!tensor.name.starts_with(prefix)) continue;
       written_[tensor.name] = true;
@@ -115,6 +115,12 @@ class StressRun {
     }
     Write(StrCat("block-", b, ".safetensors"), batch);
     checkpoint_.ReleaseBlock(b);
+  }
+
+  // Blocks may differ: a name is told once.
+  void NoteLeftOut(const std::string& name) {
+    if (std::ranges::find(report_.left_out, name) != report_.left_out.end()) return;
+    report_.left_out.push_back(name);
   }
 
   static void RequireFinite(const ChangedTensor& tensor) {

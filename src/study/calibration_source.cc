@@ -139,7 +139,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
                                 ResultStore& store, ThreadPool& pool, Progress& progress) {
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const size_t wanted = (options.samples + options.held_out) * options.length;
-  const size_t context = model.decoder->config.context;
+  const size_t context = model.decoder->plan.context;
   const Tokens prompt = EncodeGenerationPrompt(tokenizer, "");
   Tokens tokens;
   size_t texts = 0;

@@ -4,7 +4,8 @@
 #include <map>
 
 #include "evaluate/protocol.h"
-#include "model/config.h"
+#include "model/block_cost.h"
+#include "model/model_plan.h"
 #include "study/stage_inputs.h"
 #include "study/work_folder.h"
 
@@ -21,22 +22,25 @@ struct Shape {
   double block_bytes = 0, hidden = 0, head_weights = 0, context = 0;
 };
 
-Shape ShapeOf(const ModelConfig& config) {
-  const double hidden = static_cast<double>(config.hidden_size);
-  const double inner = static_cast<double>(config.intermediate_size);
-  const double q = static_cast<double>(config.q_features());
-  const double kv = static_cast<double>(config.kv_features());
-  const double blocks = static_cast<double>(config.layers);
+Shape ShapeOf(const ModelPlan& plan) {
+  const TokenCounts counts = CountsOf(plan);
   Shape shape;
-  const double block = hidden * (q + 2 * kv) + q * hidden + 3 * hidden * inner;
-  shape.layer_weights = blocks * block;
-  shape.gram_flops = blocks * (2 * hidden * hidden + q * q + inner * inner);
-  shape.round_flops = blocks * (hidden * hidden * (q + 2 * kv + 2 * inner) + q * q * hidden +
-                                inner * inner * hidden + inner * inner * inner);
-  shape.block_bytes = block * sizeof(float);
-  shape.hidden = hidden;
-  shape.head_weights = static_cast<double>(config.vocab_size) * hidden;
-  shape.context = static_cast<double>(config.context);
+  shape.layer_weights = counts.linear_weights;
+  shape.gram_flops = counts.input_squares;
+  for (const BlockPlan& block : plan.blocks) {
+    for (const SiteInput& input : SiteInputs(block)) {
+      shape.round_flops += FactorOps(input.width);
+      for (const LinearSite& site : input.sites) {
+        shape.round_flops += ColumnUpdateOps(site.out, site.in);
+      }
+    }
+    const double block_bytes = CountsOf(block).linear_weights * sizeof(float);
+    shape.block_bytes = std::max(shape.block_bytes, block_bytes);
+  }
+
+  shape.hidden = static_cast<double>(plan.hidden_size);
+  shape.head_weights = static_cast<double>(plan.head.out) * static_cast<double>(plan.head.in);
+  shape.context = static_cast<double>(plan.context);
   return shape;
 }
 
@@ -93,7 +97,7 @@ void EstimateStages(StudyPlan& plan, double flops) {
   std::map<std::string, double> tokens;  // of calibration stages
   for (Stage& stage : plan.stages) {
     const std::string model = stage.inputs["model"];
-    if (!shapes.contains(model)) shapes[model] = ShapeOf(ReadModelConfig(model));
+    if (!shapes.contains(model)) shapes[model] = ShapeOf(ReadModelPlan(model));
     const Shape& shape = shapes[model];
     switch (stage.kind) {
       case StageKind::kCalibrate: {

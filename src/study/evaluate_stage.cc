@@ -53,7 +53,7 @@ Json EvaluateText(const Stage& stage, const StudyPlan& plan, const TestSpec& tes
     ThrowFailed(stage.label, StrCat(test.corpus, " has changed since the study was planned"));
   }
   const PerplexityProtocol& protocol = FindProtocol(test.protocol);
-  const size_t seqlen = ResolveSeqlen(protocol, test.seqlen, model.decoder->config.context);
+  const size_t seqlen = ResolveSeqlen(protocol, test.seqlen, model.decoder->plan.context);
   const PerplexityText text = PrepareText(protocol, test.name, corpus.Joined(),
                                           model.RequireTokenizer(), seqlen, test.limit);
   WindowJournal journal(work.Windows(stage.key), stage.key);

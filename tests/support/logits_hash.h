@@ -28,7 +28,7 @@ inline std::string LogitsHash(const Decoder& decoder, std::span<const TokenId> i
   for (size_t first = 0; first < ids.size(); first += step) {
     const std::span<const TokenId> piece = ids.subspan(first, std::min(step, ids.size() - first));
     const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool);
-    Matrix logits(piece.size(), decoder.config.vocab_size);
+    Matrix logits(piece.size(), decoder.plan.vocab_size());
     decoder.Logits(hidden, logits, pool);
     hasher.Add(logits.data(), logits.rows() * logits.cols() * sizeof(float));
   }

@@ -1,6 +1,6 @@
-// The decoder written down a second time, slow and obvious: no cache, no blocks, no vectors. In
-// double it is the reference; in float with permuted summation orders it shows how far rounding
-// alone moves the logits.
+// The decoder written down a second time, slow and obvious, from the plan: no cache, no blocks, no
+// vectors. In double it is the reference; in float with permuted summation orders it shows how far
+// rounding alone moves the logits.
 #pragma once
 
 #include <algorithm>
@@ -19,23 +19,36 @@ class ReferenceDecoder {
   // With `order` sums of linear layers run in a random order drawn from it, otherwise in rising
   // order.
   explicit ReferenceDecoder(const Checkpoint& checkpoint, Rng* order = nullptr)
-      : checkpoint_(checkpoint), config_(checkpoint.config()), order_(order) {}
+      : checkpoint_(checkpoint), plan_(checkpoint.plan()), order_(order) {}
 
   // Logits [tokens][vocab] of one sequence.
   std::vector<std::vector<T>> Logits(std::span<const TokenId> ids) {
-    Matrix embedding = ToMatrix(checkpoint_.EmbeddingWeight());
+    const Matrix embedding = ToMatrix(checkpoint_.EmbeddingWeight());
     Rows hidden;
     for (TokenId id : ids) {
       auto row = embedding.row(static_cast<size_t>(id));
       hidden.emplace_back(row.begin(), row.end());
+      for (T& v : hidden.back()) v *= static_cast<T>(plan_.embedding.scale);
     }
-    for (size_t b = 0; b < config_.layers; ++b) Block(b, hidden);
-    Rows normed = Norm(hidden, checkpoint_.family().final_norm + ".weight");
-    return Product(normed, ToMatrix(checkpoint_.HeadWeight()));
+    for (size_t b = 0; b < plan_.blocks.size(); ++b) Block(b, hidden);
+
+    Rows logits = Product(Normed(hidden, plan_.final_norm, plan_.final_norm.name),
+                          ToMatrix(checkpoint_.HeadWeight()));
+    AddBias(logits, plan_.head.name);
+    if (plan_.logit_soft_cap > 0) {
+      for (auto& row : logits) {
+        for (T& v : row) v = Capped(v, plan_.logit_soft_cap);
+      }
+    }
+    return logits;
   }
 
  private:
   using Rows = std::vector<std::vector<T>>;
+
+  static T Capped(T value, float cap) {
+    return static_cast<T>(cap) * std::tanh(value / static_cast<T>(cap));
+  }
 
   Rows Product(const Rows& x, const Matrix& w) {
     std::vector<size_t> order(w.cols());
@@ -54,59 +67,75 @@ class ReferenceDecoder {
     return y;
   }
 
-  Rows Linear(const Rows& x, size_t block, const std::string& name) {
-    std::string full = LinearName(checkpoint_.family(), block, name);
-    Rows y = Product(x, ToMatrix(checkpoint_.Weight(full)));
-    std::vector<float> bias = checkpoint_.BiasOf(full);
+  void AddBias(Rows& y, const std::string& name) {
+    const std::vector<float> bias = checkpoint_.BiasOf(name);
     for (auto& row : y) {
       for (size_t n = 0; n < bias.size(); ++n) row[n] += static_cast<T>(bias[n]);
     }
+  }
+
+  Rows Linear(const Rows& x, size_t block, const LinearSite& site) {
+    const std::string name = plan_.NameIn(block, site.name);
+    Rows y = Product(x, ToMatrix(checkpoint_.Weight(name)));
+    AddBias(y, name);
     return y;
   }
 
-  Rows Norm(const Rows& x, const std::string& weight_name) {
-    std::vector<float> weight = checkpoint_.Vector(weight_name);
+  Rows Normed(const Rows& x, const NormPlan& norm, const std::string& name) {
+    const std::vector<float> weight = checkpoint_.Vector(name + ".weight");
+    const std::vector<float> bias = checkpoint_.BiasOf(name);
+    const NormParameters& parameters = norm.parameters;
     Rows y = x;
     for (auto& row : y) {
-      T squares = 0;
-      for (T v : row) squares += v * v;
-      T scale = 1 / std::sqrt(squares / static_cast<T>(row.size()) +
-                              static_cast<T>(config_.rms_norm_eps));
-      for (size_t i = 0; i < row.size(); ++i) row[i] *= scale * static_cast<T>(weight[i]);
+      const T n = static_cast<T>(row.size());
+      T mean = 0, squares = 0;
+      if (parameters.kind == NormKind::kLayer) {
+        for (T v : row) mean += v;
+        mean /= n;
+      }
+      for (T v : row) squares += (v - mean) * (v - mean);
+      const T scale = 1 / std::sqrt(squares / n + static_cast<T>(parameters.eps));
+      for (size_t i = 0; i < row.size(); ++i) {
+        const T factor = static_cast<T>(parameters.weight_offset) + static_cast<T>(weight[i]);
+        row[i] = (row[i] - mean) * scale * factor;
+        if (!bias.empty()) row[i] += static_cast<T>(bias[i]);
+      }
     }
     return y;
   }
 
-  void Rope(Rows& x) {
-    std::vector<double> frequency = RopeInverseFrequencies(config_);
-    size_t half = config_.head_dim / 2;
+  void Rope(Rows& x, const AttentionPlan& plan) {
+    const std::vector<double> frequency = RopeInverseFrequencies(*plan.rotary);
+    const size_t half = frequency.size();
+    const bool is_half = plan.rotary->layout == RotaryLayout::kHalf;
     for (size_t t = 0; t < x.size(); ++t) {
-      for (size_t head = 0; head < x[t].size(); head += config_.head_dim) {
+      for (size_t head = 0; head < x[t].size(); head += plan.head_dim) {
         for (size_t i = 0; i < half; ++i) {
-          double angle = static_cast<double>(t) * frequency[i];
-          T c = static_cast<T>(std::cos(angle)), s = static_cast<T>(std::sin(angle));
-          T a = x[t][head + i], b = x[t][head + i + half];
-          x[t][head + i] = a * c - b * s;
-          x[t][head + i + half] = b * c + a * s;
+          const double angle = static_cast<double>(t) * frequency[i];
+          const T c = static_cast<T>(std::cos(angle)), s = static_cast<T>(std::sin(angle));
+          T& first = x[t][head + (is_half ? i : 2 * i)];
+          T& second = x[t][head + (is_half ? i + half : 2 * i + 1)];
+          const T a = first, b = second;
+          first = a * c - b * s;
+          second = b * c + a * s;
         }
       }
     }
   }
 
-  Rows Attention(const Rows& q, const Rows& k, const Rows& v, size_t block) {
-    bool windowed = config_.sliding_window && block >= config_.first_window_layer;
-    Rows out(q.size(), std::vector<T>(config_.q_features()));
-    size_t dim = config_.head_dim, share = config_.heads / config_.kv_heads;
+  Rows Attended(const Rows& q, const Rows& k, const Rows& v, const AttentionPlan& plan) {
+    Rows out(q.size(), std::vector<T>(plan.query.out));
+    const size_t dim = plan.head_dim, share = plan.heads / plan.kv_heads;
     for (size_t t = 0; t < q.size(); ++t) {
-      size_t first =
-          windowed && t + 1 > *config_.sliding_window ? t + 1 - *config_.sliding_window : 0;
-      for (size_t head = 0; head < config_.heads; ++head) {
-        size_t from = head * dim, kv = head / share * dim;
+      const size_t first = plan.window > 0 && t + 1 > plan.window ? t + 1 - plan.window : 0;
+      for (size_t head = 0; head < plan.heads; ++head) {
+        const size_t from = head * dim, kv = head / share * dim;
         std::vector<T> weights;
         for (size_t s = first; s <= t; ++s) {
           T dot = 0;
           for (size_t d = 0; d < dim; ++d) dot += q[t][from + d] * k[s][kv + d];
-          weights.push_back(dot / std::sqrt(static_cast<T>(dim)));
+          dot *= static_cast<T>(plan.scale);
+          weights.push_back(plan.soft_cap > 0 ? Capped(dot, plan.soft_cap) : dot);
         }
         T largest = *std::max_element(weights.begin(), weights.end()), sum = 0;
         for (T& w : weights) sum += w = std::exp(w - largest);
@@ -120,33 +149,64 @@ class ReferenceDecoder {
     return out;
   }
 
-  void Block(size_t block, Rows& hidden) {
-    const Family& family = checkpoint_.family();
-    auto linear = [&](const Rows& x, size_t group, size_t index) {
-      return Linear(x, block, family.groups[group].linears[index].name);
-    };
-    auto add = [&](const Rows& rows) {
-      for (size_t t = 0; t < hidden.size(); ++t) {
-        for (size_t i = 0; i < hidden[t].size(); ++i) hidden[t][i] += rows[t][i];
-      }
-    };
-    Rows x = Norm(hidden, LinearName(family, block, family.attention_norm) + ".weight");
-    Rows q = linear(x, 0, 0), k = linear(x, 0, 1), v = linear(x, 0, 2);
-    Rope(q);
-    Rope(k);
-    add(linear(Attention(q, k, v, block), 1, 0));
-    x = Norm(hidden, LinearName(family, block, family.mlp_norm) + ".weight");
-    Rows gate = linear(x, 2, 0), up = linear(x, 2, 1);
-    for (size_t t = 0; t < gate.size(); ++t) {
-      for (size_t i = 0; i < gate[t].size(); ++i) {
-        gate[t][i] *= up[t][i] / (1 + std::exp(-gate[t][i]));
+  Rows Part(const AttentionPlan& plan, size_t block, const Rows& x) {
+    Rows q = Linear(x, block, plan.query), k = Linear(x, block, plan.key);
+    if (plan.rotary) {
+      Rope(q, plan);
+      Rope(k, plan);
+    }
+    return Linear(Attended(q, k, Linear(x, block, plan.value), plan), block, plan.output);
+  }
+
+  static T Activated(Activation activation, T x) {
+    switch (activation) {
+      case Activation::kSilu:
+        return x / (1 + std::exp(-x));
+      case Activation::kGeluTanh:
+        return x / 2 *
+               (1 + std::tanh(static_cast<T>(kRootOfTwoOverPi) *
+                              (x + static_cast<T>(kGeluTanhCubic) * x * x * x)));
+      case Activation::kGeluErf:
+        return x / 2 * (1 + std::erf(x / std::sqrt(T{2})));
+      case Activation::kRelu:
+        return std::max(x, T{0});
+      case Activation::kRelu2:
+        return std::max(x, T{0}) * std::max(x, T{0});
+    }
+    return x;
+  }
+
+  Rows Part(const MlpPlan& plan, size_t block, const Rows& x) {
+    const Rows up = Linear(x, block, plan.up);
+    Rows inner = plan.gate ? Linear(x, block, *plan.gate) : up;
+    for (size_t t = 0; t < inner.size(); ++t) {
+      for (size_t i = 0; i < inner[t].size(); ++i) {
+        inner[t][i] = Activated(plan.activation, inner[t][i]);
+        if (plan.gate) inner[t][i] *= up[t][i];
       }
     }
-    add(linear(gate, 3, 0));
+    return Linear(inner, block, plan.down);
+  }
+
+  void Block(size_t block, Rows& hidden) {
+    Rows read = hidden;
+    for (const Branch& branch : plan_.blocks[block].branches) {
+      if (!branch.is_parallel) read = hidden;
+      const auto normed = [&](const std::optional<NormPlan>& norm, const Rows& x) {
+        return norm ? Normed(x, *norm, plan_.NameIn(block, norm->name)) : x;
+      };
+      const Rows x = normed(branch.norm, read);
+      const Rows output =
+          std::visit([&](const auto& part) { return Part(part, block, x); }, branch.part);
+      const Rows added = normed(branch.norm_after, output);
+      for (size_t t = 0; t < hidden.size(); ++t) {
+        for (size_t i = 0; i < hidden[t].size(); ++i) hidden[t][i] += added[t][i];
+      }
+    }
   }
 
   const Checkpoint& checkpoint_;
-  const ModelConfig& config_;
+  const ModelPlan& plan_;
   Rng* order_;
 };
 

@@ -1,19 +1,31 @@
 // LLaMA 1 to 3 (model_type "llama"): optional biases by attention_bias and mlp_bias.
-#include "model/families/families.h"
+#include "model/family.h"
+#include "model/standard_plan.h"
 
 namespace qualm {
 namespace {
 
-void Complete(const Json& json, std::string_view place, ModelConfig& config) {
-  config.qkv_bias = config.o_bias = GetBool(json, "attention_bias", place, false);
-  config.mlp_bias = GetBool(json, "mlp_bias", place, false);
+ModelPlan Plan(const ConfigReader& config) {
+  ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
+  ModelPlan plan = StandardPlan(config, {});
+  const bool attention_bias = config.Bool("attention_bias", false);
+  const bool mlp_bias = config.Bool("mlp_bias", false);
+
+  for (BlockPlan& block : plan.blocks) {
+    AttentionPlan& attention = AttentionIn(block);
+    for (LinearSite* site :
+         {&attention.query, &attention.key, &attention.value, &attention.output}) {
+      site->requires_bias = attention_bias;
+    }
+    MlpPlan& mlp = MlpIn(block);
+    for (LinearSite* site : {&*mlp.gate, &mlp.up, &mlp.down}) site->requires_bias = mlp_bias;
+  }
+  return plan;
 }
 
 }  // namespace
 
-const Family& LlamaFamily() {
-  static const Family family = StandardFamily("llama", Complete);
-  return family;
-}
+extern const Family kLlamaFamily;
+constinit const Family kLlamaFamily{"llama", Plan};
 
 }  // namespace qualm

@@ -1,30 +1,28 @@
 // Mistral (model_type "mistral"): LLaMA with a sliding attention window in every block.
-#include "base/error.h"
 #include "base/strings.h"
-#include "model/families/families.h"
+#include "model/family.h"
+#include "model/standard_plan.h"
 
 namespace qualm {
 namespace {
 
-void Complete(const Json& json, std::string_view place, ModelConfig& config) {
+ModelPlan Plan(const ConfigReader& config) {
+  ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
+  StandardOptions options;
+  options.defaults.context = 131072;
+  options.defaults.kv_heads = 8;
+  ModelPlan plan = StandardPlan(config, options);
+
   // The published default when the key is missing is 4096; an explicit null turns the window off.
-  int64_t window =
-      GetInt(json, "sliding_window", place, HasNull(json, "sliding_window") ? 0 : 4096);
-  if (window < 0)
-    ThrowBadInput(StrCat(place, ":sliding_window"), "a positive size", StrCat(window));
-  if (window > 0) config.sliding_window = static_cast<size_t>(window);
+  const int64_t window = config.Int("sliding_window", config.HasNull("sliding_window") ? 0 : 4096);
+  if (window < 0) config.Refuse("sliding_window", "a positive size", StrCat(window));
+  for (BlockPlan& block : plan.blocks) AttentionIn(block).window = static_cast<size_t>(window);
+  return plan;
 }
 
 }  // namespace
 
-const Family& MistralFamily() {
-  static const Family family = [] {
-    Family mistral = StandardFamily("mistral", Complete);
-    mistral.default_context = 131072;
-    mistral.default_kv_heads = 8;
-    return mistral;
-  }();
-  return family;
-}
+extern const Family kMistralFamily;
+constinit const Family kMistralFamily{"mistral", Plan};
 
 }  // namespace qualm

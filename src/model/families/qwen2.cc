@@ -1,35 +1,45 @@
 // Qwen2 and Qwen2.5 (model_type "qwen2"): biases on q, k and v; a sliding window only if
 // use_sliding_window says so, and then only in the blocks from max_window_layers on.
-#include "base/error.h"
 #include "base/strings.h"
-#include "model/families/families.h"
+#include "model/family.h"
+#include "model/standard_plan.h"
 
 namespace qualm {
 namespace {
 
-void Complete(const Json& json, std::string_view place, ModelConfig& config) {
-  config.qkv_bias = true;
-  if (!GetBool(json, "use_sliding_window", place, false)) return;
-  if (HasNull(json, "sliding_window")) return;
-  int64_t window = GetInt(json, "sliding_window", place, 4096);
-  int64_t first = GetInt(json, "max_window_layers", place, 28);
+void AddWindows(const ConfigReader& config, ModelPlan& plan) {
+  if (!config.Bool("use_sliding_window", false)) return;
+  if (config.HasNull("sliding_window")) return;
+  const int64_t window = config.Int("sliding_window", 4096);
+  const int64_t first = config.Int("max_window_layers", 28);
   if (window < 1 || first < 0) {
-    ThrowBadInput(StrCat(place, ":sliding_window"), "a positive size and max_window_layers >= 0",
+    config.Refuse("sliding_window", "a positive size and max_window_layers >= 0",
                   StrCat(window, " and ", first));
   }
-  config.sliding_window = static_cast<size_t>(window);
-  config.first_window_layer = static_cast<size_t>(first);
+  for (size_t b = static_cast<size_t>(first); b < plan.blocks.size(); ++b) {
+    AttentionIn(plan.blocks[b]).window = static_cast<size_t>(window);
+  }
+}
+
+ModelPlan Plan(const ConfigReader& config) {
+  ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
+  StandardOptions options;
+  options.defaults.context = 32768;
+  ModelPlan plan = StandardPlan(config, options);
+
+  for (BlockPlan& block : plan.blocks) {
+    AttentionPlan& attention = AttentionIn(block);
+    for (LinearSite* site : {&attention.query, &attention.key, &attention.value}) {
+      site->requires_bias = true;
+    }
+  }
+  AddWindows(config, plan);
+  return plan;
 }
 
 }  // namespace
 
-const Family& Qwen2Family() {
-  static const Family family = [] {
-    Family qwen2 = StandardFamily("qwen2", Complete);
-    qwen2.default_context = 32768;
-    return qwen2;
-  }();
-  return family;
-}
+extern const Family kQwen2Family;
+constinit const Family kQwen2Family{"qwen2", Plan};
 
 }  // namespace qualm

@@ -1,0 +1,100 @@
+// Counts over the inputs, parts and norms of a block.
+#include "model/block_cost.h"
+
+#include <algorithm>
+
+namespace qualm {
+namespace {
+
+void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
+  if (plan.rotary) {
+    counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * plan.rotary->dims);
+  }
+  counts.cached += static_cast<double>(plan.key.out + plan.value.out);
+}
+
+void AddPart(const MlpPlan& plan, TokenCounts& counts) {
+  (plan.gate ? counts.gated : counts.activated) += static_cast<double>(plan.up.out);
+}
+
+}  // namespace
+
+void TokenCounts::Add(const TokenCounts& other) {
+  linear_weights += other.linear_weights;
+  normed += other.normed;
+  rotated += other.rotated;
+  cached += other.cached;
+  gated += other.gated;
+  activated += other.activated;
+  residual += other.residual;
+  input_squares += other.input_squares;
+  widest_input = std::max(widest_input, other.widest_input);
+}
+
+TokenCounts CountsOf(const BlockPlan& plan) {
+  TokenCounts counts;
+  for (const SiteInput& input : SiteInputs(plan)) {
+    const double width = static_cast<double>(input.width);
+    counts.input_squares += width * width;
+    counts.widest_input = std::max(counts.widest_input, input.width);
+    // Parallel branches compute a norm that they share once.
+    if (input.norm) counts.normed += width;
+    for (const LinearSite& site : input.sites) {
+      counts.linear_weights += static_cast<double>(site.out) * static_cast<double>(site.in);
+    }
+  }
+
+  for (const Branch& branch : plan.branches) {
+    std::visit([&](const auto& part) { AddPart(part, counts); }, branch.part);
+    const size_t hidden = std::visit(
+        [](const auto& part) { return InputsOf(part).back().sites.back().out; }, branch.part);
+    counts.residual += static_cast<double>(hidden);
+    if (branch.norm_after) counts.normed += static_cast<double>(branch.norm_after->width);
+  }
+  return counts;
+}
+
+TokenCounts CountsOf(const ModelPlan& plan) {
+  TokenCounts counts;
+  for (const BlockPlan& block : plan.blocks) counts.Add(CountsOf(block));
+  return counts;
+}
+
+std::vector<AttentionCount> AttentionCounts(const ModelPlan& plan) {
+  std::vector<AttentionCount> counts;
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    const AttentionPlan* attention = AttentionOf(plan.blocks[b]);
+    if (attention == nullptr) continue;
+    auto same = std::ranges::find_if(counts, [&](const AttentionCount& count) {
+      return count.window == attention->window && count.query_width == attention->query.out &&
+             count.heads == attention->heads;
+    });
+    if (same == counts.end()) {
+      same = counts.insert(counts.end(),
+                           {attention->window, attention->query.out, attention->heads, {}});
+    }
+    same->blocks.push_back(b);
+  }
+  std::ranges::stable_sort(counts, {}, &AttentionCount::window);
+  return counts;
+}
+
+double PairsSeen(size_t window, double length) {
+  const double full = window > 0 ? std::min(static_cast<double>(window), length) : length;
+  return full * (full + 1) / 2 + (length - full) * full;
+}
+
+double PositionsSeen(size_t window, double context) {
+  return window > 0 ? std::min(static_cast<double>(window), context + 1) : context + 1;
+}
+
+double ColumnUpdateOps(size_t out, size_t in) {
+  return static_cast<double>(in) * static_cast<double>(in) * static_cast<double>(out);
+}
+
+double FactorOps(size_t in) {
+  const double n = static_cast<double>(in);
+  return n * n * n * 2 / 3;
+}
+
+}  // namespace qualm

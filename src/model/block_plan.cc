@@ -1,0 +1,175 @@
+// Walks over a block plan.
+#include "model/block_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+std::vector<PartInput> PartInputsOf(const Branch& branch) {
+  return std::visit([](const auto& part) { return InputsOf(part); }, branch.part);
+}
+
+std::string NameOf(const std::optional<NormPlan>& norm) { return norm ? norm->name : ""; }
+
+// Adds what the branches [first, last) read of the same hidden states: one input for each norm.
+void AddResidualInputs(const BlockPlan& plan, size_t first, size_t last,
+                       std::vector<SiteInput>& inputs) {
+  const size_t begin = inputs.size();
+  for (size_t b = first; b < last; ++b) {
+    const Branch& branch = plan.branches[b];
+    const PartInput part_input = PartInputsOf(branch).front();
+    auto found = std::find_if(
+        inputs.begin() + static_cast<std::ptrdiff_t>(begin), inputs.end(),
+        [&](const SiteInput& input) { return NameOf(input.norm) == NameOf(branch.norm); });
+    if (found == inputs.end()) {
+      SiteInput input;
+      input.name = part_input.name;
+      input.width = part_input.width;
+      input.reads_residual = true;
+      input.norm = branch.norm;
+      found = inputs.insert(inputs.end(), std::move(input));
+    }
+    found->needs_sequences |= part_input.needs_sequences;
+    found->sites.insert(found->sites.end(), part_input.sites.begin(), part_input.sites.end());
+    found->readers.push_back({b, 0});
+  }
+}
+
+// Adds the values inside the branch's part.
+void AddInnerInputs(const BlockPlan& plan, size_t branch, std::vector<SiteInput>& inputs) {
+  const std::vector<PartInput> part_inputs = PartInputsOf(plan.branches[branch]);
+  for (size_t step = 1; step < part_inputs.size(); ++step) {
+    const PartInput& part_input = part_inputs[step];
+    SiteInput input;
+    input.name = part_input.name;
+    input.width = part_input.width;
+    input.sites = part_input.sites;
+    input.needs_sequences = part_input.needs_sequences;
+    input.readers = {{branch, step}};
+    input.producer = part_input.producer;
+    inputs.push_back(std::move(input));
+  }
+}
+
+}  // namespace
+
+std::vector<SiteInput> SiteInputs(const BlockPlan& plan) {
+  std::vector<SiteInput> inputs;
+  for (size_t first = 0; first < plan.branches.size();) {
+    size_t last = first + 1;
+    while (last < plan.branches.size() && plan.branches[last].is_parallel) ++last;
+
+    // Parallel branches all read the hidden states before any of them adds to these.
+    AddResidualInputs(plan, first, last, inputs);
+    for (size_t b = first; b < last; ++b) AddInnerInputs(plan, b, inputs);
+    first = last;
+  }
+  return inputs;
+}
+
+std::vector<LinearSite> SitesOf(const BlockPlan& plan) {
+  std::vector<LinearSite> sites;
+  for (const SiteInput& input : SiteInputs(plan)) {
+    sites.insert(sites.end(), input.sites.begin(), input.sites.end());
+  }
+  return sites;
+}
+
+std::vector<NormPlan> NormsOf(const BlockPlan& plan) {
+  std::vector<NormPlan> norms;
+  for (const Branch& branch : plan.branches) {
+    for (const std::optional<NormPlan>* norm : {&branch.norm, &branch.norm_after}) {
+      if (*norm && std::ranges::find(norms, (*norm)->name, &NormPlan::name) == norms.end()) {
+        norms.push_back(**norm);
+      }
+    }
+  }
+  return norms;
+}
+
+const AttentionPlan* AttentionOf(const BlockPlan& plan) {
+  for (const Branch& branch : plan.branches) {
+    if (const auto* attention = std::get_if<AttentionPlan>(&branch.part)) return attention;
+  }
+  return nullptr;
+}
+
+namespace {
+
+void CheckAttention(const AttentionPlan& plan, std::string_view place) {
+  const auto check = [&](bool holds, std::string_view field, std::string_view expected,
+                         const std::string& got) {
+    if (!holds) ThrowBadInput(StrCat(place, ": attention.", field), expected, got);
+  };
+  check(plan.kv_heads > 0 && plan.heads % plan.kv_heads == 0, "kv_heads",
+        StrCat("a divisor of ", plan.heads, " heads"), StrCat(plan.kv_heads));
+  check(plan.scale > 0, "scale", "a positive number", StrCat(plan.scale));
+  check(plan.soft_cap >= 0, "soft_cap", "a positive number, or 0 for none", StrCat(plan.soft_cap));
+  if (plan.rotary) {
+    const size_t dims = plan.rotary->dims;
+    check(dims > 0 && dims % 2 == 0 && dims <= plan.head_dim, "rotary.dims",
+          StrCat("an even number up to head_dim ", plan.head_dim), StrCat(dims));
+  }
+  check(plan.query.out == plan.heads * plan.head_dim, "query.out",
+        StrCat(plan.heads, " heads of ", plan.head_dim), StrCat(plan.query.out));
+  for (const LinearSite* site : {&plan.key, &plan.value}) {
+    check(site->out == plan.kv_heads * plan.head_dim, site == &plan.key ? "key.out" : "value.out",
+          StrCat(plan.kv_heads, " heads of ", plan.head_dim), StrCat(site->out));
+  }
+  check(plan.output.in == plan.query.out, "output.in", StrCat(plan.query.out),
+        StrCat(plan.output.in));
+}
+
+}  // namespace
+
+void CheckPlan(const BlockPlan& plan, size_t hidden_size, std::string_view place) {
+  if (plan.branches.empty()) ThrowBadInput(place, "a block with branches", "none");
+  if (plan.branches.front().is_parallel) {
+    ThrowBadInput(StrCat(place, ": is_parallel"), "false in a block's first branch", "true");
+  }
+  size_t attentions = 0;
+  for (const Branch& branch : plan.branches) {
+    if (const auto* attention = std::get_if<AttentionPlan>(&branch.part)) {
+      CheckAttention(*attention, place);
+      ++attentions;
+    }
+    // What a branch adds has the width of what it is added to.
+    const LinearSite last = PartInputsOf(branch).back().sites.back();
+    if (last.out != hidden_size) {
+      ThrowBadInput(StrCat(place, ": ", last.name, ".out"), StrCat("hidden size ", hidden_size),
+                    StrCat(last.out));
+    }
+  }
+  if (attentions > 1) {
+    ThrowBadInput(place, "at most one attention in a block", StrCat(attentions),
+                  "a block has one cache");
+  }
+
+  std::set<std::string> names;
+  for (const SiteInput& input : SiteInputs(plan)) {
+    if (input.reads_residual && input.width != hidden_size) {
+      ThrowBadInput(StrCat(place, ": ", input.name), StrCat("hidden size ", hidden_size),
+                    StrCat(input.width));
+    }
+    for (const LinearSite& site : input.sites) {
+      if (site.in != input.width) {
+        ThrowBadInput(StrCat(place, ": ", site.name, ".in"), StrCat(input.width), StrCat(site.in));
+      }
+      if (!names.insert(site.name).second) {
+        ThrowBadInput(place, "linear layers of different names", StrCat("two of ", site.name));
+      }
+    }
+  }
+  for (const NormPlan& norm : NormsOf(plan)) {
+    if (norm.width == hidden_size) continue;
+    ThrowBadInput(StrCat(place, ": ", norm.name), StrCat("hidden size ", hidden_size),
+                  StrCat(norm.width));
+  }
+}
+
+}  // namespace qualm

@@ -1,0 +1,69 @@
+// The checks that all families' configurations share.
+#include "model/config_reader.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+// Larger values in a config.json are a damaged or hostile file, not a model.
+constexpr int64_t kLargestSize = int64_t{1} << 24;
+
+}  // namespace
+
+bool ConfigReader::Has(std::string_view key) const {
+  const auto found = json_.find(std::string(key));
+  return found != json_.end() && !found->is_null();
+}
+
+bool ConfigReader::HasNull(std::string_view key) const {
+  const auto found = json_.find(std::string(key));
+  return found != json_.end() && found->is_null();
+}
+
+size_t ConfigReader::Size(std::string_view key) const { return Size(key, 0); }
+
+size_t ConfigReader::Size(std::string_view key, size_t fallback) const {
+  const int64_t value = fallback > 0 ? GetInt(json_, key, place_, static_cast<int64_t>(fallback))
+                                     : GetInt(json_, key, place_);
+  if (value < 1 || value > kLargestSize) {
+    Refuse(key, StrCat("a size in 1..", kLargestSize), StrCat(value));
+  }
+  return static_cast<size_t>(value);
+}
+
+double ConfigReader::Positive(std::string_view key, double fallback) const {
+  const double value = GetDouble(json_, key, place_, fallback);
+  if (!(value >= 1e-12 && value <= 1e12)) {
+    Refuse(key, "a positive number from 1e-12 to 1e12", StrCat(value));
+  }
+  return value;
+}
+
+bool ConfigReader::Bool(std::string_view key, bool fallback) const {
+  return GetBool(json_, key, place_, fallback);
+}
+
+int64_t ConfigReader::Int(std::string_view key, int64_t fallback) const {
+  return GetInt(json_, key, place_, fallback);
+}
+
+std::string ConfigReader::Text(std::string_view key, std::string_view fallback) const {
+  return GetString(json_, key, place_, fallback);
+}
+
+ConfigReader ConfigReader::Inner(std::string_view key) const {
+  const Json& object = json_[std::string(key)];
+  if (!object.is_object()) Refuse(key, "an object or null", object.dump());
+  return ConfigReader(object, StrCat(place_, ":", key));
+}
+
+void ConfigReader::Refuse(std::string_view key, std::string_view expected, std::string_view got,
+                          std::string_view hint) const {
+  ThrowBadInput(StrCat(place_, ":", key), expected, got, hint);
+}
+
+}  // namespace qualm

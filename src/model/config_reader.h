@@ -1,0 +1,45 @@
+// Checked access to the keys of a config.json, for the families that read it. What is missing,
+// out of range or of another type is bad input that names file and key.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "io/json.h"
+
+namespace qualm {
+
+class ConfigReader {
+ public:
+  // `json` must outlive this; it is an object.
+  ConfigReader(const Json& json, std::string_view place) : json_(json), place_(place) {}
+
+  const Json& json() const { return json_; }
+  const std::string& place() const { return place_; }
+  bool Has(std::string_view key) const;      // there, and not null
+  bool HasNull(std::string_view key) const;  // there, and null
+
+  // A size from 1 to 2^24; with a fallback the key may be missing or null.
+  size_t Size(std::string_view key) const;
+  size_t Size(std::string_view key, size_t fallback) const;
+  // A number from 1e-12 to 1e12: beyond these bounds rotary frequencies leave the range of a float.
+  double Positive(std::string_view key, double fallback) const;
+  bool Bool(std::string_view key, bool fallback) const;
+  int64_t Int(std::string_view key, int64_t fallback) const;
+  std::string Text(std::string_view key, std::string_view fallback) const;
+
+  // The reader of an object inside, "config.json:rope_scaling".
+  ConfigReader Inner(std::string_view key) const;
+
+  // Throws bad input about a key.
+  [[noreturn]] void Refuse(std::string_view key, std::string_view expected, std::string_view got,
+                           std::string_view hint = {}) const;
+
+ private:
+  const Json& json_;
+  std::string place_;
+};
+
+}  // namespace qualm

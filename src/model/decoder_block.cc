@@ -1,0 +1,126 @@
+// The one executor of block plans. Everything else that knows a block walks over its inputs.
+#include "model/decoder_block.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace qualm {
+
+void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, ThreadPool& pool) const {
+  qualm::Norm(x, plan.parameters, weight, bias, out, pool);
+}
+
+DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
+    : plan_(plan), index_(index), inputs_(SiteInputs(plan)) {
+  for (const NormPlan& norm : NormsOf(plan)) norms_.push_back({norm, {}, {}});
+
+  for (const Branch& branch : plan.branches) {
+    RunningBranch running;
+    running.part = std::visit([](const auto& part) { return MakePart(part); }, branch.part);
+    if (branch.norm_after) running.norm_after = &Norm(branch.norm_after->name);
+    branches_.push_back(std::move(running));
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    // The inputs of one branch stand in the order of its steps.
+    for (const PartStep& reader : inputs_[i].readers) {
+      branches_[reader.branch].inputs.push_back(i);
+    }
+  }
+}
+
+LinearLayer& DecoderBlock::Linear(std::string_view site) {
+  for (size_t b = 0; b < branches_.size(); ++b) {
+    const std::vector<PartInput> inputs =
+        std::visit([](const auto& part) { return InputsOf(part); }, plan_.branches[b].part);
+    // A part's layers have the order of its inputs' sites.
+    size_t at = 0;
+    for (const PartInput& input : inputs) {
+      for (const LinearSite& known : input.sites) {
+        if (known.name == site) return branches_[b].part->linears()[at];
+        ++at;
+      }
+    }
+  }
+  internal::CheckFailed("the block's plan has this linear layer", __FILE__, __LINE__);
+}
+
+NormLayer& DecoderBlock::Norm(std::string_view name) {
+  for (NormLayer& norm : norms_) {
+    if (norm.plan.name == name) return norm;
+  }
+  internal::CheckFailed("the block's plan has this norm", __FILE__, __LINE__);
+}
+
+Matrix DecoderBlock::ResidualInput(size_t input, Span2D<const float> hidden,
+                                   ThreadPool& pool) const {
+  QUALM_CHECK(inputs_[input].reads_residual);
+  const std::optional<NormPlan>& plan = inputs_[input].norm;
+  if (!plan) return Matrix::CopyOf(hidden);
+  const auto norm =
+      std::ranges::find(norms_, plan->name, [](const NormLayer& layer) { return layer.plan.name; });
+  Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
+  norm->Apply(hidden, normed, pool);
+  return normed;
+}
+
+void DecoderBlock::Step(size_t input, const BlockPass& pass, Span2D<const float> value,
+                        Span2D<float> hidden, ThreadPool& pool, const ValueSink& keep) const {
+  for (const PartStep& reader : inputs_[input].readers) {
+    const RunningBranch& branch = branches_[reader.branch];
+    Matrix result = branch.part->Step(reader.step, pass, value, pool);
+    if (reader.step + 1 < branch.inputs.size()) {
+      keep(branch.inputs[reader.step + 1], std::move(result));
+      continue;
+    }
+    if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, pool);
+    AddRows(hidden, result.view(), pool);
+  }
+}
+
+void DecoderBlock::Forward(const BlockPass& pass, Span2D<float> hidden, ThreadPool& pool,
+                           const InputObserver& observer) const {
+  std::vector<Matrix> values(inputs_.size());
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Matrix value =
+        inputs_[i].reads_residual ? ResidualInput(i, hidden, pool) : std::move(values[i]);
+    if (observer) observer(i, value.view());
+    Step(i, pass, value, hidden, pool,
+         [&](size_t later, Matrix result) { values[later] = std::move(result); });
+  }
+}
+
+std::vector<size_t> DecoderBlock::MadeBy(size_t input) const {
+  std::vector<size_t> made;
+  for (const PartStep& reader : inputs_[input].readers) {
+    const std::vector<size_t>& chain = branches_[reader.branch].inputs;
+    if (reader.step + 1 < chain.size()) made.push_back(chain[reader.step + 1]);
+  }
+  return made;
+}
+
+Matrix DecoderBlock::BranchOutput(size_t input, const BlockPass& pass, Span2D<const float> value,
+                                  ThreadPool& pool) const {
+  Matrix output(value.rows(), value.cols());
+  std::vector<std::pair<size_t, Matrix>> waiting;
+  const ValueSink keep = [&](size_t later, Matrix result) {
+    waiting.emplace_back(later, std::move(result));
+  };
+  Step(input, pass, value, output, pool, keep);
+  // Steps add to the list that is walked.
+  for (size_t i = 0; i < waiting.size(); ++i) {
+    const Matrix inner = std::move(waiting[i].second);
+    Step(waiting[i].first, pass, inner, output, pool, keep);
+  }
+  return output;
+}
+
+uint64_t DecoderBlock::weight_bytes() const {
+  uint64_t total = 0;
+  for (const RunningBranch& branch : branches_) {
+    for (const LinearLayer& layer : branch.part->linears()) total += layer.weight->weight_bytes();
+  }
+  return total;
+}
+
+}  // namespace qualm

@@ -1,0 +1,53 @@
+// From a config.json to the plan that its family makes of it.
+#include "model/model_plan.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "model/config_reader.h"
+#include "model/family.h"
+
+namespace qualm {
+
+std::string ModelPlan::NameIn(size_t block, std::string_view site) const {
+  return StrCat(block_prefix, block, ".", site);
+}
+
+ModelPlan ParseModelPlan(const Json& json, std::string_view place,
+                         std::span<const Family* const> families) {
+  if (!json.is_object()) ThrowBadInput(place, "a JSON object", json.type_name());
+  const std::string model_type = GetString(json, "model_type", place);
+  ModelPlan plan = FindFamily(model_type, place, families).plan(ConfigReader(json, place));
+  plan.model_type = model_type;
+
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    CheckPlan(plan.blocks[b], plan.hidden_size, StrCat(place, ": block ", b));
+  }
+  return plan;
+}
+
+ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
+  return ParseModelPlan(json, place, AllFamilies());
+}
+
+ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder)) {
+    ThrowBadInput(folder.string(), "a model folder with config.json and safetensors",
+                  std::filesystem::exists(folder) ? "a file" : "nothing at this path");
+  }
+  const std::filesystem::path path = folder / "config.json";
+  return ParseModelPlan(ReadJsonFile(path), path.string());
+}
+
+size_t CacheFloatsPerPosition(const ModelPlan& plan) {
+  size_t floats = 0;
+  for (const BlockPlan& block : plan.blocks) {
+    if (const AttentionPlan* attention = AttentionOf(block)) {
+      floats += 2 * attention->kv_heads * attention->head_dim;
+    }
+  }
+  return floats;
+}
+
+}  // namespace qualm

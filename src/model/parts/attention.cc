@@ -1,0 +1,90 @@
+// The attention part: projections, rotation, the cache, and the sums over its positions.
+#include "model/parts/attention.h"
+
+#include <array>
+
+#include "base/thread_pool.h"
+#include "tensor/attention.h"
+
+namespace qualm {
+namespace {
+
+class AttentionPart final : public BlockPart {
+ public:
+  explicit AttentionPart(const AttentionPlan& plan) : plan_(plan) {}
+
+  std::span<LinearLayer> linears() override { return linears_; }
+
+  Matrix Step(size_t step, const BlockPass& pass, Span2D<const float> value,
+              ThreadPool& pool) const override {
+    return step == 0 ? Attended(pass, value, pool) : linears_[kOutput].Apply(value, pool);
+  }
+
+ private:
+  enum : size_t { kQuery, kKey, kValue, kOutput, kCount };
+
+  // The heads' weighted sums of values, which the output layer reads. [tokens, heads·head_dim]
+  Matrix Attended(const BlockPass& pass, Span2D<const float> input, ThreadPool& pool) const {
+    Matrix queries = linears_[kQuery].Apply(input, pool);
+    Matrix keys = linears_[kKey].Apply(input, pool);
+    const Matrix values = linears_[kValue].Apply(input, pool);
+    if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, pool);
+
+    // All keys and values are stored before any query reads them.
+    Matrix out = Matrix::Uninitialized(input.rows(), queries.cols());
+    std::vector<AttentionJob> jobs;
+    size_t first = 0;
+    for (const SequenceSlice& slice : pass.slices) {
+      const size_t start = slice.cache->length(), count = slice.ids.size();
+      for (size_t t = 0; t < count; ++t) {
+        slice.cache->Store(pass.cache_block, start + t, keys.row(first + t), values.row(first + t));
+      }
+      jobs.push_back({&slice.cache->block(pass.cache_block), start,
+                      queries.view().Rows(first, count), out.view().Rows(first, count)});
+      first += count;
+    }
+
+    AttentionParameters parameters;
+    parameters.heads = plan_.heads;
+    parameters.scale = plan_.scale;
+    parameters.window = plan_.window;
+    parameters.soft_cap = plan_.soft_cap;
+    Attention(jobs, parameters, pool);
+    return out;
+  }
+
+  void Rotate(const RopeTable& table, Matrix& queries, Matrix& keys, ThreadPool& pool) const {
+    const RotaryLayout layout = plan_.rotary->layout;
+    pool.ParallelFor(queries.rows(), [&](size_t t) {
+      const auto cosine = table.cosine.row(t), sine = table.sine.row(t);
+      ApplyRope(queries.row(t), plan_.head_dim, cosine, sine, layout);
+      ApplyRope(keys.row(t), plan_.head_dim, cosine, sine, layout);
+    });
+  }
+
+  const AttentionPlan& plan_;
+  std::array<LinearLayer, kCount> linears_;
+};
+
+}  // namespace
+
+std::vector<PartInput> InputsOf(const AttentionPlan& plan) {
+  PartInput input;
+  input.name = "attention_input";
+  input.width = plan.query.in;
+  input.sites = {plan.query, plan.key, plan.value};
+  input.needs_sequences = true;
+
+  PartInput attended;
+  attended.name = "attention_output";
+  attended.width = plan.output.in;
+  attended.sites = {plan.output};
+  attended.producer = plan.value.name;
+  return {input, attended};
+}
+
+std::unique_ptr<BlockPart> MakePart(const AttentionPlan& plan) {
+  return std::make_unique<AttentionPart>(plan);
+}
+
+}  // namespace qualm

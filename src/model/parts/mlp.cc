@@ -1,0 +1,53 @@
+// The feed-forward part, gated or plain.
+#include "model/parts/mlp.h"
+
+namespace qualm {
+namespace {
+
+class MlpPart final : public BlockPart {
+ public:
+  explicit MlpPart(const MlpPlan& plan) : plan_(plan), linears_(plan.gate ? 3 : 2) {}
+
+  std::span<LinearLayer> linears() override { return linears_; }
+
+  Matrix Step(size_t step, const BlockPass&, Span2D<const float> value,
+              ThreadPool& pool) const override {
+    if (step == 1) return linears_.back().Apply(value, pool);
+
+    Matrix inner = linears_[0].Apply(value, pool);
+    if (plan_.gate) {
+      GatedActivation(plan_.activation, inner, linears_[1].Apply(value, pool).view(), pool);
+    } else {
+      Activate(plan_.activation, inner, pool);
+    }
+    return inner;
+  }
+
+ private:
+  const MlpPlan& plan_;
+  std::vector<LinearLayer> linears_;  // gate, if there is one, up, down
+};
+
+}  // namespace
+
+std::vector<PartInput> InputsOf(const MlpPlan& plan) {
+  PartInput input;
+  input.name = "mlp_input";
+  input.width = plan.up.in;
+  if (plan.gate) input.sites.push_back(*plan.gate);
+  input.sites.push_back(plan.up);
+
+  PartInput inner;
+  inner.name = "mlp_output";
+  inner.width = plan.down.in;
+  inner.sites = {plan.down};
+  if (plan.gate) {
+    // Without a gate the activation lies between: it lets no scale through.
+    inner.producer = plan.up.name;
+  }
+  return {input, inner};
+}
+
+std::unique_ptr<BlockPart> MakePart(const MlpPlan& plan) { return std::make_unique<MlpPart>(plan); }
+
+}  // namespace qualm
