@@ -1,11 +1,14 @@
-// Tiny checkpoints of every family against a float64 forward pass of the family's own definition:
-// argmax and norm of the logits at every position, the largest logits of the last one, and the
-// whole last row where the golden has it.
+// Tiny checkpoints of every family against a float64 forward pass of the family's own definition,
+// by prefill and by decoding from the cache: argmax and norm of the logits at every position, the
+// largest logits of the last one, and the whole last row where the golden has it.
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/thread_pool.h"
 #include "io/json.h"
 #include "model/model.h"
@@ -17,26 +20,97 @@ namespace {
 // The tolerance that comes with the goldens: float32 against float64 over 2 or 3 small blocks.
 constexpr double kTolerance = 1e-4;
 
+// Cases of families that cannot run yet, with what they lack. The list may only shrink.
+const std::map<std::string, std::string>& NotYet() {
+  static const std::map<std::string, std::string> reasons = {
+      {"families-hf/baichuan2_13b_alibi_small", "no family baichuan: a dense family"},
+      {"families-hf/baichuan2_7b_small", "no family baichuan: a dense family"},
+      {"families-hf/baichuan_13b_alibi_small", "no family baichuan: a dense family"},
+      {"families-hf/baichuan_7b_small", "no family baichuan: a dense family"},
+      {"families-hf/bloom_base", "no family bloom: a dense family"},
+      {"families-hf/chatglm2_small", "no family chatglm: a dense family"},
+      {"families-hf/chatglm3_small", "no family chatglm: a dense family"},
+      {"families-hf/codegen_base", "no family codegen: a dense family"},
+      {"families-hf/cohere2_base", "no family cohere2: a dense family"},
+      {"families-hf/cohere_base", "no family cohere: a dense family"},
+      {"families-hf/deepseek_v2_base", "no family deepseek_v2: latent attention and experts"},
+      {"families-hf/deepseek_v3_base", "no family deepseek_v3: latent attention and experts"},
+      {"families-hf/ernie4_5_base", "no family ernie4_5: a dense family"},
+      {"families-hf/exaone4_base", "no family exaone4: a dense family"},
+      {"families-hf/falcon_base", "no family falcon: a dense family"},
+      {"families-hf/gemma3_base", "no family gemma3_text: a dense family"},
+      {"families-hf/gemma_base", "no family gemma: a dense family"},
+      {"families-hf/glm4_base", "no family glm4: a dense family"},
+      {"families-hf/glm4_moe_base", "no family glm4_moe: experts"},
+      {"families-hf/glm_base", "no family glm: a dense family"},
+      {"families-hf/gpt2_base", "no family gpt2: a dense family"},
+      {"families-hf/gpt_neo_base", "no family gpt_neo: a dense family"},
+      {"families-hf/gpt_neox_base", "no family gpt_neox: a dense family"},
+      {"families-hf/gpt_oss_base", "no family gpt_oss: experts"},
+      {"families-hf/gptj_base", "no family gptj: a dense family"},
+      {"families-hf/granite_base", "no family granite: a dense family"},
+      {"families-hf/granitemoe_base", "no family granitemoe: experts"},
+      {"families-hf/hunyuan_v1_dense_base", "no family hunyuan_v1_dense: a dense family"},
+      {"families-hf/internlm2_small", "no family internlm2: a dense family"},
+      {"families-hf/internlm3_base", "no family internlm3: a dense family"},
+      {"families-hf/minicpm3_base", "no family minicpm3: latent attention"},
+      {"families-hf/minicpm_base", "no family minicpm: a dense family"},
+      {"families-hf/ministral3_base", "no family ministral3: a dense family"},
+      {"families-hf/ministral_base", "no family ministral: a dense family"},
+      {"families-hf/mixtral_base", "no family mixtral: experts"},
+      {"families-hf/mpt_base", "no family mpt: a dense family"},
+      {"families-hf/nemotron_base", "no family nemotron: a dense family"},
+      {"families-hf/olmo2_base", "no family olmo2: a dense family"},
+      {"families-hf/olmo3_base", "no family olmo3: a dense family"},
+      {"families-hf/olmo_base", "no family olmo: a dense family"},
+      {"families-hf/olmoe_base", "no family olmoe: experts"},
+      {"families-hf/opt_base", "no family opt: a dense family"},
+      {"families-hf/persimmon_base", "no family persimmon: a dense family"},
+      {"families-hf/phi3_base", "no family phi3: a dense family"},
+      {"families-hf/qwen2_moe_base", "no family qwen2_moe: experts"},
+      {"families-hf/qwen3_base", "no family qwen3: a dense family"},
+      {"families-hf/qwen3_moe_base", "no family qwen3_moe: experts"},
+      {"families-hf/seed_oss_base", "no family seed_oss: a dense family"},
+      {"families-hf/smollm3_base", "no family smollm3: a dense family"},
+      {"families-hf/stablelm_base", "no family stablelm: a dense family"},
+      {"families-hf/starcoder2_base", "no family starcoder2: a dense family"},
+  };
+  return reasons;
+}
+
+// "families/llama_base", ... of both folders of goldens.
 std::vector<std::string> Cases() {
   std::vector<std::string> names;
-  std::filesystem::path root = testing::SharedRoot() / "golden/families";
-  if (!std::filesystem::exists(root)) return {"absent"};
-  for (const auto& entry : std::filesystem::directory_iterator(root)) {
-    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  for (const char* folder : {"families", "families-hf"}) {
+    const std::filesystem::path root = testing::SharedRoot() / "golden" / folder;
+    if (!std::filesystem::exists(root)) continue;
+    for (const auto& entry : std::filesystem::directory_iterator(root)) {
+      if (!entry.is_directory()) continue;
+      names.push_back((std::filesystem::path(folder) / entry.path().filename()).string());
+    }
   }
   std::ranges::sort(names);
-  return names;
+  return names.empty() ? std::vector<std::string>{"absent"} : names;
 }
 
 class FamilyGolden : public ::testing::TestWithParam<std::string> {};
 
-void CheckSequence(const Model& model, const Json& golden, ThreadPool& pool) {
-  auto ids = golden["ids"].get<std::vector<TokenId>>();
-  const Decoder& decoder = *model.decoder;
+// Logits of all positions, `step` tokens at a time.
+Matrix LogitsOf(const Decoder& decoder, std::span<const TokenId> ids, size_t step,
+                ThreadPool& pool) {
   KvCache cache = decoder.MakeCache(ids.size());
-  Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-  Matrix logits(ids.size(), decoder.config.vocab_size);
-  decoder.Logits(hidden, logits, pool);
+  Matrix logits(ids.size(), decoder.plan.vocab_size());
+  for (size_t first = 0; first < ids.size(); first += step) {
+    const std::span<const TokenId> piece = ids.subspan(first, std::min(step, ids.size() - first));
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool);
+    decoder.Logits(hidden, logits.view().Rows(first, piece.size()), pool);
+  }
+  return logits;
+}
+
+void CheckSequence(const Model& model, const Json& golden, size_t step, ThreadPool& pool) {
+  auto ids = golden["ids"].get<std::vector<TokenId>>();
+  const Matrix logits = LogitsOf(*model.decoder, ids, std::min(step, ids.size()), pool);
   for (size_t t = 0; t < ids.size(); ++t) {
     std::span<const float> row = logits.row(t);
     double squares = 0;
@@ -59,17 +133,61 @@ void CheckSequence(const Model& model, const Json& golden, ThreadPool& pool) {
   }
 }
 
+// The tokens of largest logit after `ids`, one at a time from the cache.
+std::vector<TokenId> Greedy(const Decoder& decoder, std::vector<TokenId> ids, size_t count,
+                            ThreadPool& pool) {
+  KvCache cache = decoder.MakeCache(ids.size() + count);
+  Matrix logits(1, decoder.plan.vocab_size());
+  std::vector<TokenId> made;
+  while (made.size() < count) {
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
+    decoder.Logits(hidden.view().Rows(ids.size() - 1, 1), logits, pool);
+    const std::span<const float> row = logits.row(0);
+    made.push_back(static_cast<TokenId>(std::ranges::max_element(row) - row.begin()));
+    ids = {made.back()};
+  }
+  return made;
+}
+
 TEST_P(FamilyGolden, LogitsAgreeWithTheFloat64Reference) {
-  QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("golden/families") / GetParam());
+  QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("golden") / GetParam());
   ThreadPool pool(2);
+  if (const auto reason = NotYet().find(GetParam()); reason != NotYet().end()) {
+    // A case that has come to run leaves the list.
+    EXPECT_THROW((void)LoadModel(folder, {}, pool), Error) << "is not " << reason->second;
+    GTEST_SKIP() << "not yet: " << reason->second;
+  }
   Model model = LoadModel(folder, {}, pool);
   Json golden = ReadJsonFile(folder / "golden.json");
   ASSERT_GE(golden["sequences"].size(), 3u);
-  for (const Json& sequence : golden["sequences"]) CheckSequence(model, sequence, pool);
+  for (const Json& sequence : golden["sequences"]) {
+    CheckSequence(model, sequence, /*step=*/SIZE_MAX, pool);
+    CheckSequence(model, sequence, /*step=*/1, pool);
+  }
+  if (!golden.contains("greedy")) return;
+  const auto expected = golden["greedy"].get<std::vector<TokenId>>();
+  EXPECT_EQ(Greedy(*model.decoder, golden["sequences"][1]["ids"].get<std::vector<TokenId>>(),
+                   expected.size(), pool),
+            expected);
+}
+
+std::string CaseName(const std::string& name) {
+  std::string word = name;
+  std::ranges::replace_if(
+      word, [](char c) { return std::isalnum(c) == 0; }, '_');
+  return word;
+}
+
+TEST(FamilyGoldens, WhatIsListedAsMissingIsThere) {
+  const std::vector<std::string> cases = Cases();
+  if (cases == std::vector<std::string>{"absent"}) GTEST_SKIP() << "no goldens here";
+  for (const auto& [name, reason] : NotYet()) {
+    EXPECT_TRUE(std::ranges::binary_search(cases, name)) << name;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FamilyGolden, ::testing::ValuesIn(Cases()),
-                         [](const auto& instance) { return instance.param; });
+                         [](const auto& instance) { return CaseName(instance.param); });
 
 }  // namespace
 }  // namespace qualm
