@@ -1,3 +1,5 @@
+// Chooses the static range of a layer's inputs from calibration data: the whole range, a
+// percentile, or the range with the least squared error.
 #include "quantize/activation_range.h"
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 namespace qualm {
 namespace {
 
+// Least and largest value; the grid is fitted to it.
 struct Range {
   float min = 0, max = 0;
 };
@@ -28,6 +31,7 @@ std::vector<float> Values(Span2D<const float> sample) {
   return values;
 }
 
+// The range over all tokens if it was recorded per channel, else the sample's.
 Range WholeRange(Span2D<const float> sample, std::span<const float> min,
                  std::span<const float> max) {
   if (!min.empty()) return {*std::ranges::min_element(min), *std::ranges::max_element(max)};
@@ -41,7 +45,7 @@ Range WholeRange(Span2D<const float> sample, std::span<const float> min,
   return range;
 }
 
-// The value that `share` of the values are not above (nearest rank).
+// The smallest of the values such that at least `share` of them do not exceed it (nearest rank).
 float Quantile(std::vector<float>& values, double share) {
   const auto count = static_cast<double>(values.size());
   const auto rank = static_cast<size_t>(std::clamp(std::ceil(share * count) - 1, 0.0, count - 1));
@@ -49,6 +53,7 @@ float Quantile(std::vector<float>& values, double share) {
   return values[rank];
 }
 
+// Symmetric grids take the percentile of the magnitudes, others one on each side.
 Range PercentileRange(std::vector<float> values, bool is_symmetric, double percentile) {
   if (is_symmetric) {
     for (float& v : values) v = std::abs(v);
@@ -75,15 +80,20 @@ double SquaredError(const ActivationGrid& grid, std::span<const float> values) {
 ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sample,
                               std::span<const float> min, std::span<const float> max) {
   ActivationGrid result{plan.scheme, {}};
+  // Dynamic schemes find their range at run time.
   if (plan.scheme.dynamic) return result;
   QUALM_CHECK(sample.rows() > 0 && sample.cols() > 0);
   const Grid grid(plan.scheme, plan.scheme.bits);
+
   Range range = WholeRange(sample, min, max);
   if (plan.range == RangeChoice::kPercentile) {
     range = PercentileRange(Values(sample), plan.scheme.is_symmetric(), plan.percentile);
   }
+
   result.point = grid.Fit(range.min, range.max);
   if (plan.range != RangeChoice::kMse) return result;
+
+  // Shrinks the range step by step and keeps the best; of equal errors the first, the widest.
   const std::vector<float> values = Values(sample);
   double best = std::numeric_limits<double>::infinity();
   ActivationGrid candidate = result;
@@ -104,10 +114,14 @@ ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLi
   if (plan.scheme.dynamic || (layer.transforms.empty() && !layer.float_columns)) {
     return FitActivations(plan, sample, min, max);
   }
+
+  // The grid is for the inputs as the layer's own transforms leave them.
   Matrix inputs = TransformInputs(layer.transforms, sample, pool);
   std::vector<float> least(min.begin(), min.end()), largest(max.begin(), max.end());
-  // Ranges per channel say nothing of transformed inputs.
+  // Ranges per channel describe inputs before transforms, so they cannot be used after them.
   if (!layer.transforms.empty()) least = largest = {};
+
+  // Float columns are taken out of the input before it is rounded.
   const std::vector<uint32_t> none;
   for (uint32_t c : layer.float_columns ? layer.float_columns->column : none) {
     for (size_t t = 0; t < inputs.rows(); ++t) inputs(t, c) = 0;

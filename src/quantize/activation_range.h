@@ -20,8 +20,8 @@ class ThreadPool;
 ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sample,
                               std::span<const float> min, std::span<const float> max);
 
-// The same for a rounded layer: of what its own transforms make of the inputs, and without its
-// float columns, which are not rounded.
+// The same for a rounded layer: the range of its inputs after its own transforms, without its float
+// columns, which are not rounded.
 ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLinear& layer,
                                    Span2D<const float> sample, std::span<const float> min,
                                    std::span<const float> max, ThreadPool& pool);

@@ -1,4 +1,5 @@
-// The pass over the float model that measures what each layer's bits are worth, and the allocation.
+// Measures, in one pass over the float model, what error each layer has with each number of bits,
+// and allocates the bits.
 #pragma once
 
 #include <functional>
@@ -15,8 +16,8 @@ namespace qualm {
 class Progress;
 
 // Bits of every layer that the recipe quantizes, by full name. Requires recipe.allocation and
-// integer schemes. `float_block` builds a block, in the rotated basis if there is one; the hidden
-// states are those of the first block's input, and are it again on return.
+// integer schemes. `float_block` builds a block, in the rotated basis if there is one. The hidden
+// states are the first block's inputs, on return as well.
 std::map<std::string, int> AllocateModelBits(
     const Checkpoint& checkpoint, const Recipe& recipe, const ModelRotation* rotation,
     HiddenStates& calibration,

@@ -1,5 +1,5 @@
-// Mixed precision by itself: which layer gets how many bits, so that a budget is kept and the
-// layers' errors add up to as little as possible.
+// Mixed precision without hand-written overrides: decides which layer gets how many bits, so that a
+// budget is kept and the sum of the layers' errors is small.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ namespace qualm {
 class ThreadPool;
 struct Scheme;
 
+// The recipe's `allocate` key.
 struct AllocationPlan {
   double target_bits = 4;  // mean stored bits per weight of the quantized layers, all counted
   std::vector<int> choices = {2, 3, 4, 5, 6, 8};  // rising
@@ -43,10 +44,11 @@ std::vector<LayerChoice> MeasureChoices(Span2D<const float> weight, const Scheme
                                         Span2D<const float> sample, const AllocationPlan& plan,
                                         ThreadPool& pool);
 
-// For each layer the index of its choice. Σ bytes <= budget; Σ error is small: from the cheapest
-// choices on, always the step with the largest fall of error per byte that still fits, steps along
-// the lower convex hull of each layer's (bytes, error); ties by index. What this leaves of the
-// minimum is at most one step. Throws bad input if not even the cheapest choices fit.
+// For each layer the index of its choice. Σ bytes <= budget, and Σ error is small: starting from
+// the cheapest choices, it always takes the step with the largest fall of error per byte that still
+// fits, along the lower convex hull of each layer's (bytes, error); ties go to the lower index. The
+// result is at most one step away from the minimum. Throws bad input if not even the cheapest
+// choices fit.
 std::vector<size_t> Allocate(std::span<const std::vector<LayerChoice>> layers, uint64_t budget);
 
 }  // namespace qualm

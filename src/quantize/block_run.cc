@@ -23,6 +23,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// One block from float to quantized. Run is called once: transforms first, then statistics and
+// rounding in the order that the recipe asks for (RunInputAfterInput or RunAllInputs). Rounded
+// layers replace the float ones inside the block when Replace is called.
 class BlockQuantizer {
  public:
   BlockQuantizer(const BlockRun& run, DecoderBlock& block)
@@ -34,11 +37,14 @@ class BlockQuantizer {
                     &tensors_, run.pool) {}
 
   QuantizedBlock Run() {
+    // The recipe's transforms edit the float block first.
     if (!run_.recipe.transforms.empty()) {
       const Clock::time_point start = Clock::now();
       TransformBlock(run_, block_, tensors_);
       NoteTime("transforms", start);
     }
+
+    // Then the layers are rounded, with statistics of this or of a shared pass.
     if (run_.recipe.layer_order == Order::kSequential) {
       RunInputAfterInput();
     } else if (run_.collected != nullptr) {
@@ -59,7 +65,7 @@ class BlockQuantizer {
     return run_.checkpoint.plan().NameIn(block_.index(), site);
   }
 
-  // Sequential layers: each input is that of the block as it is quantized so far.
+  // Sequential layers: each input comes from the block as it is quantized so far.
   void RunInputAfterInput() {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       Clock::time_point start = Clock::now();
@@ -74,7 +80,7 @@ class BlockQuantizer {
     }
   }
 
-  // Parallel layers: all inputs are the float block's, from one pass.
+  // Parallel layers: all inputs come from the float block, in one pass.
   void RunAllInputs() {
     const Clock::time_point start = Clock::now();
     std::vector<InputStats> stats = statistics_.CollectAll(block_);
@@ -86,11 +92,14 @@ class BlockQuantizer {
     Replace();
   }
 
-  // The linear layers that read an input.
+  // Rounds the linear layers that read one input.
   void RoundReaders(size_t input, const InputStats& data) {
     const std::vector<LinearSite>& sites = inputs_[input].sites;
+
+    // These layers have the same Gram matrix, so its factor can serve all of them.
     FactorCache factors;
-    // A layer by itself (down_proj, with the widest inputs) need not keep its factor.
+    // A layer that reads its input alone (down_proj, with the widest inputs) need not keep the
+    // factor.
     FactorCache* shared = sites.size() > 1 ? &factors : nullptr;
     for (const LinearSite& site : sites) {
       const LayerPlan plan = run_.recipe.PlanFor(FullName(site.name));
@@ -98,11 +107,14 @@ class BlockQuantizer {
     }
   }
 
+  // Rounds one layer, measures it and stores its record.
   void RoundLayer(size_t input_index, const std::string& linear, const LayerPlan& plan,
                   const InputStats& data, FactorCache* factors) {
     Clock::time_point start = Clock::now();
     const std::string name = FullName(linear);
     const Matrix& weight = tensors_.Weight(linear);
+
+    // The rounder gets the edited weight and the statistics that it asks for.
     Matrix clipped;
     RounderInput input;
     input.layer = name;
@@ -111,6 +123,7 @@ class BlockQuantizer {
       clipped = clip.Apply(weight);
       input.weight = clipped;
     }
+
     if (plan.rounder->needs_gram()) {
       const LayerStats& stats = data.calibration;
       if (plan.rounder->needs_gram64()) {
@@ -120,14 +133,17 @@ class BlockQuantizer {
       }
       input.gram_tokens = stats.tokens;
     }
+
     if (plan.rounder->needs_sample()) input.sample = data.calibration.sample;
     std::vector<float> largest;
     if (plan.rounder->needs_input_range()) {
       largest = AbsMax(data.calibration);
       input.input_abs_max = largest;
     }
+
     input.seed = run_.seed;
     input.factors = factors;
+    // Rounding, then the grid of the activations, which depends on the layer's own transforms.
     RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.pool);
     if (plan.activations) {
       const LayerStats& stats = data.calibration;
@@ -136,6 +152,7 @@ class BlockQuantizer {
     }
     NoteTime(StrCat(plan.rounder->name(), " ", name), start);
 
+    // Measured without the transforms of the input, since `data` has them applied already.
     start = Clock::now();
     const LayerQuality quality = Measure(input, rounded, weight, data);
     AddTransforms(input_index, linear, rounded.layer);
@@ -144,14 +161,16 @@ class BlockQuantizer {
     record.quality = quality;
     record.is_transformed = tensors_.is_transformed(input_index);
     record.choices = tensors_.Choices(input_index);
+
     for (const std::string& note : record.quality.notes)
       run_.progress.Warn(StrCat(name, ": ", note));
     NoteTime("measure " + name, start);
     result_.layers.emplace_back(std::move(record), std::move(rounded.layer));
-    tensors_.Forget(linear);
+    tensors_.Forget(linear);  // the float weight is not needed any more
   }
 
-  // The input's online operations come before the layer's own, what undoes a shift after them.
+  // The input's online operations come before the layer's, the operations that undo a shift after
+  // them.
   void AddTransforms(size_t input, const std::string& linear, QuantizedLinear& layer) {
     const std::vector<OnlineTransform>& before = tensors_.Online(input);
     const std::vector<OnlineTransform>& after = tensors_.OnlineOutput(linear);
@@ -159,15 +178,18 @@ class BlockQuantizer {
     layer.transforms.insert(layer.transforms.end(), after.begin(), after.end());
   }
 
+  // Errors on the weight, and on the outputs of both sets of data; then remarks.
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
                        const Matrix& weight, const InputStats& data) const {
     LayerQuality quality;
     const Matrix effective = EffectiveWeight(rounded.layer, run_.pool);
     quality.weight_mse = WeightMse(weight, effective);
+
+    // The relative output error on one sample, if there is one.
     auto error = [&](const LayerStats& stats) -> std::optional<MeasuredError> {
       if (stats.sample.rows() == 0) return std::nullopt;
       const double relative = RelativeOutputError(stats.sample, weight, effective, run_.pool);
-      if (std::isnan(relative)) return std::nullopt;  // the float layer gives 0 for all of them
+      if (std::isnan(relative)) return std::nullopt;  // the float layer gives 0 everywhere
       MeasuredError measured{relative, {}, stats.sample.rows()};
       if (rounded.layer.activations) {
         measured.with_activations =
@@ -175,6 +197,7 @@ class BlockQuantizer {
       }
       return measured;
     };
+
     quality.calibration = error(data.calibration);
     quality.held_out = error(data.held_out);
     quality.damping = rounded.damping;
@@ -182,6 +205,8 @@ class BlockQuantizer {
     quality.fell_back_to_rtn = rounded.fell_back_to_rtn;
     quality.gram_tokens = input.gram_tokens;
     quality.notes = rounded.notes;
+
+    // Remarks about scales that were limited, and about too little data.
     if (std::string note = ScaleLimitNote(rounded.layer); !note.empty()) {
       quality.notes.push_back(std::move(note));
     }
@@ -193,7 +218,7 @@ class BlockQuantizer {
     return quality;
   }
 
-  // The block runs on what was rounded since the last call.
+  // Makes the block run on the layers that were rounded since the last call.
   void Replace() {
     for (; replaced_ < result_.layers.size(); ++replaced_) {
       const auto& [record, layer] = result_.layers[replaced_];

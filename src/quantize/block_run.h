@@ -16,6 +16,7 @@ namespace qualm {
 
 class Progress;
 
+// The result of one block: everything that its file and its part of the manifest need.
 struct QuantizedBlock {
   // By full name, in the plan's order; layers that the recipe skips are absent.
   std::vector<std::pair<LayerRecord, QuantizedLinear>> layers;
@@ -23,12 +24,13 @@ struct QuantizedBlock {
   std::vector<std::pair<std::string, double>> seconds;  // per stage, for timings.json
 };
 
-// Everything a block is quantized with. The hidden states are the block's inputs; null without
-// data.
+// Everything that a block is quantized with. The hidden states are the block's inputs; they are
+// null without data.
 struct BlockRun {
   const Checkpoint& checkpoint;
   const Recipe& recipe;
-  const ModelRotation* rotation = nullptr;  // what the checkpoint's tensors are seen through
+  const ModelRotation* rotation =
+      nullptr;  // null, or the rotation that is applied to the checkpoint's tensors
   HiddenStates* calibration = nullptr;
   HiddenStates* held_out = nullptr;
   // With parallel layers and no transforms: statistics that other recipes share; null: collect

@@ -20,12 +20,15 @@ BlockStatistics::BlockStatistics(const Checkpoint& checkpoint, size_t block,
       tensors_(tensors),
       pool_(pool) {}
 
+// The union of what the recipes' rounders and activations read; skipped layers read nothing.
 CollectorOptions BlockStatistics::OptionsOf(const SiteInput& input) const {
   CollectorOptions options;
   for (const Recipe* recipe : recipes_) {
     for (const LinearSite& site : input.sites) {
       const LayerPlan plan = recipe->PlanFor(checkpoint_.plan().NameIn(block_, site.name));
       if (plan.skip) continue;
+
+      // Every rounded layer is measured on a sample; the rest is on demand.
       options.sample_rows = kErrorRows;
       options.gram64 |= plan.rounder->needs_gram64();
       options.gram |= plan.rounder->needs_gram() && !plan.rounder->needs_gram64();
@@ -39,6 +42,7 @@ CollectorOptions BlockStatistics::OptionsOf(const SiteInput& input) const {
 Collector BlockStatistics::MakeCollector(size_t input, const HiddenStates& states,
                                          bool only_sample) const {
   CollectorOptions options = OptionsOf(inputs_[input]);
+  // Held-out data is for the output error only.
   if (only_sample) {
     const size_t rows = options.sample_rows;
     options = CollectorOptions{};
@@ -49,7 +53,8 @@ Collector BlockStatistics::MakeCollector(size_t input, const HiddenStates& state
   return Collector(inputs_[input].width, states.tokens(), options);
 }
 
-// Calls body(states, only_sample, field of InputStats) for the sets of hidden states there are.
+// Calls body(states, only_sample, field of InputStats) for each set of hidden states that has
+// tokens.
 template <typename Body>
 void BlockStatistics::ForStates(const Body& body) const {
   const auto one = [&](HiddenStates* states, bool only_sample, LayerStats InputStats::*field) {
@@ -73,14 +78,17 @@ InputStats BlockStatistics::CollectInput(const DecoderBlock& block, size_t input
 
 std::vector<InputStats> BlockStatistics::CollectAll(const DecoderBlock& block) const {
   std::vector<InputStats> stats(inputs_.size());
+  // All inputs are collected at the same time, one collector for each.
   ForStates([&](HiddenStates& states, bool only_sample, LayerStats InputStats::*field) {
     std::vector<Collector> collectors;
     for (size_t i = 0; i < stats.size(); ++i) {
       collectors.push_back(MakeCollector(i, states, only_sample));
     }
+
     states.Observe(block, pool_, [&](size_t input, Span2D<const float> value) {
       AddTo(collectors[input], input, value);
     });
+
     for (size_t i = 0; i < stats.size(); ++i) stats[i].*field = collectors[i].Take();
   });
   return stats;

@@ -1,4 +1,4 @@
-// What is collected of the inputs of one block's linear layers, for one recipe or for several at
+// Collects statistics of the inputs of one block's linear layers, for one recipe or for several at
 // once.
 #pragma once
 
@@ -17,25 +17,27 @@ namespace qualm {
 // number.
 inline constexpr size_t kErrorRows = 2048;
 
-// Of one input of linear layers.
+// The statistics of one input, which one or several linear layers read.
 struct InputStats {
   LayerStats calibration, held_out;
 };
 
+// Used either with CollectAll, which sees the float block, or with CollectInput and AdvanceInput in
+// turn, so that each input is that of the block as it is quantized so far.
 class BlockStatistics {
  public:
-  // All that the recipes' rounders need. The hidden states are null without data. Layers see their
-  // inputs after the online operations of `tensors` (null: there are none). All of it must outlive
-  // this.
+  // Collects all that the recipes' rounders need. The hidden states are null without data. Layers
+  // see their inputs after the online operations of `tensors` (null: there are none). All arguments
+  // must outlive this object.
   BlockStatistics(const Checkpoint& checkpoint, size_t block, std::vector<const Recipe*> recipes,
                   HiddenStates* calibration, HiddenStates* held_out, const BlockTensors* tensors,
                   ThreadPool& pool);
 
-  // Of the input that comes next for the hidden states.
+  // Statistics of the next input of the hidden states, which must be `input`.
   InputStats CollectInput(const DecoderBlock& block, size_t input) const;
-  // Of all inputs from one pass over the block as it is.
+  // Statistics of all inputs from one pass over the block as it is.
   std::vector<InputStats> CollectAll(const DecoderBlock& block) const;
-  // Brings the hidden states to the next input.
+  // Advances the hidden states to the next input.
   void AdvanceInput(const DecoderBlock& block) const;
 
  private:

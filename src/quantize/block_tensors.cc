@@ -1,4 +1,5 @@
-// Reads, edits and hands on the float tensors of a block.
+// Loads the float tensors of a block when they are needed, edits them, and puts them into a running
+// block.
 #include "quantize/block_tensors.h"
 
 #include <algorithm>
@@ -54,10 +55,14 @@ BlockTensors::BlockTensors(const Checkpoint& checkpoint, size_t block,
   if (rotation_ != nullptr) LoadRotated();
 }
 
+// Norms and biases are small and rotated at once, weights when they are first used.
 void BlockTensors::LoadRotated() {
+  // Later edits work on the rotated norms.
   for (const NormPlan& norm : NormsOf(checkpoint_.plan().blocks[block_])) {
     vectors_[norm.name + ".weight"] = rotation_->Norm(norm, block_);
   }
+
+  // Every input counts as transformed: its readers are not the checkpoint's tensors any more.
   for (size_t i = 0; i < inputs_.size(); ++i) {
     is_transformed_[i] = true;
     online_[i] = rotation_->Online(inputs_[i]);
@@ -68,6 +73,7 @@ void BlockTensors::LoadRotated() {
   }
 }
 
+// The input that a linear layer reads, and its site.
 std::pair<size_t, const LinearSite*> BlockTensors::Find(const std::string& linear) const {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     for (const LinearSite& site : inputs_[i].sites) {
@@ -107,14 +113,16 @@ std::vector<float>& BlockTensors::Vector(const std::string& name) {
 }
 
 bool BlockTensors::CanFold(size_t input) const {
-  // A scale overtakes scales and shifts of single channels on its way back, but no rotation.
+  // A scale can move past scales and shifts of single channels towards the producer, but not past a
+  // rotation.
   const bool can_overtake = std::ranges::all_of(online_[input], [](const OnlineTransform& t) {
     return t.kind == OnlineTransform::Kind::kScale || t.kind == OnlineTransform::Kind::kShift;
   });
   if (!can_overtake) return false;
   if (inputs_[input].norm) return true;
   if (inputs_[input].producer.empty()) return false;
-  // With grouped queries a value head is read by several heads: no scale per input is its own.
+  // With grouped queries one value head feeds several query heads, so their inputs have no scale
+  // that is only theirs.
   return Find(inputs_[input].producer).second->out == inputs_[input].width;
 }
 
@@ -126,7 +134,7 @@ void BlockTensors::FoldScale(size_t input, std::span<const float> scale) {
   }
 }
 
-// The norm multiplies by offset + w and adds its bias: both are divided.
+// The norm multiplies by offset + w and adds its bias, so both are divided by the scale.
 void BlockTensors::FoldIntoNorm(const NormPlan& norm, std::span<const float> scale) {
   const float offset = norm.parameters.weight_offset;
   std::vector<float>& weight = Vector(norm.name + ".weight");
@@ -134,14 +142,17 @@ void BlockTensors::FoldIntoNorm(const NormPlan& norm, std::span<const float> sca
     if (offset == 0) {
       weight[c] /= scale[c];
     } else {
+      // The stored weight w' fulfils offset + w' = (offset + w) / scale.
       weight[c] = (offset + weight[c]) / scale[c] - offset;
     }
   }
+
   if (!norm.has_bias) return;
   std::vector<float>& bias = Vector(norm.name + ".bias");
   for (size_t c = 0; c < scale.size(); ++c) bias[c] /= scale[c];
 }
 
+// A linear layer produces the input channel by channel: its rows and biases are divided.
 void BlockTensors::FoldIntoProducer(const std::string& producer, std::span<const float> scale) {
   Matrix& weight = Weight(producer);
   changed_weights_[producer] = true;
@@ -152,7 +163,7 @@ void BlockTensors::FoldIntoProducer(const std::string& producer, std::span<const
   }
 
   is_transformed_[Find(producer).first] = true;
-  // What was to be added to the output is divided with it.
+  // Terms that are added to the output are divided as well.
   for (OnlineTransform& output : outputs_[producer]) {
     for (size_t r = 0; r < scale.size(); ++r) output.factors[r] /= scale[r];
   }
@@ -163,23 +174,29 @@ void BlockTensors::Apply(size_t input, std::string_view transform, const InputEd
   if (!edit.choice.empty()) choices_[input].push_back(StrCat(transform, ": ", edit.choice));
   if (edit.shift.empty() && edit.scale.empty()) return;
   is_transformed_[input] = true;
+  // The shift comes first: the readers' outputs get W·shift again, with W as it is before the
+  // scale.
   if (!edit.shift.empty()) {
     for (const LinearSite& linear : inputs_[input].sites) {
       outputs_[linear.name].push_back(MakeOutputShift(Weight(linear.name), edit.shift));
     }
     online_[input].push_back(MakeInputShift(edit.shift));
   }
+
   if (edit.scale.empty()) return;
   if (CanFold(input) && !edit.keep_online) {
     FoldScale(input, edit.scale);
     // (x − z)/s = x/s − z/s
     for (OnlineTransform& online : online_[input]) {
       if (online.kind != OnlineTransform::Kind::kShift) continue;
+
       for (size_t c = 0; c < edit.scale.size(); ++c) online.factors[c] /= edit.scale[c];
     }
   } else {
     online_[input].push_back(MakeInputScale(edit.scale));
   }
+
+  // The readers see x/s, so the columns of W are multiplied by s.
   for (const LinearSite& linear : inputs_[input].sites) {
     Matrix& weight = Weight(linear.name);
     weight = ScaleColumns(weight, edit.scale, pool);
@@ -192,11 +209,14 @@ void BlockTensors::PutInto(DecoderBlock& block, ThreadPool& pool) {
     block.Norm(norm.name).weight = Vector(norm.name + ".weight");
     if (norm.has_bias) block.Norm(norm.name).bias = Vector(norm.name + ".bias");
   }
+
+  // Weights that no transform touched stay as the block was built.
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (is_transformed_[i]) PutReaders(i, block, pool);
   }
 }
 
+// Each reader gets its weight with the operations before and after it.
 void BlockTensors::PutReaders(size_t input, DecoderBlock& block, ThreadPool& pool) {
   for (const LinearSite& linear : inputs_[input].sites) {
     const Matrix& weight = Weight(linear.name);
@@ -211,10 +231,12 @@ void BlockTensors::PutReaders(size_t input, DecoderBlock& block, ThreadPool& poo
 }
 
 std::vector<ChangedTensor> BlockTensors::Changed(std::span<const std::string> quantized) {
+  // Norms and biases that were loaded, changed or not, then changed weights that stay float.
   std::vector<ChangedTensor> changed;
   for (const auto& [name, values] : vectors_) {
     if (!values.empty()) changed.push_back({FullName(name), {values.size()}, values});
   }
+
   for (const auto& [linear, is_changed] : changed_weights_) {
     const std::string name = FullName(linear);
     if (std::ranges::find(quantized, name) != quantized.end()) continue;

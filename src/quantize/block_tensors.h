@@ -1,6 +1,6 @@
-// The float tensors of one block while transforms edit them, and where each edit went: into the
-// weights, into what comes before an input, or into an online operation of its linear layers.
-// Inputs are numbered as SiteInputs has them.
+// The float tensors of one block while transforms edit them. An edit goes into the weights, into
+// what produces an input, or into an online operation of the linear layers that read it. Inputs are
+// numbered in the order of SiteInputs.
 #pragma once
 
 #include <map>
@@ -23,11 +23,14 @@ struct ChangedTensor {
   std::vector<float> values;
 };
 
-// x ↦ x/scale, x ↦ x − shift, and what gives y back its W·shift. weight [out, in].
+// x ↦ x/scale, x ↦ x − shift, and the operation that adds W·shift to y again. weight [out, in].
 OnlineTransform MakeInputScale(std::span<const float> scale);
 OnlineTransform MakeInputShift(std::span<const float> shift);
 OnlineTransform MakeOutputShift(Span2D<const float> weight, std::span<const float> shift);
 
+// Used by TransformBlock (CanFold, Apply, Clip), then by the rounding (Weight, Online, Changed).
+// Weights are loaded at first use and dropped with Forget, since a block of floats is the largest
+// thing in memory.
 class BlockTensors {
  public:
   // Reads nothing yet; a weight is loaded when it is first asked for. With `rotation` (null: none;
@@ -37,7 +40,7 @@ class BlockTensors {
   // By the linear layer's name inside the block.
   Matrix& Weight(const std::string& linear);
   WeightClip& Clip(const std::string& linear) { return clips_[linear]; }
-  // What was searched for, transform by transform.
+  // The choices that transforms made by searching, in their order.
   const std::vector<std::string>& Choices(size_t input) const { return choices_[input]; }
   bool is_transformed(size_t input) const { return is_transformed_[input]; }
 
@@ -48,9 +51,9 @@ class BlockTensors {
   // operations.
   void Apply(size_t input, std::string_view transform, const InputEdit& edit, ThreadPool& pool);
 
-  // What the input goes through before its layers see it.
+  // The online operations on the input before its layers see it.
   const std::vector<OnlineTransform>& Online(size_t input) const { return online_[input]; }
-  // What the layer's output goes through (shifts that are added again).
+  // The operations on the layer's output (shifts that are added again).
   const std::vector<OnlineTransform>& OnlineOutput(const std::string& linear) {
     return outputs_[linear];
   }

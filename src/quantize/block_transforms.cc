@@ -1,4 +1,5 @@
-// Runs a recipe's transforms over the inputs of one block.
+// Runs a recipe's transforms over the inputs of one block, one transform after another; each one
+// sees the statistics that the edits before it have led to.
 #include "quantize/block_transforms.h"
 
 #include <algorithm>
@@ -14,8 +15,10 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kSampleRows = 2048;
+constexpr size_t kSampleRows = 2048;  // rows of inputs that transforms search with
 
+// The transforms of one block. Run is called once. A transform sees a group through View, answers
+// in Edit, and the edits go into the BlockTensors and from there into the running block.
 class BlockTransformer {
  public:
   BlockTransformer(const BlockRun& run, DecoderBlock& block, BlockTensors& tensors)
@@ -34,15 +37,18 @@ class BlockTransformer {
       tensors_.PutInto(block_, run_.pool);
     }
 
-    // Bounds are searched for after all edits: they are of the weights that will be rounded.
+    // Bounds are searched for after all edits, because they apply to the weights that will be
+    // rounded.
     for (const auto& transform : run_.recipe.transforms) {
       for (size_t i = 0; i < stats.size(); ++i) Clip(i, *transform, stats[i]);
     }
   }
 
  private:
+  // Statistics of all inputs from one pass over the block as it is now.
   std::vector<LayerStats> Collect() {
     std::vector<Collector> collectors;
+    // Channel statistics for the closed-form choices, a sample for the searches.
     for (const SiteInput& input : inputs_) {
       CollectorOptions options;
       options.channel_statistics = true;
@@ -50,9 +56,12 @@ class BlockTransformer {
       options.place = StrCat("inputs of ", FullName(input.sites[0].name));
       collectors.emplace_back(input.width, run_.calibration->tokens(), options);
     }
+
+    // The layers see the inputs after the online operations that earlier transforms added.
     run_.calibration->Observe(block_, run_.pool, [&](size_t i, Span2D<const float> value) {
       collectors[i].Add(TransformInputs(tensors_.Online(i), value, run_.pool), run_.pool);
     });
+
     std::vector<LayerStats> stats;
     for (Collector& collector : collectors) stats.push_back(collector.Take());
     return stats;
@@ -72,6 +81,7 @@ class BlockTransformer {
                                [&](const LinearSite& site) { return plans_.at(site.name).skip; });
   }
 
+  // What a transform sees of one input.
   TransformGroup View(size_t i, const LayerStats& stats) {
     TransformGroup view;
     for (const LinearSite& site : inputs_[i].sites) {
@@ -80,28 +90,34 @@ class BlockTransformer {
       item.name = FullName(site.name);
       item.weight = tensors_.Weight(site.name);
       item.feeds_scores = FeedsScores(site.role);
+
+      // A layer that the recipe skips has no scheme.
       if (!plan.skip) {
         item.scheme = &plan.scheme;
         if (plan.activations) item.activations = &*plan.activations;
       }
       view.linears.push_back(std::move(item));
     }
+
     view.stats = &stats;
     view.can_fold = tensors_.CanFold(i);
     return view;
   }
 
+  // Lets the transform choose for one input, and makes the edit.
   void Edit(size_t i, const Transform& transform, LayerStats& stats) {
     if (IsSkipped(i)) return;
     TransformGroup view = View(i, stats);
-    // A search by the module's loss leaves its last candidate in the block; going out of scope puts
-    // the float weights back.
+    // A search by the module's loss leaves its last candidate in the block; the destructor puts the
+    // float weights back.
     ModuleLoss module_loss(*this, i, stats);
     if (inputs_[i].reads_residual) {
       view.module_loss = [&](std::span<const Matrix> weights) { return module_loss.Of(weights); };
     }
+
     const InputEdit edit = transform.Choose(view, run_.pool);
 
+    // An online operation changes what every reader sees, so all of them must be quantized.
     const bool needs_online =
         !edit.shift.empty() || (!edit.scale.empty() && (edit.keep_online || !view.can_fold));
     if (needs_online && HasFloatLayer(i)) {
@@ -109,10 +125,12 @@ class BlockTransformer {
                                 " is left out: a layer beside it stays float"));
       return;
     }
+
     tensors_.Apply(i, transform.name(), edit, run_.pool);
     EditSample(edit, stats);
   }
 
+  // The sample follows the edit; a new pass is not needed until the next transform.
   static void EditSample(const InputEdit& edit, LayerStats& stats) {
     for (size_t t = 0; t < stats.sample.rows(); ++t) {
       std::span<float> row = stats.sample.row(t);
@@ -122,7 +140,8 @@ class BlockTransformer {
   }
 
   // ‖f(x) − f̂(x)‖² of the branches that an input of the hidden states opens, with other weights in
-  // the layers that read it. What it puts into the block it takes out again.
+  // the layers that read it. Of may be called for any number of candidates; the first call computes
+  // f(x). It is a class because it must undo its changes to the block when the search ends.
   class ModuleLoss {
    public:
     ModuleLoss(BlockTransformer& owner, size_t input, const LayerStats& stats)
@@ -130,7 +149,7 @@ class BlockTransformer {
     ModuleLoss(const ModuleLoss&) = delete;
     ModuleLoss& operator=(const ModuleLoss&) = delete;
 
-    // Runs after the edits, if there are any: the block goes on with these.
+    // Runs after the edits, if there are any, so the block continues with the edited weights.
     ~ModuleLoss() {
       if (!expected_) return;
       owner_.tensors_.PutReaders(input_, owner_.block_, owner_.run_.pool);
@@ -149,7 +168,7 @@ class BlockTransformer {
     }
 
    private:
-    // Attention needs whole sequences; what sees tokens one by one takes the sample.
+    // Attention needs whole sequences; branches that see tokens one by one take the sample.
     Matrix Output() const {
       if (owner_.inputs_[input_].needs_sequences) {
         return owner_.run_.calibration->BranchOutput(owner_.block_, input_, owner_.run_.pool);

@@ -1,3 +1,6 @@
+// Generates the YAML of all built-in recipes from loops over methods, bits and group sizes, so that
+// names, summaries and settings follow one grammar. Recipes that combine several methods are in a
+// table (kCombinations).
 #include "quantize/builtin_recipes.h"
 
 #include "base/strings.h"
@@ -9,7 +12,7 @@ constexpr const char* kSigned = ", symmetric: true, symmetric_convention: signed
 constexpr const char* kActOrder = "{gptq: {act_order: true, static_groups: true}}";
 constexpr const char* kOrder = "order: {blocks: sequential, layers: sequential}\nskip: [lm_head]\n";
 
-// Sequential order, the head left out; `more` is other keys, each with its line end.
+// Sequential order, without the head; `more` holds further keys, each with its line end.
 BuiltInRecipe Assemble(std::string name, std::string summary, std::string_view weights,
                        std::string_view rounder, std::string_view more = "") {
   BuiltInRecipe recipe{std::move(name), std::move(summary), {}};
@@ -30,6 +33,7 @@ std::string GroupsInWords(int group_size) {
   return group_size == 0 ? std::string("per output channel") : StrCat("groups of ", group_size);
 }
 
+// One point of the grammar of gptq and rtn.
 struct Choice {
   int bits;
   int group_size;  // 0: one group per output channel
@@ -48,7 +52,7 @@ BuiltInRecipe Make(std::string_view rounder, const Choice& choice) {
       choice.act_order ? std::string_view(kActOrder) : rounder);
 }
 
-// A number format with values of its own (artefact/codebook.h).
+// A number format that is not an integer (artefact/codebook.h).
 struct Format {
   const char* name;     // in the recipe's name
   const char* summary;  // what it is
@@ -73,7 +77,7 @@ BuiltInRecipe Make(std::string_view rounder, const Format& format) {
                   format.weights, rounder);
 }
 
-// HQQ needs fractional zero points, and groups for them to be worth their bits.
+// HQQ needs fractional zero points, and groups that make their bits worthwhile.
 BuiltInRecipe MakeHqqRecipe(int bits, int group_size) {
   return Assemble(StrCat("hqq-w", bits, "-g", group_size),
                   StrCat("HQQ, ", bits, " bits, groups of ", group_size, ", float zero points"),
@@ -82,7 +86,7 @@ BuiltInRecipe MakeHqqRecipe(int bits, int group_size) {
                   "hqq");
 }
 
-// Weights and activations of a recipe, and what is done to them.
+// A recipe that is more than a rounder on weights.
 struct Combination {
   const char* name;
   const char* summary;
@@ -131,7 +135,7 @@ BuiltInRecipe Make(const Combination& combination) {
                   StrCat(combination.more, "\ntransforms: ", combination.transforms, "\n"));
 }
 
-// AWQ with its own rounding to nearest, or before GPTQ.
+// AWQ with rounding to nearest, or followed by GPTQ.
 BuiltInRecipe MakeAwqRecipe(bool with_gptq, int bits, int group_size) {
   return Assemble(
       StrCat(with_gptq ? "awq-gptq-w" : "awq-w", bits, "-g", group_size),
@@ -149,7 +153,7 @@ BuiltInRecipe MakeQuipRecipe(int bits, bool hadamard) {
                   StrCat("{quip: {rotation: ", hadamard ? "hadamard" : "kronecker", "}}"));
 }
 
-// The threshold keeps 0.2 to 2 % of the weights.
+// The threshold keeps between 0.2 and 2 % of the weights as outliers.
 BuiltInRecipe MakeSpqrRecipe(int bits) {
   const double threshold = bits == 2 ? 1.0 : bits == 3 ? 0.4 : 0.2;
   return Assemble(StrCat("spqr-w", bits, "-g16"),
@@ -167,7 +171,7 @@ BuiltInRecipe MakeOwqRecipe(int bits, int group_size) {
       StrCat("type: int", bits, ", ", GroupsKey(group_size)), "owq");
 }
 
-// Two bits need float zero points: groups of one bit are among them.
+// With 2 bits, some groups get 1 bit, which needs float zero points.
 BuiltInRecipe MakeSlimRecipe(int bits, int group_size) {
   return Assemble(StrCat("slim-w", bits, "-g", group_size),
                   StrCat("SliM-LLM, ", bits, " bits on average, groups of ", group_size),
@@ -193,9 +197,11 @@ void AddOutlierRecipes(std::vector<BuiltInRecipe>& recipes) {
   }
 }
 
+// The order here is the order of `qualm list recipes`.
 std::vector<BuiltInRecipe> MakeAll() {
   std::vector<BuiltInRecipe> recipes;
   AddOutlierRecipes(recipes);
+
   for (int bits : {2, 3, 4}) {
     for (bool hadamard : {false, true}) recipes.push_back(MakeQuipRecipe(bits, hadamard));
   }
@@ -206,7 +212,10 @@ std::vector<BuiltInRecipe> MakeAll() {
       }
     }
   }
+
   for (const Combination& combination : kCombinations) recipes.push_back(Make(combination));
+
+  // Every combination of the grammar; act-order exists for gptq only.
   for (const char* rounder : {"gptq", "rtn"}) {
     for (int bits : {2, 3, 4, 5, 6, 8}) {
       for (int group_size : {0, 128, 64, 32}) {
@@ -219,6 +228,7 @@ std::vector<BuiltInRecipe> MakeAll() {
     }
     for (const Format& format : kFormats) recipes.push_back(Make(rounder, format));
   }
+
   for (int bits : {2, 3, 4, 8}) {
     for (int group_size : {128, 64, 32}) recipes.push_back(MakeHqqRecipe(bits, group_size));
   }

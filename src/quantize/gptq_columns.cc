@@ -1,3 +1,7 @@
+// The column loop of GPTQ with lazy updates: weights, scheme and the factor of the Hessian come in,
+// the codes and scales of the layer go out. Rows are independent, so each thread takes a few strips
+// of kGridLanes rows through all columns (RowTask). A block's errors reach the columns after it in
+// one matrix product (UpdateRest), which reads U from a packed copy (PackedUpper).
 #include "quantize/gptq_columns.h"
 
 #include <algorithm>
@@ -24,6 +28,8 @@ class PackedUpper {
  public:
   PackedUpper(const Matrix& upper, size_t block, ThreadPool& pool) : block_(block) {
     const size_t n = upper.rows();
+
+    // Each block of rows that has columns after it gets one piece of values_.
     for (size_t end = block; end < n; end += block) {
       starts_.push_back(size_);
       size_ += (StripsEnd(n) - FirstStrip(end)) * block * kStripColumns;
@@ -53,7 +59,7 @@ class PackedUpper {
   AlignedArray<float> values_;
 };
 
-// What all tasks read.
+// What all tasks read. It lives on the stack of QuantizeColumns, which outlives them.
 struct Shared {
   Span2D<const float> weight;
   const Scheme& scheme;
@@ -65,13 +71,17 @@ struct Shared {
   size_t in, groups, group_size;
 
   bool has_groups() const { return scheme.granularity == Granularity::kGroup; }
+  // "Late" groups take their scales when the loop reaches them, with all earlier errors applied.
   bool has_late_groups() const { return has_groups() && !options.static_groups; }
   size_t Column(size_t position) const {
     return factor.order.empty() ? position : factor.order[position];
   }
 };
 
-// Some neighbouring strips of rows, from their weights to their codes.
+// Takes some neighbouring strips of rows from their weights to their codes. Run is called once:
+// Prepare loads the weights, then each block of columns is rounded (RoundBlock) and its errors are
+// applied to all later columns (UpdateRest), and Store writes the result. It is a class because the
+// steps share a dozen buffers.
 class RowTask {
  public:
   RowTask(const Shared& shared, size_t first_row, size_t strips, QuantizedLinear& result)
@@ -110,6 +120,7 @@ class RowTask {
     return stale_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
   }
   size_t FirstRow(size_t strip) const { return first_row_ + strip * kGridLanes; }
+  // The grid and the fit of a group come from the method's hooks if it has any.
   const Grid& GridOf(size_t group) const {
     return s_.options.hooks != nullptr ? *s_.options.hooks->GridOf(group) : s_.grid;
   }
@@ -132,11 +143,15 @@ class RowTask {
     AlignedArray<float> by_column(s_.in * kGridLanes);
     for (size_t strip = 0; strip < strips_; ++strip) {
       LoadStrip(s_.weight, first_row_ + strip * kGridLanes, by_column.data());
+
+      // One point for the tensor and scales per channel come from W as it is.
       if (s_.scheme.granularity == Granularity::kTensor) {
         Points(strip, 0) = SamePoint(s_.tensor_point);
       } else if (!s_.has_groups()) {
         Fit(strip, 0, by_column.data(), s_.in, Points(strip, 0));
       }
+
+      // Dead columns are 0 from here on, also for static groups.
       for (size_t c = 0; c < s_.in; ++c) {
         if (s_.factor.dead[c] != 0) std::fill_n(&by_column[c * kGridLanes], kGridLanes, 0.0f);
       }
@@ -147,6 +162,8 @@ class RowTask {
               Points(strip, group));
         }
       }
+
+      // The loop runs in the order of the factor; the padding after the last column is zero.
       for (size_t p = 0; p < s_.in; ++p) {
         std::copy_n(&by_column[s_.Column(p) * kGridLanes], kGridLanes, Value(strip, p));
       }
@@ -154,13 +171,17 @@ class RowTask {
     }
   }
 
+  // Rounds the block's columns one by one. Each column's error reaches the rest of the block at
+  // once.
   void RoundBlock(size_t strip) {
     if (s_.options.reference_group_scales) {
       std::copy(Value(strip, begin_), Value(strip, end_), Stale(strip, begin_));
     }
+
     for (size_t p = begin_; p < end_; ++p) {
       const size_t group = GroupAt(p);
       if (s_.has_late_groups() && p % s_.group_size == 0) FitLate(strip, p);
+
       const float* value = Value(strip, p);
       std::array<float, kGridLanes> rounded;
       GridOf(group).QuantizeLanes(value, Points(strip, group),
@@ -168,6 +189,8 @@ class RowTask {
       if (s_.options.hooks != nullptr) {
         s_.options.hooks->Keep(FirstRow(strip), p, value, rounded.data());
       }
+
+      // e = (w − ŵ) / U_jj, and the columns after it in this block lose e·U_jk.
       const std::span<const float> upper = s_.factor.upper.row(p);
       float* error = ErrorOf(strip, p);
       for (size_t l = 0; l < kGridLanes; ++l) error[l] = (value[l] - rounded[l]) / upper[p];
@@ -175,10 +198,11 @@ class RowTask {
     }
   }
 
-  // The scales of the group that begins at `position`, from its columns with all earlier errors
-  // applied. Columns of later blocks still wait for the errors of this one: they are applied to a
-  // copy here, and to the columns themselves when the block is done.
+  // Fits the group that begins at `position`, from its columns with all earlier errors applied.
+  // Columns of later blocks have not received the errors of this block yet: here the errors are
+  // applied to a copy, and to the columns themselves when the block is done.
   void FitLate(size_t strip, size_t position) {
+    // The easy case: the whole group lies inside the block and is up to date.
     const size_t last = std::min(s_.in, position + s_.group_size);
     GridLanes& points = Points(strip, position / s_.group_size);
     const bool is_stale = s_.options.reference_group_scales && position > begin_;
@@ -186,11 +210,15 @@ class RowTask {
       Fit(strip, position, Value(strip, position), last - position, points);
       return;
     }
+
+    // Else the group is copied: first what lies inside the block, then what lies after it.
     AlignedArray<float> columns((last - position) * kGridLanes);
     const size_t inside = std::min(last, end_);
     const float* from = is_stale ? Stale(strip, position) : Value(strip, position);
     float* to = std::copy_n(from, (inside - position) * kGridLanes, columns.data());
     std::copy_n(Value(strip, inside), (last - inside) * kGridLanes, to);
+
+    // The columns after the block still lack the errors of this block.
     if (!s_.options.reference_group_scales) {
       for (size_t p = begin_; p < position; ++p) {
         SubtractOuter(s_.factor.upper.row(p).data() + inside, last - inside, ErrorOf(strip, p), to);
@@ -199,8 +227,8 @@ class RowTask {
     Fit(strip, position, columns.data(), last - position, points);
   }
 
-  // The errors of the block reach all later columns. The first strip may begin before them: those
-  // columns are done and not read again.
+  // Subtracts the block's errors from all later columns. The first strip may begin before them:
+  // those columns are done and are not read again.
   void UpdateRest() {
     if (end_ == s_.in) return;
     const float* upper = s_.packed.OfBlock(begin_);
@@ -215,7 +243,7 @@ class RowTask {
   void Store() {
     for (size_t strip = 0; strip < strips_; ++strip) {
       const size_t row = first_row_ + strip * kGridLanes;
-      // Scales of a second level are the hooks' to store.
+      // The hooks store the scales of schemes with a second level.
       for (size_t group = 0; group < s_.groups && !s_.scheme.second_level; ++group) {
         StorePoints(Points(strip, group), row, group, result_);
       }
@@ -226,12 +254,12 @@ class RowTask {
   const Shared& s_;
   size_t first_row_, strips_;
   QuantizedLinear& result_;
-  size_t begin_ = 0, end_ = 0;  // the block
+  size_t begin_ = 0, end_ = 0;  // the block of columns that is being rounded
   size_t strip_step_, error_step_;
-  AlignedArray<float> values_;  // per strip [in, kGridLanes] by position
-  AlignedArray<float> errors_;  // per strip [block, kGridLanes]
-  AlignedArray<float> stale_;   // the block's values when it began
-  AlignedArray<uint8_t> codes_;
+  AlignedArray<float> values_;     // per strip [in, kGridLanes] by position
+  AlignedArray<float> errors_;     // per strip [block, kGridLanes]
+  AlignedArray<float> stale_;      // the block's values when it began, for reference_group_scales
+  AlignedArray<uint8_t> codes_;    // per strip [in, kGridLanes] by position
   std::vector<GridLanes> points_;  // [strips, groups]
 };
 
@@ -243,10 +271,14 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
   const size_t in = weight.cols();
   QUALM_CHECK(factor.upper.rows() == in && options.block > 0);
   QUALM_CHECK(options.hooks == nullptr || scheme.granularity != Granularity::kTensor);
+
+  // A block is not longer than the row.
   ColumnLoopOptions bounded = options;
   bounded.block = std::min(options.block, in);
   QuantizedLinear result = MakeQuantizedLinear(weight.rows(), in, scheme);
   const Grid grid = MakeGrid(weight, scheme, result);
+
+  // Everything that the tasks share.
   const PackedUpper packed(factor.upper, bounded.block, pool);
   Shared shared{weight,
                 scheme,
@@ -262,14 +294,17 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
     shared.tensor_point = options.tensor_point ? *options.tensor_point
                                                : FitTensor(weight, grid, options.search, pool);
   }
+
+  // Late groups in another order of columns: each input records its group.
   if (shared.has_late_groups() && !factor.order.empty()) {
     result.g_idx.resize(in);
     for (size_t p = 0; p < in; ++p) {
       result.g_idx[factor.order[p]] = static_cast<uint32_t>(p / shared.group_size);
     }
   }
+
   const size_t strips = StripCount(weight.rows());
-  // Work for every thread; the rows do not know how they are shared out.
+  // At least two tasks for each thread; the result does not depend on how the rows are divided.
   const size_t strips_per_task =
       std::clamp<size_t>(strips / (2 * static_cast<size_t>(pool.threads())), 1, kMostStripsPerTask);
   pool.ParallelFor((strips + strips_per_task - 1) / strips_per_task, [&](size_t task) {

@@ -6,6 +6,8 @@
 // is done, exactly once. Every weight is one chain of fused multiply-adds over rising j either way,
 // so the block size does not change a bit of the result (unless reference_group_scales is asked
 // for).
+//
+// A block is here a run of columns between two lazy updates, not a block of the model.
 #pragma once
 
 #include <optional>
@@ -18,19 +20,20 @@
 namespace qualm {
 
 // What a method does differently inside the loop. Strips of kGridLanes rows run in several threads
-// at once; calls for one strip come in order.
+// at once; the calls for one strip come in order.
 class ColumnHooks {
  public:
   virtual ~ColumnHooks() = default;
-  // The grid of a group; by default one for all.
+  // The grid of a group.
   virtual const Grid* GridOf(size_t group) const = 0;
-  // Scale and zero point of a group from its values [count, kGridLanes]. With static groups and
-  // with one group per channel they are columns of W from `position` on, before any update; else
-  // they are what is at `position` of the loop's order and behind it now.
+  // Chooses scale and zero point of a group from its values [count, kGridLanes]. With static groups
+  // and with one group per channel they are columns of W from `position` on, before any update;
+  // else they are the columns from `position` on in the loop's order, with all earlier errors
+  // applied.
   virtual void Fit(size_t first_row, size_t group, size_t position, const float* values,
                    size_t count, GridLanes& lanes) = 0;
-  // The lanes of one column before they are stored: values and what the grid made of them, which
-  // may be replaced by other values that the layer holds exactly.
+  // Sees the lanes of one column before they are stored: the values and their rounded values. It
+  // may replace rounded values by others that the layer holds exactly.
   virtual void Keep(size_t first_row, size_t position, const float* values, float* rounded) = 0;
 };
 

@@ -1,3 +1,6 @@
+// One pass of greedy coordinate descent over the codes of a layer (QuIP, Chee et al. 2023):
+// weights, the Gram matrix and the codes to start from come in, better codes go out. Rows are
+// independent and run in strips of kGridLanes.
 #include "quantize/greedy_pass.h"
 
 #include <array>
@@ -11,7 +14,8 @@
 namespace qualm {
 namespace {
 
-// One strip of rows. Lanes [in, kGridLanes]: errors e = w − ŵ, and g = e·H.
+// One strip of rows. Lanes [in, kGridLanes]: the errors e = w − ŵ, and their products g = e·H,
+// which are updated after every column and never computed anew.
 void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessian,
                    const Grid& grid, QuantizedLinear& layer) {
   const size_t in = weight.cols(), first_row = strip * kGridLanes;
@@ -21,6 +25,8 @@ void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessi
   LoadStrip(weight, first_row, values.data());
   std::fill_n(products.data(), in * kGridLanes, 0.0f);
   std::fill_n(codes.data(), in * kGridLanes, uint8_t{0});
+
+  // The codes as they are: errors, and g as the sum of each column's error times its row of H.
   for (size_t j = 0; j < in; ++j) {
     std::array<float, kGridLanes> negative;
     for (size_t l = 0; l < kGridLanes; ++l) {
@@ -33,6 +39,9 @@ void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessi
     }
     SubtractOuter(hessian.row(j).data(), in, negative.data(), products.data());
   }
+
+  // Each column in turn takes the code nearest to the value that minimizes the loss with all other
+  // columns fixed: w_j + (g_j − e_j·H_jj) / H_jj.
   for (size_t j = 0; j < in; ++j) {
     const float diagonal = hessian(j, j);
     std::array<float, kGridLanes> target, rounded, change;
@@ -47,8 +56,11 @@ void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessi
       change[l] = errors[at] - error;
       errors[at] = error;
     }
+
+    // The change of this column's error moves g for all columns.
     SubtractOuter(hessian.row(j).data(), in, change.data(), products.data());
   }
+
   StoreCodes(codes.data(), first_row, {}, layer);
 }
 
@@ -58,6 +70,7 @@ void GreedyPass(Span2D<const float> weight, Span2D<const float> gram, double dam
                 QuantizedLinear& layer, ThreadPool& pool) {
   QUALM_CHECK(layer.scheme.granularity == Granularity::kTensor &&
               layer.scheme.type == NumberType::kInteger);
+  // H is the Gram matrix with damping on its diagonal.
   Matrix hessian = Matrix::CopyOf(gram);
   double mean = 0;
   for (size_t j = 0; j < gram.rows(); ++j) mean += gram(j, j);
@@ -67,6 +80,7 @@ void GreedyPass(Span2D<const float> weight, Span2D<const float> gram, double dam
     // A column that nothing depends on keeps its nearest value.
     if (hessian(j, j) == 0) hessian(j, j) = 1;
   }
+
   const Grid grid(layer.scheme, layer.scheme.bits);
   pool.ParallelFor(StripCount(weight.rows()),
                    [&](size_t strip) { PassOverStrip(strip, weight, hessian, grid, layer); });

@@ -1,5 +1,5 @@
-// Greedy coordinate descent on tr((W − Ŵ)·H·(W − Ŵ)ᵀ): each column in turn is rounded anew, with
-// all others as they are (QuIP, Chee et al. 2023, appendix).
+// Greedy coordinate descent on tr((W − Ŵ)·H·(W − Ŵ)ᵀ): each column in turn is rounded again, with
+// all other columns fixed (QuIP, Chee et al. 2023, appendix).
 #pragma once
 
 #include "artefact/quantized_linear.h"

@@ -1,3 +1,6 @@
+// Turns a layer's Gram matrix XᵀX into what the column loop needs: H = 2/n·XᵀX gets an order of
+// columns, damping on its diagonal, and the factor U with H⁻¹ = Uᵀ·U. The first attempt is made in
+// float32; if it fails, damping grows tenfold in float64 (Frantar et al. 2023).
 #include "quantize/hessian.h"
 
 #include <algorithm>
@@ -12,9 +15,10 @@
 namespace qualm {
 namespace {
 
-constexpr int kRaises = 3;  // of the damping, ×10 each
+constexpr int kRaises = 3;  // how often the damping may be multiplied by 10
 
-// H without damping, from either precision of the Gram matrix.
+// H without damping, from either precision of the Gram matrix. Elements are computed when they are
+// read, so there is no copy of the matrix.
 class Hessian {
  public:
   explicit Hessian(const RounderInput& input)
@@ -50,7 +54,7 @@ void RequireFinite(const Hessian& hessian, std::string_view layer) {
   }
 }
 
-// diag(H), 1 for dead columns.
+// diag(H), with 1 for dead columns, which are marked in `factor`.
 std::vector<double> Diagonal(const Hessian& hessian, HessianFactor& factor) {
   std::vector<double> diagonal(hessian.size());
   factor.dead.assign(hessian.size(), 0);
@@ -64,6 +68,7 @@ std::vector<double> Diagonal(const Hessian& hessian, HessianFactor& factor) {
   return diagonal;
 }
 
+// Columns by falling diagonal; columns with equal values keep their order.
 std::vector<uint32_t> FallingOrder(const std::vector<double>& diagonal) {
   std::vector<uint32_t> order(diagonal.size());
   std::iota(order.begin(), order.end(), 0u);
@@ -72,7 +77,7 @@ std::vector<uint32_t> FallingOrder(const std::vector<double>& diagonal) {
   return order;
 }
 
-// The lower triangle of H + λ·I, permuted.
+// The lower triangle of H + λ·I, with rows and columns in the factor's order.
 template <typename T>
 void Fill(const Hessian& hessian, const HessianFactor& factor, const std::vector<double>& diagonal,
           double lambda, Span2D<T> matrix, ThreadPool& pool) {
@@ -104,7 +109,7 @@ bool FactorInDouble(const Hessian& hessian, const std::vector<double>& diagonal,
   if (!InvertToUpperFactor(matrix, pool)) return false;
   factor.upper = Matrix::Uninitialized(n, n);
   ConvertToFloat(DType::kF64, values.data(), factor.upper.data(), n * n);
-  // What overflows or vanishes in float32 is as useless as a failed factorisation.
+  // A factor that overflows or vanishes in float32 is as useless as a failed factorisation.
   for (size_t r = 0; r < n; ++r) {
     if (factor.upper(r, r) > 0 && std::isfinite(factor.upper(r, r))) continue;
     factor.upper = Matrix();
@@ -113,6 +118,7 @@ bool FactorInDouble(const Hessian& hessian, const std::vector<double>& diagonal,
   return true;
 }
 
+// Moves `columns` (sorted) to the end; both parts keep their order.
 void MoveToTheEnd(std::span<const uint32_t> columns, size_t size, std::vector<uint32_t>& order) {
   if (order.empty()) {
     order.resize(size);
@@ -130,9 +136,14 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
   RequireFinite(hessian, input.layer);
   HessianFactor factor;
   const std::vector<double> diagonal = Diagonal(hessian, factor);
+
   if (factor.dead_count == hessian.size()) return factor;
+
+  // Act-order first, then the columns that a method wants last.
   if (options.act_order) factor.order = FallingOrder(diagonal);
   if (!options.last.empty()) MoveToTheEnd(options.last, hessian.size(), factor.order);
+
+  // Damping is relative to the mean of the diagonal, dead columns included.
   const double mean =
       std::accumulate(diagonal.begin(), diagonal.end(), 0.0) / static_cast<double>(diagonal.size());
   double damping = options.damp;
@@ -156,6 +167,7 @@ HessianFactor IdentityFactor(size_t n) {
 
 void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result) {
   result.damping_attempts = factor.attempts;
+  // There is no factor: say why.
   if (factor.upper.rows() == 0) {
     result.fell_back_to_rtn = true;
     result.notes.push_back(factor.attempts == 0
@@ -165,6 +177,7 @@ void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderR
                                         factor.damping, ": rounded to nearest"));
     return;
   }
+
   result.damping = factor.damping;
   if (factor.attempts > 1) {
     result.notes.push_back(StrCat("damping raised from ", damp_asked_for, " to ", factor.damping));

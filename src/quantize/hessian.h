@@ -13,10 +13,11 @@ namespace qualm {
 struct HessianOptions {
   bool act_order = false;           // columns by falling diag(H), ties by index; else as they are
   double damp = 0.01;               // λ = damp·mean(diag H) is added to the diagonal
-  std::vector<uint32_t> last = {};  // columns that come behind all others, rising
+  std::vector<uint32_t> last = {};  // columns that come after all the rest, rising
   bool operator==(const HessianOptions&) const = default;
 };
 
+// What the column loop needs of H, and how it was obtained.
 struct HessianFactor {
   std::vector<uint32_t> order;  // position -> column; empty: the same
   std::vector<uint8_t> dead;    // by column: 1 if H_jj = 0, that is x_j = 0 for all tokens
@@ -35,15 +36,16 @@ struct HessianFactor {
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
                             ThreadPool& pool);
 
-// What stands in where there is no factor: H = I feeds nothing forward and rounds to nearest.
+// The factor used where there is none: H = I feeds no error forward, so columns round to nearest.
 HessianFactor IdentityFactor(size_t n);
 
-// Damping, attempts and what there is to say about them; fell_back_to_rtn where there is no factor.
+// Stores damping, attempts and remarks about them in `result`; sets fell_back_to_rtn where there is
+// no factor.
 void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderResult& result);
 
-// The last factor made, for the next layer with the same inputs and options (q, k and v read the
-// same Gram matrix, and so do gate and up). A cache belongs to one Gram matrix: whoever passes it
-// in RounderInput passes it with no other.
+// Keeps the last factor for the next layer with the same inputs and options (q, k and v read the
+// same Gram matrix, and so do gate and up). A cache belongs to one Gram matrix: it must not be
+// passed in a RounderInput with another.
 class FactorCache {
  public:
   // FactorHessian(input, options, pool); valid until the next call.

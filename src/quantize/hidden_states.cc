@@ -1,4 +1,5 @@
-// Runs calibration sequences through a block in chunks, at once or input by input.
+// Runs calibration sequences through a block in chunks of whole sequences, either at once or input
+// by input.
 #include "quantize/hidden_states.h"
 
 #include <algorithm>
@@ -9,8 +10,9 @@
 namespace qualm {
 namespace {
 
-// Tokens run through a block at once: enough for full matrix products, few enough that the widest
-// activations stay small. Part of the definition of a Gram matrix's summation order.
+// Tokens that run through a block at once: enough for full matrix products, few enough that the
+// widest activations stay small. The number is part of the definition of a Gram matrix's summation
+// order.
 constexpr size_t kChunkTokens = 2048;
 
 void CopyRows(Span2D<const float> from, Span2D<float> to) {
@@ -25,6 +27,8 @@ size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
 
 }  // namespace
 
+// What attention needs for one chunk: a cache per sequence and the rotary tables. It is made for
+// each chunk anew, so only one chunk's caches exist at a time.
 struct HiddenStates::Attending {
   Attending(const HiddenStates& states, const DecoderBlock& block, const Chunk& chunk) {
     const std::span<const BlockPlan> blocks(&block.plan(), 1);
@@ -50,6 +54,7 @@ HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, cons
       plan_(plan),
       spill_file_(spill_file),
       hidden_(TotalTokens(sequences), plan.hidden_size, spill_file) {
+  // Chunks are whole sequences, as many as stay within kChunkTokens.
   size_t row = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const size_t length = sequences[s].size();
@@ -97,6 +102,8 @@ Matrix HiddenStates::ResidualInput(const DecoderBlock& block, const Chunk& chunk
   return block.ResidualInput(next_input_, HiddenOf(chunk), pool);
 }
 
+// Inputs from the hidden states are computed from them, all others were computed by an earlier
+// step.
 void HiddenStates::ForInput(const DecoderBlock& block, ThreadPool& pool,
                             const std::function<void(Span2D<const float>)>& body) const {
   for (const Chunk& chunk : chunks_) {
@@ -119,6 +126,8 @@ void HiddenStates::PrepareValues(const DecoderBlock& block) {
 
 void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
   PrepareValues(block);
+
+  // Chunk by chunk: the value of the input, then the layers that read it.
   for (const Chunk& chunk : chunks_) {
     const auto rows_of = [&](size_t input) {
       return values_[input].view().Rows(chunk.first_row, chunk.rows);
@@ -132,17 +141,19 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
       value = rows_of(next_input_);
     }
 
-    // Caches are made only where something is stored in them.
+    // Caches are needed only by steps that attend.
     std::optional<Attending> attending;
     BlockPass pass;
     if (block.inputs()[next_input_].needs_sequences) {
       attending.emplace(*this, block, chunk);
       pass = attending->pass();
     }
+
     block.Step(next_input_, pass, value, HiddenOf(chunk), pool,
                [&](size_t later, const Matrix& made) { CopyRows(made.view(), rows_of(later)); });
   }
 
+  // The value has been read; after the last input the next block begins.
   values_[next_input_] = StateBuffer();
   next_input_ = (next_input_ + 1) % block.inputs().size();
 }

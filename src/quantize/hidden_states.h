@@ -1,6 +1,6 @@
-// The hidden states of all calibration sequences on their way through the model: between two
-// blocks, or between two inputs of linear layers inside a block, so that each input comes from what
-// was quantized before it and nothing is computed twice.
+// Holds the hidden states of all calibration sequences on their way through the model: between two
+// blocks, or between two inputs of linear layers inside a block, so that each input comes from the
+// layers that were quantized before it and nothing is computed twice.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,12 @@
 
 namespace qualm {
 
+// Order of calls: Embed once; then, for each block, either Advance, or ForInput and AdvanceInput
+// for each of its inputs in turn. Observe, BranchOutput and Save need to be between blocks.
 class HiddenStates {
  public:
-  // Room for `sequences` (which must outlive this, as `plan` must); the values come with Embed.
-  // With `spill_file` the values live in files of that name.
+  // Allocates for `sequences` (which must outlive this object, as `plan` must); Embed fills in the
+  // values. With `spill_file` the values are kept in files of that name.
   HiddenStates(std::span<const std::vector<TokenId>> sequences, const ModelPlan& plan,
                const std::optional<std::filesystem::path>& spill_file = {});
 
@@ -40,11 +42,11 @@ class HiddenStates {
   void AdvanceInput(const DecoderBlock& block, ThreadPool& pool);
   size_t next_input() const { return next_input_; }
 
-  // Between blocks: what the branches of `block` that begin with `input` add to the hidden states
-  // of the first sequences, up to about two thousand tokens. [tokens, hidden_size]
+  // Between blocks: the sum that the branches of `block` which begin with `input` add to the hidden
+  // states of the first sequences, up to about two thousand tokens. [tokens, hidden_size]
   Matrix BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const;
 
-  // A copy of the values between blocks, and back to it.
+  // A copy of the values between blocks, and the way back to them.
   StateBuffer Save() const;
   void Restore(const StateBuffer& saved);
 
@@ -57,7 +59,7 @@ class HiddenStates {
 
   Span2D<float> HiddenOf(const Chunk& chunk) const;
   Matrix ResidualInput(const DecoderBlock& block, const Chunk& chunk, ThreadPool& pool) const;
-  // Room for what the layers of the next input make inside the block.
+  // Room for the inputs that the layers of the next input compute inside the block.
   void PrepareValues(const DecoderBlock& block);
 
   std::span<const std::vector<TokenId>> sequences_;
@@ -65,8 +67,8 @@ class HiddenStates {
   std::optional<std::filesystem::path> spill_file_;
   std::vector<Chunk> chunks_;
   StateBuffer hidden_;
-  // By input: values that were computed and not yet read. Those that are read from the hidden
-  // states are computed when they are asked for.
+  // By input: values that were computed and not yet read. Inputs that come from the hidden states
+  // are computed on demand.
   std::vector<StateBuffer> values_;
   size_t next_input_ = 0;
 };

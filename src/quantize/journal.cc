@@ -1,5 +1,6 @@
-// The journal of a run: a line of JSON for each finished block, flushed before the next block
-// begins. Reading stops at the first line that a crash left damaged or whose file is not whole.
+// Reads, repairs and extends the journal of a run (journal.h). At the start it is read up to the
+// first entry that cannot be trusted and written anew; afterwards each finished block appends one
+// line, which is on disk before the run continues.
 #include "quantize/journal.h"
 
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 namespace qualm {
 namespace {
 
-// Nothing for a line that a crash left damaged: the blocks from there on are made again.
+// Nothing if the line is damaged, as a crash may leave it: the blocks from there on are made again.
 std::optional<JournalEntry> EntryFromLine(std::string_view line, std::string_view place) {
   try {
     auto entry = FieldsFrom<JournalEntry>(ParseJson(line, place), place);
@@ -33,6 +34,7 @@ std::string FirstLine(const std::string& run_key) {
   return Json{{"format", "qualm-journal"}, {"version", 1}, {"run", run_key}}.dump() + "\n";
 }
 
+// Whether the block's file is still there with the bytes that the entry recorded.
 bool HoldsItsFile(const std::filesystem::path& folder, const FileRecord& file) {
   std::error_code ignored;
   std::filesystem::path path = folder / file.name;
@@ -46,11 +48,12 @@ bool HoldsItsFile(const std::filesystem::path& folder, const FileRecord& file) {
 Journal::Journal(const std::filesystem::path& folder, const std::string& run_key)
     : folder_(folder), path_(folder / kJournalName) {
   if (std::filesystem::exists(path_)) Read(run_key);
-  // Written anew in any case: a torn line or a block whose file is gone must not stay in front of
-  // what will be appended.
+  // It is always written anew: a torn line, or a block whose file is gone, must not stay before the
+  // lines that will be appended.
   Rewrite(run_key);
 }
 
+// Reads whole lines; a last line without its end is what a killed run left.
 void Journal::Read(const std::string& run_key) {
   std::string text = ReadFile(path_);
   size_t start = 0, line_number = 0;
@@ -59,7 +62,7 @@ void Journal::Read(const std::string& run_key) {
     std::string_view line = std::string_view(text).substr(start, end - start);
     start = end + 1;
 
-    // The first line says whose blocks these are.
+    // The first line says which run the journal belongs to.
     if (line_number == 1) {
       std::string found = GetString(ParseJson(line, place), "run", place);
       if (found == run_key) continue;
@@ -70,6 +73,7 @@ void Journal::Read(const std::string& run_key) {
                     "choose another output folder, or start over with --overwrite");
     }
 
+    // The first entry that is not the next block, or that has lost its file, ends the list.
     std::optional<JournalEntry> entry = EntryFromLine(line, place);
     if (!entry || entry->block != entries_.size() || !HoldsItsFile(folder_, entry->file)) return;
     entries_.push_back(*std::move(entry));
@@ -82,6 +86,7 @@ void Journal::Rewrite(const std::string& run_key) const {
   WriteFileAtomically(path_, text);
 }
 
+// The line is written in one call and flushed, so a crash leaves either all of it or a torn end.
 void Journal::Append(JournalEntry entry) {
   std::string line = FieldsJson(entry).dump() + "\n";
   int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);

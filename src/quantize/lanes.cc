@@ -1,3 +1,6 @@
+// Between matrices and strips of kGridLanes rows: loads a strip's weights, stores its codes, scales
+// and zero points, and allocates the layer that they go to. RoundByGroup is the whole of
+// round-to-nearest on top of them. The checks that all rounders share are here too.
 #include "quantize/lanes.h"
 
 #include <algorithm>
@@ -29,6 +32,7 @@ QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, con
   layer.in_features = in_features;
   layer.scheme = scheme;
   layer.codes.resize(out_features * in_features);
+  // Scales of a second level: bytes per row and group, and float pairs per block of rows.
   if (scheme.second_level) {
     const auto rows = static_cast<size_t>(scheme.second_level->group_rows);
     const size_t groups = scheme.GroupCount(in_features);
@@ -40,6 +44,8 @@ QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, con
     if (!scheme.is_symmetric()) layer.second_level_zeros = std::move(empty);
     return layer;
   }
+
+  // Else one float scale per tensor, channel or group, and a zero point if the scheme has them.
   layer.scales.resize(scheme.granularity == Granularity::kTensor
                           ? 1
                           : out_features * scheme.GroupCount(in_features));
@@ -62,12 +68,14 @@ void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, Quantiz
   const size_t groups = to.group_count();
   const size_t rows = std::min(kGridLanes, to.out_features - first_row);
   for (size_t lane = 0; lane < rows; ++lane) {
+    // A kTensor scheme has a single point, which the first row stores.
     size_t at = (first_row + lane) * groups + group;
     if (to.scheme.granularity == Granularity::kTensor) {
       if (at > 0) return;
       at = 0;
     }
-    // nvfp4's grid has the tensor's scale multiplied in.
+
+    // The grid of nvfp4 works with group scale times tensor scale; only the former is stored.
     to.scales[at] =
         HasByteScales(to.scheme.type)
             ? DecodeByteScale(to.scheme.type,
@@ -87,6 +95,7 @@ GridLanes SamePoint(GridPoint point) {
 GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
                     ThreadPool& pool) {
   const size_t strips = StripCount(weight.rows());
+  // The range of the whole matrix.
   float min = weight(0, 0), max = weight(0, 0);
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (float value : weight.row(r)) {
@@ -96,13 +105,16 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
   }
   const GridPoint whole = grid.Fit(min, max);
   if (search == ClipSearch::kNone) return whole;
-  // errors[strip][step], added over strips in order.
+  // Squared errors of every shrink step, by strip: they are added in order of the strips, so the
+  // choice does not depend on the threads.
   std::vector<std::array<double, kShrinkSteps>> errors(strips);
   std::array<float, kGridLanes> unit;
   unit.fill(1 / whole.scale);
   pool.ParallelFor(strips, [&](size_t strip) {
     AlignedArray<float> values(weight.cols() * kGridLanes);
     LoadStrip(weight, strip * kGridLanes, values.data());
+
+    // Rows beyond the matrix are zeros and must not count.
     const size_t rows = std::min(kGridLanes, weight.rows() - strip * kGridLanes);
     for (int step = 0; step < kShrinkSteps; ++step) {
       const float factor = ShrinkFactor(step);
@@ -114,6 +126,8 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
       for (size_t lane = 0; lane < rows; ++lane) total += sums[lane];
     }
   });
+
+  // The step with the least error; of equal ones the first, which shrinks least.
   std::array<double, kShrinkSteps> total{};
   for (const auto& of_strip : errors) {
     for (size_t step = 0; step < total.size(); ++step) total[step] += of_strip[step];
@@ -131,6 +145,8 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
     AlignedArray<uint8_t> codes(in * kGridLanes);
     std::array<float, kGridLanes> rounded;
     LoadStrip(weight, first_row, values.data());
+
+    // Each group gets its scale, then its columns get their codes.
     for (size_t group = 0; group < layer.group_count(); ++group) {
       const size_t begin = group * layer.group_size();
       const size_t end = std::min(in, begin + layer.group_size());
@@ -142,16 +158,19 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
                            rounded.data());
       }
     }
+
     StoreCodes(codes.data(), first_row, {}, layer);
   });
 }
 
 std::string ScaleLimitNote(const QuantizedLinear& layer) {
+  // The scales of byte types have a tensor scale that makes them fit.
   if (HasByteScales(layer.scheme.type)) return "";
   const DType type = layer.scheme.scale_type;
   const float largest = type == DType::kF16    ? kLargestHalf
                         : type == DType::kBF16 ? 0x1.fep127f
                                                : std::numeric_limits<float>::max();
+
   const auto limited = std::ranges::count(layer.scales, largest);
   if (limited == 0) return "";
   return StrCat(limited, " scales were lowered to ", largest, ", the largest ", NameOf(type),
@@ -182,6 +201,8 @@ Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear&
 void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
                          bool takes_second_level) {
   const std::string place = StrCat("layer ", layer);
+
+  // Scales per token or at run time are for activations only.
   if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
     ThrowBadInput(place, "granularity tensor, channel or group",
                   scheme.dynamic ? "a dynamic scheme" : "token");

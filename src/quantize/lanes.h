@@ -1,6 +1,6 @@
-// Strips of kGridLanes output rows of W, transposed: what rounders work on. Value of column c, row
-// first + l at c·kGridLanes + l, so that all rows of a strip are handled by one vector operation.
-// Rows beyond the matrix are zeros and are not stored.
+// Strips of kGridLanes output rows of W, transposed: the form that rounders work on. The value of
+// column c and row first + l is at c·kGridLanes + l, so one vector operation handles all rows of a
+// strip. Rows beyond the matrix are zeros and are not stored.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,8 @@ using GroupFit = std::function<void(const float* values, size_t count, GridLanes
 void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
                   QuantizedLinear& layer, ThreadPool& pool);
 
-// A remark if scales had to be lowered to the largest number of their type: what lies beyond is
-// clipped. Empty otherwise.
+// A remark if scales had to be lowered to the largest number of their type, so that weights beyond
+// are clipped. Empty otherwise.
 std::string ScaleLimitNote(const QuantizedLinear& layer);
 
 // Throws bad input naming the first NaN or infinite weight.

@@ -1,3 +1,6 @@
+// Quantizes a single weight matrix with a recipe, as `qualm layer` does: a matrix and optionally
+// inputs come in, the layer and its error measures go out. LayerRun follows the steps that a layer
+// takes inside a model; the report compares the result with the float matrix.
 #include "quantize/layer.h"
 
 #include <chrono>
@@ -42,6 +45,7 @@ void RequireFit(const Matrix& weight, const Matrix& inputs, std::string_view wei
   if (inputs.rows() == 0) ThrowBadInput(inputs_place, "at least one row", "none");
 }
 
+// ‖W − Ŵ‖_F / ‖W‖_F.
 double RelativeError(const Matrix& weight, const Matrix& rounded) {
   double error = 0, norm = 0;
   for (size_t r = 0; r < weight.rows(); ++r) {
@@ -54,7 +58,8 @@ double RelativeError(const Matrix& weight, const Matrix& rounded) {
   return error == 0 ? 0 : std::sqrt(error / norm);
 }
 
-// The layer by itself on its way through a recipe: nothing precedes it, so every edit stays online.
+// The way of one layer through a recipe: transforms, statistics, rounding. Run is called once. No
+// layer precedes it, so every edit of its inputs stays online.
 class LayerRun {
  public:
   LayerRun(std::string_view name, Matrix weight, const Matrix* inputs, const Recipe& recipe,
@@ -69,15 +74,19 @@ class LayerRun {
 
   RounderResult Run() {
     Transform();
+
     RounderInput input;
     input.layer = name_;
     input.weight = weight_;
     input.seed = seed_;
     Matrix clipped;
+    // Clipped weights are only what the rounder sees.
     if (!clip_.empty()) {
       clipped = clip_.Apply(weight_);
       input.weight = clipped;
     }
+
+    // Exactly the statistics that the rounder asks for, collected on the edited inputs.
     Matrix gram;
     std::vector<double> gram64;
     const size_t in = weight_.cols();
@@ -91,6 +100,8 @@ class LayerRun {
       input.gram = gram;
     }
     if (plan_.rounder->needs_gram()) input.gram_tokens = inputs_->rows();
+
+    // The magnitudes must live as long as the rounder looks at them.
     LayerStats stats;
     std::vector<float> largest;
     if (plan_.rounder->needs_sample() || plan_.rounder->needs_input_range()) {
@@ -99,12 +110,15 @@ class LayerRun {
       input.sample = stats.sample;
       input.input_abs_max = largest;
     }
+
     RounderResult result = plan_.rounder->Round(input, plan_.scheme, pool_);
     if (plan_.activations) {
       const Span2D<const float> seen = inputs_ == nullptr ? Span2D<const float>() : LayerInputs();
       result.layer.activations =
           FitLayerActivations(*plan_.activations, result.layer, seen, {}, {}, pool_);
     }
+
+    // Online edits come before the transforms that the rounder added, output edits after them.
     result.layer.transforms.insert(result.layer.transforms.begin(), online_.begin(), online_.end());
     result.layer.transforms.insert(result.layer.transforms.end(), outputs_.begin(), outputs_.end());
     return result;
@@ -113,11 +127,12 @@ class LayerRun {
   std::vector<std::string> choices;
 
  private:
-  // The inputs behind the edits.
+  // The inputs after the edits so far.
   Span2D<const float> LayerInputs() const {
     return moved_.rows() > 0 ? moved_.view() : inputs_->view();
   }
 
+  // Transforms in the recipe's order; each sees the statistics after the edits of those before it.
   void Transform() {
     LayerStats stats;
     for (const auto& transform : recipe_.transforms) {
@@ -131,6 +146,8 @@ class LayerRun {
       Apply(edit);
     }
     if (stats.tokens == 0) return;  // no transform has looked at the inputs
+
+    // Clips are chosen last, for the weight and inputs as all edits left them.
     stats = Collect();
     for (const auto& transform : recipe_.transforms) {
       std::vector<WeightClip> clips = transform->Clip(View(stats), pool_);
@@ -158,7 +175,7 @@ class LayerRun {
     return group;
   }
 
-  // A layer by itself has nobody to rotate its input: it is done online.
+  // Rotates the inputs online, since no earlier layer can take the rotation.
   void Rotate(uint64_t seed) {
     OnlineTransform rotation;
     rotation.kind = OnlineTransform::Kind::kHadamard;
@@ -169,6 +186,7 @@ class LayerRun {
     if (inputs_ != nullptr) moved_ = TransformInputs(online_, *inputs_, pool_);
   }
 
+  // Edits that a model would fold into the layer before stay in front of this one.
   void Apply(const InputEdit& edit) {
     if (!edit.shift.empty()) {
       online_.push_back(MakeInputShift(edit.shift));
@@ -188,12 +206,12 @@ class LayerRun {
   LayerPlan plan_;
   uint64_t seed_;
   ThreadPool& pool_;
-  Matrix moved_;
+  Matrix moved_;  // the inputs after the edits; no rows: as given
   WeightClip clip_;
-  std::vector<OnlineTransform> online_, outputs_;
+  std::vector<OnlineTransform> online_, outputs_;  // in front of the product and after it
 };
 
-// What inputs are divided by before the product, all scales together.
+// The product of all scales that inputs are divided by.
 std::vector<float> SmoothFactors(const QuantizedLinear& layer) {
   std::vector<float> smooth(layer.in_features, 1.0f);
   for (const OnlineTransform& transform : layer.transforms) {
@@ -206,6 +224,7 @@ std::vector<float> SmoothFactors(const QuantizedLinear& layer) {
   return smooth;
 }
 
+// 1 where a weight is kept outside the grid, [out, in].
 std::vector<uint8_t> OutlierMask(const QuantizedLinear& layer) {
   std::vector<uint8_t> mask(layer.out_features * layer.in_features, 0);
   if (!layer.outliers) return mask;
@@ -222,6 +241,7 @@ std::vector<uint8_t> OutlierMask(const QuantizedLinear& layer) {
 LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Recipe& recipe,
                           std::string_view weight_place, std::string_view inputs_place,
                           uint64_t seed, ThreadPool& pool) {
+  // Arguments that cannot be used are refused before any work.
   if (weight.rows() == 0 || weight.cols() == 0) {
     ThrowBadInput(weight_place, "a matrix [out, in]",
                   StrCat("[", weight.rows(), ", ", weight.cols(), "]"));
@@ -242,6 +262,8 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   if (recipe.NeedsCalibration() && inputs == nullptr) {
     ThrowBadInput("--inputs", StrCat("a .npy file: recipe ", recipe.name, " reads data"), "none");
   }
+
+  // Only the work itself is timed, not the measurements after it.
   LayerReport report;
   LayerRun run(weight_place, Matrix::CopyOf(weight), inputs, recipe, seed, pool);
   const auto start = std::chrono::steady_clock::now();
@@ -250,6 +272,8 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   report.choices = std::move(run.choices);
   report.layer = std::move(result.layer);
   report.rounded = EffectiveWeight(report.layer, pool);
+
+  // Errors on the weight and remarks, which need no inputs.
   report.rounder = recipe.PlanFor(kLayerName).rounder->name();
   report.rel_weight_error = RelativeError(weight, report.rounded);
   report.damping = result.damping;
@@ -259,6 +283,8 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   if (std::string note = ScaleLimitNote(report.layer); !note.empty()) {
     report.notes.push_back(std::move(note));
   }
+
+  // Errors on the outputs.
   if (inputs == nullptr) return report;
   report.tokens = inputs->rows();
   const double relative = RelativeOutputError(*inputs, weight, report.rounded, pool);
@@ -278,7 +304,9 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) ThrowFailed(folder.string(), StrCat("cannot make the folder: ", error.message()));
+  // These two are not written for every layer, so earlier ones would be taken for this one's.
   for (const char* name : {"g_idx.npy", "Y.npy"}) std::filesystem::remove(folder / name, error);
+
   const QuantizedLinear& layer = report.layer;
   const size_t out = layer.out_features, groups = layer.group_count();
   Matrix scales(out, groups), zeros(out, groups);
@@ -292,12 +320,14 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
   WriteNpy(folder / "zeros.npy", zeros);
   WriteNpyBytes(folder / "codes.npy", {layer.codes.data(), out, layer.in_features});
   WriteNpyVector(folder / "smooth.npy", SmoothFactors(layer));
+
   const std::vector<uint8_t> mask = OutlierMask(layer);
   WriteNpyBytes(folder / "outlier_mask.npy", {mask.data(), out, layer.in_features});
   if (!layer.g_idx.empty()) {
     WriteNpyVector(folder / "g_idx.npy",
                    std::vector<float>(layer.g_idx.begin(), layer.g_idx.end()));
   }
+
   if (inputs == nullptr) return;
   Matrix y = Matrix::Uninitialized(inputs->rows(), out);
   MakePackedWeight(layer, pool)->Multiply(*inputs, y, pool);

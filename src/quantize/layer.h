@@ -1,4 +1,4 @@
-// One linear layer by itself, without a model: the work behind `qualm layer`.
+// Quantizes one linear layer without a model: the work of `qualm layer`.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ namespace qualm {
 
 class ThreadPool;
 
+// The rounded layer and its errors, relative to the float layer.
 struct LayerReport {
   QuantizedLinear layer;
   Matrix rounded;  // Ŵ [out, in], the effective weight, transforms undone
@@ -40,11 +41,11 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
                           uint64_t seed, ThreadPool& pool);
 
 // Writes scales.npy and zeros.npy (float32 [out, groups]; the zero point of symmetric schemes too),
-// codes.npy (uint8 [out, in]), smooth.npy (float32 [in], what inputs are divided by, product of
-// all scales; ones without any), outlier_mask.npy (uint8 [out, in], 1 where a weight is kept in
+// codes.npy (uint8 [out, in]), smooth.npy (float32 [in], the product of all scales that inputs are
+// divided by; ones without any), outlier_mask.npy (uint8 [out, in], 1 where a weight is kept in
 // higher precision), g_idx.npy (float32 [in], only if groups are permuted) and, with inputs, Y.npy,
 // the layer's output on X, rounded inputs included (float32 [tokens, out]), into `folder`, which is
-// made if need be. Files of these names from before go.
+// created if it is missing. Earlier files of these names are removed.
 void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
                      const Matrix* inputs, ThreadPool& pool);
 

@@ -1,4 +1,4 @@
-// What rounders and transforms share: a method whose options state their fields once (io/fields.h)
+// Shared by rounders and transforms: a method whose options state their fields once (io/fields.h)
 // gets its canonical text and the list of its options from there.
 #pragma once
 
@@ -9,8 +9,8 @@
 
 namespace qualm {
 
-// `Method` is Rounder or Transform. The canonical text is part of hashes of recipes and artefacts:
-// an option that is added changes them.
+// `Method` is Rounder or Transform. The canonical text is part of the hashes of recipes and
+// artefacts, so adding an option changes them.
 template <class Method, HasFields Options>
 class WithOptions : public Method {
  public:

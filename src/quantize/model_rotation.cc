@@ -1,4 +1,5 @@
-// Rotates a checkpoint's tensors as they are asked for.
+// Rotates a checkpoint's tensors when they are asked for: which rotation a tensor gets follows from
+// its site's role and from what its input reads, so no family is named here.
 #include "quantize/model_rotation.h"
 
 #include <algorithm>
@@ -11,9 +12,10 @@
 namespace qualm {
 namespace {
 
-// Blocks below this mix too few channels to spread an outlier.
+// Smaller Hadamard blocks mix too few channels to spread an outlier.
 constexpr size_t kSmallestBlock = 16;
 
+// The largest Hadamard block of the width; throws if it is too small to be useful.
 size_t BlockOf(size_t width, const char* what) {
   const size_t block = LargestHadamardBlock(width);
   if (block >= std::min(width, kSmallestBlock)) return block;
@@ -42,9 +44,11 @@ void RequireCommuting(const NormPlan& norm) {
                 StrCat("another norm, ", norm.name), "use {quarot: {residual: false}}");
 }
 
+// The residual stream can be rotated if all norms that read it commute and none follows a branch.
 void RequireRotatableResidual(const ModelPlan& plan) {
   (void)BlockOf(plan.hidden_size, "hidden states");
   RequireCommuting(plan.final_norm);
+  // A norm after a branch would act on the rotated sum.
   for (const BlockPlan& block : plan.blocks) {
     for (const Branch& branch : block.branches) {
       if (branch.norm) RequireCommuting(*branch.norm);
@@ -56,7 +60,7 @@ void RequireRotatableResidual(const ModelPlan& plan) {
   }
 }
 
-// What a norm multiplies by, [width].
+// What a norm multiplies its channels by, [width].
 std::vector<float> FactorsOf(const NormPlan& norm, std::vector<float> weight) {
   if (norm.parameters.weight_offset != 0) {
     for (float& v : weight) v += norm.parameters.weight_offset;
@@ -87,7 +91,7 @@ ModelRotation::ModelRotation(const Checkpoint& checkpoint, const RotationOptions
   }
   if (!options.heads) return;
 
-  // Values are rotated head by head; what the output layer reads has a head for every query.
+  // Values are rotated head by head. The input of the output layer has a head for every query.
   for (const BlockPlan& block : plan_.blocks) {
     const AttentionPlan* attention = AttentionOf(block);
     if (attention == nullptr) continue;
@@ -103,6 +107,7 @@ const Rotation& ModelRotation::OfHeads(size_t width, size_t head_dim) const {
   return *heads_.at({width, head_dim});
 }
 
+// The rotation of an input that is done at run time.
 OnlineTransform ModelRotation::OnlineOf(size_t width) const {
   OnlineTransform online;
   online.kind = OnlineTransform::Kind::kHadamard;
@@ -113,6 +118,8 @@ OnlineTransform ModelRotation::OnlineOf(size_t width) const {
 
 Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, size_t block) const {
   Matrix weight = ToMatrix(checkpoint_.Weight(plan_.NameIn(block, site.name)));
+
+  // Input side first: readers of the hidden states take the norm's weight and Q.
   if (options_.residual && input.reads_residual) {
     if (input.norm) {
       const std::string norm = plan_.NameIn(block, input.norm->name) + ".weight";
@@ -121,6 +128,7 @@ Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, siz
     RotateRows(*residual_, /*transposed=*/false, weight, pool_);
   }
 
+  // Then the rotations inside the branch, which cancel between two layers or with the online one.
   const AttentionPlan* attention = AttentionOf(plan_.blocks[block]);
   if (options_.heads && site.role == SiteRole::kValue) {
     RotateColumns(OfHeads(site.out, attention->head_dim), /*transposed=*/false, weight, pool_);
@@ -132,12 +140,15 @@ Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, siz
     const std::unique_ptr<Rotation> inner = RotationOf(OnlineOf(site.in), site.in);
     RotateRows(*inner, /*transposed=*/false, weight, pool_);
   }
+
+  // Output side last: writers of the hidden states.
   if (options_.residual && Writes(site.role)) {
     RotateColumns(*residual_, /*transposed=*/false, weight, pool_);
   }
   return weight;
 }
 
+// Only a layer's output rotations touch its bias.
 std::vector<float> ModelRotation::Bias(const LinearSite& site, size_t block) const {
   std::vector<float> bias = checkpoint_.BiasOf(plan_.NameIn(block, site.name));
   if (bias.empty()) return bias;
@@ -148,7 +159,7 @@ std::vector<float> ModelRotation::Bias(const LinearSite& site, size_t block) con
   return bias;
 }
 
-// The stored weight that multiplies by one.
+// The stored weight with which a norm multiplies by one.
 std::vector<float> ModelRotation::Neutral(const NormPlan& norm) const {
   return std::vector<float>(norm.width, 1.0f - norm.parameters.weight_offset);
 }
@@ -169,6 +180,7 @@ Matrix ModelRotation::Embedding() const {
   return table;
 }
 
+// The head reads the last norm's output, like a layer inside a block.
 Matrix ModelRotation::Head() const {
   Matrix head = ToMatrix(checkpoint_.HeadWeight());
   if (!options_.residual) return head;

@@ -3,8 +3,9 @@
 // last linear layer of each MLP gets its input rotated online.
 //
 // With h' = Q·h the norms commute with Q once their weights are multiplied into the layers that
-// read them: W' = W·diag(norm)·Qᵀ there, W' = Q·W where a layer's output is added to h, E' = E·Qᵀ
-// for the embedding, and the head like a reader. Which layers these are is in the block's plan.
+// read them: those layers become W' = W·diag(norm)·Qᵀ, layers whose output is added to h become W'
+// = Q·W, the embedding becomes E' = E·Qᵀ, and the head changes like a reader. The block's plan says
+// which layers these are.
 #pragma once
 
 #include <map>
@@ -42,6 +43,8 @@ struct RotationOptions {
 // the norm that does not commute with a rotation.
 void RequireRotatable(const ModelPlan& plan, const RotationOptions& options);
 
+// Constructed once per run; it keeps the matrices Q and computes rotated tensors when they are
+// asked for, so that a rotated model is never held as a whole.
 class ModelRotation {
  public:
   // Throws as RequireRotatable does.
@@ -50,9 +53,10 @@ class ModelRotation {
   // The rotated weight and bias of a linear layer that reads `input`.
   Matrix Weight(const SiteInput& input, const LinearSite& site, size_t block) const;
   std::vector<float> Bias(const LinearSite& site, size_t block) const;
-  // The weight of a norm inside a block: neutral where it went into its readers.
+  // The weight of a norm inside a block; it is neutral if it was multiplied into the norm's
+  // readers.
   std::vector<float> Norm(const NormPlan& norm, size_t block) const;
-  // What the input goes through at run time.
+  // The operations on the input at run time.
   std::vector<OnlineTransform> Online(const SiteInput& input) const;
 
   Matrix Embedding() const;

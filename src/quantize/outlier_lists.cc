@@ -1,3 +1,4 @@
+// The outliers of each row, collected in any order of columns and stored as compressed rows.
 #include "quantize/outlier_lists.h"
 
 #include <algorithm>
@@ -24,6 +25,7 @@ Outliers OutlierLists::Take() const {
   Outliers outliers;
   outliers.row_start.push_back(0);
   for (std::vector<Entry> row : rows_) {
+    // Rounders find outliers in the order of their columns, the artefact stores them sorted.
     std::ranges::sort(row, {}, &Entry::column);
     for (const Entry& entry : row) {
       outliers.column.push_back(entry.column);

@@ -14,6 +14,8 @@ namespace qualm {
 // A remark if weights of float columns had to be lowered to the largest fp16; empty otherwise.
 std::string FloatColumnsNote(const FloatColumns& columns);
 
+// Weights that stay in fp16 outside the grid, by row. Threads call Add, each for its own rows; when
+// all are done, Take gives the sorted lists of the artefact.
 class OutlierLists {
  public:
   explicit OutlierLists(size_t rows) : rows_(rows) {}

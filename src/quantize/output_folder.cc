@@ -1,3 +1,6 @@
+// Everything a run writes into its output folder except journal and manifest: block files, the rest
+// of the tensors, index, copies of config and tokenizer. Before that it decides whether the folder
+// may be used at all, since a wrong answer would delete a user's files.
 #include "quantize/output_folder.h"
 
 #include <fcntl.h>
@@ -55,13 +58,14 @@ bool IsInsideABlock(const Checkpoint& checkpoint, const std::string& name) {
   return false;
 }
 
-// As AtomicFile names them: the final name, ".tmp." and the writer's process id.
+// Temporary files are named by AtomicFile: the final name, ".tmp." and the writer's process id.
 bool IsTemporary(const std::string& name) {
   const size_t at = name.find(".tmp.");
   return at != std::string::npos && name.size() > at + 5 &&
          name.find_first_not_of("0123456789", at + 5) == std::string::npos;
 }
 
+// Whether a run may have written a file of this name, finished or not.
 bool IsOurs(const std::string& temporary_or_name) {
   std::string name = temporary_or_name;
   if (IsTemporary(name)) name.resize(name.find(".tmp."));
@@ -73,7 +77,7 @@ bool IsOurs(const std::string& temporary_or_name) {
          std::ranges::find(kCompanions, name) != kCompanions.end();
 }
 
-// Embedding, head and last norm in the rotated basis; the names of what they replace.
+// Adds embedding, head and last norm in the rotated basis; returns the names of what they replace.
 std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
                                           const ModelRotation& rotation, TensorBatch& rest) {
   const ModelPlan& plan = checkpoint.plan();
@@ -81,6 +85,9 @@ std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
     rest.AddFloats(name, DType::kF32, {values.rows(), values.cols()},
                    {values.data(), values.rows() * values.cols()});
   };
+
+  // The head has a table of its weights even if it was tied: norm and rotation make it another
+  // matrix.
   add(plan.embedding.name + ".weight", rotation.Embedding());
   add(plan.head.name + ".weight", rotation.Head());
   const std::vector<float> norm = rotation.FinalNorm();
@@ -89,7 +96,8 @@ std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
           plan.final_norm.name + ".weight"};
 }
 
-// Files that a killed run was writing; the lock keeps live ones away.
+// Removes files that a killed run was writing. A live run holds the lock, so none of its files is
+// here.
 void RemoveAll(const std::vector<std::filesystem::path>& files) {
   for (const auto& path : files) std::filesystem::remove(path);
 }
@@ -104,6 +112,7 @@ std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   return found;
 }
 
+// The lock is on the folder's descriptor: it needs no file and ends with the process.
 OutputLock::OutputLock(const std::filesystem::path& out) {
   std::error_code error;
   if (std::filesystem::exists(out) && !std::filesystem::is_directory(out)) {
@@ -111,8 +120,10 @@ OutputLock::OutputLock(const std::filesystem::path& out) {
   }
   std::filesystem::create_directories(out, error);
   if (error) ThrowFailed(out.string(), StrCat("cannot create the folder: ", error.message()));
+
   fd_ = ::open(out.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd_ < 0) ThrowFailed(out.string(), StrCat("cannot open: ", std::strerror(errno)));
+  // A lock that cannot be had at once belongs to another run.
   if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
   ::close(fd_);
   ThrowBadInput(out.string(), "a folder that no other run writes to", "one that is being written",
@@ -123,12 +134,15 @@ OutputLock::~OutputLock() { ::close(fd_); }
 
 void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path& model,
                    bool overwrite) {
+  // The model itself must never be overwritten.
   std::error_code error;
   if (std::filesystem::equivalent(out, model, error)) {
     ThrowBadInput(out.string(), "an output folder beside the model", "the model's own folder");
   }
   std::filesystem::create_directories(out, error);
   if (error) ThrowFailed(out.string(), StrCat("cannot create the folder: ", error.message()));
+
+  // What is there, by who wrote it.
   bool is_artefact = HasManifest(out), is_unfinished = std::filesystem::exists(out / kJournalName);
   std::vector<std::filesystem::path> ours, foreign, temporary;
   for (const auto& entry : std::filesystem::directory_iterator(out)) {
@@ -141,6 +155,9 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
       ours.push_back(entry.path());
     }
   }
+
+  // Without manifest and journal the folder is not an earlier output: it must be empty, except for
+  // temporary files.
   if (!is_artefact && !is_unfinished) {
     if (ours.empty() && foreign.empty()) {
       RemoveAll(temporary);
@@ -150,14 +167,16 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
                   StrCat("a folder with other files, such as ",
                          (foreign.empty() ? ours : foreign)[0].filename().string()));
   }
+
   if (is_artefact && !overwrite) {
     ThrowBadInput(out.string(), "a new folder or an unfinished run", "a finished artefact",
                   "choose another folder or give --overwrite");
   }
+
   RemoveAll(temporary);
   if (!overwrite) return;
-  // A journal marks the folder as ours until the last file is gone, and without a manifest nothing
-  // that is half removed passes for an artefact.
+  // From here the earlier output is removed. A journal marks the folder as ours until the last file
+  // is gone, and without a manifest nothing that is half removed passes for an artefact.
   if (!is_unfinished) WriteFileAtomically(out / kJournalName, "");
   std::filesystem::remove(out / kManifestName);
   for (const auto& path : ours) {
@@ -170,10 +189,12 @@ bool IsTensorFile(std::string_view name) {
   return name.ends_with(".safetensors") && name != kCalibrationGramsName;
 }
 
+// Quantized layers first, then changed tensors, then every tensor of the block that is neither.
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized) {
   TensorBatch batch;
   std::vector<std::string> replaced;
+  // `replaced` collects the names of source tensors that are not copied below.
   for (const auto& [record, layer] : quantized.layers) {
     batch.AddQuantized(record.name, layer);
     replaced.push_back(record.name + ".weight");
@@ -182,11 +203,13 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
     batch.AddFloats(tensor.name, DType::kF32, tensor.shape, tensor.values);
     replaced.push_back(tensor.name);
   }
+
   std::string prefix = checkpoint.plan().NameIn(block, "");
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!tensor.name.starts_with(prefix)) continue;
     if (std::ranges::find(replaced, tensor.name) == replaced.end()) batch.AddView(tensor);
   }
+
   std::filesystem::path path = out / BlockFileName(block);
   WriteSafetensors(path, batch.tensors(), {{"format", "qualm"}});
   return RecordOfFile(path);
@@ -197,6 +220,7 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
                                             const ModelRotation* rotation,
                                             const std::vector<FileRecord>& block_files,
                                             const CalibrationSet* calibration) {
+  // Everything outside the blocks, rotated or as it is.
   TensorBatch rest;
   const bool is_rotated = rotation != nullptr && rotation->changes_residual();
   const std::vector<std::string> replaced =
@@ -206,6 +230,8 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
     if (std::ranges::find(replaced, tensor.name) == replaced.end()) rest.AddView(tensor);
   }
   WriteSafetensors(out / kRestName, rest.tensors(), {{"format", "qualm"}});
+
+  // The index says which file holds a tensor.
   std::map<std::string, std::string> weight_map;
   uint64_t total = 0;
   auto add = [&](const std::string& name) {
@@ -219,10 +245,13 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   add(kRestName);
   WriteJsonFile(out / kIndexName,
                 Json{{"metadata", Json{{"total_size", total}}}, {"weight_map", weight_map}});
+
+  // Records of all files so far, then of the files that are copied from the model.
   std::vector<FileRecord> records = block_files;
   records.push_back(RecordOfFile(out / kRestName));
   records.push_back(RecordOfFile(out / kIndexName));
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
+    // A rotated head is not the embedding any more.
     if (name == "config.json" && is_rotated) {
       Json config = ReadJsonFile(checkpoint.folder() / name);
       config["tie_word_embeddings"] = false;
@@ -232,6 +261,7 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
     }
     records.push_back(RecordOfFile(out / name));
   }
+
   if (calibration != nullptr) {
     WriteGramHashes(out, GramHashes(calibration->sequences));
     records.push_back(RecordOfFile(out / kCalibrationGramsName));
@@ -243,6 +273,7 @@ std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
                                             const Checkpoint& checkpoint,
                                             const std::vector<FileRecord>& files) {
   std::vector<std::string> changed;
+  // Tensors of quantized layers have other names than the source's, so they are not found there.
   for (const FileRecord& file : files) {
     if (!IsTensorFile(file.name)) continue;
     const TensorFile written = TensorFile::Open(out / file.name);
@@ -253,6 +284,8 @@ std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
       changed.push_back(tensor.name);
     }
   }
+
+  // The files' order is not the names' order.
   std::ranges::sort(changed);
   return changed;
 }

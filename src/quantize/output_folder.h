@@ -16,7 +16,7 @@ struct CalibrationSet;
 
 // Keeps other processes out of `out` (which it creates) for its lifetime; the system lets go of it
 // when the process ends, however it ends. Throws bad input if another run holds it. The lock is on
-// the folder itself: it leaves no file behind.
+// the folder itself: it does not create a file.
 class OutputLock {
  public:
   explicit OutputLock(const std::filesystem::path& out);
@@ -58,7 +58,8 @@ std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
 // Whether the file holds tensors of the model.
 bool IsTensorFile(std::string_view name);
 
-// Names of the files beside the weights that belong to a model (tokenizer, generation settings).
+// Names of the files, other than the weights, that belong to a model (tokenizer, generation
+// settings).
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model);
 
 }  // namespace qualm

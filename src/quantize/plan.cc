@@ -27,7 +27,7 @@ struct Costs {
   // collected at the same time.
   uint64_t gram_bytes = 0;
   uint64_t factor_bytes = 0, weight_elements = 0;
-  uint64_t sample_columns = 0;  // of a token sample, summed likewise
+  uint64_t sample_columns = 0;  // of a token sample, summed in the same way
   size_t widest = 0;
 };
 
@@ -57,6 +57,8 @@ InputCosts AddInput(const Checkpoint& checkpoint, const Recipe& recipe, size_t b
 
     result.is_sampled = true;
     result.stored_bytes += EstimateStoredBytes(plan.scheme, site.out, site.in);
+    // A Gram method updates every column by every earlier one; other methods are estimated at 40
+    // operations per weight.
     const double weights = static_cast<double>(site.in) * static_cast<double>(site.out);
     costs.measure_flops_per_token += 4 * weights;
     costs.weight_elements = std::max<uint64_t>(costs.weight_elements, site.out * site.in);
@@ -73,7 +75,7 @@ InputCosts AddInput(const Checkpoint& checkpoint, const Recipe& recipe, size_t b
   return result;
 }
 
-// Adds block `b`.
+// Adds block `b` to the costs.
 void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t sequence_length, size_t b,
               Costs& costs) {
   const bool parallel = recipe.layer_order == Order::kParallel;
@@ -110,8 +112,8 @@ void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t sequenc
   costs.sample_columns = std::max(costs.sample_columns, sample_columns);
 }
 
-// Sequential layers go through the block once, parallel ones once to collect and once to advance;
-// sequential layers before a block that sees float inputs once more.
+// Sequential layers go through the block once; parallel ones once to collect and once to advance;
+// sequential layers whose next block sees float inputs also need a second pass.
 double PassesPerBlock(const Recipe& recipe) {
   return recipe.layer_order == Order::kSequential && recipe.block_order == Order::kSequential ? 1
                                                                                               : 2;
@@ -123,10 +125,11 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
   const size_t groups = scheme.GroupCount(in);
   const size_t scale_rows = scheme.granularity == Granularity::kTensor ? 1 : out;
   uint64_t bytes = out * PackedRowBytes(in, scheme.bits);
+
   if (scheme.type == NumberType::kNvfp4) bytes += sizeof(QuantizedLinear::tensor_scale);
   if (scheme.second_level) {
-    // Codes, and a scale and a zero point for each block of rows; of the scales and, where they are
-    // no whole numbers, of the zero points.
+    // A second level stores codes, and a scale and an offset for each block of rows; once for the
+    // scales and, if zero points are not integers, once more for them.
     const auto rows = static_cast<size_t>(scheme.second_level->group_rows);
     const size_t blocks = (out + rows - 1) / rows;
     const uint64_t level = out * PackedRowBytes(groups, scheme.second_level->bits) +
@@ -138,6 +141,7 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
       bytes += scale_rows * groups * SizeOf(scheme.scale_type);
     }
   }
+
   if (scheme.zero_point == ZeroPointKind::kInteger) {
     bytes += scale_rows * PackedRowBytes(groups, scheme.bits);
   }
@@ -154,6 +158,8 @@ double MeasureFlops(ThreadPool& pool) {
   for (size_t i = 0; i < kSize; ++i) {
     for (float& v : w.row(i)) v = static_cast<float>(rng.Uniform());
   }
+
+  // The best of three runs: the first one also warms up the caches.
   auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
   double best = 1e30;
   for (int i = 0; i < 3; ++i) {
@@ -162,6 +168,7 @@ double MeasureFlops(ThreadPool& pool) {
     best = std::min(
         best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
+
   return 2.0 * kTokens * kSize * kSize / best;
 }
 
@@ -169,26 +176,34 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   Checkpoint checkpoint = Checkpoint::Open(options.model);
   const size_t blocks = checkpoint.plan().blocks.size(),
                hidden_size = checkpoint.plan().hidden_size;
+
+  // What there is to do.
   Plan plan;
   plan.blocks = options.stop_after_blocks ? std::min(*options.stop_after_blocks, blocks) : blocks;
   if (options.calibration) {
     plan.calibration_tokens = options.calibration->tokens();
     plan.held_out_tokens = options.calibration->held_out.size() * options.calibration->length;
   }
+
   double flops = MeasureFlops(pool);
   plan.gflops = flops / 1e9;
   auto calibration = static_cast<double>(plan.calibration_tokens);
   auto all = calibration + static_cast<double>(plan.held_out_tokens);
+
   Costs costs;
   for (size_t b = 0; b < plan.blocks; ++b) {
     AddBlock(checkpoint, options.recipe, options.calibration ? options.calibration->length : 0, b,
              costs);
   }
 
+  // Memory while a chunk of tokens is in the block.
   uint64_t chunk = std::min<uint64_t>(2048, plan.calibration_tokens);
   uint64_t activations = chunk * (3 * hidden_size + 2 * costs.widest) * sizeof(float);
   uint64_t samples =
       2 * std::min<uint64_t>(2048, plan.calibration_tokens) * costs.sample_columns * sizeof(float);
+
+  // Times and memory of the three stages. Rounding is estimated at half as much again for its work
+  // outside the products.
   plan.stages.push_back({"forward and collect",
                          (all * PassesPerBlock(options.recipe) * costs.forward_flops_per_token +
                           calibration * costs.collect_flops_per_token) /
@@ -197,25 +212,31 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
   plan.stages.push_back({"round", costs.round_flops / flops * 1.5,
                          costs.gram_bytes + costs.factor_bytes +
                              3 * costs.weight_elements * sizeof(float) + samples});
+
   double sampled =
       std::min(2048.0, calibration) + std::min(2048.0, static_cast<double>(plan.held_out_tokens));
   plan.stages.push_back({"measure", sampled * costs.measure_flops_per_token / flops,
                          costs.gram_bytes + costs.factor_bytes / 2 +
                              4 * costs.weight_elements * sizeof(float) + samples});
-  // Sequential layers keep the widest inputs of all tokens between two groups, and a copy of the
-  // block's inputs if the next block is to see the float block's output.
+  // Sequential layers keep the widest inputs of all tokens between two sites, and a copy of the
+  // block's inputs if the next block must see the float block's output.
   bool staged = options.recipe.layer_order == Order::kSequential;
   bool saved = staged && options.recipe.block_order == Order::kParallel;
   uint64_t hidden = static_cast<uint64_t>(all) *
                     (hidden_size * (saved ? 2 : 1) + (staged ? costs.widest : 0)) * sizeof(float);
+
   plan.resident_bytes =
       (options.spill ? 0 : hidden) + costs.block_bytes + costs.block_stored_bytes * 2;
+
+  // Only one stage runs at a time, so the largest counts.
   uint64_t largest = 0;
   for (const PlanStage& stage : plan.stages) {
     plan.seconds += stage.seconds;
     largest = std::max(largest, stage.memory_bytes);
   }
   plan.peak_memory_bytes = plan.resident_bytes + largest;
+
+  // Disk: the stored blocks, spilled hidden states, and all tensors outside the blocks.
   plan.disk_bytes = costs.stored_bytes + (options.spill ? hidden : 0);
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     if (!tensor.name.starts_with(checkpoint.plan().block_prefix)) {

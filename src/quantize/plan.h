@@ -11,15 +11,18 @@
 
 namespace qualm {
 
+// The cost of one stage, over all blocks.
 struct PlanStage {
   std::string name;           // "forward and collect", "round", "measure"
   double seconds = 0;         // over all blocks
-  uint64_t memory_bytes = 0;  // while a block is in this stage, besides what is always there
+  uint64_t memory_bytes = 0;  // while a block is in this stage, in addition to resident_bytes
 };
 
+// The estimate for a whole run.
 struct Plan {
   std::vector<PlanStage> stages;
-  uint64_t resident_bytes = 0;  // always there: hidden states, one block, its rounded layers
+  uint64_t resident_bytes =
+      0;  // during the whole run: hidden states, one block, its rounded layers
   uint64_t peak_memory_bytes = 0;
   uint64_t disk_bytes = 0;
   double seconds = 0;

@@ -1,3 +1,5 @@
+// Error measures between a float layer and its quantized form, on weights and on outputs. Outputs
+// are computed with the ordinary product, norms are added in double and in order of the rows.
 #include "quantize/quality.h"
 
 #include <cmath>
@@ -29,12 +31,13 @@ double SquaredDistance(Span2D<const float> a, Span2D<const float> b) {
   return total;
 }
 
-// A slice of tokens at a time, so that memory does not grow with them.
+// A slice of tokens at a time, so that memory does not grow with their number.
 double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, ThreadPool& pool) {
   constexpr size_t kTokens = 1024;
   Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.out_features());
   std::vector<double> rows(x.rows());
   for (size_t first = 0; first < x.rows(); first += kTokens) {
+    // One product for the slice, one sum for each of its rows.
     size_t count = std::min(kTokens, x.rows() - first);
     weight.Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
     pool.ParallelFor(count, [&](size_t t) {
@@ -59,12 +62,14 @@ double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
 
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
                            Span2D<const float> quantized, ThreadPool& pool) {
+  // X·Wᵀ − X·Ŵᵀ = X·(W − Ŵ)ᵀ, so one product gives the error.
   Matrix difference = Matrix::Uninitialized(weight.rows(), weight.cols());
   pool.ParallelFor(weight.rows(), [&](size_t r) {
     for (size_t c = 0; c < weight.cols(); ++c) {
       difference(r, c) = weight(r, c) - quantized(r, c);
     }
   });
+
   double error = SquaredOutputNorm(x, difference, pool);
   double norm = SquaredOutputNorm(x, weight, pool);
   if (error == 0) return 0;
@@ -76,6 +81,7 @@ double RelativeProductError(Span2D<const float> x, Span2D<const float> weight,
   const Matrix expected = DenseProduct(x, weight, pool);
   Matrix got = Matrix::Uninitialized(x.rows(), weight.rows());
   MakePackedWeight(layer, pool)->Multiply(x, got, pool);
+
   const double error = SquaredDistance(expected, got);
   double norm = 0;
   for (size_t t = 0; t < expected.rows(); ++t) {

@@ -1,4 +1,4 @@
-// How far a quantized layer is from its float weights: on weights, and on real inputs.
+// The distance of a quantized layer from its float weights, measured on weights and on real inputs.
 #pragma once
 
 #include "artefact/manifest.h"
@@ -22,12 +22,12 @@ double SquaredDistance(Span2D<const float> a, Span2D<const float> b);
 double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, ThreadPool& pool);
 double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool);
 
-// ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0, and where only the float output
-// is 0, so that there is nothing to relate to, NaN. Norms in double.
+// ‖X(W−Ŵ)ᵀ‖_F / ‖XWᵀ‖_F over the rows of x [tokens, in]; 0/0 is 0. NaN if only the float output is
+// 0, since the error has nothing to be relative to. Norms in double.
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
                            Span2D<const float> quantized, ThreadPool& pool);
 
-// ‖XWᵀ − Y‖_F / ‖XWᵀ‖_F, Y what the quantized layer makes of X, rounded inputs and online
+// ‖XWᵀ − Y‖_F / ‖XWᵀ‖_F, with Y the output of the quantized layer for X, rounded inputs and online
 // transforms included; 0/0 is 0.
 double RelativeProductError(Span2D<const float> x, Span2D<const float> weight,
                             const QuantizedLinear& layer, ThreadPool& pool);

@@ -1,5 +1,5 @@
-// Recipes: strict YAML comes in, a Recipe goes out; and its canonical text, which hashes and
-// manifests are made of. Parts that are plain structs state their fields (io/fields.h).
+// Strict YAML comes in, a Recipe goes out; and its canonical text, which hashes and manifests are
+// built from. Parts that are plain structs state their fields (io/fields.h).
 #include "quantize/recipe.h"
 
 #include <algorithm>
@@ -54,7 +54,7 @@ struct OrderKeys {
   }
 };
 
-// A budget is kept only by rounders that store what the scheme says and no more.
+// A budget is kept only by rounders that store no more than what the scheme says.
 void CheckAllocation(const Yaml& place, const Recipe& recipe) {
   const auto check = [&](const Rounder& rounder) {
     if (rounder.stores_scheme_only()) return;
@@ -67,13 +67,14 @@ void CheckAllocation(const Yaml& place, const Recipe& recipe) {
   }
 }
 
-// Scales that are quantized again need a rounder that does so.
+// Scales that are quantized again need a rounder that can do it.
 void CheckSecondLevel(const Yaml& weights, const Scheme& scheme, const Rounder& rounder) {
   if (!scheme.second_level || rounder.makes_second_level()) return;
   ThrowBadInput(weights.place(), "scales that are not quantized again", "second_level",
                 StrCat("rounder ", rounder.name(), " does not do that; spqr does"));
 }
 
+// Weights that the override does not mention are the recipe's.
 Recipe::Override ParseOverride(const Yaml& yaml, const Scheme& weights) {
   yaml.RequireKnownKeys(std::array<std::string, 4>{"match", "weights", "rounder", "activations"});
   Recipe::Override override;
@@ -88,6 +89,7 @@ Recipe::Override ParseOverride(const Yaml& yaml, const Scheme& weights) {
   return override;
 }
 
+// A transform that rotates the whole model must be the first.
 void ReadTransforms(const Yaml& yaml, Recipe& recipe) {
   const Yaml* transforms = yaml.Find("transforms");
   if (transforms == nullptr) return;
@@ -127,9 +129,11 @@ EnumNames NamesOfEnum(Order) {
 }
 
 LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
+  // First the recipe's own choice.
   LayerPlan plan;
   plan.scheme = weights;
   plan.rounder = rounder;
+
   plan.skip = std::ranges::any_of(
       skip, [&](const std::string& pattern) { return MatchesGlob(layer_name, pattern); });
 
@@ -146,6 +150,7 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
     plan.rounder = override.rounder != nullptr ? override.rounder : rounder;
   }
 
+  // An allocation has the last word on the bits.
   const auto allocated = layer_bits.find(std::string(layer_name));
   if (allocated != layer_bits.end()) plan.scheme.bits = allocated->second;
   return plan;
@@ -155,6 +160,7 @@ const RotationOptions* Recipe::rotation() const {
   return transforms.empty() ? nullptr : transforms.front()->rotation();
 }
 
+// Data is read by rounders, transforms, static ranges of activations and an allocation.
 bool Recipe::NeedsCalibration() const {
   const auto reads = [](const std::optional<ActivationPlan>& plan) {
     return plan && !plan->scheme.dynamic;
@@ -176,7 +182,7 @@ std::string Recipe::CanonicalJson() const {
             {"order", FieldsJson(OrderKeys{block_order, layer_order})},
             {"skip", skip},
             {"overrides", Json::array()}};
-  // Parts that a recipe need not have; hashes of recipes without them must not change.
+  // Optional parts: hashes of recipes without them must not change.
   if (activations) json["activations"]["skip"] = activation_skip;
   if (allocation) json["allocate"] = ParseJson(FieldsText(*allocation), "allocation");
   if (kv_cache) json["kv_cache"] = RecipeJson(*kv_cache);
@@ -185,6 +191,7 @@ std::string Recipe::CanonicalJson() const {
     json["transforms"].push_back(Json{{std::string(transform->name()),
                                        ParseJson(transform->OptionsJson(), "transform options")}});
   }
+
   for (const Override& override : overrides) {
     Json item{{"match", override.match}};
     if (override.has_weights) item["weights"] = FieldsJson(override.weights);
@@ -196,6 +203,7 @@ std::string Recipe::CanonicalJson() const {
 }
 
 Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
+  // Unknown keys first, so that a spelling mistake is not hidden by a later error.
   const Yaml yaml = Yaml::Parse(yaml_text, place);
   yaml.RequireKnownKeys(std::array<std::string, 10>{"name", "weights", "allocate", "activations",
                                                     "kv_cache", "transforms", "rounder", "order",
@@ -205,6 +213,8 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   const Yaml* name = yaml.Find("name");
   recipe.name = name != nullptr ? name->AsString() : std::filesystem::path(place).stem().string();
   recipe.weights = ParseWeightScheme(yaml.Get("weights"), Scheme{});
+
+  // An allocation changes bits, so there must be bits to change.
   if (const Yaml* allocation = yaml.Find("allocate")) {
     if (recipe.weights.type != NumberType::kInteger || recipe.weights.second_level) {
       ThrowBadInput(allocation->place(), "integer weights with scales of one level",
@@ -212,13 +222,16 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
     }
     recipe.allocation = ParseAllocation(*allocation);
   }
+
   if (const Yaml* activations = yaml.Find("activations")) {
     ParsedActivations parsed = ParseActivations(*activations);
     recipe.activations = parsed.plan;
     recipe.activation_skip = std::move(parsed.skip);
   }
+
   if (const Yaml* kv_cache = yaml.Find("kv_cache")) recipe.kv_cache = ParseKvCache(*kv_cache);
 
+  // The rounder comes before the overrides, which are checked against it.
   ReadTransforms(yaml, recipe);
   recipe.rounder = ParseRounder(yaml.Get("rounder"));
   CheckSecondLevel(yaml.Get("weights"), recipe.weights, *recipe.rounder);
@@ -226,6 +239,7 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   const OrderKeys order = OptionsFrom<OrderKeys>(yaml.Find("order"));
   recipe.block_order = order.blocks;
   recipe.layer_order = order.layers;
+
   if (const Yaml* skip = yaml.Find("skip")) {
     for (const Yaml& pattern : skip->AsList()) recipe.skip.push_back(pattern.AsString());
   } else {
@@ -233,7 +247,7 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   }
   ReadOverrides(yaml, recipe);
 
-  // Any rounder of the recipe may be used for a layer that the budget counts.
+  // The budget counts layers that any of the recipe's rounders may get.
   if (recipe.allocation) CheckAllocation(yaml.Get("allocate"), recipe);
   return recipe;
 }
@@ -247,6 +261,8 @@ Recipe FindRecipe(const std::string& name_or_path) {
   if (is_path || IsFile(name_or_path)) {
     return ParseRecipe(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
   }
+
+  // Neither: say what is close to it and what there is.
   const std::string nearest = NearestName(name_or_path, RecipeNames());
   ThrowBadInput(
       "--recipe", "a built-in recipe or a .yaml file", StrCat("'", name_or_path, "'"),

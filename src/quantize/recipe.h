@@ -1,5 +1,5 @@
-// A recipe: transforms, then one rounder, with a scheme per layer pattern (DESIGN, section 2).
-// Strict YAML or the name of a built-in one.
+// A recipe: transforms, then one rounder, with a scheme per layer pattern. It is strict YAML or the
+// name of a built-in recipe.
 #pragma once
 
 #include <map>
@@ -28,19 +28,22 @@ struct LayerPlan {
   std::optional<ActivationPlan> activations;
 };
 
+// A parsed recipe. PlanFor tells what happens to a layer; the fields are for whoever prints or
+// hashes it.
 struct Recipe {
   std::string name;
   Order block_order = Order::kSequential;  // inputs of a block come from quantized blocks before it
-  Order layer_order = Order::kSequential;  // likewise inside a block
+  Order layer_order = Order::kSequential;  // the same inside a block
   Scheme weights;
   std::shared_ptr<const Rounder> rounder;
   std::optional<ActivationPlan> activations;
   std::vector<std::string> activation_skip;  // layers whose inputs stay float
   std::optional<KvCacheScheme> kv_cache;
-  std::vector<std::shared_ptr<const Transform>> transforms;  // in the order they are made
+  std::vector<std::shared_ptr<const Transform>> transforms;  // in this order
   std::optional<AllocationPlan> allocation;                  // bits per layer by a budget
-  std::map<std::string, int> layer_bits;  // what came of it; no part of the recipe's text
-  std::vector<std::string> skip;          // glob patterns of full layer names
+  std::map<std::string, int>
+      layer_bits;                 // the result of `allocation`; not part of the recipe's text
+  std::vector<std::string> skip;  // glob patterns of full layer names
   struct Override {
     std::string match;
     bool has_weights = false;  // else they are the recipe's
@@ -52,13 +55,14 @@ struct Recipe {
 
   LayerPlan PlanFor(std::string_view layer_name) const;
   const RotationOptions* rotation() const;  // null: none
-  bool NeedsCalibration() const;            // a rounder, a transform or a static range reads data
+  bool NeedsCalibration() const;  // whether a rounder, a transform or a static range reads data
   // Everything that decides the result, defaults spelled out, keys in a fixed order.
   std::string CanonicalJson() const;
 };
 
 Recipe ParseRecipe(std::string_view yaml_text, std::string_view place);
-// A built-in name or a path of a .yaml file. Unknown names are answered with the nearest one.
+// `name_or_path` is a built-in name or the path of a .yaml file. The error for an unknown name
+// suggests the nearest one.
 Recipe FindRecipe(const std::string& name_or_path);
 std::vector<std::string> RecipeNames();
 std::string RecipeSummary(std::string_view name);

@@ -1,6 +1,6 @@
-// The schemes of a recipe, from YAML. The keys of a map are read into a struct of optional values,
-// then put over the scheme that was there; what the keys mean together is checked at the line of
-// the key that does not fit.
+// Reads the schemes of a recipe from YAML. The keys of a map are read into a struct of optional
+// values and then applied to the scheme that was there before; whether the keys fit together is
+// checked at the line of the key that does not fit.
 #include "quantize/recipe_schemes.h"
 
 #include <algorithm>
@@ -19,9 +19,10 @@ namespace {
 
 constexpr int kFewestBits = 2, kMostBits = 8;
 
-// --- What maps say
+// --- Keys of a map
 
-// The keys that several kinds of schemes have. Each kind states those that it has, in its order.
+// The keys that several kinds of schemes share. Each kind states the ones that it has, in its
+// order.
 struct SchemeKeys {
   std::string type;  // "int4", "int" together with `bits`, "nf4" and the like
   std::optional<int> bits;
@@ -50,6 +51,7 @@ struct SchemeKeys {
   }
 };
 
+// The map of `second_level`.
 struct SecondLevelKeys {
   SecondLevel level;
 
@@ -60,6 +62,7 @@ struct SecondLevelKeys {
   }
 };
 
+// The map of `weights`.
 struct WeightKeys : SchemeKeys {
   std::string scale_type;
   std::optional<SecondLevelKeys> second_level;
@@ -75,6 +78,7 @@ struct WeightKeys : SchemeKeys {
   }
 };
 
+// The map of `activations`; the range is for static ones.
 struct ActivationKeys : SchemeKeys {
   std::optional<RangeChoice> range;
   std::optional<double> percentile;
@@ -93,6 +97,7 @@ struct ActivationKeys : SchemeKeys {
   }
 };
 
+// The map of `kv_cache` or of one of its parts; granularities are the cache's.
 struct KvKeys : SchemeKeys {
   std::optional<KvGranularity> kv_granularity;
   std::optional<int64_t> group_tokens;  // of keys only
@@ -107,7 +112,7 @@ struct KvKeys : SchemeKeys {
   }
 };
 
-// The keys of a map; the name of a type alone stands for a map with that type.
+// The keys of a map; a type name by itself is short for a map with that type.
 template <class Keys>
 Keys KeysFrom(const Yaml& yaml) {
   Keys keys;
@@ -124,23 +129,23 @@ bool Says(const Yaml& yaml, std::string_view key) {
   return yaml.IsMap() ? yaml.Find(key) != nullptr : key == "type";
 }
 
-// Where the value of `key` is written, for messages about what it means.
+// Where the value of `key` is written, for messages about its meaning.
 std::string PlaceOf(const Yaml& yaml, std::string_view key) {
   return yaml.IsMap() ? yaml.Get(key).place() : yaml.place();
 }
 
-// Scheme::Validate knows the bounds; this is only about what an int holds.
+// Scheme::Validate checks the bounds; here the value must only fit into an int.
 int SizeFrom(int64_t value) {
   return static_cast<int>(std::clamp<int64_t>(value, -(1 << 30), 1 << 30));
 }
 
-// --- What it means for a scheme
+// --- From keys to a scheme
 
 constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m3,
                                    NumberType::kFp8E4m3Ieee, NumberType::kFp8E5m2,
                                    NumberType::kMxfp4,       NumberType::kNvfp4};
 
-// The bits of the name, if any, go to the scheme.
+// Sets type, and bits if the name contains them ("int4").
 void SetType(const std::string& name, std::string_view place, Scheme& scheme) {
   const DType scale_type = scheme.scale_type;
   for (NumberType format : kFormats) {
@@ -150,11 +155,13 @@ void SetType(const std::string& name, std::string_view place, Scheme& scheme) {
     return;
   }
 
-  // Integers keep what the scheme says of them; of a format nothing is kept.
+  // Integers keep the other settings of the scheme; a format keeps nothing of them.
   if (scheme.type != NumberType::kInteger) {
     scheme = Scheme{};
     scheme.scale_type = scale_type;
   }
+
+  // The name is "int", or "int" and a digit.
   if (name == "int") return;
   int bits = 0;
   if (name.starts_with("int") && name.size() == 4) {
@@ -182,7 +189,7 @@ DType ScaleTypeFrom(const std::string& name, std::string_view place) {
   ThrowUnknownName(place, "scale_type", name, known);
 }
 
-// A group size alone asks for groups.
+// A group size without a granularity asks for groups.
 void SetGroups(const SchemeKeys& keys, Scheme& scheme) {
   if (keys.granularity) {
     scheme.granularity = *keys.granularity;
@@ -193,7 +200,7 @@ void SetGroups(const SchemeKeys& keys, Scheme& scheme) {
   if (keys.group_size) scheme.group_size = SizeFrom(*keys.group_size);
 }
 
-// `symmetric` is a short word for `zero_point`; both together must agree.
+// `symmetric` is short for a `zero_point`; if both are given they must agree.
 void SetZeroPointKind(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
   if (keys.symmetric) {
     scheme.zero_point = *keys.symmetric ? ZeroPointKind::kNone : ZeroPointKind::kInteger;
@@ -208,6 +215,8 @@ void SetZeroPointKind(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) 
   }
 }
 
+// Zero point, convention and range belong to integers; each of the latter two fits one kind of zero
+// point.
 void SetZeroPoint(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
   SetZeroPointKind(yaml, keys, scheme);
   const bool has_convention = keys.symmetric_convention.has_value();
@@ -228,17 +237,18 @@ void SetZeroPoint(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
                   "symmetric_convention in symmetric schemes only", "an asymmetric one");
   }
 
-  // What the other kind of scheme had said is not kept.
+  // Settings for the other kind of zero point are not kept.
   if (scheme.is_symmetric()) {
     scheme.range_includes_zero = Scheme{}.range_includes_zero;
   } else {
     scheme.symmetric_convention = Scheme{}.symmetric_convention;
   }
+
   if (has_convention) scheme.symmetric_convention = *keys.symmetric_convention;
   if (has_includes_zero) scheme.range_includes_zero = *keys.range_includes_zero;
 }
 
-// A type that says how many bits it has does not go with other ones.
+// A type whose name has a number of bits must not be given different bits.
 void SetBits(const Yaml& yaml, int bits, std::string_view type, Scheme& scheme) {
   if (!type.empty() && bits != scheme.bits) {
     ThrowBadInput(PlaceOf(yaml, "bits"), StrCat("bits ", scheme.bits, " with type ", type),
@@ -261,6 +271,7 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
     ThrowBadInput(PlaceOf(yaml, "type"), "bits beside type int", "none", "or a type such as int4");
   }
 
+  // Groups, and zero points, which depend on both.
   if (keys.granularity == Granularity::kToken) {
     ThrowBadInput(PlaceOf(yaml, "granularity"), "granularity tensor, channel or group for weights",
                   "token");
@@ -277,6 +288,7 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
                     "the format has scales of its own");
     }
   }
+
   if (keys.second_level) scheme.second_level = keys.second_level->level;
   scheme.Validate(yaml.place());
   return scheme;
@@ -300,6 +312,8 @@ void SetStaticRange(const Yaml& yaml, const ActivationKeys& keys, ActivationPlan
     ThrowBadInput(PlaceOf(yaml, keys.range ? "range" : "percentile"),
                   "a static range with granularity: tensor only", NameOf(plan.scheme.granularity));
   }
+
+  // The choice of a range, and a percentile only with the choice that uses it.
   if (keys.range) plan.range = *keys.range;
   if (!keys.percentile) return;
   if (plan.range != RangeChoice::kPercentile) {
@@ -309,6 +323,7 @@ void SetStaticRange(const Yaml& yaml, const ActivationKeys& keys, ActivationPlan
   plan.percentile = *keys.percentile;
 }
 
+// Dynamic int8 per token: what "int8" alone means for activations.
 Scheme DefaultActivations() {
   Scheme scheme;
   scheme.bits = 8;
@@ -320,7 +335,8 @@ Scheme DefaultActivations() {
   return scheme;
 }
 
-// A format's scheme has its groups and its granularity; activations ask for theirs.
+// A format brings its group size and granularity; integers are per token unless the keys ask
+// otherwise.
 void SetActivationGroups(const ActivationKeys& keys, Scheme& scheme) {
   scheme.group_size = scheme.type == NumberType::kInteger ? 0 : GroupSizeOfFormat(scheme.type);
   scheme.granularity = scheme.group_size > 0 ? Granularity::kGroup : Granularity::kToken;
@@ -328,11 +344,12 @@ void SetActivationGroups(const ActivationKeys& keys, Scheme& scheme) {
   scheme.dynamic = scheme.granularity != Granularity::kTensor;
 }
 
-// `group_tokens`: where the number of tokens of a group goes; null for values, which have none.
+// One part of the cache. `group_tokens` receives the number of tokens of a group; null for values,
+// which have no such groups.
 KvPart ParseKvPart(const Yaml& yaml, KvPart part, int* group_tokens) {
   const auto keys = KeysFrom<KvKeys>(yaml);
   SetValueScheme(yaml, keys, part.scheme);
-  part.scheme.granularity = Granularity::kToken;  // not read: KvPart has its own
+  part.scheme.granularity = Granularity::kToken;  // KvPart has a granularity that replaces this one
   part.scheme.group_size = 0;
   if (keys.kv_granularity) part.granularity = *keys.kv_granularity;
 
@@ -342,6 +359,7 @@ KvPart ParseKvPart(const Yaml& yaml, KvPart part, int* group_tokens) {
     }
     return part;
   }
+
   if (!yaml.IsMap()) return part;
   constexpr int kDefaultGroupTokens = 32;
   *group_tokens = part.granularity == KvGranularity::kChannel ? kDefaultGroupTokens : 0;
@@ -362,6 +380,7 @@ ParsedActivations ParseActivations(const Yaml& yaml) {
   if (IsNone(yaml)) return parsed;
   auto keys = KeysFrom<ActivationKeys>(yaml);
 
+  // The checks of each step rely on the steps before it.
   ActivationPlan plan{DefaultActivations()};
   SetValueScheme(yaml, keys, plan.scheme);
   plan.scheme.scale_type = DType::kF32;
@@ -376,6 +395,7 @@ ParsedActivations ParseActivations(const Yaml& yaml) {
 
 std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
   if (IsNone(yaml)) return std::nullopt;
+  // The defaults of both parts: 8 bits, asymmetric over the plain range.
   KvPart part;
   part.scheme.bits = 8;
   part.scheme.granularity = Granularity::kToken;
@@ -395,7 +415,7 @@ std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
 
 namespace {
 
-// Keys or values of the cache as canonical recipes have them.
+// Keys or values of the cache in canonical recipes.
 struct RecipeKvPart {
   const KvPart& part;
   int group_tokens;

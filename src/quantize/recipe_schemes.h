@@ -13,19 +13,21 @@
 
 namespace qualm {
 
-// How a static range is found in calibration (granularity tensor): all of what was seen, the range
-// that holds `percentile` per cent of the magnitudes, or the one with the smallest squared error.
+// How a static range is found in calibration (granularity tensor): the whole range of the values,
+// the range that holds `percentile` per cent of the magnitudes, or the range with the smallest
+// squared error.
 enum class RangeChoice { kMinMax, kPercentile, kMse };
 
 EnumNames NamesOfEnum(RangeChoice);
 
+// How a layer's inputs are rounded, and how a static range is found.
 struct ActivationPlan {
   Scheme scheme;
   RangeChoice range = RangeChoice::kMinMax;
   double percentile = 99.99;  // of kPercentile
 
-  // As canonical recipes have it: the granularity says whether the scale is found at run time, and
-  // scales have one type.
+  // In canonical recipes the granularity says whether the scale is found at run time, and scales
+  // have one type, so neither is a field.
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
     Scheme::CodeFields(visit, self.scheme);
@@ -44,14 +46,14 @@ struct ParsedActivations {
   std::vector<std::string> skip;
 };
 
-// The keys of `yaml` put over `scheme`.
+// Reads the keys of `yaml` over the values of `scheme`.
 Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme);
 // "none", "int8", or a map.
 ParsedActivations ParseActivations(const Yaml& yaml);
-// "none", "int8", a map for keys and values alike, or {keys: ..., values: ...}.
+// "none", "int8", a map for both keys and values, or {keys: ..., values: ...}.
 std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml);
 
-// As canonical recipes have it, defaults spelled out; the first one without skipped layers.
+// The canonical form, with defaults spelled out; the first one without skipped layers.
 Json RecipeJson(const std::optional<ActivationPlan>& plan);
 Json RecipeJson(const KvCacheScheme& scheme);
 

@@ -1,3 +1,5 @@
+// The table of rounders and the look-up by name. A new rounder is a file in rounders/ and a line
+// here.
 #include "quantize/rounders.h"
 
 #include "base/strings.h"

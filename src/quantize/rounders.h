@@ -20,6 +20,8 @@ class ThreadPool;
 class Yaml;
 struct FieldDescription;
 
+// One layer as a rounder sees it. Statistics are there if the rounder has asked for them
+// (needs_...).
 struct RounderInput {
   std::string_view layer;      // for messages
   Span2D<const float> weight;  // [out, in], finite
@@ -35,6 +37,7 @@ struct RounderInput {
   FactorCache* factors = nullptr;
 };
 
+// The rounded layer, with what the manifest should say about the rounding.
 struct RounderResult {
   QuantizedLinear layer;
   std::optional<double> damping;  // λ / mean(diag H) in the end
@@ -53,11 +56,11 @@ class Rounder {
   virtual bool needs_sample() const { return false; }
   virtual bool needs_input_range() const { return false; }
   bool needs_data() const { return needs_gram() || needs_sample() || needs_input_range(); }
-  // Whether a layer is stored as Scheme says: no outliers, rotations, permuted or mixed groups.
+  // A rounder with its options parsed. It is immutable, so layers in several threads may share it.
   virtual bool stores_scheme_only() const { return true; }
-  // Whether it makes scales that are quantized themselves (Scheme::second_level).
+  // Whether it produces scales that are quantized themselves (Scheme::second_level).
   virtual bool makes_second_level() const { return false; }
-  // Throws bad input for grids that the method has no use for; Round does the same.
+  // Throws bad input for grids that the method cannot use; Round does the same.
   virtual void RequireScheme(const Scheme&, std::string_view /*layer*/) const {}
   // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
   // weights. Same bits for any number of threads.
@@ -69,6 +72,7 @@ class Rounder {
   virtual std::vector<FieldDescription> OptionFields() const = 0;
 };
 
+// A line of the table.
 struct RounderEntry {
   const char* name;
   const char* summary;

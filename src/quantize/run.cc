@@ -1,3 +1,7 @@
+// Drives a whole quantization: opens the checkpoint, decides which recipes can share a pass over
+// the float model, and takes the hidden states block by block through quantizing or, for blocks
+// that an earlier run has written, through replaying. How a block is quantized is in block_run.cc,
+// how results are committed in run_output.cc.
 #include "quantize/run.h"
 
 #include <algorithm>
@@ -30,19 +34,19 @@ Checkpoint OpenFloat(const std::filesystem::path& model) {
   return Checkpoint::Open(model);
 }
 
-// Whether the recipe's blocks see what those of the float checkpoint see.
+// Whether the recipe's blocks have the float model's hidden states as inputs.
 bool SeesFloatModel(const Recipe& recipe) {
   return recipe.block_order == Order::kParallel && recipe.rotation() == nullptr;
 }
 
-// Whether its statistics are those of the float block, too.
+// Whether its statistics are those of the float block, too, so that recipes can share them.
 bool CollectsFromFloatBlock(const Recipe& recipe) {
   return SeesFloatModel(recipe) && recipe.layer_order == Order::kParallel &&
          recipe.transforms.empty();
 }
 
-// The outputs that one pass over the hidden states serves: state that lives from the first block to
-// the manifests. Several outputs all see the float model.
+// One pass of the hidden states, which serves one output or, if all of them see the float model,
+// several. Holds what lives from the first block to the manifests. Execute is called once.
 class Run {
  public:
   Run(const Checkpoint& checkpoint, const std::vector<RunOutput*>& outputs, ThreadPool& pool,
@@ -63,13 +67,18 @@ class Run {
   }
 
   void Execute() {
+    // Outputs that are complete already need nothing.
     std::erase_if(outputs_, [](RunOutput* output) { return !output->Open(); });
     if (outputs_.empty()) return;
+
+    // An allocation measures all blocks before the first one is quantized.
     if (options_.calibration) PrepareHiddenStates();
     for (RunOutput* output : outputs_) Allocate(*output);
     const size_t blocks = plan_.blocks.size();
+
     progress_.Begin("quantize", blocks);
     for (size_t b = 0; b < blocks; ++b) {
+      // A block that every output has is replayed, since the next block needs its outputs.
       const std::vector<RunOutput*> waiting = Waiting(b);
       if (waiting.empty()) {
         if (std::ranges::all_of(outputs_, &RunOutput::IsStopped)) break;
@@ -81,6 +90,8 @@ class Run {
         progress_.Advance(b + 1, StrCat("block ", b, " in ", HumanSeconds(SecondsSince(start))));
       }
     }
+
+    // An output that was asked to stop early keeps its journal instead.
     progress_.End();
     for (RunOutput* output : outputs_) {
       if (!output->IsStopped()) output->Finish(rotation());
@@ -99,14 +110,17 @@ class Run {
     return waiting;
   }
 
+  // Calibration and held-out sequences as embeddings, the first block's inputs.
   void PrepareHiddenStates() {
     const CalibrationSet& set = *options_.calibration;
     Matrix rotated;
+    // The embedding table of the basis that the blocks work in.
     WeightView embedding = checkpoint_.EmbeddingWeight();
     if (rotation_) {
       rotated = rotation_->Embedding();
       embedding = {rotated.data(), DType::kF32, rotated.rows(), rotated.cols()};
     }
+
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
@@ -114,10 +128,12 @@ class Run {
       states->Embed({embedding, plan_.embedding.scale});
       return states;
     };
+
     calibration_ = make(set.sequences, "hidden.tmp");
     held_out_ = make(set.held_out, "held-out.tmp");
   }
 
+  // Gives the output the bits of each layer, if its recipe asks for an allocation.
   void Allocate(RunOutput& output) {
     if (!output.recipe().allocation) return;
     output.SetLayerBits(AllocateModelBits(
@@ -125,6 +141,7 @@ class Run {
         [&](size_t b) { return FloatBlock(b); }, pool_, progress_));
   }
 
+  // The block as the checkpoint has it, in the rotated basis if there is one.
   std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
     std::unique_ptr<DecoderBlock> block = BuildBlock(
         checkpoint_.tensors(), plan_, b,
@@ -145,6 +162,7 @@ class Run {
     if (blocks_see_float_) {
       Advance(*FloatBlock(b));
     } else {
+      // The next blocks see the quantized block, which is read from the file that was written.
       const JournalEntry& entry = outputs_.front()->entries()[b];
       TensorFile file = TensorFile::Open(options_.out / entry.file.name);
       Advance(*BuildBlock(file, plan_, b, [&](const std::string& name) {
@@ -160,14 +178,19 @@ class Run {
 
   // Block b of the outputs that lack it, and the hidden states after it.
   void Quantize(size_t b, const std::vector<RunOutput*>& waiting) {
+    // Statistics that several outputs share are collected once; each is charged an equal part.
     const Clock::time_point start = Clock::now();
     const std::vector<InputStats> collected = CollectForAll(b, waiting);
     const double share = SecondsSince(start) / static_cast<double>(waiting.size());
+
     std::unique_ptr<DecoderBlock> block;
     for (RunOutput* output : waiting) {
       block = FloatBlock(b);
       QuantizeOne(b, *output, collected, share, *block);
     }
+
+    // Sequential layers have taken the hidden states along already, unless the next block is to see
+    // the float model.
     const bool is_last = b + 1 == plan_.blocks.size();
     const bool is_advanced =
         !blocks_see_float_ && options_.recipe.layer_order == Order::kSequential;
@@ -184,39 +207,45 @@ class Run {
     for (const RunOutput* output : waiting) {
       if (CollectsFromFloatBlock(output->recipe())) recipes.push_back(&output->recipe());
     }
+    // A single recipe collects its statistics itself, which needs less memory.
     if (recipes.size() < 2 || calibration_ == nullptr) return {};
     return BlockStatistics(checkpoint_, b, recipes, calibration_.get(), held_out_.get(), nullptr,
                            pool_)
         .CollectAll(*FloatBlock(b));
   }
 
-  // Sequential layers take the hidden states through the quantized block on the way; if the next
-  // block is to see the float block's output they come back.
+  // Sequential layers take the hidden states through the quantized block. If the next block must
+  // see the float block's output, the states are saved before and restored after it.
   void QuantizeOne(size_t b, RunOutput& output, const std::vector<InputStats>& collected,
                    double collect_seconds, DecoderBlock& block) {
     const Clock::time_point start = Clock::now();
     const Recipe& recipe = output.recipe();
     const bool is_shared = !collected.empty() && CollectsFromFloatBlock(recipe);
+
+    // The states are needed again only if the next block must not see this one's output.
     std::optional<StateBuffer> saved, saved_held_out;
     if (calibration_ != nullptr && recipe.layer_order == Order::kSequential && blocks_see_float_) {
       saved = calibration_->Save();
       saved_held_out = held_out_->Save();
     }
+
     const QuantizedBlock quantized =
         QuantizeBlock({checkpoint_, recipe, rotation(), calibration_.get(), held_out_.get(),
                        is_shared ? &collected : nullptr, output.options().seed, pool_, progress_},
                       block);
+
     if (saved) {
       calibration_->Restore(*saved);
       held_out_->Restore(*saved_held_out);
     }
+
     output.Commit(b, quantized, SecondsSince(start) + (is_shared ? collect_seconds : 0),
                   pool_.threads());
   }
 
   const Checkpoint& checkpoint_;
   std::vector<RunOutput*> outputs_;
-  const QuantizeOptions& options_;  // of the first: what all have in common
+  const QuantizeOptions& options_;  // of the first output; what this class reads is equal for all
   ThreadPool& pool_;
   Progress& progress_;
   bool blocks_see_float_;
@@ -240,6 +269,8 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
   if (all.empty()) return {};
   const Checkpoint checkpoint = OpenFloat(all.front().model);
   const std::string source_hash = checkpoint.Hash();
+
+  // Recipes that see the float model run together, all others by themselves.
   std::vector<std::unique_ptr<RunOutput>> outputs;
   std::vector<RunOutput*> together;
   std::vector<std::vector<RunOutput*>> runs;
@@ -252,6 +283,7 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
       runs.push_back({outputs.back().get()});
     }
   }
+
   if (!together.empty()) runs.insert(runs.begin(), together);
   for (const std::vector<RunOutput*>& run : runs) {
     if (run.size() > 1) {
@@ -261,6 +293,8 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
     }
     Run(checkpoint, run, pool, progress).Execute();
   }
+
+  // Results in the order of the options, however they ran.
   std::vector<QuantizeResult> results;
   for (const auto& output : outputs) results.push_back(std::move(output->result()));
   return results;

@@ -1,6 +1,6 @@
-// Quantizes a checkpoint block by block into a folder: what `qualm quantize` does. Memory holds a
-// few blocks and the hidden states, never the model. Every finished block is committed to the
-// journal; a run that was killed goes on behind the last one and gives the same bytes.
+// Quantizes a checkpoint block by block into a folder, as `qualm quantize` does. Memory holds a few
+// blocks and the hidden states, never the model. Every finished block is committed to the journal;
+// a run that was killed continues after the last committed block and gives the same bytes.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,7 @@ struct QuantizeOptions {
   std::string qualm_version;
 };
 
+// What a run has done; the manifest says what is in the folder.
 struct QuantizeResult {
   bool finished = false;  // false after stop_after_blocks
   size_t blocks_resumed = 0, blocks_written = 0;
@@ -42,14 +43,14 @@ struct QuantizeResult {
 void CheckQuantizeOptions(const QuantizeOptions& options);
 
 // Throws bad input for a model, recipe, calibration set or folder that cannot be used, before
-// anything is written; for weights or activations that are not finite, when it gets to them; and
-// kFailed when the disk gives out; what was committed stays valid.
+// anything is written; for weights or activations that are not finite, when it reaches them; and
+// kFailed when the disk is full or fails. What was committed stays valid.
 QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
 
-// The same for several recipes, results in their order. Those whose blocks see the float model
-// (order: {blocks: parallel}) share one pass of the hidden states, and those whose layers do so as
-// well share statistics; the others run one after the other. Every folder has the bytes of a run by
-// itself. Requires: model, calibration and spill are the same in all.
+// The same for several recipes, with results in their order. Recipes whose blocks see the float
+// model (order: {blocks: parallel}) share one pass of the hidden states, and those whose layers see
+// it as well share statistics; the rest run one after another. Every folder has the bytes of a run
+// by itself. Requires: model, calibration and spill are the same for all.
 std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all, ThreadPool& pool,
                                            Progress& progress);
 

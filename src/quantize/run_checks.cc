@@ -1,3 +1,5 @@
+// Everything about recipe, calibration and checkpoint that can be refused before a run begins:
+// group sizes, patterns, tensor names, tokens. A mistake must not show up after an hour of work.
 #include "quantize/run_checks.h"
 
 #include <algorithm>
@@ -23,12 +25,14 @@ void CheckActivations(const std::string& place, const LayerPlan& plan, size_t in
                 "use a smaller group or granularity: token");
 }
 
-// Group sizes are known to fit before anything is written.
+// Group sizes must fit each layer before anything is written.
 void CheckLayer(const QuantizeOptions& options, const Checkpoint& checkpoint, size_t block,
                 const LinearSite& site) {
   const std::string name = checkpoint.plan().NameIn(block, site.name);
   const LayerPlan plan = options.recipe.PlanFor(name);
   const RotationOptions* rotation = options.recipe.rotation();
+
+  // A skipped layer has no online transforms, so nothing would rotate its input.
   const bool is_rotated_online =
       rotation != nullptr && rotation->online && site.role == SiteRole::kDown;
   if (plan.skip && is_rotated_online) {
@@ -36,9 +40,11 @@ void CheckLayer(const QuantizeOptions& options, const Checkpoint& checkpoint, si
                   "a quantized layer: its input is rotated online", "a skipped one",
                   "use {quarot: {online: false}}");
   }
+
   if (plan.skip) return;
   plan.rounder->RequireScheme(plan.scheme, name);
   CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, site.in);
+
   if (plan.scheme.granularity != Granularity::kGroup) return;
   if (static_cast<size_t>(plan.scheme.group_size) <= site.in) return;
   ThrowBadInput(StrCat("recipe ", options.recipe.name, ": ", name),
@@ -46,7 +52,7 @@ void CheckLayer(const QuantizeOptions& options, const Checkpoint& checkpoint, si
                 StrCat(plan.scheme.group_size), "use a smaller group or granularity: channel");
 }
 
-// A pattern that matches nothing is a spelling mistake that would change the result in silence.
+// A pattern that matches nothing is a spelling mistake that would change the result silently.
 void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) {
   const auto check = [&](const std::string& key, const std::string& pattern) {
     const auto matches = [&](const std::string& name) { return MatchesGlob(name, pattern); };
@@ -57,11 +63,12 @@ void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) 
                   StrCat("names are like ", nearest.empty() ? names.front() : nearest));
   };
   for (const std::string& pattern : recipe.skip) check("skip", pattern);
+
   for (const std::string& pattern : recipe.activation_skip) check("activations: skip", pattern);
   for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
 }
 
-// What the file of a block will hold for a quantized layer must not be there already.
+// The names under which a block file stores a quantized layer must not be taken already.
 void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
                       const std::vector<std::string>& names) {
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
@@ -76,6 +83,7 @@ void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoi
   }
 }
 
+// Token ids must be in the model's vocabulary.
 void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
   const auto vocab = checkpoint.plan().vocab_size();
   for (const auto* sequences : {&options.calibration->sequences, &options.calibration->held_out}) {
@@ -92,6 +100,7 @@ void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
 }  // namespace
 
 void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& checkpoint) {
+  // First the calibration data.
   if (options.recipe.NeedsCalibration() && !options.calibration) {
     ThrowBadInput("--calibration", StrCat("a corpus: recipe ", options.recipe.name, " reads data"),
                   "none");
@@ -102,15 +111,20 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
                   StrCat("'", head, "' among the skipped layers"),
                   "a recipe that quantizes it", "the head stays in its stored type");
   }
+
+  // Longer sequences would have positions that the model was not made for.
   if (options.calibration && options.calibration->length > checkpoint.plan().context) {
     ThrowBadInput("--length",
                   StrCat("at most ", checkpoint.plan().context, " (the model's context)"),
                   StrCat(options.calibration->length));
   }
   if (options.calibration) CheckTokens(options, checkpoint);
+
   if (const RotationOptions* rotation = options.recipe.rotation()) {
     RequireRotatable(checkpoint.plan(), *rotation);
   }
+
+  // Then every linear layer, and the patterns against their names.
   std::vector<std::string> names;
   for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
     for (const LinearSite& site : SitesOf(checkpoint.plan().blocks[b])) {
@@ -118,7 +132,9 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
       names.push_back(checkpoint.plan().NameIn(b, site.name));
     }
   }
+
   CheckTensorNames(options, checkpoint, names);
+  // A recipe that skips every layer is a mistake.
   if (std::ranges::all_of(
           names, [&](const std::string& name) { return options.recipe.PlanFor(name).skip; })) {
     ThrowBadInput(StrCat("recipe ", options.recipe.name), "a layer to quantize",

@@ -1,4 +1,4 @@
-// What a run refuses before it writes anything.
+// The checks of a run before it writes anything.
 #pragma once
 
 #include "model/checkpoint.h"

@@ -1,3 +1,6 @@
+// One output folder from lock to manifest: Open takes the folder and reads its journal, Commit adds
+// a block, Finish writes all that is left. The run key ties a journal to the inputs of a run, so a
+// killed run is continued only by the same command.
 #include "quantize/run_output.h"
 
 #include <nlohmann/json.hpp>
@@ -13,6 +16,7 @@
 namespace qualm {
 namespace {
 
+// A hash over everything that the result depends on.
 std::string RunKey(const QuantizeOptions& options, const std::string& source_hash) {
   Hasher hasher;
   hasher.Add(options.recipe.CanonicalJson());
@@ -22,7 +26,8 @@ std::string RunKey(const QuantizeOptions& options, const std::string& source_has
   hasher.Add(StrCat(options.seed));
   hasher.Add(options.qualm_version);
   hasher.Add(InstructionSet());
-  // The tokenizer's files are copied into the result.
+
+  // The tokenizer's files are copied into the result, so they are part of the key.
   for (const std::string& name : CompanionFiles(options.model)) {
     hasher.Add(name);
     hasher.Add(HashFile(options.model / name));
@@ -65,6 +70,7 @@ RunOutput::RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoin
   run_key_ = RunKey(options, source_hash_);
 }
 
+// The lock comes first: nobody else may change the folder between the checks and the writing.
 bool RunOutput::Open() {
   lock_.emplace(options_.out);
   if (AlreadyFinished()) return false;
@@ -99,20 +105,20 @@ void RunOutput::Finish(const ModelRotation* rotation) {
   result_.finished = true;
 }
 
-// The same command on its own finished output has nothing to do.
+// Whether the same command has finished this output before, so that there is nothing to do.
 bool RunOutput::AlreadyFinished() {
   if (options_.overwrite || !HasManifest(options_.out)) return false;
   result_.manifest = ReadManifest(options_.out);
   if (result_.manifest.run_key != run_key_) return false;
   RequireFiles(result_.manifest);
-  // A kill between the manifest and the journal's end leaves both.
+  // A process killed after writing the manifest and before removing the journal leaves both.
   std::filesystem::remove(options_.out / kJournalName);
   progress_.Info(StrCat(options_.out.string(), " is already complete"));
   result_.finished = true;
   return true;
 }
 
-// A finished folder is only taken for one if it still holds what was written.
+// A finished folder counts as finished only if it still holds what was written.
 void RunOutput::RequireFiles(const Manifest& manifest) const {
   for (const FileRecord& file : manifest.files) {
     const std::filesystem::path path = options_.out / file.name;
@@ -125,6 +131,7 @@ void RunOutput::RequireFiles(const Manifest& manifest) const {
   }
 }
 
+// Gathers the manifest from the journal and from the files, which are written here.
 Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
   Manifest manifest;
   std::vector<FileRecord> block_files;
@@ -137,22 +144,28 @@ Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
       manifest.layers.push_back(layer);
     }
   }
+
+  // The inputs of the run.
   manifest.qualm_version = options_.qualm_version;
   manifest.recipe_name = options_.recipe.name;
   manifest.recipe_json = options_.recipe.CanonicalJson();
   manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
   manifest.source_hash = source_hash_;
+  // All linear layers have one type in practice, so the first one names the source's.
   const ModelPlan& plan = checkpoint_.plan();
   const std::string first_layer = plan.NameIn(0, SitesOf(plan.blocks[0]).front().name);
   manifest.source_dtype = NameOf(checkpoint_.Weight(first_layer).type);
   manifest.instruction_set = InstructionSet();
   manifest.run_key = run_key_;
   manifest.seed = options_.seed;
+
   if (options_.calibration) manifest.calibration = RecordOf(*options_.calibration);
   manifest.kv_cache = options_.recipe.kv_cache;
+  // Writing the files gives their hashes.
   manifest.files = WriteRemainingFiles(options_.out, checkpoint_, rotation, block_files,
                                        options_.calibration ? &*options_.calibration : nullptr);
   manifest.changed_tensors = ChangedTensorNames(options_.out, checkpoint_, manifest.files);
+
   manifest.bits_per_weight_layers =
       weights == 0 ? 0 : 8 * static_cast<double>(layer_bytes) / static_cast<double>(weights);
   manifest.bits_per_weight_model = ModelBitsPerWeight(manifest.files);

@@ -15,9 +15,11 @@ namespace qualm {
 
 class Progress;
 
+// Used in this order: construct (checks), Open, Commit for each block that is missing, Finish. A
+// run with several recipes has one of these for each.
 class RunOutput {
  public:
-  // All of it must outlive this. Throws as RefuseWhatCannotBeDone does.
+  // The arguments must outlive this object. Throws as RefuseWhatCannotBeDone does.
   RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoint,
             const std::string& source_hash, Progress& progress);
 

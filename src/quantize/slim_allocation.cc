@@ -1,3 +1,6 @@
+// Decides which groups of input channels get one bit more and which one bit less (SliM-LLM, Huang
+// et al. 2024, section 3.2). The factor of the Hessian gives each group a salience; the number of
+// changed groups is searched on a sample of inputs.
 #include "quantize/slim_allocation.h"
 
 #include <algorithm>
@@ -15,6 +18,7 @@ namespace {
 
 constexpr size_t kMostRows = 512;
 
+// Salience of a group: Σ w²/U_jj² over its columns and all rows.
 std::vector<double> SalienceOfGroups(Span2D<const float> weight, const Scheme& scheme,
                                      const HessianFactor& factor) {
   const size_t in = weight.cols(), size = scheme.GroupSize(in);
@@ -22,6 +26,7 @@ std::vector<double> SalienceOfGroups(Span2D<const float> weight, const Scheme& s
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (size_t c = 0; c < in; ++c) columns[c] += double{weight(r, c)} * weight(r, c);
   }
+
   for (size_t c = 0; c < in; ++c) {
     const double u = factor.upper(c, c);
     groups[c / size] += columns[c] / (u * u);
@@ -29,23 +34,27 @@ std::vector<double> SalienceOfGroups(Span2D<const float> weight, const Scheme& s
   return groups;
 }
 
-// Outputs of the layer while the bits of some groups change.
+// The layer's outputs on the sample while the bits of some groups change. Construct it with all
+// groups at scheme.bits, call Change for a group at a time, and ask for the Divergence in between.
+// It exists so that a change costs one group's product instead of the layer's.
 class Outputs {
  public:
   Outputs(Span2D<const float> weight, const Scheme& scheme, Span2D<const float> sample,
           ThreadPool& pool)
       : weight_(weight), scheme_(scheme), grids_(scheme), pool_(pool) {
+    // Rows are taken at equal distances over the sample.
     const size_t rows = std::min(kMostRows, sample.rows()), step = sample.rows() / rows;
     inputs_ = Matrix(rows, sample.cols());
     for (size_t t = 0; t < rows; ++t) {
       std::ranges::copy(sample.row(t * step), inputs_.row(t).begin());
     }
+
     log_float_ = DenseProduct(inputs_, weight, pool_);
     LogSoftmax(log_float_);
     quantized_ = DenseProduct(inputs_, Rounded(0, weight.cols(), scheme.bits), pool_);
   }
 
-  // One group rounded with other bits than before.
+  // Rounds one group with other bits than before and updates the outputs by the difference.
   void Change(size_t group, int from, int to) {
     const size_t size = scheme_.GroupSize(weight_.cols()), first = group * size;
     const size_t count = std::min(size, weight_.cols() - first);
@@ -58,6 +67,8 @@ class Outputs {
     for (size_t t = 0; t < inputs.rows(); ++t) {
       for (size_t c = 0; c < count; ++c) inputs(t, c) = inputs_(t, first + c);
     }
+
+    // Only this group's inputs take part in the change.
     const Matrix change = DenseProduct(inputs, difference, pool_);
     for (size_t t = 0; t < change.rows(); ++t) {
       for (size_t r = 0; r < change.cols(); ++r) quantized_(t, r) += change(t, r);
@@ -68,6 +79,8 @@ class Outputs {
   double Divergence() const {
     Matrix log_quantized = Matrix::CopyOf(quantized_);
     LogSoftmax(log_quantized);
+
+    // Each row's sum in one thread, then the mean in order of the rows.
     std::vector<double> rows(log_quantized.rows());
     pool_.ParallelFor(rows.size(), [&](size_t t) {
       double sum = 0;
@@ -81,18 +94,20 @@ class Outputs {
   }
 
  private:
+  // x − log Σ exp(x) per row, in place, with the largest value taken out first.
   void LogSoftmax(Matrix& logits) const {
     pool_.ParallelFor(logits.rows(), [&](size_t t) {
       const std::span<float> row = logits.row(t);
       const float largest = *std::ranges::max_element(row);
       double sum = 0;
+      // The log of the denominator.
       for (float v : row) sum += std::exp(double{v} - largest);
       const auto shift = static_cast<float>(largest + std::log(sum));
       for (float& v : row) v -= shift;
     });
   }
 
-  // Columns [first, first + count), whole groups, rounded to nearest.
+  // The columns [first, first + count), which are whole groups, rounded to nearest.
   Matrix Rounded(size_t first, size_t count, int bits) const {
     const size_t size = scheme_.GroupSize(weight_.cols());
     Matrix rounded(weight_.rows(), count);
@@ -101,6 +116,8 @@ class Outputs {
       AlignedArray<float> values(count * kGridLanes);
       LoadStrip({weight_.data() + first, weight_.rows(), count, weight_.stride()}, row,
                 values.data());
+
+      // Each group's rounded values go from lanes back to rows.
       for (size_t begin = 0; begin < count; begin += size) {
         const size_t end = std::min(count, begin + size);
         GridLanes lanes;
@@ -129,12 +146,16 @@ class Outputs {
 std::vector<uint8_t> AllocateGroupBits(Span2D<const float> weight, const Scheme& scheme,
                                        const HessianFactor& factor, Span2D<const float> sample,
                                        ThreadPool& pool) {
+  // Groups by rising salience; ties keep their order.
   const std::vector<double> salience = SalienceOfGroups(weight, scheme, factor);
   const size_t groups = salience.size();
   std::vector<uint8_t> bits(groups, static_cast<uint8_t>(scheme.bits));
   std::vector<size_t> order(groups);
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return salience[a] < salience[b]; });
+
+  // One more pair at a time: the least salient group left loses a bit, the most salient one gains
+  // it.
   Outputs outputs(weight, scheme, sample, pool);
   double least = outputs.Divergence();
   size_t best = 0;
@@ -142,8 +163,13 @@ std::vector<uint8_t> AllocateGroupBits(Span2D<const float> weight, const Scheme&
     outputs.Change(order[i - 1], scheme.bits, scheme.bits - 1);
     outputs.Change(order[groups - i], scheme.bits, scheme.bits + 1);
     const double divergence = outputs.Divergence();
-    if (divergence < least) least = divergence, best = i;
+    if (divergence < least) {
+      least = divergence;
+      best = i;
+    }
   }
+
+  // The pairs up to the best number.
   for (size_t i = 0; i < best; ++i) {
     bits[order[i]] = static_cast<uint8_t>(scheme.bits - 1);
     bits[order[groups - 1 - i]] = static_cast<uint8_t>(scheme.bits + 1);

@@ -1,4 +1,4 @@
-// Grids of groups with different bits, one bit among them.
+// Grids of groups with different numbers of bits, down to one bit.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ class MixedGrids {
     }
   }
   const Grid& Of(int bits) const { return *grids_[static_cast<size_t>(bits - bits_ + 1)]; }
-  // Fits a group by its range, or its sign and mean for one bit.
+  // Fits a group by its range; with one bit, by its mean and the mean distance from it.
   void Fit(int bits, const float* values, size_t count, GridLanes& lanes) const;
 
  private:

@@ -1,3 +1,4 @@
+// Allocates the rows in memory or maps an unlinked file of the same size.
 #include "quantize/state_buffer.h"
 
 #include <fcntl.h>
@@ -22,19 +23,22 @@ StateBuffer::StateBuffer(size_t rows, size_t cols,
   }
   size_t bytes = rows * cols * sizeof(float);
   int file = ::open(spill_file->c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file >= 0) ::unlink(spill_file->c_str());  // before it takes room: a kill leaves nothing
-  // posix_fallocate: a full disk is an error here, not a fault at the first write.
+  if (file >= 0) ::unlink(spill_file->c_str());  // at once: a killed process leaves no file
+  // posix_fallocate makes a full disk an error here instead of a fault at the first write.
   int status = file < 0 ? errno : ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+
   void* mapped = MAP_FAILED;
   if (status == 0) {
     mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (mapped == MAP_FAILED) status = errno;
   }
+
   if (file >= 0) ::close(file);
   if (status != 0) {
     ThrowFailed(spill_file->string(), StrCat("cannot make a file of ", HumanBytes(bytes),
                                              " for hidden states: ", std::strerror(status)));
   }
+
   mapped_bytes_ = bytes;
   values_ = {static_cast<float*>(mapped), rows, cols};
 }

@@ -9,11 +9,12 @@
 
 namespace qualm {
 
+// Owns the rows, in either place; it can be moved, not copied.
 class StateBuffer {
  public:
   StateBuffer() = default;
-  // rows x cols zeros; in `spill_file` if given, which is unlinked at once: nothing remains of it
-  // when the process ends, however it ends. Throws kFailed if the disk has no room.
+  // rows x cols zeros; in `spill_file` if it is given. The file is unlinked at once, so nothing
+  // remains of it when the process ends, however it ends. Throws kFailed if the disk has no room.
   StateBuffer(size_t rows, size_t cols, const std::optional<std::filesystem::path>& spill_file);
   ~StateBuffer();
   StateBuffer(StateBuffer&& other) noexcept;

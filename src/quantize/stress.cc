@@ -1,3 +1,6 @@
+// Writes a checkpoint with outliers: each block's input scales are drawn, applied as a transform
+// would apply them (block_tensors.h), and the changed tensors are written in place of the source's.
+// All other tensors are copied.
 #include "quantize/stress.h"
 
 #include <algorithm>
@@ -29,17 +32,22 @@ std::vector<size_t> Draw(size_t size, size_t count, Rng rng) {
   return all;
 }
 
+// Whether storing the values as `type` loses nothing.
 bool IsExactIn(DType type, std::span<const float> values) {
   return std::ranges::all_of(values, [&](float v) { return RoundTo(v, type) == v; });
 }
 
+// One stress model. The constructor checks the options and the folder; Run writes block after block
+// and keeps one block in memory.
 class StressRun {
  public:
   StressRun(const StressOptions& options, ThreadPool& pool)
       : options_(options), pool_(pool), checkpoint_(Checkpoint::Open(options.model)) {
+    // Options that cannot give a sensible model.
     if (!(options.factor > 0) || !std::isfinite(options.factor)) {
       ThrowBadInput("--factor", "a positive number", StrCat(options.factor), "30 to 100 is usual");
     }
+
     size_t narrowest = checkpoint_.plan().hidden_size;
     for (const BlockPlan& block : checkpoint_.plan().blocks) {
       for (const SiteInput& input : SiteInputs(block)) narrowest = std::min(narrowest, input.width);
@@ -48,6 +56,7 @@ class StressRun {
       ThrowBadInput("--channels", StrCat("1..", narrowest), StrCat(options.channels),
                     "the narrowest input has that many channels");
     }
+
     PrepareFolder();
   }
 
@@ -72,6 +81,7 @@ class StressRun {
     ThrowBadInput(options_.out.string(), "a new or empty folder", "one with files");
   }
 
+  // 1/factor for the drawn channels. All readers of the hidden states draw the same ones.
   std::vector<float> Scale(size_t block, const SiteInput& input) const {
     const std::string stream =
         input.reads_residual ? "stress hidden" : StrCat("stress ", input.name, " ", block);
@@ -82,6 +92,7 @@ class StressRun {
     return scale;
   }
 
+  // Scales every input that can take it.
   void WriteBlock(size_t b) {
     BlockTensors tensors(checkpoint_, b, /*rotation=*/nullptr);
     const std::vector<SiteInput> inputs = SiteInputs(checkpoint_.plan().blocks[b]);
@@ -95,29 +106,34 @@ class StressRun {
       tensors.Apply(i, "stress", edit, pool_);
       ++report_.groups;
     }
+
+    // Changed tensors, in their stored type if it holds the new values exactly.
     const std::vector<ChangedTensor> changed = tensors.Changed({});
     TensorBatch batch;
     std::map<std::string, bool> is_replaced;
     for (const ChangedTensor& tensor : changed) {
       const TensorView& source = checkpoint_.tensors().Get(tensor.name);
       RequireFinite(tensor);
-      // A type that cannot hold the new values gives way to float32.
+      // A type that cannot hold the new values is replaced by float32.
       const DType type = IsExactIn(source.type, tensor.values) ? source.type : DType::kF32;
       batch.AddFloats(tensor.name, type, tensor.shape, tensor.values);
       is_replaced[tensor.name] = true;
       ++report_.tensors_changed;
     }
+
+    // Then the block's other tensors as they are.
     const std::string prefix = checkpoint_.plan().NameIn(b, "");
     for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
       if (!tensor.name.starts_with(prefix)) continue;
       written_[tensor.name] = true;
       if (!is_replaced.contains(tensor.name)) batch.AddView(tensor);
     }
+
     Write(StrCat("block-", b, ".safetensors"), batch);
     checkpoint_.ReleaseBlock(b);
   }
 
-  // Blocks may differ: a name is told once.
+  // Blocks may differ in their inputs; each name is reported once.
   void NoteLeftOut(const std::string& name) {
     if (std::ranges::find(report_.left_out, name) != report_.left_out.end()) return;
     report_.left_out.push_back(name);
@@ -134,7 +150,7 @@ class StressRun {
     for (const TensorToWrite& tensor : batch.tensors()) weight_map_[tensor.name] = name;
   }
 
-  // The index is written last: without it the folder is no checkpoint.
+  // The index is written last: without it the folder is not a checkpoint.
   void WriteRest() {
     TensorBatch rest;
     for (const TensorView& tensor : checkpoint_.tensors().tensors()) {

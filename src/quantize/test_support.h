@@ -23,10 +23,14 @@ struct Toy {
       : weight(out, in), inputs(tokens, in), gram(in, in) {
     Rng rng(seed);
     const size_t factors = std::max<size_t>(1, in / 4);
+
+    // Each factor moves all inputs, so that they correlate.
     Matrix mix(factors, in);
     for (size_t f = 0; f < factors; ++f) {
       for (float& m : mix.row(f)) m = static_cast<float>(rng.Normal());
     }
+
+    // Every token mixes the factors and adds noise; every fifth column is four times larger.
     for (size_t t = 0; t < tokens; ++t) {
       for (size_t f = 0; f < factors; ++f) {
         const auto strength = static_cast<float>(rng.Normal());
@@ -37,6 +41,7 @@ struct Toy {
         if (c % 5 == 2) inputs(t, c) *= 4;
       }
     }
+
     for (size_t r = 0; r < out; ++r) {
       for (float& w : weight.row(r)) w = static_cast<float>(rng.Normal());
     }
@@ -58,6 +63,7 @@ struct Toy {
     return input;
   }
 
+  // ‖X(W − Ŵ)ᵀ‖_F in double.
   double OutputError(const Matrix& rounded) const {
     double sum = 0;
     for (size_t t = 0; t < inputs.rows(); ++t) {
@@ -88,16 +94,20 @@ inline Scheme Groups(int bits, int size) {
 // Matrices as rows of doubles.
 using Doubles = std::vector<std::vector<double>>;
 
-// By Gauss-Jordan elimination with row pivots.
+// The inverse, by Gauss-Jordan elimination with row pivots.
 inline Doubles Invert(Doubles h) {
   const size_t n = h.size();
   Doubles inverse(n, std::vector<double>(n, 0));
   for (size_t i = 0; i < n; ++i) inverse[i][i] = 1;
+
   for (size_t k = 0; k < n; ++k) {
+    // The largest element of the column becomes the pivot.
     size_t best = k;
     for (size_t i = k; i < n; ++i) best = std::abs(h[i][k]) > std::abs(h[best][k]) ? i : best;
     std::swap(h[k], h[best]);
     std::swap(inverse[k], inverse[best]);
+
+    // The column vanishes from all other rows, and the pivot's row is divided.
     for (size_t i = 0; i < n; ++i) {
       const double factor = i == k ? 0 : h[i][k] / h[k][k];
       for (size_t j = 0; j < n; ++j) {

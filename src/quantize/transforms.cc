@@ -1,3 +1,5 @@
+// The table of transforms, the look-up by name, and the arithmetic that searches share: rounding a
+// scaled weight to nearest and its loss over a group of linear layers.
 #include "quantize/transforms.h"
 
 #include <algorithm>
@@ -48,6 +50,8 @@ std::vector<std::string> TransformNames() {
 Matrix WeightClip::Apply(Span2D<const float> weight) const {
   Matrix clipped = Matrix::CopyOf(weight);
   if (empty()) return clipped;
+
+  // Each group of a row is clamped to its own bounds.
   for (size_t r = 0; r < clipped.rows(); ++r) {
     std::span<float> row = clipped.row(r);
     for (size_t group = 0; group < low.cols(); ++group) {
@@ -62,7 +66,8 @@ Matrix WeightClip::Apply(Span2D<const float> weight) const {
 
 namespace {
 
-// RoundScaled, row by row.
+// RoundScaled row by row, so that GroupLoss can write rows into memory that it keeps. Construct it
+// once per weight and scale; Row may run in several threads.
 class ScaledRounding {
  public:
   ScaledRounding(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
@@ -76,10 +81,13 @@ class ScaledRounding {
     if (is_tensor_) tensor_point_ = FitTensor(scaled_, grid_, ClipSearch::kNone, pool);
   }
 
+  // Rounds one row into `to`, then undoes the scale and takes the error as asked for.
   void Row(size_t row, std::span<float> to) const {
     const float* const from = weight_.row(row).data();
     const size_t in = to.size();
     for (size_t c = 0; c < in; ++c) to[c] = from[c] * scale_[c];
+
+    // Every group is rounded on a grid of the scaled weights.
     for (size_t begin = 0; begin < in; begin += group_size_) {
       const std::span<float> group = to.subspan(begin, std::min(group_size_, in - begin));
       GridPoint point = tensor_point_;
@@ -90,6 +98,8 @@ class ScaledRounding {
       }
       RoundSame(grid_, point, group, nullptr, group.data());
     }
+
+    // Each further step is one division or subtraction in place.
     if (part_ == RoundedPart::kScaled) return;
     for (size_t c = 0; c < in; ++c) to[c] /= scale_[c];
     if (part_ == RoundedPart::kWhole) return;
@@ -97,7 +107,7 @@ class ScaledRounding {
   }
 
  private:
-  // Some grids need to see all of the scaled weight.
+  // Some grids depend on the whole scaled weight.
   Grid GridOf(const Scheme& scheme, ThreadPool& pool) {
     QuantizedLinear unused;
     if (!is_tensor_ && scheme.type != NumberType::kNvfp4) return MakeGrid(weight_, scheme, unused);
@@ -136,6 +146,7 @@ GroupLoss::GroupLoss(const TransformGroup& group) : group_(group) {
 double GroupLoss::Of(std::span<const float> scale, ThreadPool& pool) {
   double total = 0;
   for (size_t i = 0; i < errors_.size(); ++i) {
+    // A skipped layer has no error.
     if (errors_[i] == nullptr) continue;
     const TransformLinear& linear = group_.linears[i];
     const ScaledRounding rounding(linear.weight, *linear.scheme, scale, RoundedPart::kError, pool);
@@ -153,11 +164,13 @@ std::vector<float> AbsMax(const LayerStats& stats) {
   return result;
 }
 
+// Pieces of columns, so that no two threads write the same element.
 std::vector<float> ColumnAbsMax(const TransformGroup& group, ThreadPool& pool) {
   std::vector<float> result(group.linears[0].weight.cols(), 0.0f);
   constexpr size_t kColumns = 256;  // per piece of work
   pool.ParallelFor((result.size() + kColumns - 1) / kColumns, [&](size_t piece) {
     const size_t first = piece * kColumns, last = std::min(result.size(), first + kColumns);
+
     for (const TransformLinear& linear : group.linears) {
       for (size_t r = 0; r < linear.weight.rows(); ++r) {
         const float* row = linear.weight.row(r).data();

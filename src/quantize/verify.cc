@@ -1,3 +1,7 @@
+// Checks a quantized folder against its manifest, against itself and, if asked, against the model
+// it was made from. Files come first: if one is damaged, nothing else is looked at. Then each layer
+// is read back, packed again, and multiplied by the real kernel and by a slow reference that must
+// agree in every bit.
 #include "quantize/verify.h"
 
 #include <algorithm>
@@ -30,6 +34,8 @@ namespace {
 constexpr size_t kReferenceRows = 64;
 constexpr size_t kProbeTokens = 5;
 
+// Collects the problems of one folder instead of stopping at the first. Run is called once; the
+// Check functions each add to report_.
 class Verifier {
  public:
   Verifier(const std::filesystem::path& folder, ThreadPool& pool)
@@ -39,6 +45,8 @@ class Verifier {
     progress.Begin("verify", manifest_.layers.size() + 1);
     CheckFiles();
     if (!report_.passed()) return std::move(report_);  // damaged files: the rest would be noise
+
+    // The source's tensors are compared at once, its layers one by one below.
     Checkpoint artefact = Checkpoint::Open(folder_, /*allow_missing_linears=*/true);
     CheckLayerRecords(artefact, manifest_);
     std::optional<Checkpoint> source;
@@ -46,6 +54,8 @@ class Verifier {
       source.emplace(Checkpoint::Open(*against));
       CheckSource(artefact, *source);
     }
+
+    // Then layer by layer, in the manifest's order.
     size_t done = 0;
     progress.Advance(++done, "files");
     for (const LayerRecord& record : manifest_.layers) {
@@ -61,6 +71,7 @@ class Verifier {
     report_.problems.push_back(StrCat("[", place, "] ", message));
   }
 
+  // Compares size and hash of every file that the manifest lists.
   void CheckFiles() {
     for (const FileRecord& file : manifest_.files) {
       std::filesystem::path path = folder_ / file.name;
@@ -72,6 +83,7 @@ class Verifier {
                                   std::filesystem::file_size(path), " with ", HashFile(path)));
       }
     }
+
     // Files that would be read although the run that made the folder did not write them.
     for (const std::string& name : CompanionFiles(folder_)) {
       bool is_listed = std::ranges::any_of(
@@ -80,17 +92,21 @@ class Verifier {
     }
   }
 
+  // Compares all tensors that were neither quantized nor changed by transforms with the source.
   void CheckSource(const Checkpoint& artefact, const Checkpoint& source) {
+    // The comparison means nothing with another checkpoint.
     if (source.Hash() != manifest_.source_hash) {
       Problem(source.folder().string(), StrCat("expected the checkpoint with hash ",
                                                manifest_.source_hash, "; got ", source.Hash()));
       return;
     }
+
     for (const TensorView& tensor : source.tensors().tensors()) {
       bool quantized = std::ranges::any_of(manifest_.layers, [&](const LayerRecord& layer) {
         return layer.name + ".weight" == tensor.name;
       });
       if (quantized || std::ranges::binary_search(manifest_.changed_tensors, tensor.name)) continue;
+
       const TensorView* kept = artefact.tensors().Find(tensor.name);
       ++report_.tensors_against;
       if (kept == nullptr || kept->type != tensor.type || kept->shape != tensor.shape ||
@@ -100,13 +116,16 @@ class Verifier {
     }
   }
 
+  // All checks of one layer. An error while it is read is one of the problems and does not end the
+  // run.
   void CheckLayer(const TensorFile& tensors, const LayerRecord& record, const Checkpoint* source) {
     try {
       QuantizedLinear layer = ReadQuantizedLinear(tensors, record);
       CheckPacking(tensors, record, layer);
       CheckSizes(record, layer);
+
       Matrix weights = layer.Dequantize();
-      // The float weight that a transformed layer was rounded from is not the source's.
+      // A transformed layer was rounded from a float weight that the source does not have.
       if (source != nullptr && !record.is_transformed) {
         CheckAgainst(record, EffectiveWeight(layer, pool_), *source);
         ++report_.errors_against;
@@ -118,6 +137,7 @@ class Verifier {
     }
   }
 
+  // Unpacking and packing must be inverse to each other on the stored bytes.
   void CheckPacking(const TensorFile& tensors, const LayerRecord& record,
                     const QuantizedLinear& layer) {
     TensorBatch batch;
@@ -132,6 +152,7 @@ class Verifier {
     report_.weights += layer.codes.size();
   }
 
+  // What the manifest says of the layer's size must be true.
   void CheckSizes(const LayerRecord& record, const QuantizedLinear& layer) {
     if (layer.StoredBytes() == record.stored_bytes &&
         layer.BitsPerWeight() == record.bits_per_weight) {
@@ -142,11 +163,14 @@ class Verifier {
                    " bits per weight; got ", layer.StoredBytes(), ", ", layer.BitsPerWeight()));
   }
 
-  // Output-side transforms mix all outputs: the products before them are what is compared.
+  // The kernel's products must equal the slow ones bit for bit. Output-side transforms mix all
+  // outputs, so the products before them are compared.
   void CheckKernel(const LayerRecord& record, QuantizedLinear layer, const Matrix& weights) {
     std::erase_if(layer.transforms, [](const OnlineTransform& transform) {
       return transform.side == OnlineTransform::Side::kOutput;
     });
+
+    // Random inputs, multiplied as a batch and the first one alone: two paths of the kernel.
     auto kernel = MakePackedWeight(layer, pool_);
     Rng rng(weights.cols(), record.name);
     Matrix x(kProbeTokens, weights.cols());
@@ -157,13 +181,16 @@ class Verifier {
     kernel->Multiply(x, batch, pool_);
     kernel->Multiply(x.view().Rows(0, 1), alone, pool_);
     size_t rows = std::min(kReferenceRows, weights.rows());
-    // A step without a common divisor visits different rows, and all lanes of the panels of 16.
+    // Compares kReferenceRows rows. A step without a common divisor visits different rows, and all
+    // lanes of the panels of 16.
     size_t step = weights.rows() * 5 / 8 | 1;
     while (std::gcd(step, weights.rows()) != 1) step += 2;
     auto row_of = [&](size_t i) { return i * step % weights.rows(); };
     std::vector<size_t> chosen;
     for (size_t i = 0; i < rows; ++i) chosen.push_back(row_of(i));
     const Matrix expected = Expected(layer, weights, x, chosen);
+
+    // Each row counts once for every token of the batch and once for the single token.
     size_t different = 0;
     for (size_t i = 0; i < rows; ++i) {
       for (size_t t = 0; t < kProbeTokens; ++t) {
@@ -173,6 +200,7 @@ class Verifier {
       different += !SameBits(alone(0, row_of(i)), expected(0, i));
       ++report_.products;
     }
+
     if (different > 0) {
       Problem(record.name, StrCat(different, " products of the ", kernel->format(),
                                   " kernel differ from the dequantized weights' product"));
@@ -183,6 +211,7 @@ class Verifier {
   Matrix Expected(const QuantizedLinear& layer, const Matrix& weights, const Matrix& x,
                   std::span<const size_t> chosen) const {
     Matrix expected(x.rows(), chosen.size());
+    // Integer products are cheap: all rows, of which the chosen ones are kept.
     if (IsIntegerProduct(layer)) {
       Matrix all(x.rows(), weights.rows());
       MakePlainIntegerWeight(layer)->Multiply(TransformInputs(layer.transforms, x, pool_), all,
@@ -192,6 +221,8 @@ class Verifier {
       }
       return expected;
     }
+
+    // For all others the reference multiplies the chosen rows of the dequantized weights only.
     Matrix rows(chosen.size(), weights.cols());
     for (size_t i = 0; i < chosen.size(); ++i) {
       std::ranges::copy(weights.row(chosen[i]), rows.row(i).begin());
@@ -200,7 +231,7 @@ class Verifier {
     return expected;
   }
 
-  // What the weights are multiplied by.
+  // The inputs as the weights see them: transformed and rounded.
   Matrix LayerInputs(const QuantizedLinear& layer, const Matrix& x) const {
     Matrix inputs = TransformInputs(layer.transforms, x, pool_);
     if (!layer.activations) return inputs;
@@ -213,6 +244,7 @@ class Verifier {
     return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
   }
 
+  // The weight error that the manifest records must be what the source gives today.
   void CheckAgainst(const LayerRecord& record, const Matrix& weights, const Checkpoint& source) {
     Matrix original = ToMatrix(source.Weight(record.name));
     double mse = WeightMse(original, weights);
@@ -233,6 +265,7 @@ class Verifier {
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
                             const std::optional<std::filesystem::path>& against, ThreadPool& pool,
                             Progress& progress) {
+  // An unfinished run has a journal but no manifest yet.
   if (!HasManifest(folder)) {
     ThrowBadInput(
         folder.string(), StrCat("a quantized model folder with ", kManifestName),

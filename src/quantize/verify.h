@@ -1,4 +1,4 @@
-// Proves that a quantized folder is what it says: `qualm verify`.
+// Proves that a quantized folder is what its manifest says: the work of `qualm verify`.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,7 @@ namespace qualm {
 class Progress;
 class ThreadPool;
 
+// What was compared, and what was wrong.
 struct VerifyReport {
   size_t files = 0;                   // hashes that were compared
   size_t layers = 0;                  // quantized layers
@@ -18,16 +19,17 @@ struct VerifyReport {
   uint64_t products = 0;              // outputs of the real kernels compared bit for bit
   size_t tensors_against = 0;         // unquantized tensors compared with the source, byte for byte
   size_t errors_against = 0;          // layers whose weight error was measured again on the source
-  std::vector<std::string> problems;  // empty: all is as it should be
+  std::vector<std::string> problems;  // empty: everything is right
 
   bool passed() const { return problems.empty(); }
 };
 
-// Checks, for every file: bytes and hash as in the manifest. For every quantized layer: codes,
-// scales and zeros unpacked and packed again give the file's bytes; the kernel that runs it gives,
-// on random inputs of one and of several tokens, the bits of the slow reference product with the
-// dequantized weights; stored bytes and bits per weight as recorded. With `against`: the source's
-// hash, the weight error of every layer, and every unquantized tensor.
+// Checks, for every file, that bytes and hash are those in the manifest. For every quantized layer
+// it checks that codes, scales and zeros, unpacked and packed again, give the file's bytes; that
+// the kernel which runs it gives, on random inputs of one and of several tokens, the bits of the
+// slow reference product with the dequantized weights; and that stored bytes and bits per weight
+// are as recorded. With `against` it also checks the source's hash, the weight error of every layer
+// that no transform changed, and every unquantized tensor.
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
                             const std::optional<std::filesystem::path>& against, ThreadPool& pool,
                             Progress& progress);

@@ -1,6 +1,6 @@
 // EasyQuant (Tang et al. 2024): weights far from the mean stay fp16 (section 3.1), and the scale of
-// the others is found by gradient descent on their squared rounding error (section 3.2). In:
-// weights only. Out: codes on a symmetric grid, outliers.
+// the remaining ones is found by gradient descent on their squared rounding error (section 3.2).
+// In: weights only. Out: codes on a symmetric grid, outliers.
 #include "quantize/rounders/easyquant.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 namespace qualm {
 namespace {
 
-// Of the mean and σ that outliers are measured by: of the whole matrix or of each output channel.
+// Whether the mean and σ that define outliers are of the whole matrix or of each output channel.
 enum class Statistics { kTensor, kChannel };
 
 EnumNames NamesOfEnum(Statistics) {
@@ -49,6 +49,7 @@ struct Options {
   }
 };
 
+// Of all weights, or of one output channel.
 struct Moments {
   double mean = 0, sigma = 0;
 };
@@ -66,15 +67,16 @@ Moments MomentsOf(Span2D<const float> weight) {
   return {mean, std::sqrt(squares / count)};
 }
 
-// Adam (Kingma & Ba 2015) on ρ, the scale relative to that of the range, with the closed-form
-// gradient d/ds Σ(Q(x) − x)² = 2·Σ(Q(x) − x)·clip(round(x/s)).
+// Runs Adam (Kingma & Ba 2015) on ρ, the scale relative to that of the range, with the closed-form
+// gradient d/ds Σ(Q(x) − x)² = 2·Σ(Q(x) − x)·clip(round(x/s)). One object serves one group of a
+// strip; Run is called once.
 class ScaleSearch {
  public:
   ScaleSearch(const Grid& grid, const Options& options, const float* values, size_t count)
       : grid_(grid), options_(options), values_(values), count_(count) {}
 
-  // `lanes` holds the range's scale; it becomes the one with the smallest error of all met, the
-  // first one included.
+  // `lanes` holds the range's scale on entry; it is replaced by the scale with the smallest error
+  // of all that were tried, including the first.
   void Run(GridLanes& lanes) const {
     const std::array<float, kGridLanes> start = lanes.scale;
     std::array<double, kGridLanes> ratio, first{}, second{}, gradient, least;
@@ -82,16 +84,23 @@ class ScaleSearch {
     std::array<float, kGridLanes> best = start;
     least.fill(INFINITY);
     GridLanes tried = lanes;
+
     for (int64_t step = 0; step <= options_.steps; ++step) {
       for (size_t l = 0; l < kGridLanes; ++l) {
-        // The scale as it is stored: what is compared is what will be kept.
+        // The scale in its stored type, since that is what will be kept.
         tried.scale[l] = step == 0 ? start[l] : Stored(start[l] * static_cast<float>(ratio[l]));
       }
       const std::array<double, kGridLanes> error = Evaluate(tried, gradient);
       for (size_t l = 0; l < kGridLanes; ++l) {
-        if (error[l] < least[l]) least[l] = error[l], best[l] = tried.scale[l];
-        // Relative to what the error and the scale are at the start, so that one rate suits all.
+        if (error[l] < least[l]) {
+          least[l] = error[l];
+          best[l] = tried.scale[l];
+        }
+
+        // The gradient relative to error and scale at the start, so that one rate suits all lanes.
         const double unit = least[l] > 0 ? gradient[l] * start[l] / least[l] : 0;
+
+        // The step of Adam, with bias-corrected moments.
         first[l] = 0.9 * first[l] + 0.1 * unit;
         second[l] = 0.999 * second[l] + 0.001 * unit * unit;
         const double n = static_cast<double>(step + 1);
@@ -104,7 +113,7 @@ class ScaleSearch {
   }
 
  private:
-  // The scale of a symmetric range of which `scale` is the exact one, rounded to its stored type.
+  // The stored scale of the symmetric range whose exact scale is `scale`.
   float Stored(float scale) const {
     return grid_.Fit(-scale * range_per_scale_, scale * range_per_scale_).scale;
   }
@@ -115,6 +124,8 @@ class ScaleSearch {
     std::array<double, kGridLanes> error{};
     gradient.fill(0);
     std::array<float, kGridLanes> rounded, errors{}, slopes{};
+
+    // Short sums in float are fast and still exact enough; doubles add them up.
     constexpr size_t kShortSum = 128;  // values added in float before they join the doubles
     for (size_t first = 0; first < count_; first += kShortSum) {
       errors.fill(0);
@@ -128,6 +139,7 @@ class ScaleSearch {
           slopes[l] += difference * (rounded[l] / lanes.scale[l]);  // the clipped code
         }
       }
+
       for (size_t l = 0; l < kGridLanes; ++l) {
         error[l] += errors[l];
         gradient[l] += 2 * double{slopes[l]};
@@ -164,10 +176,11 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     RequireScheme(scheme, input.layer);
-    // An outlier is 0 for the rest: it has no error there and widens no range.
+    // An outlier is 0 in the rest: it has no error there and widens no range.
     Matrix rest = Matrix::CopyOf(input.weight);
     OutlierLists outliers(rest.rows());
     if (options_.outliers) TakeOutliers(rest, outliers);
+
     RounderResult result;
     result.layer = MakeQuantizedLinear(rest.rows(), rest.cols(), scheme);
     const Grid grid = MakeGrid(rest, scheme, result.layer);
@@ -183,12 +196,15 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
   }
 
  private:
+  // Moves outliers from `weight` to the lists, and leaves zeros in their places.
   void TakeOutliers(Matrix& weight, OutlierLists& outliers) const {
     const Moments whole = MomentsOf(weight);
     for (size_t r = 0; r < weight.rows(); ++r) {
       const bool is_per_channel = options_.statistics == Statistics::kChannel;
       const Moments moments = is_per_channel ? MomentsOf(weight.view().Rows(r, 1)) : whole;
       if (moments.sigma == 0) continue;
+
+      // A value that fp16 cannot hold stays in the matrix.
       for (size_t c = 0; c < weight.cols(); ++c) {
         const double distance = std::abs(weight(r, c) - moments.mean);
         if (distance < options_.outlier_sigma * moments.sigma) continue;

@@ -1,5 +1,5 @@
-// EasyQuant: outliers of the weights kept, the scale of the rest optimised.
-// docs/methods/easyquant.md
+// EasyQuant: outliers of the weights stay fp16, and the scale of the remaining weights is
+// optimised. docs/methods/easyquant.md
 #pragma once
 
 #include <memory>

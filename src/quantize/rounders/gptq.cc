@@ -1,5 +1,5 @@
-// GPTQ's options and what happens where the Hessian cannot be used; the work is in hessian.cc and
-// gptq_columns.cc.
+// GPTQ's options, and the fallback if the Hessian cannot be used. In: weights and the Gram matrix.
+// Out: codes. The work is done in hessian.cc and gptq_columns.cc.
 #include "quantize/rounders/gptq.h"
 
 #include "base/error.h"
@@ -23,7 +23,8 @@ struct GptqOptions {
   static void Fields(Visitor& visit, Self& self) {
     visit("act_order", self.hessian.act_order,
           {.meaning = "columns by falling diagonal of H instead of left to right"});
-    // With act-order the groups stay where they are unless asked otherwise: no g_idx at run time.
+    // With act-order the groups stay in the matrix's order unless asked otherwise, so no g_idx is
+    // needed at run time.
     visit("static_groups", self.columns.static_groups,
           {.meaning = "scales of all groups from W before any update; by default as act_order"},
           self.hessian.act_order);
@@ -65,6 +66,7 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
     ColumnLoopOptions columns = options_.columns;
     columns.search = options_.mse ? ClipSearch::kMse : ClipSearch::kNone;
 
+    // Layers that read the same input may share their factor.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
     const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
@@ -76,6 +78,7 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
       return result;
     }
 
+    // Dead inputs are not a reason to fall back, but the user should know of them.
     if (factor.dead_count > 0) {
       result.notes.push_back(StrCat(factor.dead_count,
                                     " inputs were always 0 in the calibration data: their "

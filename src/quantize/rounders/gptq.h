@@ -1,5 +1,5 @@
-// GPTQ (Frantar et al. 2023): rounds columns one after the other and lets the columns that follow
-// make up for the error, as far as the inputs' second moments say they can. docs/methods/gptq.md
+// GPTQ (Frantar et al. 2023): rounds one column after another and lets the columns that follow
+// compensate the error, as far as the inputs' second moments allow. docs/methods/gptq.md
 #pragma once
 
 #include <memory>

@@ -22,7 +22,7 @@ struct NaiveOptions {
   bool half_scales = false;  // scales stored as float16 before anything is rounded
 };
 
-// The range includes zero.
+// Scale and zero point of a group; its range always includes zero.
 struct NaivePoint {
   double scale = 1, zero = 0;
 };
@@ -32,10 +32,13 @@ inline NaivePoint NaiveFit(const std::vector<double>& values, const NaiveOptions
     min = std::min(min, v);
     max = std::max(max, v);
   }
+
   const double steps = (1 << options.bits) - 1;
   NaivePoint point;
   if (options.symmetric) point.zero = 1 << (options.bits - 1);
   if (min == max) return point;
+
+  // GPTQ makes a range with negative values symmetric and leaves others as they are.
   if (options.symmetric) {
     max = std::max(-min, max);
     if (min < 0) min = -max;
@@ -48,6 +51,7 @@ inline NaivePoint NaiveFit(const std::vector<double>& values, const NaiveOptions
   return point;
 }
 
+// One row's codes. Near ties are where two correct programs may choose different codes.
 struct NaiveResult {
   std::vector<int> codes;      // [in] by column
   std::vector<bool> near_tie;  // by column: the value was within 1e-3 of a step from another code
@@ -56,6 +60,7 @@ struct NaiveResult {
 
 // One row of W, columns rounded in order; the inverse shrinks with every column (OBQ).
 inline NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions& options) {
+  // Inputs that were always 0 get a diagonal of 1, and their weights become 0.
   const size_t n = w.size();
   std::vector<double> original = w;
   double mean = 0;
@@ -66,6 +71,8 @@ inline NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions
     }
     mean += h[j][j] / static_cast<double>(n);
   }
+
+  // The order of the columns, then damping and the inverse.
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
   if (options.act_order) {
@@ -74,6 +81,7 @@ inline NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions
   for (size_t j = 0; j < n; ++j) h[j][j] += options.damp * mean;
   Doubles inverse = Invert(h);
 
+  // Points that do not depend on updates.
   const size_t group = options.group == 0 ? n : options.group;
   std::vector<NaivePoint> points((n + group - 1) / group);
   if (options.group == 0) points[0] = NaiveFit(original, options);
@@ -82,16 +90,21 @@ inline NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions
                           w.begin() + static_cast<std::ptrdiff_t>(std::min(n, (g + 1) * group))},
                          options);
   }
+
   NaiveResult result{std::vector<int>(n), std::vector<bool>(n), order};
   std::vector<double> stale = w;
   for (size_t p = 0; p < n; ++p) {
     const size_t j = order[p];
     if (p % options.stale_block == 0) stale = w;
+
+    // A group's point is fitted when its first column is reached.
     if (options.group > 0 && !options.static_groups && p % group == 0) {
       std::vector<double> members;
       for (size_t q = p; q < std::min(n, p + group); ++q) members.push_back(stale[order[q]]);
       points[p / group] = NaiveFit(members, options);
     }
+
+    // Rounds the column.
     const NaivePoint point =
         options.group == 0 ? points[0] : points[(options.static_groups ? j : p) / group];
     const double exact = w[j] / point.scale;
@@ -99,6 +112,9 @@ inline NaiveResult NaiveRow(std::vector<double> w, Doubles h, const NaiveOptions
     const double code = std::clamp(std::nearbyint(exact) + point.zero, 0.0, limit);
     result.codes[j] = static_cast<int>(code);
     result.near_tie[j] = std::abs(std::abs(exact - std::floor(exact)) - 0.5) < 1e-3;
+
+    // Optimal brain quantization: the error moves into the columns that follow, and the column is
+    // eliminated from the inverse.
     const double error = (w[j] - point.scale * (code - point.zero)) / inverse[j][j];
     const std::vector<double> row = inverse[j];
     for (size_t q = p + 1; q < n; ++q) w[order[q]] -= error * row[order[q]];

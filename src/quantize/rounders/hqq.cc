@@ -1,7 +1,7 @@
 // HQQ (Badri, Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models"): for each
-// group, the zero point z that minimises Σ|w − s·(q − z)|^p with p < 1, which outliers pull less
-// than a square would. In: weights and a scheme with float zero points. Out: codes, scales and zero
-// points.
+// group, finds the zero point z that minimises Σ|w − s·(q − z)|^p with p < 1, which outliers
+// influence less than in a sum of squares. In: weights and a scheme with float zero points. Out:
+// codes, scales and zero points.
 #include "quantize/rounders/hqq.h"
 
 #include <array>
@@ -37,19 +37,23 @@ struct HqqOptions {
   }
 };
 
-// One group of a strip: values [count, kGridLanes].
+// Finds the zero points of one group of a strip, values [count, kGridLanes]. Construct one per
+// group and call Solve once.
 class GroupSolver {
  public:
   GroupSolver(const Grid& grid, const HqqOptions& options, DType zero_type, const float* values,
               size_t count)
       : grid_(grid), options_(options), zero_type_(zero_type), values_(values), count_(count) {}
 
-  // `lanes` holds the range's scale and zero point; the zero point becomes the best one met.
+  // `lanes` holds the range's scale and zero point on entry; the zero point is replaced by the best
+  // one found.
   void Solve(GridLanes& lanes) {
     std::array<float, kGridLanes> best_zero = lanes.zero;
     std::array<double, kGridLanes> best_error;
     best_error.fill(HUGE_VAL);
     double beta = options_.beta;
+
+    // Each step gives the error of the present zero point and proposes the next one.
     for (int64_t i = 0; i <= options_.iterations; ++i, beta *= options_.kappa) {
       Step(lanes, beta);
       for (size_t lane = 0; lane < kGridLanes; ++lane) {
@@ -60,38 +64,43 @@ class GroupSolver {
         lanes.zero[lane] = Stored(next_zero_[lane], lanes.zero[lane]);
       }
     }
+
     lanes.zero = best_zero;
   }
 
  private:
-  // The error Σ|w − ŵ|^p of each lane's zero point, and the zero point that the half-quadratic step
-  // takes next: w_e = shrink(w − ŵ), z = mean(q − (w − w_e)/s).
+  // Computes the error Σ|w − ŵ|^p of each lane's zero point, and the next zero point of the
+  // half-quadratic iteration: w_e = shrink(w − ŵ), z = mean(q − (w − w_e)/s).
   void Step(const GridLanes& lanes, double beta) {
     error_.fill(0);
     std::array<double, kGridLanes> sum{};
     std::array<uint8_t, kGridLanes> codes;
     std::array<float, kGridLanes> rounded;
+
     for (size_t i = 0; i < count_; ++i) {
       const float* w = values_ + i * kGridLanes;
       grid_.QuantizeLanes(w, lanes, codes.data(), rounded.data());
       for (size_t lane = 0; lane < kGridLanes; ++lane) {
         const double error = double{w[lane]} - double{rounded[lane]}, size = std::abs(error);
+        // A weight on the grid has no error and nothing to shrink.
         if (size == 0) {
           sum[lane] += codes[lane] - double{w[lane]} / double{lanes.scale[lane]};
           continue;
         }
         const double power = std::pow(size, options_.lp_norm - 1);  // |e|^(p-1)
         error_[lane] += size * power;
+        // The generalised soft threshold of the l_p norm.
         const double shrunk = std::copysign(std::max(0.0, size - power / beta), error);
         sum[lane] += codes[lane] - (double{w[lane]} - shrunk) / double{lanes.scale[lane]};
       }
     }
+
     for (size_t lane = 0; lane < kGridLanes; ++lane) {
       next_zero_[lane] = sum[lane] / static_cast<double>(count_);
     }
   }
 
-  // As the artefact will hold it; what that type cannot hold is not taken.
+  // The zero point in its stored type; `otherwise` if that type cannot hold it.
   float Stored(double zero, float otherwise) const {
     auto value = static_cast<float>(zero);
     if (zero_type_ == DType::kF16) value = ToFloat(HalfFromFloat(value));
@@ -127,6 +136,8 @@ class Hqq final : public WithOptions<Rounder, HqqOptions> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
+
+    // Scales come from the range, zero points from the solver.
     RounderResult result;
     result.layer = MakeQuantizedLinear(input.weight.rows(), input.weight.cols(), scheme);
     const Grid grid = MakeGrid(input.weight, scheme, result.layer);

@@ -1,8 +1,8 @@
 // LLM.int8() (Dettmers et al. 2022, section 3.2): inputs whose magnitude passes a threshold are
 // multiplied in higher precision with their weights; the rest is rounded vector by vector. In:
 // weights and the largest magnitude of each input in calibration. Out: codes, and float columns for
-// the inputs that passed the threshold. (The paper looks at each batch; a set from calibration does
-// not make a result depend on the batch it is computed in.)
+// the inputs that passed the threshold. (The paper decides for each batch; a set from calibration
+// makes a result independent of the batch that it is computed in.)
 #include "quantize/rounders/llm_int8.h"
 
 #include <algorithm>
@@ -40,11 +40,14 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
+    // The inputs that stay float.
     FloatColumns columns;
     for (size_t c = 0; c < input.weight.cols(); ++c) {
       if (input.input_abs_max[c] > options_.threshold)
         columns.column.push_back(static_cast<uint32_t>(c));
     }
+
+    // Their weights go to the float columns and are 0 in the matrix that gets rounded.
     Matrix rest = Matrix::CopyOf(input.weight);
     for (size_t r = 0; r < rest.rows(); ++r) {
       for (uint32_t c : columns.column) {
@@ -52,6 +55,7 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
         rest(r, c) = 0;
       }
     }
+
     RounderResult result;
     result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, pool);
     std::string note = FloatColumnsNote(columns);

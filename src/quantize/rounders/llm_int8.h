@@ -1,4 +1,5 @@
-// LLM.int8(): inputs with outliers stay float, with their weights. docs/methods/llm_int8.md
+// LLM.int8(): inputs with outliers stay float, and so do the weights that they meet.
+// docs/methods/llm_int8.md
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
-// OWQ (Lee et al. 2023): the input columns whose rounding costs most, λ_j = H_jj·‖W_:j − Q(W_:j)‖²
-// (section 3.2), are kept in fp16; GPTQ rounds the others and feeds its errors into the kept ones,
-// too. In: weights and the Gram matrix. Out: codes, and the float columns.
+// OWQ (Lee et al. 2023): the input columns that lose most by rounding, λ_j = H_jj·‖W_:j − Q(W_:j)‖²
+// (section 3.2), are kept in fp16; GPTQ rounds all other columns and also feeds their errors into
+// the kept ones. In: weights and the Gram matrix. Out: codes, and the float columns.
 #include "quantize/rounders/owq.h"
 
 #include <algorithm>
@@ -41,7 +41,8 @@ struct Options {
   }
 };
 
-// Ranges without the float columns; their values behind all updates.
+// Takes the float columns out of the groups' ranges (Fit), and stores their values once all updates
+// have reached them (Keep).
 class OwqHooks final : public ColumnHooks {
  public:
   OwqHooks(const Grid& grid, const HessianFactor& factor, const std::vector<uint32_t>& columns,
@@ -56,13 +57,14 @@ class OwqHooks final : public ColumnHooks {
 
   void Fit(size_t, size_t, size_t position, const float* values, size_t count,
            GridLanes& lanes) override {
+    // The group's other columns, moved together.
     AlignedArray<float> kept(count * kGridLanes);
     size_t number = 0;
     for (size_t i = 0; i < count; ++i) {
       if (place_[position + i] != kNone) continue;
       std::copy_n(values + i * kGridLanes, kGridLanes, kept.data() + number++ * kGridLanes);
     }
-    if (number == 0) {  // nothing of the group is rounded
+    if (number == 0) {  // all columns of the group stay float
       std::fill_n(kept.data(), kGridLanes, 0.0f);
       number = 1;
     }
@@ -70,6 +72,7 @@ class OwqHooks final : public ColumnHooks {
   }
 
   void Keep(size_t first_row, size_t position, const float* values, float* rounded) override {
+    // Only float columns are replaced.
     const size_t place = place_[factor_.order.empty() ? position : factor_.order[position]];
     if (place == kNone) return;
     for (size_t l = 0; l < kGridLanes && first_row + l < rows_; ++l) {
@@ -110,19 +113,25 @@ class Owq final : public WithOptions<Rounder, Options> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     RequireScheme(scheme, input.layer);
+
+    // Float columns come last, so that the errors of all rounded columns reach them.
     const std::vector<uint32_t> columns = SensitiveColumns(input, scheme, pool);
     HessianOptions hessian = options_.hessian;
     hessian.last = columns;
     HessianFactor factor = FactorHessian(input, hessian, pool);
+
     RounderResult result;
     DescribeFactor(factor, hessian.damp, result);
     if (result.fell_back_to_rtn) factor = IdentityFactor(input.weight.cols());
+
+    // Static groups: their ranges are those of W without the float columns.
     QuantizedLinear shape;
     const Grid grid = MakeGrid(input.weight, scheme, shape);
     OwqHooks hooks(grid, factor, columns, input.weight.rows(), input.weight.cols());
     ColumnLoopOptions loop;
     loop.static_groups = true;
     loop.hooks = &hooks;
+
     result.layer = QuantizeColumns(input.weight, scheme, factor, loop, pool);
     result.layer.float_columns = std::move(hooks.result());
     std::string note = FloatColumnsNote(*result.layer.float_columns);
@@ -131,12 +140,14 @@ class Owq final : public WithOptions<Rounder, Options> {
   }
 
  private:
-  // Rising. H_jj is proportional to the Gram matrix's diagonal; ties by index.
+  // The columns with the largest λ, in rising order. H_jj is proportional to the Gram matrix's
+  // diagonal; ties go to the lower index.
   std::vector<uint32_t> SensitiveColumns(const RounderInput& input, const Scheme& scheme,
                                          ThreadPool& pool) const {
     const size_t in = input.weight.cols();
     const Matrix nearest =
         RoundToNearest(input.weight, scheme, ClipSearch::kNone, pool).Dequantize();
+    // The rounding error of each column, times how large its input is.
     std::vector<double> sensitivity(in, 0.0);
     for (size_t r = 0; r < input.weight.rows(); ++r) {
       for (size_t c = 0; c < in; ++c) {
@@ -145,10 +156,12 @@ class Owq final : public WithOptions<Rounder, Options> {
       }
     }
     for (size_t c = 0; c < in; ++c) sensitivity[c] *= input.gram(c, c);
+
     std::vector<uint32_t> order(in);
     std::iota(order.begin(), order.end(), 0u);
     std::ranges::stable_sort(
         order, [&](uint32_t a, uint32_t b) { return sensitivity[a] > sensitivity[b]; });
+
     order.resize(ColumnCount(in));
     std::ranges::sort(order);
     return order;

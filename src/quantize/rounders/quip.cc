@@ -1,6 +1,6 @@
-// QuIP (Chee et al. 2023): W and H are made incoherent by random orthogonal matrices on both sides
-// and a diagonal rescaling (section 4), then rounded by LDLQ (section 3), which is the column loop
-// of GPTQ, optionally followed by greedy passes over the columns (appendix). In: weights, the Gram
+// QuIP (Chee et al. 2023): random orthogonal matrices on both sides and a diagonal rescaling make W
+// and H incoherent (section 4); then LDLQ (section 3), which is the column loop of GPTQ, rounds
+// them, optionally followed by greedy passes over the columns (appendix). In: weights, the Gram
 // matrix and a seed. Out: codes on one grid for the whole matrix, and the rotations, which run
 // online.
 #include "quantize/rounders/quip.h"
@@ -38,8 +38,8 @@ struct Options {
   double rho = 2.4;  // the grid covers ±rho·‖W‖_F/√(mn)
   double damp = 0.01;
   int64_t greedy_passes = 0;
-  // As the reference program: weights beyond the grid are cut off before they are rounded, so that
-  // no other column makes up for it.
+  // As the reference program does it: weights beyond the grid are cut off before they are rounded,
+  // so that no other column compensates for that.
   bool clamp_first = false;
 
   template <class Visitor, class Self>
@@ -62,7 +62,7 @@ struct Options {
   }
 };
 
-// What is rounded: W and the Gram matrix behind the transforms.
+// W and the Gram matrix after the transforms, which is what gets rounded.
 struct Incoherent {
   Matrix weight, gram;
   std::vector<OnlineTransform> transforms;
@@ -73,11 +73,14 @@ OnlineTransform MakeRotation(OnlineTransform::Side side, size_t n, RotationKind 
   OnlineTransform rotation;
   rotation.side = side;
   rotation.seed = seed;
+  // Hadamard matrices exist for blocks of some sizes only; the largest block is repeated.
   if (kind == RotationKind::kHadamard) {
     rotation.kind = OnlineTransform::Kind::kHadamard;
     rotation.dims = {static_cast<uint32_t>(LargestHadamardBlock(n))};
     return rotation;
   }
+
+  // The product of two small matrices needs p² + q² numbers instead of n².
   const auto [p, q] = KroneckerSizes(n);
   rotation.kind = OnlineTransform::Kind::kKronecker;
   rotation.dims = {static_cast<uint32_t>(p), static_cast<uint32_t>(q)};
@@ -89,15 +92,18 @@ OnlineTransform MakeRotation(OnlineTransform::Side side, size_t n, RotationKind 
 // at least 1e-8 of their largest.
 std::vector<float> Rescaling(const Incoherent& data) {
   const size_t n = data.weight.cols();
+  // Both diagonals, relative to their largest elements below.
   std::vector<double> h(n), w(n, 0.0);
   for (size_t j = 0; j < n; ++j) h[j] = data.gram(j, j);
   for (size_t r = 0; r < data.weight.rows(); ++r) {
     for (size_t j = 0; j < n; ++j) w[j] += double{data.weight(r, j)} * data.weight(r, j);
   }
+
   constexpr double kLeast = 1e-8;
   const double most_h = *std::ranges::max_element(h), most_w = *std::ranges::max_element(w);
   std::vector<float> scale(n, 1.0f);
   if (most_h == 0 || most_w == 0) return scale;
+
   for (size_t j = 0; j < n; ++j) {
     const double ratio = std::max(h[j] / most_h, kLeast) / std::max(w[j] / most_w, kLeast);
     scale[j] = static_cast<float>(std::pow(ratio, 0.25));
@@ -105,11 +111,13 @@ std::vector<float> Rescaling(const Incoherent& data) {
   return scale;
 }
 
+// Applies rescaling and rotations to W and to the Gram matrix, and lists them as online transforms.
 Incoherent MakeIncoherent(const RounderInput& input, const Options& options, ThreadPool& pool) {
   Incoherent data{Matrix::CopyOf(input.weight), Matrix::CopyOf(input.gram), {}};
   if (!options.incoherence) return data;
   if (options.rescale) {
     const std::vector<float> scale = Rescaling(data);
+    // x/d meets W·d, and the Gram matrix of x/d has 1/d on both sides.
     OnlineTransform online;
     online.factors = scale;
     pool.ParallelFor(data.weight.rows(), [&](size_t r) {
@@ -122,7 +130,8 @@ Incoherent MakeIncoherent(const RounderInput& input, const Options& options, Thr
     });
     data.transforms.push_back(std::move(online));
   }
-  // Layers of one model get rotations of their own.
+
+  // Each layer of a model gets different rotations.
   Rng seeds(input.seed, StrCat("quip ", input.layer));
   const size_t out = data.weight.rows(), in = data.weight.cols();
   data.transforms.push_back(
@@ -131,18 +140,21 @@ Incoherent MakeIncoherent(const RounderInput& input, const Options& options, Thr
   data.transforms.push_back(
       MakeRotation(OnlineTransform::Side::kOutput, out, options.rotation, seeds.Next()));
   const auto left = RotationOf(data.transforms.back(), out);
+
+  // The rotation of the inputs acts on both, that of the outputs on W only.
   RotateRows(*right, /*transposed=*/false, data.weight, pool);
   RotateColumns(*left, /*transposed=*/false, data.weight, pool);
   RotateRows(*right, /*transposed=*/false, data.gram, pool);
   RotateColumns(*right, /*transposed=*/false, data.gram, pool);
-  // Symmetric again: rows and columns were rounded in another order.
+  // The two passes rounded rows and columns in different order, so the halves differ in the last
+  // bits.
   for (size_t i = 0; i < in; ++i) {
     for (size_t j = 0; j < i; ++j) data.gram(i, j) = data.gram(j, i);
   }
   return data;
 }
 
-// ±rho·‖W‖_F/√(mn) over all codes: s = 2·range/(2^b − 1), z in the middle.
+// The point whose codes cover ±rho·‖W‖_F/√(mn): s = 2·range/(2^b − 1), z in the middle.
 GridPoint PointOf(const Matrix& weight, const Scheme& scheme, double rho) {
   double squares = 0;
   for (size_t r = 0; r < weight.rows(); ++r) {
@@ -150,6 +162,7 @@ GridPoint PointOf(const Matrix& weight, const Scheme& scheme, double rho) {
   }
   const double count = static_cast<double>(weight.rows()) * static_cast<double>(weight.cols());
   const auto range = static_cast<float>(rho * std::sqrt(squares / count));
+
   GridPoint point = Grid(scheme, scheme.bits).Fit(-range, range);
   point.zero = static_cast<float>((1 << scheme.bits) - 1) / 2;
   return point;
@@ -178,6 +191,7 @@ class Quip final : public WithOptions<Rounder, Options> {
                       ThreadPool& pool) const override {
     RequireFinite(input.weight, input.layer);
     RequireScheme(scheme, input.layer);
+    // Everything after this happens in the rotated basis.
     Incoherent data = MakeIncoherent(input, options_, pool);
     RounderInput rotated = input;
     rotated.weight = data.weight;
@@ -187,13 +201,18 @@ class Quip final : public WithOptions<Rounder, Options> {
     const HessianFactor factor = FactorHessian(rotated, hessian, pool);
     RounderResult result;
     DescribeFactor(factor, options_.damp, result);
+
     ColumnLoopOptions columns;
+    // One grid for the whole matrix, from its root mean square.
     columns.tensor_point = PointOf(data.weight, scheme, options_.rho);
     if (options_.clamp_first) Clamp(*columns.tensor_point, scheme.bits, data.weight);
+
     result.layer = result.fell_back_to_rtn
                        ? QuantizeColumns(data.weight, scheme, IdentityFactor(data.weight.cols()),
                                          columns, pool)
                        : QuantizeColumns(data.weight, scheme, factor, columns, pool);
+
+    // Greedy passes need the Gram matrix to be usable.
     for (int64_t pass = 0; pass < options_.greedy_passes && !result.fell_back_to_rtn; ++pass) {
       GreedyPass(data.weight, data.gram, options_.damp, result.layer, pool);
     }
@@ -202,6 +221,7 @@ class Quip final : public WithOptions<Rounder, Options> {
   }
 
  private:
+  // Clamps weights to the range that the codes cover.
   static void Clamp(GridPoint point, int bits, Matrix& weight) {
     const float most = static_cast<float>((1 << bits) - 1) - point.zero;
     for (size_t r = 0; r < weight.rows(); ++r) {

@@ -1,5 +1,5 @@
-// Round to nearest, with the range of a group as it is or clipped (option `clip: mse`).
-// docs/methods/rtn.md
+// Round to nearest, with each group's range as it is or clipped (option `clip: mse`). In: weights.
+// Out: codes. docs/methods/rtn.md
 #include "quantize/rounders/rtn.h"
 
 #include <array>
@@ -50,6 +50,7 @@ QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme,
                                ThreadPool& pool) {
   QuantizedLinear layer = MakeQuantizedLinear(weight.rows(), weight.cols(), scheme);
   const Grid grid = MakeGrid(weight, scheme, layer);
+  // One point for the whole matrix, or one for each group.
   if (scheme.granularity == Granularity::kTensor) {
     const GridLanes lanes = SamePoint(FitTensor(weight, grid, search, pool));
     RoundByGroup(

@@ -48,6 +48,8 @@ struct Options {
   }
 };
 
+// Fits each group on the grid of its number of bits, with a searched range. It changes nothing
+// after rounding.
 class SlimHooks final : public ColumnHooks {
  public:
   SlimHooks(const Scheme& scheme, const Options& options, std::vector<uint8_t> bits)
@@ -59,26 +61,29 @@ class SlimHooks final : public ColumnHooks {
            GridLanes& lanes) override {
     const int bits = bits_[group];
     grids_.Fit(bits, values, count, lanes);
-    if (bits == 1) return;  // mean and distance are the best two values already
+    if (bits == 1) return;  // the mean and the distance give the best two values already
     Search(*GridOf(group), values, count, lanes);
   }
 
   void Keep(size_t, size_t, const float*, float*) override {}
 
  private:
-  // The range times τ with the smallest Σ weight·|w − ŵ|^2.4; of equal ones the first, and the
-  // plain range before all others.
+  // Chooses the factor τ of the range with the smallest Σ weight·|w − ŵ|^2.4; of equal ones the
+  // first, and the plain range before all others.
   void Search(const Grid& grid, const float* values, size_t count, GridLanes& lanes) const {
+    // The loss of the plain range is what candidates must beat.
     std::array<float, kGridLanes> min, max, unit;
     RangeOfLanes(values, count, min.data(), max.data());
     const Split split = SplitSalient(values, count);
     for (size_t l = 0; l < kGridLanes; ++l) unit[l] = 1 / lanes.scale[l];
     std::array<double, kGridLanes> least = Loss(grid, split, values, count, lanes, unit);
+
     for (int64_t step = -options_.range_steps; step <= options_.range_steps; ++step) {
       if (step == 0) continue;
       const auto tau = static_cast<float>(1 + options_.range_width * static_cast<double>(step) /
                                                   static_cast<double>(options_.range_steps));
       GridLanes tried;
+      // Every lane has its own range and keeps its own best.
       for (size_t l = 0; l < kGridLanes; ++l) {
         const GridPoint point = grid.Fit(tau * min[l], tau * max[l]);
         tried.scale[l] = point.scale;
@@ -94,8 +99,8 @@ class SlimHooks final : public ColumnHooks {
     }
   }
 
-  // The salient elements alone, each lane's one after the other; lanes with fewer of them are
-  // filled up with values that have no error.
+  // The salient elements alone, each lane's packed from the start. Lanes with fewer of them are
+  // filled with values that have no error.
   struct Split {
     AlignedArray<float> values;
     size_t count = 0;
@@ -106,6 +111,7 @@ class SlimHooks final : public ColumnHooks {
     Split split;
     split.values = AlignedArray<float>(count * kGridLanes);
     for (size_t l = 0; l < kGridLanes; ++l) {
+      // Mean and standard deviation of this lane's group.
       double sum = 0, squares = 0;
       for (size_t i = 0; i < count; ++i) sum += values[i * kGridLanes + l];
       const double mean = sum / static_cast<double>(count);
@@ -113,6 +119,7 @@ class SlimHooks final : public ColumnHooks {
         const double d = values[i * kGridLanes + l] - mean;
         squares += d * d;
       }
+
       const double limit = options_.salient_sigma * std::sqrt(squares / static_cast<double>(count));
       for (size_t i = 0; i < count; ++i) {
         const float v = values[i * kGridLanes + l];
@@ -128,17 +135,21 @@ class SlimHooks final : public ColumnHooks {
                                       size_t count, const GridLanes& lanes,
                                       const std::array<float, kGridLanes>& unit) const {
     std::array<double, kGridLanes> loss{};
+    // All elements once.
     grid.AddClipErrors(values, count, lanes, unit, loss.data());
     if (options_.lambda == 1 || split.count == 0) return loss;
+
+    // Salient elements count λ times, so λ − 1 times more.
     AlignedArray<float> salient(split.count * kGridLanes);
     for (size_t i = 0; i < split.count; ++i) {
       for (size_t l = 0; l < kGridLanes; ++l) {
         const bool is_there = i < split.number[l];
-        // Code 0's value: exactly on the grid.
+        // The value of code 0 is exactly on the grid and adds no error.
         salient[i * kGridLanes + l] =
             is_there ? split.values[i * kGridLanes + l] : lanes.scale[l] * (0 - lanes.zero[l]);
       }
     }
+
     std::array<double, kGridLanes> extra{};
     grid.AddClipErrors(salient.data(), split.count, lanes, unit, extra.data());
     for (size_t l = 0; l < kGridLanes; ++l) loss[l] += (options_.lambda - 1) * extra[l];
@@ -178,16 +189,21 @@ class Slim final : public WithOptions<Rounder, Options> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
+    // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
     const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
+
     RounderResult result;
     DescribeFactor(factor, options_.hessian.damp, result);
+
+    // Without a Hessian there is no salience: every group keeps its bits.
     std::vector<uint8_t> bits(scheme.GroupCount(input.weight.cols()),
                               static_cast<uint8_t>(scheme.bits));
     if (!result.fell_back_to_rtn) {
       bits = AllocateGroupBits(input.weight, scheme, factor, input.sample, pool);
     }
+
     SlimHooks hooks(scheme, options_, bits);
     ColumnLoopOptions columns;
     columns.hooks = &hooks;
@@ -195,6 +211,7 @@ class Slim final : public WithOptions<Rounder, Options> {
                        ? QuantizeColumns(input.weight, scheme, IdentityFactor(input.weight.cols()),
                                          columns, pool)
                        : QuantizeColumns(input.weight, scheme, factor, columns, pool);
+
     const bool is_mixed = std::ranges::any_of(bits, [&](uint8_t b) { return b != scheme.bits; });
     if (is_mixed) result.layer.bits_per_group = std::move(bits);
     return result;

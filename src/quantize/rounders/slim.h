@@ -1,4 +1,4 @@
-// SliM-LLM: more bits for salient groups, fewer for others. docs/methods/slim.md
+// SliM-LLM: more bits for salient groups, fewer for unimportant ones. docs/methods/slim.md
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SpQR (Dettmers et al. 2023): the column loop of GPTQ with small groups whose scales and zero
-// points are quantized themselves over neighbouring output rows (section 4.2), and with the weights
-// that no grid suits kept as they are (section 4.1). In: weights and the Gram matrix. Out: codes,
-// two levels of scales and zero points, outliers.
+// points are quantized again over neighbouring output rows (section 4.2), and with the weights that
+// fit no grid kept as outliers (section 4.1). In: weights and the Gram matrix. Out: codes, two
+// levels of scales and zero points, outliers.
 #include "quantize/rounders/spqr.h"
 
 #include <algorithm>
@@ -40,13 +40,14 @@ struct Options {
   }
 };
 
-// Of the second level: zero points that every stored type holds, and the smallest step of fp16.
+// Limits of the second level: zero points that every stored type can hold, and the smallest step of
+// fp16.
 constexpr float kLargestZero = 32768, kSmallestStep = 0x1p-24f;
 
 using Lanes = std::array<float, kGridLanes>;
 
-// What the reference and the paper fit: all codes over [min, max], fractional zero point; a range
-// of one value becomes [-1, 1].
+// Fits as the reference and the paper do: all codes over [min, max], with a fractional zero point;
+// a range of a single value becomes [-1, 1].
 void FitRange(const Lanes& min, const Lanes& max, float last_code, GridLanes& lanes) {
   for (size_t l = 0; l < kGridLanes; ++l) {
     const bool is_point = min[l] == max[l];
@@ -56,7 +57,8 @@ void FitRange(const Lanes& min, const Lanes& max, float last_code, GridLanes& la
   }
 }
 
-// Scales or zero points of one group, `rows` output rows together: codes and what they stand for.
+// Quantizes the scales or zero points of one group, `rows` output rows together, and stores codes,
+// step and offset.
 class SecondLevelFit {
  public:
   SecondLevelFit(const SecondLevel& level, DType type)
@@ -64,23 +66,32 @@ class SecondLevelFit {
         rows_(static_cast<size_t>(level.group_rows)),
         type_(type) {}
 
-  // values [kGridLanes] of the rows from `first_row` on, replaced by the quantized ones.
+  // Quantizes values [kGridLanes] of the rows from `first_row` on, and replaces them by what their
+  // codes give.
   void Quantize(Lanes& values, size_t first_row, size_t group, size_t out, size_t groups,
                 SecondLevelValues& to) const {
     for (size_t first = 0; first < kGridLanes && first_row + first < out; first += rows_) {
       const size_t last = std::min({first + rows_, kGridLanes, out - first_row});
+
+      // The range of the rows that share a step.
       const auto [low, high] = std::minmax_element(values.begin() + static_cast<ptrdiff_t>(first),
                                                    values.begin() + static_cast<ptrdiff_t>(last));
       float min = *low, max = *high;
-      if (min == max) min -= 1, max += 1;
-      // Values far from 0 and near to each other would have a zero point beyond the type's range.
+      if (min == max) {
+        min -= 1;
+        max += 1;
+      }
+
+      // Values far from 0 and close to each other would have a zero point beyond the type's range.
       const float least = std::max(std::abs(min), std::abs(max)) / kLargestZero;
       const float scale =
           RoundTo(std::max({(max - min) / last_code_, least, kSmallestStep}), type_);
       const float zero = RoundTo(-min / scale, type_);
+
       const size_t block = (first_row + first) / rows_;
       to.scales[block * groups + group] = scale;
       to.zeros[block * groups + group] = zero;
+
       for (size_t l = first; l < last; ++l) {
         const float code = std::clamp(std::nearbyint(values[l] / scale + zero), 0.0f, last_code_);
         to.codes[(first_row + l) * groups + group] = static_cast<uint8_t>(code);
@@ -95,6 +106,8 @@ class SecondLevelFit {
   DType type_;
 };
 
+// Fits each group's scales on two levels (Fit) and decides after rounding which weights stay
+// outliers (Keep).
 class SpqrHooks final : public ColumnHooks {
  public:
   SpqrHooks(const Scheme& scheme, const HessianFactor& factor, double threshold,
@@ -111,19 +124,23 @@ class SpqrHooks final : public ColumnHooks {
 
   void Fit(size_t first_row, size_t group, size_t position, const float* values, size_t count,
            GridLanes& lanes) override {
+    // Outliers must not widen the group's range.
     const std::vector<Lanes> kept = WithoutOutliers(position, values, count);
     Lanes min, max;
     RangeOfLanes(kept[0].data(), count, min.data(), max.data());
     FitRange(min, max, last_code_, lanes);
+
     const size_t out = layer_.out_features, groups = layer_.group_count();
     second_.Quantize(lanes.scale, first_row, group, out, groups, *layer_.second_level_scales);
     second_.Quantize(lanes.zero, first_row, group, out, groups, *layer_.second_level_zeros);
-    // Rows beyond the matrix keep what they have: zeros on some grid. A scale of 0, which only
-    // extreme ranges over the rows give, divides nothing.
+    // Rows beyond the matrix keep their values: zeros on some grid. A scale of 0, which only
+    // extreme ranges over the rows give, must not be a divisor.
     for (float& scale : lanes.scale) scale = std::max(scale, 1e-9f);
   }
 
   void Keep(size_t first_row, size_t position, const float* values, float* rounded) override {
+    // An outlier's error, weighted as the loop weights it, is above the threshold, and fp16 can
+    // hold it.
     const float diagonal = factor_.upper(position, position);
     const size_t column = factor_.order.empty() ? position : factor_.order[position];
     for (size_t l = 0; l < kGridLanes && first_row + l < layer_.out_features; ++l) {
@@ -137,8 +154,8 @@ class SpqrHooks final : public ColumnHooks {
   const OutlierLists& outliers() const { return outliers_; }
 
  private:
-  // Σ ((v − v̂)/U_jj)² over the group's values but `left_out` (count: none), each lane's grid fitted
-  // to just these.
+  // Σ ((v − v̂)/U_jj)² over the group's values except `left_out` (count: none), with each lane's
+  // grid fitted to only these.
   Lanes ErrorWithout(size_t position, const float* values, size_t count, size_t left_out) const {
     Lanes min, max, error{};
     min.fill(INFINITY);
@@ -151,6 +168,8 @@ class SpqrHooks final : public ColumnHooks {
         max[l] = v > max[l] ? v : max[l];
       }
     }
+
+    // The error of these values on their grid.
     GridLanes lanes;
     FitRange(min, max, last_code_, lanes);
     for (size_t i = 0; i < count; ++i) {
@@ -166,19 +185,24 @@ class SpqrHooks final : public ColumnHooks {
     return error;
   }
 
-  // The group's values; those whose absence lowers the others' error by more than the threshold are
-  // replaced by the mean of the rest, so that the grid need not reach them.
+  // The group's values, with outliers replaced by the mean of the rest, so that the grid need not
+  // reach them. An outlier is a value whose absence lowers the error of the remaining ones by more
+  // than the threshold.
   std::vector<Lanes> WithoutOutliers(size_t position, const float* values, size_t count) const {
     std::vector<Lanes> kept(count);
     for (size_t i = 0; i < count; ++i)
       std::copy_n(values + i * kGridLanes, kGridLanes, kept[i].data());
+
     if (std::isinf(threshold_) || count < 2) return kept;
+    // How much each value's absence lowers the error.
     const Lanes all = ErrorWithout(position, values, count, count);
     std::vector<Lanes> reduction(count);
     for (size_t i = 0; i < count; ++i) {
       const Lanes others = ErrorWithout(position, values, count, i);
       for (size_t l = 0; l < kGridLanes; ++l) reduction[i][l] = all[l] - others[l];
     }
+
+    // Per lane: the mean of the values that stay, in place of those that do not.
     for (size_t l = 0; l < kGridLanes; ++l) {
       float sum = 0, number = 0;
       for (size_t i = 0; i < count; ++i) {
@@ -202,10 +226,11 @@ class SpqrHooks final : public ColumnHooks {
   OutlierLists outliers_;
 };
 
-// mean_j (var(W_:j)/U_jj²): what a threshold is relative to. Dead columns count as zeros.
+// mean_j (var(W_:j)/U_jj²), which the threshold is relative to. Dead columns count as zeros.
 double OutlierScale(Span2D<const float> weight, const HessianFactor& factor) {
   const size_t rows = weight.rows(), in = weight.cols();
   if (rows < 2) return 0;
+  // The variance of each column, in two passes.
   std::vector<double> sum(in, 0.0), squares(in, 0.0);
   for (size_t r = 0; r < rows; ++r) {
     for (size_t c = 0; c < in; ++c) sum[c] += weight(r, c);
@@ -216,6 +241,7 @@ double OutlierScale(Span2D<const float> weight, const HessianFactor& factor) {
       squares[c] += d * d;
     }
   }
+
   double total = 0;
   for (size_t p = 0; p < in; ++p) {
     const size_t c = factor.order.empty() ? p : factor.order[p];
@@ -252,11 +278,14 @@ class Spqr final : public WithOptions<Rounder, Options> {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
+    // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
     const HessianFactor* factor = &factors.Get(input, options_.hessian, pool);
     RounderResult result;
     DescribeFactor(*factor, options_.hessian.damp, result);
+
+    // Without a Hessian the loop rounds to nearest and keeps no outliers.
     HessianFactor identity;
     double threshold = INFINITY;
     if (result.fell_back_to_rtn) {
@@ -264,13 +293,16 @@ class Spqr final : public WithOptions<Rounder, Options> {
       factor = &identity;
     } else if (std::isfinite(options_.outlier_threshold)) {
       threshold = options_.outlier_threshold * OutlierScale(input.weight, *factor);
-      if (threshold == 0) threshold = INFINITY;  // one row, or no weights but zeros
+      if (threshold == 0) threshold = INFINITY;  // one row, or all weights are zero
     }
+
+    // The hooks write the second level into `shape` while the loop runs.
     QuantizedLinear shape = MakeQuantizedLinear(input.weight.rows(), input.weight.cols(), scheme);
     SpqrHooks hooks(scheme, *factor, threshold, shape);
     ColumnLoopOptions columns;
     columns.hooks = &hooks;
     result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, pool);
+
     result.layer.second_level_scales = std::move(shape.second_level_scales);
     result.layer.second_level_zeros = std::move(shape.second_level_zeros);
     result.layer.outliers = hooks.outliers().Take();

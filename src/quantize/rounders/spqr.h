@@ -1,4 +1,5 @@
-// SpQR: small groups with quantized statistics, and outliers beside them. docs/methods/spqr.md
+// SpQR: small groups with quantized scales and zero points, and separate outliers.
+// docs/methods/spqr.md
 #pragma once
 
 #include <memory>

@@ -1,7 +1,8 @@
 // AWQ (Lin et al. 2024, sections 3.2 and appendix): inputs with large magnitudes keep more of their
-// weights' precision when those are scaled up before rounding. In: mean magnitudes and sampled rows
-// of a group's inputs. Out: the scale s of each input that makes the rounded group's output nearest
-// to the float one, from a grid of powers; then bounds that each group of weights is clipped to.
+// weights' precision if these are scaled up before rounding. In: mean magnitudes and sampled rows
+// of a group's inputs. Out: the scale s of each input, from a grid of powers, that brings the
+// rounded group's output closest to the float one; then bounds that each group of weights is
+// clipped to.
 #include "quantize/transforms/awq.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ namespace {
 
 constexpr double kSmallestScale = 1e-4;
 
-// What a candidate scale is a power of: the mean input x̄, or x̄ over the mean weight w̄.
+// A candidate scale is a power of the mean input x̄, or of x̄ over the mean weight w̄.
 enum class ScaleBy { kActivation, kActivationOverWeight };
 
 EnumNames NamesOfEnum(ScaleBy) {
@@ -29,8 +30,8 @@ EnumNames NamesOfEnum(ScaleBy) {
   return {"scale", kNames};
 }
 
-// Where a candidate's error is measured: at the output of the attention or MLP, where the group
-// opens one, or at the outputs of the group's own layers.
+// Where a candidate's error is measured: at the output of the attention or MLP, if the group opens
+// one, or at the outputs of the group's layers.
 enum class LossAt { kModule, kLayers };
 
 EnumNames NamesOfEnum(LossAt) {
@@ -82,13 +83,14 @@ struct Options {
   }
 };
 
-// mean over all rows of |W_ij| / max |W_i·| over the group of j. [in]
+// mean over all rows of |W_ij| / max |W_i·|, the largest within the group of j. [in]
 std::vector<double> RelativeMagnitude(const TransformGroup& group) {
   std::vector<double> sums(group.linears[0].weight.cols(), 0.0);
   size_t rows = 0;
   for (const TransformLinear& linear : group.linears) {
     const size_t step =
         linear.scheme == nullptr ? sums.size() : linear.scheme->GroupSize(sums.size());
+    // Each row and group relative to its largest weight.
     for (size_t r = 0; r < linear.weight.rows(); ++r) {
       const std::span<const float> row = linear.weight.row(r);
       for (size_t first = 0; first < row.size(); first += step) {
@@ -101,6 +103,7 @@ std::vector<double> RelativeMagnitude(const TransformGroup& group) {
     }
     rows += linear.weight.rows();
   }
+
   for (double& sum : sums) sum /= static_cast<double>(rows);
   return sums;
 }
@@ -112,16 +115,21 @@ class Awq final : public WithOptions<Transform, Options> {
   std::string_view name() const override { return "awq"; }
 
   InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
+    // A scale is of no use if nothing is rounded, or if it would cost an online operation unasked.
     InputEdit edit;
     edit.keep_online = !options_.fold;
     const bool folds = group.can_fold && options_.fold;
     const bool is_rounded = std::ranges::any_of(
         group.linears, [](const TransformLinear& linear) { return linear.scheme != nullptr; });
     if (!is_rounded || (!folds && options_.fold && !options_.scale_unfoldable)) return edit;
+
     std::vector<double> relative;
     if (options_.scale == ScaleBy::kActivationOverWeight) relative = RelativeMagnitude(group);
+
+    // The loss of the layers is cheaper and is also what is left if the group opens no module.
     std::optional<GroupLoss> layers;
     if (options_.loss == LossAt::kLayers || !group.module_loss) layers.emplace(group);
+
     double best = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double ratio = static_cast<double>(i) / static_cast<double>(options_.grid);
@@ -132,6 +140,7 @@ class Awq final : public WithOptions<Transform, Options> {
       edit.scale = std::move(scale);
       edit.choice = StrCat("ratio ", ratio);
     }
+
     if (edit.scale.empty()) {
       ThrowFailed(StrCat("layer ", group.linears[0].name),
                   "awq: the loss of every candidate is not a number");
@@ -143,6 +152,7 @@ class Awq final : public WithOptions<Transform, Options> {
     if (!options_.clip) return {};
     const ClipOptions search{.is_asymmetric = options_.clip_range == ClipRange::kAsymmetric,
                              .first_token = options_.clip_loss == ClipLoss::kFirstToken};
+    // q and k are left alone by default, as in the reference program.
     std::vector<WeightClip> clips(group.linears.size());
     for (size_t i = 0; i < clips.size(); ++i) {
       const TransformLinear& linear = group.linears[i];
@@ -154,7 +164,7 @@ class Awq final : public WithOptions<Transform, Options> {
   }
 
  private:
-  // Powers of magnitudes, at least kSmallestScale, and sqrt(max·min) = 1.
+  // Powers of the magnitudes, at least kSmallestScale, normalised so that sqrt(max·min) = 1.
   std::vector<float> Candidate(std::span<const double> magnitude, std::span<const double> relative,
                                double ratio) const {
     std::vector<double> scale(magnitude.size());
@@ -164,6 +174,7 @@ class Awq final : public WithOptions<Transform, Options> {
       if (!relative.empty()) scale[j] /= std::pow(std::max(relative[j], 1e-30), 1 - ratio);
       scale[j] = std::max(scale[j], kSmallestScale);
     }
+
     const auto [least, most] = std::ranges::minmax(scale);
     const double middle = std::sqrt(least * most);
     std::vector<float> result(scale.size());
@@ -171,6 +182,7 @@ class Awq final : public WithOptions<Transform, Options> {
     return result;
   }
 
+  // The module's loss with every rounded layer's weight replaced.
   static double ModuleLoss(const TransformGroup& group, std::span<const float> scale,
                            ThreadPool& pool) {
     std::vector<Matrix> weights;

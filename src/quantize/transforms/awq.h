@@ -1,4 +1,4 @@
-// See awq.cc and docs/methods/awq.md.
+// AWQ: activation-aware scales and clips. See awq.cc and docs/methods/awq.md.
 #pragma once
 
 #include <memory>

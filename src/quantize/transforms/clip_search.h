@@ -10,7 +10,7 @@ namespace qualm {
 struct ClipOptions {
   // Shrinks minimum and maximum by the same factor; else both bounds are the largest magnitude.
   bool is_asymmetric = false;
-  // |error of the group's output| on the first sampled row alone, as MI-optimize has it; else the
+  // |error of the group's output| on the first sampled row alone, as MI-optimize does it; else the
   // sum of squares over up to 512 rows, evenly spaced.
   bool first_token = false;
 };

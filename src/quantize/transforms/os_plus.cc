@@ -1,6 +1,6 @@
 // OS+ (Wei et al. 2023, "Outlier Suppression+", section 4): inputs are moved to the middle of their
-// ranges, channel by channel, and the channels that are still wider than a threshold are scaled
-// down to it; the threshold is the one with the smallest error of the rounded layer's output. In:
+// ranges, channel by channel, and channels that are still wider than a threshold are scaled down to
+// it; the search takes the threshold with the smallest error of the rounded layers' outputs. In:
 // the range of each input and sampled rows. Out: shift and scale of each input.
 #include "quantize/transforms/os_plus.h"
 
@@ -33,7 +33,8 @@ struct Options {
   }
 };
 
-// The error of a group's output for candidate scales.
+// The error of a group's output for candidate scales. The shifted sample and the float outputs are
+// computed once; Loss is called for each candidate.
 class Search {
  public:
   Search(const TransformGroup& group, std::span<const float> shift, ThreadPool& pool)
@@ -52,6 +53,8 @@ class Search {
     for (size_t t = 0; t < moved_.rows(); ++t) {
       for (size_t c = 0; c < scale.size(); ++c) scaled(t, c) = moved_(t, c) / scale[c];
     }
+
+    // Weights and inputs are both rounded, as they will be at run time.
     double total = 0;
     for (size_t i = 0; i < group_.linears.size(); ++i) {
       const TransformLinear& linear = group_.linears[i];
@@ -64,6 +67,7 @@ class Search {
   }
 
  private:
+  // The inputs as the layer will see them.
   Matrix Rounded(const TransformLinear& linear, const Matrix& x) const {
     Matrix rounded = Matrix::CopyOf(x);
     if (linear.activations == nullptr) return rounded;
@@ -88,6 +92,8 @@ class OsPlus final : public WithOptions<Transform, Options> {
     const LayerStats& stats = *group.stats;
     InputEdit edit;
     edit.keep_online = !options_.fold;
+
+    // The middle of each channel's range, and how far it reaches from there.
     std::vector<float> half(stats.max.size());
     if (options_.shift) edit.shift.resize(half.size());
     for (size_t c = 0; c < half.size(); ++c) {
@@ -95,9 +101,12 @@ class OsPlus final : public WithOptions<Transform, Options> {
       if (options_.shift) edit.shift[c] = middle;
       half[c] = std::max(stats.max[c] - middle, middle - stats.min[c]);
     }
+
     const float widest = *std::ranges::max_element(half);
     const Search search(group, edit.shift, pool);
     double best = std::numeric_limits<double>::infinity();
+
+    // Thresholds from the widest range downwards; of equal losses the first.
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double part = 1 - static_cast<double>(i) / static_cast<double>(options_.grid);
       std::vector<float> scale(half.size(), 1.0f);
@@ -110,6 +119,7 @@ class OsPlus final : public WithOptions<Transform, Options> {
       edit.scale = std::move(scale);
       edit.choice = StrCat("threshold ", part, " of the widest range");
     }
+
     if (edit.scale.empty()) {
       ThrowFailed(StrCat("layer ", group.linears[0].name),
                   "os_plus: the loss of every candidate is not a number");

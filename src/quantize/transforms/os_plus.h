@@ -1,4 +1,4 @@
-// See os_plus.cc and docs/methods/os_plus.md.
+// OS+: shifts and scales of inputs. See os_plus.cc and docs/methods/os_plus.md.
 #pragma once
 
 #include <memory>

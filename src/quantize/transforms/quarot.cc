@@ -1,6 +1,6 @@
 // QuaRot (Ashkboos et al. 2024, section 4): random Hadamard rotations spread outliers over all
-// channels. What is rotated, and how it is folded: model_rotation.h. A choice for the whole model,
-// not for a group: nothing is searched.
+// channels. model_rotation.h describes what is rotated and how that is folded. The choice is for
+// the whole model, not for a group, so nothing is searched.
 #include "quantize/transforms/quarot.h"
 
 #include "quantize/method_options.h"

@@ -1,4 +1,4 @@
-// See quarot.cc and docs/methods/quarot.md.
+// QuaRot: rotations of the whole model. See quarot.cc and docs/methods/quarot.md.
 #pragma once
 
 #include <memory>

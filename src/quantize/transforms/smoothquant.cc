@@ -11,7 +11,7 @@
 namespace qualm {
 namespace {
 
-// Below this a weight column's or a scale's magnitude is not divided by.
+// Smaller magnitudes of weight columns and scales are raised to this, so that they can be divisors.
 constexpr double kSmallest = 1e-5;
 
 struct Options {
@@ -36,13 +36,16 @@ class SmoothQuant final : public WithOptions<Transform, Options> {
     const std::vector<float> x = AbsMax(*group.stats), w = ColumnAbsMax(group, pool);
     InputEdit edit;
     edit.scale.resize(x.size());
+
+    // s_j of the paper, with both factors kept away from 0.
     for (size_t j = 0; j < x.size(); ++j) {
       const double weight = std::max<double>(w[j], kSmallest);
       const double scale =
           std::pow(double{x[j]}, options_.alpha) / std::pow(weight, 1 - options_.alpha);
-      // An input that calibration never saw used says nothing about its range.
+      // An input that was always 0 in calibration gives no information about its range.
       edit.scale[j] = x[j] == 0 ? 1.0f : static_cast<float>(std::max(scale, kSmallest));
     }
+
     edit.keep_online = !options_.fold;
     return edit;
   }

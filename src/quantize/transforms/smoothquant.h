@@ -1,4 +1,5 @@
-// See smoothquant.cc and docs/methods/smoothquant.md.
+// SmoothQuant: scales between inputs and weights. See smoothquant.cc and
+// docs/methods/smoothquant.md.
 #pragma once
 
 #include <memory>

@@ -12,6 +12,7 @@
 
 namespace qualm::testing {
 
+// Owns the weights and statistics that a view of the group refers to.
 struct TestGroup {
   TestGroup(size_t layers, size_t out, size_t in, size_t tokens, uint64_t seed)
       : inputs(Toy(1, in, tokens, seed).inputs) {
@@ -20,12 +21,15 @@ struct TestGroup {
     scheme.range_includes_zero = false;
   }
 
+  // The group as a transform sees it; this object must outlive the view.
   TransformGroup View() {
+    // Statistics over all inputs, with every row in the sample.
     ThreadPool pool(1);
     Collector collector(inputs.cols(), inputs.rows(),
                         {.channel_statistics = true, .sample_rows = inputs.rows()});
     collector.Add(inputs, pool);
     stats = collector.Take();
+
     TransformGroup group;
     for (const Matrix& weight : weights) {
       TransformLinear linear;
@@ -35,6 +39,7 @@ struct TestGroup {
       if (activations) linear.activations = &*activations;
       group.linears.push_back(linear);
     }
+
     group.stats = &stats;
     group.can_fold = true;
     return group;
