@@ -1,3 +1,6 @@
+// From the likelihoods of an item's choices to metrics: picks by several normalisations, counts for
+// the metrics that are not picks, and calibration. Errors come from closed forms or, if there is
+// none, from a bootstrap over items.
 #include "evaluate/choice_metrics.h"
 
 #include <algorithm>
@@ -14,6 +17,7 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
+// The number by which a metric compares choices.
 double ScoreOf(std::string_view metric, const ScoredChoice& choice) {
   const auto over = [&](size_t length) {
     return choice.log_likelihood / static_cast<double>(std::max<size_t>(1, length));
@@ -26,11 +30,13 @@ double ScoreOf(std::string_view metric, const ScoredChoice& choice) {
   internal::CheckFailed("a known metric", __FILE__, __LINE__);
 }
 
+// The probability of the likeliest choice, and whether it is right.
 struct Confidence {
   double value;
   bool is_right;
 };
 
+// Σ over bins of |confidence − share that is right|, weighted by the bins' sizes.
 double CalibrationError(std::span<const Confidence> items, std::span<const size_t> which) {
   constexpr size_t kBins = 10;
   std::array<double, kBins> confidence{}, right{};
@@ -39,6 +45,7 @@ double CalibrationError(std::span<const Confidence> items, std::span<const size_
     confidence[bin] += items[i].value;
     right[bin] += items[i].is_right ? 1 : 0;
   }
+
   double total = 0;
   for (size_t bin = 0; bin < kBins; ++bin) total += std::abs(confidence[bin] - right[bin]);
   return total / static_cast<double>(which.size());
@@ -48,6 +55,7 @@ Estimate SampleMean(std::span<const double> values) {
   const auto n = static_cast<double>(values.size());
   if (values.empty()) return {kNone, kNone};
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+
   double squares = 0;
   for (double value : values) squares += (value - mean) * (value - mean);
   return {mean, values.size() == 1 ? kNone : std::sqrt(squares / (n - 1) / n)};
@@ -61,7 +69,8 @@ std::vector<double> RightProbability(const ChoiceOutcome& outcome) {
   return {right, 1};
 }
 
-// Biased, known, right, items. A row that does not say who is stereotyped has no say.
+// Counts of biased, known and right picks, and of items. An item that does not say who is
+// stereotyped counts nothing.
 std::vector<double> BiasCounts(const ChoiceOutcome& outcome) {
   if (std::ranges::find(outcome.ids, "biased") == outcome.ids.end()) return {0, 0, 0, 0};
   const std::string& id = outcome.ids[outcome.picked];
@@ -89,10 +98,12 @@ constexpr CountedChoiceMetric kCounted[] = {
 
 }  // namespace
 
+// The first of the best; a near tie if another one is close to it.
 Pick PickChoice(std::string_view metric, std::span<const ScoredChoice> choices) {
   QUALM_CHECK(!choices.empty());
   std::vector<double> scores;
   for (const ScoredChoice& choice : choices) scores.push_back(ScoreOf(metric, choice));
+
   Pick pick;
   pick.choice = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
   for (size_t i = 0; i < scores.size(); ++i) {
@@ -120,6 +131,7 @@ Estimate ShareOf(std::span<const uint8_t> hits) {
   return {share, hits.size() == 1 ? kNone : std::sqrt(share * (1 - share) / (n - 1))};
 }
 
+// The estimates are taken as independent.
 Estimate MeanOf(std::span<const Estimate> estimates) {
   if (estimates.empty()) return {kNone, kNone};
   Estimate mean;
@@ -132,6 +144,7 @@ Estimate MeanOf(std::span<const Estimate> estimates) {
 }
 
 std::vector<double> Probabilities(std::span<const ScoredChoice> choices) {
+  // With the largest taken out first, so that exp does not underflow for all of them.
   double most = -std::numeric_limits<double>::infinity(), sum = 0;
   for (const ScoredChoice& choice : choices) most = std::max(most, choice.log_likelihood);
   std::vector<double> probabilities;
@@ -149,6 +162,8 @@ Calibration CalibrationOf(std::span<const std::vector<double>> probabilities,
   Calibration result{{kNone, kNone}, {kNone, kNone}};
   const size_t n = gold.size();
   if (n == 0) return result;
+
+  // Each item's squared distance, and the confidence in its likeliest choice.
   std::vector<double> brier;
   std::vector<Confidence> items;
   for (size_t i = 0; i < n; ++i) {
@@ -161,11 +176,14 @@ Calibration CalibrationOf(std::span<const std::vector<double>> probabilities,
     const auto best = std::ranges::max_element(probabilities[i]);
     items.push_back({*best, static_cast<size_t>(best - probabilities[i].begin()) == gold[i]});
   }
+
   result.brier = SampleMean(brier);
   std::vector<size_t> all(n);
   std::iota(all.begin(), all.end(), size_t{0});
   result.ece.value = CalibrationError(items, all);
   if (n == 1) return result;
+
+  // The error of the calibration error has no closed form: the deviation over bootstrap samples.
   Rng rng(0, "ece");
   std::vector<double> replicates;
   for (int r = 0; r < 200; ++r) {
@@ -173,6 +191,8 @@ Calibration CalibrationOf(std::span<const std::vector<double>> probabilities,
     for (size_t& i : drawn) i = rng.Below(n);
     replicates.push_back(CalibrationError(items, drawn));
   }
+
+  // SampleMean gives the error of a mean; times sqrt(200) it is the deviation of the replicates.
   const Estimate spread = SampleMean(replicates);
   result.ece.standard_error = spread.standard_error * std::sqrt(200.0);
   return result;

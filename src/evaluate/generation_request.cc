@@ -1,3 +1,4 @@
+// Hashes and prompts of text requests. Prompts are encoded as for likelihoods (request.h).
 #include "evaluate/generation_request.h"
 
 #include "base/strings.h"

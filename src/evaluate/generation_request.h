@@ -1,4 +1,4 @@
-// A text asked of a model: what it says behind a prompt (PROTOCOLS, section 3).
+// A request for text: the model continues a prompt (PROTOCOLS, section 3).
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,18 @@
 
 namespace qualm {
 
-// The version of the semantics below; results of another one are not taken for these.
+// The version of the semantics below; stored results of another version are not reused.
 inline constexpr int kGenerationProtocol = 1;
 
+// One text to be generated: a prompt, when to stop, and how to draw.
 struct GenerationRequest {
   std::vector<TokenId> tokens;  // of the prompt, at least one
   size_t max_tokens = 1;
   std::vector<std::string> stop;      // the text ends before the first of these
   double temperature = 0, top_p = 1;  // 0: greedy, the lowest id among equal logits
-  uint64_t sample = 0;                // number of the draw; 0 where greedy
+  uint64_t sample = 0;                // number of the draw; 0 if greedy
 
-  // Of all fields: equal requests have equal answers.
+  // A hash of all fields: equal requests have equal answers.
   std::string Hash() const;
 };
 
@@ -29,12 +30,12 @@ std::string_view FinishReasonName(FinishReason reason);
 
 struct GenerationAnswer {
   std::string text;     // valid UTF-8, without the stop string
-  uint64_t tokens = 0;  // made, with those of the stop string
+  uint64_t tokens = 0;  // generated, including the tokens of the stop string
   FinishReason reason = FinishReason::kLength;
 };
 
-// The prompt's tokens: BOS in front once where the tokenizer asks for it, never EOS; an empty
-// prompt is BOS, else EOS. Throws bad input where the tokenizer has neither.
+// The prompt's tokens: a single BOS in front if the tokenizer asks for it, never EOS; an empty
+// prompt becomes BOS, or EOS if there is no BOS. Throws bad input if the tokenizer has neither.
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt);
 
 }  // namespace qualm

@@ -1,6 +1,6 @@
 // Generates many texts at once. Every pass carries one token of each text that is being written and
-// the prompts of those that begin (continuous batching). What a prompt shares with another one that
-// is in some cache is taken from there. A text does not depend on what else is written.
+// the prompts of those that begin (continuous batching). The prefix that a prompt shares with one
+// in some cache is copied from there. A text does not depend on the other texts.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,15 @@ class Decoder;
 class ThreadPool;
 
 struct GeneratorOptions {
-  size_t batch_tokens = 2048;                // of a forward pass, about
-  size_t sequences = 64;                     // written at once, at most
-  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, about; at least one
+  size_t batch_tokens = 2048;                // of a forward pass, approximately
+  size_t sequences = 64;                     // written at the same time, at most
+  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, about; at least one cache
 };
 
+// How much work was asked for and how much was done; the difference is what sharing saved.
 struct GeneratorCounts {
-  uint64_t requests = 0;         // asked
-  uint64_t distinct = 0;         // that were different
+  uint64_t requests = 0;         // in total
+  uint64_t distinct = 0;         // different ones
   uint64_t prompt_tokens = 0;    // of the distinct ones
   uint64_t computed_tokens = 0;  // of prompts that went through the model
   uint64_t made_tokens = 0;
@@ -32,7 +33,7 @@ struct GeneratorCounts {
 // Called on this thread with the indexes of equal requests as soon as they are answered.
 using GenerationSink =
     std::function<void(std::span<const size_t> requests, const GenerationAnswer& answer)>;
-// Called after each forward pass: what was answered so far is to be kept.
+// Called after each forward pass, so that the answers so far can be kept.
 using GenerationPassSink = std::function<void(uint64_t answered)>;
 
 // Requires: every prompt with its max_tokens fits into the model's context. Throws kFailed for a

@@ -1,3 +1,6 @@
+// Sorts the requests into a depth-first walk through the tree of their prefixes (MakeUnits), cuts
+// the walk into lanes, each with a cache (CutIntoLanes), and runs one unit of several lanes in each
+// forward pass (Scorer). Logits are computed only for the rows that score a continuation.
 #include "evaluate/likelihood_scorer.h"
 
 #include <algorithm>
@@ -12,11 +15,12 @@
 namespace qualm {
 namespace {
 
-// Requests with the same inputs: they differ at most in their last token.
+// Requests with the same inputs and the same first scored position: they differ at most in their
+// last token.
 struct Unit {
-  std::span<const TokenId> inputs;  // all tokens but the last
-  size_t first_row = 0;             // the input whose logits say the continuation's first token
-  size_t kept = 0;                  // inputs that the unit before it has left in the cache
+  std::span<const TokenId> inputs;  // all tokens except the last
+  size_t first_row = 0;             // the input whose logits predict the continuation's first token
+  size_t kept = 0;                  // inputs that the previous unit has left in the cache
   struct Target {
     TokenId last;
     std::vector<size_t> requests;
@@ -33,13 +37,15 @@ size_t CommonPrefix(std::span<const TokenId> a, std::span<const TokenId> b) {
       a.begin());
 }
 
-// In the order of a depth-first walk.
+// The requests' units in the order of the depth-first walk.
 std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
   std::vector<size_t> order(requests.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   const auto inputs_of = [&](size_t i) {
     return std::span(requests[i].tokens).first(requests[i].tokens.size() - 1);
   };
+
+  // By inputs, then by where the continuation begins, then by the last token.
   std::ranges::sort(order, [&](size_t a, size_t b) {
     const auto x = inputs_of(a), y = inputs_of(b);
     const auto by_inputs =
@@ -51,6 +57,8 @@ std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
     const TokenId last_a = requests[a].tokens.back(), last_b = requests[b].tokens.back();
     return last_a != last_b ? last_a < last_b : a < b;
   });
+
+  // Neighbours in this order with equal inputs form a unit.
   std::vector<Unit> units;
   for (size_t i : order) {
     const auto inputs = inputs_of(i);
@@ -58,11 +66,12 @@ std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
     const bool is_same = !units.empty() && units.back().first_row == first_row &&
                          std::ranges::equal(units.back().inputs, inputs);
     if (!is_same) {
-      // The first logits that are read must be computed again.
+      // The row of the first logits that are read must be computed again.
       const size_t kept =
           units.empty() ? 0 : std::min(CommonPrefix(units.back().inputs, inputs), first_row);
       units.push_back({inputs, first_row, kept, {}});
     }
+
     std::vector<Unit::Target>& targets = units.back().targets;
     if (targets.empty() || targets.back().last != requests[i].tokens.back()) {
       targets.push_back({requests[i].tokens.back(), {}});
@@ -72,7 +81,7 @@ std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
   return units;
 }
 
-// A part of the walk with a cache of its own.
+// A part of the walk, with its cache. `next` is the unit that runs next.
 struct Lane {
   std::span<Unit> units;
   std::optional<KvCache> cache;
@@ -85,19 +94,24 @@ struct Lane {
   }
 };
 
-// Parts of about the same number of new tokens, cut where little is lost: a part's first unit
-// computes what it shared with the one before it.
+// Cuts the walk into parts of about the same number of new tokens, at places where little is lost:
+// the first unit of a part must compute what it shared with the unit before it.
 std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
+  // With running sums the cuts are found by bisection.
   std::vector<uint64_t> sums(units.size() + 1, 0);  // of new tokens before a unit
   for (size_t i = 0; i < units.size(); ++i) sums[i + 1] = sums[i] + units[i].new_tokens();
-  const auto at_share = [&](double share) {  // the unit before which that share of all tokens is
+  const auto at_share = [&](double share) {  // the unit before which this share of all tokens lies
     const auto tokens = static_cast<uint64_t>(share * static_cast<double>(sums.back()));
     return static_cast<size_t>(std::ranges::lower_bound(sums, tokens) - sums.begin());
   };
+
   std::vector<Lane> lanes;
   size_t first = 0;
   for (size_t lane = 1; lane <= count && first < units.size(); ++lane) {
     size_t end = units.size();
+
+    // Within a quarter of a part around the equal cut, the unit that shares least with the one
+    // before.
     if (lane < count) {
       const double share = static_cast<double>(lane) / static_cast<double>(count);
       const double slack = 0.25 / static_cast<double>(count);
@@ -116,6 +130,9 @@ std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
   return lanes;
 }
 
+// One call of ScoreLikelihoods. Run is called once. Each round takes the next unit of some lanes
+// (NextBatch) through the model (RunBatch), collects the rows that need logits (Answer), and turns
+// them into answers (Flush). Rows wait in between so that logits are computed in large products.
 class Scorer {
  public:
   Scorer(const Decoder& decoder, const ScorerOptions& options, ThreadPool& pool,
@@ -128,17 +145,20 @@ class Scorer {
 
   ScorerCounts Run(std::span<const LikelihoodRequest> requests, const PassSink& on_pass) {
     std::vector<Unit> units = MakeUnits(requests);
+    // A request's inputs count once for each of its distinct last tokens.
     counts_.requests = requests.size();
     for (const Unit& unit : units) {
       counts_.distinct += unit.targets.size();
       counts_.tokens += unit.inputs.size() * unit.targets.size();
     }
+
     std::vector<Lane> lanes = CutIntoLanes(units, LaneCount(units));
     while (true) {
       std::vector<Lane*> batch = NextBatch(lanes);
       if (batch.empty()) break;
       RunBatch(batch);
       if (on_pass) on_pass(answered_);
+      // A finished lane gives its cache's memory back.
       for (Lane* lane : batch) {
         if (++lane->next == lane->units.size()) lane->cache.reset();
       }
@@ -147,10 +167,12 @@ class Scorer {
   }
 
  private:
-  // As many as fill a pass with usual requests, as their caches have room for, and as do not lose
-  // more than a quarter of all work by computing shared prefixes again.
+  // The number of lanes: as many as fill a pass with average requests, limited by the memory of
+  // their caches, and such that computing shared prefixes again costs at most a quarter of all
+  // work.
   size_t LaneCount(const std::vector<Unit>& units) const {
     if (units.empty()) return 1;
+    // Averages over all units.
     uint64_t tokens = 0, kept = 0;
     size_t longest = 0;
     for (const Unit& unit : units) {
@@ -158,22 +180,26 @@ class Scorer {
       kept += unit.kept;
       longest = std::max(longest, unit.inputs.size());
     }
+
     const uint64_t usual = std::max<uint64_t>(1, tokens / units.size());
     const uint64_t position_bytes = CacheFloatsPerPosition(decoder_.plan) * sizeof(float);
     const uint64_t room = options_.cache_bytes / std::max<uint64_t>(1, position_bytes * longest);
+    // Each further lane computes one shared prefix again.
     const uint64_t shared = std::max<uint64_t>(1, kept / units.size());
     const uint64_t wanted = std::min((options_.batch_tokens + usual - 1) / usual,
                                      std::max<uint64_t>(1, tokens / (4 * shared)));
     return static_cast<size_t>(std::clamp<uint64_t>(std::min(wanted, room), 1, units.size()));
   }
 
-  // Lanes whose next units fit into one pass, those behind first.
+  // Lanes whose next units fit into one pass; lanes that are furthest behind come first.
   std::vector<Lane*> NextBatch(std::vector<Lane>& lanes) const {
     std::vector<Lane*> waiting;
     for (Lane& lane : lanes) {
       if (lane.next < lane.units.size()) waiting.push_back(&lane);
     }
     std::ranges::stable_sort(waiting, {}, [](const Lane* lane) { return lane->next; });
+
+    // The first lane is always taken, even if its unit alone exceeds the pass.
     std::vector<Lane*> batch;
     size_t tokens = 0;
     for (Lane* lane : waiting) {
@@ -185,16 +211,20 @@ class Scorer {
     return batch;
   }
 
+  // Runs the next unit of each lane of the batch in one forward pass.
   void RunBatch(const std::vector<Lane*>& batch) {
     std::vector<SequenceSlice> slices;
     for (Lane* lane : batch) {
+      // The cache keeps the prefix that this unit shares with the one before.
       const Unit& unit = lane->units[lane->next];
       if (!lane->cache) lane->cache.emplace(decoder_.MakeCache(lane->capacity()));
       lane->cache->Truncate(unit.kept);
       slices.push_back({&*lane->cache, unit.inputs.subspan(unit.kept)});
       counts_.computed_tokens += unit.new_tokens();
     }
+
     const Matrix hidden = decoder_.Forward(slices, pool_);
+    // The rows of each unit that predict its continuation.
     size_t first = 0;
     for (Lane* lane : batch) {
       const Unit& unit = lane->units[lane->next];
@@ -202,17 +232,20 @@ class Scorer {
       Answer(unit, hidden.view().Rows(first + begin, unit.new_tokens() - begin));
       first += unit.new_tokens();
     }
+
     Flush();
   }
 
-  // Rows of a unit that wait for their logits.
+  // The rows of a unit that are waiting for their logits.
   struct Waiting {
     const Unit* unit;
     Span2D<const float> hidden;
-    size_t row = 0;  // among all that wait
+    size_t row = 0;  // first row among all that are waiting
   };
 
+  // Hands the rows over as they are, or lets them wait for their logits.
   void Answer(const Unit& unit, Span2D<const float> hidden) {
+    // All requests of the unit score the same rows.
     if (on_hidden_) {
       std::vector<size_t> requests;
       for (const Unit::Target& target : unit.targets) {
@@ -222,13 +255,16 @@ class Scorer {
       answered_ += requests.size();
       return;
     }
+
     waiting_.push_back({&unit, hidden, waiting_rows_});
     waiting_rows_ += hidden.rows();
     if (waiting_rows_ >= kMostRows) Flush();
   }
 
+  // Computes the logits of all waiting rows and reports the answers.
   void Flush() {
     if (waiting_.empty()) return;
+    // The rows of all units in one matrix.
     const size_t vocab = decoder_.plan.vocab_size();
     Matrix hidden = Matrix::Uninitialized(waiting_rows_, decoder_.plan.hidden_size);
     for (const Waiting& waiting : waiting_) {
@@ -236,7 +272,9 @@ class Scorer {
         std::ranges::copy(waiting.hidden.row(r), hidden.row(waiting.row + r).begin());
       }
     }
-    // A few rows' logits at a time; each row's targets are read from it at once.
+
+    // The logits of a few rows at a time; each row's targets are read from it at once, and the row
+    // is overwritten by later ones.
     std::vector<std::vector<double>> log_likelihoods(waiting_rows_);
     std::vector<std::vector<uint8_t>> greedy(waiting_rows_);
     std::vector<std::vector<TokenId>> targets = TargetsOfRows();
@@ -253,12 +291,14 @@ class Scorer {
         }
       });
     }
+
     for (const Waiting& waiting : waiting_) Report(waiting, log_likelihoods, greedy);
     waiting_.clear();
     waiting_rows_ = 0;
   }
 
-  // All rows of a unit but the last have one target, its next input.
+  // For each waiting row the tokens that it has to score. All rows of a unit except the last have
+  // one target, the next input; the last row has the units' different last tokens.
   std::vector<std::vector<TokenId>> TargetsOfRows() const {
     std::vector<std::vector<TokenId>> targets(waiting_rows_);
     for (const Waiting& waiting : waiting_) {
@@ -273,14 +313,17 @@ class Scorer {
     return targets;
   }
 
+  // The sum over the rows that all targets share, then one answer for each last token.
   void Report(const Waiting& waiting, const std::vector<std::vector<double>>& log_likelihoods,
               const std::vector<std::vector<uint8_t>>& greedy) {
+    // Rows before the last one score tokens that all of the unit's requests contain.
     LikelihoodAnswer common{0, true};
     const size_t last = waiting.row + waiting.hidden.rows() - 1;
     for (size_t row = waiting.row; row < last; ++row) {
       common.log_likelihood += log_likelihoods[row][0];
       common.is_greedy &= greedy[row][0] != 0;
     }
+
     for (size_t t = 0; t < waiting.unit->targets.size(); ++t) {
       const Unit::Target& target = waiting.unit->targets[t];
       on_answer_(target.requests, {common.log_likelihood + log_likelihoods[last][t],
@@ -289,8 +332,8 @@ class Scorer {
     }
   }
 
-  static constexpr size_t kRowsAtOnce = 256;
-  static constexpr size_t kMostRows = 4096;
+  static constexpr size_t kRowsAtOnce = 256;  // rows of logits in memory
+  static constexpr size_t kMostRows = 4096;   // rows that may wait for their logits
 
   const Decoder& decoder_;
   const ScorerOptions& options_;

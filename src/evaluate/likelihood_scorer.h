@@ -1,9 +1,10 @@
-// Answers many requests: equal ones once, common prefixes once, logits only where they are read. An
-// answer does not depend on what else is asked (PROTOCOLS, section 9).
+// Answers many requests: equal ones once, common prefixes once, and computes logits only for
+// positions that are scored. An answer does not depend on the other requests (PROTOCOLS, section
+// 9).
 //
 // Requests in the order of their tokens are a depth-first walk through the tree of their prefixes:
-// a cache that follows it keeps what the next request shares with the last one. Several caches walk
-// parts of the tree side by side, so that every forward pass has enough tokens.
+// a cache that follows the walk keeps what the next request shares with the last one. Several
+// caches walk parts of the tree at the same time, so that every forward pass has enough tokens.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +21,14 @@ class Decoder;
 class ThreadPool;
 
 struct ScorerOptions {
-  size_t batch_tokens = 2048;                // of a forward pass, about; at least one request
-  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, about
+  size_t batch_tokens = 2048;  // of a forward pass, approximately; at least one request
+  uint64_t cache_bytes = uint64_t{2} << 30;  // of all caches together, approximately
 };
 
+// How much work was asked for and how much was done; the difference is what sharing saved.
 struct ScorerCounts {
-  uint64_t requests = 0;         // asked
-  uint64_t distinct = 0;         // that were different
+  uint64_t requests = 0;         // in total
+  uint64_t distinct = 0;         // different ones
   uint64_t tokens = 0;           // of the distinct ones, continuations' last tokens left out
   uint64_t computed_tokens = 0;  // that went through the model
 };
@@ -34,11 +36,12 @@ struct ScorerCounts {
 // Called on this thread with the indexes of equal requests as soon as they are answered.
 using AnswerSink =
     std::function<void(std::span<const size_t> requests, const LikelihoodAnswer& answer)>;
-// Called after each forward pass: what was answered so far is to be kept.
+// Called after each forward pass, so that the answers so far can be kept.
 using PassSink = std::function<void(uint64_t answered)>;
 
-// Called with requests that have the same inputs and the final hidden states [rows, hidden_size] of
-// the positions that they score; then no logits are computed and `on_answer` is not called.
+// Called with requests that have the same inputs, and with the final hidden states [rows,
+// hidden_size] of the positions that they score. If it is given, no logits are computed and
+// `on_answer` is not called.
 using HiddenSink =
     std::function<void(std::span<const size_t> requests, Span2D<const float> hidden)>;
 

@@ -1,3 +1,6 @@
+// Runs windows through one to three models (BatchScorer), reduces their logits row by row, and adds
+// up windows in their order (ComparisonSums, ScoreText). Windows that an earlier run has scored are
+// not computed again.
 #include "evaluate/perplexity.h"
 
 #include <algorithm>
@@ -16,10 +19,11 @@ namespace qualm {
 namespace {
 
 constexpr size_t kTileRows = 64;     // rows of logits in memory at a time, per model
-constexpr size_t kRowsPerPiece = 8;  // rows that one thread reduces before it takes the next ones
+constexpr size_t kRowsPerPiece = 8;  // rows that one thread reduces at a time
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// Runs one batch of windows through all models and reduces their logits.
+// Runs batches of windows through all models and reduces their logits to WindowRows. It keeps room
+// for one tile of logits per model; Score is called for each batch.
 class BatchScorer {
  public:
   BatchScorer(const ScoredModels& models, ThreadPool& pool) : models_(models), pool_(pool) {
@@ -34,6 +38,7 @@ class BatchScorer {
   }
 
   std::vector<WindowRows> Score(const PerplexityText& text, std::span<const Window> windows) {
+    // All models see the same windows.
     std::vector<std::vector<TokenId>> ids;
     for (const Window& window : windows) ids.push_back(text.WindowIds(window));
     std::vector<Matrix> hidden;  // one per model
@@ -45,7 +50,7 @@ class BatchScorer {
       Resize(rows[w], windows[w].targets());
       for (size_t done = 0; done < windows[w].targets(); done += kTileRows) {
         const size_t count = std::min(kTileRows, windows[w].targets() - done);
-        // The logits at one position predict the token at the next.
+        // The logits at one position predict the token at the next position.
         const size_t position = windows[w].first_target - 1 + done;
         ScoreTile(hidden, first_row + position,
                   std::span<const TokenId>(ids[w]).subspan(position + 1, count), done, rows[w]);
@@ -56,6 +61,7 @@ class BatchScorer {
   }
 
  private:
+  // The models that are given, always in this order; tiles and hidden states have the same indexes.
   std::vector<const ScoringModel*> Present() const {
     std::vector<const ScoringModel*> present = {models_.model};
     if (models_.reference != nullptr) present.push_back(models_.reference);
@@ -69,9 +75,11 @@ class BatchScorer {
     if (models_.rounded_reference != nullptr) rows.noise_floor.resize(targets);
   }
 
-  // Rows [first_row, first_row + targets.size()) of `hidden` go to entries from `offset` on.
+  // Scores the rows [first_row, first_row + targets.size()) of `hidden`; results go to the entries
+  // from `offset` on.
   void ScoreTile(std::span<const Matrix> hidden, size_t first_row, std::span<const TokenId> targets,
                  size_t offset, WindowRows& rows) {
+    // The logits of these rows, for every model.
     const std::vector<const ScoringModel*> present = Present();
     std::array<Span2D<const float>, 3> tile;
     for (size_t m = 0; m < present.size(); ++m) {
@@ -79,6 +87,8 @@ class BatchScorer {
       present[m]->Logits(hidden[m].view().Rows(first_row, targets.size()), logits, pool_);
       tile[m] = logits;
     }
+
+    // Then row by row: the likelihood alone, or both models' distributions compared.
     const size_t pieces = (targets.size() + kRowsPerPiece - 1) / kRowsPerPiece;
     pool_.ParallelFor(pieces, [&](size_t piece) {
       RowComparer comparer;
@@ -104,10 +114,12 @@ class BatchScorer {
   std::vector<Matrix> logits_;  // [kTileRows, vocab] per model
 };
 
-// Sums over windows of the numbers that compare a model with the reference.
+// Sums over windows of the numbers that compare a model with the reference. AddWindow for each
+// window in order, then Result.
 class ComparisonSums {
  public:
   void AddWindow(const Window& window, std::span<const RowComparison> rows) {
+    // The window is the unit of all errors, so each window gives one number per metric.
     double kl = 0, same = 0, square = 0, nll = 0, reference_nll = 0;
     std::vector<double> values;
     for (const RowComparison& row : rows) {
@@ -118,12 +130,14 @@ class ComparisonSums {
       reference_nll += row.reference_nll;
       values.push_back(row.kl);
     }
+
     const double targets = static_cast<double>(rows.size());
     targets_.push_back(targets);
     weights_.push_back(window.weight);
     kl_.push_back(kl);
     same_.push_back(same);
     square_.push_back(square);
+    // Perplexity is weighted by window, all other metrics by position.
     delta_nll_.push_back(window.weight * ((nll - reference_nll) / targets));
     reference_nll_.push_back(window.weight * (reference_nll / targets));
     sample_.AddWindow(values);
@@ -148,12 +162,14 @@ class ComparisonSums {
   ClusteredSample sample_;
 };
 
-// The rows of windows [first, first + count): those that are known, and the others scored now.
+// The rows of the windows [first, first + count), taken from `known` or scored now.
 std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t first, size_t count,
                                const PerplexityOptions& options, BatchScorer& scorer) {
   std::vector<WindowRows> rows(count);
   std::vector<size_t> open;
   std::vector<Window> windows;
+
+  // Windows that are not known are collected for one pass.
   for (size_t w = 0; w < count; ++w) {
     std::optional<WindowRows> known;
     if (options.known) known = options.known(index, first + w);
@@ -164,6 +180,7 @@ std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t 
     open.push_back(w);
     windows.push_back(text.windows[first + w]);
   }
+
   if (open.empty()) return rows;
   std::vector<WindowRows> scored = scorer.Score(text, windows);
   for (size_t i = 0; i < open.size(); ++i) {
@@ -173,6 +190,7 @@ std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t 
   return rows;
 }
 
+// Scores one text batch by batch and keeps only sums per window.
 TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t index,
                      size_t batch, const PerplexityOptions& options, BatchScorer& scorer,
                      Progress& progress) {
@@ -182,11 +200,13 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
   result.targets = text.targets();
   std::vector<double> weighted_nll, weights;
   ComparisonSums comparison, noise_floor;
+
   progress.Begin(StrCat("eval ", text.name), text.windows.size());
   for (size_t first = 0; first < text.windows.size(); first += batch) {
     const size_t count = std::min(batch, text.windows.size() - first);
     const auto windows = std::span<const Window>(text.windows).subspan(first, count);
     const std::vector<WindowRows> rows = RowsOf(text, index, first, count, options, scorer);
+    // Each window's mean NLL, with its protocol weight.
     for (size_t w = 0; w < count; ++w) {
       double nll = 0;
       for (double value : rows[w].nll) nll += value;
@@ -198,9 +218,12 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
       if (models.rounded_reference != nullptr)
         noise_floor.AddWindow(windows[w], rows[w].noise_floor);
     }
+
+    // The perplexity so far is shown with the progress.
     result.ppl = ExpOf(RatioEstimate(weighted_nll, weights));
     progress.Advance(first + count, StrCat("ppl ", Fixed(result.ppl.value, 3)));
   }
+
   progress.End();
   if (models.reference != nullptr) {
     result.reference_ppl = comparison.ReferencePpl();
@@ -223,6 +246,8 @@ std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
   for (size_t index = 0; index < texts.size(); ++index) {
     const PerplexityText& text = texts[index];
     QUALM_CHECK(!text.windows.empty());
+
+    // A batch has about kBatchTokens tokens unless a size was asked for.
     const size_t batch = options.batch != 0
                              ? options.batch
                              : std::max<size_t>(1, kBatchTokens / text.windows.front().tokens);

@@ -1,5 +1,6 @@
-// Perplexity of prepared texts, and in the same pass the distance to a reference model. Windows are
-// run in batches, logits are made in tiles of rows and reduced at once: no logits are kept.
+// Perplexity of prepared texts and, in the same pass, the distance to a reference model. Windows
+// are run in batches; logits are computed in tiles of rows and reduced at once, so no logits are
+// kept.
 //
 // Deterministic: per-position numbers depend on the window alone, all sums run in window order, so
 // the result has the same bits for every batch size and number of threads.
@@ -37,6 +38,7 @@ struct Comparison {
   Estimate delta_log_ppl;  // log ppl(model) - log ppl(reference), paired over windows
 };
 
+// The scores of one text; the comparisons are there if the reference models were given.
 struct TextScores {
   std::string name;
   size_t windows = 0;
@@ -48,7 +50,7 @@ struct TextScores {
   std::optional<Comparison> noise_floor;  // rounded reference against reference
 };
 
-// Per-position numbers of one window; the comparisons are empty where there is no such model.
+// Per-position numbers of one window; the comparisons are empty if there is no such model.
 struct WindowRows {
   std::vector<double> nll;
   std::vector<RowComparison> comparison, noise_floor;
@@ -56,8 +58,9 @@ struct WindowRows {
 
 struct PerplexityOptions {
   size_t batch = 0;  // windows per forward pass; 0: about kBatchTokens tokens
-  // What an earlier run found for a window of a text (by their indexes), and where the rows of a
-  // window go as soon as they are there; a killed run goes on with these. May be empty.
+  // `known` gives the rows that an earlier run found for a window of a text (by their indexes),
+  // `keep` receives the rows of a window as soon as they are computed; with both, a killed run can
+  // be continued. They may be empty.
   std::function<std::optional<WindowRows>(size_t text, size_t window)> known = {};
   std::function<void(size_t text, size_t window, const WindowRows& rows)> keep = {};
 };

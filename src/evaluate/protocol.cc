@@ -1,3 +1,4 @@
+// The table of perplexity protocols and their rules: windows, first scored token, weights.
 #include "evaluate/protocol.h"
 
 #include <algorithm>
@@ -10,6 +11,7 @@ namespace qualm {
 
 namespace {
 
+// A protocol that changes a rule gets a higher version.
 const std::vector<PerplexityProtocol>& Table() {
   static const std::vector<PerplexityProtocol> kTable = {
       {.name = "gptq",
@@ -36,7 +38,7 @@ const std::vector<PerplexityProtocol>& Table() {
 }
 
 // Position in the window of the first token that is scored. The second half of llama.cpp begins
-// after the token at position tokens/2: 255 of 512 tokens are scored.
+// after the token at position tokens/2, so 255 of 512 tokens are scored.
 size_t FirstTarget(const PerplexityProtocol& protocol, size_t window) {
   return protocol.scores_second_half ? window / 2 + 1 : 1;
 }
@@ -77,6 +79,7 @@ size_t ResolveSeqlen(const PerplexityProtocol& protocol, size_t requested, size_
     ThrowBadInput("--seqlen", StrCat("at most the model's context of ", context, " tokens"),
                   StrCat(seqlen));
   }
+
   if (FirstTarget(protocol, seqlen) >= seqlen) {
     ThrowBadInput("--seqlen",
                   StrCat("a window with a token to score (protocol ", protocol.name, ")"),
@@ -89,6 +92,7 @@ std::vector<Window> PlanWindows(const PerplexityProtocol& protocol, size_t token
   QUALM_CHECK(seqlen > 0);
   std::vector<Window> windows;
   for (size_t begin = 0; begin < tokens; begin += seqlen) {
+    // A shorter last window counts only in some protocols, and only if it has a target.
     const size_t length = std::min(seqlen, tokens - begin);
     if (length < seqlen && !protocol.keeps_tail) break;
     const size_t first_target = FirstTarget(protocol, length);
@@ -118,16 +122,21 @@ PerplexityText PrepareText(const PerplexityProtocol& protocol, std::string name,
                            std::string_view text, const Tokenizer& tokenizer, size_t seqlen,
                            size_t limit) {
   if (protocol.strips_final_newline && text.ends_with('\n')) text.remove_suffix(1);
+
+  // One tokenisation for the whole text: windows must not change how words are split.
   PerplexityText result;
   result.name = std::move(name);
   result.ids = tokenizer.EncodeWithSpecial(text);
   result.windows = PlanWindows(protocol, result.ids.size(), seqlen);
+
   if (result.windows.empty()) {
     ThrowBadInput(
         result.name,
         StrCat("at least one window of ", seqlen, " tokens (protocol ", protocol.name, ")"),
         StrCat(result.ids.size(), " tokens"), "use a longer text or a smaller --seqlen");
   }
+
+  // A limit keeps the first windows; BOS in every window needs a tokenizer that uses BOS.
   if (limit != 0 && result.windows.size() > limit) result.windows.resize(limit);
   if (protocol.bos_in_every_window && tokenizer.special().add_bos) {
     result.window_bos = tokenizer.special().bos;

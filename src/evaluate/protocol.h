@@ -1,6 +1,6 @@
 // Perplexity protocols: how a text becomes windows, which tokens of a window are scored and how the
-// windows are weighted. A score without its protocol means nothing; names and versions stand in
-// every result. Each rule has a test of its own in protocol_test.cc.
+// windows are weighted. A score without its protocol means nothing, so names and versions are
+// stored in every result. Each rule has a test in protocol_test.cc.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,7 @@ namespace qualm {
 // ppl = exp(sum of weight·(mean NLL of the window's targets) / sum of weights).
 enum class WindowWeight { kEqual, kTokens, kTargets };
 
+// A row of the table: the rules in which protocols differ.
 struct PerplexityProtocol {
   std::string name;
   int version = 1;  // raised whenever a rule changes
@@ -35,7 +36,7 @@ std::vector<std::string> ProtocolNames();
 // Unknown names: bad input with the nearest one and the list.
 const PerplexityProtocol& FindProtocol(std::string_view name);
 
-// The window length: `requested`, or where that is 0 min(protocol's default, context). Throws bad
+// The window length: `requested`, or min(protocol's default, context) if that is 0. Throws bad
 // input if it exceeds the context or leaves nothing to score.
 size_t ResolveSeqlen(const PerplexityProtocol& protocol, size_t requested, size_t context);
 
@@ -50,7 +51,7 @@ struct Window {
   size_t targets() const { return tokens - first_target; }
 };
 
-// The windows of `tokens` token ids, in order; empty if there is not enough for one.
+// The windows of `tokens` token ids, in order; empty if the text is too short for one window.
 std::vector<Window> PlanWindows(const PerplexityProtocol& protocol, size_t tokens, size_t seqlen);
 
 // A text ready to be scored.
@@ -64,9 +65,9 @@ struct PerplexityText {
   size_t targets() const;
 };
 
-// Tokenizes `text` once as a whole (BOS in front where the tokenizer's own configuration asks for
-// it) and plans the windows; `limit` keeps the first ones (0: all). Throws bad input naming the
-// text if it is shorter than one window.
+// Tokenizes `text` once as a whole (BOS in front if the tokenizer's configuration asks for it) and
+// plans the windows; `limit` keeps the first ones (0: all). Throws bad input naming the text if it
+// is shorter than one window.
 PerplexityText PrepareText(const PerplexityProtocol& protocol, std::string name,
                            std::string_view text, const Tokenizer& tokenizer, size_t seqlen,
                            size_t limit = 0);

@@ -1,3 +1,5 @@
+// Turns texts into token requests: BOS, blanks between context and continuation, and the cut
+// between them follow the rules in PROTOCOLS, section 2.
 #include "evaluate/request.h"
 
 #include <algorithm>
@@ -10,7 +12,8 @@ namespace qualm {
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
   const SpecialTokens& special = tokenizer.special();
   if (special.bos) {
-    // Written out in front it is BOS, also where the tokenizer takes it for other pieces.
+    // BOS that is written out in front counts as BOS, even if the tokenizer would split it into
+    // pieces.
     const std::string written = tokenizer.Piece(*special.bos);
     std::vector<TokenId> ids = tokenizer.Encode(text);
     const bool is_written = !written.empty() && text.starts_with(written);
@@ -33,9 +36,11 @@ std::string LikelihoodRequest::Hash() const {
   return hasher.Hex();
 }
 
+// Blanks at the end move to the continuation, since tokenizers attach them to the next word.
 EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context) {
   const size_t last = context.find_last_not_of(" \t\n\r");
   const size_t kept = last == std::string_view::npos ? 0 : last + 1;
+
   EncodedContext encoded;
   encoded.text = context.substr(0, kept);
   encoded.blanks = context.substr(kept);
@@ -43,6 +48,8 @@ EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view contex
     encoded.tokens = EncodePrompt(tokenizer, encoded.text);
     return encoded;
   }
+
+  // An empty context is a single token.
   const SpecialTokens& special = tokenizer.special();
   const std::optional<TokenId> prefix = special.bos ? special.bos : special.eos;
   if (!prefix) {
@@ -53,10 +60,13 @@ EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view contex
   return encoded;
 }
 
+// Without a context text, that single token must be in front exactly once.
 LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const EncodedContext& context,
                                         std::string_view continuation) {
   LikelihoodRequest request;
   request.context_length = context.tokens.size();
+
+  // Context and continuation are tokenised as one text.
   if (context.text.empty()) {
     request.tokens = tokenizer.Encode(context.blanks + std::string(continuation));
     if (request.tokens.empty() || request.tokens[0] != context.tokens[0]) {
@@ -65,10 +75,12 @@ LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const Encode
   } else {
     request.tokens = EncodePrompt(tokenizer, StrCat(context.text, context.blanks, continuation));
   }
+
   if (request.tokens.size() <= 1) {
     ThrowBadInput("request", "a continuation with a token", StrCat("'", continuation, "'"));
   }
-  // A token that reaches over the border belongs to the continuation.
+
+  // A token that crosses the border belongs to the continuation.
   request.context_length = std::min(request.context_length, request.tokens.size() - 1);
   return request;
 }

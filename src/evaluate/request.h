@@ -1,4 +1,4 @@
-// One thing asked of a model: how likely a continuation is behind a context (PROTOCOLS, section 2).
+// A likelihood request: how likely a continuation is, given a context (PROTOCOLS, section 2).
 #pragma once
 
 #include <string>
@@ -9,24 +9,25 @@
 
 namespace qualm {
 
-// The version of the semantics below; results of another one are not taken for these.
+// The version of the semantics below; stored results of another version are not reused.
 inline constexpr int kLikelihoodProtocol = 1;
 
+// Context and continuation as one sequence, and where the second begins.
 struct LikelihoodRequest {
   std::vector<TokenId> tokens;  // of both, at least one before the continuation
   size_t context_length = 0;    // tokens before the continuation
 
   size_t continuation_length() const { return tokens.size() - context_length; }
-  // Of the tokens and where they are cut: equal requests have equal answers.
+  // A hash of the tokens and of where they are cut: equal requests have equal answers.
   std::string Hash() const;
 };
 
 struct LikelihoodAnswer {
   double log_likelihood = 0;  // sum over the continuation's tokens, natural logarithm
-  bool is_greedy = false;     // every token of it was the likeliest
+  bool is_greedy = false;     // every token of the continuation was the likeliest
 };
 
-// The tokens of a prompt: BOS in front once, where the tokenizer asks for it or the text begins
+// The tokens of a prompt: a single BOS in front if the tokenizer asks for it or the text begins
 // with it; never EOS.
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
 
@@ -36,11 +37,11 @@ struct EncodedContext {
   std::string blanks;  // which move to the continuation
   std::vector<TokenId> tokens;
 };
-// BOS stands in front once where the tokenizer asks for it; an empty context is BOS, else EOS.
-// Throws bad input where the tokenizer has neither.
+// A single BOS in front if the tokenizer asks for it; an empty context becomes BOS, or EOS if there
+// is no BOS. Throws bad input if the tokenizer has neither.
 EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context);
 
-// Both are tokenised together, then cut at the number of tokens of the context alone.
+// Both are tokenised together and then cut after as many tokens as the context alone has.
 LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const EncodedContext& context,
                                         std::string_view continuation);
 

@@ -1,3 +1,5 @@
+// The arithmetic of row_scores.h: both passes over the row subtract its peak first, so that exp
+// neither overflows nor loses the largest terms.
 #include "evaluate/row_scores.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@ namespace qualm {
 
 namespace {
 
+// The largest logit and its first index.
 struct Peak {
   double logit = -std::numeric_limits<double>::infinity();
   size_t index = 0;
@@ -49,6 +52,8 @@ RowComparison RowComparer::Compare(std::span<const float> reference, std::span<c
   const size_t vocab = reference.size();
   const size_t index = static_cast<size_t>(target);
   QUALM_CHECK(model.size() == vocab && target >= 0 && index < vocab);
+
+  // Both rows' exponentials are kept, since they are read again below.
   reference_exp_.resize(vocab);
   model_exp_.resize(vocab);
   const Peak reference_peak = PeakOf(reference), model_peak = PeakOf(model);
@@ -57,6 +62,7 @@ RowComparison RowComparer::Compare(std::span<const float> reference, std::span<c
   const double reference_scale = std::exp(reference_peak.logit - reference_norm);
   const double model_scale = std::exp(model_peak.logit - model_norm);
 
+  // p and q are the exponentials divided by their sums.
   RowComparison result;
   double kl = 0;
   for (size_t v = 0; v < vocab; ++v) {
@@ -66,6 +72,7 @@ RowComparison RowComparer::Compare(std::span<const float> reference, std::span<c
                              (static_cast<double>(model[v]) - model_norm);
     kl += (p == 0 ? 0 : p * log_ratio) + (q - p);
   }
+
   // Rounding may leave -1e-17 for equal distributions; NaN passes through.
   result.kl = kl < 0 ? 0 : kl;
   result.nll = model_norm - static_cast<double>(model[index]);

@@ -1,5 +1,5 @@
-// One row of logits reduced to numbers: the target's negative log-likelihood, and how two models'
-// distributions at the same position differ. All in double, natural logarithm.
+// Reduces one row of logits to numbers: the target's negative log-likelihood, and how two models'
+// distributions at the same position differ. Everything is in double, with natural logarithms.
 #pragma once
 
 #include <span>
@@ -12,6 +12,7 @@ namespace qualm {
 // -log softmax(logits)[target]. NaN if a logit is NaN. Requires: target is inside the row.
 double NegativeLogLikelihood(std::span<const float> logits, TokenId target);
 
+// How the model differs from the reference at one position.
 struct RowComparison {
   double nll = 0;  // of the model
   double reference_nll = 0;
@@ -21,10 +22,10 @@ struct RowComparison {
 };
 
 // Compares the two rows [vocab]. The divergence is summed as
-//     Σ_v  p_v·(log p_v - log q_v) + q_v - p_v,
+// Σ_v  p_v·(log p_v - log q_v) + q_v - p_v,
 // p the reference, q the model: the added terms cancel over the vocabulary, but each summand is now
-// non-negative and the sum does not feel the rounding of the two normalisers to first order, so
-// that values near 1e-12 are still meaningful.
+// non-negative and, to first order, the sum does not depend on the rounding of the two normalisers,
+// so that values near 1e-12 are still meaningful.
 class RowComparer {
  public:
   RowComparison Compare(std::span<const float> reference, std::span<const float> model,

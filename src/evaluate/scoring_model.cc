@@ -1,3 +1,4 @@
+// A decoder as a ScoringModel: each window is a sequence with its own cache.
 #include "evaluate/scoring_model.h"
 
 #include "model/decoder.h"
@@ -8,7 +9,7 @@ size_t DecoderScoringModel::vocab_size() const { return decoder_.plan.vocab_size
 
 Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows,
                                    ThreadPool& pool) const {
-  // The caches live only as long as the forward pass: with two models in one evaluation only one
+  // The caches live only during the forward pass: with two models in one evaluation, only one
   // model's keys and values are in memory.
   std::vector<KvCache> caches;
   caches.reserve(windows.size());

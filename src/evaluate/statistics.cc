@@ -1,3 +1,5 @@
+// The estimators of statistics.h: the linearised ratio, the delta method, and bootstraps over items
+// or whole windows with fixed seeds.
 #include "evaluate/statistics.h"
 
 #include <algorithm>
@@ -15,13 +17,16 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr uint64_t kBootstrapSeed = 0;
 
-// The q-quantile of a sorted sample in which entry i stands counts[window of i] times.
+// The q-quantile of a sorted sample in which entry i occurs counts[window of i] times.
 template <typename Entries>
 double WeightedQuantile(const Entries& sorted, std::span<const uint32_t> counts, uint64_t total,
                         double probability) {
+  // The two ranks between which the quantile is interpolated.
   const double position = probability * static_cast<double>(total - 1);
   const uint64_t low_rank = static_cast<uint64_t>(position);
   const uint64_t high_rank = std::min(low_rank + 1, total - 1);
+
+  // Ranks are counted as if every entry were repeated.
   uint64_t passed = 0;
   double low = 0;
   bool has_low = false;
@@ -58,13 +63,17 @@ Estimate RatioEstimate(std::span<const double> sums, std::span<const double> wei
     sum += sums[i];
     weight += weights[i];
   }
+
   Estimate result{sum / weight, kNone};
   if (sums.size() < 2) return result;
+
+  // The error of the linearised ratio, with the residuals sums − R·weights.
   double squares = 0;
   for (size_t i = 0; i < sums.size(); ++i) {
     const double residual = sums[i] - result.value * weights[i];
     squares += residual * residual;
   }
+
   const double n = static_cast<double>(sums.size());
   result.standard_error = std::sqrt(n / (n - 1) * squares) / weight;
   return result;
@@ -77,7 +86,7 @@ Estimate ExpOf(Estimate x) {
 
 Estimate SqrtOf(Estimate x) {
   const double value = std::sqrt(x.value);
-  // d sqrt(x) = dx / (2 sqrt(x)); all values equal to 0 have no spread either.
+  // d sqrt(x) = dx / (2 sqrt(x)); if all values are 0, the error is 0, too.
   return {value, x.standard_error == 0 ? 0 : x.standard_error / (2 * value)};
 }
 
@@ -89,10 +98,14 @@ Estimate BootstrapOf(std::span<const std::vector<double>> counts,
   const auto add = [&](const std::vector<double>& one, std::vector<double>& sums) {
     for (size_t k = 0; k < width; ++k) sums[k] += one[k];
   };
+
+  // The value of all items.
   std::vector<double> all(width, 0);
   for (const std::vector<double>& one : counts) add(one, all);
   Estimate estimate{value(all), kNone};
   if (counts.size() < 2) return estimate;
+
+  // Its deviation over samples of items with replacement.
   Rng rng(0, stream);
   std::vector<double> values;
   for (int r = 0; r < kReplicates; ++r) {
@@ -100,6 +113,8 @@ Estimate BootstrapOf(std::span<const std::vector<double>> counts,
     for (size_t i = 0; i < counts.size(); ++i) add(counts[rng.Below(counts.size())], sums);
     if (const double one = value(sums); !std::isnan(one)) values.push_back(one);
   }
+
+  // Replicates without a value do not count.
   if (values.size() < 2) return estimate;
   const auto n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
@@ -117,9 +132,11 @@ void ClusteredSample::AddWindow(std::span<const double> values) {
 std::vector<Estimate> ClusteredSample::Quantiles(std::span<const double> probabilities) const {
   QUALM_CHECK(!entries_.empty());
   std::vector<Estimate> results(probabilities.size(), {kNone, kNone});
+  // Quantiles of a sample with NaN are not defined.
   const auto is_nan = [](const Entry& entry) { return std::isnan(entry.value); };
   if (std::any_of(entries_.begin(), entries_.end(), is_nan)) return results;
 
+  // The sample itself counts every window once.
   std::vector<Entry> sorted = entries_;
   std::sort(sorted.begin(), sorted.end(),
             [](const Entry& a, const Entry& b) { return a.value < b.value; });
@@ -130,6 +147,7 @@ std::vector<Estimate> ClusteredSample::Quantiles(std::span<const double> probabi
   }
   if (windows_ < 2) return results;
 
+  // Each replicate draws as many windows as there are; a window's values keep together.
   std::vector<std::vector<double>> replicates(probabilities.size());
   Rng rng(kBootstrapSeed, "window-bootstrap");
   while (replicates.front().size() < kReplicates) {

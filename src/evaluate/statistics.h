@@ -11,7 +11,7 @@
 
 namespace qualm {
 
-// NaN stands for "there is none" in both fields.
+// NaN means "not available" in both fields.
 struct Estimate {
   double value = 0;
   double standard_error = 0;
@@ -26,19 +26,20 @@ Estimate RatioEstimate(std::span<const double> sums, std::span<const double> wei
 Estimate ExpOf(Estimate x);
 Estimate SqrtOf(Estimate x);
 
-// value(Σ counts) over items, error: the deviation over 200 bootstrap samples of items with a seed
-// of the stream's; NaN for fewer than two items, and replicates without a value do not count.
+// value(Σ counts) over items; its error is the deviation over 200 bootstrap samples of items, drawn
+// with the seed of `stream`; NaN for fewer than two items. Replicates without a value do not count.
 Estimate BootstrapOf(std::span<const std::vector<double>> counts,
                      double (*value)(std::span<const double> sums), std::string_view stream);
 
-// Values that come in windows (clusters), in the order of `windows`: quantiles and their errors.
+// Quantiles, with errors, of values that come in windows (clusters). Call AddWindow for each window
+// in order, then Quantiles and Max.
 class ClusteredSample {
  public:
   void AddWindow(std::span<const double> values);
 
-  // Linear interpolation between order statistics: position q·(n-1) of the sorted values.
-  // The error is the standard deviation over kReplicates bootstrap samples of whole windows (fixed
-  // seed); none for one window or where a value is NaN. Requires: at least one value.
+  // Linear interpolation between order statistics: position q·(n-1) of the sorted values. The error
+  // is the standard deviation over kReplicates bootstrap samples of whole windows (fixed seed); it
+  // is NaN for one window or if a value is NaN. Requires: at least one value.
   std::vector<Estimate> Quantiles(std::span<const double> probabilities) const;
   double Max() const;
 

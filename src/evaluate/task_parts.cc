@@ -1,3 +1,5 @@
+// Groups a task's items into parts with separate scores, and writes evaluations, prompts and items
+// to the result store.
 #include "evaluate/task_parts.h"
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 namespace qualm {
 
 std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& made) {
+  // Items of a subset follow each other, so a new name begins a new subset.
   std::vector<TaskPart> parts(1);
   std::vector<TaskPart> subsets;
   for (size_t i = 0; i < made.items.size(); ++i) {
@@ -21,6 +24,8 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& made) {
     if (subsets.empty() || subsets.back().name != subset) subsets.push_back({subset, {}});
     subsets.back().items.push_back(i);
   }
+
+  // A category is the union of its subsets.
   for (const auto& [name, members] : task.categories) {
     TaskPart category{StrCat("category ", name), {}};
     for (const TaskPart& subset : subsets) {
@@ -29,6 +34,7 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& made) {
     }
     if (!category.items.empty()) parts.push_back(std::move(category));
   }
+
   for (TaskPart& subset : subsets) {
     parts.push_back({StrCat("subset ", subset.name), std::move(subset.items)});
   }
@@ -60,6 +66,7 @@ std::string TailOf(const Tokenizer& tokenizer, std::span<const TokenId> tokens) 
 int64_t PutEvaluationOf(const Task& task, const TaskItems& made, const Model& model,
                         const std::string& model_hash, const TaskRunOptions& options,
                         std::span<const std::string> hashes) {
+  // One hash over all requests identifies what was asked.
   Hasher hasher;
   for (const std::string& hash : hashes) hasher.Add(hash);
   options.store->PutModel(model_hash, StoredPath(model.folder));
@@ -68,6 +75,7 @@ int64_t PutEvaluationOf(const Task& task, const TaskItems& made, const Model& mo
                                        made.is_partial ? options.items.limit : 0, hasher.Hex()});
 }
 
+// A conversation is one text; otherwise the shots, which many items share, are kept apart.
 void SetStoredPrompt(const TaskItem& item, size_t shots, size_t choice, const ChatTemplate* chat,
                      StoredRequest& request) {
   if (chat != nullptr) {
@@ -80,6 +88,7 @@ void SetStoredPrompt(const TaskItem& item, size_t shots, size_t choice, const Ch
 
 void StoreItems(ResultStore& store, int64_t evaluation, const TaskItems& made,
                 const std::function<StoredItem(size_t item)>& make) {
+  // One transaction: an evaluation is finished with all of its items or not at all.
   store.Begin();
   for (size_t i = 0; i < made.items.size(); ++i) {
     StoredItem item = make(i);

@@ -1,6 +1,6 @@
-// What perplexity runs found for each window, kept in a file as it comes: a run that is killed goes
-// on behind the last whole window. Other contents than ours (another key, a damaged record) are
-// dropped from there on, never used.
+// The results of perplexity runs by window, written to a file as they come: a run that was killed
+// continues after the last whole window. A file with another key is emptied; a damaged record and
+// everything after it are dropped, never used.
 #pragma once
 
 #include <filesystem>
@@ -14,10 +14,11 @@
 
 namespace qualm {
 
+// Used by one process: construct (reads what is there), Find before scoring a window, Put after it.
 class WindowJournal {
  public:
-  // `key` names the run: all that decides its numbers. Throws kFailed where the file cannot be
-  // written.
+  // `key` identifies everything that decides the run's numbers. Throws kFailed if the file cannot
+  // be written.
   WindowJournal(std::filesystem::path file, std::string_view key);
   ~WindowJournal();
   WindowJournal(const WindowJournal&) = delete;
