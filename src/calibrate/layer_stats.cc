@@ -1,3 +1,5 @@
+// Collects Gram matrices, ranges and a sample of a layer's inputs, piece by piece. All sums run in
+// the order of the tokens, so the result does not depend on the number of threads.
 #include "calibrate/layer_stats.h"
 
 #include <algorithm>
@@ -12,14 +14,17 @@
 namespace qualm {
 namespace {
 
-// Channels a piece of work holds; columns are independent, so the sums keep their order.
+// Channels per piece of work; columns are independent, so the sums keep their order.
 constexpr size_t kChannelsPerPiece = 64;
 
+// Updates minimum, maximum and the sum of magnitudes of each channel.
 void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& pool) {
   size_t pieces = (x.cols() + kChannelsPerPiece - 1) / kChannelsPerPiece;
   pool.ParallelFor(pieces, [&](size_t piece) {
     size_t first = piece * kChannelsPerPiece;
     size_t last = std::min(x.cols(), first + kChannelsPerPiece);
+
+    // Token by token, so that memory is read in order.
     for (size_t t = 0; t < x.rows(); ++t) {
       for (size_t c = first; c < last; ++c) {
         const float value = x(t, c);
@@ -58,7 +63,8 @@ Collector::Collector(size_t in_features, uint64_t total_tokens, const CollectorO
   stats_.sample = Matrix(sample_rows_, in_features);
 }
 
-// Row `token` is taken where floor(token·rows/total) steps up: `rows` evenly spaced ones.
+// Row `token` is taken if floor(token·rows/total) steps up there: this takes `rows` rows at equal
+// distances.
 bool Collector::IsSampled(uint64_t token) const {
   return token * sample_rows_ / total_tokens_ != (token + 1) * sample_rows_ / total_tokens_;
 }
@@ -66,11 +72,15 @@ bool Collector::IsSampled(uint64_t token) const {
 void Collector::Add(Span2D<const float> x, ThreadPool& pool) {
   QUALM_CHECK(x.cols() == stats_.in_features && stats_.tokens + x.rows() <= total_tokens_);
   RequireFinite(x, options_.place);
+
+  // What was asked for, over all tokens.
   if (options_.gram) AccumulateGram(x, stats_.gram, pool);
   if (options_.gram64) {
     AccumulateGram64(x, {stats_.gram64.data(), x.cols(), x.cols()}, pool);
   }
   if (options_.channel_statistics) AddChannelStatistics(x, stats_, pool);
+
+  // The sample counts tokens over all calls.
   for (size_t t = 0; t < x.rows() && sample_rows_ > 0; ++t) {
     if (!IsSampled(stats_.tokens + t)) continue;
     std::ranges::copy(x.row(t), stats_.sample.row(sampled_++).begin());

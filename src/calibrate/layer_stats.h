@@ -1,5 +1,5 @@
-// What calibration knows of the input of one group of linear layers, and the collector that gathers
-// it while hidden states stream through the float (or partly quantized) block.
+// The statistics of one input of linear layers, and the collector that gathers them while hidden
+// states stream through the float (or partly quantized) block.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@ namespace qualm {
 
 class ThreadPool;
 
+// The statistics of one input. What was not asked for is empty.
 struct LayerStats {
   size_t in_features = 0;
   uint64_t tokens = 0;           // rows seen
@@ -30,10 +31,11 @@ struct CollectorOptions {
   std::string place = "calibration";  // whose inputs they are, for messages
 };
 
+// Used once per input: construct, Add pieces until all tokens were seen, Take.
 class Collector {
  public:
-  // `total_tokens` is how many rows Add will be given in all: the sample is spread over them evenly
-  // and does not depend on how they are cut into calls.
+  // `total_tokens` is the number of rows that all calls of Add will pass together: the sample is
+  // spread over them evenly and does not depend on how they are cut into calls.
   Collector(size_t in_features, uint64_t total_tokens, const CollectorOptions& options);
 
   // x [tokens, in]. Throws kFailed naming the place if a value is NaN or infinite.

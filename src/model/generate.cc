@@ -1,3 +1,5 @@
+// Continues one prompt with one cache: the prompt in chunks, then a token per pass. SampleToken is
+// also what the batched generator draws with.
 #include "model/generate.h"
 
 #include <algorithm>
@@ -20,21 +22,27 @@ TokenId Greedy(std::span<const float> logits) {
 
 }  // namespace
 
+// The nucleus: the likeliest tokens until their probability reaches top_p, and a draw among them.
 TokenId SampleToken(std::span<const float> logits, double temperature, double top_p,
                     double uniform) {
   QUALM_CHECK(temperature > 0 && !logits.empty());
+  // Tokens by falling probability, equal ones by id.
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+
   double largest = logits[order[0]], total = 0;
   std::vector<double> weights(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
     weights[i] = std::exp((logits[order[i]] - largest) / temperature);
     total += weights[i];
   }
+
   size_t kept = 0;
   double mass = 0;
   while (kept < order.size() && (kept == 0 || mass < top_p * total)) mass += weights[kept++];
+
+  // The draw falls into one of the kept tokens.
   double point = uniform * mass;
   for (size_t i = 0; i + 1 < kept; ++i) {
     point -= weights[i];
@@ -47,15 +55,19 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
                               const GenerateOptions& options, ThreadPool& pool,
                               const std::function<bool(TokenId)>& on_token) {
   size_t context = decoder.plan.context;
+  // A prompt that leaves no room for a token is refused.
   if (prompt.empty()) ThrowBadInput("prompt", "at least one token", "none");
   if (prompt.size() >= context) {
     ThrowBadInput("prompt", StrCat("fewer than ", context, " tokens (the model's context)"),
                   StrCat(prompt.size()));
   }
+
   KvCache cache =
       decoder.MakeCache(prompt.size() + std::min(options.max_tokens, context - prompt.size()));
   Rng rng(options.seed, "generate");
   Matrix logits(1, decoder.plan.vocab_size());
+
+  // Runs tokens through the model and leaves the last position's logits in `logits`.
   auto run = [&](std::span<const TokenId> ids) {
     Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
     decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);
@@ -65,9 +77,12 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
     ThrowBadInput("generate", "finite logits", "NaN or infinity",
                   "are there such numbers among the model's weights?");
   };
+
   for (size_t first = 0; first < prompt.size(); first += kPrefillChunk) {
     run(prompt.subspan(first, std::min(kPrefillChunk, prompt.size() - first)));
   }
+
+  // Each new token is the input of the next pass, except for the last one.
   std::vector<TokenId> made;
   while (made.size() < options.max_tokens) {
     TokenId next = options.temperature > 0 ? SampleToken(logits.row(0), options.temperature,

@@ -1,4 +1,4 @@
-// Continuation of one prompt, greedy or sampled.
+// Continues one prompt, greedily or by sampling.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,9 @@ struct GenerateOptions {
   std::optional<TokenId> eos;
 };
 
-// The new tokens, without EOS. `on_token` is called for each as it is made; returning false stops.
-// Stops at the end of the model's context. Throws bad input if the prompt is empty or too long.
+// Returns the new tokens, without EOS. `on_token` is called for each new token; returning false
+// stops. Stops at the end of the model's context. Throws bad input if the prompt is empty or too
+// long.
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
                               const GenerateOptions& options, ThreadPool& pool,
                               const std::function<bool(TokenId)>& on_token = {});

@@ -1,3 +1,5 @@
+// Rounds keys and values as they enter the cache, with the quantizer of activations: per token, per
+// head or, for keys, per channel over a group of tokens that is rounded when it is complete.
 #include "model/kv_quantizer.h"
 
 #include <algorithm>
@@ -7,7 +9,7 @@
 namespace qualm {
 namespace {
 
-// One position is one row to the quantizer of activations, in one group or one per head.
+// The grid of one part of the cache: each position is one row, in one group or in one per head.
 ActivationGrid GridOf(const KvPart& part, size_t head_dim) {
   ActivationGrid grid{part.scheme, {}};
   grid.scheme.dynamic = true;
@@ -30,27 +32,33 @@ KvQuantizer::KvQuantizer(const KvCacheScheme& scheme, size_t kv_heads, size_t he
   QUALM_CHECK(kv_heads > 0 && head_dim > 0);
 }
 
+// Keys per channel are stored as they are until their group is complete.
 void KvQuantizer::Store(size_t position, std::span<const float> key, std::span<const float> value,
                         AttentionCache& cache) const {
   std::vector<float> rounded_key(key.begin(), key.end()), rounded_value(value.size());
   values_.Round(value, rounded_value);
   if (scheme_.keys.granularity != KvGranularity::kChannel) keys_.Round(key, rounded_key);
   cache.Store(position, rounded_key, rounded_value);
+
   if (scheme_.keys.granularity != KvGranularity::kChannel) return;
   const auto group = static_cast<size_t>(scheme_.key_group_tokens);
   QUALM_CHECK(cache.key_group_tokens == group);
   if ((position + 1) % group == 0) RoundKeyGroup(position + 1 - group, cache);
 }
 
+// Rounds each channel over the group's tokens; the rounded keys go where attention reads them.
 void KvQuantizer::RoundKeyGroup(size_t first_position, AttentionCache& cache) const {
   const auto count = static_cast<size_t>(scheme_.key_group_tokens);
+
   std::vector<float> channel(count);
   for (size_t head = 0; head < cache.kv_heads; ++head) {
     for (size_t d = 0; d < cache.head_dim; ++d) {
+      // One channel of one head, gathered over the group's tokens.
       for (size_t i = 0; i < count; ++i) {
         const size_t p = first_position + i;
         channel[i] = cache.KeyBlock(head, p / kKeyBlock)[d * kKeyBlock + p % kKeyBlock];
       }
+
       keys_.Round(channel, channel);
       for (size_t i = 0; i < count; ++i) {
         const size_t p = first_position + i;

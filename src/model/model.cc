@@ -1,3 +1,5 @@
+// Loads a model folder, float or quantized, into a decoder: each linear layer gets the product that
+// fits how it is stored, and the tokenizer is loaded if there is one.
 #include "model/model.h"
 
 #include <map>
@@ -116,6 +118,8 @@ bool HasTokenizer(const std::filesystem::path& folder) {
   return false;
 }
 
+// A layer in the manifest runs on its packed weights, unless `dequantize` asks for the float
+// weights that give the same outputs; all other layers are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
                                          ThreadPool& pool) {
