@@ -1,3 +1,5 @@
+// Estimates seconds, memory and disk of each stage from the model's shape, the number of tokens and
+// this machine's speed. The factors are rough; finished stages correct the times.
 #include "study/estimate.h"
 
 #include <algorithm>
@@ -12,9 +14,10 @@
 namespace qualm {
 namespace {
 
-// What a row costs is not known before it is read.
+// The cost of a row is not known before the row is read.
 constexpr double kTokensPerRow = 300, kRowsOfWholeTask = 1500, kWindowsOfWholeText = 150;
 
+// What the estimates need of a model.
 struct Shape {
   double layer_weights = 0;  // of all blocks' linear layers
   double gram_flops = 0;     // for each token
@@ -22,11 +25,14 @@ struct Shape {
   double block_bytes = 0, hidden = 0, head_weights = 0, context = 0;
 };
 
+// Sums over all blocks; a run holds one block at a time, so its bytes are those of the largest.
 Shape ShapeOf(const ModelPlan& plan) {
   const TokenCounts counts = CountsOf(plan);
   Shape shape;
   shape.layer_weights = counts.linear_weights;
   shape.gram_flops = counts.input_squares;
+
+  // One factor for each input, and column updates for each layer that reads it.
   for (const BlockPlan& block : plan.blocks) {
     for (const SiteInput& input : SiteInputs(block)) {
       shape.round_flops += FactorOps(input.width);
@@ -44,21 +50,24 @@ Shape ShapeOf(const ModelPlan& plan) {
   return shape;
 }
 
+// Sampling text costs little; only self-generated text runs the model.
 void EstimateCalibration(const CalibrationSpec& set, const Shape& shape, double flops,
                          Stage& stage) {
   const double tokens = static_cast<double>(set.sampler.samples * set.sampler.length);
   const bool runs_model = set.kind == CalibrationKind::kSelfGenerated;
   if (flops > 0) {
     stage.seconds = tokens * 1e-6;
-    // One token at a time reads all weights: far from the peak of large products.
+    // Generation reads all weights for every token, which is far slower than large products.
     if (runs_model)
       stage.seconds += tokens * 20 * (shape.layer_weights + shape.head_weights) / flops;
   }
+
   stage.memory_bytes = static_cast<uint64_t>(
       1e8 + tokens * 16 + (runs_model ? 4 * (shape.layer_weights + shape.head_weights) : 0));
   stage.disk_bytes = static_cast<uint64_t>(tokens * 6);
 }
 
+// Three passes over the tokens and the rounding; hidden states are held for all tokens.
 void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& stage) {
   if (flops > 0) {
     stage.seconds =
@@ -72,8 +81,10 @@ void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& st
 }
 
 double TokensOf(const TestSpec& test, const Shape& shape) {
+  // Tasks by rows, texts by windows.
   const double limit = static_cast<double>(test.limit);
   if (test.is_task()) return (test.limit == 0 ? kRowsOfWholeTask : limit) * kTokensPerRow;
+
   const PerplexityProtocol& protocol = FindProtocol(test.protocol);
   const double window = test.seqlen != 0
                             ? static_cast<double>(test.seqlen)
@@ -81,6 +92,7 @@ double TokensOf(const TestSpec& test, const Shape& shape) {
   return (test.limit == 0 ? kWindowsOfWholeText : limit) * window;
 }
 
+// A comparison with a reference on text runs both models; on tasks the reference has its own stage.
 void EstimateEvaluate(const TestSpec& test, bool has_reference, const Shape& shape, double flops,
                       Stage& stage) {
   const double models = has_reference && !test.is_task() ? 2 : 1;
@@ -93,12 +105,16 @@ void EstimateEvaluate(const TestSpec& test, bool has_reference, const Shape& sha
 }  // namespace
 
 void EstimateStages(StudyPlan& plan, double flops) {
+  // Calibration stages come before the stages that use their tokens.
   std::map<std::string, Shape> shapes;
   std::map<std::string, double> tokens;  // of calibration stages
   for (Stage& stage : plan.stages) {
+    // Reading a config once per model is enough.
     const std::string model = stage.inputs["model"];
     if (!shapes.contains(model)) shapes[model] = ShapeOf(ReadModelPlan(model));
     const Shape& shape = shapes[model];
+
+    // Quantization needs the tokens of its calibration stage.
     switch (stage.kind) {
       case StageKind::kCalibrate: {
         const CalibrationSpec set = CalibrationFromInputs(stage.inputs, stage.label);
@@ -128,10 +144,12 @@ void EstimateStages(StudyPlan& plan, double flops) {
 }
 
 void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
+  // Measured and estimated seconds of the finished stages of one kind.
   struct Sums {
     double measured = 0, estimated = 0;
     size_t n = 0;
   };
+
   std::map<StageKind, Sums> history;
   for (const Stage& stage : plan.stages) {
     const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_result=*/false);
@@ -141,6 +159,8 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
     sums.estimated += stage.seconds;
     ++sums.n;
   }
+
+  // Fewer than three say too little about a kind.
   for (Stage& stage : plan.stages) {
     const Sums& sums = history[stage.kind];
     if (sums.n >= 3) stage.seconds *= sums.measured / sums.estimated;

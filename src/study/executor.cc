@@ -1,3 +1,6 @@
+// The local executor: it starts `qualm stage` for groups of stages that are ready, reads their
+// records from the work folder, and decides after each end what can run next. A stage's result is
+// what its record says; the exit code only matters if there is no record.
 #include "study/executor.h"
 
 #include <fcntl.h>
@@ -27,7 +30,8 @@ namespace {
 volatile std::sig_atomic_t stop_signal = 0;
 void OnSignal(int signal) { stop_signal = signal; }
 
-// While it lives, SIGINT and SIGTERM only set stop_signal.
+// While it lives, SIGINT and SIGTERM only set stop_signal, so that the loop can stop the children
+// in order.
 class SignalGuard {
  public:
   SignalGuard() {
@@ -49,6 +53,7 @@ class SignalGuard {
   }, old_term_{};
 };
 
+// For the record of a stage whose process left none.
 std::string HowItDied(int status) {
   if (WIFSIGNALED(status)) {
     return StrCat("[process] died of signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)),
@@ -57,6 +62,7 @@ std::string HowItDied(int status) {
   return StrCat("[process] ended with exit code ", WEXITSTATUS(status));
 }
 
+// A running process and the stages it was given.
 struct Job {
   pid_t pid = -1;
   std::vector<size_t> stages;  // indexes
@@ -65,6 +71,8 @@ struct Job {
   bool is_exclusive = false;
 };
 
+// One run of a plan. Run is called once; its loop blocks what cannot run any more, starts what
+// fits, and waits for something to end. State is kept by stage, in the order of the plan.
 class LocalRun {
  public:
   LocalRun(const StudyPlan& plan, const WorkFolder& work, const ExecutorOptions& options)
@@ -77,12 +85,16 @@ class LocalRun {
 
   RunSummary Run() {
     const std::unique_ptr<StageLock> runner = work_.BeLocalRunner(plan_.spec.name);
+    // The children read the plan from this file.
     WriteJsonFile(plan_file_, ToJson(plan_));
+
     started_ = SteadySeconds();
     for (size_t i = 0; i < state_.size(); ++i) {
       index_[plan_.stages[i].key] = i;
       state_[i] = FirstState(plan_.stages[i]);
     }
+
+    // From here on a signal ends the loop.
     const SignalGuard signals;
     Show("", false);
     while (stop_signal == 0) {
@@ -91,12 +103,14 @@ class LocalRun {
       if (jobs_.empty()) break;
       WaitForJobs();
     }
+
     const bool is_interrupted = stop_signal != 0;
     if (is_interrupted) StopJobs();
     return Summary(is_interrupted);
   }
 
  private:
+  // What an earlier run has left of this stage.
   StageState FirstState(const Stage& stage) const {
     const std::optional<StageRecord> record = work_.ReadRecord(stage.key, false);
     if (!record) return StageState::kWaiting;
@@ -106,7 +120,8 @@ class LocalRun {
     return StageState::kWaiting;
   }
 
-  // What needs a stage that failed will never run. Stages stand behind their needs.
+  // A stage that needs a failed one will never run. Stages come after their needs in the plan, so
+  // one pass is enough.
   void BlockDependents() {
     for (size_t i = 0; i < state_.size(); ++i) {
       if (state_[i] != StageState::kWaiting) continue;
@@ -119,6 +134,7 @@ class LocalRun {
     }
   }
 
+  // Starts the groups of ready stages that fit next to the running ones.
   void StartJobs() {
     const size_t waiting = static_cast<size_t>(std::ranges::count(state_, StageState::kWaiting));
     // Large groups load a model once; small ones keep all processes busy.
@@ -129,15 +145,17 @@ class LocalRun {
       for (size_t i : group) {
         job.memory_bytes = std::max(job.memory_bytes, plan_.stages[i].memory_bytes);
       }
-      // Speed is measured on an idle machine or not at all.
+
+      // A measurement of speed needs an idle machine.
       job.is_exclusive = plan_.stages[group[0]].kind == StageKind::kMeasure;
       if (!Fits(job)) continue;
       Start(std::move(job));
     }
   }
 
+  // Memory and number of processes; an exclusive job runs alone.
   bool Fits(const Job& job) const {
-    if (jobs_.empty()) return true;  // what is too large for the bound runs alone
+    if (jobs_.empty()) return true;  // a job that is too large for the bound runs alone
     uint64_t used = 0;
     for (const Job& other : jobs_) {
       used += other.memory_bytes;
@@ -147,34 +165,42 @@ class LocalRun {
   }
 
   void Start(Job job) {
+    // The command line: program, plan, threads, keys.
     const int threads =
         job.is_exclusive ? threads_ : std::max<int>(1, threads_ / static_cast<int>(options_.jobs));
     std::vector<std::string> words = options_.command;
     words.push_back(plan_file_.string());
     words.insert(words.end(), {"--die-with-parent", "--threads", StrCat(threads)});
     for (size_t i : job.stages) words.push_back(plan_.stages[i].key);
+
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
+
+    // Output of all stages of the job goes to the log of its first one.
     const std::string log = work_.Log(plan_.stages[job.stages[0]].key).string();
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
     posix_spawn_file_actions_adddup2(&files, 1, 2);
+
     const int error =
         posix_spawn(&job.pid, words[0].c_str(), &files, nullptr, arguments.data(), environ);
     posix_spawn_file_actions_destroy(&files);
+
     if (error != 0) ThrowFailed(words[0], StrCat("cannot start: ", std::strerror(error)));
     job.started = SteadySeconds();
     for (size_t i : job.stages) state_[i] = StageState::kRunning;
     jobs_.push_back(std::move(job));
   }
 
+  // Returns when a job has ended, or after about 200 ms to show progress.
   void WaitForJobs() {
     for (int round = 0; round < 10 && stop_signal == 0; ++round) {
       CollectEnded();
       for (size_t j = 0; j < jobs_.size(); ++j) {
+        // One job at a time, without blocking.
         int status = 0;
         if (waitpid(jobs_[j].pid, &status, WNOHANG) != jobs_[j].pid) continue;
         const Job job = jobs_[j];
@@ -182,12 +208,13 @@ class LocalRun {
         Finish(job, status);
         return;  // something may be ready now
       }
+
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     Show("", false);
   }
 
-  // Stages of running jobs whose record is there.
+  // Takes records of stages that have ended while their job still runs.
   void CollectEnded() {
     for (const Job& job : jobs_) {
       for (size_t i : job.stages) {
@@ -197,9 +224,11 @@ class LocalRun {
   }
 
   void TakeRecord(size_t i) {
+    // The record decides; measured times correct the estimates of what is left.
     const Stage& stage = plan_.stages[i];
     const std::optional<StageRecord> record = work_.ReadRecord(stage.key, false);
     if (!record) return;
+
     state_[i] = record->is_done() ? StageState::kDone : StageState::kFailed;
     if (record->is_done()) {
       measured_[stage.kind].first += record->seconds;
@@ -216,28 +245,32 @@ class LocalRun {
     Show(StrCat("FAILED  ", failures_.back()), true);
   }
 
-  // What a process left undone when it ended: the first is the one it died of, the others wait
-  // again.
+  // Deals with the stages that a process left without a record: the first is the one it died of,
+  // the rest wait again.
   void Finish(const Job& job, int status) {
-    // It says 1, too, when a stage failed and was recorded.
+    // The exit code is also 1 if a stage failed and was recorded.
     bool has_ended_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     for (size_t i : job.stages) {
       if (state_[i] == StageState::kRunning) TakeRecord(i);
       has_ended_itself |= WIFEXITED(status) && state_[i] == StageState::kFailed;
     }
+
     bool is_first = true;
     for (size_t i : job.stages) {
       if (state_[i] != StageState::kRunning) continue;
       const Stage& stage = plan_.stages[i];
       if (has_ended_itself) {
-        // Another process holds it: look again later.
+        // Another process holds this stage's lock: look again later.
         state_[i] = StageState::kWaiting;
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
         continue;
       }
+
       state_[i] = StageState::kWaiting;
       if (!is_first) continue;
       is_first = false;
+
+      // The stage that it died of gets a record, so that it does not run again and again.
       std::error_code ignored;
       std::filesystem::remove(work_.Running(stage.key), ignored);
       const std::string error = StrCat(
@@ -248,6 +281,7 @@ class LocalRun {
   }
 
   void StopJobs() {
+    // All children are told first, so that they stop at the same time.
     for (const Job& job : jobs_) kill(job.pid, SIGTERM);
     for (const Job& job : jobs_) {
       int status = 0;
@@ -261,7 +295,8 @@ class LocalRun {
     return static_cast<size_t>(std::ranges::count(state_, state));
   }
 
-  // Estimates of what is open, corrected by how far off they were for what is done.
+  // The sum of the open stages' estimates, corrected by how far off the estimates of finished ones
+  // were.
   double LeftSeconds() const {
     double left = 0;
     for (size_t i = 0; i < state_.size(); ++i) {
@@ -277,6 +312,8 @@ class LocalRun {
 
   void Show(const std::string& event, bool is_failure) {
     if (!options_.on_change) return;
+
+    // Totals, then what each running job is doing.
     RunView view;
     view.total = state_.size();
     view.found = Count(StageState::kFoundDone);
@@ -287,10 +324,13 @@ class LocalRun {
     view.left_seconds = LeftSeconds();
     view.event = event;
     view.event_is_failure = is_failure;
+
     for (const Job& job : jobs_) {
+      // The first stage of the job that still runs.
       const auto at = std::ranges::find_if(
           job.stages, [&](size_t i) { return state_[i] == StageState::kRunning; });
       if (at == job.stages.end()) continue;
+
       RunView::Job shown;
       shown.label = plan_.stages[*at].label;
       shown.seconds = SteadySeconds() - job.started;
@@ -301,6 +341,7 @@ class LocalRun {
       }
       view.running.push_back(std::move(shown));
     }
+
     options_.on_change(view);
   }
 
@@ -321,7 +362,7 @@ class LocalRun {
   const StudyPlan& plan_;
   const WorkFolder& work_;
   const ExecutorOptions& options_;
-  std::vector<StageState> state_;
+  std::vector<StageState> state_;        // by stage
   std::map<std::string, size_t> index_;  // of stages, by key
   std::vector<Job> jobs_;
   std::filesystem::path plan_file_;
@@ -329,17 +370,20 @@ class LocalRun {
   uint64_t memory_ = 0;
   double started_ = 0;
   std::vector<std::string> failures_;
-  std::map<StageKind, std::pair<double, double>> measured_;  // seconds, estimates of the same
+  std::map<StageKind, std::pair<double, double>>
+      measured_;  // measured seconds, estimates of the same stages
 };
 
 }  // namespace
 
 std::vector<std::vector<size_t>> ReadyGroups(const StudyPlan& plan,
                                              const std::vector<StageState>& state, size_t most) {
+  // Stages of a group share a process, which loads their model once.
   std::map<std::string, size_t> index;
   for (size_t i = 0; i < plan.stages.size(); ++i) index[plan.stages[i].key] = i;
   std::vector<std::vector<size_t>> groups;
   std::map<std::string, size_t> open;  // group: which of `groups` still takes stages
+  // Ready: waiting, and everything it needs is done.
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     const Stage& stage = plan.stages[i];
     const bool is_ready =
@@ -348,11 +392,14 @@ std::vector<std::vector<size_t>> ReadyGroups(const StudyPlan& plan,
           return input == StageState::kDone || input == StageState::kFoundDone;
         });
     if (!is_ready) continue;
+
     const auto found = open.find(stage.group);
     if (found != open.end() && groups[found->second].size() < most) {
       groups[found->second].push_back(i);
       continue;
     }
+
+    // A new list for the group, which takes further stages from here on.
     open[stage.group] = groups.size();
     groups.push_back({i});
   }

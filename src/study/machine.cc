@@ -1,3 +1,4 @@
+// Reads the machine's facts from /proc and the system's calls.
 #include "study/machine.h"
 
 #include <sys/resource.h>
@@ -14,7 +15,7 @@
 namespace qualm {
 namespace {
 
-// The text behind "key" and a colon in a file of such lines.
+// The text after "key" and a colon in a file of such lines; empty if there is no such line.
 std::string LineOf(const char* file, std::string_view key) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {

@@ -1,4 +1,4 @@
-// What this machine is, as results tell it.
+// Facts about this machine that results record.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 namespace qualm {
 
 std::string HostName();
-std::string ProcessorName();      // "AMD EPYC 9654"; empty if the system does not tell
-uint64_t AvailableMemoryBytes();  // that new work may take without swapping; 0: not known
+std::string ProcessorName();      // "AMD EPYC 9654"; empty if unknown
+uint64_t AvailableMemoryBytes();  // that new work may use without swapping; 0: unknown
 uint64_t FreeDiskBytes(const std::string& folder);
 uint64_t PeakMemoryBytes();  // of this process
 double SteadySeconds();      // of a clock that only goes forward

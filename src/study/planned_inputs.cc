@@ -1,3 +1,6 @@
+// Resolves the names of a study to files, reads what is needed of them and hashes their contents;
+// keys of stages are made of these hashes. Names are looked for at the current folder, the study's
+// and the data folder.
 #include "study/planned_inputs.h"
 
 #include <algorithm>
@@ -17,7 +20,7 @@
 namespace qualm {
 namespace {
 
-// The file as it is, or below the study's or the data folder; empty if it is at no such place.
+// The path as it is, or below the study's or the data folder; empty if there is no such file.
 std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) return path;
@@ -28,6 +31,7 @@ std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   return "";
 }
 
+// The text of a built-in task or of a file: a change of its text changes the hash.
 std::string TaskText(const std::string& name) {
   for (const EmbeddedFile& file : EmbeddedTasks()) {
     if (file.name == StrCat(name, ".yaml")) return std::string(file.text);
@@ -45,6 +49,8 @@ std::string HashOfTexts(const std::vector<std::string>& texts) {
 
 PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress)
     : spec_(std::move(spec)), options_(options), progress_(progress) {
+  // The order matters: missing sets decide which recipes have data, and pools need both sets and
+  // tests.
   ReadModels();
   DropMissingSets();
   ReadRecipes();
@@ -53,20 +59,26 @@ PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progres
 }
 
 void PlannedInputs::ReadModels() {
+  // --model replaces the study's models.
   const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
   if (wanted.empty()) {
     ThrowBadInput(spec_.name, "a model", "none",
                   "this study has none of its own: --model NAME=FOLDER");
   }
+
   for (const std::string& one : wanted) {
+    // "NAME=FOLDER", or a folder whose last part is the name.
     const size_t equals = one.find('=');
     const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
     PlannedModel model;
+
     model.path = ResolvePath(path, options_);
     if (model.path.empty()) {
       ThrowBadInput(path, "a model folder", "nothing there",
                     "relative paths begin at the current or the study's folder");
     }
+
+    // The name and the tokenizer; hashing reads the whole model, so it is announced.
     model.path = std::filesystem::absolute(model.path).lexically_normal().string();
     model.name = equals == std::string::npos ? std::filesystem::path(model.path).filename().string()
                                              : one.substr(0, equals);
@@ -74,6 +86,8 @@ void PlannedInputs::ReadModels() {
     progress_.Info(StrCat("hashing ", model.path));
     model.hash = Checkpoint::Open(model.path).Hash();
     model.tokenizer_hash = TokenizerHash(model.path);
+
+    // Results are told apart by the model's name.
     for (const PlannedModel& other : models_) {
       if (other.name == model.name) {
         ThrowBadInput("--model", "different names", StrCat("'", model.name, "' twice"),
@@ -85,6 +99,7 @@ void PlannedInputs::ReadModels() {
 }
 
 std::string PlannedInputs::TokenizerHash(const std::string& folder) {
+  // All files that may influence the tokens, with their names.
   std::vector<std::string> hashes;
   for (const char* name :
        {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"}) {
@@ -99,34 +114,43 @@ std::string PlannedInputs::TokenizerHash(const std::string& folder) {
 
 void PlannedInputs::ReadRecipes() {
   for (const std::string& name : spec_.recipes) {
+    // A .yaml file is looked for like other files; other names are built in.
     PlannedRecipe recipe;
     recipe.how = name;
     if (name.ends_with(".yaml")) {
       recipe.how = ResolvePath(name, options_);
       if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
     }
+
+    // Keys are made of the canonical text, not of the file's.
     const Recipe found = OrderedRecipe(recipe.how, spec_.order);
     recipe.name = found.name;
     recipe.canonical_hash = HashBytes(found.CanonicalJson());
     recipe.needs_calibration = found.NeedsCalibration();
+
     for (const PlannedRecipe& other : recipes_) {
       if (other.name == recipe.name) {
         ThrowBadInput(spec_.name, "recipes with different names", recipe.name);
       }
     }
+
+    // Without calibration sets such a recipe has nothing to read.
     if (recipe.needs_calibration && spec_.calibrations.empty()) {
       ThrowBadInput(spec_.name, StrCat("calibration sets: recipe ", name, " reads data"), "none");
     }
     recipes_.push_back(std::move(recipe));
   }
+
   spec_.recipes.clear();
   for (const PlannedRecipe& recipe : recipes_) spec_.recipes.push_back(recipe.name);
 }
 
-// Calibration sets whose data is not at hand, and what is made of them.
+// Leaves out the calibration sets whose data is missing, and mixtures that have too little left.
 void PlannedInputs::DropMissingSets() {
   std::vector<CalibrationSpec>& sets = spec_.calibrations;
   std::vector<std::string> missing;
+
+  // A set whose file is missing is an error, unless missing data may be skipped.
   for (const CalibrationSpec& set : sets) {
     const std::string file = MissingFileOf(set);
     if (file.empty()) continue;
@@ -141,6 +165,8 @@ void PlannedInputs::DropMissingSets() {
   std::erase_if(sets, [&](const CalibrationSpec& set) {
     return std::ranges::find(missing, set.name) != missing.end();
   });
+
+  // Mixed sets lose their missing parts; a mixture of fewer than two sets is none.
   for (CalibrationSpec& set : sets) {
     std::erase_if(set.mixed, [&](const std::string& name) {
       return std::ranges::find(missing, name) != missing.end();
@@ -152,6 +178,7 @@ void PlannedInputs::DropMissingSets() {
 }
 
 std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
+  // Rows need the files of a task, corpora by path need that path; other sets need no file.
   if (set.kind == CalibrationKind::kRows) {
     Task task = FindTask(set.task);
     if (!set.split.empty()) task.split = set.split;
@@ -159,18 +186,20 @@ std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
     items.shots = 0;
     return MissingTaskFile(task, items, options_.data_folder);
   }
+
   const bool is_path =
       set.kind == CalibrationKind::kCorpus && set.corpus.find_first_of("/.") != std::string::npos;
   return is_path && ResolvePath(set.corpus, options_).empty() ? set.corpus : "";
 }
 
-// A split that is both calibrated on and scored is parted.
+// A split that is used for both calibration and scoring is divided between them.
 void PlannedInputs::FindPools() {
   for (const CalibrationSpec& set : spec_.calibrations) {
     if (set.kind != CalibrationKind::kRows) continue;
     const Task task = FindTask(set.task);
     calibrated_.insert(StrCat(task.data_set, ":", set.split.empty() ? task.split : set.split));
   }
+
   for (const TestSpec& test : spec_.tests) {
     if (!test.is_task()) continue;
     const Task task = FindTask(test.task);
@@ -179,6 +208,7 @@ void PlannedInputs::FindPools() {
 }
 
 void PlannedInputs::ReadTests() {
+  // Each test gets the hash of its rows or of its text.
   for (const TestSpec& spec : spec_.tests) {
     PlannedTest test;
     test.spec = &spec;
@@ -192,11 +222,14 @@ void PlannedInputs::ReadTests() {
   }
 }
 
+// False if the task is left out because its data is missing.
 bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
   Task task = FindTask(spec.task);
   SelectCategory(task, spec.category, spec.name);
   ItemOptions items;
   items.shots = spec.shots;
+
+  // Without its data the task is an error, or it is left out.
   const std::string missing = MissingTaskFile(task, items, options_.data_folder);
   if (!missing.empty()) {
     const RowSet& set = FindRowSet(task.data_set, task.name);
@@ -209,6 +242,8 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
     skipped_.push_back(StrCat(spec.name, ": no file ", missing));
     return false;
   }
+
+  // Rows for calibration must not be scored.
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
   test.data_hash = RowsHash(spec.task, task, task.split, spec.shots.value_or(task.default_shots));
   return true;
@@ -229,6 +264,7 @@ std::string PlannedInputs::TextHash(const std::string& corpus, const std::string
                                     CorpusUse use) {
   const std::string found = ResolvePath(corpus, options_);
   const std::string name = found.empty() ? corpus : found;
+  // Computed once for each text, field and use.
   std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
   if (hash.empty()) {
     hash = FindCorpus(name, use, options_.data_folder, {.text_field = field}).hash;

@@ -1,4 +1,5 @@
-// What a study names, found and hashed before anything is planned: models, recipes, texts, rows.
+// Finds and hashes everything that a study names before anything is planned: models, recipes,
+// texts, rows.
 #pragma once
 
 #include <map>
@@ -12,16 +13,19 @@
 
 namespace qualm {
 
+// A model with the hashes that keys of stages are made of.
 struct PlannedModel {
   std::string name, path, hash, tokenizer_hash;
 };
 
+// A test with its data; `pool` says which rows may be scored.
 struct PlannedTest {
   const TestSpec* spec = nullptr;
   std::string data_hash;  // of the text, or of the task and its files
   RowPool pool = RowPool::kAll;
 };
 
+// A recipe, identified by its canonical text.
 struct PlannedRecipe {
   std::string name, how, canonical_hash;  // how: a built-in name or a path
   bool needs_calibration = false;
@@ -29,28 +33,32 @@ struct PlannedRecipe {
 
 std::string HashOfTexts(const std::vector<std::string>& texts);
 
+// Everything is read in the constructor; afterwards the graph asks for hashes and paths. Text
+// hashes are kept, since several stages name the same text.
 class PlannedInputs {
  public:
-  // Throws bad input for what is not there; with skip_missing tests and calibration sets whose data
-  // is not at hand are left out, and skipped() says so.
+  // Throws bad input for anything that is missing; with skip_missing, tests and calibration sets
+  // without their data are left out, and skipped() names them.
   PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress);
   PlannedInputs(const PlannedInputs&) = delete;
   PlannedInputs& operator=(const PlannedInputs&) = delete;
 
-  // With recipes by their own names and without what was left out.
+  // The spec with the recipes' own names and without what was left out.
   const StudySpec& spec() const { return spec_; }
   const std::vector<PlannedModel>& models() const { return models_; }
   const std::vector<PlannedRecipe>& recipes() const { return recipes_; }
   const std::vector<PlannedTest>& tests() const { return tests_; }
   const std::vector<std::string>& skipped() const { return skipped_; }
 
-  // Of the task's text and the files of a split, and those of its examples if there are any.
+  // The hash of the task's text, the files of a split, and the files of its examples if there are
+  // any.
   std::string RowsHash(const std::string& name, const Task& task, const std::string& split,
                        size_t shots);
   std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use);
-  // Absolute where it is a file, else the name as it is.
+  // An absolute path if it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
-  // Whether the rows of "set:split" are scored by a test, so that not all may be calibrated on.
+  // Whether a test scores the rows of "set:split", so that not all of them may be used for
+  // calibration.
   bool IsScored(const std::string& split) const { return scored_.contains(split); }
 
  private:

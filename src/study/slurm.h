@@ -1,5 +1,5 @@
-// Runs a plan by Slurm over a shared work folder: one task of a job array for every stage, arrays
-// of stages of one kind that wait for the same others.
+// Runs a plan by Slurm over a shared work folder: one task of a job array for every stage; an array
+// has stages of one kind that wait for the same stages.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace qualm {
 
 struct SlurmOptions {
-  std::vector<std::string> command;  // the program and its first arguments, as ExecutorOptions'
+  std::vector<std::string> command;  // the program and its first arguments, as in ExecutorOptions
   size_t cpus = 1;                   // of each task
   size_t at_once = 0;                // tasks of one array at the same time; 0: no bound
   std::vector<std::string> extra;    // further sbatch options: "--partition=long"
@@ -24,32 +24,34 @@ struct SlurmArray {
   StageKind kind = StageKind::kCalibrate;
   std::vector<size_t> stages;          // indexes in the plan, in the order of the array's tasks
   std::vector<std::string> waits_for;  // keys of stages that are not done
-  uint64_t memory_bytes = 0;           // the most of any
+  uint64_t memory_bytes = 0;           // the most of any stage
 };
 
-// What is to be done with a stage.
+// What has to be done for a stage.
 enum class SlurmState : uint8_t { kDone, kQueued, kOpen };
 
-// Arrays of the open stages, needs before those that need them. What is done is not waited for,
-// what is queued is.
+// Arrays of the open stages, needs before the stages that need them. Stages that are done are not
+// waited for, queued ones are.
 std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
                                         const std::vector<SlurmState>& state);
 
+// What a submission did, in stages and arrays.
 struct SlurmSubmission {
   size_t submitted = 0, arrays = 0, done_before = 0, queued_before = 0;
 };
 
 // Submits every stage that is neither done nor in the queue; failures of earlier runs are tried
-// again. Task ids go to WORK/slurm/STUDY.json as soon as sbatch gives them. Throws kFailed where
-// Slurm cannot be asked, with what it said.
+// again. Task ids are written to WORK/slurm/STUDY.json as soon as sbatch returns them. Throws
+// kFailed, with Slurm's message, if Slurm cannot be asked.
 SlurmSubmission SubmitToSlurm(const StudyPlan& plan, const WorkFolder& work,
                               const SlurmOptions& options);
 
-// Task ids ("17_3") by stage, of all submissions of the study; empty where there were none.
+// Task ids ("17_3") by stage, of all submissions of the study; empty if there were none.
 std::map<std::string, std::string> SlurmTasks(const WorkFolder& work, const std::string& study);
-// What the queue says of those tasks: by id, "PENDING", "RUNNING", ...; ended ones are absent.
+// The queue's state of those tasks by id: "PENDING", "RUNNING", ...; tasks that have ended are
+// absent.
 std::map<std::string, std::string> SlurmQueue();
-// Cancels the tasks of the study that are in the queue; how many.
+// Cancels the tasks of the study that are in the queue; returns how many.
 size_t CancelSlurm(const WorkFolder& work, const std::string& study);
 
 }  // namespace qualm
