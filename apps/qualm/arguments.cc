@@ -1,3 +1,5 @@
+// A thin layer over CLI11: it compiles CLI11's templates here, once for all commands, and adds the
+// checks of numbers that CLI11 lacks.
 #include "arguments.h"
 
 #include <CLI/App.hpp>

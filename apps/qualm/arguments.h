@@ -1,4 +1,4 @@
-// The options of one subcommand: a thin front of CLI11, so that its templates are compiled once.
+// The options of one subcommand: a thin layer over CLI11, so that its templates are compiled once.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ class Option;
 
 namespace qualm::cli {
 
-// One option or flag; the calls refine it and return it again.
+// One option or flag. Each call refines it and returns it again, so calls can be chained.
 class Argument {
  public:
   explicit Argument(CLI::Option* option) : option_(option) {}
@@ -31,6 +31,7 @@ class Argument {
   CLI::Option* option_;
 };
 
+// Collects the options of one command. Check and Examples come last, after all options.
 class Arguments {
  public:
   explicit Arguments(CLI::App& app) : app_(app) {}
@@ -44,7 +45,7 @@ class Arguments {
   Argument Add(const std::string& name, std::vector<std::string>& variable,
                const std::string& help);
   Argument Flag(const std::string& name, bool& variable, const std::string& help);
-  // Called when all options are read; what it returns, if anything, is a usage error.
+  // Called when all options are read; a text that it returns is a usage error.
   void Check(std::function<std::string()> complaint);
   // Shown under the options by --help.
   void Examples(const std::string& examples);

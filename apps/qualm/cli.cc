@@ -1,3 +1,5 @@
+// Output and flags that all subcommands share. Standard output is buffered and its first error is
+// kept until FinishOutput, so that `qualm ... | head` ends quietly.
 #include "cli.h"
 
 #include <algorithm>
@@ -16,6 +18,7 @@ namespace {
 
 int output_error = 0;  // errno of the first write that failed
 
+// The width of a cell on the terminal, except for wide characters.
 size_t CodePoints(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
@@ -66,11 +69,13 @@ bool FinishOutput() {
 
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
                         const std::vector<bool>& right) {
+  // The widest cell of each column.
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     if (widths.size() < row.size()) widths.resize(row.size(), 0);
     for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], CodePoints(row[c]));
   }
+
   std::string text;
   for (const auto& row : rows) {
     std::string line;
@@ -79,6 +84,8 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
       const std::string padding(widths[c] - CodePoints(row[c]), ' ');
       line += c < right.size() && right[c] ? padding + row[c] : row[c] + padding;
     }
+
+    // Padding at the end of a line is of no use to anyone.
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }

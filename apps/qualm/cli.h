@@ -1,4 +1,4 @@
-// What the subcommands share: registration, output, the terminal's progress display, exit codes.
+// Shared by the subcommands: registration, output, the terminal's progress display, exit codes.
 #pragma once
 
 #include <functional>
@@ -27,10 +27,11 @@ struct Globals {
   bool json = false;  // see AddJsonFlag
 };
 
-// A subcommand adds its options to `arguments` and returns what runs after parsing; the result is
-// the exit code. Errors are thrown; main() turns them into messages and codes. `globals` outlives
-// the command.
+// A subcommand adds its options to `arguments` and returns a function that runs after parsing; its
+// result is the exit code. Errors are thrown; main() turns them into messages and codes. `globals`
+// outlives the command.
 using Command = std::function<int()>;
+// A line of the table in main.cc.
 struct CommandEntry {
   const char* name;
   const char* summary;
@@ -61,25 +62,25 @@ Command AddList(Arguments& arguments, Globals& globals);
 
 // --json
 void AddJsonFlag(Arguments& arguments, Globals& globals);
-// Says so if the corpus has bytes that are not UTF-8.
+// Warns if the corpus has bytes that are not UTF-8.
 void WarnOfBytes(const Corpus& corpus, Progress& progress);
-// --data FOLDER, where the files of corpora known by name are.
+// --data FOLDER, the folder with the files of corpora that are known by name.
 void AddDataFlag(Arguments& arguments, std::string& folder);
 
 // See progress_display.h.
 std::unique_ptr<Progress> MakeProgress(const Globals& globals);
 
-// All of standard output goes through here. A reader that has gone away is no error until the end;
-// see FinishOutput.
+// All of standard output goes through here. If the reader has gone away, that is not an error until
+// the end; see FinishOutput.
 void Print(std::string_view text);
 void PrintJson(const Json& value);  // one object on one line
 
-// Writes out what is buffered; false if anything could not be written (told on stderr, except for
-// a closed pipe).
+// Flushes standard output; false if anything could not be written (reported on stderr, except for a
+// closed pipe).
 bool FinishOutput();
 
-// Columns padded to equal width, two spaces between them; `right` columns are set to the right.
-// Cells are measured in code points.
+// Columns padded to equal width, with two spaces between them; `right` columns are aligned to the
+// right. Cells are measured in code points.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
                         const std::vector<bool>& right);
 

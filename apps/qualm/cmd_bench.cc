@@ -1,4 +1,5 @@
-// qualm bench: speed and memory of a model as it would run, on random token ids.
+// qualm bench: measures speed and memory of a model as it would run, on random token ids. Flags
+// come in; a table or one JSON object goes out.
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -17,6 +18,7 @@ struct Flags {
   SpeedOptions speed;
 };
 
+// The numbers in "1,4,16".
 std::vector<size_t> NumbersOf(const std::string& flag, const std::string& text) {
   std::vector<size_t> numbers;
   for (const std::string& word : Split(text, ',')) {
@@ -35,6 +37,7 @@ Json ToJson(const Spread& spread) {
   return {{"median", spread.median}, {"lowest", spread.lowest}, {"highest", spread.highest}};
 }
 
+// `points` has every combination; the keys on the top level repeat the first of them.
 Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
   Json formats = Json::array(), points = Json::array();
   for (const FormatUse& use : result.formats) {
@@ -51,6 +54,8 @@ Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
          {"decode_tokens_per_s", ToJson(point.decode)},
          {"joules_per_token", point.joules_per_token ? Json(*point.joules_per_token) : Json()}});
   }
+
+  // Scripts that measure one combination need not look into the list.
   const SpeedPoint& first = result.points.front();
   return {{"model", flags.model},
           {"formats", std::move(formats)},
@@ -74,22 +79,28 @@ std::string RateText(const Spread& rate) {
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // Lists of contexts and batches replace the single values.
   ThreadPool pool(globals.threads);
   SpeedOptions options = flags.speed;
   if (!flags.contexts.empty()) options.contexts = NumbersOf("--contexts", flags.contexts);
   if (!flags.batches.empty()) options.batches = NumbersOf("--batches", flags.batches);
+
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const SpeedResult result = MeasureSpeed(flags.model, options, pool, *progress);
   if (globals.json) {
     PrintJson(JsonOf(flags, result, pool.threads()));
     return kOk;
   }
+
+  // How the layers run, as a model without kernels for its codes is slow for that reason.
   Print(StrCat(flags.model, ": ", pool.threads(), " threads, ", InstructionSet(), "\n"));
   for (const FormatUse& use : result.formats) {
     Print(StrCat("layers   ", use.layers, " ", use.format, ", ", HumanBytes(use.bytes),
                  use.is_dequantized ? ": no kernel takes its codes, runs as dense float32" : "",
                  "\n"));
   }
+
+  // A row for each combination, with the spread of the repetitions.
   std::vector<std::vector<std::string>> rows = {
       {"context", "batch", "prefill tokens/s", "decode tokens/s", "J/token"}};
   bool has_energy = false;
@@ -99,6 +110,7 @@ int Run(const Flags& flags, const Globals& globals) {
                     RateText(point.decode),
                     point.joules_per_token ? Fixed(*point.joules_per_token, 4) : "-"});
   }
+
   Print(StrCat(FormatTable(rows, {true, true, true, true, true}),
                "medians (lowest .. highest), n = ", options.repetitions, ", ", options.gen,
                " tokens decoded behind each context",
@@ -114,6 +126,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddBench(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // The model, and what is measured.
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
   arguments.Add("--prompt", flags->speed.prompt, "Prompt tokens").ShowDefault().Positive();
   arguments.Add("--contexts", flags->contexts, "Several prompt lengths in place of one: 128,1024");
@@ -122,6 +135,7 @@ Command AddBench(Arguments& arguments, Globals& globals) {
   arguments.Add("--repetitions", flags->speed.repetitions, "Repetitions; the median is printed")
       .ShowDefault()
       .Positive();
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm bench MODEL --prompt 512 --gen 64 --threads 2\n"

@@ -1,4 +1,5 @@
-// qualm compare: two models on the items that both have answered.
+// qualm compare: compares two models on the items that both have answered; the statistics are in
+// evaluate/comparison.h.
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -10,6 +11,8 @@ Command AddCompare(Arguments& arguments, Globals& globals) {
   struct Flags {
     std::string store, first, second;
   };
+
+  // The flags live as long as the command that uses them.
   auto flags = std::make_shared<Flags>();
   arguments.Add("STORE", flags->store, "A results store of qualm eval --store").Required();
   arguments.Add("FIRST", flags->first, "A model: its path, or the beginning of its hash")
@@ -19,6 +22,7 @@ Command AddCompare(Arguments& arguments, Globals& globals) {
   arguments.Examples(
       "  qualm compare results.db models/float models/w4\n"
       "  qualm compare results.db 3f2a 91bc --json");
+
   return [flags, &globals] {
     RequireStore(flags->store);
     return PrintComparison(flags->store, flags->first, flags->second, globals);

@@ -1,5 +1,5 @@
-// qualm data: the sets of rows that tasks read: what there is, where it is looked for, whether the
-// files at hand are whole, and getting them.
+// qualm data: lists, shows, checks and downloads the sets of rows that tasks read. Checking
+// compares a hash of the files with that of the files that qualm's own numbers were made with.
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -18,7 +18,7 @@ struct Flags {
   std::string action, name, data, mirror;
 };
 
-// What is at hand of one split.
+// The state of one split's files.
 struct SplitCheck {
   std::string split, state, hash, problem;  // state: ok, changed, unknown, absent, bad
   size_t files = 0, rows = 0;
@@ -26,16 +26,20 @@ struct SplitCheck {
 
 SplitCheck CheckSplit(const RowSet& set, const RowSet::Split& split,
                       const std::filesystem::path& folder) {
+  // A split counts as absent if any of its files is missing.
   SplitCheck check;
   check.split = split.name;
   for (const std::string& file : FilesOf(set, split, folder)) {
     std::error_code ignored;
     check.files += std::filesystem::exists(PathOnDisk(folder, file), ignored) ? 1 : 0;
   }
+
   if (check.files < FilesOf(set, split, folder).size()) {
     check.state = "absent";
     return check;
   }
+
+  // Files that are there must also be readable as rows.
   try {
     check.rows = LoadRows(set, split.name, "", folder).size();
     check.hash = HashOfFiles(set, split, folder);
@@ -50,6 +54,7 @@ SplitCheck CheckSplit(const RowSet& set, const RowSet::Split& split,
 int List(const Globals& globals, const std::filesystem::path& folder) {
   Json json = Json::array();
   std::vector<std::vector<std::string>> table = {{"name", "splits at hand", "title"}};
+  // A split is listed if its first file is there.
   for (const RowSet& set : AllRowSets()) {
     std::vector<std::string> there;
     for (const RowSet::Split& split : set.splits) {
@@ -61,12 +66,17 @@ int List(const Globals& globals, const std::filesystem::path& folder) {
     json.push_back({{"name", set.name}, {"title", set.title}, {"splits_at_hand", there}});
     table.push_back({set.name, there.empty() ? "-" : Join(there, ", "), set.title});
   }
-  globals.json ? PrintJson({{"datasets", json}}) : Print(FormatTable(table, {}));
+  if (globals.json) {
+    PrintJson({{"datasets", json}});
+  } else {
+    Print(FormatTable(table, {}));
+  }
   return kOk;
 }
 
 int Show(const RowSet& set, const Globals& globals, const std::filesystem::path& folder) {
   Json splits = Json::object();
+  // The same contents twice, as text and as JSON.
   std::string text = StrCat(set.title, "\ncitation ", set.citation, "\nlicence  ", set.licence,
                             "\nsource   ", set.source, "\n");
   if (!set.note.empty()) text += StrCat("note     ", set.note, "\n");
@@ -75,6 +85,7 @@ int Show(const RowSet& set, const Globals& globals, const std::filesystem::path&
     splits[split.name] = split.path;
     text += StrCat(split.name, "  ", (folder / split.path).string(), "\n");
   }
+
   if (globals.json) {
     PrintJson({{"name", set.name},
                {"title", set.title},
@@ -90,13 +101,15 @@ int Show(const RowSet& set, const Globals& globals, const std::filesystem::path&
   return kOk;
 }
 
-// Of one set, or of all.
+// Checks one set, or all of them.
 int Check(const std::string& name, const Globals& globals, const std::filesystem::path& folder) {
+  // Every split is a row; problems follow after the table.
   bool is_good = true, is_there = false;
   Json json = Json::array();
   std::vector<std::vector<std::string>> table = {
       {"set", "split", "files", "rows", "state", "hash"}};
   std::string problems;
+
   const std::span<const RowSet> sets =
       name.empty() ? AllRowSets() : std::span(&FindRowSet(name, "data"), 1);
   for (const RowSet& set : sets) {
@@ -116,6 +129,7 @@ int Check(const std::string& name, const Globals& globals, const std::filesystem
       if (!check.problem.empty()) problems += StrCat(check.problem, "\n");
     }
   }
+
   if (globals.json) {
     PrintJson({{"splits", json}});
   } else {
@@ -123,6 +137,8 @@ int Check(const std::string& name, const Globals& globals, const std::filesystem
                  "ok: the files that qualm's own numbers were made with; changed: others; unknown: "
                  "none are known\n"));
   }
+
+  // Without a single file the folder is probably the wrong one.
   if (!is_there) {
     ThrowBadInput(
         "data",
@@ -132,7 +148,7 @@ int Check(const std::string& name, const Globals& globals, const std::filesystem
   return is_good ? kOk : kFailed;
 }
 
-// The token of the environment; HF_TOKEN is Hugging Face's own and goes nowhere else.
+// A token from the environment. HF_TOKEN belongs to Hugging Face and is sent nowhere else.
 std::string TokenFor(const std::string& url) {
   if (const char* token = std::getenv("QUALM_DATA_TOKEN")) return token;
   const char* token = std::getenv("HF_TOKEN");
@@ -141,14 +157,18 @@ std::string TokenFor(const std::string& url) {
 
 int Pull(const RowSet& set, const Flags& flags, const Globals& globals,
          const std::filesystem::path& folder) {
+  // Pulling needs a folder and a set with an address.
   if (folder.empty()) ThrowBadInput("data pull", "a folder for the files", "none", "--data FOLDER");
   if (set.pull_files.empty()) {
     ThrowBadInput("data pull", StrCat("a set with an address; ", set.name, " has none"), set.name,
                   StrCat("it comes from: ", set.source));
   }
+
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   progress->Info(StrCat(set.title, "; licence: ", set.licence));
   Json json = Json::array();
+  // Each file is downloaded, unless it is there with the right hash; another file is never
+  // overwritten.
   for (const RowSet::PullFile& file : set.pull_files) {
     DownloadRequest request;
     request.url = (flags.mirror.empty() ? set.pull_from : flags.mirror + "/") + file.at;
@@ -156,17 +176,21 @@ int Pull(const RowSet& set, const Flags& flags, const Globals& globals,
     request.sha256 = file.sha256;
     request.bytes = file.bytes;
     request.token = TokenFor(request.url);
+
+    // A file of the same name with other bytes may be the user's.
     std::error_code ignored;
     const bool is_there = std::filesystem::exists(request.file, ignored);
     if (is_there && Sha256OfFile(request.file) != file.sha256) {
       ThrowBadInput(request.file.string(), "no file, or the one that is to be got", "another one",
                     "move it away first");
     }
+
     if (!is_there) {
       progress->Begin(file.path, file.bytes);
       Download(request, {}, [&](uint64_t bytes) { progress->Advance(bytes, ""); });
       progress->End();
     }
+
     json.push_back({{"file", request.file.string()},
                     {"bytes", file.bytes},
                     {"state", is_there ? "was there" : "got"}});
@@ -179,6 +203,7 @@ int Pull(const RowSet& set, const Flags& flags, const Globals& globals,
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // Listing needs no name, checking may do without.
   const std::filesystem::path folder = DataFolder(flags.data);
   if (flags.action == "list") return List(globals, folder);
   if (!flags.name.empty()) (void)FindRowSet(flags.name, "data");
@@ -194,6 +219,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddData(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // What to do with which set.
   arguments.Add("ACTION", flags->action, "list, show, check or pull")
       .Required()
       .OneOf({"list", "show", "check", "pull"});
@@ -201,6 +227,7 @@ Command AddData(Arguments& arguments, Globals& globals) {
   AddDataFlag(arguments, flags->data);
   arguments.Add("--mirror", flags->mirror,
                 "pull: an address to take in place of the set's own (may be http)");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm data list --data ~/datasets\n"

@@ -1,4 +1,5 @@
-// qualm eval: perplexity of texts under a named protocol, and the distance to a reference model.
+// qualm eval: scores a model, on texts (perplexity under a named protocol, and the distance to a
+// reference model) or on tasks (task_eval.cc).
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -30,11 +31,12 @@ struct Options {
   bool noise_floor = false;
 };
 
+// The model and, depending on the flags, the reference and the reference computed in bfloat16.
 struct LoadedModels {
   Model model;
   std::optional<Model> reference, rounded;
 
-  // `storage` holds what the views point to; both look at these models.
+  // `storage` holds the objects that the views point to; both refer to these models.
   ScoredModels Views(std::vector<DecoderScoringModel>& storage) const {
     storage.reserve(3);
     ScoredModels views;
@@ -49,6 +51,8 @@ LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
   LoadedModels models;
   models.model = LoadModel(options.model, {}, pool);
   if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, pool);
+
+  // The noise floor is the distance of the reference to itself in lower precision.
   if (options.noise_floor) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
@@ -58,21 +62,24 @@ LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
   return models;
 }
 
-// The texts as the model's tokenizer cuts them. Positions are compared one by one, so a reference
-// with a tokenizer of its own must read the same tokens.
+// The texts as token ids of the model's tokenizer. Positions are compared one by one, so a
+// reference whose folder has a tokenizer must read the same tokens.
 std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedModels& models,
                                          const PerplexityProtocol& protocol, size_t seqlen,
                                          Progress& progress) {
   const Tokenizer& tokenizer = models.model.RequireTokenizer();
   std::vector<PerplexityText> texts;
+  // A corpus is read once and tokenised as a whole.
   for (const std::string& path : options.corpora) {
     const Corpus corpus = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
                                      {.text_field = options.text_field});
     WarnOfBytes(corpus, progress);
     const std::string text = corpus.Joined();
-    // A name without a split gets the one that was taken.
+    // A name without a split gets the split that was used.
     const std::string name = std::filesystem::exists(path) ? path : corpus.name;
     texts.push_back(PrepareText(protocol, name, text, tokenizer, seqlen, options.limit));
+
+    // The reference's tokenizer must agree in every token.
     if (!models.reference || !models.reference->tokenizer) continue;
     const PerplexityText other =
         PrepareText(protocol, name, text, *models.reference->tokenizer, seqlen, options.limit);
@@ -84,8 +91,8 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
   return texts;
 }
 
-// The first and last 8 tokens of the first window (PROTOCOLS 4), with the BOS that replaces its
-// first token where the protocol asks for one.
+// Shows the first and last 8 tokens of the first window (PROTOCOLS 4), with the BOS that replaces
+// its first token if the protocol asks for one.
 void ReportFirstWindow(const PerplexityText& text, const Tokenizer& tokenizer, Progress& progress) {
   std::vector<TokenId> window = text.WindowIds(text.windows.front());
   std::span<const TokenId> ids(window);
@@ -98,6 +105,7 @@ Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Js
 
 Json RowsAsJson(const Options& options, const LoadedModels& models,
                 const std::vector<MetricRow>& rows) {
+  // One object per metric.
   Json results = Json::array();
   for (const MetricRow& row : rows) {
     results.push_back({{"corpus", row.corpus},
@@ -110,6 +118,8 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
                        {"protocol_version", row.protocol_version},
                        {"seqlen", row.seqlen}});
   }
+
+  // Hashes and instruction set, so that the numbers can be reproduced.
   Json json = {{"model", options.model},
                {"model_hash", models.model.Hash()},
                {"compute_type", "float32"},
@@ -137,7 +147,7 @@ std::string ShortError(double value) {
   return buffer;
 }
 
-// One line per metric; the noise floor's rows stand beside the metric they belong to.
+// One line per metric; the noise floor has a column instead of rows.
 std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
   std::vector<std::vector<std::string>> table = {
       {"corpus", "metric", "value", "stderr", "n", "tokens"}};
@@ -147,6 +157,8 @@ std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
     table.push_back({row.corpus, row.metric, Short(row.estimate.value),
                      ShortError(row.estimate.standard_error), StrCat(row.windows),
                      StrCat(row.targets)});
+
+    // Its noise floor, if there is one, has the same name with a prefix.
     for (const MetricRow& other : rows) {
       if (other.corpus == row.corpus && other.metric == kNoiseFloorPrefix + row.metric) {
         table.back().push_back(Short(other.estimate.value));
@@ -156,7 +168,7 @@ std::string RowsAsTable(const std::vector<MetricRow>& rows, bool noise_floor) {
   return FormatTable(table, {false, false, true, true, true, true, true});
 }
 
-// Either texts or tasks; the flags that both know mean the same.
+// Runs tasks instead of texts; flags that both know have the same meaning.
 int RunTasks(const Options& options, const Globals& globals) {
   TaskFlags flags = options.tasks;
   flags.model = options.model;
@@ -168,6 +180,8 @@ int RunTasks(const Options& options, const Globals& globals) {
 
 int Run(const Options& options, const Globals& globals) {
   if (!options.tasks.tasks.empty()) return RunTasks(options, globals);
+
+  // The window must fit into the context of both models.
   const PerplexityProtocol& protocol = FindProtocol(options.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
@@ -176,6 +190,7 @@ int Run(const Options& options, const Globals& globals) {
   if (models.reference) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
   }
+
   const std::vector<PerplexityText> texts =
       PrepareTexts(options, models, protocol, seqlen, *progress);
 
@@ -186,20 +201,26 @@ int Run(const Options& options, const Globals& globals) {
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
       ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, pool, *progress);
+
+  // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
       models.model.is_quantized() ? ReadGramHashes(options.model) : std::nullopt;
+
   std::vector<MetricRow> rows;
   for (size_t i = 0; i < scores.size(); ++i) {
     for (MetricRow& row : MetricRows(scores[i], protocol, seqlen)) rows.push_back(std::move(row));
     if (seen) rows.push_back(OverlapRow(texts[i], *seen, protocol, seqlen));
   }
-  // A perplexity that is no number was said to be none; scripts see it by the exit code too.
+
+  // The warning has said already that a perplexity is not a number; scripts see it by the exit
+  // code.
   const bool is_finite = std::ranges::all_of(
       scores, [](const TextScores& text) { return std::isfinite(text.ppl.value); });
   if (globals.json) {
     PrintJson(RowsAsJson(options, models, rows));
     return is_finite ? kOk : kFailed;
   }
+
   Print(StrCat("model     ", options.model, "\n"));
   if (models.reference) Print(StrCat("reference ", options.reference, "\n"));
   Print(StrCat("protocol  ", protocol.name, " (version ", protocol.version, "), seqlen ", seqlen,
@@ -212,6 +233,7 @@ int Run(const Options& options, const Globals& globals) {
 
 Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
+  // What is scored.
   arguments.Add("MODEL", options->model, "A model folder, float or quantized").Required();
   arguments
       .Add(
@@ -223,6 +245,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Add("--task", options->tasks.tasks,
            "Tasks or groups ('qualm list tasks') or .yaml files, separated by commas")
       .OnePerFlag();
+
+  // Flags for tasks.
   arguments.Add("--shots", options->tasks.shots, "Examples before each row; default: the task's");
   arguments.Add("--fewshot-seed", options->tasks.fewshot_seed, "Of tasks that draw their examples")
       .ShowDefault();
@@ -241,6 +265,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
                  "Leave out tasks whose data is not at hand, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
+
+  // Flags for texts.
   AddDataFlag(arguments, options->data);
   arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
       .ShowDefault();
@@ -249,6 +275,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Add("--seqlen", options->seqlen,
            "Tokens of a window; default: the protocol's, at most the model's context")
       .Positive();
+
+  // Flags for both, and the reference.
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
   arguments
@@ -261,12 +289,14 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Needs(reference);
   arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
       .Positive();
+
   AddJsonFlag(arguments, globals);
   arguments.Check([options]() -> std::string {
     const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
     if (has_texts && has_tasks) return "--corpus and --task exclude each other";
     return has_texts || has_tasks ? "" : "--corpus or --task is required";
   });
+
   arguments.Examples(
       "  qualm eval MODEL --corpus test.txt\n"
       "  qualm eval QUANTIZED --reference MODEL --noise-floor --corpus in.txt --corpus "

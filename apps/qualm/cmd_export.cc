@@ -1,4 +1,5 @@
-// qualm export: the results of a study for other programs.
+// qualm export: writes the results of a study for other programs, as SQLite (always), CSV, Parquet
+// or JSON.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -19,6 +20,7 @@ struct Flags {
 };
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The database is brought up to date first, whatever else is written.
   const WorkFolder work(flags.study.work);
   const StudyPlan plan = PlannedStudy(flags.study, work);
   const CollectCounts counts = CollectResults(plan, work);
@@ -27,11 +29,14 @@ int Run(const Flags& flags, const Globals& globals) {
                  " items added\n"));
     return kOk;
   }
+
   ThreadPool pool(globals.threads);
   const StudyTable table = ReadStudyTable(plan, work);
-  // Only the JSON text needs what follows from the items.
+  // Only the JSON text contains the analysis, which costs time.
   const StudyAnalysis analysis = globals.json ? AnalyseStudy(table, pool) : StudyAnalysis();
   const ReportData data{plan, table, analysis, work};
+
+  // Parquet needs a file; text goes to standard output without one.
   if (flags.parquet) {
     WriteParquet(flags.out, ObservationTable(data));
   } else {
@@ -43,6 +48,7 @@ int Run(const Flags& flags, const Globals& globals) {
     }
     WriteFileAtomically(flags.out, text);
   }
+
   std::fprintf(stderr, "%s\n", flags.out.c_str());
   return kOk;
 }
@@ -50,11 +56,14 @@ int Run(const Flags& flags, const Globals& globals) {
 }  // namespace
 
 Command AddExport(Arguments& arguments, Globals& globals) {
+  // Which study.
   auto flags = std::make_shared<Flags>();
   AddPlannedStudyFlags(arguments, flags->study);
+
   arguments.Flag("--csv", flags->csv, "Every item of every cell as CSV");
   arguments.Flag("--parquet", flags->parquet, "The same as a Parquet file; needs --out");
   arguments.Add("-o,--out", flags->out, "File to write; default: standard output");
+
   AddJsonFlag(arguments, globals);
   arguments.Check([flags, &globals]() -> std::string {
     if (flags->csv + flags->parquet + globals.json > 1) {
@@ -63,6 +72,7 @@ Command AddExport(Arguments& arguments, Globals& globals) {
     if (flags->parquet && flags->out.empty()) return "--parquet needs --out FILE";
     return "";
   });
+
   arguments.Examples(
       "  qualm export demo                          # brings WORK/results.db (SQLite) up to date\n"
       "  qualm export demo --csv -o items.csv\n"

@@ -1,4 +1,5 @@
-// qualm generate: continues a prompt. Only the continuation goes to stdout.
+// qualm generate: continues a prompt. Only the continuation goes to stdout, and each piece as soon
+// as its bytes are complete.
 #include <unistd.h>
 
 #include <cstdio>
@@ -19,6 +20,7 @@ struct Flags {
   bool ignore_eos = false;
 };
 
+// Values outside of the ranges that sampling is defined for.
 void CheckFlags(const Flags& flags) {
   const GenerateOptions& options = flags.options;
   if (!(options.temperature >= 0)) {
@@ -30,32 +32,39 @@ void CheckFlags(const Flags& flags) {
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The model and the prompt's tokens.
   CheckFlags(flags);
   ThreadPool pool(globals.threads);
   Model model = LoadModel(flags.model, {}, pool);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
-  // A tokenizer that ends every text with EOS would have the model begin a new one.
+  // Some tokenizers end every text with EOS; then the model would begin a new text.
   if (!prompt.empty() && tokenizer.special().add_eos && prompt.back() == tokenizer.special().eos) {
     prompt.pop_back();
   }
   if (prompt.empty()) ThrowBadInput("--prompt", "at least one token", "an empty prompt");
+
   GenerateOptions options = flags.options;
   options.stop_at_eos = !flags.ignore_eos;
   options.eos = tokenizer.special().eos;
 
   StreamingDecoder decoder(tokenizer);
-  // The first word's leading space belongs to the continuation: the decoder sees the prompt first.
+  // The leading space of the first word belongs to the continuation, so the decoder sees the prompt
+  // first.
   for (TokenId id : prompt) decoder.Push(id);
+
   std::string text;
   auto show = [&](const std::string& piece) {
     text += piece;
     if (!globals.json) Print(piece);
     return globals.json || std::fflush(stdout) == 0;
   };
+
+  // Generation stops if standard output cannot be written any more.
   std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, pool,
                                       [&](TokenId id) { return show(decoder.Push(id)); });
   show(decoder.Flush());
+
   if (globals.json) {
     PrintJson(Json{{"model", flags.model},
                    {"prompt", flags.prompt},
@@ -75,6 +84,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddGenerate(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // The prompt, and how its continuation is drawn.
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
   arguments.Add("--prompt", flags->prompt, "Text to continue").Required();
   arguments.Add("--max-tokens", flags->options.max_tokens, "New tokens at most").ShowDefault();
@@ -82,6 +92,7 @@ Command AddGenerate(Arguments& arguments, Globals& globals) {
   arguments.Add("--top-p", flags->options.top_p, "Nucleus sampling").ShowDefault();
   arguments.Add("--seed", flags->options.seed, "Seed of the sampling").ShowDefault();
   arguments.Flag("--ignore-eos", flags->ignore_eos, "Go on behind the end-of-text token");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm generate MODEL --prompt \"Once upon a time\"\n"

@@ -1,4 +1,5 @@
-// qualm inspect: what a model folder holds, float or quantized, without running it.
+// qualm inspect: shows what a model folder holds, float or quantized, without running it. The plain
+// output is made from the same object as the JSON.
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -9,6 +10,7 @@ namespace qualm::cli {
 
 namespace {
 
+// Totals over the whole model.
 struct Sizes {
   uint64_t parameters = 0;  // weights of the model, whatever they are stored as
   uint64_t file_bytes = 0;
@@ -25,6 +27,7 @@ bool IsQuantizedStorage(const Manifest& manifest, std::string_view tensor) {
   return false;
 }
 
+// Parameters are counted as the model has them, not as they are stored.
 Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manifest) {
   Sizes sizes;
   sizes.file_bytes = checkpoint.tensors().file_bytes();
@@ -35,18 +38,22 @@ Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manif
       sizes.parameters += tensor.elements();
     }
   }
+
+  // A quantized layer counts as many parameters as it has weights.
   if (manifest) {
     for (const LayerRecord& layer : manifest->layers) {
       sizes.parameters += uint64_t{layer.out_features} * layer.in_features;
     }
   }
+
   const double parameters = static_cast<double>(sizes.parameters);
-  // Of a quantized folder as its manifest says: whole files, headers and all.
+  // For a quantized folder the manifest has the number: whole files, with their headers.
   sizes.bits_per_weight = manifest ? manifest->bits_per_weight_model
                                    : 8 * static_cast<double>(tensor_bytes) / parameters;
   return sizes;
 }
 
+// In the words of config.json; null without scaling.
 Json RopeScalingAsJson(const RopeScaling& scaling) {
   switch (scaling.kind) {
     case RopeScaling::Kind::kNone:
@@ -63,7 +70,8 @@ Json RopeScalingAsJson(const RopeScaling& scaling) {
   return nullptr;
 }
 
-// Windows of a model: the first block that has one, and its size; of all blocks from there on.
+// The first block that attends within a window, and the window's size; models with windows use it
+// from that block on.
 void AddWindow(const ModelPlan& plan, Json& json) {
   json["sliding_window"] = nullptr;
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
@@ -75,16 +83,19 @@ void AddWindow(const ModelPlan& plan, Json& json) {
   }
 }
 
-// The shape of the first block, in the words of config.json, where it has such a part.
+// The attention of the first block, in the words of config.json.
 void AddAttention(const AttentionPlan& attention, Json& json) {
   json["heads"] = attention.heads;
   json["kv_heads"] = attention.kv_heads;
   json["head_dim"] = attention.head_dim;
 }
 
+// The keys follow config.json and describe the first block; parts that a family does not have are
+// left out.
 Json PlanAsJson(const ModelPlan& plan) {
   const BlockPlan& block = plan.blocks.front();
   const AttentionPlan* attention = AttentionOf(block);
+  // The last MLP of the block, if there are several.
   const MlpPlan* mlp = nullptr;
   for (const Branch& branch : block.branches) {
     if (const auto* found = std::get_if<MlpPlan>(&branch.part)) mlp = found;
@@ -97,12 +108,15 @@ Json PlanAsJson(const ModelPlan& plan) {
   if (attention != nullptr) AddAttention(*attention, json);
   json["vocab_size"] = plan.vocab_size();
   json["context"] = plan.context;
+
+  // The key names the kind of norm, as in the families' own files.
   const NormParameters& norm = plan.final_norm.parameters;
   json[norm.kind == NormKind::kRms ? "rms_norm_eps" : "layer_norm_eps"] = norm.eps;
   if (attention != nullptr && attention->rotary) {
     json["rope_theta"] = attention->rotary->theta;
     json["rope_scaling"] = RopeScalingAsJson(attention->rotary->scaling);
   }
+
   AddWindow(plan, json);
   json["tied_embeddings"] = plan.tied_embeddings;
   if (attention != nullptr) {
@@ -113,6 +127,7 @@ Json PlanAsJson(const ModelPlan& plan) {
   return json;
 }
 
+// Null if the folder has no tokenizer.
 Json TokenizerAsJson(const std::filesystem::path& folder) {
   if (!HasTokenizer(folder)) return nullptr;
   const std::unique_ptr<Tokenizer> tokenizer = LoadTokenizer(folder);
@@ -121,6 +136,7 @@ Json TokenizerAsJson(const std::filesystem::path& folder) {
     if (!id) return nullptr;
     return {{"id", *id}, {"piece", tokenizer->Piece(*id)}};
   };
+
   return {{"kind", tokenizer->kind()},  {"vocab_size", tokenizer->vocab_size()},
           {"bos", token(special.bos)},  {"eos", token(special.eos)},
           {"unk", token(special.unk)},  {"pad", token(special.pad)},
@@ -139,6 +155,7 @@ Json TensorsAsJson(const TensorFile& file) {
 }
 
 Json QuantizationAsJson(const Manifest& manifest) {
+  // One object per quantized layer.
   Json layers = Json::array();
   for (const LayerRecord& layer : manifest.layers) {
     layers.push_back({{"name", layer.name},
@@ -147,6 +164,7 @@ Json QuantizationAsJson(const Manifest& manifest) {
                       {"bits_per_weight", layer.bits_per_weight},
                       {"bytes", layer.stored_bytes}});
   }
+
   Json json = {{"recipe", manifest.recipe_name},
                {"qualm_version", manifest.qualm_version},
                {"source", manifest.source_name},
@@ -164,7 +182,7 @@ std::string ShapeText(const TensorView& tensor) {
   return text;
 }
 
-// The objects of the JSON form as "key  value" lines.
+// Turns the objects of the JSON form into "key  value" lines; lists have tables instead.
 void AddLines(const Json& object, const std::string& prefix,
               std::vector<std::vector<std::string>>& lines) {
   for (const auto& [key, value] : object.items()) {
@@ -176,12 +194,15 @@ void AddLines(const Json& object, const std::string& prefix,
   }
 }
 
+// The summary, then a table of layers, then one of tensors.
 void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& checkpoint,
                 const std::optional<Manifest>& manifest) {
   std::vector<std::vector<std::string>> lines;
   AddLines(summary, "", lines);
   lines.push_back({"file size", HumanBytes(sizes.file_bytes)});
   Print(FormatTable(lines, {}) + "\n");
+
+  // Only quantized layers have a scheme.
   if (manifest) {
     std::vector<std::vector<std::string>> layers = {{"layer", "scheme", "rounder", "bits"}};
     for (const LayerRecord& layer : manifest->layers) {
@@ -190,6 +211,7 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
     }
     Print(FormatTable(layers, {false, false, false, true}) + "\n");
   }
+
   std::vector<std::vector<std::string>> tensors = {{"tensor", "type", "shape", "bytes"}};
   for (const TensorView& tensor : checkpoint.tensors().tensors()) {
     tensors.push_back({tensor.name, std::string(NameOf(tensor.type)), ShapeText(tensor),
@@ -199,10 +221,12 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
 }
 
 int Run(const std::string& folder, const Globals& globals) {
+  // A quantized folder lacks the float weights, so the checkpoint may be incomplete.
   std::optional<Manifest> manifest;
   if (HasManifest(folder)) manifest = ReadManifest(folder);
   const Checkpoint checkpoint =
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest.has_value());
+
   const Sizes sizes = SizesOf(checkpoint, manifest);
   Json summary = {{"model", folder},
                   {"quantized", manifest.has_value()},
@@ -211,6 +235,7 @@ int Run(const std::string& folder, const Globals& globals) {
                   {"bits_per_weight", sizes.bits_per_weight},
                   {"config", PlanAsJson(checkpoint.plan())},
                   {"tokenizer", TokenizerAsJson(folder)}};
+
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
   if (globals.json) {
     summary["tensors"] = TensorsAsJson(checkpoint.tensors());

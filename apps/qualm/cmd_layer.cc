@@ -1,4 +1,5 @@
-// qualm layer: one linear layer from .npy files through a recipe, without a model.
+// qualm layer: takes one linear layer from .npy files through a recipe, without a model
+// (quantize/layer.h).
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,7 @@ Json NumberOrNull(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Json(*value) : Json();
 }
 
+// All measures, with null for those that need inputs or data.
 Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
   return {{"recipe", recipe.name},
           {"rounder", report.rounder},
@@ -46,11 +48,14 @@ Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
           {"notes", report.notes}};
 }
 
+// Rows for what was measured; measures that need inputs are absent without them.
 std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
   const QuantizedLinear& layer = report.layer;
   std::vector<std::vector<std::string>> rows = {
       {"recipe", StrCat(recipe.name, " (", report.rounder, ", ", layer.scheme.ShortName(), ")")},
       {"shape", StrCat(layer.out_features, " x ", layer.in_features)}};
+
+  // Errors on the outputs need inputs.
   if (report.rel_output_error) {
     rows.push_back({"relative output error", StrCat(Fixed(*report.rel_output_error, 6), " over ",
                                                     report.tokens, " tokens")});
@@ -60,6 +65,7 @@ std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
         {"with rounded inputs", StrCat(Fixed(*report.rel_product_error, 6), " (",
                                        ActivationShortName(layer.activations->scheme), ")")});
   }
+
   for (const std::string& choice : report.choices) rows.push_back({"chosen", choice});
   rows.push_back({"relative weight error", Fixed(report.rel_weight_error, 6)});
   rows.push_back({"bits per weight", Fixed(layer.BitsPerWeight(), 4)});
@@ -69,7 +75,7 @@ std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
   return FormatTable(rows, {});
 }
 
-// --activations alone asks for what the recipe has; with a value it takes its place.
+// --activations without a value asks for the recipe's; with a value it replaces them.
 void ChooseActivations(const Options& options, Recipe& recipe) {
   if (!options.activations) return;
   if (options.activations->empty()) {
@@ -82,24 +88,32 @@ void ChooseActivations(const Options& options, Recipe& recipe) {
 }
 
 int Run(const Options& options, const Globals& globals) {
+  // The recipe and the matrices.
   Recipe recipe = FindRecipe(options.recipe);
   ChooseActivations(options, recipe);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+
   const Matrix weight = ReadNpy(options.weight);
   std::optional<Matrix> inputs;
   if (!options.inputs.empty()) inputs = ReadNpy(options.inputs);
   const Matrix* x = inputs ? &*inputs : nullptr;
+
+  // Notes go to stderr, so that they do not disturb the JSON.
   const LayerReport report =
       QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, pool);
   for (const std::string& note : report.notes) progress->Warn(note);
+
+  // The result must not overwrite its own inputs.
   std::error_code ignored;
   for (const std::string& input : {options.weight, options.inputs}) {
     if (!std::filesystem::equivalent(options.output, input, ignored)) continue;
     ThrowBadInput("--output", "another file than the inputs", options.output);
   }
+
   if (!options.output.empty()) WriteNpy(options.output, report.rounded);
   if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, pool);
+
   if (globals.json) {
     PrintJson(ReportAsJson(recipe, report));
   } else {
@@ -112,6 +126,7 @@ int Run(const Options& options, const Globals& globals) {
 
 Command AddLayer(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
+  // What is rounded, and how.
   arguments.Add("--weight", options->weight, "W [out, in], a .npy file of floats").Required();
   arguments.Add("--inputs", options->inputs,
                 "X [tokens, in], a .npy file of floats; needed where the recipe reads data");
@@ -122,11 +137,14 @@ Command AddLayer(Arguments& arguments, Globals& globals) {
            "Round the inputs, too: a type (int8, fp8_e4m3), 'none', or a map as in recipes "
            "('{type: int8, granularity: tensor}'); alone: as the recipe says")
       .OptionalValue();
+
+  // What is written.
   arguments.Add("-o,--output", options->output, "Where to write the effective weight, .npy");
   arguments.Add(
       "--aux", options->aux,
       "A folder for scales, zeros, codes, smooth, outlier_mask and, with --inputs, Y (the layer's "
       "output) as .npy files");
+
   arguments.Add("--seed", options->seed, "For rounders that draw random numbers").ShowDefault();
   AddJsonFlag(arguments, globals);
   arguments.Examples(

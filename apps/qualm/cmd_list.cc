@@ -1,4 +1,5 @@
-// qualm list: the names that other commands take, from the tables of the library.
+// qualm list: prints the names that other commands take, from the tables of the library. Each kind
+// has a function that returns its items, and one line in kKinds.
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -21,6 +22,7 @@ namespace qualm::cli {
 
 namespace {
 
+// One name with what there is to say about it.
 struct Item {
   std::string name, summary;
   std::vector<FieldDescription> options = {};  // of a method
@@ -89,6 +91,7 @@ std::vector<Item> Tasks() {
 }
 
 std::vector<Item> Metrics() {
+  // The kind of task is part of the summary, because metrics belong to kinds.
   std::vector<Item> items;
   for (const MetricEntry& metric : AllTaskMetrics()) {
     items.push_back(
@@ -97,6 +100,7 @@ std::vector<Item> Metrics() {
                                                                       : "generation: ",
                              metric.summary)});
   }
+  // Always computed for multiple choice, so they are not in the table.
   for (const char* name : {"brier", "ece"}) {
     items.push_back({name, "multiple choice, always: calibration of the choices' softmax"});
   }
@@ -133,6 +137,7 @@ std::vector<Item> Devices() {
   return items;
 }
 
+// One kind of names; the function reads a table of the library.
 struct Kind {
   const char* name;
   std::vector<Item> (*items)();
@@ -154,6 +159,7 @@ constexpr Kind kKinds[] = {
     {"hardware", Devices},
 };
 
+// Options only if the method has any.
 Json ToJson(const Item& item) {
   Json json{{"name", item.name}, {"summary", item.summary}};
   for (const FieldDescription& option : item.options) {
@@ -167,6 +173,7 @@ Json ToJson(const Item& item) {
 }
 
 int List(const std::string& name, const Globals& globals) {
+  // The parser has checked the name.
   for (const Kind& kind : kKinds) {
     if (name != kind.name) continue;
     Json json = Json::array();
@@ -175,6 +182,7 @@ int List(const std::string& name, const Globals& globals) {
       json.push_back(ToJson(item));
       table.push_back({item.name, item.summary});
     }
+
     if (globals.json) {
       PrintJson({{name, json}});
     } else {

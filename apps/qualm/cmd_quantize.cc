@@ -1,4 +1,5 @@
-// qualm quantize: a float checkpoint, a recipe and perhaps calibration text to a quantized folder.
+// qualm quantize: turns a float checkpoint, a recipe and perhaps calibration text into a quantized
+// folder. With --plan it only estimates the cost.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -24,14 +25,18 @@ struct Flags {
   bool plan = false, overwrite = false, spill = false;
 };
 
+// The calibration sequences of the text, cut by the model's tokenizer.
 CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
   SamplerOptions sampler = flags.sampler;
   if (sampler.length == 0) sampler.length = std::min<size_t>(2048, context);
+
   CorpusOptions corpus_options;
   corpus_options.text_field = flags.text_field;
   Corpus corpus = FindCorpus(flags.calibration, CorpusUse::kCalibration, DataFolder(flags.data),
                              corpus_options);
   WarnOfBytes(corpus, progress);
+
+  // Said here with a hint, before the tokenizer is loaded.
   if (!HasTokenizer(flags.model)) {
     ThrowBadInput(flags.model, "a tokenizer in the model's folder", "none",
                   "calibration text needs one");
@@ -39,8 +44,10 @@ CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
   return SampleCalibration(corpus, *LoadTokenizer(flags.model), sampler);
 }
 
-// One recipe goes to --out itself, several to folders of their names in it.
+// The options of each recipe. One recipe writes to --out, several write to folders of their names
+// in it.
 std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress) {
+  // What all recipes share; the calibration set is sampled once.
   QuantizeOptions options;
   options.model = flags.model;
   options.seed = flags.sampler.seed;
@@ -51,18 +58,24 @@ std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress)
   if (!flags.calibration.empty()) {
     options.calibration = Sample(flags, ReadModelPlan(flags.model).context, progress);
   }
+
   std::vector<QuantizeOptions> all;
+
+  // Then a copy for each recipe.
   for (const std::string& name : flags.recipes) {
     options.recipe = FindRecipe(name);
     if (!flags.order.empty()) {
       options.recipe.block_order = options.recipe.layer_order =
           flags.order == "parallel" ? Order::kParallel : Order::kSequential;
     }
+
     if (options.recipe.NeedsCalibration() && !options.calibration) {
       ThrowBadInput("--calibration",
                     StrCat("a text file: recipe ", options.recipe.name, " reads data"), "none",
                     "for example --calibration train.txt --samples 128 --length 2048");
     }
+
+    // Recipes of the same name would write into the same folder.
     options.out = flags.out;
     if (flags.recipes.size() > 1) options.out /= options.recipe.name;
     for (const QuantizeOptions& other : all) {
@@ -75,6 +88,7 @@ std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress)
   return all;
 }
 
+// The estimate as it is printed by --plan --json.
 Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
   Json stages = Json::array();
   for (const PlanStage& stage : plan.stages) {
@@ -95,12 +109,14 @@ Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
 }
 
 void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
+  // Stages first, then totals.
   std::vector<std::vector<std::string>> rows = {{"stage", "time", "memory"}};
   for (const PlanStage& stage : plan.stages) {
     rows.push_back({stage.name, HumanSeconds(stage.seconds), HumanBytes(stage.memory_bytes)});
   }
   rows.push_back({"always there", "", HumanBytes(plan.resident_bytes)});
   rows.push_back({"in all", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
+
   Print(FormatTable(rows, {false, true, true}));
   Print(StrCat(
       plan.blocks, " blocks, ", plan.calibration_tokens, " calibration and ", plan.held_out_tokens,
@@ -120,6 +136,7 @@ std::string ErrorText(const std::optional<MeasuredError>& error) {
   return error ? Fixed(error->relative_output_error, 4) : "-";
 }
 
+// Short remarks for the table's last column; "!" refers to the layer's notes.
 std::string FlagText(const LayerQuality& quality) {
   std::string text;
   if (quality.fell_back_to_rtn) text += " fell back to rtn";
@@ -128,6 +145,7 @@ std::string FlagText(const LayerQuality& quality) {
   return text.empty() ? text : text.substr(1);
 }
 
+// A table of the layers, with totals after it; a run that was stopped has no manifest to show.
 void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
   if (!result.finished) {
     Print(StrCat(options.recipe.name, ": stopped behind ",
@@ -135,6 +153,8 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
                  " blocks as asked; the same command without --blocks goes on\n"));
     return;
   }
+
+  // The number of rows that errors are measured on is the same for all layers.
   const Manifest& manifest = result.manifest;
   std::vector<std::vector<std::string>> rows = {
       {"layer", "shape", "bits/w", "mse", "err calib", "err held-out", "damping", "notes"}};
@@ -148,6 +168,7 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
                     ErrorText(quality.calibration), ErrorText(quality.held_out),
                     quality.damping ? StrCat(*quality.damping) : "-", FlagText(quality)});
   }
+
   Print(FormatTable(rows, {false, true, true, true, true, true, true, false}));
   Print(StrCat("\nerr: |X(W-Q)'| / |XW'| on ", calibration_rows, " calibration and ", held_out_rows,
                " held-out tokens\n"));
@@ -158,6 +179,7 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
 }
 
 Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
+  // Layers and totals are known only when the run is finished.
   Json layers = Json::array();
   for (const LayerRecord& layer : result.manifest.layers) layers.push_back(ToJson(layer));
   Json json{{"model", options.model.string()},         {"out", options.out.string()},
@@ -172,7 +194,7 @@ Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   return json;
 }
 
-// One run's object as it is, those of several in a list.
+// Prints the object of a single run as it is, several of them as a list.
 void PrintJsonOf(std::vector<Json> runs) {
   if (runs.size() == 1) {
     PrintJson(runs.front());
@@ -182,30 +204,43 @@ void PrintJsonOf(std::vector<Json> runs) {
 }
 
 int RunPlan(const std::vector<QuantizeOptions>& all, ThreadPool& pool, const Globals& globals) {
+  // All recipes are checked before the first estimate, which takes a moment.
   std::vector<Json> plans;
   for (const QuantizeOptions& options : all) CheckQuantizeOptions(options);
   for (const QuantizeOptions& options : all) {
     const Plan plan = MakePlan(options, pool);
     if (all.size() > 1 && !globals.json) Print(StrCat(options.recipe.name, "\n"));
-    globals.json ? plans.push_back(PlanJson(plan, options)) : PrintPlan(plan, options);
+    if (globals.json) {
+      plans.push_back(PlanJson(plan, options));
+    } else {
+      PrintPlan(plan, options);
+    }
   }
   if (globals.json) PrintJsonOf(std::move(plans));
   return kOk;
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // Options of all recipes, checked as far as flags allow.
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const std::vector<QuantizeOptions> all = MakeOptions(flags, *progress);
   ThreadPool pool(globals.threads);
   if (flags.plan) return RunPlan(all, pool, globals);
+
+  // All recipes have the same calibration set.
   const std::optional<CalibrationSet>& calibration = all.front().calibration;
   if (calibration && calibration->held_out.empty()) {
     progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
   }
+
   const std::vector<QuantizeResult> results = QuantizeModels(all, pool, *progress);
   std::vector<Json> runs;
   for (size_t i = 0; i < all.size(); ++i) {
-    globals.json ? runs.push_back(ResultJson(results[i], all[i])) : PrintResult(results[i], all[i]);
+    if (globals.json) {
+      runs.push_back(ResultJson(results[i], all[i]));
+    } else {
+      PrintResult(results[i], all[i]);
+    }
   }
   if (globals.json) PrintJsonOf(std::move(runs));
   return kOk;
@@ -215,6 +250,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddQuantize(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // What is quantized, how, and where to.
   arguments.Add("model", flags->model, "Float checkpoint: a Hugging Face folder").Required();
   arguments
       .Add("--recipe", flags->recipes,
@@ -230,6 +266,8 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
            "Whether blocks and layers see what was quantized before them (sequential) or the float "
            "model (parallel: several recipes share one pass); default: the recipe's")
       .OneOf({"sequential", "parallel"});
+
+  // Calibration text and how it is sampled.
   arguments.Add("--calibration", flags->calibration,
                 "Text: .txt, .jsonl, a folder of them, or a name ('qualm list corpora')");
   AddDataFlag(arguments, flags->data);
@@ -246,11 +284,14 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
       .Add("--held-out", flags->sampler.held_out,
            "Held-out sequences for the error table (fewer if the corpus is short)")
       .ShowDefault();
+
+  // How the run behaves.
   arguments.Add("--blocks", flags->blocks, "Stop after writing this many blocks").Positive();
   arguments.Flag("--plan", flags->plan, "Print memory, disk and time, and do nothing");
   arguments.Flag("--overwrite", flags->overwrite,
                  "Start over in a folder with an earlier artefact");
   arguments.Flag("--spill", flags->spill, "Keep hidden states in a file instead of memory");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm quantize MODEL --recipe rtn-w4-g128 -o OUT\n"

@@ -1,4 +1,4 @@
-// qualm report: what a study found, as a page or as text.
+// qualm report: writes what a study found as a page (HTML) or as text (Markdown, CSV, LaTeX).
 #include "analysis/study_analysis.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +17,7 @@ struct Flags {
 };
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The study must have been planned and must have results.
   const WorkFolder work(flags.study.work);
   const StudyPlan plan = PlannedStudy(flags.study, work);
   ThreadPool pool(globals.threads);
@@ -24,16 +25,21 @@ int Run(const Flags& flags, const Globals& globals) {
   if (table.cells == table.missing_cells) {
     ThrowBadInput(plan.spec.name, "results", "none in this work folder", "qualm run makes them");
   }
+
   const StudyAnalysis analysis = AnalyseStudy(table, pool);
   const ReportData data{plan, table, analysis, work};
   const std::string text = flags.markdown ? MarkdownReport(data)
                            : flags.csv    ? CsvReport(data)
                            : flags.latex  ? LatexReport(data)
                                           : HtmlReport(data);
+
+  // Text on standard output can be piped on; a file is announced.
   if (flags.out.empty()) {
     Print(text);
     return kOk;
   }
+
+  // A report with gaps is useful, but it must not pass for a complete one.
   WriteFileAtomically(flags.out, text);
   if (table.missing_cells > 0) {
     MakeProgress(globals)->Warn(
@@ -47,16 +53,19 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddReport(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // Which study, and in which form.
   AddPlannedStudyFlags(arguments, flags->study);
   arguments.Add("-o,--out", flags->out, "File to write; default: standard output");
   arguments.Flag("--markdown", flags->markdown, "Markdown in place of a page");
   arguments.Flag("--csv", flags->csv, "All cells as CSV");
   arguments.Flag("--latex", flags->latex, "Tables for LaTeX (booktabs)");
+
   arguments.Check([flags]() -> std::string {
     return flags->markdown + flags->csv + flags->latex > 1
                ? "--markdown, --csv and --latex exclude each other"
                : "";
   });
+
   arguments.Examples(
       "  qualm report demo -o report.html\n"
       "  qualm report s2-boss-small --markdown\n"

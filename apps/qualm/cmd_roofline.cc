@@ -1,4 +1,5 @@
-// qualm roofline: what bounds a model on a device, and how far from it this machine is.
+// qualm roofline: predicts from operations and bytes what bounds a model on a device; with
+// --measure it compares this machine's speed with the prediction (efficiency/roofline.h).
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -24,12 +25,13 @@ struct Flags {
   bool measure = false;
 };
 
-// What the operations are laid over; `peaks` of "this" only.
+// The device that the prediction is for; `peaks` only for "this".
 struct Device {
   Hardware hardware;
   std::optional<MachinePeaks> peaks;
 };
 
+// "this" is measured now, other devices come from a table or a file.
 Device FindDevice(const std::string& name, ThreadPool& pool) {
   if (name != "this") return {FindHardware(name), std::nullopt};
   const MachinePeaks peaks = MeasurePeaks(pool);
@@ -53,6 +55,7 @@ Json ToJson(const MachinePeaks& peaks) {
           {"int4_one_token_bytes_per_s", ToJson(peaks.packed_read)}};
 }
 
+// The whole time, and each kind of operation with what bounds it.
 Json ToJson(const Roofline& roofline) {
   Json operations = Json::array();
   for (const OperationCost& one : roofline.operations) {
@@ -72,10 +75,14 @@ Json ToJson(const Roofline& roofline) {
           {"operations", std::move(operations)}};
 }
 
+// Three significant digits and a unit of thousands.
 std::string Scaled(double value) {
   constexpr const char* kUnits[] = {"", "k", "M", "G", "T", "P"};
   size_t unit = 0;
-  while (value >= 1000 && unit + 1 < std::size(kUnits)) value /= 1000, ++unit;
+  while (value >= 1000 && unit + 1 < std::size(kUnits)) {
+    value /= 1000;
+    ++unit;
+  }
   return StrCat(Fixed(value, value < 10 && unit > 0    ? 2
                              : value < 100 && unit > 0 ? 1
                                                        : 0),
@@ -84,6 +91,7 @@ std::string Scaled(double value) {
 
 std::string Microseconds(double seconds) { return Fixed(1e6 * seconds, 1); }
 
+// One line per kind of operation, with its share of the time.
 void PrintOperations(const Roofline& roofline, const std::string& title) {
   std::vector<std::vector<std::string>> rows = {{"operation", "ops", "weights B", "activations B",
                                                  "cache B", "ops/B", "bound", "µs", "share"}};
@@ -98,16 +106,18 @@ void PrintOperations(const Roofline& roofline, const std::string& title) {
                FormatTable(rows, {false, true, true, true, true, true, false, true, true})));
 }
 
+// One line of the comparison: how the weights are stored, and the predicted times.
 struct Row {
   ModelStorage storage;
   Roofline prefill, decode;
 
-  // Of all sequences after their contexts.
+  // The cache of all sequences after their contexts.
   double cache_bytes(const Work& work) const {
     return storage.kv_bytes_of_position() * static_cast<double>(work.batch * work.context);
   }
 };
 
+// All rows relative to the first one.
 void PrintComparison(const std::vector<Row>& rows, const Work& work) {
   std::vector<std::vector<std::string>> table = {{"model", "bits/weight", "weights", "cache",
                                                   "prefill tokens/s", "decode tokens/s",
@@ -124,7 +134,7 @@ void PrintComparison(const std::vector<Row>& rows, const Work& work) {
                FormatTable(table, {false, true, true, true, true, true, true, true})));
 }
 
-// Measured seconds of a phase beside the predicted ones.
+// The measured speed of a phase, and the predicted one.
 struct Comparison {
   Spread tokens_per_second;
   double predicted = 0;  // tokens per second
@@ -132,21 +142,23 @@ struct Comparison {
   double time_ratio() const { return predicted / tokens_per_second.median; }
 };
 
+// Both phases of one model.
 struct Measurement {
   Comparison prefill, decode;
 };
 
 Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware, ThreadPool& pool,
                     Progress& progress) {
+  // The speeds of the same work that was predicted.
   SpeedOptions options;
   options.contexts = {flags.work.prompt};
   if (flags.work.context != flags.work.prompt) options.contexts.push_back(flags.work.context);
   options.batches = {flags.work.batch};
   options.gen = flags.gen;
   options.repetitions = flags.repetitions;
+
   const SpeedResult result = MeasureSpeed(flags.model, options, pool, progress);
-  // The decoded tokens stand behind contexts that grow by one; the one in the middle costs their
-  // mean.
+  // The decoded tokens follow contexts that grow by one; the middle context has the mean cost.
   Work work = flags.work;
   work.context += flags.gen / 2;
   const Roofline decode =
@@ -156,6 +168,7 @@ Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware
 }
 
 std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
+  // The model as it is stored, then as each recipe would store it.
   const bool is_quantized = HasManifest(flags.model);
   const Checkpoint checkpoint = Checkpoint::Open(flags.model, is_quantized);
   std::vector<ModelStorage> storages;
@@ -168,9 +181,12 @@ std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
   } else {
     storages.push_back(StorageOf(checkpoint, nullptr));
   }
+
+  // Recipes are predicted from shapes; nothing is quantized.
   for (const std::string& name : flags.recipes) {
     storages.push_back(StorageOf(checkpoint, FindRecipe(name)));
   }
+
   std::vector<Row> rows;
   for (ModelStorage& storage : storages) {
     if (!flags.kv.empty()) SetKvBytes(storage, flags.kv);
@@ -184,6 +200,7 @@ std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
   return rows;
 }
 
+// Both phases in the same words.
 void PrintMeasured(const Measurement& measurement) {
   const auto line = [](const char* phase, const Comparison& comparison) {
     const Spread& measured = comparison.tokens_per_second;
@@ -206,6 +223,7 @@ Json ToJson(const Measurement& measurement) {
 }
 
 Json RowsJson(const std::vector<Row>& rows, const Work& work) {
+  // Speedups are relative to the first row.
   Json list = Json::array();
   for (const Row& row : rows) {
     const double blocks = static_cast<double>(row.storage.plan.blocks.size());
@@ -228,29 +246,36 @@ std::string RateText(const Spread& rate, const char* unit) {
                 ", n = ", rate.n, ")");
 }
 
+// What the prediction is based on.
 void PrintDevice(const Flags& flags, const Device& device) {
   const Hardware& hardware = device.hardware;
+  // Only types that the device has.
   std::string peaks = StrCat("fp32 ", Scaled(hardware.ops.fp32));
   for (const auto& [name, ops] :
        {std::pair("fp16", hardware.ops.fp16), std::pair("fp8", hardware.ops.fp8),
         std::pair("int8", hardware.ops.int8), std::pair("int4", hardware.ops.int4)}) {
     if (ops > 0) peaks += StrCat(", ", name, " ", Scaled(ops));
   }
+
   Print(StrCat(flags.model, " on ", hardware.title, " (", hardware.source, ")\n",
                Scaled(hardware.bytes_per_second), "B/s; operations per second: ", peaks, "\n"));
+
+  // Measured peaks come with their spread.
   if (device.peaks) {
     Print(StrCat("medians: memory ", RateText(device.peaks->read_bytes, "B/s"),
                  "; our float32 product ", RateText(device.peaks->float_product, " ops/s"),
                  ",\nint8 product ", RateText(device.peaks->integer_product, " ops/s"),
                  ", int4 with one token ", RateText(device.peaks->packed_read, "B/s"), "\n"));
   }
+
   Print(StrCat("batch ", flags.work.batch, ", prompt ", flags.work.prompt, ", context ",
                flags.work.context, "\n"));
 }
 
-// What does not fit is predicted all the same, to see by how much.
+// A model that does not fit is predicted all the same, so that one sees how far it is from fitting.
 void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware& hardware,
                   Progress& progress) {
+  // Memory first, then positions.
   for (const Row& row : rows) {
     const double needed = row.storage.weight_bytes() + row.cache_bytes(work);
     if (needed <= hardware.memory_bytes) continue;
@@ -258,6 +283,8 @@ void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware
                          HumanBytes(static_cast<uint64_t>(needed)), "; the device has ",
                          HumanBytes(static_cast<uint64_t>(hardware.memory_bytes))));
   }
+
+  // A model can be timed beyond its context, although it was not made for that.
   const size_t longest = std::max(work.prompt, work.context);
   const size_t limit = rows[0].storage.plan.context;
   if (longest > limit) {
@@ -266,22 +293,29 @@ void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // Measuring is possible only for what runs on this machine.
   if (flags.measure && flags.hardware != "this") {
     ThrowBadInput("--measure", "--hardware this", flags.hardware,
                   "only this machine can be measured");
   }
-  // In memory our caches are float32, whatever they are rounded to.
+
+  // In memory our caches are float32, whatever they are rounded to, so another --kv cannot be
+  // measured.
   if (flags.measure && !flags.kv.empty() && flags.kv != "fp32") {
     ThrowBadInput("--measure", "the model's own cache, or --kv fp32", StrCat("--kv ", flags.kv),
                   "what runs cannot be chosen here");
   }
+
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Device device = FindDevice(flags.hardware, pool);
   const std::vector<Row> rows = Predict(flags, device.hardware);
   WarnOfLimits(rows, flags.work, device.hardware, *progress);
+
+  // Only the model as it is stored can be measured.
   std::optional<Measurement> measurement;
   if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, pool, *progress);
+
   if (globals.json) {
     Json json = {{"model", flags.model},
                  {"hardware", device.hardware.title},
@@ -296,6 +330,8 @@ int Run(const Flags& flags, const Globals& globals) {
     PrintJson(json);
     return kOk;
   }
+
+  // The operations are shown for a single model, where they fit on the screen.
   PrintDevice(flags, device);
   if (rows.size() == 1) {
     PrintOperations(rows[0].prefill, "prefill");
@@ -310,6 +346,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddRoofline(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // What runs where.
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
   arguments
       .Add("--hardware", flags->hardware,
@@ -319,6 +356,8 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
       .Add("--recipe", flags->recipes,
            "What a recipe would make of a float model; may be given several times")
       .OnePerFlag();
+
+  // How much of it.
   arguments.Add("--kv", flags->kv, "Cache: fp32, fp16, int8, int4; default: the model's or fp32");
   arguments.Add("--batch", flags->work.batch, "Sequences").ShowDefault().Positive();
   arguments.Add("--prompt", flags->work.prompt, "Tokens of a prompt").ShowDefault().Positive();
@@ -329,10 +368,13 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
       .Add("--activation-bytes", flags->activation_bytes,
            "Of a number between operations: 4 as in our kernels, 2 on most accelerators")
       .ShowDefault();
+
+  // Measuring.
   arguments.Flag("--measure", flags->measure,
                  "Also measure the model, and how many times the predicted time it takes");
   arguments.Add("--gen", flags->gen, "Tokens decoded by --measure").ShowDefault().Positive();
   arguments.Add("--repetitions", flags->repetitions, "Of the measurement").ShowDefault().Positive();
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm roofline MODEL --hardware this --measure\n"

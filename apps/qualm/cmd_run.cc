@@ -1,4 +1,5 @@
-// qualm run: plans a study and does what is not done yet.
+// qualm run: plans a study and runs the stages that are not done yet, on this machine or through
+// Slurm. What is done is never done again.
 #include <unistd.h>
 
 #include <cstdio>
@@ -27,12 +28,14 @@ struct Flags {
   bool plan = false, keep_failed = false;
 };
 
+// Totals over the stages of one kind.
 struct PlanTotals {
   size_t stages = 0, reused = 0;
   double seconds = 0;
   uint64_t disk_bytes = 0, memory_bytes = 0;
 };
 
+// Stages that are done cost nothing more.
 std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder& work) {
   std::map<StageKind, PlanTotals> totals;
   for (const Stage& stage : plan.stages) {
@@ -42,6 +45,8 @@ std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder
       ++sum.reused;
       continue;
     }
+
+    // Times and disk add up; memory is that of the largest stage.
     sum.seconds += stage.seconds;
     sum.disk_bytes += stage.disk_bytes;
     sum.memory_bytes = std::max(sum.memory_bytes, stage.memory_bytes);
@@ -49,6 +54,7 @@ std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder
   return totals;
 }
 
+// Every stage with its key, so that scripts can follow a study.
 Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) {
@@ -68,12 +74,15 @@ Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
 }
 
 int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& globals) {
+  // JSON lists the stages, the table sums them by kind.
   if (globals.json) {
     PrintJson(PlanJson(plan, work));
     return kOk;
   }
+
   std::vector<std::vector<std::string>> rows = {
       {"stage", "all", "done before", "to do", "time", "most memory", "disk"}};
+  // One row per kind, and a last one for all.
   PlanTotals all;
   for (const auto& [kind, sum] : TotalsOf(plan, work)) {
     rows.push_back({std::string(StageKindName(kind)), StrCat(sum.stages), StrCat(sum.reused),
@@ -85,9 +94,11 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
     all.disk_bytes += sum.disk_bytes;
     all.memory_bytes = std::max(all.memory_bytes, sum.memory_bytes);
   }
+
   rows.push_back({"in all", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
                   HumanSeconds(all.seconds), HumanBytes(all.memory_bytes),
                   HumanBytes(all.disk_bytes)});
+
   Print(StrCat("study ", plan.spec.name, ": ", plan.spec.title.en, "\n", plan.spec.question.en,
                "\n", plan.spec.models.size(), " models, ", plan.spec.recipes.size(), " recipes, ",
                plan.spec.calibrations.size(), " calibration sets, ", plan.spec.seeds, " seeds, ",
@@ -95,6 +106,7 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
                " cells\n\n", FormatTable(rows, {false, true, true, true, true, true, true}),
                "Times for one process after another, from shapes and this machine's speed; where "
                "three stages of a kind are done, from what they took.\n"));
+
   for (const std::string& test : plan.skipped) Print(StrCat("left out: ", test, "\n"));
   return kOk;
 }
@@ -112,6 +124,7 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
   if (globals.json) {
     PrintJson(SummaryJson(plan, work, summary));
   } else {
+    // What was done, then what failed and why, then how to continue.
     Print(StrCat(plan.spec.name, ": ", summary.done + summary.found, " of ", summary.total,
                  " stages done (", summary.found, " before), ", summary.failed, " failed, ",
                  summary.blocked, " blocked by failures; ", HumanSeconds(summary.seconds), "\n"));
@@ -122,17 +135,22 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
                    " -o report.html\n"));
     }
   }
+
+  // The exit code is 0 only if nothing is left to do.
   const bool is_whole = summary.failed == 0 && summary.blocked == 0 && !summary.is_interrupted;
   return is_whole ? kOk : kFailed;
 }
 
 int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
            const Globals& globals) {
+  // Stages become job arrays; this process does not wait for them.
   SlurmOptions options;
   options.command = StageCommand(globals);
   options.cpus = flags.cpus;
   options.at_once = flags.at_once;
   options.extra = flags.slurm_options;
+
+  // The next step for the user is qualm status, so its command is printed.
   const SlurmSubmission sent = SubmitToSlurm(plan, work, options);
   if (globals.json) {
     PrintJson({{"study", plan.spec.name},
@@ -151,13 +169,17 @@ int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The plan, with times from earlier stages where there are some.
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   ThreadPool pool(globals.threads);
   const WorkFolder work(flags.study.work);
   StudyPlan plan = PlanOf(flags.study, MeasureFlops(pool), *progress);
   ScaleByHistory(plan, work);
+
   if (flags.plan) return PrintPlan(plan, work, globals);
   if (flags.executor == "slurm") return Submit(flags, plan, work, globals);
+
+  // Locally: run stages in processes of their own and show them.
   ExecutorOptions options;
   options.jobs = flags.jobs;
   options.threads = globals.threads;
@@ -168,6 +190,8 @@ int Run(const Flags& flags, const Globals& globals) {
   options.on_change = [&](const RunView& view) { display.Show(view); };
   const RunSummary summary = RunLocally(plan, work, options);
   display.Finish();
+
+  // Results go into the database even if stages failed.
   CollectResults(plan, work);
   return PrintSummary(plan, work, summary, globals);
 }
@@ -176,6 +200,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddRun(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // Which study, and where.
   AddStudyFlags(arguments, flags->study);
   arguments
       .Add("--jobs", flags->jobs,
@@ -184,6 +209,8 @@ Command AddRun(Arguments& arguments, Globals& globals) {
       .Positive();
   arguments.Add("--memory", flags->memory_mib,
                 "MiB that they may take together; default: four fifths of what is available");
+
+  // Where stages run.
   arguments.Add("--executor", flags->executor, "Where stages run")
       .OneOf({"local", "slurm"})
       .ShowDefault();
@@ -195,8 +222,10 @@ Command AddRun(Arguments& arguments, Globals& globals) {
            "Slurm: an option for sbatch, --slurm-option=--partition=long; may be given several "
            "times")
       .OnePerFlag();
+
   arguments.Flag("--plan", flags->plan, "Print stages, reuse, time, memory and disk; do nothing");
   arguments.Flag("--keep-failed", flags->keep_failed, "Do not try again what failed before");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm run demo\n"

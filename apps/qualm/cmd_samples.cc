@@ -1,4 +1,4 @@
-// qualm samples: what was asked and what was answered, item by item.
+// qualm samples: shows prompts, answers and scores of stored items, one by one.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -20,16 +20,20 @@ struct Flags {
   bool wrong = false, flipped = false;
 };
 
-// The evaluations of the task, the one named by --model or the last one first.
+// The evaluations of the task; the one named by --model, or the last one, comes first.
 std::vector<StoredEvaluation> FindEvaluations(const ResultStore& store, const Flags& flags) {
   const std::string model = flags.model.empty() ? "" : store.FindModel(StoredName(flags.model));
+  // Newer evaluations come before older ones.
   std::vector<StoredEvaluation> found;
   std::vector<std::string> tasks;
   for (StoredEvaluation& one : store.Evaluations()) {
     if (std::ranges::find(tasks, one.key.task) == tasks.end()) tasks.push_back(one.key.task);
     if (one.is_finished && one.key.task == flags.task) found.insert(found.begin(), std::move(one));
   }
+
   if (found.empty()) ThrowUnknownName(flags.store, "finished task", flags.task, tasks);
+
+  // The evaluation to show moves to the front.
   const auto first = std::ranges::find_if(
       found, [&](const StoredEvaluation& one) { return model.empty() || one.key.model == model; });
   if (first == found.end()) {
@@ -39,10 +43,11 @@ std::vector<StoredEvaluation> FindEvaluations(const ResultStore& store, const Fl
   return found;
 }
 
-// Items that another model with the same prompts got right or wrong where this one did not.
+// Items that another model with the same prompts got right and this one did not, or the reverse.
 std::vector<uint64_t> FlippedItems(const ResultStore& store,
                                    const std::vector<StoredEvaluation>& found) {
   const std::vector<StoredItem> items = store.Items(found[0].id);
+  // The other model is the newest whose key differs in nothing but the model.
   std::vector<uint64_t> flipped;
   for (size_t i = 1; i < found.size(); ++i) {
     EvaluationKey same = found[i].key;
@@ -57,7 +62,7 @@ std::vector<uint64_t> FlippedItems(const ResultStore& store,
   ThrowBadInput("--flipped", "another model with the same prompts in the store", "none");
 }
 
-// Generated for the requests; empty where the task is one of likelihoods.
+// The generated texts of the requests; empty for tasks that compare likelihoods.
 std::vector<std::optional<StoredText>> TextsOf(const ResultStore& store,
                                                const StoredEvaluation& evaluation,
                                                const std::vector<StoredRequest>& requests) {
@@ -69,6 +74,7 @@ std::vector<std::optional<StoredText>> TextsOf(const ResultStore& store,
   return texts;
 }
 
+// An item of a generation task.
 Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
                    const std::vector<std::optional<StoredText>>& texts) {
   Json made = Json::array();
@@ -82,6 +88,7 @@ Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& req
                     {"made_tokens", texts[i]->tokens},
                     {"finish_reason", texts[i]->reason}});
   }
+
   return {{"item", item.item},
           {"subset", item.subset},
           {"row", item.row},
@@ -92,11 +99,13 @@ Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& req
           {"texts", made}};
 }
 
+// An item of a generation task, for reading.
 std::string GeneratedText(const StoredItem& item, const std::vector<StoredRequest>& requests,
                           const std::vector<std::optional<StoredText>>& texts) {
   std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
                             " row ", item.row, ": ", Fixed(100 * item.value, 2), " %\n",
                             requests[0].prompt, requests[0].context, "\n");
+
   for (const std::optional<StoredText>& one : texts) {
     text += StrCat(" > '", one->text, "'  (", one->tokens, " tokens, ", one->reason, ")\n");
   }
@@ -108,6 +117,8 @@ std::string GeneratedText(const StoredItem& item, const std::vector<StoredReques
 Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
             const std::vector<std::optional<StoredText>>& texts) {
   if (!texts.empty()) return GeneratedJson(item, requests, texts);
+
+  // Each request is one choice of the item.
   Json choices = Json::array();
   for (const StoredRequest& request : requests) {
     choices.push_back({{"prompt", request.prompt},
@@ -122,6 +133,7 @@ Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
                                               : Json()},
                        {"is_greedy", request.answer.is_greedy}});
   }
+
   return {{"item", item.item},
           {"subset", item.subset},
           {"row", item.row},
@@ -132,12 +144,15 @@ Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
           {"choices", choices}};
 }
 
+// The prompt once, then a line for each choice.
 std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& requests,
                    const std::vector<std::optional<StoredText>>& texts) {
   if (!texts.empty()) return GeneratedText(item, requests, texts);
   std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
                             " row ", item.row, item.is_correct ? ": right" : ": wrong",
                             item.is_near_tie ? ", near tie" : "", "\n");
+
+  // Choices with the same context follow each other.
   std::string context;
   for (const StoredRequest& request : requests) {
     if (request.prompt + request.context != context) {
@@ -149,6 +164,7 @@ std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& req
                    Fixed(request.answer.log_likelihood, 4), "  '", request.continuation, "'  (",
                    request.continuation_tokens, " of ", request.tokens, " tokens)\n");
   }
+
   if (!requests.empty()) {
     text += StrCat("   tokens ", requests[0].head, " ... ", requests[0].tail, "\n");
   }
@@ -156,12 +172,15 @@ std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& req
 }
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The evaluation to show, and the items on which another one differs.
   RequireStore(flags.store);
   const ResultStore store(flags.store);
   const std::vector<StoredEvaluation> found = FindEvaluations(store, flags);
   const StoredEvaluation& evaluation = found[0];
   std::vector<uint64_t> flipped;
   if (flags.flipped) flipped = FlippedItems(store, found);
+
+  // The legend of the marks comes first.
   Json samples = Json::array();
   size_t shown = 0;
   if (!globals.json) {
@@ -169,6 +188,8 @@ int Run(const Flags& flags, const Globals& globals) {
                  " shots, ", store.PathOfModel(evaluation.key.model),
                  "; > picked or written, * right\n"));
   }
+
+  // Items that pass the filters, up to --n of them.
   for (const StoredItem& item : store.Items(evaluation.id)) {
     if (flags.wrong && item.is_correct) continue;
     if (flags.flipped && std::ranges::find(flipped, item.item) == flipped.end()) continue;
@@ -176,12 +197,14 @@ int Run(const Flags& flags, const Globals& globals) {
     const std::vector<StoredRequest> requests =
         store.Requests(evaluation.id, item.item, evaluation.key.model, kLikelihoodProtocol);
     const std::vector<std::optional<StoredText>> texts = TextsOf(store, evaluation, requests);
+
     if (globals.json) {
       samples.push_back(ToJson(item, requests, texts));
     } else {
       Print(ToText(item, requests, texts));
     }
   }
+
   if (globals.json) {
     PrintJson({{"task", evaluation.key.task},
                {"version", evaluation.key.version},
@@ -196,6 +219,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddSamples(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // Whose items, and which of them.
   arguments.Add("STORE", flags->store, "A results store of qualm eval --store").Required();
   arguments.Add("--task", flags->task, "Whose items").Required();
   arguments.Add("--model", flags->model,
@@ -204,6 +228,7 @@ Command AddSamples(Arguments& arguments, Globals& globals) {
   arguments.Flag("--wrong", flags->wrong, "Only those with a wrong answer");
   arguments.Flag("--flipped", flags->flipped,
                  "Only those that another model in the store answers the other way round");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm samples results.db --task mmlu --wrong --n 10\n"

@@ -1,4 +1,5 @@
-// qualm stage: runs stages of a plan; what executors start.
+// qualm stage: runs stages of a plan. Executors start it, so that each group of stages has its own
+// process.
 #include <sys/prctl.h>
 
 #include <csignal>
@@ -20,13 +21,15 @@ struct Flags {
 };
 
 int Run(const Flags& flags, const Globals& globals) {
-  // A run that is killed takes its stages along; they go on where they were.
+  // A run that is killed takes its stages along; the next run continues them.
   if (flags.dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
-  // The plan lies in WORK/studies/.
+  // The plan is in WORK/studies/.
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+
+  // Each stage that ends prints a line, which goes to the log of the job.
   StageRunOptions options;
   options.version = QUALM_VERSION;
   options.on_end = [](const Stage& stage, StageOutcome outcome, const std::string& error) {
@@ -34,6 +37,7 @@ int Run(const Flags& flags, const Globals& globals) {
     Print(StrCat(kNames[static_cast<size_t>(outcome)], ": ", stage.label, error.empty() ? "" : ": ",
                  error, "\n"));
   };
+
   size_t failed = 0;
   for (StageOutcome outcome : RunStages(plan, flags.keys, work, options, pool, *progress)) {
     failed += outcome == StageOutcome::kFailed ? 1 : 0;

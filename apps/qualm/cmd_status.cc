@@ -1,4 +1,4 @@
-// qualm status and qualm cancel: where a study stands, wherever it runs, and how to stop it.
+// qualm status and qualm cancel: show how far a study is, wherever it runs, and stop it.
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -14,29 +14,34 @@
 namespace qualm::cli {
 namespace {
 
+// One stage, as far as files and the queue tell.
 struct StageStatus {
   std::string state;   // done, failed, running, queued, waiting
   std::string detail;  // the error, the progress, what the queue says
 };
 
-// The queue, if the study was ever submitted; asking Slurm costs time and may fail.
+// The queue, if the study was ever submitted; a query to Slurm takes time and may fail.
 std::map<std::string, std::string> QueueOf(const WorkFolder& work, const StudyPlan& plan) {
   if (SlurmTasks(work, plan.spec.name).empty()) return {};
   return SlurmQueue();
 }
 
+// A record means that the stage has ended; else its lock tells whether it runs; else the queue.
 StageStatus StatusOf(const Stage& stage, const WorkFolder& work,
                      const std::map<std::string, std::string>& tasks,
                      const std::map<std::string, std::string>& queue) {
   if (const auto record = work.ReadRecord(stage.key, false)) {
     return record->is_done() ? StageStatus{"done", ""} : StageStatus{"failed", record->error};
   }
-  // Who runs a stage holds its lock; a file alone was left by one that died.
+
+  // A running stage holds its lock; a file without a lock was left by a process that died.
   if (const auto running = work.ReadRunning(stage.key); running && !work.TryLock(stage.key)) {
     return {"running",
             StrCat(running->stage, " ", running->done, "/", running->total, " ", running->detail,
                    " (", running->host, ", since ", running->started_at, ")")};
   }
+
+  // A task that has left the queue without a record was killed or never started.
   const auto task = tasks.find(stage.key);
   if (task != tasks.end()) {
     const auto queued = queue.find(task->second);
@@ -56,6 +61,7 @@ int RunStatus(const StudyFlags& flags, const Globals& globals) {
   std::string lines;
   Json stages = Json::array();
   bool any_failed = false;
+  // Stages are counted by kind and state; those with something to say get a line.
   for (const Stage& stage : plan.stages) {
     const StageStatus status = StatusOf(stage, work, tasks, queue);
     ++counts[stage.kind][status.state];
@@ -68,10 +74,13 @@ int RunStatus(const StudyFlags& flags, const Globals& globals) {
                       {"state", status.state},
                       {"detail", status.detail}});
   }
+
   if (globals.json) {
     PrintJson({{"study", plan.spec.name}, {"stages", std::move(stages)}});
     return kOk;
   }
+
+  // States that are not there count 0.
   std::vector<std::vector<std::string>> rows = {{"stage"}};
   rows[0].insert(rows[0].end(), states.begin(), states.end());
   for (const auto& [kind, by_state] : counts) {
@@ -81,18 +90,23 @@ int RunStatus(const StudyFlags& flags, const Globals& globals) {
       rows.back().push_back(StrCat(found == by_state.end() ? 0 : found->second));
     }
   }
+
   Print(StrCat("study ", plan.spec.name, " in ", work.path().string(), "\n",
                FormatTable(rows, {false, true, true, true, true, true}), lines));
   return any_failed ? kFailed : kOk;
 }
 
+// Slurm's tasks and a local run may both exist, so both are stopped.
 int RunCancel(const StudyFlags& flags) {
   const WorkFolder work(flags.work);
   const StudyPlan plan = PlannedStudy(flags, work);
   size_t stopped = 0;
   if (!SlurmTasks(work, plan.spec.name).empty()) stopped = CancelSlurm(work, plan.spec.name);
+
+  // A local run stops its children when it gets the signal; the next run continues.
   const std::optional<int64_t> runner = work.LocalRunner(plan.spec.name);
   const bool is_stopped = runner && kill(static_cast<pid_t>(*runner), SIGTERM) == 0;
+
   Print(StrCat(stopped, " tasks of Slurm cancelled; ",
                is_stopped ? "the run on this machine is told to stop"
                           : "no run of this study on this machine",

@@ -1,4 +1,5 @@
-// qualm stress: the same float function with outliers in its activations.
+// qualm stress: writes a model with the same float function and outliers in its activations
+// (quantize/stress.h).
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -14,12 +15,14 @@ struct Flags {
 };
 
 int Run(const Flags& flags, const Globals& globals) {
+  // The library takes paths, the command line has texts.
   StressOptions options = flags.options;
   options.model = flags.model;
   options.out = flags.out;
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const StressReport report = MakeStressModel(options, pool, *progress);
+
   if (globals.json) {
     PrintJson(Json{{"model", flags.model},
                    {"out", flags.out},
@@ -31,6 +34,7 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"left_out", report.left_out}});
     return kOk;
   }
+
   Print(StrCat(flags.out, ": ", options.channels, " inputs of each of ", report.groups,
                " groups of linear layers are ", options.factor, " times larger; ",
                report.tensors_changed, " tensors changed\n"));
@@ -45,6 +49,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddStress(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
+  // Which model, where to, and how strong the outliers are.
   arguments.Add("model", flags->model, "Float model folder").Required();
   arguments.Add("-o,--out", flags->out, "A new or empty folder").Required();
   arguments.Add("--channels", flags->options.channels, "Inputs of each group that get larger")
@@ -55,6 +60,7 @@ Command AddStress(Arguments& arguments, Globals& globals) {
            "What they are multiplied by; with powers of two the model gives the same bits")
       .ShowDefault();
   arguments.Add("--seed", flags->options.seed, "Chooses the inputs").ShowDefault();
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm stress MODEL -o STRESSED\n"

@@ -1,4 +1,5 @@
-// qualm tokenize: text to token ids, and with --decode ids to text.
+// qualm tokenize: text to token ids, and with --decode ids to text. The input comes from --text,
+// --file or standard input.
 #include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -36,12 +37,13 @@ std::string Input(const Options& options) {
   return ReadStandardInput();
 }
 
-// Ids in decimal, between them white space or commas.
+// Ids in decimal, separated by white space or commas.
 std::vector<TokenId> ParseIds(std::string_view text, size_t vocab_size) {
   constexpr std::string_view kSeparators = " \t\r\n,";
   std::vector<TokenId> ids;
   for (size_t begin = text.find_first_not_of(kSeparators); begin != std::string_view::npos;
        begin = text.find_first_not_of(kSeparators, begin)) {
+    // The next word, which must be a number of the vocabulary and nothing else.
     const size_t end = std::min(text.find_first_of(kSeparators, begin), text.size());
     const std::string_view word = text.substr(begin, end - begin);
     TokenId id = 0;
@@ -51,6 +53,7 @@ std::vector<TokenId> ParseIds(std::string_view text, size_t vocab_size) {
       ThrowBadInput("--decode", StrCat("token ids from 0 to ", vocab_size - 1),
                     StrCat("'", word, "'"));
     }
+
     ids.push_back(id);
     begin = end;
   }
@@ -70,17 +73,22 @@ int Decode(const Tokenizer& tokenizer, const std::string& input, const Globals& 
 int Encode(const Tokenizer& tokenizer, const std::string& input, bool bos, const std::string& model,
            const Globals& globals) {
   std::vector<TokenId> ids = tokenizer.Encode(input);
+
+  // BOS goes in front once, even if the text or the tokenizer has put it there.
   if (bos) {
     const std::optional<TokenId> id = tokenizer.special().bos;
     if (!id) ThrowBadInput("--bos", "a tokenizer with a BOS token", model);
     if (ids.empty() || ids.front() != *id) ids.insert(ids.begin(), *id);
   }
+
   if (globals.json) {
     std::vector<std::string> pieces;
     for (const TokenId id : ids) pieces.push_back(tokenizer.Piece(id));
     PrintJson({{"ids", ids}, {"pieces", pieces}});
     return kOk;
   }
+
+  // A line of ids, which --decode reads again.
   std::string line;
   for (const TokenId id : ids) line += StrCat(line.empty() ? "" : " ", id);
   Print(line + "\n");
@@ -98,6 +106,7 @@ int Run(const Options& options, const Globals& globals) {
 
 Command AddTokenize(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
+  // The tokenizer, then the input.
   arguments
       .Add("MODEL_OR_TOKENIZER", options->model,
            "A model folder, or a tokenizer.json, a SentencePiece .model or a vocab.json")
@@ -105,10 +114,12 @@ Command AddTokenize(Arguments& arguments, Globals& globals) {
   const Argument text =
       arguments.Add("--text", options->text, "The text (default: standard input)");
   arguments.Add("--file", options->file, "A file with the text").Excludes(text);
+
   const Argument bos = arguments.Flag("--bos", options->bos, "Put the BOS token in front, once");
   arguments.Flag("--no-bos", options->no_bos, "No BOS token (the default)").Excludes(bos);
   arguments.Flag("--decode", options->decode,
                  "The input is token ids, separated by white space or commas; print their text");
+
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm tokenize MODEL --text 'Hello world'\n"

@@ -1,4 +1,5 @@
-// qualm verify: is a quantized folder what its manifest says, bit for bit?
+// qualm verify: checks bit for bit that a quantized folder is what its manifest says
+// (quantize/verify.h).
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -18,6 +19,8 @@ int Run(const Flags& flags, const Globals& globals) {
   std::optional<std::filesystem::path> against;
   if (!flags.against.empty()) against = flags.against;
   VerifyReport report = VerifyArtefact(flags.folder, against, pool, *progress);
+
+  // Scripts get the counts in both cases and the exit code.
   if (globals.json) {
     PrintJson(Json{{"model", flags.folder},
                    {"passed", report.passed()},
@@ -30,16 +33,21 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"problems", report.problems}});
     return report.passed() ? kOk : kFailed;
   }
+
+  // Problems replace the summary.
   for (const std::string& problem : report.problems) Print(problem + "\n");
   if (!report.passed()) {
     Print(
         StrCat(report.problems.size(), report.problems.size() == 1 ? " problem\n" : " problems\n"));
     return kFailed;
   }
+
   Print(StrCat(report.files, " files with their hashes; ", report.layers, " layers, ",
                report.weights, " weights unpacked and packed again; ", report.products,
                " products of the real kernels equal to the dequantized weights' product, bit for "
                "bit\n"));
+
+  // Against the source, only weights that were not transformed can be compared.
   if (against) {
     Print(StrCat(report.tensors_against, " unquantized tensors and the weight errors of ",
                  report.errors_against, " layers compared with ", flags.against, "\n"));

@@ -1,6 +1,6 @@
-// Stops with a sentence instead of an illegal instruction where the processor lacks what everything
-// else is compiled for. This file alone is compiled for the oldest x86-64 (see CMakeLists.txt) and
-// runs before other initialisers.
+// Stops with a message instead of an illegal instruction if the processor lacks the instructions
+// that everything else is compiled for. Only this file is compiled for the oldest x86-64 (see
+// CMakeLists.txt), and it runs before other initialisers.
 #include <unistd.h>
 
 #include <cstddef>

@@ -49,7 +49,9 @@ constexpr const char* kExamples =
     "  qualm list recipes\n"
     "  qualm COMMAND --help";
 
+// What is wrong with the command line, with the nearest known name.
 std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
+  // No command, or an unknown one.
   std::vector<std::string> known;
   const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
   const auto chosen = app.get_subcommands();
@@ -61,13 +63,17 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
                   nearest.empty() ? "" : StrCat("did you mean '", nearest, "'? "),
                   "available: ", Join(known, ", "));
   }
+
   const std::string name = chosen[0]->get_name();
   std::string message = StrCat("[", name, "] ", error.what());
+
+  // A word that the command does not know, probably a misspelt flag.
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !rest.empty()) {
     for (const CLI::Option* option : chosen[0]->get_options()) {
       for (const std::string& flag : option->get_lnames()) known.push_back("--" + flag);
     }
-    // CLI11 gives the rest in no useful order; a misspelt flag explains what follows it.
+    // CLI11 returns the rest in no particular order. A misspelt flag explains the words after it,
+    // so it is named first.
     const auto flag = std::find_if(rest.begin(), rest.end(),
                                    [](const std::string& word) { return word.starts_with('-'); });
     const std::string& word = flag == rest.end() ? rest[0] : *flag;
@@ -75,9 +81,11 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
     message = StrCat("[", name, "] unexpected '", word, "'");
     if (!nearest.empty()) message += StrCat("; did you mean '", nearest, "'?");
   }
+
   return StrCat(message, "\nRun 'qualm ", name, " --help' for usage.");
 }
 
+// Empty: the best instruction set that the processor has.
 void PinInstructionSet(const std::string& name) {
   if (name.empty() || SetInstructionSet(name)) return;
   std::vector<std::string> available;
@@ -85,6 +93,7 @@ void PinInstructionSet(const std::string& name) {
   ThrowUnknownName("--isa", "instruction set", name, available);
 }
 
+// The only place that catches: each kind of error has its exit code.
 int Run(const Command& command, const Globals& globals) {
   try {
     PinInstructionSet(globals.isa);
@@ -93,7 +102,7 @@ int Run(const Command& command, const Globals& globals) {
     std::fprintf(stderr, "qualm: %s\n", error.what());
     return error.kind() == ErrorKind::kBadInput ? kBadInput : kFailed;
   } catch (const std::filesystem::filesystem_error& error) {
-    // A path that cannot even be looked at: too long, or in a folder without permission.
+    // A path that cannot be read at all: it is too long, or in a folder without permission.
     std::fprintf(stderr, "qualm: [%s] expected a path that can be read; got: %s\n",
                  error.path1().c_str(), error.code().message().c_str());
     return kBadInput;
@@ -106,10 +115,11 @@ int Run(const Command& command, const Globals& globals) {
 }
 
 int Main(int argc, char** argv) {
-  // A reader of our output that goes away shows as a failed write, not as a signal.
+  // If the reader of our output goes away, that shows as a failed write, not as a signal.
   std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit shows as a failed write too
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit shows as a failed write, too
   Globals globals;
+  // Flags that every command takes.
   CLI::App app("qualm: what does quantization do to this language model?", "qualm");
   app.set_version_flag("--version", "qualm " QUALM_VERSION);
   app.add_option("--threads", globals.threads, "Threads to use; 0: one per core")
@@ -118,13 +128,17 @@ int Main(int argc, char** argv) {
   app.add_flag("--quiet", globals.quiet, "No progress on standard error");
   app.require_subcommand(1);
   app.footer(kExamples);
+
+  // Every command adds its options to its own parser.
   std::vector<std::pair<CLI::App*, Command>> commands;
   for (const CommandEntry& entry : kCommands) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
-    sub->fallthrough();  // --threads and --quiet also stand after the command
+    sub->fallthrough();  // --threads and --quiet may also follow the command
     Arguments arguments(*sub);
     commands.emplace_back(sub, entry.add(arguments, globals));
   }
+
+  // Help and version are not errors, but CLI11 reports them as exceptions.
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -137,6 +151,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "qualm: %s\n", UsageMessage(app, error).c_str());
     return kUsage;
   }
+
+  // Exactly one command was parsed.
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
     const int code = Run(command, globals);

@@ -1,3 +1,5 @@
+// Draws progress on stderr: a bar that is redrawn in place on a terminal, else a line now and then.
+// Messages first take the bar away, so that the two never share a line.
 #include "progress_display.h"
 
 #include <unistd.h>
@@ -23,6 +25,8 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// One stage at a time: Begin, Advance any number of times, End. Warnings and messages may come at
+// any time.
 class StderrProgress final : public Progress {
  public:
   StderrProgress(bool quiet, bool terminal) : quiet_(quiet), terminal_(terminal) {}
@@ -37,15 +41,19 @@ class StderrProgress final : public Progress {
   }
 
   void Advance(uint64_t done, std::string_view detail) override {
+    // Drawing is limited to some times a second; the last step is always drawn.
     if (quiet_) return;
     const double elapsed_s = SecondsSince(start_);
     const double pause_s = terminal_ ? kRedrawSeconds : kLineSeconds;
     const bool is_due = last_drawn_s_ < 0 || elapsed_s - last_drawn_s_ >= pause_s;
     if (!is_due && done < total_) return;
     last_drawn_s_ = elapsed_s;
+
     std::string line = StrCat(stage_, " ", done, "/", total_);
     if (terminal_) line = StrCat("[", Bar(done), "] ", line);
     if (!detail.empty()) line += StrCat("  ", detail);
+
+    // The rest at the average speed so far, and the total time at the end.
     if (done > 0 && done < total_) {
       const double left_s =
           elapsed_s / static_cast<double>(done) * static_cast<double>(total_ - done);
@@ -53,6 +61,8 @@ class StderrProgress final : public Progress {
     } else if (done == total_) {
       line += StrCat("  ", HumanSeconds(elapsed_s));
     }
+
+    // A terminal redraws its line, a file gets one line after another.
     if (terminal_) {
       Erase();
       std::fputs(line.c_str(), stderr);
@@ -87,14 +97,14 @@ class StderrProgress final : public Progress {
     return std::string(filled, '#') + std::string(kBarWidth - filled, '.');
   }
 
-  // Takes the bar off the line, so that a message can stand there.
+  // Removes the bar from the line, so that a message can take its place.
   void Erase() {
     if (drawn_) std::fputs("\r\033[K", stderr);
     drawn_ = false;
   }
 
   bool quiet_, terminal_;
-  bool drawn_ = false;  // a bar stands on the terminal's current line
+  bool drawn_ = false;  // the terminal's current line shows a bar
   std::string stage_;
   uint64_t total_ = 0;
   Clock::time_point start_;

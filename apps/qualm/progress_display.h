@@ -7,8 +7,8 @@
 
 namespace qualm::cli {
 
-// On stderr: a bar with the time left where that is a terminal, a plain line at most once a second
-// otherwise; only warnings if `quiet`.
+// On stderr: a bar with the remaining time if that is a terminal, otherwise a plain line at most
+// once a second; only warnings if `quiet`.
 std::unique_ptr<Progress> MakeStderrProgress(bool quiet);
 
 }  // namespace qualm::cli

@@ -1,3 +1,4 @@
+// Flags, plans and the progress table that the commands about studies share.
 #include "study_cli.h"
 
 #include <unistd.h>
@@ -40,16 +41,20 @@ void AddStudyFlags(Arguments& arguments, StudyFlags& flags) {
                  "Leave out tests whose data is not at hand, and say so");
 }
 
+// Paths are made absolute, because stages run in other processes.
 StudyPlan PlanOf(const StudyFlags& flags, double flops, Progress& progress) {
   PlanOptions options;
   options.models = flags.models;
   options.data_folder = DataFolder(flags.data);
+
   if (!options.data_folder.empty()) {
     options.data_folder = std::filesystem::absolute(options.data_folder);
   }
   options.skip_missing = flags.skip_missing;
   options.version = QUALM_VERSION;
   options.flops = flops;
+
+  // Relative paths in a study's file are looked for next to it.
   if (flags.study.ends_with(".yaml")) {
     options.study_folder = std::filesystem::path(flags.study).parent_path();
   }
@@ -76,6 +81,7 @@ std::vector<std::string> StageCommand(const Globals& globals) {
 RunDisplay::RunDisplay(const Globals& globals)
     : is_quiet_(globals.quiet), is_terminal_(isatty(STDERR_FILENO) != 0) {}
 
+// A line of totals, then a line for each running stage.
 std::string RunDisplay::Table(const RunView& view) const {
   std::string text = StrCat(view.done, " of ", view.total, " stages done");
   if (view.found > 0) text += StrCat(" (", view.found, " before)");
@@ -84,6 +90,7 @@ std::string RunDisplay::Table(const RunView& view) const {
   text += StrCat("; ", HumanSeconds(view.elapsed_seconds), " gone");
   if (view.left_seconds > 0) text += StrCat(", about ", HumanSeconds(view.left_seconds), " left");
   text += "\n";
+
   for (const RunView::Job& job : view.running) {
     std::string line = StrCat("  ", job.label, "  ", HumanSeconds(job.seconds));
     if (job.total > 0) line += StrCat("  ", job.done, "/", job.total, " ", job.detail);
@@ -92,18 +99,24 @@ std::string RunDisplay::Table(const RunView& view) const {
   return text;
 }
 
+// On a terminal the table replaces the one before; failures stay above it.
 void RunDisplay::Show(const RunView& view) {
   if (is_quiet_ && !view.event_is_failure) return;
   if (!is_terminal_) {
+    // Elsewhere there is one line for each event.
     if (!view.event.empty()) {
       std::fprintf(stderr, "[%zu/%zu] %s\n", view.done + view.failed, view.total,
                    view.event.c_str());
     }
     return;
   }
+
+  // Not more often than the eye can follow.
   const double now = SteadySeconds();
   if (view.event.empty() && now - shown_at_ < 0.4) return;
   shown_at_ = now;
+
+  // The cursor goes up over the old table, which is erased.
   std::string text;
   if (drawn_lines_ > 0) text = StrCat("\033[", drawn_lines_, "A\033[J");
   if (view.event_is_failure) text += StrCat(view.event, "\n");

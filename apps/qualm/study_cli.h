@@ -1,4 +1,4 @@
-// What the commands about studies share.
+// Shared by the commands about studies.
 #pragma once
 
 #include <string>
@@ -18,17 +18,18 @@ struct StudyFlags {
 };
 
 void AddStudyFlags(Arguments& arguments, StudyFlags& flags);
-// Only the study's name and the work folder: for what was planned before.
+// Only the study's name and the work folder, for commands that need an earlier plan.
 void AddPlannedStudyFlags(Arguments& arguments, StudyFlags& flags);
 
 StudyPlan PlanOf(const StudyFlags& flags, double flops, Progress& progress);
-// As it was written by the last run. Throws bad input where there was none.
+// The plan that the last run wrote. Throws bad input if there is none.
 StudyPlan PlannedStudy(const StudyFlags& flags, const WorkFolder& work);
 
-// The program's own path and what makes it run stages.
+// The program's own path and the words that make it run stages.
 std::vector<std::string> StageCommand(const Globals& globals);
 
-// A table that is drawn again and again in a terminal; elsewhere a line for what ended.
+// Shows the progress of a run: on a terminal a table that is drawn again and again, elsewhere a
+// line for each event. Show any number of times, then Finish.
 class RunDisplay {
  public:
   explicit RunDisplay(const Globals& globals);
