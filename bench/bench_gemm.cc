@@ -1,5 +1,5 @@
-// Dense products y = x·Wᵀ against the ceilings of this machine and against OpenBLAS.
-//   bench_gemm [--threads T] [--rounds R] [--size N] [--tokens M]
+// Compares dense products y = x·Wᵀ with the ceilings of this machine and with OpenBLAS.
+// bench_gemm [--threads T] [--rounds R] [--size N] [--tokens M]
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -16,7 +16,7 @@ struct Options {
   size_t size;
 };
 
-// Weights so many that together they are not in any cache.
+// So many weights that together they fit in no cache.
 struct Rotation {
   std::vector<Matrix> plain;
   std::vector<std::unique_ptr<LinearWeight>> f32, bf16, f16;
@@ -24,10 +24,13 @@ struct Rotation {
 
 Rotation MakeRotation(size_t size, size_t tokens, ThreadPool& pool) {
   Rotation rotation;
+  // With many tokens arithmetic hides the reads, so one weight is enough.
   const size_t bytes = size * size * sizeof(float);
   const size_t count = tokens > 64 ? 1 : std::max<size_t>(1, (size_t{512} << 20) / bytes);
+
   for (size_t i = 0; i < count; ++i) {
     rotation.plain.push_back(RandomMatrix(size, size, i));
+    // The same values in three types.
     const Matrix& w = rotation.plain.back();
     std::vector<uint16_t> narrow(size * size);
     rotation.f32.push_back(MakeDenseWeight({w.data(), DType::kF32, size, size}, pool));
@@ -40,9 +43,11 @@ Rotation MakeRotation(size_t size, size_t tokens, ThreadPool& pool) {
 }
 
 void Run(const Options& options, size_t tokens, ThreadPool& pool) {
+  // Products are timed in turn, over all weights of the rotation in each.
   const Rotation rotation = MakeRotation(options.size, tokens, pool);
   Matrix x = RandomMatrix(tokens, options.size, 99), y(tokens, options.size);
   size_t turn = 0;
+
   const size_t count = rotation.plain.size();
   const auto ours = [&](const std::vector<std::unique_ptr<LinearWeight>>& weights) {
     return [&] {
@@ -57,10 +62,14 @@ void Run(const Options& options, size_t tokens, ThreadPool& pool) {
                      }},
                     options.rounds);
   (void)turn;
+
+  // Rates per product, next to the machine's ceilings.
   const double peak = PeakFlops(pool), bandwidth = ReadBandwidth(pool);
   const double operations = 2.0 * static_cast<double>(tokens * options.size * options.size);
   const char* names[] = {"dense-f32", "dense-bf16", "dense-f16", "OpenBLAS f32"};
   const double bytes[] = {4, 2, 2, 4};
+
+  // The last line is OpenBLAS, which the others are compared with.
   for (size_t i = 0; i < timings.size(); ++i) {
     const double seconds = timings[i].best_s / static_cast<double>(count);
     const double median = timings[i].median_s / static_cast<double>(count);
@@ -75,6 +84,7 @@ void Run(const Options& options, size_t tokens, ThreadPool& pool) {
 int Main(int argc, char** argv) {
   const Options options = {IntFlag(argc, argv, "--threads", 2), IntFlag(argc, argv, "--rounds", 5),
                            static_cast<size_t>(IntFlag(argc, argv, "--size", 4096))};
+
   ThreadPool pool(options.threads);
   std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n",
               options.size, options.size, options.threads,
@@ -82,6 +92,8 @@ int Main(int argc, char** argv) {
               ReadBandwidth(pool) / 1e9, PeakFlops(pool) / 1e9);
   std::printf(
       "tokens weight          best ms median ms  GFLOP/s  peak     GB/s   read  to OpenBLAS n\n");
+
+  // One number of tokens if asked for, else the usual ones.
   if (const int tokens = IntFlag(argc, argv, "--tokens", 0); tokens > 0) {
     Run(options, static_cast<size_t>(tokens), pool);
     return 0;

@@ -1,6 +1,6 @@
-// One layer through GPTQ, stage by stage, against a dense float32 product of 2·size³ operations by
-// OpenBLAS in the same run.
-//   bench_gptq [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B] [--group G] [--mse 1]
+// Times one layer through GPTQ, stage by stage, and compares it with a dense float32 product of
+// 2·size³ operations by OpenBLAS in the same run.
+// bench_gptq [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B] [--group G] [--mse 1]
 #include <algorithm>
 #include <cstdio>
 #include <vector>
@@ -24,15 +24,18 @@ struct Options {
 };
 
 void Run(const Options& options) {
+  // Inputs, and room for the results, which later stages and the errors at the end read.
   ThreadPool pool(options.threads);
   const size_t n = options.size;
   const Matrix weight = RandomMatrix(n, n, 4), x = CorrelatedInputs(options.tokens, n);
   const Matrix other = RandomMatrix(n, n, 5);
+
   Matrix product(n, n), gram;
   RounderInput input;
   input.layer = "bench";
   input.weight = weight;
   input.gram_tokens = options.tokens;
+
   HessianFactor factor;
   QuantizedLinear plain, ordered, nearest;
   HessianOptions by_activation;
@@ -41,6 +44,7 @@ void Run(const Options& options) {
   late.search = fixed.search = options.search;
   fixed.static_groups = true;
 
+  // The stages in order; each round runs all of them.
   const std::vector<Timing> timings = MeasureInTurn(
       {[&] { OpenBlasMultiply(weight, other, product, options.threads); },
        [&] {
@@ -55,6 +59,7 @@ void Run(const Options& options) {
        [&] { nearest = RoundToNearest(weight, options.scheme, options.search, pool); }},
       options.rounds);
 
+  // A table of stages.
   const double cube = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
   const double square = static_cast<double>(n) * static_cast<double>(n);
   struct Row {
@@ -62,6 +67,7 @@ void Run(const Options& options) {
     size_t timing;
     double operations;  // 0: not worth a rate
   };
+
   std::printf("%-36s %9s %9s %9s\n", "stage", "best s", "median s", "GFLOP/s");
   for (const Row& row :
        {Row{"OpenBLAS product", 0, 2 * cube},
@@ -72,6 +78,8 @@ void Run(const Options& options) {
     std::printf("%-36s %9.3f %9.3f %9.1f\n", row.name, timing.best_s, timing.median_s,
                 row.operations / timing.median_s / 1e9);
   }
+
+  // Sums of stages relative to the product.
   auto ratio = [&](const char* name, std::initializer_list<size_t> stages) {
     double best = 0, median = 0;
     for (size_t stage : stages) {
@@ -81,8 +89,11 @@ void Run(const Options& options) {
     std::printf("%-36s %9.3f %9.3f   ratio to the product: best %.2f, median %.2f\n", name, best,
                 median, best / timings[0].best_s, median / timings[0].median_s);
   };
+
   ratio("GPTQ with Gram matrix", {1, 2, 3});
   ratio("GPTQ act-order with Gram matrix", {1, 4, 5});
+
+  // The errors show that the stages did the work.
   std::printf("output error: nearest %.4f, GPTQ %.4f, act-order %.4f\n",
               RelativeOutputError(x, weight, nearest.Dequantize(), pool),
               RelativeOutputError(x, weight, plain.Dequantize(), pool),
@@ -90,6 +101,7 @@ void Run(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
+  // Flags, with the sizes of a 7B model's layer as defaults.
   Options options;
   options.threads = IntFlag(argc, argv, "--threads", 2);
   options.rounds = IntFlag(argc, argv, "--rounds", 3);
@@ -101,6 +113,7 @@ int Main(int argc, char** argv) {
       options.scheme.group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   options.scheme.Validate("bench_gptq");
   options.search = IntFlag(argc, argv, "--mse", 0) > 0 ? ClipSearch::kMse : ClipSearch::kNone;
+
   std::printf("W [%zu, %zu], %zu tokens, %s, %d threads, %.*s\n", options.size, options.size,
               options.tokens, options.scheme.ShortName().c_str(), options.threads,
               static_cast<int>(InstructionSet().size()), InstructionSet().data());

@@ -1,5 +1,5 @@
-// Low-bit products against the read bandwidth of this machine and against dense float32.
-//   bench_lowbit [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B] [--formats 1]
+// Compares low-bit products with the read bandwidth of this machine and with dense float32.
+// bench_lowbit [--threads T] [--rounds R] [--size N] [--tokens M] [--bits B] [--formats 1]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,18 +16,24 @@
 namespace qualm::bench {
 namespace {
 
-constexpr size_t kRotationBytes = size_t{512} << 20;  // no cache holds the weights of one round
+constexpr size_t kRotationBytes = size_t{512} << 20;  // more than any cache holds
 
+// A layer with random codes, scales and zero points; kernels do not depend on the values.
 QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed) {
   Rng rng(seed);
   QuantizedLinear layer;
+
   layer.out_features = layer.in_features = size;
   layer.scheme.bits = bits;
   layer.scheme.granularity = group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   layer.scheme.group_size = group_size;
+
+  // Codes over the whole range of the bits.
   layer.codes.resize(size * size);
   const uint64_t count = uint64_t{1} << bits;
   for (uint8_t& code : layer.codes) code = static_cast<uint8_t>(rng.Next() % count);
+
+  // Scales as fp16 can hold them, since kernels store them so.
   layer.scales.resize(size * layer.group_count());
   layer.zeros.resize(layer.scales.size());
   for (float& scale : layer.scales) {
@@ -37,15 +43,17 @@ QuantizedLinear RandomLayer(size_t size, int bits, int group_size, uint64_t seed
   return layer;
 }
 
-// What formats and methods beyond plain integers leave: one layer each.
+// Layers of the formats and methods other than plain integers, one of each.
 std::vector<QuantizedLinear> SpecialLayers(size_t size) {
   std::vector<QuantizedLinear> layers;
   Rng rng(7);
+  // Formats: a codebook instead of zero points.
   for (NumberType type : {NumberType::kNf4, NumberType::kMxfp4, NumberType::kNvfp4,
                           NumberType::kFp8E4m3, NumberType::kFp8E5m2}) {
     QuantizedLinear layer = RandomLayer(size, BitsOfFormat(type), 0, 7);
     layer.scheme = SchemeOfFormat(type);
     layer.zeros.clear();
+    // Real layers have no codes of NaN.
     const Codebook& book = Codebook::Of(type);
     for (uint8_t& code : layer.codes) {
       if (std::isnan(book.Value(code))) code = 0;
@@ -53,13 +61,17 @@ std::vector<QuantizedLinear> SpecialLayers(size_t size) {
     layer.scales.assign(size * layer.group_count(), HasByteScales(type) ? 0.25f : 0x1p-8f);
     layers.push_back(std::move(layer));
   }
+
+  // Float zero points, permuted groups, outliers, and groups with different bits.
   QuantizedLinear hqq = RandomLayer(size, 4, 64, 8);
   hqq.scheme.zero_point = ZeroPointKind::kFloat;
   layers.push_back(hqq);
+
   QuantizedLinear act_order = RandomLayer(size, 4, 128, 9);
   for (uint32_t k = 0; k < size; ++k)
     act_order.g_idx.push_back(k % (static_cast<uint32_t>(size) / 128));
   layers.push_back(std::move(act_order));
+
   QuantizedLinear outliers = RandomLayer(size, 3, 128, 10);
   outliers.outliers.emplace().row_start.push_back(0);
   for (size_t row = 0; row < size; ++row) {
@@ -71,6 +83,7 @@ std::vector<QuantizedLinear> SpecialLayers(size_t size) {
     outliers.outliers->row_start.push_back(static_cast<uint32_t>(outliers.outliers->column.size()));
   }
   layers.push_back(std::move(outliers));
+
   QuantizedLinear mixed = RandomLayer(size, 2, 128, 11);
   for (size_t group = 0; group < mixed.group_count(); ++group) {
     mixed.bits_per_group.push_back(static_cast<uint8_t>(2 + group % 3));
@@ -92,7 +105,7 @@ ActivationGrid Int8PerToken() {
 
 using Weights = std::vector<std::unique_ptr<LinearWeight>>;
 
-// The same few layers in as many copies as the rotation needs.
+// Copies of the same layer, as many as the rotation needs.
 template <typename Make>
 Weights Rotation(Make make) {
   Weights weights;
@@ -104,6 +117,7 @@ Weights Rotation(Make make) {
   return weights;
 }
 
+// One line of the table.
 struct Row {
   std::string name;
   double bytes;  // of one weight
@@ -112,14 +126,17 @@ struct Row {
 };
 
 void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds, ThreadPool& pool) {
+  // The bandwidth is measured before and after, since it must be a ceiling.
   std::vector<std::function<void()>> bodies;
   for (const Row& row : rows) bodies.push_back(row.body);
   double bandwidth = ReadBandwidth(pool);
   const std::vector<Timing> timings = MeasureInTurn(bodies, rounds);
   bandwidth = std::max(bandwidth, ReadBandwidth(pool));
+
   const double peak = PeakFlops(pool);
   const double dense = timings[0].best_s / static_cast<double>(rows[0].count);
   const double operations = 2.0 * static_cast<double>(tokens * size * size);
+
   for (size_t i = 0; i < rows.size(); ++i) {
     const double best = timings[i].best_s / static_cast<double>(rows[i].count);
     const double median = timings[i].median_s / static_cast<double>(rows[i].count);
@@ -131,11 +148,13 @@ void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds,
 }
 
 int Main(int argc, char** argv) {
+  // What is compared: dense weights, packed ones, OpenBLAS.
   const int threads = IntFlag(argc, argv, "--threads", 2);
   const int rounds = IntFlag(argc, argv, "--rounds", 5);
   const int only_bits = IntFlag(argc, argv, "--bits", 0);
   const auto size = static_cast<size_t>(IntFlag(argc, argv, "--size", 4096));
   ThreadPool pool(threads);
+
   const Matrix w = RandomMatrix(size, size, 1);
   std::vector<Matrix> plain;
   for (size_t bytes = 0; bytes < kRotationBytes; bytes += size * size * sizeof(float)) {
@@ -144,6 +163,8 @@ int Main(int argc, char** argv) {
   const Weights dense = Rotation([&] {
     return MakeDenseWeight({w.data(), DType::kF32, size, size}, pool);
   });
+
+  // The special formats replace the integer products below.
   std::vector<Weights> packed;
   const bool formats = IntFlag(argc, argv, "--formats", 0) != 0;
   if (formats) {
@@ -151,11 +172,13 @@ int Main(int argc, char** argv) {
       packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
     }
   }
+
   for (int bits : {2, 3, 4, 8}) {
     if (only_bits != 0 && bits != only_bits) continue;
     const QuantizedLinear layer = RandomLayer(size, bits, 128, static_cast<uint64_t>(bits));
     packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
   }
+
   // Integer products: weights per channel and in groups, inputs rounded to 8 bits per token.
   for (const auto& [bits, group_size] : {std::pair{8, 0}, {8, 128}, {4, 0}, {4, 128}}) {
     if (formats) break;
@@ -164,21 +187,26 @@ int Main(int argc, char** argv) {
     layer.activations = Int8PerToken();
     packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
   }
+
   std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n", size,
               size, threads, static_cast<int>(InstructionSet().size()), InstructionSet().data(),
               ReadBandwidth(pool) / 1e9, PeakFlops(pool) / 1e9);
   std::printf(
       "tokens weight                         best ms median ms   GB/s    read  GFLOP/s   peak  to "
       "dense-f32 n\n");
+
   std::vector<size_t> all_tokens = {1, 2, 4, 8, 16, 128, 2048};
   if (const int tokens = IntFlag(argc, argv, "--tokens", 0); tokens > 0) {
     all_tokens = {static_cast<size_t>(tokens)};
   }
+
+  // For each number of tokens all weights are timed in turn.
   for (size_t tokens : all_tokens) {
     const Matrix x = RandomMatrix(tokens, size, 2);
     Matrix y(tokens, size);
-    // Enough arithmetic hides any read: one weight then says the same as many.
+    // With many tokens arithmetic hides the reads: one weight then gives the same time as many.
     const auto limit = [&](size_t count) { return tokens > 64 ? size_t{1} : count; };
+
     std::vector<Row> rows;
     const auto add = [&](const Weights& weights) {
       const size_t count = limit(weights.size());
@@ -187,12 +215,14 @@ int Main(int argc, char** argv) {
                         for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, pool);
                       }});
     };
+
     add(dense);
     for (const Weights& weights : packed) add(weights);
     const size_t count = limit(plain.size());
     rows.push_back({"OpenBLAS f32", static_cast<double>(size * size * sizeof(float)), count, [&] {
                       for (size_t i = 0; i < count; ++i) OpenBlasMultiply(x, plain[i], y, threads);
                     }});
+
     Print(rows, tokens, size, rounds, pool);
   }
   return 0;

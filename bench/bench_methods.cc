@@ -1,6 +1,6 @@
-// Every method on one layer, W [N, N] and correlated inputs X [M, N], as ratios to dense float32
-// products timed in the same rounds.
-//   bench_methods [--threads T] [--rounds R] [--size N] [--tokens M] [RECIPE ...]
+// Times every method on one layer, W [N, N] with correlated inputs X [M, N], and prints ratios to
+// dense float32 products timed in the same rounds.
+// bench_methods [--threads T] [--rounds R] [--size N] [--tokens M] [RECIPE ...]
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -31,6 +31,7 @@ constexpr Method kMethods[] = {
     {"zeroquant-w4a8-g128", 0.16},
 };
 
+// The recipes named on the command line, or all of the table.
 std::vector<std::string> Recipes(int argc, char** argv) {
   std::vector<std::string> names;
   for (int i = 1; i < argc; ++i) {
@@ -58,6 +59,7 @@ std::string ReferenceOf(const std::string& name, double seconds) {
 }
 
 int Main(int argc, char** argv) {
+  // One layer for all methods.
   const int threads = IntFlag(argc, argv, "--threads", 2);
   const int rounds = IntFlag(argc, argv, "--rounds", 3);
   const auto size = static_cast<size_t>(IntFlag(argc, argv, "--size", 4096));
@@ -65,10 +67,13 @@ int Main(int argc, char** argv) {
   ThreadPool pool(threads);
   const Matrix weight = RandomMatrix(size, size, 4), x = CorrelatedInputs(tokens, size);
   Matrix y(tokens, size);
+
   std::vector<Recipe> recipes;
   for (const std::string& name : Recipes(argc, argv)) recipes.push_back(FindRecipe(name));
   std::vector<LayerReport> reports(recipes.size());
   std::vector<std::vector<double>> seconds(recipes.size());
+
+  // The products come first in each round, then the methods.
   const auto packed = MakeDenseWeight({weight.data(), DType::kF32, size, size}, pool);
   std::vector<std::function<void()>> bodies = {[&] { packed->Multiply(x, y, pool); },
                                                [&] { OpenBlasMultiply(x, weight, y, threads); }};
@@ -78,6 +83,7 @@ int Main(int argc, char** argv) {
       seconds[i].push_back(reports[i].seconds);
     });
   }
+
   const std::vector<Timing> timings = MeasureInTurn(bodies, rounds);
   const double dense = timings[0].best_s;
   std::printf("W [%zu, %zu], X [%zu, %zu], %d threads, %.*s, n = %d\n", size, size, tokens, size,
@@ -88,6 +94,8 @@ int Main(int argc, char** argv) {
   std::printf("%-24s %8.3f %8.3f %9.2f\n", "dense product", dense, timings[0].median_s, 1.0);
   std::printf("%-24s %8.3f %8.3f %9.2f\n", "OpenBLAS product", timings[1].best_s,
               timings[1].median_s, timings[1].best_s / dense);
+
+  // Methods by the seconds of their work alone; their measurements of errors are not counted.
   for (size_t i = 0; i < recipes.size(); ++i) {
     std::ranges::sort(seconds[i]);
     const double best = seconds[i].front();

@@ -1,6 +1,7 @@
-// The scorer on tasks: shared prefixes against one forward pass per request, and the rate of tokens
-// against plain prefill, on a random model of the shape of 160M parameters with a context of 4096.
-//   bench_tasks [--threads T] [--questions Q] [--shots-tokens S] [--texts N]
+// Times the scorer on tasks: shared prefixes against one forward pass per request, and the rate of
+// tokens against plain prefill, on a random model of the shape of 160M parameters with a context of
+// 4096.
+// bench_tasks [--threads T] [--questions Q] [--shots-tokens S] [--texts N]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -25,7 +26,7 @@ double Seconds(const std::function<void()>& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Random weights; nothing in a forward pass depends on their values.
+// A model with random weights; the time of a forward pass does not depend on their values.
 class RandomModel {
  public:
   explicit RandomModel(ThreadPool& pool) : pool_(pool) {
@@ -37,10 +38,13 @@ class RandomModel {
                                        {"vocab_size", 32000},
                                        {"max_position_embeddings", 4096}},
                                   "bench");
+
     const ModelPlan& plan = decoder.plan;
     embedding_ = RandomMatrix(plan.vocab_size(), plan.hidden_size, 1);
     decoder.embedding.weight = {embedding_.data(), DType::kF32, plan.vocab_size(),
                                 plan.hidden_size};
+
+    // Each block from its plan, so the benchmark knows no names.
     for (size_t b = 0; b < plan.blocks.size(); ++b) {
       auto block = std::make_unique<DecoderBlock>(plan.blocks[b], b);
       for (const NormPlan& norm : NormsOf(plan.blocks[b])) {
@@ -51,6 +55,7 @@ class RandomModel {
       }
       decoder.blocks.push_back(std::move(block));
     }
+
     decoder.final_norm = {plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
     decoder.head.weight = Random(plan.vocab_size(), plan.hidden_size);
   }
@@ -92,15 +97,18 @@ std::vector<double> Scored(const Decoder& decoder, const std::vector<LikelihoodR
   return answers;
 }
 
-// Every (question, choice) pair on its own.
+// One request with a forward pass and a cache that no other request uses.
 double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, ThreadPool& pool) {
   const size_t inputs = request.tokens.size() - 1;
   KvCache cache = decoder.MakeCache(inputs);
   const Matrix hidden = decoder.Forward(
       std::vector<SequenceSlice>{{&cache, std::span(request.tokens).first(inputs)}}, pool);
+
+  // The last rows predict the continuation's tokens.
   const size_t rows = request.continuation_length();
   Matrix logits(rows, decoder.plan.vocab_size());
   decoder.Logits(hidden.view().Rows(hidden.rows() - rows, rows), logits, pool);
+
   double sum = 0;
   for (size_t i = 0; i < rows; ++i) {
     sum -= NegativeLogLikelihood(logits.row(i), request.tokens[request.context_length + i]);
@@ -108,7 +116,7 @@ double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, Thread
   return sum;
 }
 
-// Text does not matter here: every token is a letter.
+// The text does not matter here: every token is a letter.
 class LetterTokenizer : public Tokenizer {
  public:
   std::vector<TokenId> Encode(std::string_view text) const override {
@@ -123,11 +131,13 @@ class LetterTokenizer : public Tokenizer {
   std::string_view kind() const override { return "letters"; }
 };
 
-// Texts behind few-shot prompts, many at a time against one after the other; whether they are
-// equal.
+// Generates texts after few-shot prompts, many at a time and one after another; returns whether
+// both are equal.
 bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
   constexpr size_t kShots = 600, kQuestion = 60, kMade = 32;
   const LetterTokenizer tokenizer;
+
+  // Requests that share their shots.
   const std::vector<TokenId> shots = model.Ids(kShots);
   std::vector<GenerationRequest> requests(texts);
   for (GenerationRequest& request : requests) {
@@ -135,8 +145,10 @@ bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
     Append(request.tokens, model.Ids(kQuestion));
     request.max_tokens = kMade;
   }
+
   GeneratorCounts counts;
   std::vector<uint64_t> made(texts), alone(texts);
+  // All at once, then one by one.
   const double together_s = Seconds([&] {
     counts = GenerateTexts(model.decoder, tokenizer, requests, {}, pool,
                            [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
@@ -150,6 +162,7 @@ bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
       alone[i] = Generate(model.decoder, requests[i].tokens, options, pool).size();
     }
   });
+
   std::printf(
       "texts: %zu of %zu tokens behind %zu + %zu: one by one %.2f s, together %.2f s, %.1fx; %llu "
       "of "
@@ -170,7 +183,7 @@ int Main(int argc, char** argv) {
   std::printf("12 blocks of 768, vocabulary 32000, %d threads, %.*s\n", threads,
               static_cast<int>(InstructionSet().size()), InstructionSet().data());
 
-  // One subject of MMLU with five shots: four letters behind each question.
+  // One subject of MMLU with five shots: four letters after each question.
   std::vector<LikelihoodRequest> letters;
   const std::vector<TokenId> shots = model.Ids(shot_tokens);
   for (size_t q = 0; q < questions; ++q) {
@@ -181,6 +194,8 @@ int Main(int argc, char** argv) {
       letters.back().tokens.push_back(letter);
     }
   }
+
+  // The same requests in both ways, which must give equal scores.
   ScorerCounts counts;
   std::vector<double> shared, alone;
   const double shared_s = Seconds([&] { shared = Scored(model.decoder, letters, pool, counts); });
@@ -189,13 +204,14 @@ int Main(int argc, char** argv) {
       alone.push_back(OneByOne(model.decoder, request, pool));
     }
   });
+
   std::printf(
       "letters: %zu requests of %zu + 90 tokens: one by one %.2f s, shared %.2f s, %.1fx; "
       "%s\n",
       letters.size(), shot_tokens, alone_s, shared_s, alone_s / shared_s,
       shared == alone ? "equal scores" : "DIFFERENT SCORES");
 
-  // Endings without shots, as HellaSwag has them, against prefill of as many tokens.
+  // Endings without shots, as in HellaSwag, against prefill of as many tokens.
   std::vector<LikelihoodRequest> endings;
   for (size_t q = 0; q < 60; ++q) {
     const std::vector<TokenId> context = model.Ids(80);
@@ -204,8 +220,11 @@ int Main(int argc, char** argv) {
       Append(endings.back().tokens, model.Ids(20));
     }
   }
+
   const double endings_s = Seconds([&] { Scored(model.decoder, endings, pool, counts); });
   const double rate = static_cast<double>(counts.computed_tokens) / endings_s;
+
+  // Plain prefill, without logits.
   constexpr size_t kWindow = 512, kWindows = 4;
   std::vector<KvCache> caches;
   std::vector<std::vector<TokenId>> windows;
@@ -215,16 +234,21 @@ int Main(int argc, char** argv) {
     windows.push_back(model.Ids(kWindow));
   }
   for (size_t w = 0; w < kWindows; ++w) slices.push_back({&caches[w], windows[w]});
+
+  // The best of three rounds, each with empty caches.
   double prefill_s = 1e9;
   for (int round = 0; round < 3; ++round) {
     for (KvCache& cache : caches) cache.Truncate(0);
     prefill_s = std::min(prefill_s, Seconds([&] { model.decoder.Forward(slices, pool); }));
   }
   const double prefill = static_cast<double>(kWindow * kWindows) / prefill_s;
+
   std::printf(
       "endings: %llu tokens computed, %.0f tokens/s with their logits; prefill without "
       "logits %.0f tokens/s; %.0f %%\n",
       static_cast<unsigned long long>(counts.computed_tokens), rate, prefill, 100 * rate / prefill);
+
+  // Finally, generation.
   const auto texts = static_cast<size_t>(IntFlag(argc, argv, "--texts", 24));
   const bool equal_texts = BenchGeneration(model, texts, pool);
   return shared == alone && equal_texts ? 0 : 1;

@@ -1,6 +1,6 @@
-// Tokenizing speed on one core, against Google's SentencePiece library and the bar of 2 MB/s.
-//   bench_tokenize [--rounds R]      reads tokenizers and texts from the folder named by
-//   QUALM_SHARED
+// Measures tokenizing speed on one core, and compares it with Google's SentencePiece library and
+// with the goal of 2 MB/s.
+// bench_tokenize [--rounds R]      reads tokenizers and texts from the folder named by QUALM_SHARED
 #include <sentencepiece_processor.h>
 #include <time.h>
 
@@ -23,6 +23,7 @@ namespace {
 
 constexpr double kBar = 2e6;  // bytes per second
 
+// A text as a whole and by lines.
 struct Text {
   std::string name, whole;
   std::vector<std::string> lines;
@@ -42,8 +43,8 @@ double ThreadSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// Median seconds of the processor's time for each body, taken in turn: what "per core" means, and
-// other programs disturb it less than they do the clock on the wall.
+// The median of the processor's seconds of each body, with the bodies in turn. Processor time is
+// what "per core" means, and other programs disturb it less than wall time.
 std::vector<double> MedianSeconds(const std::vector<std::function<void()>>& bodies, int rounds) {
   std::vector<std::vector<double>> seconds(bodies.size());
   for (int round = 0; round < rounds; ++round) {
@@ -53,6 +54,8 @@ std::vector<double> MedianSeconds(const std::vector<std::function<void()>>& bodi
       seconds[i].push_back(ThreadSeconds() - start);
     }
   }
+
+  // The median ignores rounds that something else disturbed.
   std::vector<double> medians;
   for (std::vector<double>& all : seconds) {
     std::sort(all.begin(), all.end());
@@ -70,17 +73,20 @@ void Print(const std::string& tokenizer, const Text& text, const char* how, doub
   std::printf("\n");
 }
 
-// Ours over the whole text and line by line; the library line by line, if the file is its own.
+// Our tokenizer over the whole text and line by line; the library line by line, if the file is one
+// of its models.
 void Run(const std::filesystem::path& path, const Text& text, int rounds) {
   auto tokenizer = LoadTokenizer(path);
   sentencepiece::SentencePieceProcessor library;
   bool has_library = path.extension() == ".model" && library.Load(path.string()).ok();
+  // The sum keeps the compiler from dropping the work.
   size_t sink = 0;
   std::vector<std::function<void()>> bodies = {
       [&] { sink += tokenizer->Encode(text.whole).size(); },
       [&] {
         for (const std::string& line : text.lines) sink += tokenizer->Encode(line).size();
       }};
+
   if (has_library) {
     bodies.push_back([&] {
       std::vector<int> ids;
@@ -89,6 +95,7 @@ void Run(const std::filesystem::path& path, const Text& text, int rounds) {
       }
     });
   }
+
   std::vector<double> seconds = MedianSeconds(bodies, rounds);
   std::string name = StrCat(path.parent_path().filename().string(), "/", path.filename().string());
   double library_s = has_library ? seconds[2] : 0;
@@ -104,9 +111,12 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "set QUALM_SHARED to the folder of tokenizers and datasets\n");
     return 2;
   }
+
   std::filesystem::path root(shared);
   int rounds = IntFlag(argc, argv, "--rounds", 5);
   std::printf("median processor time of %d rounds, one thread; the bar is 2 MB/s\n", rounds);
+
+  // Every text with every tokenizer.
   for (const char* text_name :
        {"datasets/wikitext-2-raw-v1/wiki.test.raw", "datasets/calib-exllamav2/code.utf8",
         "datasets/text-domains/COVID-Dialogue-Dataset-Chinese.txt"}) {

@@ -1,3 +1,5 @@
+// Timing by the best and the median of repetitions, and the inputs and the OpenBLAS product that
+// the benchmarks compare with.
 #include "measure.h"
 
 #include <cblas.h>
@@ -38,12 +40,14 @@ Timing Measure(const std::function<void()>& body, int least, double seconds) {
 
 std::vector<Timing> MeasureInTurn(const std::vector<std::function<void()>>& bodies, int rounds) {
   std::vector<std::vector<double>> times(bodies.size());
+  // Round −1 warms up caches and clocks.
   for (int round = -1; round < rounds; ++round) {
     for (size_t i = 0; i < bodies.size(); ++i) {
       const double seconds = SecondsOf(bodies[i]);
       if (round >= 0) times[i].push_back(seconds);
     }
   }
+
   std::vector<Timing> timings;
   for (auto& of_one : times) timings.push_back(Summary(of_one));
   return timings;
@@ -57,10 +61,12 @@ Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed) {
 }
 
 Matrix CorrelatedInputs(size_t tokens, size_t in) {
+  // Each token is a mix of a few directions, and every 97th channel is larger.
   constexpr size_t kDirections = 16;
   Matrix x = RandomMatrix(tokens, in, 1);
   const Matrix strength = RandomMatrix(tokens, kDirections, 2);
   const Matrix direction = RandomMatrix(kDirections, in, 3);
+
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t d = 0; d < kDirections; ++d) {
       for (size_t c = 0; c < in; ++c) x(t, c) += strength(t, d) * direction(d, c);

@@ -1,6 +1,6 @@
-// What the kernel benchmarks share: repeated timing, and the ceilings of the machine (read
-// bandwidth and multiply-add rate) measured in the same run, since other programs may slow it at
-// any time.
+// Shared by the kernel benchmarks: repeated timing, and the ceilings of the machine (read bandwidth
+// and multiply-add rate) measured in the same run, since other programs may slow the machine at any
+// time.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 namespace qualm::bench {
 
+// Seconds of one call; other programs disturb the best less than the median.
 struct Timing {
   double best_s = 0;
   double median_s = 0;
@@ -23,7 +24,8 @@ struct Timing {
 // Runs `body` once to warm up, then at least `least` times and until `seconds` are over.
 Timing Measure(const std::function<void()>& body, int least = 5, double seconds = 0.5);
 
-// Times several bodies in turn, a round at a time, so that a slow phase of the machine hits all.
+// Times several bodies in turn, one round at a time, so that a slow phase of the machine affects
+// all of them.
 std::vector<Timing> MeasureInTurn(const std::vector<std::function<void()>>& bodies, int rounds);
 
 Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed);
@@ -31,7 +33,7 @@ Matrix RandomMatrix(size_t rows, size_t cols, uint64_t seed);
 // Inputs with a few strong directions and large channels, as real activations have.
 Matrix CorrelatedInputs(size_t tokens, size_t in);
 
-// "--threads 2 --rounds 5": the value after `flag`, or `otherwise`.
+// "--threads 2 --rounds 5": the value after `flag`, or `otherwise` if the flag is missing.
 int IntFlag(int argc, char** argv, const std::string& flag, int otherwise);
 
 // OpenBLAS: y = x·wᵀ, row-major, with `threads` threads.

@@ -1,7 +1,7 @@
 // Writes a Hugging Face folder with random bfloat16 weights of any shape, for tests of size and
-// speed: config.json, shards of safetensors with their index, a tokenizer copied from elsewhere.
-// Streams: the memory it needs does not depend on the model's size. The same options give the same
-// bytes.
+// speed: config.json, shards of safetensors with their index, and a copy of a given tokenizer. It
+// streams, so the memory it needs does not depend on the model's size. The same options give the
+// same bytes.
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -28,6 +28,7 @@
 namespace qualm {
 namespace {
 
+// The shape of the model, in the words of config.json; the defaults are a tiny model.
 struct Shape {
   std::string model_type = "llama";
   size_t layers = 2, hidden = 64, intermediate = 172, heads = 8, kv_heads = 4;
@@ -50,7 +51,7 @@ struct Options {
   uint64_t shard_mib = 2048;
 };
 
-// A tensor to be made up: normal values around `mean`.
+// A tensor to be generated: normal values around `mean`.
 struct RandomTensor {
   std::string name;
   std::vector<size_t> shape;
@@ -64,6 +65,7 @@ struct RandomTensor {
   uint64_t size_bytes() const { return elements() * SizeOf(DType::kBF16); }
 };
 
+// The keys that transformers writes for a model of this shape.
 Json ConfigJson(const Shape& shape) {
   return Json{{"model_type", shape.model_type},
               {"hidden_size", shape.hidden},
@@ -83,7 +85,7 @@ Json ConfigJson(const Shape& shape) {
 }
 
 // All tensors in the order of the forward pass. Weights have the variance 1/in, so that activations
-// keep their size on the way.
+// keep their size from layer to layer.
 std::vector<RandomTensor> TensorsOf(const ModelPlan& plan) {
   std::vector<RandomTensor> tensors;
   const auto add_norm = [&](const std::string& name, const NormPlan& norm) {
@@ -97,6 +99,7 @@ std::vector<RandomTensor> TensorsOf(const ModelPlan& plan) {
     if (site.requires_bias) tensors.push_back({name + ".bias", {site.out}, 0, 0.1});
   };
 
+  // Embedding, blocks, last norm and, unless it is tied, the head.
   const TableSite& embedding = plan.embedding;
   tensors.push_back({embedding.name + ".weight", {embedding.rows, embedding.width}, 0, 1});
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
@@ -112,19 +115,23 @@ std::vector<RandomTensor> TensorsOf(const ModelPlan& plan) {
   return tensors;
 }
 
-// Writes `tensor` in pieces. Every value is drawn from a table of normal values by 16 random bits:
-// four values for one random number.
+// Writes `tensor` in pieces. Every value is drawn from a table of normal values by 16 random bits,
+// so one random number gives four values.
 void WriteValues(const RandomTensor& tensor, uint64_t seed, std::span<const double> normals,
                  AtomicFile& file) {
+  // The table with this tensor's mean and deviation, rounded once.
   std::vector<uint16_t> table(normals.size());
   for (size_t i = 0; i < table.size(); ++i) {
     const double value = tensor.mean + tensor.deviation * normals[i];
     table[i] = BFloat16FromFloat(static_cast<float>(value)).bits;
   }
+
+  // The stream depends on the name, so tensors can be written in any order.
   Rng rng(seed, tensor.name);
   std::vector<uint16_t> piece(size_t{1} << 19);
   for (uint64_t left = tensor.elements(); left > 0;) {
     const size_t count = std::min<uint64_t>(left, piece.size());
+    // Up to three values more than needed are drawn; the piece has room for them.
     for (size_t i = 0; i < count; i += 4) {
       const uint64_t bits = rng.Next();
       for (size_t j = 0; j < 4; ++j) piece[i + j] = table[bits >> (16 * j) & 0xffff];
@@ -140,7 +147,7 @@ std::string ShardName(size_t index, size_t count) {
   return name.data();
 }
 
-// Consecutive tensors, as many as fit into a shard, at least one.
+// Consecutive tensors, as many as fit into a shard, but at least one.
 std::vector<std::vector<RandomTensor>> SplitIntoShards(std::vector<RandomTensor> tensors,
                                                        uint64_t shard_bytes) {
   std::vector<std::vector<RandomTensor>> shards;
@@ -157,6 +164,8 @@ std::vector<std::vector<RandomTensor>> SplitIntoShards(std::vector<RandomTensor>
 }
 
 void WriteCheckpoint(const Options& options) {
+  // The config is parsed as it will be, so impossible shapes are refused before anything is
+  // written.
   namespace fs = std::filesystem;
   const Json config_json = ConfigJson(options.shape);
   const ModelPlan plan = ParseModelPlan(config_json, "options");
@@ -167,6 +176,7 @@ void WriteCheckpoint(const Options& options) {
   Rng rng(options.seed, "normal values");
   for (double& value : normals) value = rng.Normal();
 
+  // Shard by shard: the header with all shapes, then the values.
   Json weight_map = Json::object();
   uint64_t total_bytes = 0;
   const auto shards = SplitIntoShards(TensorsOf(plan), options.shard_mib << 20);
@@ -185,6 +195,7 @@ void WriteCheckpoint(const Options& options) {
     file.Commit();
     std::cerr << name << ": " << HumanBytes(file.size_bytes()) << '\n';
   }
+
   WriteJsonFile(options.output / "model.safetensors.index.json",
                 Json{{"metadata", {{"total_size", total_bytes}}}, {"weight_map", weight_map}});
   if (!options.tokenizer.empty()) {
@@ -194,6 +205,7 @@ void WriteCheckpoint(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
+  // A preset sets the whole shape, and later options change parts of it.
   CLI::App app("Writes a Hugging Face folder with random bfloat16 weights.");
   Options options;
   Shape& shape = options.shape;
@@ -202,6 +214,7 @@ int Main(int argc, char** argv) {
          "llama2-7b or tiny (the default); options after it change it")
       ->check(CLI::IsMember(Presets()))
       ->trigger_on_parse();
+  // Parts of the shape.
   app.add_option("--model-type", shape.model_type, "llama, mistral or qwen2");
   app.add_option("--layers", shape.layers);
   app.add_option("--hidden", shape.hidden);
@@ -211,11 +224,14 @@ int Main(int argc, char** argv) {
   app.add_option("--vocabulary", shape.vocabulary);
   app.add_option("--context", shape.context);
   app.add_flag("--tied", shape.tied, "one tensor for embedding and head");
+
+  // Everything else.
   app.add_option("--seed", options.seed);
   app.add_option("--shard-mib", options.shard_mib)->check(CLI::Range(1, 1 << 20));
   app.add_option("--tokenizer", options.tokenizer, "file copied into the folder")
       ->check(CLI::ExistingFile);
   app.add_option("-o,--output", options.output, "folder")->required();
+
   CLI11_PARSE(app, argc, argv);
   try {
     WriteCheckpoint(options);
