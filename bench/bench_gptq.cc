@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "measure.h"
-#include "quantize/gptq_columns.h"
-#include "quantize/hessian.h"
-#include "quantize/quality.h"
-#include "quantize/rounders/rtn.h"
+#include "methods/columns/gptq_columns.h"
+#include "methods/columns/hessian.h"
+#include "methods/quality.h"
+#include "methods/rounders/rtn.h"
 #include "tensor/gram.h"
 #include "tensor/isa.h"
 

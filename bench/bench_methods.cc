@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "measure.h"
+#include "methods/quality.h"
 #include "quantize/layer.h"
-#include "quantize/quality.h"
 #include "tensor/dense.h"
 #include "tensor/isa.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

@@ -3,18 +3,18 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "calibrate/sampler.h"
 #include "chat/chat_template.h"
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
-#include "data/sampler.h"
 #include "efficiency/hardware.h"
 #include "evaluate/protocol.h"
 #include "io/fields.h"
+#include "methods/rounders.h"
+#include "methods/transforms.h"
 #include "model/family.h"
-#include "quantize/recipe.h"
-#include "quantize/rounders.h"
-#include "quantize/transforms.h"
+#include "recipe/recipe.h"
 #include "study/spec.h"
 #include "tasks/task.h"
 

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "calibrate/sampler.h"
 #include "cli.h"
 #include "data/named_corpora.h"
-#include "data/sampler.h"
 #include "model/model.h"
 #include "quantize/plan.h"
 #include "quantize/run.h"

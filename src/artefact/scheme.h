@@ -100,7 +100,7 @@ struct Scheme {
     visit("dynamic", self.dynamic, {.optional = true, .is_written = self.dynamic});
   }
 
-  // The parts of the statement that recipes share (quantize/recipe_schemes.h).
+  // The parts of the statement that recipes share (recipe/recipe_schemes.h).
   template <class Visitor, class Self>
   static void CodeFields(Visitor& visit, Self& self) {
     visit("type", self.type);

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
+#include "artefact/stored_bytes.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "model/block_cost.h"
-#include "quantize/plan.h"
 
 namespace qualm {
 namespace {

@@ -11,7 +11,7 @@
 #include "artefact/manifest.h"
 #include "efficiency/hardware.h"
 #include "model/checkpoint.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 
 namespace qualm {
 

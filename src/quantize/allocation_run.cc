@@ -4,13 +4,13 @@
 
 #include <cmath>
 
+#include "artefact/stored_bytes.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
-#include "quantize/bit_allocation.h"
 #include "quantize/block_tensors.h"
-#include "quantize/plan.h"
+#include "recipe/bit_allocation.h"
 
 namespace qualm {
 namespace {

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "calibrate/hidden_states.h"
 #include "model/checkpoint.h"
-#include "quantize/hidden_states.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 
 namespace qualm {
 

@@ -11,12 +11,12 @@
 #include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
-#include "quantize/activation_range.h"
+#include "methods/activation_range.h"
+#include "methods/columns/hessian.h"
+#include "methods/columns/lanes.h"
+#include "methods/quality.h"
 #include "quantize/block_tensors.h"
 #include "quantize/block_transforms.h"
-#include "quantize/hessian.h"
-#include "quantize/lanes.h"
-#include "quantize/quality.h"
 
 namespace qualm {
 namespace {

@@ -10,7 +10,7 @@
 #include "model/checkpoint.h"
 #include "quantize/block_statistics.h"
 #include "quantize/block_tensors.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 
 namespace qualm {
 

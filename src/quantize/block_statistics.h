@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "calibrate/hidden_states.h"
 #include "calibrate/layer_stats.h"
 #include "model/checkpoint.h"
 #include "quantize/block_tensors.h"
-#include "quantize/hidden_states.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 
 namespace qualm {
 

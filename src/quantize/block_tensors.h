@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "artefact/quantized_linear.h"
+#include "methods/transforms.h"
 #include "model/checkpoint.h"
 #include "quantize/model_rotation.h"
-#include "quantize/transforms.h"
 
 namespace qualm {
 

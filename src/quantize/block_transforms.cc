@@ -9,7 +9,7 @@
 #include "base/progress.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
-#include "quantize/quality.h"
+#include "methods/quality.h"
 #include "tensor/dense.h"
 
 namespace qualm {

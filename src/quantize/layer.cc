@@ -12,10 +12,10 @@
 #include "io/npy.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
-#include "quantize/activation_range.h"
+#include "methods/activation_range.h"
+#include "methods/columns/lanes.h"
+#include "methods/quality.h"
 #include "quantize/block_tensors.h"
-#include "quantize/lanes.h"
-#include "quantize/quality.h"
 #include "tensor/gram.h"
 
 namespace qualm {

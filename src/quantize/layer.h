@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "artefact/quantized_linear.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 #include "tensor/matrix.h"
 
 namespace qualm {

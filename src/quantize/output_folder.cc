@@ -18,8 +18,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "calibrate/sampler.h"
 #include "data/overlap.h"
-#include "data/sampler.h"
 #include "io/hash.h"
 
 namespace qualm {

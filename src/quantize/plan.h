@@ -36,7 +36,4 @@ double MeasureFlops(ThreadPool& pool);
 
 Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool);
 
-// Bytes of one layer's tensors under a scheme without outliers and transforms.
-uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in);
-
 }  // namespace qualm

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "artefact/manifest.h"
-#include "data/sampler.h"
-#include "quantize/recipe.h"
+#include "calibrate/sampler.h"
+#include "recipe/recipe.h"
 
 namespace qualm {
 

@@ -108,8 +108,8 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
   const std::string& head = checkpoint.plan().head.name;
   if (!options.recipe.PlanFor(head).skip && !options.recipe.PlanFor(kHeadOfAnyFamily).skip) {
     ThrowBadInput(StrCat("recipe ", options.recipe.name),
-                  StrCat("'", head, "' among the skipped layers"),
-                  "a recipe that quantizes it", "the head stays in its stored type");
+                  StrCat("'", head, "' among the skipped layers"), "a recipe that quantizes it",
+                  "the head stays in its stored type");
   }
 
   // Longer sequences would have positions that the model was not made for.

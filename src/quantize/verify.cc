@@ -21,10 +21,10 @@
 #include "kernels/integer_weight.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
+#include "methods/quality.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "quantize/output_folder.h"
-#include "quantize/quality.h"
 #include "tensor/reference/linear_reference.h"
 
 namespace qualm {

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "data/sampler.h"
+#include "calibrate/sampler.h"
 #include "io/json.h"
 #include "study/spec.h"
 

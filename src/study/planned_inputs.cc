@@ -13,7 +13,7 @@
 #include "evaluate/protocol.h"
 #include "io/hash.h"
 #include "model/model.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 #include "study/stage_inputs.h"
 #include "tasks/embedded_tasks.h"
 

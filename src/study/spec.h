@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/sampler.h"
+#include "calibrate/sampler.h"
 #include "io/fields.h"
 
 namespace qualm {

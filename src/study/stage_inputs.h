@@ -5,7 +5,7 @@
 #include <string>
 
 #include "io/json.h"
-#include "quantize/recipe.h"
+#include "recipe/recipe.h"
 #include "study/spec.h"
 #include "tasks/task.h"
 

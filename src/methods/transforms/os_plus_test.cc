@@ -1,0 +1,98 @@
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "io/yaml.h"
+#include "methods/transforms.h"
+#include "methods/transforms/test_group.h"
+
+namespace qualm {
+namespace {
+
+using testing::RoundRange;
+using testing::TestGroup;
+
+// The search in double: inputs per token to 8 bits, weights per row to 4.
+double LossInDouble(const TestGroup& group, const std::vector<double>& shift,
+                    const std::vector<double>& scale) {
+  const size_t in = group.inputs.cols();
+  double total = 0;
+  std::vector<std::vector<double>> weights;
+  for (size_t r = 0; r < group.weights[0].rows(); ++r) {
+    std::vector<double> row;
+    for (size_t j = 0; j < in; ++j) row.push_back(group.weights[0](r, j) * scale[j]);
+    weights.push_back(RoundRange(row, 4));
+  }
+  for (size_t t = 0; t < group.inputs.rows(); ++t) {
+    std::vector<double> moved;
+    double largest = 0;
+    for (size_t j = 0; j < in; ++j) {
+      moved.push_back((group.inputs(t, j) - shift[j]) / scale[j]);
+      largest = std::max(largest, std::abs(moved[j]));
+    }
+    for (double& v : moved) v = largest / 127 * std::nearbyint(v / (largest / 127));
+    for (size_t r = 0; r < weights.size(); ++r) {
+      double error = 0;
+      for (size_t j = 0; j < in; ++j) {
+        error +=
+            (group.inputs(t, j) - shift[j]) * group.weights[0](r, j) - moved[j] * weights[r][j];
+      }
+      total += error * error;
+    }
+  }
+  return total;
+}
+
+TEST(OsPlus, FindsTheShiftAndTheThresholdOfTheNaiveSearch) {
+  TestGroup group(1, 10, 16, 50, 31);
+  for (size_t t = 0; t < 50; ++t) group.inputs(t, 5) = 40 + 5 * group.inputs(t, 5);
+  group.activations = ParseActivations(Yaml::Parse("int8", "test")).plan;
+  ThreadPool pool(2);
+  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), pool);
+  std::vector<double> shift(16), half(16);
+  double widest = 0;
+  for (size_t j = 0; j < 16; ++j) {
+    double low = INFINITY, high = -INFINITY;
+    for (size_t t = 0; t < 50; ++t) {
+      low = std::min<double>(low, group.inputs(t, j));
+      high = std::max<double>(high, group.inputs(t, j));
+    }
+    shift[j] = (low + high) / 2;
+    half[j] = (high - low) / 2;
+    widest = std::max(widest, half[j]);
+    // Sum and half in float: one rounding of at most the larger bound.
+    EXPECT_NEAR(edit.shift[j], shift[j], 0x1p-23 * std::max(std::abs(low), std::abs(high)));
+  }
+  double best = INFINITY;
+  std::vector<double> expected;
+  for (int i = 0; i < 20; ++i) {
+    std::vector<double> scale;
+    for (double h : half) scale.push_back(std::max(1.0, h / ((1 - i / 20.0) * widest)));
+    const double loss = LossInDouble(group, shift, scale);
+    if (loss < best) best = loss, expected = scale;
+  }
+  for (size_t j = 0; j < 16; ++j) {
+    EXPECT_NEAR(edit.scale[j], expected[j], 1e-6 * expected[j]);
+  }
+}
+
+TEST(OsPlus, WithoutShiftOnlyScales) {
+  TestGroup group(1, 4, 8, 20, 2);
+  const Yaml yaml = Yaml::Parse("{shift: false, grid: 3}", "test");
+  ThreadPool pool(1);
+  const InputEdit edit = MakeTransform("os_plus", &yaml, "test")->Choose(group.View(), pool);
+  EXPECT_TRUE(edit.shift.empty());
+  EXPECT_EQ(edit.scale.size(), 8u);
+}
+
+TEST(OsPlus, InputsThatAreAllZeroAreLeftAlone) {
+  TestGroup group(1, 4, 8, 20, 2);
+  group.inputs = Matrix(20, 8);
+  ThreadPool pool(1);
+  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), pool);
+  EXPECT_THAT(edit.scale, ::testing::Each(1.0f));
+  EXPECT_THAT(edit.shift, ::testing::Each(0.0f));
+}
+
+}  // namespace
+}  // namespace qualm
