@@ -62,13 +62,13 @@ std::string ActivationShortName(const Scheme& scheme) {
 
 void RangeOf(std::span<const float> values, float& min, float& max) {
   // Lanes of partial results, which the compiler keeps in vector registers.
-  std::array<float, kGridLanes> low, high;
+  std::array<float, kPanelLanes> low, high;
   low.fill(values[0]);
   high.fill(values[0]);
 
   size_t i = 0;
-  for (; i + kGridLanes <= values.size(); i += kGridLanes) {
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (; i + kPanelLanes <= values.size(); i += kPanelLanes) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       const float v = values[i + lane];
       low[lane] = v < low[lane] ? v : low[lane];
       high[lane] = v > high[lane] ? v : high[lane];
@@ -93,10 +93,10 @@ namespace {
 // Whether all numbers are finite: a product with 0 is 0 only then. The products are added up in
 // lanes.
 bool IsAllFinite(std::span<const float> x) {
-  std::array<float, kGridLanes> sums{};
+  std::array<float, kPanelLanes> sums{};
   size_t i = 0;
-  for (; i + kGridLanes <= x.size(); i += kGridLanes) {
-    for (size_t lane = 0; lane < kGridLanes; ++lane) sums[lane] += x[i + lane] * 0;
+  for (; i + kPanelLanes <= x.size(); i += kPanelLanes) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) sums[lane] += x[i + lane] * 0;
   }
   for (; i < x.size(); ++i) sums[0] += x[i] * 0;
   return std::ranges::all_of(sums, [](float sum) { return sum == 0; });
@@ -121,9 +121,9 @@ void RoundSame(const Grid& grid, GridPoint point, std::span<const float> x, uint
   lanes.zero.fill(point.zero);
 
   size_t i = 0;
-  std::array<float, kGridLanes> values{}, ignored;
-  std::array<uint8_t, kGridLanes> last_codes;
-  for (; i + kGridLanes <= x.size(); i += kGridLanes) {
+  std::array<float, kPanelLanes> values{}, ignored;
+  std::array<uint8_t, kPanelLanes> last_codes;
+  for (; i + kPanelLanes <= x.size(); i += kPanelLanes) {
     grid.QuantizeLanes(x.data() + i, lanes, codes == nullptr ? nullptr : codes + i,
                        rounded == nullptr ? ignored.data() : rounded + i);
   }

@@ -68,11 +68,11 @@ inline float PowerTwoPointFour(float e) {
 float ShrinkFactor(int step) { return static_cast<float>(1.0 - step / 100.0); }
 
 void RangeOfLanes(const float* values, size_t count, float* min, float* max) {
-  std::copy_n(values, kGridLanes, min);
-  std::copy_n(values, kGridLanes, max);
+  std::copy_n(values, kPanelLanes, min);
+  std::copy_n(values, kPanelLanes, max);
   for (size_t i = 1; i < count; ++i) {
-    const float* value = values + i * kGridLanes;
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    const float* value = values + i * kPanelLanes;
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       min[lane] = value[lane] < min[lane] ? value[lane] : min[lane];
       max[lane] = value[lane] > max[lane] ? value[lane] : max[lane];
     }
@@ -169,12 +169,12 @@ GridPoint Grid::Fit(float min, float max) const {
 }
 
 void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const {
-  std::array<float, kGridLanes> min, max;
+  std::array<float, kPanelLanes> min, max;
   RangeOfLanes(values, count, min.data(), max.data());
 
   // Fits all lanes to their range times `factor`.
   auto fit = [&](float factor, GridLanes& to) {
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       const GridPoint point = Fit(factor * min[lane], factor * max[lane]);
       to.scale[lane] = point.scale;
       to.zero[lane] = point.zero;
@@ -186,20 +186,20 @@ void Grid::FitLanes(const float* values, size_t count, ClipSearch search, GridLa
 
   // Search: the range is shrunk step by step, and each lane keeps its best step. Errors are
   // measured in units of the full range's scale, so that their powers stay in float's range.
-  std::array<float, kGridLanes> unit;
-  std::array<double, kGridLanes> best{};
-  for (size_t lane = 0; lane < kGridLanes; ++lane) unit[lane] = 1 / lanes.scale[lane];
+  std::array<float, kPanelLanes> unit;
+  std::array<double, kPanelLanes> best{};
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) unit[lane] = 1 / lanes.scale[lane];
   AddClipErrors(values, count, lanes, unit, best.data());
 
   // All lanes try the same factors, each keeps its own best.
   for (int step = 1; step < kShrinkSteps; ++step) {
     GridLanes shrunk;
-    std::array<double, kGridLanes> errors{};
+    std::array<double, kPanelLanes> errors{};
     fit(ShrinkFactor(step), shrunk);
     AddClipErrors(values, count, shrunk, unit, errors.data());
 
     // A later step must be strictly better, so the first of equal ones wins.
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       if (!(errors[lane] < best[lane])) continue;
       best[lane] = errors[lane];
       lanes.scale[lane] = shrunk.scale[lane];
@@ -212,7 +212,7 @@ void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* c
                          float* rounded) const {
   // Formats: the nearest value of the codebook.
   if (codebook_ != nullptr) {
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       const uint8_t code = codebook_->Nearest(values[lane] / lanes.scale[lane]);
       if (codes != nullptr) codes[lane] = code;
       rounded[lane] = lanes.scale[lane] * codebook_->Value(code);
@@ -223,8 +223,8 @@ void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* c
   // Integers. A whole zero point is added after rounding, a fractional one before; adding 0 is
   // exact.
   const float before = fractional_zero_ ? 1.0f : 0.0f, after = 1.0f - before;
-  std::array<float, kGridLanes> code;
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  std::array<float, kPanelLanes> code;
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     const float scale = lanes.scale[lane], zero = lanes.zero[lane];
     float q = std::nearbyint(values[lane] / scale + before * zero) + after * zero;
     q = q > min_code_ ? q : min_code_;
@@ -235,27 +235,27 @@ void Grid::QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* c
 
   // Bytes are written in a second loop, so that the first one is float arithmetic alone.
   if (codes == nullptr) return;
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     codes[lane] = static_cast<uint8_t>(static_cast<int32_t>(code[lane]));
   }
 }
 
 void Grid::AddClipErrors(const float* values, size_t count, const GridLanes& lanes,
-                         const std::array<float, kGridLanes>& unit, double* errors) const {
+                         const std::array<float, kPanelLanes>& unit, double* errors) const {
   constexpr size_t kShortSum = 128;  // values added in float before they join the double
-  std::array<float, kGridLanes> rounded;
+  std::array<float, kPanelLanes> rounded;
   for (size_t first = 0; first < count; first += kShortSum) {
     // Short sums in float are exact enough, and much faster than sums in double.
-    std::array<float, kGridLanes> sum{};
+    std::array<float, kPanelLanes> sum{};
     for (size_t i = first; i < std::min(count, first + kShortSum); ++i) {
-      const float* value = values + i * kGridLanes;
+      const float* value = values + i * kPanelLanes;
       QuantizeLanes(value, lanes, nullptr, rounded.data());
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         sum[lane] += PowerTwoPointFour(std::abs(value[lane] - rounded[lane]) * unit[lane]);
       }
     }
 
-    for (size_t lane = 0; lane < kGridLanes; ++lane) errors[lane] += double{sum[lane]};
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) errors[lane] += double{sum[lane]};
   }
 }
 

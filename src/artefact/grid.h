@@ -20,14 +20,14 @@
 #include <cstdint>
 
 #include "artefact/scheme.h"
+#include "tensor/lane_layout.h"
 
 namespace qualm {
 
 class Codebook;
 
-// Output rows that are handled together. Arrays [count, kGridLanes] hold value i of lane l at
-// i·kGridLanes + l, which is a strip of W transposed.
-inline constexpr size_t kGridLanes = 16;
+// Arrays [count, kPanelLanes] hold value i of lane l at i·kPanelLanes + l, which is a strip of W
+// transposed.
 
 // The scale and zero point of one group.
 struct GridPoint {
@@ -37,7 +37,7 @@ struct GridPoint {
 
 // The scale and zero point of one group for each lane.
 struct GridLanes {
-  std::array<float, kGridLanes> scale, zero;
+  std::array<float, kPanelLanes> scale, zero;
 };
 
 // How the range of a group is chosen: as it is, or shrunk by the factor 1 - i/100, i < 80, that has
@@ -56,7 +56,7 @@ class Grid {
   // Scale and zero point for values in [min, max], both finite, min <= max.
   GridPoint Fit(float min, float max) const;
 
-  // Fits every lane to its `count` > 0 values. values [count, kGridLanes], finite.
+  // Fits every lane to its `count` > 0 values. values [count, kPanelLanes], finite.
   void FitLanes(const float* values, size_t count, ClipSearch search, GridLanes& lanes) const;
 
   // Codes and the values that they mean, one value for each lane. `rounded` may be `values`; codes
@@ -64,10 +64,10 @@ class Grid {
   void QuantizeLanes(const float* values, const GridLanes& lanes, uint8_t* codes,
                      float* rounded) const;
 
-  // Adds each lane's Σ (|w - ŵ|·unit)^2.4 over its `count` values to errors[kGridLanes]. `unit`
+  // Adds each lane's Σ (|w - ŵ|·unit)^2.4 over its `count` values to errors[kPanelLanes]. `unit`
   // (per lane, > 0) keeps the powers in float's range. 2e-6 relative accuracy.
   void AddClipErrors(const float* values, size_t count, const GridLanes& lanes,
-                     const std::array<float, kGridLanes>& unit, double* errors) const;
+                     const std::array<float, kPanelLanes>& unit, double* errors) const;
 
  private:
   GridPoint FitSymmetric(float min, float max) const;
@@ -83,7 +83,7 @@ class Grid {
   bool fractional_zero_;
 };
 
-// Each lane's smallest and largest value. values [count, kGridLanes], count > 0.
+// Each lane's smallest and largest value. values [count, kPanelLanes], count > 0.
 void RangeOfLanes(const float* values, size_t count, float* min, float* max);
 
 }  // namespace qualm

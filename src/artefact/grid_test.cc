@@ -34,8 +34,8 @@ Rounded RoundOne(const Grid& grid, GridPoint point, float value) {
   GridLanes lanes;
   lanes.scale.fill(point.scale);
   lanes.zero.fill(point.zero);
-  std::vector<float> values(kGridLanes, value), rounded(kGridLanes);
-  std::vector<uint8_t> codes(kGridLanes);
+  std::vector<float> values(kPanelLanes, value), rounded(kPanelLanes);
+  std::vector<uint8_t> codes(kPanelLanes);
   grid.QuantizeLanes(values.data(), lanes, codes.data(), rounded.data());
   EXPECT_EQ(codes.front(), codes.back());
   return {codes[0], rounded[0]};
@@ -203,22 +203,22 @@ TEST(Grid, MseClippingFindsTheBestOfAllShrinkFactors) {
        {Asymmetric(), Symmetric(SymmetricConvention::kGptq), Asymmetric(DType::kF16)}) {
     const Grid grid(scheme, 3);
     const size_t count = 200;
-    std::vector<float> values(count * kGridLanes);
+    std::vector<float> values(count * kPanelLanes);
     for (float& value : values) value = static_cast<float>(rng.Normal());
-    values[5 * kGridLanes] = 6;  // an outlier worth clipping
+    values[5 * kPanelLanes] = 6;  // an outlier worth clipping
     GridLanes lanes;
     grid.FitLanes(values.data(), count, ClipSearch::kMse, lanes);
     float min = 0, max = 0;
     for (size_t i = 0; i < count; ++i) {
-      min = std::min(min, values[i * kGridLanes]);
-      max = std::max(max, values[i * kGridLanes]);
+      min = std::min(min, values[i * kPanelLanes]);
+      max = std::max(max, values[i * kPanelLanes]);
     }
     double best = std::numeric_limits<double>::infinity(), found = 0;
     for (int step = 0; step < kShrinkSteps; ++step) {
       const GridPoint point = grid.Fit(ShrinkFactor(step) * min, ShrinkFactor(step) * max);
       double error = 0;
       for (size_t i = 0; i < count; ++i) {
-        const float value = values[i * kGridLanes];
+        const float value = values[i * kPanelLanes];
         error += std::pow(std::abs(RoundOne(grid, point, value).value - value), 2.4);
       }
       best = std::min(best, error);
@@ -236,21 +236,21 @@ TEST(Grid, ClipErrorsAreSumsOfThePower) {
   Rng rng(5);
   const Grid grid(Asymmetric(), 2);
   const size_t count = 333;
-  std::vector<float> values(count * kGridLanes);
+  std::vector<float> values(count * kPanelLanes);
   for (float& value : values) {
     value = static_cast<float>(rng.Normal() * std::pow(10.0, 8 * rng.Uniform() - 6));
   }
   GridLanes lanes;
   lanes.scale.fill(2.0f);
   lanes.zero.fill(1);
-  std::array<float, kGridLanes> unit;
+  std::array<float, kPanelLanes> unit;
   unit.fill(0.5f);
-  std::array<double, kGridLanes> errors{};
+  std::array<double, kPanelLanes> errors{};
   grid.AddClipErrors(values.data(), count, lanes, unit, errors.data());
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     double expected = 0;
     for (size_t i = 0; i < count; ++i) {
-      const float value = values[i * kGridLanes + lane];
+      const float value = values[i * kPanelLanes + lane];
       const float rounded = RoundOne(grid, {2.0f, 1}, value).value;
       expected += std::pow(std::abs(double{value - rounded}) * 0.5, 2.4);
     }
@@ -260,13 +260,13 @@ TEST(Grid, ClipErrorsAreSumsOfThePower) {
 
 TEST(Grid, LanesDoNotMix) {
   const size_t count = 3;
-  std::vector<float> values(count * kGridLanes);
+  std::vector<float> values(count * kPanelLanes);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 20.0f;
-  std::array<float, kGridLanes> min, max;
+  std::array<float, kPanelLanes> min, max;
   RangeOfLanes(values.data(), count, min.data(), max.data());
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     EXPECT_EQ(min[lane], static_cast<float>(lane) - 20.0f);
-    EXPECT_EQ(max[lane], static_cast<float>(lane + 2 * kGridLanes) - 20.0f);
+    EXPECT_EQ(max[lane], static_cast<float>(lane + 2 * kPanelLanes) - 20.0f);
   }
 }
 

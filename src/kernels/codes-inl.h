@@ -17,7 +17,6 @@ namespace qualm {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr size_t kPanelLanes = 16;
 using FloatTag = hn::CappedTag<float, kPanelLanes>;
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using SignedTag = hn::RebindToSigned<FloatTag>;
@@ -127,7 +126,7 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
 // Four neighbouring codes are brought into one word (a window), so there are four positions: 0,
 // bits, 2·bits, 3·bits.
 inline constexpr size_t kPositions = 4;
-inline constexpr size_t kWindows = kChunk / kPositions;  // windows in a chunk
+inline constexpr size_t kWindows = kChunkInputs / kPositions;  // windows in a chunk
 
 // The bits of the code at this position of a window.
 template <size_t kBits>

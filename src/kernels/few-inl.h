@@ -137,7 +137,7 @@ struct PanelSet {
   static HWY_NOINLINE void AddRest(const uint32_t* HWY_RESTRICT chunk, size_t stride,
                                    const SetConstants& constants, const float* HWY_RESTRICT x,
                                    size_t first, size_t end, Sums& sums) {
-    HWY_ALIGN float weights[kChunk * kPanelLanes];
+    HWY_ALIGN float weights[kChunkInputs * kPanelLanes];
     for (size_t c = 0; c < kChains; ++c) {
       UnpackChunk(chunk + c / kVectors * stride + c % kVectors * kLanes, constants[c], weights);
 
@@ -155,7 +155,7 @@ struct PanelSet {
                                  const SetConstants& constants, const float* HWY_RESTRICT x,
                                  size_t begin, size_t end, Sums& sums) {
     using Windows = std::make_index_sequence<kWindows / 2>;
-    if (end - begin < kChunk / 2) {
+    if (end - begin < kChunkInputs / 2) {
       AddRest(chunk, stride, constants, x, begin, end, sums);
     } else if (begin == 0) {
       AddWindows<0>(chunk, stride, constants, x, sums, Windows());
@@ -169,13 +169,13 @@ struct PanelSet {
   static HWY_INLINE void AddRange(const FewProduct& p, size_t panel, size_t begin, size_t end,
                                   const SetConstants& constants, Sums& sums) {
     const uint32_t* HWY_RESTRICT chunk =
-        p.codes + panel * p.codes_stride + begin / kChunk * kBits * kPanelLanes;
+        p.codes + panel * p.codes_stride + begin / kChunkInputs * kBits * kPanelLanes;
 
     // A group may start or end with half a chunk.
     if constexpr (kHalves) {
-      const size_t first = begin % kChunk;
-      if (first > 0 || end - begin <= kChunk / 2) {
-        const size_t half_end = std::min(end - begin, kChunk / 2);
+      const size_t first = begin % kChunkInputs;
+      if (first > 0 || end - begin <= kChunkInputs / 2) {
+        const size_t half_end = std::min(end - begin, kChunkInputs / 2);
         AddHalf(chunk, p.codes_stride, constants, p.x + (begin - first) * kRows, first,
                 first + half_end, sums);
         begin += half_end;
@@ -184,7 +184,7 @@ struct PanelSet {
     }
 
     // Then come whole chunks, and at last the inputs that are left at the end of the row.
-    for (; begin + kChunk <= end; begin += kChunk, chunk += kBits * kPanelLanes) {
+    for (; begin + kChunkInputs <= end; begin += kChunkInputs, chunk += kBits * kPanelLanes) {
       AddWindows<0>(chunk, p.codes_stride, constants, p.x + begin * kRows, sums,
                     std::make_index_sequence<kWindows>());
     }

@@ -18,11 +18,11 @@ void IntDotPortable(const int8_t* x, size_t x_stride, size_t tokens, const uint8
   for (size_t t = 0; t < tokens; ++t) {
     // The sums of one token and one panel continue where earlier inputs left them.
     for (size_t p = 0; p < kDotPanels; ++p) {
-      int32_t* to = sums + (t * kDotPanels + p) * kDotRows;
+      int32_t* to = sums + (t * kDotPanels + p) * kPanelLanes;
       for (size_t step = 0; step < steps; ++step) {
         const int8_t* in = x + t * x_stride + step * kDotStep;
-        const uint8_t* w = panels + p * panel_stride + step * kDotRows * kDotStep;
-        for (size_t row = 0; row < kDotRows; ++row) {
+        const uint8_t* w = panels + p * panel_stride + step * kPanelLanes * kDotStep;
+        for (size_t row = 0; row < kPanelLanes; ++row) {
           for (size_t k = 0; k < kDotStep; ++k) to[row] += int32_t{in[k]} * w[row * kDotStep + k];
         }
       }
@@ -31,7 +31,7 @@ void IntDotPortable(const int8_t* x, size_t x_stride, size_t tokens, const uint8
 }
 
 void UnpackHalves(const uint8_t* bytes, size_t count, uint8_t* to) {
-  constexpr size_t kStepBytes = kDotRows * kDotStep;
+  constexpr size_t kStepBytes = kPanelLanes * kDotStep;
   for (size_t i = 0; i < count; i += kStepBytes) {
     for (size_t b = 0; b < kStepBytes; ++b) {
       to[2 * i + b] = bytes[i + b] & 15;
@@ -86,17 +86,17 @@ void IntDotVnni(const int8_t* x, size_t x_stride, size_t tokens, const uint8_t* 
   for (; t + 8 <= tokens; t += 8) {
     for (size_t p = 0; p < kDotPanels; p += 2) {
       VnniTile<8, 2>(x + t * x_stride, x_stride, panels + p * panel_stride, panel_stride, steps,
-                     sums + (t * kDotPanels + p) * kDotRows);
+                     sums + (t * kDotPanels + p) * kPanelLanes);
     }
   }
   for (; t + 4 <= tokens; t += 4) {
     VnniTile<4, 4>(x + t * x_stride, x_stride, panels, panel_stride, steps,
-                   sums + t * kDotPanels * kDotRows);
+                   sums + t * kDotPanels * kPanelLanes);
   }
 
   for (; t < tokens; ++t) {
     VnniTile<1, 4>(x + t * x_stride, x_stride, panels, panel_stride, steps,
-                   sums + t * kDotPanels * kDotRows);
+                   sums + t * kDotPanels * kPanelLanes);
   }
 }
 
@@ -122,23 +122,23 @@ QUALM_AMX void IntDotAmx(const int8_t* x, size_t x_stride, size_t tokens, const 
   }
   _tile_loadconfig(&config);
 
-  constexpr int kSumStride = kDotPanels * kDotRows * sizeof(int32_t);
+  constexpr int kSumStride = kDotPanels * kPanelLanes * sizeof(int32_t);
   // Two tiles of tokens by two panels: every tile that is loaded is used twice.
   const size_t whole = tokens / (2 * kTileTokens) * (2 * kTileTokens);
   for (size_t t = 0; t < whole; t += 2 * kTileTokens) {
     for (size_t p = 0; p < kDotPanels; p += 2) {
-      int32_t* const a = sums + (t * kDotPanels + p) * kDotRows;
-      int32_t* const b = a + kTileTokens * kDotPanels * kDotRows;
+      int32_t* const a = sums + (t * kDotPanels + p) * kPanelLanes;
+      int32_t* const b = a + kTileTokens * kDotPanels * kPanelLanes;
 
       // Load the sums that earlier chunks have left.
       _tile_loadd(0, a, kSumStride);
-      _tile_loadd(1, a + kDotRows, kSumStride);
+      _tile_loadd(1, a + kPanelLanes, kSumStride);
       _tile_loadd(2, b, kSumStride);
-      _tile_loadd(3, b + kDotRows, kSumStride);
+      _tile_loadd(3, b + kPanelLanes, kSumStride);
 
       for (size_t step = 0; step < steps; step += kTileSteps) {
         const int8_t* const in = x + t * x_stride + step * kDotStep;
-        const uint8_t* const w = panels + p * panel_stride + step * kDotRows * kDotStep;
+        const uint8_t* const w = panels + p * panel_stride + step * kPanelLanes * kDotStep;
         _tile_loadd(4, in, static_cast<int>(x_stride));
         _tile_loadd(5, in + kTileTokens * x_stride, static_cast<int>(x_stride));
         _tile_loadd(6, w, 64);
@@ -150,15 +150,15 @@ QUALM_AMX void IntDotAmx(const int8_t* x, size_t x_stride, size_t tokens, const 
       }
 
       _tile_stored(0, a, kSumStride);
-      _tile_stored(1, a + kDotRows, kSumStride);
+      _tile_stored(1, a + kPanelLanes, kSumStride);
       _tile_stored(2, b, kSumStride);
-      _tile_stored(3, b + kDotRows, kSumStride);
+      _tile_stored(3, b + kPanelLanes, kSumStride);
     }
   }
 
   _tile_release();
   IntDotVnni(x + whole * x_stride, x_stride, tokens - whole, panels, panel_stride, steps,
-             sums + whole * kDotPanels * kDotRows);
+             sums + whole * kDotPanels * kPanelLanes);
 }
 
 // The instructions that VnniTile is compiled for.

@@ -7,9 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tensor/lane_layout.h"
+
 namespace qualm {
 
-inline constexpr size_t kDotRows = 16;        // output rows of a panel: lanes of 32 bits
 inline constexpr size_t kDotPanels = 4;       // panels of a block
 inline constexpr size_t kDotStep = 4;         // inputs of one lane that one instruction multiplies
 inline constexpr size_t kDotMostTokens = 64;  // per call

@@ -19,9 +19,9 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kBlockRows = kDotRows * kDotPanels;
-constexpr size_t kStepBytes = kDotRows * kDotStep;
-constexpr size_t kChunkInputs =
+constexpr size_t kBlockRows = kPanelLanes * kDotPanels;
+constexpr size_t kStepBytes = kPanelLanes * kDotStep;
+constexpr size_t kRoundInputs =
     512;                     // inputs multiplied at once; longer groups take several rounds
 constexpr size_t kUnit = 8;  // inputs that a group's size must be a multiple of
 constexpr size_t kLargestGroup = 33025;  // 255·255 of that many fit in 31 bits
@@ -84,18 +84,18 @@ class IntegerWeight final : public LinearWeight {
   }
 
  private:
-  size_t PanelBytes() const { return stride_ * kDotRows / (has_halves_ ? 2 : 1); }
+  size_t PanelBytes() const { return stride_ * kPanelLanes / (has_halves_ ? 2 : 1); }
 
   // Packs 64 output rows: their codes and their constants.
   void PackBlock(const QuantizedLinear& layer, size_t block) {
-    std::vector<uint8_t> panel(stride_ * kDotRows);
+    std::vector<uint8_t> panel(stride_ * kPanelLanes);
 
     for (size_t p = 0; p < kDotPanels; ++p) {
       std::fill(panel.begin(), panel.end(), uint8_t{0});
       // First one code per byte, four inputs of a row side by side, as the dot products read them.
-      for (size_t lane = 0; lane < kDotRows; ++lane) {
-        const size_t row = block * kBlockRows + p * kDotRows + lane;
-        PackConstants(layer, block, p * kDotRows + lane, row);
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
+        const size_t row = block * kBlockRows + p * kPanelLanes + lane;
+        PackConstants(layer, block, p * kPanelLanes + lane, row);
         if (row >= out_) continue;
         for (size_t k = 0; k < in_; ++k) {
           panel[k / kDotStep * kStepBytes + lane * kDotStep + k % kDotStep] =
@@ -169,7 +169,7 @@ class IntegerWeight final : public LinearWeight {
                     Span2D<float> y) const {
     alignas(64) float totals[kDotMostTokens * kBlockRows];
     alignas(64) int32_t sums[kDotMostTokens * kBlockRows];
-    alignas(64) uint8_t unpacked[kDotPanels * kChunkInputs * kDotRows];
+    alignas(64) uint8_t unpacked[kDotPanels * kRoundInputs * kPanelLanes];
     std::fill_n(totals, tokens * kBlockRows, 0.0f);
 
     const uint8_t* const codes = codes_.data() + block * kDotPanels * PanelBytes();
@@ -177,20 +177,20 @@ class IntegerWeight final : public LinearWeight {
       std::fill_n(sums, tokens * kBlockRows, 0);
       // The last group may be filled up with zeros.
       const size_t end = g + 1 == groups_ ? stride_ : (g + 1) * group_;
-      // Integer dot products over the whole group, kChunkInputs at a time so that the unpacked
+      // Integer dot products over the whole group, kRoundInputs at a time so that the unpacked
       // codes stay in the innermost cache.
-      for (size_t k = g * group_; k < end; k += kChunkInputs) {
-        const size_t count = std::min(kChunkInputs, end - k), steps = count / kDotStep;
-        const uint8_t* panels = codes + k * kDotRows / (has_halves_ ? 2 : 1);
+      for (size_t k = g * group_; k < end; k += kRoundInputs) {
+        const size_t count = std::min(kRoundInputs, end - k), steps = count / kDotStep;
+        const uint8_t* panels = codes + k * kPanelLanes / (has_halves_ ? 2 : 1);
         size_t panel_stride = PanelBytes();
 
         if (has_halves_) {
           for (size_t p = 0; p < kDotPanels; ++p) {
-            UnpackHalves(panels + p * PanelBytes(), count * kDotRows / 2,
-                         unpacked + p * kChunkInputs * kDotRows);
+            UnpackHalves(panels + p * PanelBytes(), count * kPanelLanes / 2,
+                         unpacked + p * kRoundInputs * kPanelLanes);
           }
           panels = unpacked;
-          panel_stride = kChunkInputs * kDotRows;
+          panel_stride = kRoundInputs * kPanelLanes;
         }
 
         IntDotInUse(tokens, steps)

@@ -104,7 +104,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   // after the other, each as if it were a small panel.
   void SetGroupWidths(const QuantizedLinear& layer) {
     const auto words = [](size_t inputs, int bits) {
-      return (inputs + kChunk - 1) / kChunk * static_cast<size_t>(bits) * kPanelRows;
+      return (inputs + kChunkInputs - 1) / kChunkInputs * static_cast<size_t>(bits) * kPanelLanes;
     };
 
     group_bits_ = layer.bits_per_group;
@@ -121,9 +121,9 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     uint32_t* words = codes_.data() + panel * panel_words_;
     std::fill_n(words, panel_words_, 0u);
 
-    const size_t valid = std::min(kPanelRows, out_ - panel * kPanelRows);
+    const size_t valid = std::min(kPanelLanes, out_ - panel * kPanelLanes);
     for (size_t lane = 0; lane < valid; ++lane) {
-      const uint8_t* codes = layer.codes.data() + (panel * kPanelRows + lane) * in_;
+      const uint8_t* codes = layer.codes.data() + (panel * kPanelLanes + lane) * in_;
       if (group_bits_.empty()) PackLane({codes, in_}, form_.bits, words + lane);
 
       // Groups with different bits start at offsets of their own.
@@ -139,11 +139,11 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   static void PackLane(std::span<const uint8_t> codes, int code_bits, uint32_t* words) {
     const auto bits = static_cast<size_t>(code_bits);
     for (size_t k = 0; k < codes.size(); ++k) {
-      const size_t first = k % kChunk * bits, shift = first % 32;
-      uint32_t* word = words + (k / kChunk * bits + first / 32) * kPanelRows;
+      const size_t first = k % kChunkInputs * bits, shift = first % 32;
+      uint32_t* word = words + (k / kChunkInputs * bits + first / 32) * kPanelLanes;
       word[0] |= uint32_t{codes[k]} << shift;
       // A code may cross from one word into the next word of the same lane.
-      if (shift + bits > 32) word[kPanelRows] |= uint32_t{codes[k]} >> (32 - shift);
+      if (shift + bits > 32) word[kPanelLanes] |= uint32_t{codes[k]} >> (32 - shift);
     }
   }
 
@@ -176,7 +176,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
 
       UnpackFunctionInUse(form.bits, form.value)(
           form, codes + group_words_[group], constants + group * form.ConstantBytes(), k - begin,
-          end - k, to + (k - k_begin) * kPanelRows);
+          end - k, to + (k - k_begin) * kPanelLanes);
       k = end;
     }
   }
@@ -184,7 +184,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   // PanelSource: a kernel that keeps weights in registers exists only for groups of whole chunks
   // (for table codes: half chunks) and without anything to patch in.
   DirectForm Direct() const override {
-    const size_t unit = form_.value == CodeValue::kTable ? kChunk / 2 : kChunk;
+    const size_t unit = form_.value == CodeValue::kTable ? kChunkInputs / 2 : kChunkInputs;
     const bool whole_units = form_.group_size % unit == 0 || form_.group_size >= in_;
     if (!whole_units || !patches_.empty() || !group_bits_.empty()) return {};
     return {.most_rows = FewKernelInUse(form_).most_rows, .panels = kPanelsOfFew};
@@ -226,8 +226,8 @@ class PackedWeight final : public LinearWeight, private PanelSource {
 // chunks.
 bool HasPackedForm(const QuantizedLinear& layer) {
   const bool is_mixed = !layer.bits_per_group.empty();
-  return !is_mixed ||
-         (layer.g_idx.empty() && (layer.group_size() % kChunk == 0 || layer.group_count() == 1));
+  return !is_mixed || (layer.g_idx.empty() &&
+                       (layer.group_size() % kChunkInputs == 0 || layer.group_count() == 1));
 }
 
 }  // namespace

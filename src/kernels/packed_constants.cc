@@ -30,8 +30,8 @@ ConstantCoding CodingOf(DType type) {
 // If the second level's blocks of rows are whole panels, all rows of a panel share its numbers.
 // Otherwise the scales are expanded to float32.
 ConstantCoding CodingOfSecondLevel(const SecondLevel& level) {
-  return static_cast<size_t>(level.group_rows) % kPanelRows == 0 ? ConstantCoding::kSecondLevel
-                                                                 : ConstantCoding::kF32;
+  return static_cast<size_t>(level.group_rows) % kPanelLanes == 0 ? ConstantCoding::kSecondLevel
+                                                                  : ConstantCoding::kF32;
 }
 
 ConstantCoding ScaleCodingOf(const QuantizedLinear& layer) {
@@ -113,12 +113,12 @@ void PackLane(ConstantCoding coding, float value, size_t lane, uint8_t* to) {
 // one byte for each row. Lanes beyond the last row repeat it.
 void PackSecondLevel(const SecondLevelValues& values, const SecondLevel& level, size_t groups,
                      size_t panel, size_t group, size_t last_row, uint8_t* to) {
-  const size_t first_row = panel * kPanelRows;
+  const size_t first_row = panel * kPanelLanes;
   const size_t block = first_row / static_cast<size_t>(level.group_rows) * groups + group;
   std::memcpy(to, &values.scales[block], sizeof(float));
   std::memcpy(to + sizeof(float), &values.zeros[block], sizeof(float));
 
-  for (size_t lane = 0; lane < kPanelRows; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     const size_t row = std::min(first_row + lane, last_row);
     to[2 * sizeof(float) + lane] = values.codes[row * groups + group];
   }
@@ -172,8 +172,8 @@ void PackConstants(const QuantizedLinear& layer, const PackedForm& form, size_t 
                       last_row, zeros);
     }
 
-    for (size_t lane = 0; lane < kPanelRows; ++lane) {
-      const size_t row = is_tensor ? 0 : std::min(panel * kPanelRows + lane, last_row);
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
+      const size_t row = is_tensor ? 0 : std::min(panel * kPanelLanes + lane, last_row);
       // E4m3 bytes are stored without the tensor's scale; the kernels multiply it in.
       const float scale = form.scale == ConstantCoding::kE4m3 ? layer.scales[row * groups + group]
                                                               : layer.ScaleAt(row, group);

@@ -21,7 +21,7 @@ class PanelPatches {
   bool empty() const { return places_.empty() && columns_.empty(); }
   size_t bytes() const;
   // Puts the values in their places of the panel weights [depth][16] that start at input k_begin.
-  // Requires: k_begin is a multiple of kChunk, and so is depth if more inputs follow.
+  // Requires: k_begin is a multiple of kChunkInputs, and so is depth if more inputs follow.
   void Apply(size_t panel, size_t k_begin, size_t depth, float* weights) const;
 
  private:

@@ -31,7 +31,7 @@ HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
                              const uint8_t* group_constants, size_t k_begin, size_t depth,
                              float* HWY_RESTRICT to) {
   for (size_t lane = 0; lane < kPanelLanes; lane += kLanes) {
-    const uint32_t* chunk = codes + k_begin / kChunk * kBits * kPanelLanes + lane;
+    const uint32_t* chunk = codes + k_begin / kChunkInputs * kBits * kPanelLanes + lane;
     float* HWY_RESTRICT lane_to = to + lane;
     for (size_t k = k_begin; k < k_begin + depth;) {
       const size_t group = k / form.group_size;
@@ -40,12 +40,12 @@ HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
       Constants<kBits, kDecoding> constants;
       constants.Set(form, group_constants + group * form.ConstantBytes(), lane);
       // Whole chunks are unpacked in place; the inputs left at the end go through a buffer.
-      for (; k + kChunk <= end; k += kChunk, chunk += kBits * kPanelLanes) {
+      for (; k + kChunkInputs <= end; k += kChunkInputs, chunk += kBits * kPanelLanes) {
         UnpackChunk(chunk, constants, lane_to);
-        lane_to += kChunk * kPanelLanes;
+        lane_to += kChunkInputs * kPanelLanes;
       }
       if (k < end) {
-        HWY_ALIGN float rest[kChunk * kPanelLanes];
+        HWY_ALIGN float rest[kChunkInputs * kPanelLanes];
         UnpackChunk(chunk, constants, rest);
         for (size_t i = 0; i < end - k; ++i) {
           hn::Store(hn::Load(FloatTag(), rest + i * kPanelLanes), FloatTag(),
@@ -101,7 +101,7 @@ HWY_NOINLINE void UnpackOdd(const PackedForm& form, const uint32_t* codes,
 // Whether UnpackEven can do this part of the panel.
 bool GroupsAreChunks(const PackedForm& form, size_t k_begin, size_t depth) {
   if (form.group_of_column != nullptr) return false;
-  return form.group_size % kChunk == 0 ||
+  return form.group_size % kChunkInputs == 0 ||
          k_begin / form.group_size == (k_begin + depth - 1) / form.group_size;
 }
 

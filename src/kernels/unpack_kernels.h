@@ -7,11 +7,9 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/lane_layout.h"
 
 namespace qualm {
-
-// Inputs of a chunk: the codes of 32 inputs fill whole words for any number of bits.
-inline constexpr size_t kChunk = 32;
 
 // How the 16 scales or the 16 zero points of a record are stored.
 enum class ConstantCoding : uint8_t {
@@ -77,8 +75,8 @@ struct PackedForm {
 
 // Writes the float weights (k, lane) of one panel to to[(k - k_begin)·16 + lane] for k in
 // [k_begin, k_begin + depth): float32(scale·(value(code) - zero)), each operation rounded once.
-// k_begin is a multiple of kChunk; `codes` is the panel's first chunk, `constants` those of its
-// first group.
+// k_begin is a multiple of kChunkInputs; `codes` is the panel's first chunk, `constants` those of
+// its first group.
 using UnpackFunction = void (*)(const PackedForm& form, const uint32_t* codes,
                                 const uint8_t* constants, size_t k_begin, size_t depth, float* to);
 

@@ -9,8 +9,6 @@
 namespace qualm {
 namespace {
 
-constexpr size_t kLanes = 16;
-
 // Number `index` of an array of 16- or 32-bit floats that need not be aligned.
 float FloatAt(DType type, const uint8_t* from, size_t index) {
   float value;
@@ -47,11 +45,11 @@ float ConstantAt(const PackedForm& form, ConstantCoding coding, const uint8_t* f
 // The code of (k, lane): bits [k·bits, (k+1)·bits) of the lane's bit string in that chunk.
 uint32_t CodeAt(const PackedForm& form, const uint32_t* codes, size_t k, size_t lane) {
   const auto bits = static_cast<size_t>(form.bits);
-  const uint32_t* words = codes + k / kChunk * bits * kLanes + lane;
-  const size_t first = k % kChunk * bits, word = first / 32, shift = first % 32;
+  const uint32_t* words = codes + k / kChunkInputs * bits * kPanelLanes + lane;
+  const size_t first = k % kChunkInputs * bits, word = first / 32, shift = first % 32;
 
-  uint64_t value = words[word * kLanes];
-  if (shift + bits > 32) value |= uint64_t{words[(word + 1) * kLanes]} << 32;
+  uint64_t value = words[word * kPanelLanes];
+  if (shift + bits > 32) value |= uint64_t{words[(word + 1) * kPanelLanes]} << 32;
   return static_cast<uint32_t>(value >> shift) & ((1u << bits) - 1);
 }
 
@@ -74,20 +72,20 @@ float ValueOf(const PackedForm& form, uint32_t code) {
 
 void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* constants,
                   size_t k_begin, size_t depth, float* to) {
-  float scale[kLanes], zero[kLanes];
+  float scale[kPanelLanes], zero[kPanelLanes];
   for (size_t k = k_begin; k < k_begin + depth; ++k) {
     const bool permuted = form.group_of_column != nullptr;
     // Constants change where a group begins; permuted groups may change at every input.
     if (permuted || k == k_begin || k % form.group_size == 0) {
       const size_t index = permuted ? form.group_of_column[k] : k / form.group_size;
       const uint8_t* group = constants + index * form.ConstantBytes();
-      for (size_t lane = 0; lane < kLanes; ++lane) {
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         scale[lane] = ConstantAt(form, form.scale, group, lane);
         zero[lane] = ConstantAt(form, form.zero, group + form.scale_record, lane);
       }
     }
 
-    for (size_t lane = 0; lane < kLanes; ++lane) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       *to++ = scale[lane] * (ValueOf(form, CodeAt(form, codes, k, lane)) - zero[lane]);
     }
   }

@@ -17,7 +17,7 @@ using ::testing::UnorderedElementsAreArray;
 TEST(Rounders, TheTableNamesEveryFileOfTheFolder) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(testing::SourceRoot() / "src" /
-                                                               "quantize" / "rounders")) {
+                                                               "methods" / "rounders")) {
     const std::string name = entry.path().filename().string();
     if (name.ends_with(".cc") && !name.ends_with("_test.cc")) {
       files.push_back(entry.path().stem().string());

@@ -19,7 +19,7 @@ constexpr std::string_view kHelpers[] = {"clip_search"};
 TEST(Transforms, TheTableNamesEveryFileOfTheFolder) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(testing::SourceRoot() / "src" /
-                                                               "quantize" / "transforms")) {
+                                                               "methods" / "transforms")) {
     const std::string name = entry.path().filename().string(), stem = entry.path().stem().string();
     if (!name.ends_with(".cc") || name.ends_with("_test.cc")) continue;
     if (std::ranges::find(kHelpers, stem) == std::end(kHelpers)) files.push_back(stem);

@@ -92,7 +92,7 @@ TEST(KvQuantizer, AQuerySeesCompleteGroupsRoundedAndTheRestAsItIs) {
     lanes.scale.fill(point.scale);
     lanes.zero.fill(point.zero);
     for (float* v : all) {
-      std::array<float, kGridLanes> in{*v}, out;
+      std::array<float, kPanelLanes> in{*v}, out;
       grid.QuantizeLanes(in.data(), lanes, nullptr, out.data());
       *v = out[0];
     }

@@ -26,7 +26,7 @@ class DenseWeight final : public LinearWeight, private PanelSource {
         in_(weight.cols),
         type_(weight.type == DType::kF64 ? DType::kF32 : weight.type),
         format_(StrCat("dense-", ToLower(NameOf(type_)))),
-        panels_(PanelCount(out_) * in_ * kPanelRows * SizeOf(type_)) {
+        panels_(PanelCount(out_) * in_ * kPanelLanes * SizeOf(type_)) {
     QUALM_CHECK(IsFloat(weight.type));
     pool.ParallelFor(PanelCount(out_), [&](size_t panel) { Pack(weight, panel); });
   }
@@ -42,16 +42,16 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   }
 
  private:
-  size_t PanelBytes() const { return in_ * kPanelRows * SizeOf(type_); }
+  size_t PanelBytes() const { return in_ * kPanelLanes * SizeOf(type_); }
 
   // Interleaves 16 rows of the stored matrix into one panel.
   void Pack(const WeightView& weight, size_t panel) {
     const auto* from = static_cast<const unsigned char*>(weight.data) +
-                       panel * kPanelRows * in_ * SizeOf(weight.type);
+                       panel * kPanelLanes * in_ * SizeOf(weight.type);
     unsigned char* to = panels_.data() + panel * PanelBytes();
 
-    const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
-    if (lanes < kPanelRows) std::memset(to, 0, PanelBytes());
+    const size_t lanes = std::min(kPanelLanes, out_ - panel * kPanelLanes);
+    if (lanes < kPanelLanes) std::memset(to, 0, PanelBytes());
 
     // Only float64 changes its type; 16-bit floats are copied as bits.
     switch (weight.type) {
@@ -67,7 +67,7 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   // Interleaves the rows that start at `from`, which may be unaligned (a mapped file).
   template <typename From, typename To>
   void PackAs(const unsigned char* from, size_t lanes, To* to) const {
-    for (size_t k = 0; k < in_; ++k, to += kPanelRows) {
+    for (size_t k = 0; k < in_; ++k, to += kPanelLanes) {
       for (size_t lane = 0; lane < lanes; ++lane) {
         From element;
         std::memcpy(&element, from + (lane * in_ + k) * sizeof(From), sizeof(From));
@@ -82,12 +82,12 @@ class DenseWeight final : public LinearWeight, private PanelSource {
 
   void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const override {
     const unsigned char* from =
-        panels_.data() + panel * PanelBytes() + k_begin * kPanelRows * SizeOf(type_);
+        panels_.data() + panel * PanelBytes() + k_begin * kPanelLanes * SizeOf(type_);
     const auto* bits = reinterpret_cast<const uint16_t*>(from);
 
     const ConvertKernels& convert = ConvertKernelsInUse();
     const auto to_float = type_ == DType::kF16 ? convert.half : convert.bfloat16;
-    to_float(bits, to, depth * kPanelRows);
+    to_float(bits, to, depth * kPanelLanes);
   }
 
   size_t out_, in_;
@@ -101,7 +101,7 @@ class DenseWeight final : public LinearWeight, private PanelSource {
 class FloatPanelWeight final : public WritableWeight, private PanelSource {
  public:
   FloatPanelWeight(size_t out, size_t in)
-      : out_(out), in_(in), panels_(PanelCount(out) * in * kPanelRows) {}
+      : out_(out), in_(in), panels_(PanelCount(out) * in * kPanelLanes) {}
 
   size_t out_features() const override { return out_; }
   size_t in_features() const override { return in_; }
@@ -116,17 +116,17 @@ class FloatPanelWeight final : public WritableWeight, private PanelSource {
   void Write(const std::function<void(size_t row, std::span<float> values)>& write,
              ThreadPool& pool) override {
     pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
-      const size_t lanes = std::min(kPanelRows, out_ - panel * kPanelRows);
+      const size_t lanes = std::min(kPanelLanes, out_ - panel * kPanelLanes);
       // The caller writes whole rows, so a panel's rows are collected before they are interleaved.
       thread_local std::vector<float> rows;
-      rows.assign(kPanelRows * in_, 0.0f);
+      rows.assign(kPanelLanes * in_, 0.0f);
       for (size_t lane = 0; lane < lanes; ++lane) {
-        write(panel * kPanelRows + lane, std::span(rows).subspan(lane * in_, in_));
+        write(panel * kPanelLanes + lane, std::span(rows).subspan(lane * in_, in_));
       }
 
-      float* to = panels_.data() + panel * in_ * kPanelRows;
+      float* to = panels_.data() + panel * in_ * kPanelLanes;
       for (size_t k = 0; k < in_; ++k) {
-        for (size_t lane = 0; lane < kPanelRows; ++lane) *to++ = rows[lane * in_ + k];
+        for (size_t lane = 0; lane < kPanelLanes; ++lane) *to++ = rows[lane * in_ + k];
       }
     });
   }
@@ -134,7 +134,7 @@ class FloatPanelWeight final : public WritableWeight, private PanelSource {
  private:
   const float* FloatPanels() const override { return panels_.data(); }
   void Unpack(size_t panel, size_t k_begin, size_t depth, float* to) const override {
-    std::copy_n(panels_.data() + (panel * in_ + k_begin) * kPanelRows, depth * kPanelRows, to);
+    std::copy_n(panels_.data() + (panel * in_ + k_begin) * kPanelLanes, depth * kPanelLanes, to);
   }
 
   size_t out_, in_;

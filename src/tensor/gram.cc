@@ -29,7 +29,7 @@ T* Scratch(size_t count) {
 // x [tokens, in] as panels [panel][token][lane]; lanes beyond the last column are 0.
 template <typename T>
 AlignedArray<T> PackPanels(Span2D<const float> x, ThreadPool& pool) {
-  constexpr size_t kLanes = kPanelLanes<T>;
+  constexpr size_t kLanes = kLanesOf<T>;
   const size_t panel_count = (x.cols() + kLanes - 1) / kLanes;
   AlignedArray<T> panels(panel_count * x.rows() * kLanes);
 
@@ -61,7 +61,7 @@ void PackStrip(Span2D<const float> x, size_t first, const RowGroups& groups, T* 
 template <typename T>
 void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_t rows,
                      Span2D<T> gram) {
-  constexpr size_t kLanes = kPanelLanes<T>;
+  constexpr size_t kLanes = kLanesOf<T>;
   const PanelKernels<T>& kernels = PanelKernelsInUse<T>();
   const size_t first_panel = first / kLanes, panel_count = (x.cols() + kLanes - 1) / kLanes;
 

@@ -89,7 +89,7 @@ class Elimination {
   }
 
  private:
-  static constexpr size_t kPanel = kPanelColumns<T>;
+  static constexpr size_t kPanel = kLanesOf<T>;
 
   size_t end() const { return first_ + size_; }
   T* Row(size_t panel, size_t r) { return work_.data() + panel * panel_step_ + r * kPanel; }

@@ -186,7 +186,7 @@ TEST(InvertToUpperFactor, RefusesWhatIsNotPositiveDefinite) {
 template <typename T>
 void ExpectChains(size_t panels, size_t depth) {
   Rng rng(11);
-  constexpr size_t kWidth = kPanelColumns<T>;
+  constexpr size_t kWidth = kLanesOf<T>;
   std::vector<T> strip(depth * kStripColumns), b(panels * depth * kWidth),
       c(kStripColumns * panels * kWidth);
   for (std::vector<T>* list : {&strip, &b, &c}) {

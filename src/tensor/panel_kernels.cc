@@ -23,11 +23,11 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <typename T>
-using Tag = hn::CappedTag<T, kPanelLanes<T>>;
+using Tag = hn::CappedTag<T, kLanesOf<T>>;
 template <typename T>
 using Vector = hn::Vec<Tag<T>>;
 template <typename T>
-inline constexpr size_t kVectors = kPanelLanes<T> / hn::MaxLanes(Tag<T>());  // in a panel
+inline constexpr size_t kVectors = kLanesOf<T> / hn::MaxLanes(Tag<T>());  // in a panel
 
 // Registers: 16 of 256 bits, or 32 of 512 bits. 12 and 28 of them hold sums.
 inline constexpr size_t kMostRows = HWY_TARGET == HWY_AVX2 ? 6 : 14;
@@ -95,7 +95,7 @@ struct Group {
         }
       }
       x += kRows;
-      w += kPanelLanes<T>;
+      w += kLanesOf<T>;
     }
   }
 
@@ -127,8 +127,8 @@ struct Group {
 
   // One register tile: group `group` of the rows times kPanels panels from first_panel on.
   static HWY_NOINLINE void Multiply(const PanelProduct<T>& p, size_t group, size_t first_panel) {
-    const size_t row = p.row_groups.First(group), column = first_panel * kPanelLanes<T>;
-    const size_t partial_stride = p.panel_count * kPanelLanes<T>;
+    const size_t row = p.row_groups.First(group), column = first_panel * kLanesOf<T>;
+    const size_t partial_stride = p.panel_count * kLanesOf<T>;
     const size_t partial = row * partial_stride + column;
     T* y = p.y + row * p.y_stride + column;
 
@@ -148,7 +148,7 @@ struct Group {
     // The sums of an incomplete block are kept for its next part; complete sums go to y.
     if (p.k_begin + p.depth < p.block_depth) {
       Store(sums, p.partial + partial, partial_stride);
-    } else if (column + kPanels * kPanelLanes<T> <= p.columns) {
+    } else if (column + kPanels * kLanesOf<T> <= p.columns) {
       AddToAll(sums, p.overwrite, y, p.y_stride);
     } else {
       AddToSome(sums, p.overwrite, p.columns - column, y, p.y_stride);

@@ -13,11 +13,9 @@
 #include <cstdint>
 
 #include "tensor/isa.h"
+#include "tensor/lane_layout.h"
 
 namespace qualm {
-
-template <typename T>
-inline constexpr size_t kPanelLanes = 64 / sizeof(T);
 
 // How rows are cut into groups; see above.
 struct RowGroups {

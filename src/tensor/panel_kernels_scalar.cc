@@ -16,7 +16,7 @@ size_t OnePanel(size_t) { return 1; }
 // One group of rows times one panel; the same steps as Group::Multiply in panel_kernels.cc.
 template <typename T>
 void MultiplyGroup(const PanelProduct<T>& p, size_t group, size_t panel) {
-  constexpr size_t kLanes = kPanelLanes<T>;
+  constexpr size_t kLanes = kLanesOf<T>;
   const size_t rows = p.row_groups.Size(group), first_row = p.row_groups.First(group);
   const T* x = p.x + first_row * p.block_depth + p.k_begin * rows;
   const T* w = p.panels + panel * p.panel_stride;

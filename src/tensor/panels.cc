@@ -18,7 +18,7 @@ constexpr size_t kFewRows = 32;       // up to this many rows, panels are not ke
 constexpr size_t kRowsAtOnce = 512;   // one unpacking of a panel serves this many rows
 constexpr size_t kRowsInCache = 96;   // rows of x, one block deep, that stay in the second cache
 constexpr size_t kPanelsPerTask = 8;  // unpacked, one block deep, they stay in the second cache too
-constexpr size_t kScratchFloats = kReductionBlock * kPanelRows;  // stays in the first cache
+constexpr size_t kScratchFloats = kReductionBlock * kPanelLanes;  // stays in the first cache
 constexpr size_t kLeastDepth = 32;  // what PanelSource::Unpack requires
 
 // A buffer of this thread; it only grows.
@@ -60,7 +60,7 @@ void PackRows(Span2D<const float> x, const RowGroups& groups, float* packed, Thr
 // The kernel's arguments for one reduction block and some panels; `panels` is set by the caller.
 PanelProduct<float> ProductOf(const Problem& problem, size_t block, size_t first_panel,
                               size_t panel_count) {
-  const size_t first_k = block * kReductionBlock, first_column = first_panel * kPanelRows;
+  const size_t first_k = block * kReductionBlock, first_column = first_panel * kPanelLanes;
 
   // All pointers are those of row 0 and of the block's first k.
   PanelProduct<float> product;
@@ -73,7 +73,7 @@ PanelProduct<float> ProductOf(const Problem& problem, size_t block, size_t first
   product.y = problem.y.data() + first_column;
   product.y_stride = problem.y.stride();
   // The last panel may have lanes beyond the last output row.
-  product.columns = std::min(panel_count * kPanelRows, problem.y.cols() - first_column);
+  product.columns = std::min(panel_count * kPanelLanes, problem.y.cols() - first_column);
   product.overwrite = block == 0;
   return product;
 }
@@ -82,8 +82,8 @@ PanelProduct<float> ProductOf(const Problem& problem, size_t block, size_t first
 void PointAt(const Problem& problem, const float* float_panels, size_t block, size_t first_panel,
              PanelProduct<float>& product) {
   product.panels =
-      float_panels + (first_panel * problem.in_features + block * kReductionBlock) * kPanelRows;
-  product.panel_stride = problem.in_features * kPanelRows;
+      float_panels + (first_panel * problem.in_features + block * kReductionBlock) * kPanelLanes;
+  product.panel_stride = problem.in_features * kPanelLanes;
 }
 
 // A few rows times a few panels over all k. Panels are unpacked into a buffer that stays in the
@@ -94,8 +94,8 @@ void MultiplyFewRows(const Problem& problem, size_t first_panel, size_t panel_co
   // A slice of all panels together is as large as one panel's block.
   const size_t depth_at_once =
       std::max(kLeastDepth, kReductionBlock / panel_count / kLeastDepth * kLeastDepth);
-  float* unpacked = Scratch(panel_count * depth_at_once * kPanelRows +
-                            problem.groups.rows * panel_count * kPanelRows);
+  float* unpacked = Scratch(panel_count * depth_at_once * kPanelLanes +
+                            problem.groups.rows * panel_count * kPanelLanes);
 
   for (size_t block = 0; block * kReductionBlock < problem.in_features; ++block) {
     PanelProduct<float> product = ProductOf(problem, block, first_panel, panel_count);
@@ -107,8 +107,8 @@ void MultiplyFewRows(const Problem& problem, size_t first_panel, size_t panel_co
 
     // Unpack a slice of every panel, then multiply it before it leaves the cache.
     product.panels = unpacked;
-    product.panel_stride = depth_at_once * kPanelRows;
-    product.partial = unpacked + panel_count * depth_at_once * kPanelRows;
+    product.panel_stride = depth_at_once * kPanelLanes;
+    product.partial = unpacked + panel_count * depth_at_once * kPanelLanes;
     for (size_t k = 0; k < product.block_depth; k += depth_at_once) {
       product.k_begin = k;
       product.depth = std::min(depth_at_once, product.block_depth - k);
@@ -213,8 +213,8 @@ void MultiplyFewDirectly(const PanelSource& source, const PanelSource::DirectFor
   // Neighbouring panels of a task share the rows in the cache.
   pool.ParallelFor((panels + form.panels - 1) / form.panels, [&](size_t task) {
     const size_t first = task * form.panels, count = std::min(form.panels, panels - first);
-    const size_t column = first * kPanelRows;
-    const size_t columns = std::min(count * kPanelRows, y.cols() - column);
+    const size_t column = first * kPanelLanes;
+    const size_t columns = std::min(count * kPanelLanes, y.cols() - column);
     for (size_t group = 0; group < groups.groups; ++group) {
       const size_t row = groups.First(group);
       source.MultiplyDirectly(first, count, rows > 1 ? packed.data() + row * x.cols() : x.data(),

@@ -4,15 +4,15 @@
 #include <cstddef>
 #include <span>
 
+#include "tensor/lane_layout.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
 
 class ThreadPool;
 
-inline constexpr size_t kPanelRows = 16;
 inline size_t PanelCount(size_t out_features) {
-  return (out_features + kPanelRows - 1) / kPanelRows;
+  return (out_features + kPanelLanes - 1) / kPanelLanes;
 }
 
 // A weight in panels. Lanes of the last panel beyond the last output row may hold anything.

@@ -16,11 +16,11 @@ namespace qualm {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 template <typename T>
-using Tag = hn::CappedTag<T, kPanelColumns<T>>;
+using Tag = hn::CappedTag<T, kLanesOf<T>>;
 
 // Vectors in a row of a panel: 1 with AVX-512, 2 with AVX2.
 template <typename T>
-constexpr size_t kVectors = kPanelColumns<T> / hn::MaxLanes(Tag<T>());
+constexpr size_t kVectors = kLanesOf<T> / hn::MaxLanes(Tag<T>());
 
 // kPanels panels at once, so that enough sums are in flight to hide the latency of the fma.
 template <size_t kPanels, typename T>
@@ -43,8 +43,8 @@ HWY_INLINE void Tile(const T* HWY_RESTRICT strip, const T* HWY_RESTRICT panels, 
   for (size_t k = 0; k < depth; ++k) {
     hn::Vec<Tag<T>> b[kWide];
     for (size_t v = 0; v < kWide; ++v) {
-      b[v] = hn::LoadU(d, panels + v / kVectors<T> * panels_step + k * kPanelColumns<T> +
-                              v % kVectors<T> * kLanes);
+      b[v] = hn::LoadU(
+          d, panels + v / kVectors<T> * panels_step + k * kLanesOf<T> + v % kVectors<T> * kLanes);
     }
 
     // A chain starts from the element of C itself, so every step is one fused subtraction.
@@ -95,7 +95,7 @@ void Outer(const float* HWY_RESTRICT factors, size_t count, const float* HWY_RES
   for (size_t i = 0; i < count; ++i) {
     const auto factor = hn::Set(d, factors[i]);
     for (size_t v = 0; v < kVectors<float>; ++v) {
-      float* at = rows + i * kPanelColumns<float> + v * kLanes;
+      float* at = rows + i * kLanesOf<float> + v * kLanes;
       hn::StoreU(hn::NegMulAdd(factor, value[v], hn::LoadU(d, at)), d, at);
     }
   }
@@ -143,15 +143,15 @@ void Product(const T* strip, const T* panels, size_t panels_step, size_t panel_c
     for (size_t row = 0; row < kStripColumns; ++row) {
       T* at = c + row * layout.row_step + p * layout.panel_step;
       const T* panel = panels + p * panels_step;
-      T sum[kPanelColumns<T>];
-      std::copy_n(at, kPanelColumns<T>, sum);
+      T sum[kLanesOf<T>];
+      std::copy_n(at, kLanesOf<T>, sum);
       for (size_t k = 0; k < depth; ++k) {
         const T factor = -strip[k * kStripColumns + row];
-        for (size_t l = 0; l < kPanelColumns<T>; ++l) {
-          sum[l] = std::fma(factor, panel[k * kPanelColumns<T> + l], sum[l]);
+        for (size_t l = 0; l < kLanesOf<T>; ++l) {
+          sum[l] = std::fma(factor, panel[k * kLanesOf<T> + l], sum[l]);
         }
       }
-      std::copy_n(sum, kPanelColumns<T>, at);
+      std::copy_n(sum, kLanesOf<T>, at);
     }
   }
 }
@@ -170,8 +170,8 @@ void SubtractProduct(const double* strip, const double* panels, size_t panels_st
 
 void SubtractOuter(const float* factors, size_t count, const float* values, float* rows) {
   for (size_t i = 0; i < count; ++i) {
-    float* row = rows + i * kPanelColumns<float>;
-    for (size_t l = 0; l < kPanelColumns<float>; ++l) {
+    float* row = rows + i * kLanesOf<float>;
+    for (size_t l = 0; l < kLanesOf<float>; ++l) {
       row[l] = std::fma(-factors[i], values[l], row[l]);
     }
   }

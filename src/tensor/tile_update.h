@@ -5,23 +5,23 @@
 // whatever the instruction set is.
 //
 // A strip is kStripColumns columns of A: [depth, kStripColumns]. A panel is 64 bytes of columns of
-// B: [depth, kPanelColumns<T>]. Both row-major.
+// B: [depth, kLanesOf<T>]. Both row-major.
 #pragma once
 
 #include <cstddef>
 
+#include "tensor/lane_layout.h"
+
 namespace qualm {
 
 inline constexpr size_t kStripColumns = 6;
-template <typename T>
-inline constexpr size_t kPanelColumns = 64 / sizeof(T);
 
 // Where tiles of C lie: element (row, column l of panel p) is at row·row_step + p·panel_step + l.
 struct TileLayout {
   size_t row_step, panel_step;
 };
 
-// C -= stripᵀ·[panel_0 panel_1 ...]: kStripColumns rows, panel_count·kPanelColumns<T> columns.
+// C -= stripᵀ·[panel_0 panel_1 ...]: kStripColumns rows, panel_count·kLanesOf<T> columns.
 // Panel p starts at panels + p·panels_step. C overlaps neither.
 void SubtractProduct(const float* strip, const float* panels, size_t panels_step,
                      size_t panel_count, size_t depth, float* c, TileLayout layout);

@@ -1,6 +1,6 @@
 // The column loop of GPTQ with lazy updates: weights, scheme and the factor of the Hessian come in,
 // the codes and scales of the layer go out. Rows are independent, so each thread takes a few strips
-// of kGridLanes rows through all columns (RowTask). A block's errors reach the columns after it in
+// of kPanelLanes rows through all columns (RowTask). A block's errors reach the columns after it in
 // one matrix product (UpdateRest), which reads U from a packed copy (PackedUpper).
 #include "methods/columns/gptq_columns.h"
 
@@ -16,8 +16,6 @@
 
 namespace qualm {
 namespace {
-
-static_assert(kGridLanes == kPanelColumns<float>);
 
 constexpr size_t kMostStripsPerTask = 8;  // rows of W that share a pass over U: 8·16
 
@@ -90,11 +88,11 @@ class RowTask {
         strips_(strips),
         result_(result),
         // The lazy update works on whole strips of columns.
-        strip_step_((shared.in + kStripColumns) * kGridLanes),
-        error_step_(shared.options.block * kGridLanes),
+        strip_step_((shared.in + kStripColumns) * kPanelLanes),
+        error_step_(shared.options.block * kPanelLanes),
         values_(strips * strip_step_),
         errors_(strips * error_step_),
-        codes_(strips * shared.in * kGridLanes),
+        codes_(strips * shared.in * kPanelLanes),
         points_(strips * shared.groups) {
     if (s_.options.reference_group_scales) stale_ = AlignedArray<float>(strips * error_step_);
   }
@@ -111,15 +109,15 @@ class RowTask {
 
  private:
   float* Value(size_t strip, size_t position) {
-    return values_.data() + strip * strip_step_ + position * kGridLanes;
+    return values_.data() + strip * strip_step_ + position * kPanelLanes;
   }
   float* ErrorOf(size_t strip, size_t position) {
-    return errors_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
+    return errors_.data() + strip * error_step_ + (position - begin_) * kPanelLanes;
   }
   float* Stale(size_t strip, size_t position) {
-    return stale_.data() + strip * error_step_ + (position - begin_) * kGridLanes;
+    return stale_.data() + strip * error_step_ + (position - begin_) * kPanelLanes;
   }
-  size_t FirstRow(size_t strip) const { return first_row_ + strip * kGridLanes; }
+  size_t FirstRow(size_t strip) const { return first_row_ + strip * kPanelLanes; }
   // The grid and the fit of a group come from the method's hooks if it has any.
   const Grid& GridOf(size_t group) const {
     return s_.options.hooks != nullptr ? *s_.options.hooks->GridOf(group) : s_.grid;
@@ -140,9 +138,9 @@ class RowTask {
 
   // Loads weights in the order of the factor and fits what does not depend on updates.
   void Prepare() {
-    AlignedArray<float> by_column(s_.in * kGridLanes);
+    AlignedArray<float> by_column(s_.in * kPanelLanes);
     for (size_t strip = 0; strip < strips_; ++strip) {
-      LoadStrip(s_.weight, first_row_ + strip * kGridLanes, by_column.data());
+      LoadStrip(s_.weight, first_row_ + strip * kPanelLanes, by_column.data());
 
       // One point for the tensor and scales per channel come from W as it is.
       if (s_.scheme.granularity == Granularity::kTensor) {
@@ -153,19 +151,19 @@ class RowTask {
 
       // Dead columns are 0 from here on, also for static groups.
       for (size_t c = 0; c < s_.in; ++c) {
-        if (s_.factor.dead[c] != 0) std::fill_n(&by_column[c * kGridLanes], kGridLanes, 0.0f);
+        if (s_.factor.dead[c] != 0) std::fill_n(&by_column[c * kPanelLanes], kPanelLanes, 0.0f);
       }
       if (s_.has_groups() && s_.options.static_groups) {
         for (size_t group = 0; group < s_.groups; ++group) {
           const size_t first = group * s_.group_size;
-          Fit(strip, first, &by_column[first * kGridLanes], std::min(s_.group_size, s_.in - first),
+          Fit(strip, first, &by_column[first * kPanelLanes], std::min(s_.group_size, s_.in - first),
               Points(strip, group));
         }
       }
 
       // The loop runs in the order of the factor; the padding after the last column is zero.
       for (size_t p = 0; p < s_.in; ++p) {
-        std::copy_n(&by_column[s_.Column(p) * kGridLanes], kGridLanes, Value(strip, p));
+        std::copy_n(&by_column[s_.Column(p) * kPanelLanes], kPanelLanes, Value(strip, p));
       }
       std::fill(Value(strip, s_.in), Value(strip, 0) + strip_step_, 0.0f);
     }
@@ -183,9 +181,9 @@ class RowTask {
       if (s_.has_late_groups() && p % s_.group_size == 0) FitLate(strip, p);
 
       const float* value = Value(strip, p);
-      std::array<float, kGridLanes> rounded;
+      std::array<float, kPanelLanes> rounded;
       GridOf(group).QuantizeLanes(value, Points(strip, group),
-                                  &codes_[(strip * s_.in + p) * kGridLanes], rounded.data());
+                                  &codes_[(strip * s_.in + p) * kPanelLanes], rounded.data());
       if (s_.options.hooks != nullptr) {
         s_.options.hooks->Keep(FirstRow(strip), p, value, rounded.data());
       }
@@ -193,7 +191,7 @@ class RowTask {
       // e = (w − ŵ) / U_jj, and the columns after it in this block lose e·U_jk.
       const std::span<const float> upper = s_.factor.upper.row(p);
       float* error = ErrorOf(strip, p);
-      for (size_t l = 0; l < kGridLanes; ++l) error[l] = (value[l] - rounded[l]) / upper[p];
+      for (size_t l = 0; l < kPanelLanes; ++l) error[l] = (value[l] - rounded[l]) / upper[p];
       SubtractOuter(upper.data() + p + 1, end_ - p - 1, error, Value(strip, p + 1));
     }
   }
@@ -212,11 +210,11 @@ class RowTask {
     }
 
     // Else the group is copied: first what lies inside the block, then what lies after it.
-    AlignedArray<float> columns((last - position) * kGridLanes);
+    AlignedArray<float> columns((last - position) * kPanelLanes);
     const size_t inside = std::min(last, end_);
     const float* from = is_stale ? Stale(strip, position) : Value(strip, position);
-    float* to = std::copy_n(from, (inside - position) * kGridLanes, columns.data());
-    std::copy_n(Value(strip, inside), (last - inside) * kGridLanes, to);
+    float* to = std::copy_n(from, (inside - position) * kPanelLanes, columns.data());
+    std::copy_n(Value(strip, inside), (last - inside) * kPanelLanes, to);
 
     // The columns after the block still lack the errors of this block.
     if (!s_.options.reference_group_scales) {
@@ -236,18 +234,18 @@ class RowTask {
     for (size_t strip = PackedUpper::FirstStrip(end_); strip < PackedUpper::StripsEnd(s_.in);
          ++strip, upper += depth * kStripColumns) {
       SubtractProduct(upper, errors_.data(), error_step_, strips_, depth,
-                      Value(0, strip * kStripColumns), {kGridLanes, strip_step_});
+                      Value(0, strip * kStripColumns), {kPanelLanes, strip_step_});
     }
   }
 
   void Store() {
     for (size_t strip = 0; strip < strips_; ++strip) {
-      const size_t row = first_row_ + strip * kGridLanes;
+      const size_t row = first_row_ + strip * kPanelLanes;
       // The hooks store the scales of schemes with a second level.
       for (size_t group = 0; group < s_.groups && !s_.scheme.second_level; ++group) {
         StorePoints(Points(strip, group), row, group, result_);
       }
-      StoreCodes(&codes_[strip * s_.in * kGridLanes], row, s_.factor.order, result_);
+      StoreCodes(&codes_[strip * s_.in * kPanelLanes], row, s_.factor.order, result_);
     }
   }
 
@@ -256,10 +254,10 @@ class RowTask {
   QuantizedLinear& result_;
   size_t begin_ = 0, end_ = 0;  // the block of columns that is being rounded
   size_t strip_step_, error_step_;
-  AlignedArray<float> values_;     // per strip [in, kGridLanes] by position
-  AlignedArray<float> errors_;     // per strip [block, kGridLanes]
+  AlignedArray<float> values_;     // per strip [in, kPanelLanes] by position
+  AlignedArray<float> errors_;     // per strip [block, kPanelLanes]
   AlignedArray<float> stale_;      // the block's values when it began, for reference_group_scales
-  AlignedArray<uint8_t> codes_;    // per strip [in, kGridLanes] by position
+  AlignedArray<uint8_t> codes_;    // per strip [in, kPanelLanes] by position
   std::vector<GridLanes> points_;  // [strips, groups]
 };
 
@@ -309,7 +307,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
       std::clamp<size_t>(strips / (2 * static_cast<size_t>(pool.threads())), 1, kMostStripsPerTask);
   pool.ParallelFor((strips + strips_per_task - 1) / strips_per_task, [&](size_t task) {
     const size_t first = task * strips_per_task;
-    RowTask(shared, first * kGridLanes, std::min(strips_per_task, strips - first), result).Run();
+    RowTask(shared, first * kPanelLanes, std::min(strips_per_task, strips - first), result).Run();
   });
   return result;
 }

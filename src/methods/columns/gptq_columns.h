@@ -19,17 +19,17 @@
 
 namespace qualm {
 
-// What a method does differently inside the loop. Strips of kGridLanes rows run in several threads
+// What a method does differently inside the loop. Strips of kPanelLanes rows run in several threads
 // at once; the calls for one strip come in order.
 class ColumnHooks {
  public:
   virtual ~ColumnHooks() = default;
   // The grid of a group.
   virtual const Grid* GridOf(size_t group) const = 0;
-  // Chooses scale and zero point of a group from its values [count, kGridLanes]. With static groups
-  // and with one group per channel they are columns of W from `position` on, before any update;
-  // else they are the columns from `position` on in the loop's order, with all earlier errors
-  // applied.
+  // Chooses scale and zero point of a group from its values [count, kPanelLanes]. With static
+  // groups and with one group per channel they are columns of W from `position` on, before any
+  // update; else they are the columns from `position` on in the loop's order, with all earlier
+  // errors applied.
   virtual void Fit(size_t first_row, size_t group, size_t position, const float* values,
                    size_t count, GridLanes& lanes) = 0;
   // Sees the lanes of one column before they are stored: the values and their rounded values. It

@@ -1,6 +1,6 @@
 // One pass of greedy coordinate descent over the codes of a layer (QuIP, Chee et al. 2023):
 // weights, the Gram matrix and the codes to start from come in, better codes go out. Rows are
-// independent and run in strips of kGridLanes.
+// independent and run in strips of kPanelLanes.
 #include "methods/columns/greedy_pass.h"
 
 #include <array>
@@ -14,23 +14,24 @@
 namespace qualm {
 namespace {
 
-// One strip of rows. Lanes [in, kGridLanes]: the errors e = w − ŵ, and their products g = e·H,
+// One strip of rows. Lanes [in, kPanelLanes]: the errors e = w − ŵ, and their products g = e·H,
 // which are updated after every column and never computed anew.
 void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessian,
                    const Grid& grid, QuantizedLinear& layer) {
-  const size_t in = weight.cols(), first_row = strip * kGridLanes;
+  const size_t in = weight.cols(), first_row = strip * kPanelLanes;
   const GridLanes lanes = SamePoint({layer.scales[0], layer.ZeroAt(0, 0)});
-  AlignedArray<float> values(in * kGridLanes), errors(in * kGridLanes), products(in * kGridLanes);
-  AlignedArray<uint8_t> codes(in * kGridLanes);
+  AlignedArray<float> values(in * kPanelLanes), errors(in * kPanelLanes),
+      products(in * kPanelLanes);
+  AlignedArray<uint8_t> codes(in * kPanelLanes);
   LoadStrip(weight, first_row, values.data());
-  std::fill_n(products.data(), in * kGridLanes, 0.0f);
-  std::fill_n(codes.data(), in * kGridLanes, uint8_t{0});
+  std::fill_n(products.data(), in * kPanelLanes, 0.0f);
+  std::fill_n(codes.data(), in * kPanelLanes, uint8_t{0});
 
   // The codes as they are: errors, and g as the sum of each column's error times its row of H.
   for (size_t j = 0; j < in; ++j) {
-    std::array<float, kGridLanes> negative;
-    for (size_t l = 0; l < kGridLanes; ++l) {
-      const size_t at = j * kGridLanes + l;
+    std::array<float, kPanelLanes> negative;
+    for (size_t l = 0; l < kPanelLanes; ++l) {
+      const size_t at = j * kPanelLanes + l;
       if (first_row + l < layer.out_features) {
         codes[at] = layer.codes[(first_row + l) * in + j];
       }
@@ -44,14 +45,14 @@ void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessi
   // columns fixed: w_j + (g_j − e_j·H_jj) / H_jj.
   for (size_t j = 0; j < in; ++j) {
     const float diagonal = hessian(j, j);
-    std::array<float, kGridLanes> target, rounded, change;
-    for (size_t l = 0; l < kGridLanes; ++l) {
-      const size_t at = j * kGridLanes + l;
+    std::array<float, kPanelLanes> target, rounded, change;
+    for (size_t l = 0; l < kPanelLanes; ++l) {
+      const size_t at = j * kPanelLanes + l;
       target[l] = values[at] + (products[at] - errors[at] * diagonal) / diagonal;
     }
-    grid.QuantizeLanes(target.data(), lanes, &codes[j * kGridLanes], rounded.data());
-    for (size_t l = 0; l < kGridLanes; ++l) {
-      const size_t at = j * kGridLanes + l;
+    grid.QuantizeLanes(target.data(), lanes, &codes[j * kPanelLanes], rounded.data());
+    for (size_t l = 0; l < kPanelLanes; ++l) {
+      const size_t at = j * kPanelLanes + l;
       const float error = values[at] - rounded[l];
       change[l] = errors[at] - error;
       errors[at] = error;

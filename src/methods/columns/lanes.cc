@@ -1,5 +1,5 @@
-// Between matrices and strips of kGridLanes rows: loads a strip's weights, stores its codes, scales
-// and zero points, and allocates the layer that they go to. RoundByGroup is the whole of
+// Between matrices and strips of kPanelLanes rows: loads a strip's weights, stores its codes,
+// scales and zero points, and allocates the layer that they go to. RoundByGroup is the whole of
 // round-to-nearest on top of them. The checks that all rounders share are here too.
 #include "methods/columns/lanes.h"
 
@@ -16,12 +16,12 @@ namespace qualm {
 
 void LoadStrip(Span2D<const float> weight, size_t first_row, float* values) {
   const size_t in = weight.cols();
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     if (first_row + lane < weight.rows()) {
       const float* row = weight.row(first_row + lane).data();
-      for (size_t c = 0; c < in; ++c) values[c * kGridLanes + lane] = row[c];
+      for (size_t c = 0; c < in; ++c) values[c * kPanelLanes + lane] = row[c];
     } else {
-      for (size_t c = 0; c < in; ++c) values[c * kGridLanes + lane] = 0;
+      for (size_t c = 0; c < in; ++c) values[c * kPanelLanes + lane] = 0;
     }
   }
 }
@@ -55,18 +55,18 @@ QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, con
 
 void StoreCodes(const uint8_t* codes, size_t first_row, std::span<const uint32_t> order,
                 QuantizedLinear& to) {
-  const size_t in = to.in_features, rows = std::min(kGridLanes, to.out_features - first_row);
+  const size_t in = to.in_features, rows = std::min(kPanelLanes, to.out_features - first_row);
   for (size_t lane = 0; lane < rows; ++lane) {
     uint8_t* row = to.codes.data() + (first_row + lane) * in;
     for (size_t p = 0; p < in; ++p) {
-      row[order.empty() ? p : order[p]] = codes[p * kGridLanes + lane];
+      row[order.empty() ? p : order[p]] = codes[p * kPanelLanes + lane];
     }
   }
 }
 
 void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, QuantizedLinear& to) {
   const size_t groups = to.group_count();
-  const size_t rows = std::min(kGridLanes, to.out_features - first_row);
+  const size_t rows = std::min(kPanelLanes, to.out_features - first_row);
   for (size_t lane = 0; lane < rows; ++lane) {
     // A kTensor scheme has a single point, which the first row stores.
     size_t at = (first_row + lane) * groups + group;
@@ -108,17 +108,17 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
   // Squared errors of every shrink step, by strip: they are added in order of the strips, so the
   // choice does not depend on the threads.
   std::vector<std::array<double, kShrinkSteps>> errors(strips);
-  std::array<float, kGridLanes> unit;
+  std::array<float, kPanelLanes> unit;
   unit.fill(1 / whole.scale);
   pool.ParallelFor(strips, [&](size_t strip) {
-    AlignedArray<float> values(weight.cols() * kGridLanes);
-    LoadStrip(weight, strip * kGridLanes, values.data());
+    AlignedArray<float> values(weight.cols() * kPanelLanes);
+    LoadStrip(weight, strip * kPanelLanes, values.data());
 
     // Rows beyond the matrix are zeros and must not count.
-    const size_t rows = std::min(kGridLanes, weight.rows() - strip * kGridLanes);
+    const size_t rows = std::min(kPanelLanes, weight.rows() - strip * kPanelLanes);
     for (int step = 0; step < kShrinkSteps; ++step) {
       const float factor = ShrinkFactor(step);
-      std::array<double, kGridLanes> sums{};
+      std::array<double, kPanelLanes> sums{};
       grid.AddClipErrors(values.data(), weight.cols(),
                          SamePoint(grid.Fit(factor * min, factor * max)), unit, sums.data());
       double& total = errors[strip][static_cast<size_t>(step)];
@@ -140,10 +140,10 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
                   QuantizedLinear& layer, ThreadPool& pool) {
   const size_t in = weight.cols();
   pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
-    const size_t first_row = strip * kGridLanes;
-    AlignedArray<float> values(in * kGridLanes);
-    AlignedArray<uint8_t> codes(in * kGridLanes);
-    std::array<float, kGridLanes> rounded;
+    const size_t first_row = strip * kPanelLanes;
+    AlignedArray<float> values(in * kPanelLanes);
+    AlignedArray<uint8_t> codes(in * kPanelLanes);
+    std::array<float, kPanelLanes> rounded;
     LoadStrip(weight, first_row, values.data());
 
     // Each group gets its scale, then its columns get their codes.
@@ -151,10 +151,10 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
       const size_t begin = group * layer.group_size();
       const size_t end = std::min(in, begin + layer.group_size());
       GridLanes lanes;
-      fit(values.data() + begin * kGridLanes, end - begin, lanes);
+      fit(values.data() + begin * kPanelLanes, end - begin, lanes);
       StorePoints(lanes, first_row, group, layer);
       for (size_t c = begin; c < end; ++c) {
-        grid.QuantizeLanes(values.data() + c * kGridLanes, lanes, codes.data() + c * kGridLanes,
+        grid.QuantizeLanes(values.data() + c * kPanelLanes, lanes, codes.data() + c * kPanelLanes,
                            rounded.data());
       }
     }

@@ -1,5 +1,5 @@
-// Strips of kGridLanes output rows of W, transposed: the form that rounders work on. The value of
-// column c and row first + l is at c·kGridLanes + l, so one vector operation handles all rows of a
+// Strips of kPanelLanes output rows of W, transposed: the form that rounders work on. The value of
+// column c and row first + l is at c·kPanelLanes + l, so one vector operation handles all rows of a
 // strip. Rows beyond the matrix are zeros and are not stored.
 #pragma once
 
@@ -18,15 +18,15 @@ namespace qualm {
 
 class ThreadPool;
 
-inline size_t StripCount(size_t rows) { return (rows + kGridLanes - 1) / kGridLanes; }
+inline size_t StripCount(size_t rows) { return (rows + kPanelLanes - 1) / kPanelLanes; }
 
-// values [in, kGridLanes] of the strip that begins at `first_row`.
+// values [in, kPanelLanes] of the strip that begins at `first_row`.
 void LoadStrip(Span2D<const float> weight, size_t first_row, float* values);
 
 // An empty artefact of this shape: codes, scales and zeros allocated, not filled.
 QuantizedLinear MakeQuantizedLinear(size_t out_features, size_t in_features, const Scheme& scheme);
 
-// Stores the codes of a strip, [in, kGridLanes]; position p is column order[p], or p itself if
+// Stores the codes of a strip, [in, kPanelLanes]; position p is column order[p], or p itself if
 // `order` is empty.
 void StoreCodes(const uint8_t* codes, size_t first_row, std::span<const uint32_t> order,
                 QuantizedLinear& to);
@@ -38,7 +38,7 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
                     ThreadPool& pool);
 GridLanes SamePoint(GridPoint point);
 
-// Chooses scale and zero point of one group of a strip, values [count, kGridLanes]; may run in
+// Chooses scale and zero point of one group of a strip, values [count, kPanelLanes]; may run in
 // several threads at once.
 using GroupFit = std::function<void(const float* values, size_t count, GridLanes& lanes)>;
 // Fits every group of every row and takes the nearest code for every weight.

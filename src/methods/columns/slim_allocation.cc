@@ -112,8 +112,8 @@ class Outputs {
     const size_t size = scheme_.GroupSize(weight_.cols());
     Matrix rounded(weight_.rows(), count);
     pool_.ParallelFor(StripCount(weight_.rows()), [&](size_t strip) {
-      const size_t row = strip * kGridLanes;
-      AlignedArray<float> values(count * kGridLanes);
+      const size_t row = strip * kPanelLanes;
+      AlignedArray<float> values(count * kPanelLanes);
       LoadStrip({weight_.data() + first, weight_.rows(), count, weight_.stride()}, row,
                 values.data());
 
@@ -121,11 +121,11 @@ class Outputs {
       for (size_t begin = 0; begin < count; begin += size) {
         const size_t end = std::min(count, begin + size);
         GridLanes lanes;
-        grids_.Fit(bits, &values[begin * kGridLanes], end - begin, lanes);
+        grids_.Fit(bits, &values[begin * kPanelLanes], end - begin, lanes);
         for (size_t c = begin; c < end; ++c) {
-          float* const lane = &values[c * kGridLanes];
+          float* const lane = &values[c * kPanelLanes];
           grids_.Of(bits).QuantizeLanes(lane, lanes, nullptr, lane);
-          for (size_t l = 0; l < kGridLanes && row + l < rounded.rows(); ++l) {
+          for (size_t l = 0; l < kPanelLanes && row + l < rounded.rows(); ++l) {
             rounded(row + l, c) = lane[l];
           }
         }

@@ -8,11 +8,11 @@ namespace {
 
 // The two values mean ± mean|w − mean| of each lane (slim_grid.h).
 void FitSign(const Grid& grid, const float* values, size_t count, GridLanes& lanes) {
-  for (size_t l = 0; l < kGridLanes; ++l) {
+  for (size_t l = 0; l < kPanelLanes; ++l) {
     double sum = 0, distance = 0;
-    for (size_t i = 0; i < count; ++i) sum += values[i * kGridLanes + l];
+    for (size_t i = 0; i < count; ++i) sum += values[i * kPanelLanes + l];
     const double mean = sum / static_cast<double>(count);
-    for (size_t i = 0; i < count; ++i) distance += std::abs(values[i * kGridLanes + l] - mean);
+    for (size_t i = 0; i < count; ++i) distance += std::abs(values[i * kPanelLanes + l] - mean);
     const double a = distance / static_cast<double>(count);
     // The grid over [mean − a, mean + a] has these two values as its codes 0 and 1, and it rounds
     // its scale and zero point to the types that are stored.

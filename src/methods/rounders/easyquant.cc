@@ -78,20 +78,20 @@ class ScaleSearch {
   // `lanes` holds the range's scale on entry; it is replaced by the scale with the smallest error
   // of all that were tried, including the first.
   void Run(GridLanes& lanes) const {
-    const std::array<float, kGridLanes> start = lanes.scale;
-    std::array<double, kGridLanes> ratio, first{}, second{}, gradient, least;
+    const std::array<float, kPanelLanes> start = lanes.scale;
+    std::array<double, kPanelLanes> ratio, first{}, second{}, gradient, least;
     ratio.fill(1);
-    std::array<float, kGridLanes> best = start;
+    std::array<float, kPanelLanes> best = start;
     least.fill(INFINITY);
     GridLanes tried = lanes;
 
     for (int64_t step = 0; step <= options_.steps; ++step) {
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         // The scale in its stored type, since that is what will be kept.
         tried.scale[l] = step == 0 ? start[l] : Stored(start[l] * static_cast<float>(ratio[l]));
       }
-      const std::array<double, kGridLanes> error = Evaluate(tried, gradient);
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      const std::array<double, kPanelLanes> error = Evaluate(tried, gradient);
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         if (error[l] < least[l]) {
           least[l] = error[l];
           best[l] = tried.scale[l];
@@ -119,11 +119,11 @@ class ScaleSearch {
   }
 
   // Σ(Q(x) − x)² and its derivative by the scale.
-  std::array<double, kGridLanes> Evaluate(const GridLanes& lanes,
-                                          std::array<double, kGridLanes>& gradient) const {
-    std::array<double, kGridLanes> error{};
+  std::array<double, kPanelLanes> Evaluate(const GridLanes& lanes,
+                                           std::array<double, kPanelLanes>& gradient) const {
+    std::array<double, kPanelLanes> error{};
     gradient.fill(0);
-    std::array<float, kGridLanes> rounded, errors{}, slopes{};
+    std::array<float, kPanelLanes> rounded, errors{}, slopes{};
 
     // Short sums in float are fast and still exact enough; doubles add them up.
     constexpr size_t kShortSum = 128;  // values added in float before they join the doubles
@@ -131,16 +131,16 @@ class ScaleSearch {
       errors.fill(0);
       slopes.fill(0);
       for (size_t i = first; i < std::min(count_, first + kShortSum); ++i) {
-        const float* value = values_ + i * kGridLanes;
+        const float* value = values_ + i * kPanelLanes;
         grid_.QuantizeLanes(value, lanes, nullptr, rounded.data());
-        for (size_t l = 0; l < kGridLanes; ++l) {
+        for (size_t l = 0; l < kPanelLanes; ++l) {
           const float difference = rounded[l] - value[l];
           errors[l] += difference * difference;
           slopes[l] += difference * (rounded[l] / lanes.scale[l]);  // the clipped code
         }
       }
 
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         error[l] += errors[l];
         gradient[l] += 2 * double{slopes[l]};
       }

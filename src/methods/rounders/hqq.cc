@@ -37,7 +37,7 @@ struct HqqOptions {
   }
 };
 
-// Finds the zero points of one group of a strip, values [count, kGridLanes]. Construct one per
+// Finds the zero points of one group of a strip, values [count, kPanelLanes]. Construct one per
 // group and call Solve once.
 class GroupSolver {
  public:
@@ -48,15 +48,15 @@ class GroupSolver {
   // `lanes` holds the range's scale and zero point on entry; the zero point is replaced by the best
   // one found.
   void Solve(GridLanes& lanes) {
-    std::array<float, kGridLanes> best_zero = lanes.zero;
-    std::array<double, kGridLanes> best_error;
+    std::array<float, kPanelLanes> best_zero = lanes.zero;
+    std::array<double, kPanelLanes> best_error;
     best_error.fill(HUGE_VAL);
     double beta = options_.beta;
 
     // Each step gives the error of the present zero point and proposes the next one.
     for (int64_t i = 0; i <= options_.iterations; ++i, beta *= options_.kappa) {
       Step(lanes, beta);
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         if (error_[lane] < best_error[lane]) {
           best_error[lane] = error_[lane];
           best_zero[lane] = lanes.zero[lane];
@@ -73,14 +73,14 @@ class GroupSolver {
   // half-quadratic iteration: w_e = shrink(w − ŵ), z = mean(q − (w − w_e)/s).
   void Step(const GridLanes& lanes, double beta) {
     error_.fill(0);
-    std::array<double, kGridLanes> sum{};
-    std::array<uint8_t, kGridLanes> codes;
-    std::array<float, kGridLanes> rounded;
+    std::array<double, kPanelLanes> sum{};
+    std::array<uint8_t, kPanelLanes> codes;
+    std::array<float, kPanelLanes> rounded;
 
     for (size_t i = 0; i < count_; ++i) {
-      const float* w = values_ + i * kGridLanes;
+      const float* w = values_ + i * kPanelLanes;
       grid_.QuantizeLanes(w, lanes, codes.data(), rounded.data());
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         const double error = double{w[lane]} - double{rounded[lane]}, size = std::abs(error);
         // A weight on the grid has no error and nothing to shrink.
         if (size == 0) {
@@ -95,7 +95,7 @@ class GroupSolver {
       }
     }
 
-    for (size_t lane = 0; lane < kGridLanes; ++lane) {
+    for (size_t lane = 0; lane < kPanelLanes; ++lane) {
       next_zero_[lane] = sum[lane] / static_cast<double>(count_);
     }
   }
@@ -113,7 +113,7 @@ class GroupSolver {
   DType zero_type_;
   const float* values_;
   size_t count_;
-  std::array<double, kGridLanes> error_, next_zero_;
+  std::array<double, kPanelLanes> error_, next_zero_;
 };
 
 class Hqq final : public WithOptions<Rounder, HqqOptions> {

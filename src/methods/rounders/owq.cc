@@ -58,14 +58,14 @@ class OwqHooks final : public ColumnHooks {
   void Fit(size_t, size_t, size_t position, const float* values, size_t count,
            GridLanes& lanes) override {
     // The group's other columns, moved together.
-    AlignedArray<float> kept(count * kGridLanes);
+    AlignedArray<float> kept(count * kPanelLanes);
     size_t number = 0;
     for (size_t i = 0; i < count; ++i) {
       if (place_[position + i] != kNone) continue;
-      std::copy_n(values + i * kGridLanes, kGridLanes, kept.data() + number++ * kGridLanes);
+      std::copy_n(values + i * kPanelLanes, kPanelLanes, kept.data() + number++ * kPanelLanes);
     }
     if (number == 0) {  // all columns of the group stay float
-      std::fill_n(kept.data(), kGridLanes, 0.0f);
+      std::fill_n(kept.data(), kPanelLanes, 0.0f);
       number = 1;
     }
     grid_.FitLanes(kept.data(), number, ClipSearch::kNone, lanes);
@@ -75,7 +75,7 @@ class OwqHooks final : public ColumnHooks {
     // Only float columns are replaced.
     const size_t place = place_[factor_.order.empty() ? position : factor_.order[position]];
     if (place == kNone) return;
-    for (size_t l = 0; l < kGridLanes && first_row + l < rows_; ++l) {
+    for (size_t l = 0; l < kPanelLanes && first_row + l < rows_; ++l) {
       const Half stored = HalfFromFloat(std::clamp(values[l], -kLargestHalf, kLargestHalf));
       result_.value[(first_row + l) * result_.column.size() + place] = stored;
       rounded[l] = ToFloat(stored);

@@ -72,11 +72,11 @@ class SlimHooks final : public ColumnHooks {
   // first, and the plain range before all others.
   void Search(const Grid& grid, const float* values, size_t count, GridLanes& lanes) const {
     // The loss of the plain range is what candidates must beat.
-    std::array<float, kGridLanes> min, max, unit;
+    std::array<float, kPanelLanes> min, max, unit;
     RangeOfLanes(values, count, min.data(), max.data());
     const Split split = SplitSalient(values, count);
-    for (size_t l = 0; l < kGridLanes; ++l) unit[l] = 1 / lanes.scale[l];
-    std::array<double, kGridLanes> least = Loss(grid, split, values, count, lanes, unit);
+    for (size_t l = 0; l < kPanelLanes; ++l) unit[l] = 1 / lanes.scale[l];
+    std::array<double, kPanelLanes> least = Loss(grid, split, values, count, lanes, unit);
 
     for (int64_t step = -options_.range_steps; step <= options_.range_steps; ++step) {
       if (step == 0) continue;
@@ -84,13 +84,13 @@ class SlimHooks final : public ColumnHooks {
                                                   static_cast<double>(options_.range_steps));
       GridLanes tried;
       // Every lane has its own range and keeps its own best.
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         const GridPoint point = grid.Fit(tau * min[l], tau * max[l]);
         tried.scale[l] = point.scale;
         tried.zero[l] = point.zero;
       }
-      const std::array<double, kGridLanes> loss = Loss(grid, split, values, count, tried, unit);
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      const std::array<double, kPanelLanes> loss = Loss(grid, split, values, count, tried, unit);
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         if (!(loss[l] < least[l])) continue;
         least[l] = loss[l];
         lanes.scale[l] = tried.scale[l];
@@ -104,26 +104,26 @@ class SlimHooks final : public ColumnHooks {
   struct Split {
     AlignedArray<float> values;
     size_t count = 0;
-    std::array<size_t, kGridLanes> number{};
+    std::array<size_t, kPanelLanes> number{};
   };
 
   Split SplitSalient(const float* values, size_t count) const {
     Split split;
-    split.values = AlignedArray<float>(count * kGridLanes);
-    for (size_t l = 0; l < kGridLanes; ++l) {
+    split.values = AlignedArray<float>(count * kPanelLanes);
+    for (size_t l = 0; l < kPanelLanes; ++l) {
       // Mean and standard deviation of this lane's group.
       double sum = 0, squares = 0;
-      for (size_t i = 0; i < count; ++i) sum += values[i * kGridLanes + l];
+      for (size_t i = 0; i < count; ++i) sum += values[i * kPanelLanes + l];
       const double mean = sum / static_cast<double>(count);
       for (size_t i = 0; i < count; ++i) {
-        const double d = values[i * kGridLanes + l] - mean;
+        const double d = values[i * kPanelLanes + l] - mean;
         squares += d * d;
       }
 
       const double limit = options_.salient_sigma * std::sqrt(squares / static_cast<double>(count));
       for (size_t i = 0; i < count; ++i) {
-        const float v = values[i * kGridLanes + l];
-        if (std::abs(v - mean) > limit) split.values[split.number[l]++ * kGridLanes + l] = v;
+        const float v = values[i * kPanelLanes + l];
+        if (std::abs(v - mean) > limit) split.values[split.number[l]++ * kPanelLanes + l] = v;
       }
       split.count = std::max(split.count, split.number[l]);
     }
@@ -131,28 +131,28 @@ class SlimHooks final : public ColumnHooks {
   }
 
   // Σ |e|^2.4 + (λ − 1)·Σ_salient |e|^2.4, in units of the plain range's steps.
-  std::array<double, kGridLanes> Loss(const Grid& grid, const Split& split, const float* values,
-                                      size_t count, const GridLanes& lanes,
-                                      const std::array<float, kGridLanes>& unit) const {
-    std::array<double, kGridLanes> loss{};
+  std::array<double, kPanelLanes> Loss(const Grid& grid, const Split& split, const float* values,
+                                       size_t count, const GridLanes& lanes,
+                                       const std::array<float, kPanelLanes>& unit) const {
+    std::array<double, kPanelLanes> loss{};
     // All elements once.
     grid.AddClipErrors(values, count, lanes, unit, loss.data());
     if (options_.lambda == 1 || split.count == 0) return loss;
 
     // Salient elements count λ times, so λ − 1 times more.
-    AlignedArray<float> salient(split.count * kGridLanes);
+    AlignedArray<float> salient(split.count * kPanelLanes);
     for (size_t i = 0; i < split.count; ++i) {
-      for (size_t l = 0; l < kGridLanes; ++l) {
+      for (size_t l = 0; l < kPanelLanes; ++l) {
         const bool is_there = i < split.number[l];
         // The value of code 0 is exactly on the grid and adds no error.
-        salient[i * kGridLanes + l] =
-            is_there ? split.values[i * kGridLanes + l] : lanes.scale[l] * (0 - lanes.zero[l]);
+        salient[i * kPanelLanes + l] =
+            is_there ? split.values[i * kPanelLanes + l] : lanes.scale[l] * (0 - lanes.zero[l]);
       }
     }
 
-    std::array<double, kGridLanes> extra{};
+    std::array<double, kPanelLanes> extra{};
     grid.AddClipErrors(salient.data(), split.count, lanes, unit, extra.data());
-    for (size_t l = 0; l < kGridLanes; ++l) loss[l] += (options_.lambda - 1) * extra[l];
+    for (size_t l = 0; l < kPanelLanes; ++l) loss[l] += (options_.lambda - 1) * extra[l];
     return loss;
   }
 

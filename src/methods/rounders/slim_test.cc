@@ -34,16 +34,16 @@ RounderResult Round(const Toy& toy, const Scheme& scheme, const char* options, i
 
 TEST(MixedGrids, OneBitIsSignTimesMeanDistance) {
   const MixedGrids grids(SlimScheme(2, 5));
-  AlignedArray<float> values(5 * kGridLanes);
-  std::fill_n(values.data(), 5 * kGridLanes, 0.0f);
+  AlignedArray<float> values(5 * kPanelLanes);
+  std::fill_n(values.data(), 5 * kPanelLanes, 0.0f);
   const float lane[5] = {1, 2, 3, -4, 8};  // mean 2, mean distance 2.8
-  for (size_t i = 0; i < 5; ++i) values[i * kGridLanes + 3] = lane[i];
+  for (size_t i = 0; i < 5; ++i) values[i * kPanelLanes + 3] = lane[i];
   GridLanes lanes;
   grids.Fit(1, values.data(), 5, lanes);
   for (size_t i = 0; i < 5; ++i) {
-    std::array<float, kGridLanes> rounded;
-    std::array<uint8_t, kGridLanes> codes;
-    grids.Of(1).QuantizeLanes(&values[i * kGridLanes], lanes, codes.data(), rounded.data());
+    std::array<float, kPanelLanes> rounded;
+    std::array<uint8_t, kPanelLanes> codes;
+    grids.Of(1).QuantizeLanes(&values[i * kPanelLanes], lanes, codes.data(), rounded.data());
     EXPECT_NEAR(rounded[3], lane[i] > 2 ? 4.8f : -0.8f, 1e-5f);
   }
 }

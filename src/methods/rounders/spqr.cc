@@ -44,12 +44,12 @@ struct Options {
 // fp16.
 constexpr float kLargestZero = 32768, kSmallestStep = 0x1p-24f;
 
-using Lanes = std::array<float, kGridLanes>;
+using Lanes = std::array<float, kPanelLanes>;
 
 // Fits as the reference and the paper do: all codes over [min, max], with a fractional zero point;
 // a range of a single value becomes [-1, 1].
 void FitRange(const Lanes& min, const Lanes& max, float last_code, GridLanes& lanes) {
-  for (size_t l = 0; l < kGridLanes; ++l) {
+  for (size_t l = 0; l < kPanelLanes; ++l) {
     const bool is_point = min[l] == max[l];
     const float low = is_point ? -1.0f : min[l], high = is_point ? 1.0f : max[l];
     lanes.scale[l] = (high - low) / last_code;
@@ -66,12 +66,12 @@ class SecondLevelFit {
         rows_(static_cast<size_t>(level.group_rows)),
         type_(type) {}
 
-  // Quantizes values [kGridLanes] of the rows from `first_row` on, and replaces them by what their
+  // Quantizes values [kPanelLanes] of the rows from `first_row` on, and replaces them by what their
   // codes give.
   void Quantize(Lanes& values, size_t first_row, size_t group, size_t out, size_t groups,
                 SecondLevelValues& to) const {
-    for (size_t first = 0; first < kGridLanes && first_row + first < out; first += rows_) {
-      const size_t last = std::min({first + rows_, kGridLanes, out - first_row});
+    for (size_t first = 0; first < kPanelLanes && first_row + first < out; first += rows_) {
+      const size_t last = std::min({first + rows_, kPanelLanes, out - first_row});
 
       // The range of the rows that share a step.
       const auto [low, high] = std::minmax_element(values.begin() + static_cast<ptrdiff_t>(first),
@@ -143,7 +143,7 @@ class SpqrHooks final : public ColumnHooks {
     // hold it.
     const float diagonal = factor_.upper(position, position);
     const size_t column = factor_.order.empty() ? position : factor_.order[position];
-    for (size_t l = 0; l < kGridLanes && first_row + l < layer_.out_features; ++l) {
+    for (size_t l = 0; l < kPanelLanes && first_row + l < layer_.out_features; ++l) {
       const float error = (values[l] - rounded[l]) / diagonal;
       if (!(error * error > threshold_) || !OutlierLists::CanHold(values[l])) continue;
       outliers_.Add(first_row + l, column, values[l]);
@@ -162,8 +162,8 @@ class SpqrHooks final : public ColumnHooks {
     max.fill(-INFINITY);
     for (size_t i = 0; i < count; ++i) {
       if (i == left_out) continue;
-      for (size_t l = 0; l < kGridLanes; ++l) {
-        const float v = values[i * kGridLanes + l];
+      for (size_t l = 0; l < kPanelLanes; ++l) {
+        const float v = values[i * kPanelLanes + l];
         min[l] = v < min[l] ? v : min[l];
         max[l] = v > max[l] ? v : max[l];
       }
@@ -175,10 +175,10 @@ class SpqrHooks final : public ColumnHooks {
     for (size_t i = 0; i < count; ++i) {
       if (i == left_out) continue;
       Lanes rounded;
-      grid_.QuantizeLanes(values + i * kGridLanes, lanes, nullptr, rounded.data());
+      grid_.QuantizeLanes(values + i * kPanelLanes, lanes, nullptr, rounded.data());
       const float weight = 1 / factor_.upper(position + i, position + i);
-      for (size_t l = 0; l < kGridLanes; ++l) {
-        const float e = (rounded[l] - values[i * kGridLanes + l]) * weight;
+      for (size_t l = 0; l < kPanelLanes; ++l) {
+        const float e = (rounded[l] - values[i * kPanelLanes + l]) * weight;
         error[l] += e * e;
       }
     }
@@ -191,7 +191,7 @@ class SpqrHooks final : public ColumnHooks {
   std::vector<Lanes> WithoutOutliers(size_t position, const float* values, size_t count) const {
     std::vector<Lanes> kept(count);
     for (size_t i = 0; i < count; ++i)
-      std::copy_n(values + i * kGridLanes, kGridLanes, kept[i].data());
+      std::copy_n(values + i * kPanelLanes, kPanelLanes, kept[i].data());
 
     if (std::isinf(threshold_) || count < 2) return kept;
     // How much each value's absence lowers the error.
@@ -199,11 +199,11 @@ class SpqrHooks final : public ColumnHooks {
     std::vector<Lanes> reduction(count);
     for (size_t i = 0; i < count; ++i) {
       const Lanes others = ErrorWithout(position, values, count, i);
-      for (size_t l = 0; l < kGridLanes; ++l) reduction[i][l] = all[l] - others[l];
+      for (size_t l = 0; l < kPanelLanes; ++l) reduction[i][l] = all[l] - others[l];
     }
 
     // Per lane: the mean of the values that stay, in place of those that do not.
-    for (size_t l = 0; l < kGridLanes; ++l) {
+    for (size_t l = 0; l < kPanelLanes; ++l) {
       float sum = 0, number = 0;
       for (size_t i = 0; i < count; ++i) {
         if (reduction[i][l] > threshold_) continue;
@@ -265,7 +265,7 @@ class Spqr final : public WithOptions<Rounder, Options> {
     const bool fits = scheme.type == NumberType::kInteger &&
                       scheme.granularity == Granularity::kGroup &&
                       scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
-                      kGridLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
+                      kPanelLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
     if (fits) return;
     ThrowBadInput(StrCat("layer ", layer),
                   "integers in groups with zero_point: float and second_level: {bits, group_rows "

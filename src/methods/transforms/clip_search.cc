@@ -52,23 +52,23 @@ class GroupError {
     }
   }
 
-  // difference [count, kGridLanes] -> error per lane. `room` has space for kGridLanes·width()
+  // difference [count, kPanelLanes] -> error per lane. `room` has space for kPanelLanes·width()
   // floats.
-  std::array<double, kGridLanes> Of(const float* difference, float* room) const {
+  std::array<double, kPanelLanes> Of(const float* difference, float* room) const {
     // y = −G·d or −X·d.
     const size_t width = factors_.cols();
-    std::fill_n(room, width * kGridLanes, 0.0f);
+    std::fill_n(room, width * kPanelLanes, 0.0f);
     for (size_t j = 0; j < factors_.rows(); ++j) {
-      SubtractOuter(factors_.row(j).data(), width, difference + j * kGridLanes, room);
+      SubtractOuter(factors_.row(j).data(), width, difference + j * kPanelLanes, room);
     }
 
     // dᵀ·G·d from y, or the norm of X·d.
-    std::array<double, kGridLanes> error{};
+    std::array<double, kPanelLanes> error{};
     for (size_t i = 0; i < width; ++i) {
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
-        const double y = room[i * kGridLanes + lane];
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
+        const double y = room[i * kPanelLanes + lane];
         error[lane] +=
-            is_gram_ ? -y * difference[i * kGridLanes + lane] : (absolute_ ? std::abs(y) : y * y);
+            is_gram_ ? -y * difference[i * kPanelLanes + lane] : (absolute_ ? std::abs(y) : y * y);
       }
     }
     return error;
@@ -83,7 +83,7 @@ class GroupError {
 
 // The bounds of each lane.
 struct LaneRange {
-  std::array<float, kGridLanes> low, high;
+  std::array<float, kPanelLanes> low, high;
 };
 
 // The range that factors apply to: the plain one, or the largest magnitude on both sides.
@@ -91,41 +91,41 @@ LaneRange RangeToShrink(const float* values, size_t count, bool is_asymmetric) {
   LaneRange range;
   RangeOfLanes(values, count, range.low.data(), range.high.data());
   if (is_asymmetric) return range;
-  for (size_t lane = 0; lane < kGridLanes; ++lane) {
+  for (size_t lane = 0; lane < kPanelLanes; ++lane) {
     range.high[lane] = std::max(std::abs(range.low[lane]), std::abs(range.high[lane]));
     range.low[lane] = -range.high[lane];
   }
   return range;
 }
 
-// Searches one group of a strip, values [count, kGridLanes]. Its buffers serve all candidates.
+// Searches one group of a strip, values [count, kPanelLanes]. Its buffers serve all candidates.
 class StripSearch {
  public:
   StripSearch(const Grid& grid, const GroupError& error, size_t count)
       : grid_(grid),
         error_(error),
         count_(count),
-        clamped_(count * kGridLanes),
-        difference_(count * kGridLanes),
-        room_(error.width() * kGridLanes) {}
+        clamped_(count * kPanelLanes),
+        difference_(count * kPanelLanes),
+        room_(error.width() * kPanelLanes) {}
 
   LaneRange Run(const float* values, bool is_asymmetric) {
     const LaneRange whole = RangeToShrink(values, count_, is_asymmetric);
     LaneRange best = whole;
-    std::array<double, kGridLanes> least;
+    std::array<double, kPanelLanes> least;
     least.fill(INFINITY);
 
     for (int step = 0; step < kSteps; ++step) {
       const auto factor = static_cast<float>(1.0 - step / 20.0);
       LaneRange range;
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         range.low[lane] = whole.low[lane] * factor;
         range.high[lane] = whole.high[lane] * factor;
       }
 
       // Every lane keeps its own best; of equal errors the first, the widest.
-      const std::array<double, kGridLanes> error = ErrorOf(values, range);
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
+      const std::array<double, kPanelLanes> error = ErrorOf(values, range);
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
         if (!(error[lane] < least[lane])) continue;
         least[lane] = error[lane];
         best.low[lane] = range.low[lane];
@@ -137,24 +137,24 @@ class StripSearch {
 
  private:
   // The error of the output if values are clamped to `range` and rounded to nearest.
-  std::array<double, kGridLanes> ErrorOf(const float* values, const LaneRange& range) {
+  std::array<double, kPanelLanes> ErrorOf(const float* values, const LaneRange& range) {
     // Clamped as the weights will be before they are rounded.
     for (size_t c = 0; c < count_; ++c) {
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
-        const float v = values[c * kGridLanes + lane];
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
+        const float v = values[c * kPanelLanes + lane];
         const float above = v > range.low[lane] ? v : range.low[lane];
-        clamped_[c * kGridLanes + lane] = above < range.high[lane] ? above : range.high[lane];
+        clamped_[c * kPanelLanes + lane] = above < range.high[lane] ? above : range.high[lane];
       }
     }
 
     // The grid of the clamped values, and the error that it makes on the values themselves.
     GridLanes lanes;
     grid_.FitLanes(clamped_.data(), count_, ClipSearch::kNone, lanes);
-    std::array<float, kGridLanes> rounded;
+    std::array<float, kPanelLanes> rounded;
     for (size_t c = 0; c < count_; ++c) {
-      grid_.QuantizeLanes(&clamped_[c * kGridLanes], lanes, nullptr, rounded.data());
-      for (size_t lane = 0; lane < kGridLanes; ++lane) {
-        difference_[c * kGridLanes + lane] = values[c * kGridLanes + lane] - rounded[lane];
+      grid_.QuantizeLanes(&clamped_[c * kPanelLanes], lanes, nullptr, rounded.data());
+      for (size_t lane = 0; lane < kPanelLanes; ++lane) {
+        difference_[c * kPanelLanes + lane] = values[c * kPanelLanes + lane] - rounded[lane];
       }
     }
     return error_.Of(difference_.data(), room_.data());
@@ -188,14 +188,14 @@ WeightClip SearchClip(Span2D<const float> weight, const Scheme& scheme, Span2D<c
     const size_t count = std::min(clip.group_size, weight.cols() - first);
     const GroupError error(sample, first, count, options);
     pool.ParallelFor(strips, [&](size_t strip) {
-      AlignedArray<float> values(count * kGridLanes);
-      const size_t row = strip * kGridLanes;
+      AlignedArray<float> values(count * kPanelLanes);
+      const size_t row = strip * kPanelLanes;
       LoadStrip({weight.data() + first, weight.rows(), count, weight.stride()}, row, values.data());
 
       const LaneRange range =
           StripSearch(grid, error, count).Run(values.data(), options.is_asymmetric);
 
-      for (size_t lane = 0; lane < std::min(kGridLanes, weight.rows() - row); ++lane) {
+      for (size_t lane = 0; lane < std::min(kPanelLanes, weight.rows() - row); ++lane) {
         clip.low(row + lane, group) = range.low[lane];
         clip.high(row + lane, group) = range.high[lane];
       }
