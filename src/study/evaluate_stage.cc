@@ -11,7 +11,6 @@
 #include "data/overlap.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
-#include "evaluate/request.h"
 #include "evaluate/task_run.h"
 #include "evaluate/window_journal.h"
 #include "model/model.h"
@@ -126,31 +125,26 @@ class TaskStage {
   }
 
   Json Run(ThreadPool& pool, Progress& progress) {
-    const std::string hash = model_.Hash();
-    const TaskResult scored = RunTask(task_, model_, hash, options_, pool, progress);
-    const TaskItems made = MakeItems(task_, options_.items, options_.data_folder);
-    const std::vector<StoredEvaluation> evaluations = store_->Evaluations(hash);
-    QUALM_CHECK(!evaluations.empty());
-    const int64_t evaluation = evaluations.back().id;
+    const TaskOutcome outcome = RunTask(task_, model_, model_.Hash(), options_, pool, progress);
     Json result = {{"kind", "task"},
-                   {"task", task_.name + task_.variant},
+                   {"task", outcome.key.task},
                    {"task_version", task_.version},
                    {"metric", task_.metrics[0]},
-                   {"shots", made.shots},
-                   {"n", made.items.size()},
-                   {"rows_in_split", made.rows_in_split},
-                   {"prompts_with_fewer_shots", scored.prompts_with_fewer_shots},
-                   {"prompts_truncated", scored.prompts_truncated},
-                   {"note", scored.note},
-                   {"first_request", scored.first_request},
-                   {"scores", ScoresOf(scored)}};
-    result["items"] = ItemsOf(made, evaluation, hash);
-    // Prompts stand in the float model's record only: they are the same for all models.
+                   {"shots", outcome.asked.shots},
+                   {"n", outcome.items.size()},
+                   {"rows_in_split", outcome.asked.rows_in_split},
+                   {"prompts_with_fewer_shots", outcome.prompts_with_fewer_shots},
+                   {"prompts_truncated", outcome.prompts_truncated},
+                   {"note", outcome.note},
+                   {"first_request", outcome.first_request},
+                   {"scores", ScoresOf(outcome)}};
+    result["items"] = ItemsOf(outcome);
+    // Prompts are stored in the float model's record only: they are the same for all models.
     const bool is_float = GetString(stage_.inputs, "quantize", stage_.label).empty();
-    result["samples"] = SamplesOf(made, evaluation, hash, is_float);
+    result["samples"] = SamplesOf(outcome, is_float);
     if (const auto seen = ReadGramHashes(model_.folder)) {
       Overlap all;
-      for (const TaskItem& item : made.items) {
+      for (const TaskItem& item : outcome.asked.items) {
         const size_t right = item.continuations.size() == 1 ? 0 : item.gold;
         const Overlap one =
             MeasureOverlap(*seen, model_.RequireTokenizer().Encode(
@@ -164,9 +158,9 @@ class TaskStage {
   }
 
  private:
-  static Json ScoresOf(const TaskResult& scored) {
+  static Json ScoresOf(const TaskOutcome& outcome) {
     Json scores = Json::array();
-    for (const TaskScore& score : scored.scores) {
+    for (const TaskScore& score : outcome.scores) {
       if (!score.part.empty()) continue;
       scores.push_back({{"metric", score.metric},
                         {"value", NumberOrNull(score.estimate.value)},
@@ -178,70 +172,64 @@ class TaskStage {
   }
 
   // Columns by item; choices' log-likelihoods where the task has choices.
-  Json ItemsOf(const TaskItems& made, int64_t evaluation, const std::string& hash) const {
+  Json ItemsOf(const TaskOutcome& outcome) const {
     Json value = Json::array(), right = Json::array(), picked = Json::array(),
-         near_tie = Json::array(), cluster = Json::array(), gold = Json::array();
+         near_tie = Json::array(), cluster = Json::array(), gold = Json::array(),
+         choices = Json::array();
     std::map<std::string, size_t> clusters;
-    for (const StoredItem& item : store_->Items(evaluation)) {
+    for (size_t i = 0; i < outcome.items.size(); ++i) {
+      const ItemOutcome& item = outcome.items[i];
       value.push_back(std::isnan(item.value) ? 0 : item.value);
-      right.push_back(item.is_correct ? 1 : 0);
+      right.push_back(item.is_right ? 1 : 0);
       picked.push_back(item.picked);
       near_tie.push_back(item.is_near_tie ? 1 : 0);
       gold.push_back(item.gold);
-      const std::string& name = made.items[item.item].cluster;
-      const std::string key = name.empty() ? StrCat("item ", item.item) : StrCat("of ", name);
+      choices.push_back(item.choices);
+      const std::string& name = outcome.asked.items[i].cluster;
+      const std::string key = name.empty() ? StrCat("item ", i) : StrCat("of ", name);
       cluster.push_back(clusters.emplace(key, clusters.size()).first->second);
     }
     Json items = {{"value", value},       {"right", right}, {"picked", picked},
                   {"near_tie", near_tie}, {"gold", gold},   {"cluster", cluster}};
-    if (task_.kind == TaskKind::kMultipleChoice) {
-      Json choices = Json::array();
-      for (size_t i = 0; i < value.size(); ++i) choices.push_back(Json::array());
-      for (const auto& [item, log_likelihood] :
-           store_->LogLikelihoods(evaluation, hash, kLikelihoodProtocol)) {
-        choices.at(item).push_back(log_likelihood);
-      }
-      items["log_likelihoods"] = choices;
-    }
+    if (task_.kind == TaskKind::kMultipleChoice) items["log_likelihoods"] = choices;
     return items;
   }
 
-  Json SamplesOf(const TaskItems& made, int64_t evaluation, const std::string& hash,
-                 bool with_prompts) const {
+  Json SamplesOf(const TaskOutcome& outcome, bool with_prompts) const {
     Json samples = Json::array();
-    for (const StoredItem& item : store_->Items(evaluation)) {
-      if (samples.size() == kMostSamples) break;
-      const TaskItem& row = made.items[item.item];
-      Json sample = {{"item", item.item}, {"answer", AnswerOf(row, item, evaluation, hash)}};
+    for (size_t i = 0; i < std::min(outcome.items.size(), kMostSamples); ++i) {
+      const TaskItem& asked = outcome.asked.items[i];
+      Json sample = {{"item", i}, {"answer", AnswerOf(outcome, i)}};
       if (with_prompts) {
-        sample["row"] = row.place;
+        sample["row"] = asked.place;
         sample["prompt"] =
-            EndOf(row.ContextOf(row.contexts.size() == 1 ? 0 : row.gold), kMostPromptBytes);
-        sample["right"] = EndOf(RightAnswerOf(row), kMostPromptBytes);
+            EndOf(asked.ContextOf(asked.contexts.size() == 1 ? 0 : asked.gold), kMostPromptBytes);
+        sample["right"] = EndOf(RightAnswerOf(asked), kMostPromptBytes);
       }
       samples.push_back(std::move(sample));
     }
     return samples;
   }
 
-  std::string RightAnswerOf(const TaskItem& row) const {
-    if (task_.kind == TaskKind::kGeneration) return row.choices.empty() ? "" : row.choices[0];
-    return row.continuations[task_.kind == TaskKind::kMultipleChoice ? row.gold : 0];
+  std::string RightAnswerOf(const TaskItem& asked) const {
+    if (task_.kind == TaskKind::kGeneration) return asked.choices.empty() ? "" : asked.choices[0];
+    return asked.continuations[task_.kind == TaskKind::kMultipleChoice ? asked.gold : 0];
   }
 
-  std::string AnswerOf(const TaskItem& row, const StoredItem& item, int64_t evaluation,
-                       const std::string& hash) const {
-    if (task_.kind == TaskKind::kMultipleChoice) {
-      return item.picked < 0
-                 ? ""
-                 : EndOf(row.continuations[static_cast<size_t>(item.picked)], kMostPromptBytes);
+  std::string AnswerOf(const TaskOutcome& outcome, size_t index) const {
+    const TaskItem& asked = outcome.asked.items[index];
+    const ItemOutcome& item = outcome.items[index];
+    switch (task_.kind) {
+      case TaskKind::kMultipleChoice:
+        return item.picked < 0
+                   ? ""
+                   : EndOf(asked.continuations[static_cast<size_t>(item.picked)], kMostPromptBytes);
+      case TaskKind::kContinuation:
+        return item.is_right ? asked.continuations[0] : "";
+      case TaskKind::kGeneration:
+        return EndOf(outcome.texts[index * task_.generation.samples].answer.text, kMostPromptBytes);
     }
-    if (task_.kind == TaskKind::kContinuation) return item.is_correct ? row.continuations[0] : "";
-    const std::vector<StoredRequest> asked =
-        store_->Requests(evaluation, item.item, hash, kLikelihoodProtocol);
-    if (asked.empty()) return item.prediction;
-    const auto text = store_->FindText(hash, asked[0].request, kGenerationProtocol);
-    return text ? EndOf(text->text, kMostPromptBytes) : item.prediction;
+    return "";
   }
 
   const Stage& stage_;
