@@ -133,6 +133,12 @@ for kind in recipes families rounders transforms protocols samplers tasks datase
   is_json_object
   json_is "isinstance(j['$kind'], list)"
 done
+run 0 list rounders --json
+json_is "{o['key']: o for r in j['rounders'] if r['name'] == 'gptq' for o in r['options']}['damp'] == {
+  'key': 'damp', 'type': 'number', 'default': 0.01, 'allowed': '0..100',
+  'meaning': 'damp times the mean of diag(H) is added to the diagonal'}"
+run 0 list transforms --json
+json_is "all(t['options'] for t in j['transforms'])"
 run 0 list recipes
 out_has "gptq-w4-g128"
 run 0 list protocols

@@ -9,6 +9,7 @@
 #include "data/sampler.h"
 #include "efficiency/hardware.h"
 #include "evaluate/protocol.h"
+#include "io/fields.h"
 #include "model/family.h"
 #include "quantize/recipe.h"
 #include "quantize/rounders.h"
@@ -22,6 +23,7 @@ namespace {
 
 struct Item {
   std::string name, summary;
+  std::vector<FieldDescription> options = {};  // of a method
 };
 
 std::vector<Item> Recipes() {
@@ -32,14 +34,17 @@ std::vector<Item> Recipes() {
 
 std::vector<Item> Rounders() {
   std::vector<Item> items;
-  for (const RounderEntry& rounder : AllRounders())
-    items.push_back({rounder.name, rounder.summary});
+  for (const RounderEntry& entry : AllRounders()) {
+    items.push_back({entry.name, entry.summary, entry.make(nullptr)->OptionFields()});
+  }
   return items;
 }
 
 std::vector<Item> Transforms() {
   std::vector<Item> items;
-  for (const TransformEntry& entry : AllTransforms()) items.push_back({entry.name, entry.summary});
+  for (const TransformEntry& entry : AllTransforms()) {
+    items.push_back({entry.name, entry.summary, entry.make(nullptr)->OptionFields()});
+  }
   return items;
 }
 
@@ -149,13 +154,25 @@ constexpr Kind kKinds[] = {
     {"hardware", Devices},
 };
 
+Json ToJson(const Item& item) {
+  Json json{{"name", item.name}, {"summary", item.summary}};
+  for (const FieldDescription& option : item.options) {
+    json["options"].push_back({{"key", option.key},
+                               {"type", option.type},
+                               {"default", ParseJson(option.default_text, option.key)},
+                               {"allowed", option.allowed},
+                               {"meaning", option.meaning}});
+  }
+  return json;
+}
+
 int List(const std::string& name, const Globals& globals) {
   for (const Kind& kind : kKinds) {
     if (name != kind.name) continue;
     Json json = Json::array();
     std::vector<std::vector<std::string>> table;
     for (const Item& item : kind.items()) {
-      json.push_back({{"name", item.name}, {"summary", item.summary}});
+      json.push_back(ToJson(item));
       table.push_back({item.name, item.summary});
     }
     if (globals.json) {

@@ -274,9 +274,12 @@ void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
 
 void RequireObject(const Json& json, std::initializer_list<const char*> keys,
                    std::string_view place) {
+  RequireObject(json, std::vector<std::string>(keys.begin(), keys.end()), place);
+}
+
+void RequireObject(const Json& json, std::span<const std::string> keys, std::string_view place) {
   if (!json.is_object()) ThrowBadInput(place, "an object", json.type_name());
-  std::vector<std::string> allowed(keys.begin(), keys.end());
-  RequireKnownKeys(json, allowed, place);
+  RequireKnownKeys(json, keys, place);
 }
 
 const Json& GetChild(const Json& json, const char* key, std::string_view place) {

@@ -38,6 +38,7 @@ void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
 // The same, where the value may be anything but an object, too.
 void RequireObject(const Json& json, std::initializer_list<const char*> keys,
                    std::string_view place);
+void RequireObject(const Json& json, std::span<const std::string> keys, std::string_view place);
 // The value of a key that must be there.
 const Json& GetChild(const Json& json, const char* key, std::string_view place);
 int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most);

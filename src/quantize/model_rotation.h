@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "artefact/quantized_linear.h"
+#include "io/fields.h"
 #include "model/checkpoint.h"
 #include "tensor/rotation.h"
 
@@ -24,6 +25,15 @@ struct RotationOptions {
   bool heads = true;     // values inside attention heads
   bool online = true;    // the input of down_proj
   uint64_t seed = 0;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("residual", self.residual, {.meaning = "rotate the hidden states between blocks"});
+    visit("heads", self.heads, {.meaning = "rotate the values inside attention heads"});
+    visit("online", self.online, {.meaning = "rotate the input of down_proj at run time"});
+    visit("seed", self.seed,
+          {.meaning = "of the random signs", .range = InRange(0, int64_t{1} << 62)});
+  }
 };
 
 // Throws bad input naming the width that has no Hadamard matrix, or only a small block of one.

@@ -18,6 +18,7 @@ namespace qualm {
 class FactorCache;
 class ThreadPool;
 class Yaml;
+struct FieldDescription;
 
 struct RounderInput {
   std::string_view layer;      // for messages
@@ -64,6 +65,8 @@ class Rounder {
                               ThreadPool& pool) const = 0;
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
+  // The options that it takes, with their defaults.
+  virtual std::vector<FieldDescription> OptionFields() const = 0;
 };
 
 struct RounderEntry {

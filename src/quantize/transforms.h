@@ -25,6 +25,7 @@ namespace qualm {
 
 class ThreadPool;
 class Yaml;
+struct FieldDescription;
 
 // Bounds that a layer's weights are clamped to before they are rounded, one pair per output row and
 // group of inputs. Empty matrices: none.
@@ -77,6 +78,8 @@ class Transform {
   virtual std::vector<WeightClip> Clip(const TransformGroup&, ThreadPool&) const { return {}; }
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
+  // The options that it takes, with their defaults.
+  virtual std::vector<FieldDescription> OptionFields() const = 0;
 };
 
 struct TransformEntry {

@@ -11,21 +11,42 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 #include "quantize/outlier_lists.h"
 
 namespace qualm {
 namespace {
 
-constexpr std::array<std::string_view, 2> kStatisticsNames = {"tensor", "channel"};
+// Of the mean and σ that outliers are measured by: of the whole matrix or of each output channel.
+enum class Statistics { kTensor, kChannel };
+
+EnumNames NamesOfEnum(Statistics) {
+  static constexpr std::array<std::string_view, 2> kNames = {"tensor", "channel"};
+  return {"statistics", kNames};
+}
 
 struct Options {
   bool outliers = true;
-  double outlier_sigma = 3;  // |w − mean| >= outlier_sigma·σ
-  bool per_channel = false;  // mean and σ of each output channel instead of the whole matrix
+  double outlier_sigma = 3;
+  Statistics statistics = Statistics::kTensor;
   int64_t steps = 100;
-  double learning_rate = 0.01;  // of s relative to the scale that the range gives
+  double learning_rate = 0.01;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("outliers", self.outliers, {.meaning = "weights far from the mean stay fp16"});
+    visit("outlier_sigma", self.outlier_sigma,
+          {.meaning = "an outlier is this many standard deviations or more away from the mean",
+           .range = InRange(0.1, 100)});
+    visit("statistics", self.statistics,
+          {.meaning = "mean and standard deviation of the whole matrix or of each channel"});
+    visit("steps", self.steps,
+          {.meaning = "of the gradient descent on the scale", .range = InRange(0, 100000)});
+    visit("learning_rate", self.learning_rate,
+          {.meaning = "of the scale relative to the scale that the range gives",
+           .range = InRange(0, 1)});
+  }
 };
 
 struct Moments {
@@ -122,9 +143,9 @@ class ScaleSearch {
   float range_per_scale_ = 1 / grid_.Fit(-1, 1).scale;
 };
 
-class EasyQuant final : public Rounder {
+class EasyQuant final : public WithOptions<Rounder, Options> {
  public:
-  explicit EasyQuant(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "easyquant"; }
   bool needs_gram() const override { return false; }
@@ -161,18 +182,12 @@ class EasyQuant final : public Rounder {
     return result;
   }
 
-  std::string OptionsJson() const override {
-    return StrCat(R"({"outliers": )", options_.outliers, R"(, "outlier_sigma": )",
-                  options_.outlier_sigma, R"(, "statistics": ")",
-                  kStatisticsNames[options_.per_channel ? 1 : 0], R"(", "steps": )", options_.steps,
-                  R"(, "learning_rate": )", options_.learning_rate, "}");
-  }
-
  private:
   void TakeOutliers(Matrix& weight, OutlierLists& outliers) const {
     const Moments whole = MomentsOf(weight);
     for (size_t r = 0; r < weight.rows(); ++r) {
-      const Moments moments = options_.per_channel ? MomentsOf(weight.view().Rows(r, 1)) : whole;
+      const bool is_per_channel = options_.statistics == Statistics::kChannel;
+      const Moments moments = is_per_channel ? MomentsOf(weight.view().Rows(r, 1)) : whole;
       if (moments.sigma == 0) continue;
       for (size_t c = 0; c < weight.cols(); ++c) {
         const double distance = std::abs(weight(r, c) - moments.mean);
@@ -183,24 +198,12 @@ class EasyQuant final : public Rounder {
       }
     }
   }
-
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeEasyQuant(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 5>{"outliers", "outlier_sigma", "statistics",
-                                                      "steps", "learning_rate"});
-  }
-  Options options;
-  options.outliers = BoolOption(yaml, "outliers", options.outliers);
-  options.outlier_sigma = NumberOption(yaml, "outlier_sigma", options.outlier_sigma, 0.1, 100);
-  options.per_channel = ChoiceOption(yaml, "statistics", 0, kStatisticsNames) == 1;
-  options.steps = IntOption(yaml, "steps", options.steps, 0, 100000);
-  options.learning_rate = NumberOption(yaml, "learning_rate", options.learning_rate, 0, 1);
-  return std::make_unique<EasyQuant>(options);
+std::unique_ptr<Rounder> MakeEasyQuant(const Yaml* options) {
+  return std::make_unique<EasyQuant>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -10,17 +10,31 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 
 namespace qualm {
 namespace {
 
 struct HqqOptions {
   double lp_norm = 0.7;
-  double beta = 10;     // of the first iteration
-  double kappa = 1.01;  // its growth from one iteration to the next
+  double beta = 10;
+  double kappa = 1.01;
   int64_t iterations = 20;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("lp_norm", self.lp_norm,
+          {.meaning = "p, the power of the error that is minimised", .range = InRange(0.1, 1)});
+    visit("beta", self.beta,
+          {.meaning = "weight of the quadratic part in the first iteration",
+           .range = InRange(1e-6, 1e9)});
+    visit("kappa", self.kappa,
+          {.meaning = "growth of beta from one iteration to the next", .range = InRange(1, 10)});
+    visit("iterations", self.iterations,
+          {.meaning = "how often the zero point is moved; 0 is rounding to nearest",
+           .range = InRange(0, 1000)});
+  }
 };
 
 // One group of a strip: values [count, kGridLanes].
@@ -93,9 +107,9 @@ class GroupSolver {
   std::array<double, kGridLanes> error_, next_zero_;
 };
 
-class Hqq final : public Rounder {
+class Hqq final : public WithOptions<Rounder, HqqOptions> {
  public:
-  explicit Hqq(const HqqOptions& options) : options_(options) {}
+  using WithOptions::WithOptions;
   std::string_view name() const override { return "hqq"; }
   bool needs_gram() const override { return false; }
 
@@ -125,29 +139,12 @@ class Hqq final : public Rounder {
         result.layer, pool);
     return result;
   }
-
-  std::string OptionsJson() const override {
-    return StrCat(R"({"lp_norm": )", options_.lp_norm, R"(, "beta": )", options_.beta,
-                  R"(, "kappa": )", options_.kappa, R"(, "iterations": )", options_.iterations,
-                  "}");
-  }
-
- private:
-  HqqOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeHqq(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 4>{"lp_norm", "beta", "kappa", "iterations"});
-  }
-  HqqOptions options;
-  options.lp_norm = NumberOption(yaml, "lp_norm", options.lp_norm, 0.1, 1);
-  options.beta = NumberOption(yaml, "beta", options.beta, 1e-6, 1e9);
-  options.kappa = NumberOption(yaml, "kappa", options.kappa, 1, 10);
-  options.iterations = IntOption(yaml, "iterations", options.iterations, 0, 1000);
-  return std::make_unique<Hqq>(options);
+std::unique_ptr<Rounder> MakeHqq(const Yaml* options) {
+  return std::make_unique<Hqq>(OptionsFrom<HqqOptions>(options));
 }
 
 }  // namespace qualm

@@ -6,21 +6,29 @@
 #include "quantize/rounders/llm_int8.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
-#include "base/strings.h"
-#include "io/yaml.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 #include "quantize/outlier_lists.h"
 #include "quantize/rounders/rtn.h"
 
 namespace qualm {
 namespace {
 
-class LlmInt8 final : public Rounder {
+struct Options {
+  double threshold = 6;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("threshold", self.threshold,
+          {.meaning = "inputs whose magnitude passes it stay float", .range = InRange(0, 1e30)});
+  }
+};
+
+class LlmInt8 final : public WithOptions<Rounder, Options> {
  public:
-  explicit LlmInt8(double threshold) : threshold_(threshold) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "llm_int8"; }
   bool needs_gram() const override { return false; }
@@ -34,7 +42,8 @@ class LlmInt8 final : public Rounder {
     QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
     FloatColumns columns;
     for (size_t c = 0; c < input.weight.cols(); ++c) {
-      if (input.input_abs_max[c] > threshold_) columns.column.push_back(static_cast<uint32_t>(c));
+      if (input.input_abs_max[c] > options_.threshold)
+        columns.column.push_back(static_cast<uint32_t>(c));
     }
     Matrix rest = Matrix::CopyOf(input.weight);
     for (size_t r = 0; r < rest.rows(); ++r) {
@@ -50,18 +59,12 @@ class LlmInt8 final : public Rounder {
     if (!columns.column.empty()) result.layer.float_columns = std::move(columns);
     return result;
   }
-
-  std::string OptionsJson() const override { return StrCat(R"({"threshold": )", threshold_, "}"); }
-
- private:
-  double threshold_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeLlmInt8(const Yaml* yaml) {
-  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 1>{"threshold"});
-  return std::make_unique<LlmInt8>(NumberOption(yaml, "threshold", 6.0, 0, 1e30));
+std::unique_ptr<Rounder> MakeLlmInt8(const Yaml* options) {
+  return std::make_unique<LlmInt8>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

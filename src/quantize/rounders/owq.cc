@@ -4,7 +4,6 @@
 #include "quantize/rounders/owq.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -12,10 +11,10 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/gptq_columns.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 #include "quantize/outlier_lists.h"
 #include "quantize/rounders/rtn.h"
 
@@ -23,9 +22,23 @@ namespace qualm {
 namespace {
 
 struct Options {
-  double extra_bits = 0.05;  // per weight, spent on float columns
-  int64_t columns = 0;       // 0: as many as extra_bits buys
+  double extra_bits = 0.05;
+  int64_t columns = 0;
   HessianOptions hessian;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("extra_bits", self.extra_bits,
+          {.meaning = "bits per weight spent on float columns", .range = InRange(0, 16)});
+    visit("columns", self.columns,
+          {.meaning = "a number of float columns; 0 is as many as extra_bits buys",
+           .range = InRange(0, 1 << 20)});
+    visit("act_order", self.hessian.act_order,
+          {.meaning = "columns by falling diagonal of H instead of left to right"});
+    visit("damp", self.hessian.damp,
+          {.meaning = "damp times the mean of diag(H) is added to the diagonal",
+           .range = InRange(0, 100)});
+  }
 };
 
 // Ranges without the float columns; their values behind all updates.
@@ -77,9 +90,9 @@ class OwqHooks final : public ColumnHooks {
   FloatColumns result_;
 };
 
-class Owq final : public Rounder {
+class Owq final : public WithOptions<Rounder, Options> {
  public:
-  explicit Owq(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "owq"; }
   bool needs_gram() const override { return true; }
@@ -117,12 +130,6 @@ class Owq final : public Rounder {
     return result;
   }
 
-  std::string OptionsJson() const override {
-    return StrCat(R"({"extra_bits": )", options_.extra_bits, R"(, "columns": )", options_.columns,
-                  R"(, "act_order": )", options_.hessian.act_order, R"(, "damp": )",
-                  options_.hessian.damp, "}");
-  }
-
  private:
   // Rising. H_jj is proportional to the Gram matrix's diagonal; ties by index.
   std::vector<uint32_t> SensitiveColumns(const RounderInput& input, const Scheme& scheme,
@@ -154,23 +161,12 @@ class Owq final : public Rounder {
         options_.columns > 0 ? static_cast<double>(options_.columns) : std::round(bought);
     return std::min(in, static_cast<size_t>(std::max(1.0, wanted)));
   }
-
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeOwq(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(
-        std::array<std::string, 4>{"extra_bits", "columns", "act_order", "damp"});
-  }
-  Options options;
-  options.extra_bits = NumberOption(yaml, "extra_bits", options.extra_bits, 0, 16);
-  options.columns = IntOption(yaml, "columns", options.columns, 0, 1 << 20);
-  options.hessian.act_order = BoolOption(yaml, "act_order", options.hessian.act_order);
-  options.hessian.damp = NumberOption(yaml, "damp", options.hessian.damp, 0, 100);
-  return std::make_unique<Owq>(options);
+std::unique_ptr<Rounder> MakeOwq(const Yaml* options) {
+  return std::make_unique<Owq>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -14,21 +14,26 @@
 #include "base/rng.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "kernels/transformed_weight.h"
 #include "quantize/gptq_columns.h"
 #include "quantize/greedy_pass.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 
 namespace qualm {
 namespace {
 
-constexpr std::array<std::string_view, 2> kRotationNames = {"kronecker", "hadamard"};
+enum class RotationKind { kKronecker, kHadamard };
+
+EnumNames NamesOfEnum(RotationKind) {
+  static constexpr std::array<std::string_view, 2> kNames = {"kronecker", "hadamard"};
+  return {"rotation", kNames};
+}
 
 struct Options {
   bool incoherence = true;
-  bool hadamard = false;
+  RotationKind rotation = RotationKind::kKronecker;
   bool rescale = true;
   double rho = 2.4;  // the grid covers ±rho·‖W‖_F/√(mn)
   double damp = 0.01;
@@ -36,6 +41,25 @@ struct Options {
   // As the reference program: weights beyond the grid are cut off before they are rounded, so that
   // no other column makes up for it.
   bool clamp_first = false;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("incoherence", self.incoherence,
+          {.meaning = "rotate before rounding; false is LDLQ alone"});
+    visit("rotation", self.rotation,
+          {.meaning = "products of two small orthogonal matrices, or signs and a Hadamard matrix"});
+    visit("rescale", self.rescale, {.meaning = "balance the diagonals of H and of WᵀW first"});
+    visit("rho", self.rho,
+          {.meaning = "the grid covers this many root mean squares of the weights",
+           .range = InRange(0.1, 100)});
+    visit("damp", self.damp,
+          {.meaning = "damp times the mean of diag(H) is added to the diagonal",
+           .range = InRange(0, 100)});
+    visit("greedy_passes", self.greedy_passes,
+          {.meaning = "passes of coordinate descent afterwards", .range = InRange(0, 100)});
+    visit("clamp_first", self.clamp_first,
+          {.meaning = "weights beyond the grid are cut off before rounding"});
+  }
 };
 
 // What is rounded: W and the Gram matrix behind the transforms.
@@ -44,11 +68,12 @@ struct Incoherent {
   std::vector<OnlineTransform> transforms;
 };
 
-OnlineTransform MakeRotation(OnlineTransform::Side side, size_t n, bool hadamard, uint64_t seed) {
+OnlineTransform MakeRotation(OnlineTransform::Side side, size_t n, RotationKind kind,
+                             uint64_t seed) {
   OnlineTransform rotation;
   rotation.side = side;
   rotation.seed = seed;
-  if (hadamard) {
+  if (kind == RotationKind::kHadamard) {
     rotation.kind = OnlineTransform::Kind::kHadamard;
     rotation.dims = {static_cast<uint32_t>(LargestHadamardBlock(n))};
     return rotation;
@@ -101,10 +126,10 @@ Incoherent MakeIncoherent(const RounderInput& input, const Options& options, Thr
   Rng seeds(input.seed, StrCat("quip ", input.layer));
   const size_t out = data.weight.rows(), in = data.weight.cols();
   data.transforms.push_back(
-      MakeRotation(OnlineTransform::Side::kInput, in, options.hadamard, seeds.Next()));
+      MakeRotation(OnlineTransform::Side::kInput, in, options.rotation, seeds.Next()));
   const auto right = RotationOf(data.transforms.back(), in);
   data.transforms.push_back(
-      MakeRotation(OnlineTransform::Side::kOutput, out, options.hadamard, seeds.Next()));
+      MakeRotation(OnlineTransform::Side::kOutput, out, options.rotation, seeds.Next()));
   const auto left = RotationOf(data.transforms.back(), out);
   RotateRows(*right, /*transposed=*/false, data.weight, pool);
   RotateColumns(*left, /*transposed=*/false, data.weight, pool);
@@ -130,9 +155,9 @@ GridPoint PointOf(const Matrix& weight, const Scheme& scheme, double rho) {
   return point;
 }
 
-class Quip final : public Rounder {
+class Quip final : public WithOptions<Rounder, Options> {
  public:
-  explicit Quip(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "quip"; }
   bool needs_gram() const override { return true; }
@@ -176,14 +201,6 @@ class Quip final : public Rounder {
     return result;
   }
 
-  std::string OptionsJson() const override {
-    return StrCat(R"({"incoherence": )", options_.incoherence, R"(, "rotation": ")",
-                  kRotationNames[options_.hadamard ? 1 : 0], R"(", "rescale": )", options_.rescale,
-                  R"(, "rho": )", options_.rho, R"(, "damp": )", options_.damp,
-                  R"(, "greedy_passes": )", options_.greedy_passes, R"(, "clamp_first": )",
-                  options_.clamp_first, "}");
-  }
-
  private:
   static void Clamp(GridPoint point, int bits, Matrix& weight) {
     const float most = static_cast<float>((1 << bits) - 1) - point.zero;
@@ -193,26 +210,12 @@ class Quip final : public Rounder {
       }
     }
   }
-
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeQuip(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 7>{"incoherence", "rotation", "rescale", "rho",
-                                                      "damp", "greedy_passes", "clamp_first"});
-  }
-  Options options;
-  options.incoherence = BoolOption(yaml, "incoherence", options.incoherence);
-  options.hadamard = ChoiceOption(yaml, "rotation", 0, kRotationNames) == 1;
-  options.rescale = BoolOption(yaml, "rescale", options.rescale);
-  options.rho = NumberOption(yaml, "rho", options.rho, 0.1, 100);
-  options.damp = NumberOption(yaml, "damp", options.damp, 0, 100);
-  options.greedy_passes = IntOption(yaml, "greedy_passes", options.greedy_passes, 0, 100);
-  options.clamp_first = BoolOption(yaml, "clamp_first", options.clamp_first);
-  return std::make_unique<Quip>(options);
+std::unique_ptr<Rounder> MakeQuip(const Yaml* options) {
+  return std::make_unique<Quip>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -3,20 +3,33 @@
 #include "quantize/rounders/rtn.h"
 
 #include <array>
-#include <string>
-#include <vector>
 
-#include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 
 namespace qualm {
 namespace {
 
-class Rtn final : public Rounder {
+enum class Clip { kNone, kMse };
+
+EnumNames NamesOfEnum(Clip) {
+  static constexpr std::array<std::string_view, 2> kNames = {"none", "mse"};
+  return {"clip", kNames};
+}
+
+struct Options {
+  Clip clip = Clip::kNone;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("clip", self.clip, {.meaning = "how the range of a group is chosen"});
+  }
+};
+
+class Rtn final : public WithOptions<Rounder, Options> {
  public:
-  explicit Rtn(ClipSearch search) : search_(search) {}
+  using WithOptions::WithOptions;
   std::string_view name() const override { return "rtn"; }
   bool needs_gram() const override { return false; }
 
@@ -24,17 +37,11 @@ class Rtn final : public Rounder {
                       ThreadPool& pool) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
+    const ClipSearch search = options_.clip == Clip::kMse ? ClipSearch::kMse : ClipSearch::kNone;
     RounderResult result;
-    result.layer = RoundToNearest(input.weight, scheme, search_, pool);
+    result.layer = RoundToNearest(input.weight, scheme, search, pool);
     return result;
   }
-
-  std::string OptionsJson() const override {
-    return search_ == ClipSearch::kMse ? R"({"clip": "mse"})" : R"({"clip": "none"})";
-  }
-
- private:
-  ClipSearch search_;
 };
 
 }  // namespace
@@ -59,19 +66,7 @@ QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme,
 }
 
 std::unique_ptr<Rounder> MakeRtn(const Yaml* options) {
-  ClipSearch search = ClipSearch::kNone;
-  if (options != nullptr) {
-    options->RequireKnownKeys(std::array<std::string, 1>{"clip"});
-    if (const Yaml* clip = options->Find("clip")) {
-      const std::vector<std::string> known = {"none", "mse"};
-      const std::string value = clip->AsString();
-      if (value != "none" && value != "mse") {
-        ThrowUnknownName(clip->place(), "clip", value, known);
-      }
-      if (value == "mse") search = ClipSearch::kMse;
-    }
-  }
-  return std::make_unique<Rtn>(search);
+  return std::make_unique<Rtn>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

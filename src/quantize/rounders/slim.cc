@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/gptq_columns.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 #include "quantize/slim_allocation.h"
 #include "quantize/slim_grid.h"
 
@@ -28,6 +28,24 @@ struct Options {
   int64_t range_steps = 50;  // on each side of the plain range
   double range_width = 0.1;  // ranges from 1 − width to 1 + width
   HessianOptions hessian;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("lambda", self.lambda,
+          {.meaning = "weight of a salient weight's error; 1 counts all the same",
+           .range = InRange(1, 1e6)});
+    visit("salient_sigma", self.salient_sigma,
+          {.meaning = "salient is more than this many standard deviations away from the mean",
+           .range = InRange(0, 100)});
+    visit("range_steps", self.range_steps,
+          {.meaning = "candidates on each side of the plain range", .range = InRange(1, 10000)});
+    visit(
+        "range_width", self.range_width,
+        {.meaning = "how far candidates shrink and stretch the range", .range = InRange(0, 0.99)});
+    visit("damp", self.hessian.damp,
+          {.meaning = "damp times the mean of diag(H) is added to the diagonal",
+           .range = InRange(0, 100)});
+  }
 };
 
 class SlimHooks final : public ColumnHooks {
@@ -132,9 +150,9 @@ class SlimHooks final : public ColumnHooks {
   std::vector<uint8_t> bits_;
 };
 
-class Slim final : public Rounder {
+class Slim final : public WithOptions<Rounder, Options> {
  public:
-  explicit Slim(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "slim"; }
   bool needs_gram() const override { return true; }
@@ -181,32 +199,12 @@ class Slim final : public Rounder {
     if (is_mixed) result.layer.bits_per_group = std::move(bits);
     return result;
   }
-
-  std::string OptionsJson() const override {
-    return StrCat(R"({"lambda": )", options_.lambda, R"(, "salient_sigma": )",
-                  options_.salient_sigma, R"(, "range_steps": )", options_.range_steps,
-                  R"(, "range_width": )", options_.range_width, R"(, "damp": )",
-                  options_.hessian.damp, "}");
-  }
-
- private:
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeSlim(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 5>{"lambda", "salient_sigma", "range_steps",
-                                                      "range_width", "damp"});
-  }
-  Options options;
-  options.lambda = NumberOption(yaml, "lambda", options.lambda, 1, 1e6);
-  options.salient_sigma = NumberOption(yaml, "salient_sigma", options.salient_sigma, 0, 100);
-  options.range_steps = IntOption(yaml, "range_steps", options.range_steps, 1, 10000);
-  options.range_width = NumberOption(yaml, "range_width", options.range_width, 0, 0.99);
-  options.hessian.damp = NumberOption(yaml, "damp", options.hessian.damp, 0, 100);
-  return std::make_unique<Slim>(options);
+std::unique_ptr<Rounder> MakeSlim(const Yaml* options) {
+  return std::make_unique<Slim>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/gptq_columns.h"
 #include "quantize/hessian.h"
 #include "quantize/lanes.h"
+#include "quantize/method_options.h"
 #include "quantize/outlier_lists.h"
 #include "tensor/dtype.h"
 
@@ -25,6 +25,19 @@ namespace {
 struct Options {
   double outlier_threshold = 0.2;  // τ; infinite: no outliers
   HessianOptions hessian{.act_order = true, .damp = 0.01};
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("outlier_threshold", self.outlier_threshold,
+          {.meaning = "how much a weight's error may be before it is kept as an outlier",
+           .range = InRange(0, 1e9),
+           .infinite_as_none = true});
+    visit("act_order", self.hessian.act_order,
+          {.meaning = "columns by falling diagonal of H instead of left to right"});
+    visit("damp", self.hessian.damp,
+          {.meaning = "damp times the mean of diag(H) is added to the diagonal",
+           .range = InRange(0, 100)});
+  }
 };
 
 // Of the second level: zero points that every stored type holds, and the smallest step of fp16.
@@ -213,9 +226,9 @@ double OutlierScale(Span2D<const float> weight, const HessianFactor& factor) {
   return total / static_cast<double>(in);
 }
 
-class Spqr final : public Rounder {
+class Spqr final : public WithOptions<Rounder, Options> {
  public:
-  explicit Spqr(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "spqr"; }
   bool needs_gram() const override { return true; }
@@ -263,36 +276,12 @@ class Spqr final : public Rounder {
     result.layer.outliers = hooks.outliers().Take();
     return result;
   }
-
-  std::string OptionsJson() const override {
-    const std::string threshold = std::isinf(options_.outlier_threshold)
-                                      ? std::string("\"none\"")
-                                      : StrCat(options_.outlier_threshold);
-    return StrCat(R"({"outlier_threshold": )", threshold, R"(, "act_order": )",
-                  options_.hessian.act_order, R"(, "damp": )", options_.hessian.damp, "}");
-  }
-
- private:
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Rounder> MakeSpqr(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 3>{"outlier_threshold", "act_order", "damp"});
-  }
-  Options options;
-  const Yaml* threshold = yaml == nullptr ? nullptr : yaml->Find("outlier_threshold");
-  if (threshold != nullptr && threshold->AsString() == "none") {
-    options.outlier_threshold = INFINITY;
-  } else {
-    options.outlier_threshold =
-        NumberOption(yaml, "outlier_threshold", options.outlier_threshold, 0, 1e9);
-  }
-  options.hessian.act_order = BoolOption(yaml, "act_order", options.hessian.act_order);
-  options.hessian.damp = NumberOption(yaml, "damp", options.hessian.damp, 0, 100);
-  return std::make_unique<Spqr>(options);
+std::unique_ptr<Rounder> MakeSpqr(const Yaml* options) {
+  return std::make_unique<Spqr>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
+#include "quantize/method_options.h"
 #include "quantize/transforms/clip_search.h"
 
 namespace qualm {
@@ -20,20 +20,66 @@ namespace {
 
 constexpr double kSmallestScale = 1e-4;
 
-constexpr std::array<std::string_view, 2> kScaleNames = {"activation", "activation_over_weight"};
-constexpr std::array<std::string_view, 2> kLossNames = {"module", "layers"};
-constexpr std::array<std::string_view, 2> kRangeNames = {"symmetric", "asymmetric"};
-constexpr std::array<std::string_view, 2> kClipLossNames = {"squared", "first_token"};
+// What a candidate scale is a power of: the mean input x̄, or x̄ over the mean weight w̄.
+enum class ScaleBy { kActivation, kActivationOverWeight };
+
+EnumNames NamesOfEnum(ScaleBy) {
+  static constexpr std::array<std::string_view, 2> kNames = {"activation",
+                                                             "activation_over_weight"};
+  return {"scale", kNames};
+}
+
+// Where a candidate's error is measured: at the output of the attention or MLP, where the group
+// opens one, or at the outputs of the group's own layers.
+enum class LossAt { kModule, kLayers };
+
+EnumNames NamesOfEnum(LossAt) {
+  static constexpr std::array<std::string_view, 2> kNames = {"module", "layers"};
+  return {"loss", kNames};
+}
+
+// How a group's range is shrunk, and where the clipped weights' error is measured (clip_search.h).
+enum class ClipRange { kSymmetric, kAsymmetric };
+enum class ClipLoss { kSquared, kFirstToken };
+
+EnumNames NamesOfEnum(ClipRange) {
+  static constexpr std::array<std::string_view, 2> kNames = {"symmetric", "asymmetric"};
+  return {"clip_range", kNames};
+}
+
+EnumNames NamesOfEnum(ClipLoss) {
+  static constexpr std::array<std::string_view, 2> kNames = {"squared", "first_token"};
+  return {"clip_loss", kNames};
+}
 
 struct Options {
   int64_t grid = 20;
-  bool over_weight = false;  // s = x̄^r / w̄^(1−r) instead of x̄^r
-  bool module_loss = true;   // output of the attention or MLP, where the group opens one
+  ScaleBy scale = ScaleBy::kActivation;
+  LossAt loss = LossAt::kModule;
   bool fold = true;
-  bool scale_unfoldable = false;  // scale groups whose scale has to stay an online operation
+  bool scale_unfoldable = false;
   bool clip = true;
-  bool clip_scores = false;  // clip q and k, too
-  ClipOptions clip_options;
+  bool clip_scores = false;
+  ClipRange clip_range = ClipRange::kSymmetric;
+  ClipLoss clip_loss = ClipLoss::kSquared;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("grid", self.grid, {.meaning = "candidates for the power", .range = InRange(1, 1000)});
+    visit("scale", self.scale,
+          {.meaning = "powers of the mean input, or of it over the mean weight"});
+    visit("loss", self.loss,
+          {.meaning = "measured at the output of the attention or MLP, or of the group's layers"});
+    visit("fold", self.fold, {.meaning = "fold the scale into what precedes the group"});
+    visit("scale_unfoldable", self.scale_unfoldable,
+          {.meaning = "also scale groups whose scale has to stay an online operation"});
+    visit("clip", self.clip, {.meaning = "search bounds that weights are clipped to"});
+    visit("clip_scores", self.clip_scores, {.meaning = "clip q and k, too"});
+    visit("clip_range", self.clip_range,
+          {.meaning = "shrink the largest magnitude, or minimum and maximum"});
+    visit("clip_loss", self.clip_loss,
+          {.meaning = "squared error over up to 512 tokens, or magnitude on the first one"});
+  }
 };
 
 // mean over all rows of |W_ij| / max |W_i·| over the group of j. [in]
@@ -59,9 +105,9 @@ std::vector<double> RelativeMagnitude(const TransformGroup& group) {
   return sums;
 }
 
-class Awq final : public Transform {
+class Awq final : public WithOptions<Transform, Options> {
  public:
-  explicit Awq(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "awq"; }
 
@@ -73,9 +119,9 @@ class Awq final : public Transform {
         group.linears, [](const TransformLinear& linear) { return linear.scheme != nullptr; });
     if (!is_rounded || (!folds && options_.fold && !options_.scale_unfoldable)) return edit;
     std::vector<double> relative;
-    if (options_.over_weight) relative = RelativeMagnitude(group);
+    if (options_.scale == ScaleBy::kActivationOverWeight) relative = RelativeMagnitude(group);
     std::optional<GroupLoss> layers;
-    if (!options_.module_loss || !group.module_loss) layers.emplace(group);
+    if (options_.loss == LossAt::kLayers || !group.module_loss) layers.emplace(group);
     double best = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double ratio = static_cast<double>(i) / static_cast<double>(options_.grid);
@@ -95,27 +141,16 @@ class Awq final : public Transform {
 
   std::vector<WeightClip> Clip(const TransformGroup& group, ThreadPool& pool) const override {
     if (!options_.clip) return {};
+    const ClipOptions search{.is_asymmetric = options_.clip_range == ClipRange::kAsymmetric,
+                             .first_token = options_.clip_loss == ClipLoss::kFirstToken};
     std::vector<WeightClip> clips(group.linears.size());
     for (size_t i = 0; i < clips.size(); ++i) {
       const TransformLinear& linear = group.linears[i];
       if (linear.scheme == nullptr || linear.scheme->granularity == Granularity::kTensor) continue;
       if (linear.feeds_scores && !options_.clip_scores) continue;
-      clips[i] = SearchClip(linear.weight, *linear.scheme, group.stats->sample,
-                            options_.clip_options, pool);
+      clips[i] = SearchClip(linear.weight, *linear.scheme, group.stats->sample, search, pool);
     }
     return clips;
-  }
-
-  std::string OptionsJson() const override {
-    const auto quoted = [](std::string_view name) { return StrCat("\"", name, "\""); };
-    const ClipOptions& clip = options_.clip_options;
-    return StrCat(R"({"grid": )", options_.grid, R"(, "scale": )",
-                  quoted(kScaleNames[options_.over_weight ? 1 : 0]), R"(, "loss": )",
-                  quoted(kLossNames[options_.module_loss ? 0 : 1]), R"(, "fold": )", options_.fold,
-                  R"(, "scale_unfoldable": )", options_.scale_unfoldable, R"(, "clip": )",
-                  options_.clip, R"(, "clip_scores": )", options_.clip_scores,
-                  R"(, "clip_range": )", quoted(kRangeNames[clip.is_asymmetric ? 1 : 0]),
-                  R"(, "clip_loss": )", quoted(kClipLossNames[clip.first_token ? 1 : 0]), "}");
   }
 
  private:
@@ -146,29 +181,12 @@ class Awq final : public Transform {
     }
     return group.module_loss(weights);
   }
-
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Transform> MakeAwq(const Yaml* yaml) {
-  if (yaml != nullptr) {
-    yaml->RequireKnownKeys(std::array<std::string, 9>{"grid", "scale", "loss", "fold",
-                                                      "scale_unfoldable", "clip", "clip_scores",
-                                                      "clip_range", "clip_loss"});
-  }
-  Options options;
-  options.grid = IntOption(yaml, "grid", options.grid, 1, 1000);
-  options.over_weight = ChoiceOption(yaml, "scale", 0, kScaleNames) == 1;
-  options.module_loss = ChoiceOption(yaml, "loss", 0, kLossNames) == 0;
-  options.fold = BoolOption(yaml, "fold", options.fold);
-  options.scale_unfoldable = BoolOption(yaml, "scale_unfoldable", options.scale_unfoldable);
-  options.clip = BoolOption(yaml, "clip", options.clip);
-  options.clip_scores = BoolOption(yaml, "clip_scores", options.clip_scores);
-  options.clip_options.is_asymmetric = ChoiceOption(yaml, "clip_range", 0, kRangeNames) == 1;
-  options.clip_options.first_token = ChoiceOption(yaml, "clip_loss", 0, kClipLossNames) == 1;
-  return std::make_unique<Awq>(options);
+std::unique_ptr<Transform> MakeAwq(const Yaml* options) {
+  return std::make_unique<Awq>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -5,7 +5,6 @@
 #include "quantize/transforms/os_plus.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
@@ -13,8 +12,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "io/yaml.h"
 #include "quantize/activation_range.h"
+#include "quantize/method_options.h"
 #include "quantize/quality.h"
 
 namespace qualm {
@@ -24,6 +23,14 @@ struct Options {
   int64_t grid = 20;
   bool shift = true;
   bool fold = true;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("grid", self.grid,
+          {.meaning = "candidates for the threshold", .range = InRange(1, 1000)});
+    visit("shift", self.shift, {.meaning = "move inputs to the middle of their ranges"});
+    visit("fold", self.fold, {.meaning = "fold shift and scale into what precedes the group"});
+  }
 };
 
 // The error of a group's output for candidate scales.
@@ -71,9 +78,9 @@ class Search {
   std::vector<Matrix> outputs_;  // of the float layers on the moved inputs
 };
 
-class OsPlus final : public Transform {
+class OsPlus final : public WithOptions<Transform, Options> {
  public:
-  explicit OsPlus(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "os_plus"; }
 
@@ -109,25 +116,12 @@ class OsPlus final : public Transform {
     }
     return edit;
   }
-
-  std::string OptionsJson() const override {
-    return StrCat(R"({"grid": )", options_.grid, R"(, "shift": )", options_.shift, R"(, "fold": )",
-                  options_.fold, "}");
-  }
-
- private:
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Transform> MakeOsPlus(const Yaml* yaml) {
-  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 3>{"grid", "shift", "fold"});
-  Options options;
-  options.grid = IntOption(yaml, "grid", options.grid, 1, 1000);
-  options.shift = BoolOption(yaml, "shift", options.shift);
-  options.fold = BoolOption(yaml, "fold", options.fold);
-  return std::make_unique<OsPlus>(options);
+std::unique_ptr<Transform> MakeOsPlus(const Yaml* options) {
+  return std::make_unique<OsPlus>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -4,11 +4,9 @@
 #include "quantize/transforms/smoothquant.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "base/strings.h"
-#include "io/yaml.h"
+#include "quantize/method_options.h"
 
 namespace qualm {
 namespace {
@@ -19,11 +17,18 @@ constexpr double kSmallest = 1e-5;
 struct Options {
   double alpha = 0.5;
   bool fold = true;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("alpha", self.alpha,
+          {.meaning = "how much of the difficulty moves into the weights", .range = InRange(0, 1)});
+    visit("fold", self.fold, {.meaning = "fold the scale into what precedes the group"});
+  }
 };
 
-class SmoothQuant final : public Transform {
+class SmoothQuant final : public WithOptions<Transform, Options> {
  public:
-  explicit SmoothQuant(const Options& options) : options_(options) {}
+  using WithOptions::WithOptions;
 
   std::string_view name() const override { return "smoothquant"; }
 
@@ -41,23 +46,12 @@ class SmoothQuant final : public Transform {
     edit.keep_online = !options_.fold;
     return edit;
   }
-
-  std::string OptionsJson() const override {
-    return StrCat(R"({"alpha": )", options_.alpha, R"(, "fold": )", options_.fold, "}");
-  }
-
- private:
-  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Transform> MakeSmoothQuant(const Yaml* yaml) {
-  if (yaml != nullptr) yaml->RequireKnownKeys(std::array<std::string, 2>{"alpha", "fold"});
-  Options options;
-  options.alpha = NumberOption(yaml, "alpha", options.alpha, 0, 1);
-  options.fold = BoolOption(yaml, "fold", options.fold);
-  return std::make_unique<SmoothQuant>(options);
+std::unique_ptr<Transform> MakeSmoothQuant(const Yaml* options) {
+  return std::make_unique<SmoothQuant>(OptionsFrom<Options>(options));
 }
 
 }  // namespace qualm

@@ -1,0 +1,192 @@
+// Fields of JSON records: reading and writing a struct that states its fields once (fields.h).
+// A record is written by our own programs, so reading it is strict: every field must be there
+// unless its rule says that it is optional, and no other key may be.
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "io/fields.h"
+#include "io/json.h"
+
+namespace qualm {
+
+template <HasFields T>
+void ReadFields(const Json& json, std::string_view place, T& value);
+template <HasFields T>
+Json FieldsJson(const T& value);
+
+namespace fields {
+
+// The value of `key` in `object`; `place` is the record's. Throws bad input if it is missing.
+int64_t IntOf(const Json& object, std::string_view key, std::string_view place,
+              const FieldRule& rule, const FieldRange& limits);
+uint64_t SeedOf(const Json& object, std::string_view key, std::string_view place);
+double NumberOf(const Json& object, std::string_view key, std::string_view place,
+                const FieldRule& rule);
+bool BoolOf(const Json& object, std::string_view key, std::string_view place);
+size_t ChoiceOf(const Json& object, std::string_view key, std::string_view place,
+                const FieldRule& rule, const EnumNames& names);
+const Json& ListOf(const Json& object, std::string_view key, std::string_view place);
+std::string TextItem(const Json& item, std::string_view key, std::string_view place);
+uint32_t SizeItem(const Json& item, std::string_view key, std::string_view place);
+// Null if the key is absent.
+const Json* Find(const Json& object, std::string_view key);
+
+class JsonReader : public Visitor {
+ public:
+  JsonReader(const Json& object, std::string_view place) : object_(object), place_(place) {}
+
+  void Within(std::string_view inner) { place_ = StrCat(place_, ": ", inner); }
+  const std::string& place() const { return place_; }
+
+  template <class T>
+  void operator()(std::string_view key, T& field, const FieldRule& rule = {}) {
+    const Json* value = fields::Find(object_, key);
+    if (value == nullptr && !rule.alias.empty()) {
+      value = fields::Find(object_, rule.alias);
+      if (value != nullptr) key = rule.alias;
+    }
+    if (IsMissing(value, rule, field)) return;
+    Read(key, rule, field);
+  }
+  template <class T>
+  void operator()(std::string_view key, T& field, const FieldRule& rule,
+                  const std::type_identity_t<T>& when_missing) {
+    field = when_missing;
+    (*this)(key, field, rule);
+  }
+
+ private:
+  // A value that may be missing is missing if it is null, too.
+  template <class T>
+  static bool IsMissing(const Json* value, const FieldRule& rule, const T&) {
+    if constexpr (kIsOptional<T>) {
+      if (value == nullptr) return !rule.null_when_empty;
+      return value->is_null() && (rule.null_when_empty || HasFields<typename T::value_type>);
+    } else {
+      return rule.optional && (value == nullptr || value->is_null());
+    }
+  }
+
+  template <class T>
+  void Read(std::string_view key, const FieldRule& rule, T& field) const {
+    if constexpr (std::same_as<T, bool>) {
+      field = BoolOf(object_, key, place_);
+    } else if constexpr (std::integral<T>) {
+      if (rule.is_seed) {
+        field = static_cast<T>(SeedOf(object_, key, place_));
+      } else {
+        field = static_cast<T>(IntOf(object_, key, place_, rule, LimitsOf<T>()));
+      }
+    } else if constexpr (std::floating_point<T>) {
+      field = static_cast<T>(NumberOf(object_, key, place_, rule));
+    } else if constexpr (std::is_enum_v<T>) {
+      field = static_cast<T>(ChoiceOf(object_, key, place_, rule, NamesOfEnum(T{})));
+    } else if constexpr (std::same_as<T, std::string>) {
+      field = GetString(object_, key, place_);
+    } else if constexpr (std::same_as<T, Json>) {
+      field = GetChild(object_, std::string(key).c_str(), place_);
+    } else if constexpr (kIsOptional<T>) {
+      Read(key, rule, field.emplace());
+    } else if constexpr (kIsList<T>) {
+      field.clear();
+      for (const Json& item : ListOf(object_, key, place_)) ReadItem(item, key, field);
+    } else {
+      const std::string inner =
+          rule.inner_place.empty() ? place_ : StrCat(place_, ": ", rule.inner_place);
+      ReadFields(GetChild(object_, std::string(key).c_str(), place_), inner, field);
+    }
+  }
+
+  template <class T>
+  void ReadItem(const Json& item, std::string_view key, std::vector<T>& field) const {
+    if constexpr (std::same_as<T, std::string>) {
+      field.push_back(TextItem(item, key, place_));
+    } else if constexpr (std::same_as<T, uint32_t>) {
+      field.push_back(SizeItem(item, key, place_));
+    } else {
+      ReadFields(item, place_, field.emplace_back());
+    }
+  }
+
+  const Json& object_;
+  std::string place_;
+};
+
+template <class T>
+Json JsonOf(const T& field, const FieldRule& rule) {
+  if constexpr (std::is_enum_v<T>) {
+    return NamesOfEnum(T{}).names[static_cast<size_t>(field)];
+  } else if constexpr (std::floating_point<T>) {
+    if (rule.infinite_as_none && std::isinf(field)) return "none";
+    return field;
+  } else if constexpr (kIsOptional<T>) {
+    return field ? JsonOf(*field, rule) : Json();
+  } else if constexpr (kIsList<T>) {
+    Json list = Json::array();
+    for (const auto& item : field) list.push_back(JsonOf(item, rule));
+    return list;
+  } else if constexpr (HasFields<T>) {
+    return FieldsJson(field);
+  } else {
+    return field;
+  }
+}
+
+class JsonWriter : public Visitor {
+ public:
+  template <class T>
+  void operator()(std::string_view key, const T& field, const FieldRule& rule = {}) {
+    if (!rule.is_written) return;
+    if constexpr (kIsOptional<T>) {
+      if (!field && !rule.null_when_empty) return;
+    }
+    json_.emplace(key, JsonOf(field, rule));
+  }
+  template <class T>
+  void operator()(std::string_view key, const T& field, const FieldRule& rule,
+                  const std::type_identity_t<T>&) {
+    (*this)(key, field, rule);
+  }
+  template <class T>
+  void Shown(std::string_view key, const T& value) {
+    json_.emplace(key, value);
+  }
+  Json Take() { return std::move(json_); }
+
+ private:
+  Json json_ = Json::object();
+};
+
+}  // namespace fields
+
+// Reads the JSON object `json` into `value`; messages begin with `place`.
+template <HasFields T>
+void ReadFields(const Json& json, std::string_view place, T& value) {
+  RequireObject(json, KeysOf(value), place);
+  fields::JsonReader reader(json, place);
+  T::Fields(reader, value);
+  if constexpr (HasValidate<T>) value.Validate(reader.place());
+}
+
+template <HasFields T>
+T FieldsFrom(const Json& json, std::string_view place) {
+  T value;
+  ReadFields(json, place, value);
+  return value;
+}
+
+// Keys in the order in which the struct states them.
+template <HasFields T>
+Json FieldsJson(const T& value) {
+  fields::JsonWriter writer;
+  T::Fields(writer, value);
+  return writer.Take();
+}
+
+}  // namespace qualm
