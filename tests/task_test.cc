@@ -94,6 +94,28 @@ TEST_F(Tasks, ItemsHaveHeaderShotsAndContext) {
   EXPECT_EQ(Items(kSst2, two).items[0].shots->Prompt(2), "H good: positive || bad: negative || ");
 }
 
+TEST_F(Tasks, TheFilesThatAreReadAreKnownBefore) {
+  const auto roles_of = [](const InputSet& inputs) {
+    std::vector<std::string> roles;
+    for (const InputFile& file : inputs.files()) roles.push_back(file.role);
+    return roles;
+  };
+  const std::filesystem::path file = folder_ / "t.yaml";
+  WriteFileAtomically(file, kSst2);
+  const Task task = FindTask(file.string());
+  ItemOptions options;
+  EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
+              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv", "glue-sst2/train.tsv"));
+  EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
+            roles_of(TaskInputs(task, options, folder_)));
+  options.shots = 0;
+  EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
+              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv"));
+  EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
+            roles_of(TaskInputs(task, options, folder_)));
+  EXPECT_FALSE(FindTask("boolq").inputs.Find("tasks/boolq.yaml")->hash.empty());
+}
+
 TEST_F(Tasks, AChoiceMayStandInTheContext) {
   const TaskItems made = Items(
       Replaced(Replaced(kSst2, "{sentence}:", "{choice}:"), "\" {choice}\"", "\" {sentence}\""));

@@ -81,6 +81,7 @@ class GenerationRunner final : public TaskRunner {
   // --- requests
 
   void Ask() override {
+    if (pieces_) outcome_.asked.inputs.Add(pieces_->inputs());
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) AskItem(i);
     NameEvaluation(std::span<const TextRequest>(outcome_.texts));
   }
