@@ -1,3 +1,5 @@
+// Reads the typed outcomes of a study's stages and makes groups of them: losses by item and seed,
+// differences to the float model, distances, bits and speed.
 #include "analysis/study_table.h"
 
 #include <algorithm>
@@ -13,25 +15,6 @@ namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr size_t kMostItems = size_t{1} << 32;
-
-std::vector<double> NumbersOf(const Json& list, std::string_view place) {
-  std::vector<double> numbers;
-  for (const Json& one : list) {
-    if (!one.is_number() && !one.is_null()) {
-      ThrowBadInput(place, "a list of numbers", one.type_name());
-    }
-    numbers.push_back(one.is_null() ? kNone : one.get<double>());
-  }
-  return numbers;
-}
-
-double NumberAt(const Json& list, size_t index) {
-  return list.is_array() && index < list.size() && list[index].is_number()
-             ? list[index].get<double>()
-             : kNone;
-}
-
 // -log of the right choice's share.
 double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   const double largest = *std::ranges::max_element(choices);
@@ -40,52 +23,51 @@ double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   return largest + std::log(sum) - choices.at(gold);
 }
 
-void ReadTextItems(const Json& result, const std::string& place, EvaluationData& data) {
-  const Json& items = GetChild(result, "items", place);
+void ReadText(const TextOutcome& outcome, EvaluationData& data) {
   data.is_text = true;
   data.metric = "ppl";
-  data.loss = NumbersOf(GetChild(items, "loss", place), place);
-  data.weight = NumbersOf(GetChild(items, "weight", place), place);
-  data.score = NumberAt(GetChild(result, "ppl", place), 0);
-  data.score_error = NumberAt(GetChild(result, "ppl", place), 1);
-  if (result.contains("distance")) {
-    const Json& distance = result["distance"];
-    data.kl = NumberAt(GetChild(distance, "kl", place), 0);
-    data.kl_error = NumberAt(GetChild(distance, "kl", place), 1);
-    data.same_top1 = NumberAt(GetChild(distance, "same_top1", place), 0);
-  }
+  data.loss = outcome.items.loss;
+  data.weight = outcome.items.weight;
+  data.cluster = outcome.items.cluster;
+  data.score = outcome.ppl.value;
+  data.score_error = outcome.ppl.standard_error;
+  if (!outcome.distance) return;
+  data.kl = outcome.distance->kl.value;
+  data.kl_error = outcome.distance->kl.standard_error;
+  data.same_top1 = outcome.distance->same_top1.value;
 }
 
-void ReadTaskItems(const Json& result, const std::string& place, TaskLoss loss,
-                   EvaluationData& data) {
-  const Json& items = GetChild(result, "items", place);
-  data.metric = GetString(result, "metric", place);
-  data.value = NumbersOf(GetChild(items, "value", place), place);
-  const std::vector<double> gold = NumbersOf(GetChild(items, "gold", place), place);
-  for (double right : NumbersOf(GetChild(items, "right", place), place)) {
-    data.right.push_back(right != 0 ? 1 : 0);
+// The loss of a row in nats: where the study asks for it and the row has choices.
+std::optional<double> NatsOf(const RowColumns& items, size_t item, TaskLoss loss) {
+  if (loss != TaskLoss::kNll || items.log_likelihoods.empty()) return std::nullopt;
+  const std::vector<double>& choices = items.log_likelihoods[item];
+  const int64_t gold = items.gold[item];
+  if (choices.size() < 2 || gold < 0 || gold >= static_cast<int64_t>(choices.size())) {
+    return std::nullopt;
   }
-  for (double tie : NumbersOf(GetChild(items, "near_tie", place), place)) {
-    data.near_tie.push_back(tie != 0 ? 1 : 0);
-  }
-  if (items.contains("log_likelihoods")) {
-    for (const Json& one : items["log_likelihoods"]) data.choices.push_back(NumbersOf(one, place));
-  }
-  for (size_t i = 0; i < data.value.size(); ++i) {
-    const bool has_choices = i < data.choices.size() && data.choices[i].size() > 1 &&
-                             i < gold.size() && gold[i] >= 0 &&
-                             gold[i] < static_cast<double>(data.choices[i].size());
-    const bool is_nats = loss == TaskLoss::kNll && has_choices;
-    data.is_share |= !is_nats;
-    data.loss.push_back(is_nats ? ChoiceNll(data.choices[i], static_cast<size_t>(gold[i]))
-                                : 1 - data.value[i]);
+  return ChoiceNll(choices, static_cast<size_t>(gold));
+}
+
+void ReadRows(const RowsOutcome& outcome, TaskLoss loss, EvaluationData& data) {
+  const RowColumns& items = outcome.items;
+  data.metric = outcome.metric;
+  data.value = items.value;
+  data.right = items.right;
+  data.near_tie = items.near_tie;
+  data.choices = items.log_likelihoods;
+  data.cluster = items.cluster;
+  for (size_t i = 0; i < items.value.size(); ++i) {
+    const std::optional<double> nats = NatsOf(items, i, loss);
+    data.is_share |= !nats;
+    data.loss.push_back(nats ? *nats : 1 - items.value[i]);
   }
   data.weight.assign(data.loss.size(), 1);
-  for (const Json& score : GetChild(result, "scores", place)) {
-    if (GetString(score, "metric", place) != data.metric) continue;
-    data.score = GetDouble(score, "value", place, kNone);
-    data.score_error = GetDouble(score, "stderr", place, kNone);
-    data.baseline = GetDouble(score, "baseline", place, kNone);
+
+  for (const ScoreOutcome& score : outcome.scores) {
+    if (score.metric != data.metric) continue;
+    data.score = score.value;
+    data.score_error = score.standard_error;
+    data.baseline = score.baseline;
     break;
   }
 }
@@ -101,9 +83,10 @@ std::vector<double> ByCluster(const EvaluationData& data, const std::vector<doub
 // Numbers the clusters from 0 on without gaps. A single one says nothing of others: its items stand
 // alone then.
 void NumberClusters(EvaluationData& data) {
-  std::map<size_t, size_t> numbers;
-  for (size_t& cluster : data.cluster)
+  std::map<uint64_t, uint64_t> numbers;
+  for (uint64_t& cluster : data.cluster) {
     cluster = numbers.emplace(cluster, numbers.size()).first->second;
+  }
   if (numbers.size() > 1) return;
   for (size_t i = 0; i < data.cluster.size(); ++i) data.cluster[i] = i;
 }
@@ -145,7 +128,7 @@ class TableReader {
   bool Add(const StudyCell& cell) {
     const std::optional<StageRecord> record = work_.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) return false;
-    EvaluationData data = EvaluationFromRecord(*record, plan_.spec.task_loss);
+    EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
     if (cell.recipe == "float") float_data_[StrCat(cell.model, "\n", cell.test)] = data;
     const EvaluationData* reference = FloatData(cell);
     if (reference == nullptr || reference->loss.size() != data.loss.size() ||
@@ -229,27 +212,30 @@ class TableReader {
 
   void AddArtefact(const StudyCell& cell, Group& group) {
     if (!cell.quantize.empty() && std::isnan(group.bits)) {
-      const Json result = ResultOf(cell.quantize);
-      if (!result.is_null()) {
-        group.bits = GetDouble(result, "bits_per_weight", cell.quantize);
-        group.model_bits = GetDouble(result, "bits_per_weight_model", cell.quantize);
+      if (const auto* quantized = OutcomeOf<QuantizeOutcome>(cell.quantize)) {
+        group.bits = quantized->bits_per_weight;
+        group.model_bits = quantized->bits_per_weight_model;
       }
     }
     if (!cell.measure.empty() && std::isnan(group.decode_tokens_per_s)) {
-      const Json result = ResultOf(cell.measure);
-      if (result.is_null()) return;
-      const Json& decode = GetChild(result, "decode_tokens_per_s", cell.measure);
-      group.decode_tokens_per_s = GetDouble(decode, "median", cell.measure);
-      group.decode_low = GetDouble(decode, "lowest", cell.measure);
-      group.decode_high = GetDouble(decode, "highest", cell.measure);
+      if (const auto* measured = OutcomeOf<MeasureOutcome>(cell.measure)) {
+        group.decode_tokens_per_s = measured->decode.median;
+        group.decode_low = measured->decode.lowest;
+        group.decode_high = measured->decode.highest;
+      }
     }
   }
 
-  Json ResultOf(const std::string& key) {
-    const auto found = results_.find(key);
-    if (found != results_.end()) return found->second;
-    const std::optional<StageRecord> record = work_.ReadRecord(key);
-    return results_[key] = record && record->is_done() ? record->result : Json();
+  // Null where the stage is not done.
+  template <class Outcome>
+  const Outcome* OutcomeOf(const std::string& key) {
+    const auto [found, is_new] = outcomes_.try_emplace(key);
+    if (is_new) {
+      if (std::optional<StageRecord> record = work_.ReadRecord(key)) {
+        found->second = std::move(record->outcome);
+      }
+    }
+    return std::get_if<Outcome>(&found->second);
   }
 
   static void Finish(Group& group) {
@@ -266,38 +252,30 @@ class TableReader {
   StudyTable table_;
   std::map<std::string, size_t> index_;
   std::map<std::string, EvaluationData> float_data_;
-  std::map<std::string, Json> results_;
+  std::map<std::string, StageOutcome> outcomes_;  // by key
 };
 
 }  // namespace
 
-EvaluationData EvaluationFromRecord(const StageRecord& record, TaskLoss loss) {
-  const std::string& place = record.label;
+EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::string_view place) {
   EvaluationData data;
   data.kl = data.kl_error = data.same_top1 = data.baseline = kNone;
   data.score = data.score_error = kNone;
-  const Json& result = record.result;
-  if (GetString(result, "kind", place) == "text") {
-    ReadTextItems(result, place, data);
+  std::optional<OverlapOutcome> overlap;
+  if (const auto* text = std::get_if<TextOutcome>(&outcome)) {
+    ReadText(*text, data);
+    overlap = text->overlap;
+  } else if (const auto* rows = std::get_if<RowsOutcome>(&outcome)) {
+    ReadRows(*rows, loss, data);
+    overlap = rows->overlap;
   } else {
-    ReadTaskItems(result, place, loss, data);
+    ThrowBadInput(place, "the outcome of a test", "another kind of stage");
   }
-  for (double cluster :
-       NumbersOf(GetChild(GetChild(result, "items", place), "cluster", place), place)) {
-    if (!(cluster >= 0 && cluster < static_cast<double>(kMostItems))) {
-      ThrowBadInput(place, "clusters that are numbers of items", StrCat(cluster));
-    }
-    data.cluster.push_back(static_cast<size_t>(cluster));
-  }
-  const size_t n = data.loss.size();
-  const bool fits = n > 0 && data.weight.size() == n && data.cluster.size() == n &&
-                    std::ranges::all_of(data.cluster, [&](size_t c) { return c < n; }) &&
-                    (data.is_text || (data.right.size() == n && data.near_tie.size() == n));
-  if (!fits) ThrowBadInput(place, StrCat("columns of ", n, " items"), "others");
+
   NumberClusters(data);
-  if (result.contains("overlap")) {
-    data.overlap_grams = static_cast<size_t>(GetInt(result["overlap"], "grams", place));
-    data.overlap_found = static_cast<size_t>(GetInt(result["overlap"], "found", place));
+  if (overlap) {
+    data.overlap_grams = overlap->grams;
+    data.overlap_found = overlap->found;
   }
   return data;
 }

@@ -21,7 +21,7 @@ struct EvaluationData {
   bool is_share = false;       // the loss is 1 - a share; else nats
   std::vector<double> loss;    // by item: window NLL; 1 - value or -log p(right) of tasks
   std::vector<double> weight;  // by item
-  std::vector<size_t> cluster;
+  std::vector<uint64_t> cluster;
   std::vector<double> value;  // of tasks, by the main metric
   std::vector<uint8_t> right, near_tie;
   std::vector<std::vector<double>> choices;  // log-likelihoods; empty where there are none
@@ -29,7 +29,7 @@ struct EvaluationData {
   double baseline = 0;                       // NaN: none
   double kl = 0, kl_error = 0;  // against the float model; NaN: none (of texts over the vocabulary)
   double same_top1 = 0;         // NaN: none
-  size_t overlap_grams = 0, overlap_found = 0;
+  uint64_t overlap_grams = 0, overlap_found = 0;
 };
 
 // A cell of the study's tables: all seeds of one condition on one test.
@@ -72,6 +72,7 @@ struct StudyTable {
 // records of the plan's stages.
 StudyTable ReadStudyTable(const StudyPlan& plan, const WorkFolder& work);
 
-EvaluationData EvaluationFromRecord(const StageRecord& record, TaskLoss loss);
+// Throws bad input, with the place, for the outcome of a stage that is not an evaluation.
+EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::string_view place);
 
 }  // namespace qualm

@@ -42,29 +42,7 @@ CREATE TABLE IF NOT EXISTS layers(
   PRIMARY KEY(stage, layer)) WITHOUT ROWID;
 )";
 
-// A number of a column; NULL where there is none.
-std::optional<double> RealAt(const Json& columns, const char* column, size_t index) {
-  if (!columns.contains(column) || index >= columns[column].size()) return std::nullopt;
-  const Json& value = columns[column][index];
-  return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
-}
-
-std::optional<int64_t> IntAt(const Json& columns, const char* column, size_t index) {
-  if (!columns.contains(column) || index >= columns[column].size()) return std::nullopt;
-  const Json& value = columns[column][index];
-  return value.is_number_integer() ? std::optional(value.get<int64_t>()) : std::nullopt;
-}
-
-std::optional<double> RealOf(const Json& object, const char* key) {
-  return object.contains(key) && object[key].is_number() ? std::optional(object[key].get<double>())
-                                                         : std::nullopt;
-}
-
-std::optional<std::string> TextOf(const Json& object, const char* key) {
-  return object.contains(key) && object[key].is_string()
-             ? std::optional(object[key].get<std::string>())
-             : std::nullopt;
-}
+constexpr const char* kPutItem = "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)";
 
 class Collector {
  public:
@@ -125,53 +103,58 @@ class Collector {
     for (const char* table : {"items", "samples", "layers"}) {
       Statement(database_, StrCat("DELETE FROM ", table, " WHERE stage=?")).Run(key);
     }
-    Json rest = record->result;
+    Json rest = ToJson(record->outcome);
     for (const char* name : {"items", "samples", "layers"}) {
       if (rest.is_object()) rest.erase(name);
     }
     Statement(database_, "INSERT OR REPLACE INTO stages VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
-        .Run(record->key, record->kind, record->label, record->status, record->error, record->host,
-             record->processor, record->version, record->finished_at, record->seconds,
-             record->peak_memory_bytes, record->threads, record->inputs.dump(), rest.dump());
+        .Run(record->key, StageKindName(KindOf(record->inputs)), record->label, record->status,
+             record->error, record->host, record->processor, record->version, record->finished_at,
+             record->seconds, record->peak_memory_bytes, record->threads,
+             ToJson(record->inputs).dump(), rest.dump());
     ++counts_.stages;
-    if (!record->is_done()) return;
-    PutItems(key, record->result);
-    PutSamples(key, record->result);
-    PutLayers(key, record->result);
-  }
 
-  void PutItems(const std::string& key, const Json& result) {
-    if (!result.contains("items")) return;
-    const Json& items = result["items"];
-    const size_t n = items.contains("cluster") ? items["cluster"].size() : 0;
-    Statement rows(database_, "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)");
-    for (size_t i = 0; i < n; ++i) {
-      const std::optional<double> value = RealAt(items, "value", i);
-      std::optional<double> loss = RealAt(items, "loss", i);
-      if (!loss && value) loss = 1 - *value;
-      rows.Run(key, i, IntAt(items, "cluster", i), RealAt(items, "weight", i).value_or(1), loss,
-               value, IntAt(items, "right", i), IntAt(items, "near_tie", i),
-               IntAt(items, "picked", i), IntAt(items, "gold", i));
-      ++counts_.items;
+    if (const auto* text = std::get_if<TextOutcome>(&record->outcome)) PutWindows(key, text->items);
+    if (const auto* task = std::get_if<RowsOutcome>(&record->outcome)) {
+      PutRows(key, task->items);
+      PutSamples(key, task->samples);
+    }
+    if (const auto* quantized = std::get_if<QuantizeOutcome>(&record->outcome)) {
+      PutLayers(key, quantized->layers);
     }
   }
 
-  void PutSamples(const std::string& key, const Json& result) {
-    if (!result.contains("samples")) return;
+  void PutWindows(const std::string& key, const WindowColumns& items) {
+    constexpr std::optional<int64_t> kNone;  // only rows of tasks have these
+    Statement rows(database_, kPutItem);
+    for (size_t i = 0; i < items.cluster.size(); ++i) {
+      rows.Run(key, i, items.cluster[i], items.weight[i], items.loss[i], kNone, kNone, kNone, kNone,
+               kNone);
+    }
+    counts_.items += items.cluster.size();
+  }
+
+  void PutRows(const std::string& key, const RowColumns& items) {
+    Statement rows(database_, kPutItem);
+    for (size_t i = 0; i < items.cluster.size(); ++i) {
+      const double loss = 1 - items.value[i];
+      rows.Run(key, i, items.cluster[i], /*weight=*/1.0, loss, items.value[i], items.right[i],
+               items.near_tie[i], items.picked[i], items.gold[i]);
+    }
+    counts_.items += items.cluster.size();
+  }
+
+  void PutSamples(const std::string& key, const std::vector<SampleOutcome>& samples) {
     Statement rows(database_, "INSERT OR REPLACE INTO samples VALUES(?,?,?,?,?,?)");
-    for (const Json& sample : result["samples"]) {
-      rows.Run(key, GetInt(sample, "item", key), TextOf(sample, "row"), TextOf(sample, "prompt"),
-               TextOf(sample, "right"), GetString(sample, "answer", key, ""));
+    for (const SampleOutcome& sample : samples) {
+      rows.Run(key, sample.item, sample.row, sample.prompt, sample.right, sample.answer);
     }
   }
 
-  void PutLayers(const std::string& key, const Json& result) {
-    if (!result.contains("layers")) return;
+  void PutLayers(const std::string& key, const std::vector<LayerOutcome>& layers) {
     Statement rows(database_, "INSERT OR REPLACE INTO layers VALUES(?,?,?,?,?,?)");
-    for (const Json& layer : result["layers"]) {
-      rows.Run(key, GetString(layer, "name", key), GetDouble(layer, "bits", key),
-               GetDouble(layer, "mse", key), RealOf(layer, "calibration"),
-               RealOf(layer, "held_out"));
+    for (const LayerOutcome& layer : layers) {
+      rows.Run(key, layer.name, layer.bits, layer.mse, layer.calibration, layer.held_out);
     }
   }
 

@@ -3,19 +3,22 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "io/json_fields.h"
 #include "study/graph.h"
-#include "study/stage_inputs.h"
 
 namespace qualm {
 namespace {
 
+constexpr int kPlanFormat = 2;
+
 Json ToJson(const Stage& stage) {
   return {{"key", stage.key},
-          {"kind", StageKindName(stage.kind)},
+          {"kind", StageKindName(stage.kind())},
           {"label", stage.label},
           {"group", stage.group},
           {"needs", stage.needs},
-          {"inputs", stage.inputs},
+          {"inputs", ToJson(stage.inputs)},
+          {"files", stage.files},
           {"seconds", stage.seconds},
           {"memory_bytes", stage.memory_bytes},
           {"disk_bytes", stage.disk_bytes}};
@@ -36,11 +39,12 @@ Stage StageFromJson(const Json& json, std::string_view place) {
   const bool is_hash = stage.key.size() == 32 &&
                        stage.key.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!is_hash) ThrowBadInput(place, "keys of 32 hex digits", StrCat("'", stage.key, "'"));
-  stage.kind = StageKindFromName(GetString(json, "kind", place), place);
   stage.label = GetString(json, "label", place);
   stage.group = GetString(json, "group", place);
   stage.needs = TextsOf(json, "needs", place);
-  stage.inputs = GetChild(json, "inputs", place);
+  const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
+  stage.inputs = StageInputsFromJson(kind, GetChild(json, "inputs", place), place);
+  stage.files = GetString(json, "files", place);
   stage.seconds = GetDouble(json, "seconds", place);
   stage.memory_bytes = static_cast<uint64_t>(GetInt(json, "memory_bytes", place));
   stage.disk_bytes = static_cast<uint64_t>(GetInt(json, "disk_bytes", place));
@@ -61,16 +65,16 @@ Json ToJson(const StudyCell& cell) {
 }
 
 StudyCell CellFromJson(const Json& json, std::string_view place) {
-  return {GetString(json, "model", place),
-          GetString(json, "recipe", place),
-          GetString(json, "calibration", place),
-          static_cast<uint64_t>(GetInt(json, "seed", place)),
-          GetString(json, "test", place),
-          RelationFromName(GetString(json, "relation", place), place),
-          GetString(json, "calibrate", place),
-          GetString(json, "quantize", place),
-          GetString(json, "evaluate", place),
-          GetString(json, "measure", place)};
+  return {.model = GetString(json, "model", place),
+          .recipe = GetString(json, "recipe", place),
+          .calibration = GetString(json, "calibration", place),
+          .seed = static_cast<uint64_t>(GetInt(json, "seed", place)),
+          .test = GetString(json, "test", place),
+          .relation = RelationFromName(GetString(json, "relation", place), place),
+          .calibrate = GetString(json, "calibrate", place),
+          .quantize = GetString(json, "quantize", place),
+          .evaluate = GetString(json, "evaluate", place),
+          .measure = GetString(json, "measure", place)};
 }
 
 Json ToJson(const LocalText& text) { return {{"en", text.en}, {"zh", text.zh}}; }
@@ -82,8 +86,8 @@ LocalText LocalTextFromJson(const Json& json, const char* key, std::string_view 
 
 Json SpecToJson(const StudySpec& spec) {
   Json calibrations = Json::array(), tests = Json::array(), budgets = Json::array();
-  for (const CalibrationSpec& set : spec.calibrations) calibrations.push_back(InputsOf(set, 0));
-  for (const TestSpec& test : spec.tests) tests.push_back(InputsOf(test));
+  for (const CalibrationSpec& set : spec.calibrations) calibrations.push_back(FieldsJson(set));
+  for (const TestSpec& test : spec.tests) tests.push_back(FieldsJson(test));
   for (const Budget& budget : spec.budgets) {
     budgets.push_back({{"bits_per_weight", budget.bits_per_weight},
                        {"tokens_per_second", budget.tokens_per_second}});
@@ -114,10 +118,10 @@ StudySpec SpecFromJson(const Json& json, std::string_view place) {
   spec.order = GetString(json, "order", place);
   spec.seeds = static_cast<size_t>(GetInt(json, "seeds", place));
   for (const Json& set : GetChild(json, "calibrations", place)) {
-    spec.calibrations.push_back(CalibrationFromInputs(set, place));
+    spec.calibrations.push_back(FieldsFrom<CalibrationSpec>(set, place));
   }
   for (const Json& test : GetChild(json, "tests", place)) {
-    spec.tests.push_back(TestFromInputs(test, place));
+    spec.tests.push_back(FieldsFrom<TestSpec>(test, place));
   }
   spec.task_loss = GetString(json, "loss", place) == "nll" ? TaskLoss::kNll : TaskLoss::kError;
   for (const Json& budget : GetChild(json, "budgets", place)) {
@@ -131,16 +135,18 @@ StudySpec SpecFromJson(const Json& json, std::string_view place) {
 }  // namespace
 
 Json ToJson(const StudyPlan& plan) {
-  Json stages = Json::array(), cells = Json::array();
+  Json stages = Json::array(), cells = Json::array(), files = Json::object();
+  for (const auto& [hash, set] : plan.files) files[hash] = FieldsJson(set);
   for (const Stage& stage : plan.stages) stages.push_back(ToJson(stage));
   for (const StudyCell& cell : plan.cells) cells.push_back(ToJson(cell));
-  return {{"format", 1},
+  return {{"format", kPlanFormat},
           {"study", SpecToJson(plan.spec)},
           {"model_paths", plan.model_paths},
           {"data_folder", plan.data_folder},
           {"instruction_set", plan.instruction_set},
           {"version", plan.version},
           {"skipped", plan.skipped},
+          {"files", std::move(files)},
           {"stages", std::move(stages)},
           {"cells", std::move(cells)}};
 }
@@ -148,10 +154,10 @@ Json ToJson(const StudyPlan& plan) {
 StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
   RequireObject(json,
                 {"format", "study", "model_paths", "data_folder", "instruction_set", "version",
-                 "skipped", "stages", "cells"},
+                 "skipped", "files", "stages", "cells"},
                 place);
-  if (GetInt(json, "format", place) != 1) {
-    ThrowBadInput(place, "a plan of format 1", StrCat(GetInt(json, "format", place)));
+  if (const int64_t format = GetInt(json, "format", place); format != kPlanFormat) {
+    ThrowBadInput(place, StrCat("a plan of format ", kPlanFormat), StrCat(format));
   }
   StudyPlan plan;
   plan.spec = SpecFromJson(GetChild(json, "study", place), place);
@@ -160,6 +166,9 @@ StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
   plan.instruction_set = GetString(json, "instruction_set", place);
   plan.version = GetString(json, "version", place);
   plan.skipped = TextsOf(json, "skipped", place);
+  for (const auto& [hash, set] : GetChild(json, "files", place).items()) {
+    ReadFields(set, place, plan.files[hash]);
+  }
   for (const Json& stage : GetChild(json, "stages", place)) {
     plan.stages.push_back(StageFromJson(stage, place));
   }
@@ -168,6 +177,9 @@ StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
   }
   for (const Stage& stage : plan.stages) {
     for (const std::string& need : stage.needs) (void)plan.Find(need);
+    if (!plan.files.contains(stage.files)) {
+      ThrowBadInput(place, StrCat("the files of stage ", stage.label), "none");
+    }
   }
   return plan;
 }

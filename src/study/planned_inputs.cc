@@ -1,9 +1,9 @@
+// Finds and hashes models, recipes, texts and rows; says what is missing before any stage runs.
 #include "study/planned_inputs.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/progress.h"
 #include "base/strings.h"
 #include "data/row_sets.h"
@@ -11,8 +11,7 @@
 #include "io/hash.h"
 #include "model/model.h"
 #include "quantize/recipe.h"
-#include "study/stage_inputs.h"
-#include "tasks/embedded_tasks.h"
+#include "study/planning_steps.h"
 
 namespace qualm {
 namespace {
@@ -28,20 +27,7 @@ std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   return "";
 }
 
-std::string TaskText(const std::string& name) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (file.name == StrCat(name, ".yaml")) return std::string(file.text);
-  }
-  return ReadFile(name, 1 << 20);
-}
-
 }  // namespace
-
-std::string HashOfTexts(const std::vector<std::string>& texts) {
-  Hasher hasher;
-  for (const std::string& text : texts) hasher.Add(text);
-  return hasher.Hex();
-}
 
 PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress)
     : spec_(std::move(spec)), options_(options), progress_(progress) {
@@ -72,8 +58,12 @@ void PlannedInputs::ReadModels() {
                                              : one.substr(0, equals);
     if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
     progress_.Info(StrCat("hashing ", model.path));
-    model.hash = Checkpoint::Open(model.path).Hash();
-    model.tokenizer_hash = TokenizerHash(model.path);
+    model.files = Checkpoint::Open(model.path).Inputs();
+    model.hash = Checkpoint::HashOf(model.files);
+    model.tokenizer_files = LoadTokenizer(model.path)->inputs();
+    model.tokenizer_files.HashFiles();
+    model.files.Add(model.tokenizer_files);
+
     for (const PlannedModel& other : models_) {
       if (other.name == model.name) {
         ThrowBadInput("--model", "different names", StrCat("'", model.name, "' twice"),
@@ -82,19 +72,6 @@ void PlannedInputs::ReadModels() {
     }
     models_.push_back(std::move(model));
   }
-}
-
-std::string PlannedInputs::TokenizerHash(const std::string& folder) {
-  std::vector<std::string> hashes;
-  for (const char* name :
-       {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"}) {
-    const std::filesystem::path file = std::filesystem::path(folder) / name;
-    std::error_code ignored;
-    if (!std::filesystem::exists(file, ignored)) continue;
-    hashes.emplace_back(name);
-    hashes.push_back(HashFile(file));
-  }
-  return HashOfTexts(hashes);
 }
 
 void PlannedInputs::ReadRecipes() {
@@ -186,7 +163,7 @@ void PlannedInputs::ReadTests() {
       if (!ReadTask(spec, test)) continue;
     } else {
       (void)FindProtocol(spec.protocol);
-      test.data_hash = TextHash(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
+      test.files = CorpusFiles(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
     }
     tests_.push_back(std::move(test));
   }
@@ -210,30 +187,23 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
     return false;
   }
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
-  test.data_hash = RowsHash(spec.task, task, task.split, spec.shots.value_or(task.default_shots));
+  test.files = TaskInputs(task, items, options_.data_folder);
+  test.files.HashFiles();
   return true;
 }
 
-std::string PlannedInputs::RowsHash(const std::string& name, const Task& task,
-                                    const std::string& split, size_t shots) {
-  const RowSet& set = FindRowSet(task.data_set, task.name);
-  std::vector<std::string> parts = {
-      TaskText(name), HashOfFiles(set, set.FindSplit(split, name), options_.data_folder)};
-  if (shots > 0 && !task.shot_split.empty()) {
-    parts.push_back(HashOfFiles(set, set.FindSplit(task.shot_split, name), options_.data_folder));
-  }
-  return HashOfTexts(parts);
-}
-
-std::string PlannedInputs::TextHash(const std::string& corpus, const std::string& field,
-                                    CorpusUse use) {
+const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std::string& field,
+                                           CorpusUse use) {
   const std::string found = ResolvePath(corpus, options_);
   const std::string name = found.empty() ? corpus : found;
-  std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
-  if (hash.empty()) {
-    hash = FindCorpus(name, use, options_.data_folder, {.text_field = field}).hash;
-  }
-  return hash;
+  const std::string key = StrCat(name, "\n", field, "\n", static_cast<int>(use));
+  const auto known = corpus_files_.find(key);
+  if (known != corpus_files_.end()) return known->second;
+
+  InputSet& files = corpus_files_[key];
+  files = FindCorpus(name, use, options_.data_folder, {.text_field = field}).inputs;
+  files.HashFiles();
+  return files;
 }
 
 std::string PlannedInputs::CorpusPath(const std::string& corpus) const {

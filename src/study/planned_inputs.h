@@ -13,12 +13,14 @@
 namespace qualm {
 
 struct PlannedModel {
-  std::string name, path, hash, tokenizer_hash;
+  std::string name, path, hash;
+  InputSet files;            // checkpoint and tokenizer, with their hashes
+  InputSet tokenizer_files;  // those of the tokenizer alone
 };
 
 struct PlannedTest {
   const TestSpec* spec = nullptr;
-  std::string data_hash;  // of the text, or of the task and its files
+  InputSet files;  // of the text, or of the task
   RowPool pool = RowPool::kAll;
 };
 
@@ -26,8 +28,6 @@ struct PlannedRecipe {
   std::string name, how, canonical_hash;  // how: a built-in name or a path
   bool needs_calibration = false;
 };
-
-std::string HashOfTexts(const std::vector<std::string>& texts);
 
 class PlannedInputs {
  public:
@@ -44,10 +44,8 @@ class PlannedInputs {
   const std::vector<PlannedTest>& tests() const { return tests_; }
   const std::vector<std::string>& skipped() const { return skipped_; }
 
-  // Of the task's text and the files of a split, and those of its examples if there are any.
-  std::string RowsHash(const std::string& name, const Task& task, const std::string& split,
-                       size_t shots);
-  std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use);
+  // Reads the corpus when it is first asked for: a text that cannot be read is found here.
+  const InputSet& CorpusFiles(const std::string& corpus, const std::string& field, CorpusUse use);
   // Absolute where it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
   // Whether the rows of "set:split" are scored by a test, so that not all may be calibrated on.
@@ -55,7 +53,6 @@ class PlannedInputs {
 
  private:
   void ReadModels();
-  static std::string TokenizerHash(const std::string& folder);
   void ReadRecipes();
   void DropMissingSets();
   std::string MissingFileOf(const CalibrationSpec& set) const;
@@ -70,8 +67,8 @@ class PlannedInputs {
   std::vector<PlannedRecipe> recipes_;
   std::vector<PlannedTest> tests_;  // point into spec_
   std::vector<std::string> skipped_;
-  std::set<std::string> calibrated_, scored_;  // "set:split"
-  std::map<std::string, std::string> text_hashes_;
+  std::set<std::string> calibrated_, scored_;     // "set:split"
+  std::map<std::string, InputSet> corpus_files_;  // by path, field and use
 };
 
 }  // namespace qualm

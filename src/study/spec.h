@@ -21,6 +21,14 @@ struct LocalText {
 // What a text is about; the relation of a calibration set to a test follows from it.
 struct About {
   std::string dataset, subject, task, language;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("dataset", self.dataset);
+    visit("subject", self.subject);
+    visit("task", self.task);
+    visit("language", self.language);
+  }
 };
 
 // Calibration against test, from near to far (PROTOCOLS, section 7). The first attribute of
@@ -54,6 +62,26 @@ struct CalibrationSpec {
   std::string again;
   bool is_control = false;
   About about;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("kind", self.kind);
+    visit("corpus", self.corpus);
+    visit("text_field", self.text_field);
+    visit("task", self.task);
+    visit("split", self.split);
+    visit("category", self.category);
+    visit("mixed", self.mixed);
+    visit("temperature", self.temperature);
+    visit("sampler", self.sampler.sampler);
+    visit("samples", self.sampler.samples);
+    visit("length", self.sampler.length);
+    visit("held_out", self.sampler.held_out);
+    visit("again", self.again);
+    visit("is_control", self.is_control);
+    visit("about", self.about);
+  }
 };
 
 struct TestSpec {
@@ -66,6 +94,20 @@ struct TestSpec {
   About about;
 
   bool is_task() const { return !task.empty(); }
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("corpus", self.corpus);
+    visit("text_field", self.text_field);
+    visit("protocol", self.protocol);
+    visit("seqlen", self.seqlen);
+    visit("task", self.task);
+    visit("category", self.category);
+    visit("shots", self.shots);
+    visit("limit", self.limit);
+    visit("about", self.about);
+  }
 };
 
 // A rule names recipes, calibration sets, tests and relations by patterns; empty ones fit all.

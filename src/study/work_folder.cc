@@ -13,12 +13,15 @@
 #include "study/machine.h"
 
 namespace qualm {
-namespace {
 
-StageRecord RecordFromJson(const Json& json, std::string_view place, bool with_result) {
+StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool with_outcome) {
+  RequireObject(
+      json,
+      {"key", "kind", "label", "status", "error", "host", "processor", "version", "finished_at",
+       "seconds", "peak_memory_bytes", "threads", "inputs", "files", "result"},
+      place);
   StageRecord record;
   record.key = GetString(json, "key", place);
-  record.kind = GetString(json, "kind", place);
   record.label = GetString(json, "label", place);
   record.status = GetString(json, "status", place);
   record.error = GetString(json, "error", place, "");
@@ -29,12 +32,35 @@ StageRecord RecordFromJson(const Json& json, std::string_view place, bool with_r
   record.seconds = GetDouble(json, "seconds", place);
   record.peak_memory_bytes = static_cast<uint64_t>(GetInt(json, "peak_memory_bytes", place));
   record.threads = static_cast<int>(GetInt(json, "threads", place));
-  record.inputs = GetChild(json, "inputs", place);
-  if (with_result) record.result = GetChild(json, "result", place);
+
+  const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
+  record.inputs =
+      StageInputsFromJson(kind, GetChild(json, "inputs", place), StrCat(place, ": inputs"));
+  record.files = GetString(json, "files", place);
+  const Json& result = GetChild(json, "result", place);
+  if (with_outcome && record.is_done()) {
+    record.outcome = StageOutcomeFromJson(record.inputs, result, StrCat(place, ": result"));
+  }
   return record;
 }
 
-}  // namespace
+Json ToJson(const StageRecord& record) {
+  return {{"key", record.key},
+          {"kind", StageKindName(KindOf(record.inputs))},
+          {"label", record.label},
+          {"status", record.status},
+          {"error", record.error},
+          {"host", record.host},
+          {"processor", record.processor},
+          {"version", record.version},
+          {"finished_at", record.finished_at},
+          {"seconds", record.seconds},
+          {"peak_memory_bytes", record.peak_memory_bytes},
+          {"threads", record.threads},
+          {"inputs", ToJson(record.inputs)},
+          {"files", record.files},
+          {"result", ToJson(record.outcome)}};
+}
 
 WorkFolder::WorkFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
   for (const char* name :
@@ -74,12 +100,12 @@ std::filesystem::path WorkFolder::Running(std::string_view key) const {
   return InStages(key, ".running");
 }
 
-std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_result) const {
+std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_outcome) const {
   const std::filesystem::path file = InStages(key, ".json");
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return std::nullopt;
   try {
-    StageRecord record = RecordFromJson(ReadJsonFile(file), file.string(), with_result);
+    StageRecord record = StageRecordFromJson(ReadJsonFile(file), file.string(), with_outcome);
     if (record.key != key) return std::nullopt;
     return record;
   } catch (const Error&) {
@@ -88,21 +114,7 @@ std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool wit
 }
 
 void WorkFolder::WriteRecord(const StageRecord& record) const {
-  const Json json = {{"key", record.key},
-                     {"kind", record.kind},
-                     {"label", record.label},
-                     {"status", record.status},
-                     {"error", record.error},
-                     {"host", record.host},
-                     {"processor", record.processor},
-                     {"version", record.version},
-                     {"finished_at", record.finished_at},
-                     {"seconds", record.seconds},
-                     {"peak_memory_bytes", record.peak_memory_bytes},
-                     {"threads", record.threads},
-                     {"inputs", record.inputs},
-                     {"result", record.result}};
-  WriteFileAtomically(InStages(record.key, ".json"), StrCat(json.dump(), "\n"));
+  WriteFileAtomically(InStages(record.key, ".json"), StrCat(ToJson(record).dump(), "\n"));
 }
 
 void WorkFolder::RemoveRecord(std::string_view key) const {
