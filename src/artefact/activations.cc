@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "artefact/codebook.h"
@@ -28,6 +29,19 @@ void ValidateActivationScheme(const Scheme& scheme, std::string_view place) {
   if (scheme.type == NumberType::kNvfp4) {
     ThrowBadInput(place, "a type without a scale per tensor for activations", "nvfp4",
                   "mxfp4 has the same values");
+  }
+}
+
+void ActivationGrid::Validate(std::string_view place) const {
+  ValidateActivationScheme(scheme, place);
+  if (scheme.dynamic) return;
+
+  if (!std::isnormal(point.scale) || point.scale < 0) {
+    ThrowBadInput(place, "a positive scale", StrCat(point.scale));
+  }
+  const auto most = static_cast<float>((1 << scheme.bits) - 1);
+  if (!(point.zero >= 0 && point.zero <= most) || point.zero != std::nearbyint(point.zero)) {
+    ThrowBadInput(place, StrCat("a whole zero point in 0..", most), StrCat(point.zero));
   }
 }
 

@@ -18,6 +18,18 @@ namespace qualm {
 struct ActivationGrid {
   Scheme scheme;    // kToken or kGroup with `dynamic`, or kTensor without
   GridPoint point;  // of kTensor
+
+  // Throws bad input for schemes that ValidateActivationScheme refuses, and for a static scale or
+  // zero point that is not on the grid.
+  void Validate(std::string_view place) const;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("scheme", self.scheme);
+    const bool is_dynamic = self.scheme.dynamic;  // then the point is found at run time
+    visit("scale", self.point.scale, {.optional = is_dynamic, .is_written = !is_dynamic});
+    visit("zero", self.point.zero, {.optional = is_dynamic, .is_written = !is_dynamic});
+  }
 };
 
 // What inputs can be quantized with: Throws bad input for granularity channel, a tensor scale that

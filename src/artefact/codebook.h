@@ -39,11 +39,6 @@ class Codebook {
   std::vector<double> middles_;  // between neighbours, exact
 };
 
-// Formats whose scales are single bytes: mxfp4 and nvfp4.
-inline bool HasByteScales(NumberType type) {
-  return type == NumberType::kMxfp4 || type == NumberType::kNvfp4;
-}
-
 // Bytes of one stored scale.
 size_t StoredScaleBytes(const Scheme& scheme);
 

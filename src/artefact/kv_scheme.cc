@@ -1,7 +1,6 @@
 #include "artefact/kv_scheme.h"
 
 #include <array>
-#include <utility>
 
 #include "artefact/codebook.h"
 #include "base/error.h"
@@ -9,11 +8,6 @@
 
 namespace qualm {
 namespace {
-
-constexpr std::array<std::pair<KvGranularity, std::string_view>, 3> kNames = {
-    {{KvGranularity::kToken, "token"},
-     {KvGranularity::kHead, "head"},
-     {KvGranularity::kChannel, "channel"}}};
 
 constexpr int kFewestGroupTokens = 8;
 constexpr int kMostGroupTokens = 1024;  // more than that would stay float in most texts
@@ -49,21 +43,15 @@ double BytesOf(const KvPart& part, int group_tokens, size_t kv_heads, size_t hea
 
 }  // namespace
 
-std::string_view NameOf(KvGranularity granularity) {
-  for (const auto& [value, name] : kNames) {
-    if (value == granularity) return name;
-  }
-  QUALM_CHECK(false);
-  return {};
+EnumNames NamesOfEnum(KvGranularity) {
+  static constexpr std::array<std::string_view, 3> kNames = {"token", "head", "channel"};
+  return {"granularity", kNames};
 }
 
+std::string_view NameOf(KvGranularity granularity) { return NameOfEnum(granularity); }
+
 KvGranularity KvGranularityFromName(std::string_view name, std::string_view place) {
-  std::vector<std::string> known;
-  for (const auto& [value, spelling] : kNames) {
-    if (spelling == name) return value;
-    known.emplace_back(spelling);
-  }
-  ThrowUnknownName(place, "granularity", name, known);
+  return EnumFromName<KvGranularity>(name, place);
 }
 
 void KvCacheScheme::Validate(std::string_view place) const {

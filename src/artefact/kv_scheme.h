@@ -16,6 +16,7 @@ namespace qualm {
 
 enum class KvGranularity { kToken, kHead, kChannel };
 std::string_view NameOf(KvGranularity granularity);
+EnumNames NamesOfEnum(KvGranularity);
 KvGranularity KvGranularityFromName(std::string_view name, std::string_view place);
 
 struct KvPart {
@@ -23,6 +24,12 @@ struct KvPart {
   Scheme scheme;
   KvGranularity granularity = KvGranularity::kHead;
   bool operator==(const KvPart&) const = default;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("granularity", self.granularity);
+    visit("scheme", self.scheme);
+  }
 };
 
 struct KvCacheScheme {
@@ -37,6 +44,13 @@ struct KvCacheScheme {
   std::string ShortName() const;
   // Bytes of codes, scales and zero points of one position, all groups complete.
   double BytesPerPosition(size_t kv_heads, size_t head_dim) const;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("keys", self.keys);
+    visit("values", self.values);
+    visit("key_group_tokens", self.key_group_tokens, {.range = InRange(0, 1 << 24)});
+  }
 };
 
 }  // namespace qualm

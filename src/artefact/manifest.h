@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "artefact/activations.h"
 #include "artefact/kv_scheme.h"
 #include "artefact/quantized_linear.h"
+#include "io/fields.h"
 #include "io/json.h"
 
 namespace qualm {
@@ -20,6 +22,13 @@ struct MeasuredError {
   // ‖XWᵀ − X̂Ŵᵀ‖_F / ‖XWᵀ‖_F with the inputs rounded as the layer does; empty if they stay float.
   std::optional<double> with_activations;
   uint64_t tokens = 0;  // rows of X
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("rel_output_error", self.relative_output_error);
+    visit("with_activations", self.with_activations);
+    visit("tokens", self.tokens);
+  }
 };
 
 struct LayerQuality {
@@ -28,8 +37,20 @@ struct LayerQuality {
   std::optional<double> damping;  // λ / mean(diag H) in the end
   int damping_attempts = 0;
   bool fell_back_to_rtn = false;
-  uint64_t gram_tokens = 0;  // tokens behind the Gram matrix; 0: none was needed
+  uint64_t gram_tokens = 0;  // tokens that the Gram matrix was summed over; 0: none was needed
   std::vector<std::string> notes;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("weight_mse", self.weight_mse);
+    visit("calibration", self.calibration);
+    visit("held_out", self.held_out);
+    visit("damping", self.damping);
+    visit("damping_attempts", self.damping_attempts, {.range = InRange(0, 1000)});
+    visit("fell_back_to_rtn", self.fell_back_to_rtn, {.optional = true});
+    visit("gram_tokens", self.gram_tokens);
+    visit("notes", self.notes);
+  }
 };
 
 // What the file's tensors do not say: shape, scheme, online transforms; and how good the layer is.
@@ -46,6 +67,23 @@ struct LayerRecord {
   double bits_per_weight = 0;
   uint64_t stored_bytes = 0;
   LayerQuality quality;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit.Within(self.name);
+    visit("out", self.out_features);
+    visit("in", self.in_features);
+    visit("scheme", self.scheme);
+    visit("rounder", self.rounder);
+    visit("transforms", self.transforms);
+    visit("activations", self.activations, {.null_when_empty = true, .inner_place = "activations"});
+    visit("is_transformed", self.is_transformed, {.optional = true});
+    visit("choices", self.choices);
+    visit("bits_per_weight", self.bits_per_weight);
+    visit("stored_bytes", self.stored_bytes);
+    visit("quality", self.quality);
+  }
 };
 
 struct CalibrationRecord {
@@ -53,13 +91,38 @@ struct CalibrationRecord {
   uint64_t samples = 0, length = 0, tokens = 0, seed = 0;
   uint64_t held_out_samples = 0, held_out_tokens = 0;
   std::string held_out_hash;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("corpus", self.corpus);
+    visit("sampler", self.sampler);
+    visit("samples", self.samples);
+    visit("length", self.length);
+    visit("tokens", self.tokens);
+    visit("seed", self.seed, {.is_seed = true});
+    visit("held_out_samples", self.held_out_samples);
+    visit("held_out_tokens", self.held_out_tokens);
+    visit("hash", self.hash);
+    visit("held_out_hash", self.held_out_hash);
+  }
 };
 
 struct FileRecord {
   std::string name, hash;
   uint64_t bytes = 0;
+
+  // Throws bad input for a name that could lead out of the folder.
+  void Validate(std::string_view place) const;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("hash", self.hash);
+    visit("bytes", self.bytes);
+  }
 };
 
+inline constexpr const char* kManifestFormat = "qualm-quantized";
 inline constexpr int kManifestVersion = 3;
 inline constexpr const char* kManifestName = "qualm.json";
 inline constexpr const char* kJournalName = "journal.jsonl";  // while a run is not finished
@@ -83,6 +146,31 @@ struct Manifest {
 
   // Over recipe, source, seed, calibration, files and layers: what results are keyed by.
   std::string ArtefactHash() const;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit.Shown("format", [] { return kManifestFormat; });
+    visit.Shown("version", [] { return kManifestVersion; });
+    visit("qualm_version", self.qualm_version);
+    visit.Shown("artefact_hash", [&] { return self.ArtefactHash(); });
+    visit("recipe_name", self.recipe_name);
+    visit("recipe", self.recipe_json, {.is_json_text = true});
+    visit.Map("source", [&](auto& source) {
+      source("name", self.source_name);
+      source("hash", self.source_hash);
+      source("dtype", self.source_dtype);
+    });
+    visit("instruction_set", self.instruction_set);
+    visit("run_key", self.run_key);
+    visit("seed", self.seed, {.is_seed = true});
+    visit("calibration", self.calibration, {.null_when_empty = true});
+    visit("kv_cache", self.kv_cache, {.null_when_empty = true, .inner_place = "kv_cache"});
+    visit("bits_per_weight_layers", self.bits_per_weight_layers);
+    visit("bits_per_weight_model", self.bits_per_weight_model);
+    visit("changed_tensors", self.changed_tensors);
+    visit("files", self.files);
+    visit("layers", self.layers);
+  }
 };
 
 Json ToJson(const LayerRecord& record);

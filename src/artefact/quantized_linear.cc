@@ -450,4 +450,15 @@ void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> c
   }
 }
 
+EnumNames NamesOfEnum(OnlineTransform::Kind) {
+  static constexpr std::array<std::string_view, 4> kNames = {"scale", "shift", "hadamard",
+                                                             "kronecker"};
+  return {"transform", kNames};
+}
+
+EnumNames NamesOfEnum(OnlineTransform::Side) {
+  static constexpr std::array<std::string_view, 2> kNames = {"input", "output"};
+  return {"side", kNames};
+}
+
 }  // namespace qualm

@@ -38,8 +38,20 @@ struct OnlineTransform {
   Side side = Side::kInput;
   uint64_t seed = 0;
   std::vector<uint32_t> dims;  // Kronecker factors' sizes, Hadamard block size
-  std::vector<float> factors;
+  std::vector<float> factors;  // in a file of tensors; a record says only how many
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("kind", self.kind);
+    visit("side", self.side, {.expected = "side input or output"});
+    visit("seed", self.seed, {.is_seed = true});
+    visit("dims", self.dims);
+    visit.Shown("factors", [&] { return self.factors.size(); });
+  }
 };
+
+EnumNames NamesOfEnum(OnlineTransform::Kind);
+EnumNames NamesOfEnum(OnlineTransform::Side);
 
 // Second-level parameters of scales or zeros: value = scale·(code - zero) per (row block, group).
 struct SecondLevelValues {

@@ -13,57 +13,6 @@ namespace {
 // Larger groups are a mistake: no layer has that many inputs.
 constexpr int kLargestGroup = 1 << 20;
 
-template <typename T>
-struct Spelling {
-  T value;
-  std::string_view name;
-};
-
-constexpr std::array<Spelling<NumberType>, 7> kNumberTypes = {
-    {{NumberType::kInteger, "int"},
-     {NumberType::kNf4, "nf4"},
-     {NumberType::kFp8E4m3, "fp8_e4m3"},
-     {NumberType::kFp8E4m3Ieee, "fp8_e4m3_ieee"},
-     {NumberType::kFp8E5m2, "fp8_e5m2"},
-     {NumberType::kMxfp4, "mxfp4"},
-     {NumberType::kNvfp4, "nvfp4"}}};
-
-constexpr std::array<Spelling<Granularity>, 4> kGranularities = {
-    {{Granularity::kTensor, "tensor"},
-     {Granularity::kChannel, "channel"},
-     {Granularity::kGroup, "group"},
-     {Granularity::kToken, "token"}}};
-
-constexpr std::array<Spelling<ZeroPointKind>, 3> kZeroPointKinds = {
-    {{ZeroPointKind::kNone, "none"},
-     {ZeroPointKind::kInteger, "integer"},
-     {ZeroPointKind::kFloat, "float"}}};
-
-constexpr std::array<Spelling<SymmetricConvention>, 3> kConventions = {
-    {{SymmetricConvention::kGptq, "gptq"},
-     {SymmetricConvention::kMiAbsmax, "mi_absmax"},
-     {SymmetricConvention::kSigned, "signed"}}};
-
-template <typename T, size_t N>
-std::string_view NameIn(const std::array<Spelling<T>, N>& table, T value) {
-  for (const Spelling<T>& entry : table) {
-    if (entry.value == value) return entry.name;
-  }
-  QUALM_CHECK(false);
-  return {};
-}
-
-template <typename T, size_t N>
-T ValueIn(const std::array<Spelling<T>, N>& table, std::string_view kind, std::string_view name,
-          std::string_view place) {
-  std::vector<std::string> known;
-  for (const Spelling<T>& entry : table) {
-    if (entry.name == name) return entry.value;
-    known.emplace_back(entry.name);
-  }
-  ThrowUnknownName(place, kind, name, known);
-}
-
 int BitsOfType(NumberType type, int bits_of_integer) {
   switch (type) {
     case NumberType::kInteger:
@@ -189,22 +138,52 @@ std::string Scheme::ShortName() const {
   return name;
 }
 
-std::string_view NameOf(NumberType type) { return NameIn(kNumberTypes, type); }
-std::string_view NameOf(Granularity granularity) { return NameIn(kGranularities, granularity); }
-std::string_view NameOf(ZeroPointKind kind) { return NameIn(kZeroPointKinds, kind); }
-std::string_view NameOf(SymmetricConvention convention) { return NameIn(kConventions, convention); }
+EnumNames NamesOfEnum(NumberType) {
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "int", "nf4", "fp8_e4m3", "fp8_e4m3_ieee", "fp8_e5m2", "mxfp4", "nvfp4"};
+  return {"number type", kNames};
+}
+
+EnumNames NamesOfEnum(Granularity) {
+  static constexpr std::array<std::string_view, 4> kNames = {"tensor", "channel", "group", "token"};
+  return {"granularity", kNames};
+}
+
+EnumNames NamesOfEnum(ZeroPointKind) {
+  static constexpr std::array<std::string_view, 3> kNames = {"none", "integer", "float"};
+  return {"zero_point", kNames};
+}
+
+EnumNames NamesOfEnum(SymmetricConvention) {
+  static constexpr std::array<std::string_view, 3> kNames = {"gptq", "mi_absmax", "signed"};
+  return {"symmetric_convention", kNames};
+}
+
+EnumNames NamesOfEnum(DType) {
+  static const std::array<std::string_view, 10> kNames = [] {
+    std::array<std::string_view, 10> names;
+    for (size_t i = 0; i < names.size(); ++i) names[i] = NameOf(static_cast<DType>(i));
+    return names;
+  }();
+  return {"type", kNames};
+}
+
+std::string_view NameOf(NumberType type) { return NameOfEnum(type); }
+std::string_view NameOf(Granularity granularity) { return NameOfEnum(granularity); }
+std::string_view NameOf(ZeroPointKind kind) { return NameOfEnum(kind); }
+std::string_view NameOf(SymmetricConvention convention) { return NameOfEnum(convention); }
 
 NumberType NumberTypeFromName(std::string_view name, std::string_view place) {
-  return ValueIn(kNumberTypes, "number type", name, place);
+  return EnumFromName<NumberType>(name, place);
 }
 Granularity GranularityFromName(std::string_view name, std::string_view place) {
-  return ValueIn(kGranularities, "granularity", name, place);
+  return EnumFromName<Granularity>(name, place);
 }
 ZeroPointKind ZeroPointKindFromName(std::string_view name, std::string_view place) {
-  return ValueIn(kZeroPointKinds, "zero_point", name, place);
+  return EnumFromName<ZeroPointKind>(name, place);
 }
 SymmetricConvention SymmetricConventionFromName(std::string_view name, std::string_view place) {
-  return ValueIn(kConventions, "symmetric_convention", name, place);
+  return EnumFromName<SymmetricConvention>(name, place);
 }
 
 }  // namespace qualm

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/fields.h"
 #include "tensor/dtype.h"
 
 namespace qualm {
@@ -45,7 +46,18 @@ struct SecondLevel {
   int bits = 3;
   int group_rows = 16;
   bool operator==(const SecondLevel&) const = default;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("bits", self.bits, {.range = InRange(1, 8)});
+    visit("group_rows", self.group_rows, {.range = InRange(1, 1 << 24)});
+  }
 };
+
+// Formats whose scales are single bytes: mxfp4 and nvfp4.
+inline bool HasByteScales(NumberType type) {
+  return type == NumberType::kMxfp4 || type == NumberType::kNvfp4;
+}
 
 struct Scheme {
   NumberType type = NumberType::kInteger;
@@ -69,6 +81,46 @@ struct Scheme {
   void Validate(std::string_view place) const;
   // "int4-g128-asym", for people and tables.
   std::string ShortName() const;
+
+  // As manifests and hashes have it. Fields that the others make meaningless are not written.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    CodeFields(visit, self);
+    visit("granularity", self.granularity);
+    GroupFields(visit, self);
+    ZeroPointFields(visit, self);
+    const bool has_byte_scales = HasByteScales(self.type);
+    visit("scale_type", self.scale_type,
+          {.expected = "F16, BF16 or F32",
+           .optional = has_byte_scales,
+           .is_written = !has_byte_scales});
+    visit("second_level", self.second_level);
+    visit("dynamic", self.dynamic, {.optional = true, .is_written = self.dynamic});
+  }
+
+  // The parts of the statement that recipes share (quantize/recipe_schemes.h).
+  template <class Visitor, class Self>
+  static void CodeFields(Visitor& visit, Self& self) {
+    visit("type", self.type);
+    visit("bits", self.bits, {.range = InRange(1, 8)});
+  }
+  template <class Visitor, class Self>
+  static void GroupFields(Visitor& visit, Self& self) {
+    visit("group_size", self.group_size,
+          {.range = InRange(0, 1 << 24),
+           .expected = "a size",
+           .optional = true,
+           .is_written = self.granularity == Granularity::kGroup});
+  }
+  template <class Visitor, class Self>
+  static void ZeroPointFields(Visitor& visit, Self& self) {
+    visit("zero_point", self.zero_point);
+    const bool is_integer = self.type == NumberType::kInteger;
+    visit("symmetric_convention", self.symmetric_convention,
+          {.optional = true, .is_written = is_integer && self.is_symmetric()});
+    visit("range_includes_zero", self.range_includes_zero,
+          {.optional = true, .is_written = is_integer && !self.is_symmetric()});
+  }
 };
 
 // Of types that are not kInteger: bits of a code, and the group size that the type is defined with
@@ -80,6 +132,11 @@ int GroupSizeOfFormat(NumberType type);
 Scheme SchemeOfFormat(NumberType type);
 
 // The spelling of each value in YAML and JSON; parsing throws with the nearest name.
+EnumNames NamesOfEnum(NumberType);
+EnumNames NamesOfEnum(Granularity);
+EnumNames NamesOfEnum(ZeroPointKind);
+EnumNames NamesOfEnum(SymmetricConvention);
+EnumNames NamesOfEnum(DType);  // as safetensors spells it
 std::string_view NameOf(NumberType type);
 std::string_view NameOf(Granularity granularity);
 std::string_view NameOf(ZeroPointKind kind);

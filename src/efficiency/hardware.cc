@@ -1,38 +1,59 @@
+// Data sheets of devices: YAML in the units of data sheets comes in, bytes and operations per
+// second go out.
 #include "efficiency/hardware.h"
-
-#include <array>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/fields.h"
 #include "io/yaml.h"
 
 namespace qualm {
+namespace {
+
+constexpr FieldRange kPositive = InRange(1e-6, 1e9);
+
+// Dense operations, 10^12 per second; a device need not have the types that can be left out.
+struct PeakTops {
+  double fp32 = 0, fp16 = 0, fp8 = 0, int8 = 0, int4 = 0;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("fp32", self.fp32, {.range = kPositive, .required = true});
+    visit("fp16", self.fp16, {.range = kPositive});
+    visit("fp8", self.fp8, {.range = kPositive});
+    visit("int8", self.int8, {.range = kPositive});
+    visit("int4", self.int4, {.range = kPositive});
+  }
+};
+
+struct DataSheet {
+  std::string name, title, source;
+  double memory_gb = 0, bandwidth_gb_s = 0;
+  PeakTops peak_tops;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name, {.required = true});
+    visit("title", self.title, {.required = true});
+    visit("source", self.source, {.required = true});
+    visit("memory_gb", self.memory_gb, {.range = kPositive, .required = true});
+    visit("bandwidth_gb_s", self.bandwidth_gb_s, {.range = kPositive, .required = true});
+    visit("peak_tops", self.peak_tops, {.required = true});
+  }
+};
+
+}  // namespace
 
 Hardware ParseHardware(std::string_view yaml_text, std::string_view place) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 6>{"name", "title", "source", "memory_gb",
-                                                   "bandwidth_gb_s", "peak_tops"});
-  Hardware hardware;
-  hardware.name = yaml.Get("name").AsString();
-  hardware.title = yaml.Get("title").AsString();
-  hardware.source = yaml.Get("source").AsString();
-  const auto positive = [](const Yaml& map, std::string_view key) {
-    (void)map.Get(key);
-    return NumberOption(&map, key, 0, 1e-6, 1e9);
-  };
-  hardware.memory_bytes = 1e9 * positive(yaml, "memory_gb");
-  hardware.bytes_per_second = 1e9 * positive(yaml, "bandwidth_gb_s");
-  const Yaml& peaks = yaml.Get("peak_tops");
-  peaks.RequireKnownKeys(std::array<std::string, 5>{"fp32", "fp16", "fp8", "int8", "int4"});
-  hardware.ops.fp32 = 1e12 * positive(peaks, "fp32");
-  const auto optional = [&](std::string_view key) {
-    return 1e12 * NumberOption(&peaks, key, 0, 1e-6, 1e9);
-  };
-  hardware.ops.fp16 = optional("fp16");
-  hardware.ops.fp8 = optional("fp8");
-  hardware.ops.int8 = optional("int8");
-  hardware.ops.int4 = optional("int4");
+  const auto sheet = OptionsFrom<DataSheet>(&yaml);
+
+  Hardware hardware{
+      sheet.name, sheet.title, sheet.source, 1e9 * sheet.bandwidth_gb_s, 1e9 * sheet.memory_gb, {}};
+  const PeakTops& peaks = sheet.peak_tops;
+  hardware.ops = {1e12 * peaks.fp32, 1e12 * peaks.fp16, 1e12 * peaks.fp8, 1e12 * peaks.int8,
+                  1e12 * peaks.int4};
   return hardware;
 }
 

@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "io/json_fields.h"
 
-namespace qualm::fields {
+namespace qualm {
+
+namespace fields {
 namespace {
 
 std::vector<std::string> Listed(const EnumNames& names) {
@@ -37,6 +39,11 @@ std::string Bounds(const FieldRange& range, bool is_whole) {
   ThrowBadInput(value.place(), expected, value.AsString(), rule.hint);
 }
 
+// Of messages about a value in JSON: with the key, unless `expected` begins with it.
+std::string PlaceOf(std::string_view place, std::string_view key, std::string_view expected) {
+  return expected.starts_with(key) ? std::string(place) : StrCat(place, ":", key);
+}
+
 [[noreturn]] void ThrowMissing(std::string_view key, std::string_view type,
                                std::string_view place) {
   ThrowBadInput(place, StrCat("the key '", key, "', ", type), "none");
@@ -55,7 +62,7 @@ int64_t IntOf(const Yaml& value, std::string_view key, const FieldRule& rule,
 }
 
 double NumberOf(const Yaml& value, std::string_view key, const FieldRule& rule) {
-  if (rule.infinite_as_none && value.kind() == Yaml::Kind::kScalar && value.AsString() == "none") {
+  if (rule.infinite_as_none && value.AsString() == "none") {
     return std::numeric_limits<double>::infinity();
   }
   const double number = value.AsDouble();
@@ -87,7 +94,7 @@ int64_t IntOf(const Json& object, std::string_view key, std::string_view place,
   std::string expected(rule.expected);
   const bool is_size = !rule.range && limits.whole_least == 0;
   if (expected.empty()) expected = is_size ? "a size" : Bounds(range, /*is_whole=*/true);
-  ThrowBadInput(StrCat(place, ":", key), expected, StrCat(number), rule.hint);
+  ThrowBadInput(PlaceOf(place, key, expected), expected, StrCat(number), rule.hint);
 }
 
 uint64_t SeedOf(const Json& object, std::string_view key, std::string_view place) {
@@ -108,7 +115,7 @@ double NumberOf(const Json& object, std::string_view key, std::string_view place
   if (rule.range && !Holds(*rule.range, number)) {
     const std::string expected = rule.expected.empty() ? Bounds(*rule.range, /*is_whole=*/false)
                                                        : std::string(rule.expected);
-    ThrowBadInput(StrCat(place, ":", key), expected, StrCat(number), rule.hint);
+    ThrowBadInput(PlaceOf(place, key, expected), expected, StrCat(number), rule.hint);
   }
   return number;
 }
@@ -123,7 +130,9 @@ size_t ChoiceOf(const Json& object, std::string_view key, std::string_view place
                 const FieldRule& rule, const EnumNames& names) {
   const std::string name = GetString(object, key, place);
   if (const std::optional<size_t> position = Position(names, name)) return *position;
-  if (!rule.expected.empty()) ThrowBadInput(place, rule.expected, name, rule.hint);
+  if (!rule.expected.empty()) {
+    ThrowBadInput(PlaceOf(place, key, rule.expected), rule.expected, name, rule.hint);
+  }
   ThrowUnknownName(place, names.kind.empty() ? key : names.kind, name, Listed(names));
 }
 
@@ -173,4 +182,11 @@ std::string AllowedText(const FieldRange& range, bool is_whole) {
   return Bounds(range, is_whole);
 }
 
-}  // namespace qualm::fields
+}  // namespace fields
+
+size_t ChoiceFromName(const EnumNames& names, std::string_view name, std::string_view place) {
+  if (const std::optional<size_t> position = fields::Position(names, name)) return *position;
+  ThrowUnknownName(place, names.kind, name, fields::Listed(names));
+}
+
+}  // namespace qualm

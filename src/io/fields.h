@@ -68,6 +68,7 @@ struct FieldRule {
   bool null_when_empty = false;          // an empty std::optional is written as null
   bool infinite_as_none = false;         // infinity is spelled "none"
   bool is_seed = false;                  // any 64-bit number
+  bool is_json_text = false;             // a std::string that holds JSON; only in JSON
   bool one_or_many = false;              // in YAML a single value may stand for a list of one
   std::string_view alias = {};           // another spelling of the key, read but never written
   std::string_view inner_place = {};     // is added to the place in messages about what is inside
@@ -79,6 +80,18 @@ struct EnumNames {
   std::string_view kind;  // for "unknown <kind> 'x'"; empty: the key of the field
   std::span<const std::string_view> names;
 };
+
+// The index of `name`; an unknown one is answered with the nearest.
+size_t ChoiceFromName(const EnumNames& names, std::string_view name, std::string_view place);
+
+template <class Enum>
+std::string_view NameOfEnum(Enum value) {
+  return NamesOfEnum(value).names[static_cast<size_t>(value)];
+}
+template <class Enum>
+Enum EnumFromName(std::string_view name, std::string_view place) {
+  return static_cast<Enum>(ChoiceFromName(NamesOfEnum(Enum{}), name, place));
+}
 
 // A field as lists show it.
 struct FieldDescription {
@@ -120,9 +133,13 @@ inline constexpr bool kIsList<std::vector<T>> = true;
 struct Visitor {
   // Messages about the fields that follow name this place as well.
   void Within(std::string_view) {}
-  // A key that is written for people and for other programs. Readers know it but do not read it.
-  template <class T>
-  void Shown(std::string_view, const T&) {}
+  // A key that is written for people and for other programs: `value()` is made only then. Readers
+  // know the key but do not read it.
+  template <class MakeValue>
+  void Shown(std::string_view, const MakeValue&) {}
+  // A map whose keys are members of the struct itself: `fields` is called with a visitor.
+  template <class SomeFields>
+  void Map(std::string_view, const SomeFields&) {}
 };
 
 // Gathers the keys, for messages about unknown ones.
@@ -138,8 +155,12 @@ class KeyCollector : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class T>
-  void Shown(std::string_view key, const T&) {
+  template <class MakeValue>
+  void Shown(std::string_view key, const MakeValue&) {
+    keys_.emplace_back(key);
+  }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields&) {
     keys_.emplace_back(key);
   }
   const std::vector<std::string>& keys() const { return keys_; }
@@ -189,6 +210,16 @@ class YamlReader : public Visitor {
                   const std::type_identity_t<T>& when_missing) {
     field = when_missing;
     (*this)(key, field, rule);
+  }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields& some_fields) {
+    const Yaml* map = map_.Find(key);
+    if (map == nullptr) return;
+    KeyCollector collector;
+    some_fields(collector);
+    map->RequireKnownKeys(collector.keys());
+    YamlReader inner(*map);
+    some_fields(inner);
   }
 
  private:
@@ -240,13 +271,13 @@ class YamlReader : public Visitor {
 template <class T>
 std::string TextOf(const T& field, const FieldRule& rule) {
   if constexpr (std::is_enum_v<T>) {
-    return Quoted(NamesOfEnum(T{}).names[static_cast<size_t>(field)]);
+    return Quoted(NameOfEnum(field));
   } else if constexpr (std::floating_point<T>) {
     return rule.infinite_as_none && std::isinf(field) ? Quoted("none") : StrCat(field);
   } else if constexpr (std::is_arithmetic_v<T>) {
     return StrCat(field);
   } else if constexpr (std::same_as<T, std::string>) {
-    return Quoted(field);
+    return rule.is_json_text ? field : Quoted(field);
   } else if constexpr (kIsOptional<T>) {
     return field ? TextOf(*field, rule) : "null";
   } else if constexpr (kIsList<T>) {
@@ -266,17 +297,31 @@ class TextWriter : public Visitor {
     if constexpr (kIsOptional<T>) {
       if (!field && !rule.null_when_empty) return;
     }
-    if (!text_.empty()) text_ += ", ";
-    text_ += StrCat(Quoted(key), ": ", TextOf(field, rule));
+    Add(key, TextOf(field, rule));
   }
   template <class T>
   void operator()(std::string_view key, const T& field, const FieldRule& rule,
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
+  template <class MakeValue>
+  void Shown(std::string_view key, const MakeValue& value) {
+    Add(key, TextOf(value(), {}));
+  }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields& some_fields) {
+    TextWriter inner;
+    some_fields(inner);
+    Add(key, inner.Take());
+  }
   std::string Take() const { return StrCat("{", text_, "}"); }
 
  private:
+  void Add(std::string_view key, std::string_view value) {
+    if (!text_.empty()) text_ += ", ";
+    text_ += StrCat(Quoted(key), ": ", value);
+  }
+
   std::string text_;
 };
 
@@ -320,6 +365,12 @@ class Describer : public Visitor {
   void operator()(std::string_view key, const T& field, const FieldRule& rule,
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
+  }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields& some_fields) {
+    TextWriter defaults;
+    some_fields(defaults);
+    descriptions_.push_back({std::string(key), "map", defaults.Take(), "", ""});
   }
   std::vector<FieldDescription> Take() { return std::move(descriptions_); }
 

@@ -52,6 +52,8 @@ struct Sample {
   std::vector<uint32_t> dims;
   std::vector<Part> parts;
   Part part;
+  std::string source_name;
+  int source_bytes = 0;
   bool operator==(const Sample&) const = default;
 
   template <class Visitor, class Self>
@@ -73,7 +75,20 @@ struct Sample {
     visit("dims", self.dims);
     visit("parts", self.parts);
     visit("part", self.part, {.optional = true, .is_written = self.part != Part{}});
-    visit.Shown("part_count", self.parts.size());
+    visit.Shown("part_count", [&] { return self.parts.size(); });
+    visit.Map("source", [&](auto& inner) {
+      inner("name", self.source_name);
+      inner("bytes", self.source_bytes);
+    });
+  }
+};
+
+struct WithText {
+  std::string recipe = "{}";
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("recipe", self.recipe, {.is_json_text = true});
   }
 };
 
@@ -109,6 +124,8 @@ Sample FilledSample() {
   sample.dims = {4, 8};
   sample.parts = {Part{5, 0.125}, Part{}};
   sample.part.bits = 6;
+  sample.source_name = "toy";
+  sample.source_bytes = 9;
   return sample;
 }
 
@@ -143,14 +160,16 @@ TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
   EXPECT_EQ(FieldsJson(Sample{}).dump(),
             R"({"act_order":false,"static_groups":false,"block":128,"count":0,"seed":0,)"
             R"("damp":0.01,"threshold":"none","name":"x","loss":"module","cache":null,)"
-            R"("notes":[],"dims":[],"parts":[],"part_count":0})");
+            R"("notes":[],"dims":[],"parts":[],"part_count":0,)"
+            R"("source":{"name":"","bytes":0}})");
   EXPECT_EQ(FieldsJson(FilledSample()).dump(),
             R"({"act_order":true,"static_groups":true,"block":64,"count":7,)"
             R"("seed":18446744073709551615,"damp":2.0,"threshold":0.25,"name":"down \"q\"",)"
             R"("loss":"layers","damping":0.5,"calibration":{"bits":2,"share":0.25},)"
             R"("cache":{"bits":3,"share":1.0},"notes":["one","two"],"dims":[4,8],)"
             R"("parts":[{"bits":5,"share":0.125},{"bits":4,"share":0.5}],)"
-            R"("part":{"bits":6,"share":0.5},"part_count":2})");
+            R"("part":{"bits":6,"share":0.5},"part_count":2,)"
+            R"("source":{"name":"toy","bytes":9}})");
 }
 
 TEST(Fields, TextHasSpacesAndWholeNumbersWithoutPoint) {
@@ -163,6 +182,13 @@ TEST(Fields, TextHasSpacesAndWholeNumbersWithoutPoint) {
 TEST(Fields, JsonReadsBackWhatWasWritten) {
   EXPECT_EQ(FieldsFrom<Sample>(FieldsJson(FilledSample()), "r.json"), FilledSample());
   EXPECT_EQ(FieldsFrom<Sample>(FieldsJson(Sample{}), "r.json"), Sample{});
+}
+
+TEST(Fields, TextThatHoldsJsonIsWrittenAsJson) {
+  const WithText value{R"({"a":[1,2.5]})"};
+  EXPECT_EQ(FieldsJson(value).dump(), R"({"recipe":{"a":[1,2.5]}})");
+  EXPECT_EQ(FieldsFrom<WithText>(FieldsJson(value), "r.json").recipe, value.recipe);
+  EXPECT_EQ(FieldsText(value), R"({"recipe": {"a":[1,2.5]}})");
 }
 
 TEST(Fields, YamlReadsWhatTextSays) {
@@ -214,6 +240,8 @@ TEST(Fields, YamlMessagesNameKeyAndBounds) {
             "[r.yaml:2] expected block in 1..65536; got 70000");
   EXPECT_EQ(YamlError<Sample>("name: x\nloss: layer"),
             "[r.yaml:2] unknown loss 'layer'; did you mean 'layers'? available: module, layers");
+  EXPECT_EQ(YamlError<Sample>("name: x\nsource:\n  byte: 1"),
+            "[r.yaml:3] unknown key 'byte'; did you mean 'bytes'? available: name, bytes");
   EXPECT_EQ(YamlError<Sample>("damp: 1"), "[r.yaml:1] expected the key 'name'; got none");
   EXPECT_EQ(YamlError<Sample>("name: x\nparts:\n  - bits: 0"),
             "[r.yaml:3] expected bits in 1..8; got 0");
@@ -232,6 +260,8 @@ TEST(Fields, JsonMessagesNameThePlace) {
   EXPECT_EQ(JsonErrorWith("dims", {-1}), inner + "] expected dims as 32-bit sizes; got -1");
   EXPECT_EQ(JsonErrorWith("cache", {{"bits", 9}, {"share", 1}}),
             inner + ": cache:bits] expected 1..8; got 9");
+  EXPECT_EQ(JsonErrorWith("source", {{"name", "toy"}, {"byte", 1}}),
+            inner + "] unknown key 'byte'; did you mean 'bytes'? available: name, bytes");
   EXPECT_EQ(JsonErrorWith("cache", 1), inner + ": cache] expected an object; got number");
 }
 

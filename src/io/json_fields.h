@@ -65,6 +65,14 @@ class JsonReader : public Visitor {
     field = when_missing;
     (*this)(key, field, rule);
   }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields& some_fields) {
+    KeyCollector collector;
+    some_fields(collector);
+    RequireObject(Child(key), collector.keys(), place_);
+    JsonReader inner(Child(key), place_);
+    some_fields(inner);
+  }
 
  private:
   // A value that may be missing is missing if it is null, too.
@@ -93,9 +101,9 @@ class JsonReader : public Visitor {
     } else if constexpr (std::is_enum_v<T>) {
       field = static_cast<T>(ChoiceOf(object_, key, place_, rule, NamesOfEnum(T{})));
     } else if constexpr (std::same_as<T, std::string>) {
-      field = GetString(object_, key, place_);
+      field = rule.is_json_text ? Child(key).dump() : GetString(object_, key, place_);
     } else if constexpr (std::same_as<T, Json>) {
-      field = GetChild(object_, std::string(key).c_str(), place_);
+      field = Child(key);
     } else if constexpr (kIsOptional<T>) {
       Read(key, rule, field.emplace());
     } else if constexpr (kIsList<T>) {
@@ -104,8 +112,12 @@ class JsonReader : public Visitor {
     } else {
       const std::string inner =
           rule.inner_place.empty() ? place_ : StrCat(place_, ": ", rule.inner_place);
-      ReadFields(GetChild(object_, std::string(key).c_str(), place_), inner, field);
+      ReadFields(Child(key), inner, field);
     }
+  }
+
+  const Json& Child(std::string_view key) const {
+    return GetChild(object_, std::string(key).c_str(), place_);
   }
 
   template <class T>
@@ -133,7 +145,7 @@ class JsonReader : public Visitor {
 template <class T>
 Json JsonOf(const T& field, const FieldRule& rule) {
   if constexpr (std::is_enum_v<T>) {
-    return NamesOfEnum(T{}).names[static_cast<size_t>(field)];
+    return NameOfEnum(field);
   } else if constexpr (std::floating_point<T>) {
     if (rule.infinite_as_none && std::isinf(field)) return "none";
     return field;
@@ -145,6 +157,8 @@ Json JsonOf(const T& field, const FieldRule& rule) {
     return list;
   } else if constexpr (HasFields<T>) {
     return FieldsJson(field);
+  } else if constexpr (std::same_as<T, std::string>) {
+    return rule.is_json_text ? ParseJson(field, "JSON in a record") : Json(field);
   } else {
     return field;
   }
@@ -165,9 +179,15 @@ class JsonWriter : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class T>
-  void Shown(std::string_view key, const T& value) {
-    json_.emplace(key, value);
+  template <class MakeValue>
+  void Shown(std::string_view key, const MakeValue& value) {
+    json_.emplace(key, value());
+  }
+  template <class SomeFields>
+  void Map(std::string_view key, const SomeFields& some_fields) {
+    JsonWriter inner;
+    some_fields(inner);
+    json_.emplace(key, inner.Take());
   }
   Json Take() { return std::move(json_); }
 

@@ -326,11 +326,6 @@ int64_t IntOption(const Yaml* options, std::string_view key, int64_t fallback, i
   return value;
 }
 
-bool BoolOption(const Yaml* options, std::string_view key, bool fallback) {
-  const Yaml* yaml = FindOption(options, key);
-  return yaml == nullptr ? fallback : yaml->AsBool();
-}
-
 size_t ChoiceOption(const Yaml* options, std::string_view key, size_t fallback,
                     std::span<const std::string_view> names) {
   const Yaml* yaml = FindOption(options, key);

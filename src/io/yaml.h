@@ -55,7 +55,6 @@ double NumberOption(const Yaml* options, std::string_view key, double fallback, 
                     double most);
 int64_t IntOption(const Yaml* options, std::string_view key, int64_t fallback, int64_t least,
                   int64_t most);
-bool BoolOption(const Yaml* options, std::string_view key, bool fallback);
 // The index of the value in `names`.
 size_t ChoiceOption(const Yaml* options, std::string_view key, size_t fallback,
                     std::span<const std::string_view> names);

@@ -1,7 +1,6 @@
 #include "quantize/bit_allocation.h"
 
 #include <algorithm>
-#include <array>
 
 #include "artefact/scheme.h"
 #include "base/error.h"
@@ -13,8 +12,6 @@
 
 namespace qualm {
 namespace {
-
-constexpr int kFewestBits = 2, kMostBits = 8;
 
 // The indices of a layer's choices on the lower convex hull, cheapest first, errors falling.
 std::vector<size_t> Hull(const std::vector<LayerChoice>& choices) {
@@ -45,22 +42,8 @@ std::vector<size_t> Hull(const std::vector<LayerChoice>& choices) {
 }  // namespace
 
 AllocationPlan ParseAllocation(const Yaml& yaml) {
-  yaml.RequireKnownKeys(std::array<std::string, 2>{"target_bits", "choices"});
-  AllocationPlan plan;
-  (void)yaml.Get("target_bits");
-  plan.target_bits = NumberOption(&yaml, "target_bits", 4, 1, 16);
-  if (const Yaml* choices = yaml.Find("choices")) {
-    for (const Yaml& choice : choices->AsList()) {
-      const int64_t bits = choice.AsInt();
-      if (bits < kFewestBits || bits > kMostBits) {
-        ThrowBadInput(choice.place(), StrCat("bits in ", kFewestBits, "..", kMostBits),
-                      StrCat(bits));
-      }
-      plan.choices.push_back(static_cast<int>(bits));
-    }
-  } else {
-    plan.choices = {2, 3, 4, 5, 6, 8};
-  }
+  AllocationPlan plan = OptionsFrom<AllocationPlan>(&yaml);
+
   std::ranges::sort(plan.choices);
   for (size_t i = 1; i < plan.choices.size(); ++i) {
     if (plan.choices[i] != plan.choices[i - 1]) continue;
@@ -68,13 +51,6 @@ AllocationPlan ParseAllocation(const Yaml& yaml) {
   }
   if (plan.choices.empty()) ThrowBadInput(yaml.place(), "at least one choice of bits", "none");
   return plan;
-}
-
-std::string AllocationJson(const AllocationPlan& plan) {
-  std::vector<std::string> choices;
-  for (int bits : plan.choices) choices.push_back(StrCat(bits));
-  return StrCat(R"({"target_bits": )", plan.target_bits, R"(, "choices": [)", Join(choices, ", "),
-                "]}");
 }
 
 std::vector<LayerChoice> MeasureChoices(Span2D<const float> weight, const Scheme& scheme,

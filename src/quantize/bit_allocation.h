@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "io/fields.h"
 #include "io/yaml.h"
 #include "tensor/matrix.h"
 
@@ -17,13 +18,18 @@ class ThreadPool;
 struct Scheme;
 
 struct AllocationPlan {
-  double target_bits = 4;    // mean stored bits per weight of the quantized layers, all counted
-  std::vector<int> choices;  // rising
+  double target_bits = 4;  // mean stored bits per weight of the quantized layers, all counted
+  std::vector<int> choices = {2, 3, 4, 5, 6, 8};  // rising
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("target_bits", self.target_bits, {.range = InRange(1, 16), .required = true});
+    visit("choices", self.choices, {.range = InRange(2, 8), .expected = "bits in 2..8"});
+  }
 };
 
 // {target_bits: 3.5, choices: [2, 3, 4, 8]}. Strict.
 AllocationPlan ParseAllocation(const Yaml& yaml);
-std::string AllocationJson(const AllocationPlan& plan);
 
 // One way to store a layer.
 struct LayerChoice {

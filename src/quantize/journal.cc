@@ -1,3 +1,5 @@
+// The journal of a run: a line of JSON for each finished block, flushed before the next block
+// begins. Reading stops at the first line that a crash left damaged or whose file is not whole.
 #include "quantize/journal.h"
 
 #include <fcntl.h>
@@ -5,42 +7,23 @@
 
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "io/json_fields.h"
 
 namespace qualm {
 namespace {
 
-Json EntryToJson(const JournalEntry& entry) {
-  Json layers = Json::array();
-  for (const LayerRecord& layer : entry.layers) layers.push_back(ToJson(layer));
-  return Json{{"block", entry.block},      {"file", entry.file.name}, {"hash", entry.file.hash},
-              {"bytes", entry.file.bytes}, {"layers", layers},        {"times", entry.times}};
-}
-
-JournalEntry EntryFromJson(const Json& json, std::string_view place) {
-  JournalEntry entry;
-  entry.block = static_cast<size_t>(GetInt(json, "block", place));
-  entry.file.name = GetString(json, "file", place);
-  entry.file.hash = GetString(json, "hash", place);
-  entry.file.bytes = static_cast<uint64_t>(GetInt(json, "bytes", place));
-  for (const Json& layer : json.contains("layers") ? json["layers"] : Json::array()) {
-    entry.layers.push_back(LayerRecordFromJson(layer, place));
-  }
-  entry.times = GetString(json, "times", place);
-  (void)ParseJson(entry.times, place);
-  return entry;
-}
-
 // Nothing for a line that a crash left damaged: the blocks from there on are made again.
 std::optional<JournalEntry> EntryFromLine(std::string_view line, std::string_view place) {
   try {
-    return EntryFromJson(ParseJson(line, place), place);
+    auto entry = FieldsFrom<JournalEntry>(ParseJson(line, place), place);
+    (void)ParseJson(entry.times, place);
+    return entry;
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -75,6 +58,8 @@ void Journal::Read(const std::string& run_key) {
     std::string place = StrCat(path_.string(), ":", ++line_number);
     std::string_view line = std::string_view(text).substr(start, end - start);
     start = end + 1;
+
+    // The first line says whose blocks these are.
     if (line_number == 1) {
       std::string found = GetString(ParseJson(line, place), "run", place);
       if (found == run_key) continue;
@@ -84,6 +69,7 @@ void Journal::Read(const std::string& run_key) {
                     "one with other inputs",
                     "choose another output folder, or start over with --overwrite");
     }
+
     std::optional<JournalEntry> entry = EntryFromLine(line, place);
     if (!entry || entry->block != entries_.size() || !HoldsItsFile(folder_, entry->file)) return;
     entries_.push_back(*std::move(entry));
@@ -92,12 +78,12 @@ void Journal::Read(const std::string& run_key) {
 
 void Journal::Rewrite(const std::string& run_key) const {
   std::string text = FirstLine(run_key);
-  for (const JournalEntry& entry : entries_) text += EntryToJson(entry).dump() + "\n";
+  for (const JournalEntry& entry : entries_) text += FieldsJson(entry).dump() + "\n";
   WriteFileAtomically(path_, text);
 }
 
 void Journal::Append(JournalEntry entry) {
-  std::string line = EntryToJson(entry).dump() + "\n";
+  std::string line = FieldsJson(entry).dump() + "\n";
   int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   bool written = fd >= 0 &&
                  ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&

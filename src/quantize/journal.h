@@ -15,6 +15,16 @@ struct JournalEntry {
   FileRecord file;
   std::vector<LayerRecord> layers;
   std::string times;  // seconds per stage as JSON text, for timings.json; decides nothing
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("block", self.block);
+    visit("file", self.file.name);
+    visit("hash", self.file.hash);
+    visit("bytes", self.file.bytes);
+    visit("layers", self.layers, {.optional = true});
+    visit("times", self.times);
+  }
 };
 
 class Journal {

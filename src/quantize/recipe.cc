@@ -1,16 +1,16 @@
+// Recipes: strict YAML comes in, a Recipe goes out; and its canonical text, which hashes and
+// manifests are made of. Parts that are plain structs state their fields (io/fields.h).
 #include "quantize/recipe.h"
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <utility>
 
-#include "artefact/scheme_json.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
-#include "io/json.h"
+#include "io/json_fields.h"
 #include "io/yaml.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/recipe_schemes.h"
@@ -43,19 +43,16 @@ std::shared_ptr<const Transform> ParseTransform(const Yaml& yaml) {
                        yaml.place());
 }
 
-Order ParseOrder(const Yaml& map, std::string_view key) {
-  const Yaml* yaml = map.Find(key);
-  if (yaml == nullptr) return Order::kSequential;
-  const std::string name = yaml->AsString();
-  if (name == "sequential") return Order::kSequential;
-  if (name == "parallel") return Order::kParallel;
-  ThrowUnknownName(yaml->place(), "order", name,
-                   std::array<std::string, 2>{"sequential", "parallel"});
-}
+// The key `order`.
+struct OrderKeys {
+  Order blocks = Order::kSequential, layers = Order::kSequential;
 
-std::string_view NameOf(Order order) {
-  return order == Order::kSequential ? "sequential" : "parallel";
-}
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("blocks", self.blocks);
+    visit("layers", self.layers);
+  }
+};
 
 // A budget is kept only by rounders that store what the scheme says and no more.
 void CheckAllocation(const Yaml& place, const Recipe& recipe) {
@@ -91,6 +88,28 @@ Recipe::Override ParseOverride(const Yaml& yaml, const Scheme& weights) {
   return override;
 }
 
+void ReadTransforms(const Yaml& yaml, Recipe& recipe) {
+  const Yaml* transforms = yaml.Find("transforms");
+  if (transforms == nullptr) return;
+  for (const Yaml& item : transforms->AsList()) {
+    recipe.transforms.push_back(ParseTransform(item));
+    if (recipe.transforms.back()->rotation() == nullptr || recipe.transforms.size() == 1) continue;
+    ThrowBadInput(item.place(), "a change of the model's basis before all other transforms",
+                  StrCat("it is number ", recipe.transforms.size()));
+  }
+}
+
+void ReadOverrides(const Yaml& yaml, Recipe& recipe) {
+  const Yaml* overrides = yaml.Find("overrides");
+  if (overrides == nullptr) return;
+  for (const Yaml& item : overrides->AsList()) {
+    recipe.overrides.push_back(ParseOverride(item, recipe.weights));
+    const Recipe::Override& override = recipe.overrides.back();
+    CheckSecondLevel(item, override.weights,
+                     override.rounder != nullptr ? *override.rounder : *recipe.rounder);
+  }
+}
+
 Json RounderJson(const Rounder& rounder) {
   return Json{{std::string(rounder.name()), ParseJson(rounder.OptionsJson(), "rounder options")}};
 }
@@ -102,15 +121,23 @@ bool IsFile(const std::string& path) {
 
 }  // namespace
 
+EnumNames NamesOfEnum(Order) {
+  static constexpr std::array<std::string_view, 2> kNames = {"sequential", "parallel"};
+  return {"order", kNames};
+}
+
 LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
   LayerPlan plan;
   plan.scheme = weights;
   plan.rounder = rounder;
   plan.skip = std::ranges::any_of(
       skip, [&](const std::string& pattern) { return MatchesGlob(layer_name, pattern); });
+
   const bool stays_float = std::ranges::any_of(
       activation_skip, [&](const std::string& p) { return MatchesGlob(layer_name, p); });
   if (!stays_float) plan.activations = activations;
+
+  // The last match replaces weights and rounder as a whole; activations only where it names them.
   for (const Override& override : overrides) {
     if (!MatchesGlob(layer_name, override.match)) continue;
     if (override.activations) plan.activations = *override.activations;
@@ -118,6 +145,7 @@ LayerPlan Recipe::PlanFor(std::string_view layer_name) const {
     plan.has_own_scheme = override.has_weights;
     plan.rounder = override.rounder != nullptr ? override.rounder : rounder;
   }
+
   const auto allocated = layer_bits.find(std::string(layer_name));
   if (allocated != layer_bits.end()) plan.scheme.bits = allocated->second;
   return plan;
@@ -141,23 +169,25 @@ bool Recipe::NeedsCalibration() const {
 
 std::string Recipe::CanonicalJson() const {
   Json json{{"name", name},
-            {"weights", ToJson(weights)},
+            {"weights", FieldsJson(weights)},
             {"activations", RecipeJson(activations)},
             {"transforms", Json::array()},
             {"rounder", RounderJson(*rounder)},
-            {"order", Json{{"blocks", NameOf(block_order)}, {"layers", NameOf(layer_order)}}},
+            {"order", FieldsJson(OrderKeys{block_order, layer_order})},
             {"skip", skip},
             {"overrides", Json::array()}};
+  // Parts that a recipe need not have; hashes of recipes without them must not change.
   if (activations) json["activations"]["skip"] = activation_skip;
-  if (allocation) json["allocate"] = ParseJson(AllocationJson(*allocation), "allocation");
+  if (allocation) json["allocate"] = ParseJson(FieldsText(*allocation), "allocation");
   if (kv_cache) json["kv_cache"] = RecipeJson(*kv_cache);
+
   for (const auto& transform : transforms) {
     json["transforms"].push_back(Json{{std::string(transform->name()),
                                        ParseJson(transform->OptionsJson(), "transform options")}});
   }
   for (const Override& override : overrides) {
     Json item{{"match", override.match}};
-    if (override.has_weights) item["weights"] = ToJson(override.weights);
+    if (override.has_weights) item["weights"] = FieldsJson(override.weights);
     if (override.rounder != nullptr) item["rounder"] = RounderJson(*override.rounder);
     if (override.activations) item["activations"] = RecipeJson(*override.activations);
     json["overrides"].push_back(std::move(item));
@@ -170,6 +200,7 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
   yaml.RequireKnownKeys(std::array<std::string, 10>{"name", "weights", "allocate", "activations",
                                                     "kv_cache", "transforms", "rounder", "order",
                                                     "skip", "overrides"});
+
   Recipe recipe;
   const Yaml* name = yaml.Find("name");
   recipe.name = name != nullptr ? name->AsString() : std::filesystem::path(place).stem().string();
@@ -187,35 +218,22 @@ Recipe ParseRecipe(std::string_view yaml_text, std::string_view place) {
     recipe.activation_skip = std::move(parsed.skip);
   }
   if (const Yaml* kv_cache = yaml.Find("kv_cache")) recipe.kv_cache = ParseKvCache(*kv_cache);
-  if (const Yaml* transforms = yaml.Find("transforms")) {
-    for (const Yaml& item : transforms->AsList()) {
-      recipe.transforms.push_back(ParseTransform(item));
-      if (recipe.transforms.back()->rotation() == nullptr || recipe.transforms.size() == 1)
-        continue;
-      ThrowBadInput(item.place(), "a change of the model's basis before all other transforms",
-                    StrCat("it is number ", recipe.transforms.size()));
-    }
-  }
+
+  ReadTransforms(yaml, recipe);
   recipe.rounder = ParseRounder(yaml.Get("rounder"));
   CheckSecondLevel(yaml.Get("weights"), recipe.weights, *recipe.rounder);
-  if (const Yaml* order = yaml.Find("order")) {
-    order->RequireKnownKeys(std::array<std::string, 2>{"blocks", "layers"});
-    recipe.block_order = ParseOrder(*order, "blocks");
-    recipe.layer_order = ParseOrder(*order, "layers");
-  }
+
+  const OrderKeys order = OptionsFrom<OrderKeys>(yaml.Find("order"));
+  recipe.block_order = order.blocks;
+  recipe.layer_order = order.layers;
   if (const Yaml* skip = yaml.Find("skip")) {
     for (const Yaml& pattern : skip->AsList()) recipe.skip.push_back(pattern.AsString());
   } else {
     recipe.skip = {"lm_head"};
   }
-  if (const Yaml* overrides = yaml.Find("overrides")) {
-    for (const Yaml& item : overrides->AsList()) {
-      recipe.overrides.push_back(ParseOverride(item, recipe.weights));
-      const Recipe::Override& override = recipe.overrides.back();
-      CheckSecondLevel(item, override.weights,
-                       override.rounder != nullptr ? *override.rounder : *recipe.rounder);
-    }
-  }
+  ReadOverrides(yaml, recipe);
+
+  // Any rounder of the recipe may be used for a layer that the budget counts.
   if (recipe.allocation) CheckAllocation(yaml.Get("allocate"), recipe);
   return recipe;
 }

@@ -17,6 +17,7 @@
 namespace qualm {
 
 enum class Order { kSequential, kParallel };
+EnumNames NamesOfEnum(Order);
 
 // What happens to one linear layer.
 struct LayerPlan {

@@ -1,15 +1,17 @@
+// The schemes of a recipe, from YAML. The keys of a map are read into a struct of optional values,
+// then put over the scheme that was there; what the keys mean together is checked at the line of
+// the key that does not fit.
 #include "quantize/recipe_schemes.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "artefact/codebook.h"
-#include "artefact/scheme_json.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "io/json_fields.h"
 #include "quantize/rounders.h"
 
 namespace qualm {
@@ -17,22 +19,124 @@ namespace {
 
 constexpr int kFewestBits = 2, kMostBits = 8;
 
-int ParseBits(const Yaml& yaml) {
-  const int64_t bits = yaml.AsInt();
-  if (bits < kFewestBits || bits > kMostBits) {
-    ThrowBadInput(yaml.place(), StrCat("bits in ", kFewestBits, "..", kMostBits), StrCat(bits));
+// --- What maps say
+
+// The keys that several kinds of schemes have. Each kind states those that it has, in its order.
+struct SchemeKeys {
+  std::optional<std::string> type;  // "int4", "int" together with `bits`, "nf4" and the like
+  std::optional<int> bits;
+  std::optional<Granularity> granularity;
+  std::optional<int64_t> group_size;
+  std::optional<bool> symmetric;
+  std::optional<SymmetricConvention> symmetric_convention;
+  std::optional<ZeroPointKind> zero_point;
+  std::optional<bool> range_includes_zero;
+
+  template <class Visitor, class Self>
+  static void TypeFields(Visitor& visit, Self& self) {
+    visit("type", self.type);
+    visit("bits", self.bits, {.range = InRange(kFewestBits, kMostBits)});
   }
-  return static_cast<int>(bits);
+  template <class Visitor, class Self>
+  static void GroupFields(Visitor& visit, Self& self) {
+    visit("granularity", self.granularity);
+    visit("group_size", self.group_size);
+  }
+  template <class Visitor, class Self>
+  static void ZeroPointFields(Visitor& visit, Self& self) {
+    visit("symmetric", self.symmetric);
+    visit("symmetric_convention", self.symmetric_convention);
+    visit("zero_point", self.zero_point);
+  }
+};
+
+struct SecondLevelKeys {
+  SecondLevel level;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("bits", self.level.bits, {.range = InRange(1, 8)});
+    visit("group_rows", self.level.group_rows, {.range = InRange(1, 16)});
+  }
+};
+
+struct WeightKeys : SchemeKeys {
+  std::optional<std::string> scale_type;
+  std::optional<SecondLevelKeys> second_level;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    TypeFields(visit, self);
+    GroupFields(visit, self);
+    ZeroPointFields(visit, self);
+    visit("scale_type", self.scale_type);
+    visit("range_includes_zero", self.range_includes_zero);
+    visit("second_level", self.second_level);
+  }
+};
+
+struct ActivationKeys : SchemeKeys {
+  std::optional<RangeChoice> range;
+  std::optional<double> percentile;
+  std::vector<std::string> skip;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    TypeFields(visit, self);
+    GroupFields(visit, self);
+    ZeroPointFields(visit, self);
+    visit("range_includes_zero", self.range_includes_zero);
+    visit("range", self.range);
+    visit("percentile", self.percentile,
+          {.range = Above(50, 100), .expected = "a percentile above 50 and up to 100"});
+    visit("skip", self.skip);
+  }
+};
+
+struct KvKeys : SchemeKeys {
+  std::optional<KvGranularity> kv_granularity;
+  std::optional<int64_t> group_tokens;  // of keys only
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    TypeFields(visit, self);
+    visit("granularity", self.kv_granularity);
+    visit("group_tokens", self.group_tokens);
+    ZeroPointFields(visit, self);
+    visit("range_includes_zero", self.range_includes_zero);
+  }
+};
+
+// The keys of a map; the name of a type alone stands for a map with that type.
+template <class Keys>
+Keys KeysFrom(const Yaml& yaml) {
+  Keys keys;
+  if (yaml.IsMap()) {
+    ReadFields(yaml, keys);
+  } else {
+    keys.type = yaml.AsString();
+  }
+  return keys;
 }
+
+// Where the value of `key` is written, for messages about what it means.
+std::string PlaceOf(const Yaml& yaml, std::string_view key) {
+  return yaml.IsMap() ? yaml.Get(key).place() : yaml.place();
+}
+
+// Scheme::Validate knows the bounds; this is only about what an int holds.
+int SizeFrom(int64_t value) {
+  return static_cast<int>(std::clamp<int64_t>(value, -(1 << 30), 1 << 30));
+}
+
+// --- What it means for a scheme
 
 constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m3,
                                    NumberType::kFp8E4m3Ieee, NumberType::kFp8E5m2,
                                    NumberType::kMxfp4,       NumberType::kNvfp4};
 
-// "int4", "int" beside `bits`, or "nf4" and the like; the bits of the name, if any, go to the
-// scheme.
-void ParseType(const Yaml& yaml, Scheme& scheme) {
-  const std::string name = yaml.AsString();
+// The bits of the name, if any, go to the scheme.
+void SetType(const std::string& name, std::string_view place, Scheme& scheme) {
   const DType scale_type = scheme.scale_type;
   for (NumberType format : kFormats) {
     if (name != NameOf(format)) continue;
@@ -40,191 +144,164 @@ void ParseType(const Yaml& yaml, Scheme& scheme) {
     scheme.scale_type = scale_type;
     return;
   }
-  if (scheme.type != NumberType::kInteger) {  // nothing else of the format is left
+
+  // Integers keep what the scheme says of them; of a format nothing is kept.
+  if (scheme.type != NumberType::kInteger) {
     scheme = Scheme{};
     scheme.scale_type = scale_type;
   }
   if (name == "int") return;
   int bits = 0;
-  const char* end = name.data() + name.size();
   if (name.starts_with("int") && name.size() == 4) {
-    std::from_chars(name.data() + 3, end, bits);
+    std::from_chars(name.data() + 3, name.data() + name.size(), bits);
   }
   if (bits >= kFewestBits && bits <= kMostBits) {
     scheme.bits = bits;
     return;
   }
+
   std::vector<std::string> known;
   for (int i = kFewestBits; i <= kMostBits; ++i) known.push_back(StrCat("int", i));
   for (NumberType format : kFormats) known.emplace_back(NameOf(format));
-  ThrowUnknownName(yaml.place(), "weight type", name, known);
+  ThrowUnknownName(place, "weight type", name, known);
 }
 
-DType ParseScaleType(const Yaml& yaml) {
+DType ScaleTypeFrom(const std::string& name, std::string_view place) {
   static constexpr std::pair<const char*, DType> kTypes[] = {
       {"float16", DType::kF16}, {"bfloat16", DType::kBF16}, {"float32", DType::kF32}};
-  const std::string name = yaml.AsString();
   std::vector<std::string> known;
   for (const auto& [spelling, type] : kTypes) {
     if (name == spelling || name == NameOf(type)) return type;
     known.emplace_back(spelling);
   }
-  ThrowUnknownName(yaml.place(), "scale_type", name, known);
+  ThrowUnknownName(place, "scale_type", name, known);
 }
 
-void ParseGranularity(const Yaml& yaml, Scheme& scheme) {
-  const Yaml* granularity = yaml.Find("granularity");
-  const Yaml* group_size = yaml.Find("group_size");
-  if (granularity != nullptr) {
-    scheme.granularity = GranularityFromName(granularity->AsString(), granularity->place());
-    if (scheme.granularity == Granularity::kToken) {
-      ThrowBadInput(granularity->place(), "granularity tensor, channel or group for weights",
-                    "token");
-    }
+// A group size alone asks for groups.
+void SetGroups(const SchemeKeys& keys, Scheme& scheme) {
+  if (keys.granularity) {
+    scheme.granularity = *keys.granularity;
     if (scheme.granularity != Granularity::kGroup) scheme.group_size = 0;
-  } else if (group_size != nullptr) {
+  } else if (keys.group_size) {
     scheme.granularity = Granularity::kGroup;
   }
-  if (group_size == nullptr) return;
-  const int64_t size = group_size->AsInt();
-  // Scheme::Validate knows the bound; this is only about what an int holds.
-  scheme.group_size = static_cast<int>(std::clamp<int64_t>(size, -(1 << 30), 1 << 30));
-  scheme.Validate(group_size->place());
+  if (keys.group_size) scheme.group_size = SizeFrom(*keys.group_size);
 }
 
-void ParseZeroPoint(const Yaml& yaml, Scheme& scheme) {
-  if (const Yaml* symmetric = yaml.Find("symmetric")) {
-    scheme.zero_point = symmetric->AsBool() ? ZeroPointKind::kNone : ZeroPointKind::kInteger;
+// `symmetric` is a short word for `zero_point`; both together must agree.
+void SetZeroPointKind(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
+  if (keys.symmetric) {
+    scheme.zero_point = *keys.symmetric ? ZeroPointKind::kNone : ZeroPointKind::kInteger;
   }
-  if (const Yaml* kind = yaml.Find("zero_point")) {
-    const bool is_said_twice = yaml.Find("symmetric") != nullptr;
-    const bool was_symmetric = scheme.is_symmetric();
-    scheme.zero_point = ZeroPointKindFromName(kind->AsString(), kind->place());
-    if (is_said_twice && was_symmetric != scheme.is_symmetric()) {
-      ThrowBadInput(kind->place(),
-                    was_symmetric ? "zero_point: none with symmetric: true"
+  if (!keys.zero_point) return;
+  scheme.zero_point = *keys.zero_point;
+  if (keys.symmetric && *keys.symmetric != scheme.is_symmetric()) {
+    ThrowBadInput(PlaceOf(yaml, "zero_point"),
+                  *keys.symmetric ? "zero_point: none with symmetric: true"
                                   : "zero_point: integer or float with symmetric: false",
-                    NameOf(scheme.zero_point), "symmetric means zero_point: none");
-    }
+                  NameOf(scheme.zero_point), "symmetric means zero_point: none");
   }
-  const Yaml* convention = yaml.Find("symmetric_convention");
-  const Yaml* includes_zero = yaml.Find("range_includes_zero");
-  if (scheme.type != NumberType::kInteger) {
-    for (const Yaml* key : {convention, includes_zero}) {
-      if (key == nullptr) continue;
-      ThrowBadInput(key->place(), StrCat("no such key with type ", NameOf(scheme.type)), "one",
-                    "it is about integers");
-    }
-    return;  // Scheme::Validate refuses zero points
+}
+
+void SetZeroPoint(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
+  SetZeroPointKind(yaml, keys, scheme);
+  const bool has_convention = keys.symmetric_convention.has_value();
+  const bool has_includes_zero = keys.range_includes_zero.has_value();
+
+  if (scheme.type != NumberType::kInteger) {  // Scheme::Validate refuses their zero points
+    if (!has_convention && !has_includes_zero) return;
+    ThrowBadInput(PlaceOf(yaml, has_convention ? "symmetric_convention" : "range_includes_zero"),
+                  StrCat("no such key with type ", NameOf(scheme.type)), "one",
+                  "it is about integers");
   }
+  if (scheme.is_symmetric() && has_includes_zero) {
+    ThrowBadInput(PlaceOf(yaml, "range_includes_zero"),
+                  "range_includes_zero in asymmetric schemes only", "a symmetric one");
+  }
+  if (!scheme.is_symmetric() && has_convention) {
+    ThrowBadInput(PlaceOf(yaml, "symmetric_convention"),
+                  "symmetric_convention in symmetric schemes only", "an asymmetric one");
+  }
+
+  // What the other kind of scheme had said is not kept.
   if (scheme.is_symmetric()) {
-    if (includes_zero != nullptr) {
-      ThrowBadInput(includes_zero->place(), "range_includes_zero in asymmetric schemes only",
-                    "a symmetric one");
-    }
     scheme.range_includes_zero = Scheme{}.range_includes_zero;
-  } else if (convention != nullptr) {
-    ThrowBadInput(convention->place(), "symmetric_convention in symmetric schemes only",
-                  "an asymmetric one");
   } else {
     scheme.symmetric_convention = Scheme{}.symmetric_convention;
   }
-  if (convention != nullptr) {
-    scheme.symmetric_convention =
-        SymmetricConventionFromName(convention->AsString(), convention->place());
+  if (has_convention) scheme.symmetric_convention = *keys.symmetric_convention;
+  if (has_includes_zero) scheme.range_includes_zero = *keys.range_includes_zero;
+}
+
+// A type that says how many bits it has does not go with other ones.
+void SetBits(const Yaml& yaml, int bits, std::string_view type, Scheme& scheme) {
+  if (!type.empty() && bits != scheme.bits) {
+    ThrowBadInput(PlaceOf(yaml, "bits"), StrCat("bits ", scheme.bits, " with type ", type),
+                  StrCat(bits));
   }
-  if (includes_zero != nullptr) scheme.range_includes_zero = includes_zero->AsBool();
+  scheme.bits = bits;
 }
 
 }  // namespace
 
 Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
-  yaml.RequireKnownKeys(std::array<std::string, 10>{
-      "type", "bits", "granularity", "group_size", "symmetric", "symmetric_convention",
-      "zero_point", "scale_type", "range_includes_zero", "second_level"});
-  const Yaml* type = yaml.Find("type");
-  const Yaml* bits = yaml.Find("bits");
-  if (type != nullptr) ParseType(*type, scheme);
-  if (bits != nullptr) {
-    const int value = ParseBits(*bits);
-    if (type != nullptr && type->AsString() != "int" && value != scheme.bits) {
-      ThrowBadInput(bits->place(), StrCat("bits ", scheme.bits, " with type ", type->AsString()),
-                    StrCat(value));
-    }
-    scheme.bits = value;
-  } else if (type != nullptr && type->AsString() == "int") {
-    ThrowBadInput(type->place(), "bits beside type int", "none", "or a type such as int4");
+  WeightKeys keys;
+  ReadFields(yaml, keys);
+
+  const bool is_plain_int = keys.type && *keys.type == "int";
+  if (keys.type) SetType(*keys.type, PlaceOf(yaml, "type"), scheme);
+  if (keys.bits) {
+    SetBits(yaml, *keys.bits, is_plain_int ? "" : keys.type.value_or(""), scheme);
+  } else if (is_plain_int) {
+    ThrowBadInput(PlaceOf(yaml, "type"), "bits beside type int", "none", "or a type such as int4");
   }
-  ParseGranularity(yaml, scheme);
-  ParseZeroPoint(yaml, scheme);
-  if (const Yaml* scale_type = yaml.Find("scale_type")) {
-    scheme.scale_type = ParseScaleType(*scale_type);
+
+  if (keys.granularity == Granularity::kToken) {
+    ThrowBadInput(PlaceOf(yaml, "granularity"), "granularity tensor, channel or group for weights",
+                  "token");
+  }
+  SetGroups(keys, scheme);
+  if (keys.group_size) scheme.Validate(PlaceOf(yaml, "group_size"));
+  SetZeroPoint(yaml, keys, scheme);
+
+  if (keys.scale_type) {
+    const std::string place = PlaceOf(yaml, "scale_type");
+    scheme.scale_type = ScaleTypeFrom(*keys.scale_type, place);
     if (HasByteScales(scheme.type)) {
-      ThrowBadInput(scale_type->place(), StrCat("no scale_type with type ", NameOf(scheme.type)),
-                    scale_type->AsString(), "the format has scales of its own");
+      ThrowBadInput(place, StrCat("no scale_type with type ", NameOf(scheme.type)),
+                    *keys.scale_type, "the format has scales of its own");
     }
   }
-  if (const Yaml* second = yaml.Find("second_level")) {
-    second->RequireKnownKeys(std::array<std::string, 2>{"bits", "group_rows"});
-    scheme.second_level = SecondLevel{
-        static_cast<int>(IntOption(second, "bits", SecondLevel{}.bits, 1, 8)),
-        static_cast<int>(IntOption(second, "group_rows", SecondLevel{}.group_rows, 1, 16))};
-  }
+  if (keys.second_level) scheme.second_level = keys.second_level->level;
   scheme.Validate(yaml.place());
   return scheme;
 }
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kRangeNames = {"min_max", "percentile", "mse"};
-
-// Type, bits and zero points of activations or of a part of the cache: `yaml` is a map or the name
-// of a type alone. The other keys of the map are the caller's.
-Scheme ParseValueScheme(const Yaml& yaml, Scheme scheme) {
-  if (!yaml.IsMap()) {
-    ParseType(yaml, scheme);
-    return scheme;
+// Type, bits and zero points of activations or of a part of the cache.
+void SetValueScheme(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
+  if (keys.type) SetType(*keys.type, PlaceOf(yaml, "type"), scheme);
+  if (!yaml.IsMap()) return;
+  if (keys.bits) {
+    const bool is_integer = scheme.type == NumberType::kInteger;
+    SetBits(yaml, *keys.bits, is_integer ? "" : NameOf(scheme.type), scheme);
   }
-  if (const Yaml* type = yaml.Find("type")) ParseType(*type, scheme);
-  if (const Yaml* bits = yaml.Find("bits")) {
-    const int value = ParseBits(*bits);
-    if (scheme.type != NumberType::kInteger && value != scheme.bits) {
-      ThrowBadInput(bits->place(), StrCat("bits ", scheme.bits, " with type ", NameOf(scheme.type)),
-                    StrCat(value));
-    }
-    scheme.bits = value;
-  }
-  ParseZeroPoint(yaml, scheme);
-  return scheme;
+  SetZeroPoint(yaml, keys, scheme);
 }
 
-RangeChoice ParseRange(const Yaml& yaml) {
-  const std::string name = yaml.AsString();
-  for (size_t i = 0; i < kRangeNames.size(); ++i) {
-    if (kRangeNames[i] == name) return static_cast<RangeChoice>(i);
+void SetStaticRange(const Yaml& yaml, const ActivationKeys& keys, ActivationPlan& plan) {
+  if (plan.scheme.dynamic && (keys.range || keys.percentile)) {
+    ThrowBadInput(PlaceOf(yaml, keys.range ? "range" : "percentile"),
+                  "a static range with granularity: tensor only", NameOf(plan.scheme.granularity));
   }
-  ThrowUnknownName(yaml.place(), "range", name,
-                   std::vector<std::string>(kRangeNames.begin(), kRangeNames.end()));
-}
-
-void ParseStaticRange(const Yaml& yaml, ActivationPlan& plan) {
-  const Yaml* range = yaml.Find("range");
-  const Yaml* percentile = yaml.Find("percentile");
-  for (const Yaml* key : {range, percentile}) {
-    if (key == nullptr || !plan.scheme.dynamic) continue;
-    ThrowBadInput(key->place(), "a static range with granularity: tensor only",
-                  NameOf(plan.scheme.granularity));
-  }
-  if (range != nullptr) plan.range = ParseRange(*range);
-  if (percentile == nullptr) return;
+  if (keys.range) plan.range = *keys.range;
+  if (!keys.percentile) return;
   if (plan.range != RangeChoice::kPercentile) {
-    ThrowBadInput(percentile->place(), "percentile with range: percentile", "another range");
+    ThrowBadInput(PlaceOf(yaml, "percentile"), "percentile with range: percentile",
+                  "another range");
   }
-  plan.percentile = percentile->AsDouble();
-  if (!(plan.percentile > 50 && plan.percentile <= 100)) {
-    ThrowBadInput(percentile->place(), "a percentile above 50 and up to 100",
-                  StrCat(plan.percentile));
-  }
+  plan.percentile = *keys.percentile;
 }
 
 Scheme DefaultActivations() {
@@ -238,86 +315,67 @@ Scheme DefaultActivations() {
   return scheme;
 }
 
-// A format's scheme has groups and a granularity of its own; activations ask for theirs.
-void SetGranularity(const Yaml& yaml, Scheme& scheme) {
-  const int format_size = scheme.type == NumberType::kInteger ? 0 : GroupSizeOfFormat(scheme.type);
-  scheme.granularity = format_size > 0 ? Granularity::kGroup : Granularity::kToken;
-  scheme.group_size = format_size;
-  if (yaml.IsMap()) {
-    const Yaml* granularity = yaml.Find("granularity");
-    const Yaml* group_size = yaml.Find("group_size");
-    if (granularity != nullptr) {
-      scheme.granularity = GranularityFromName(granularity->AsString(), granularity->place());
-      if (scheme.granularity != Granularity::kGroup) scheme.group_size = 0;
-    } else if (group_size != nullptr) {
-      scheme.granularity = Granularity::kGroup;
-    }
-    if (group_size != nullptr) {
-      scheme.group_size =
-          static_cast<int>(std::clamp<int64_t>(group_size->AsInt(), -(1 << 30), 1 << 30));
-    }
-  }
+// A format's scheme has its groups and its granularity; activations ask for theirs.
+void SetActivationGroups(const ActivationKeys& keys, Scheme& scheme) {
+  scheme.group_size = scheme.type == NumberType::kInteger ? 0 : GroupSizeOfFormat(scheme.type);
+  scheme.granularity = scheme.group_size > 0 ? Granularity::kGroup : Granularity::kToken;
+  SetGroups(keys, scheme);
   scheme.dynamic = scheme.granularity != Granularity::kTensor;
 }
 
+// `group_tokens`: where the number of tokens of a group goes; null for values, which have none.
 KvPart ParseKvPart(const Yaml& yaml, KvPart part, int* group_tokens) {
-  if (yaml.IsMap()) {
-    yaml.RequireKnownKeys(std::array<std::string, 8>{"type", "bits", "granularity", "group_tokens",
-                                                     "symmetric", "symmetric_convention",
-                                                     "zero_point", "range_includes_zero"});
-  }
-  part.scheme = ParseValueScheme(yaml, part.scheme);
+  const auto keys = KeysFrom<KvKeys>(yaml);
+  SetValueScheme(yaml, keys, part.scheme);
   part.scheme.granularity = Granularity::kToken;  // not read: KvPart has its own
   part.scheme.group_size = 0;
-  if (!yaml.IsMap()) return part;
-  if (const Yaml* granularity = yaml.Find("granularity")) {
-    part.granularity = KvGranularityFromName(granularity->AsString(), granularity->place());
-  }
-  const Yaml* tokens = yaml.Find("group_tokens");
+  if (keys.kv_granularity) part.granularity = *keys.kv_granularity;
+
   if (group_tokens == nullptr) {
-    if (tokens != nullptr) {
-      ThrowBadInput(tokens->place(), "group_tokens of keys only", "of values");
+    if (keys.group_tokens) {
+      ThrowBadInput(PlaceOf(yaml, "group_tokens"), "group_tokens of keys only", "of values");
     }
     return part;
   }
+  if (!yaml.IsMap()) return part;
   constexpr int kDefaultGroupTokens = 32;
   *group_tokens = part.granularity == KvGranularity::kChannel ? kDefaultGroupTokens : 0;
-  if (tokens != nullptr) {
-    *group_tokens = static_cast<int>(std::clamp<int64_t>(tokens->AsInt(), 0, 1 << 20));
+  if (keys.group_tokens) {
+    *group_tokens = static_cast<int>(std::clamp<int64_t>(*keys.group_tokens, 0, 1 << 20));
   }
   return part;
+}
+
+bool IsNone(const Yaml& yaml) {
+  return yaml.kind() == Yaml::Kind::kScalar && yaml.AsString() == "none";
 }
 
 }  // namespace
 
 ParsedActivations ParseActivations(const Yaml& yaml) {
   ParsedActivations parsed;
-  if (yaml.kind() == Yaml::Kind::kScalar && yaml.AsString() == "none") return parsed;
-  if (yaml.IsMap()) {
-    yaml.RequireKnownKeys(std::array<std::string, 11>{
-        "type", "bits", "granularity", "group_size", "symmetric", "symmetric_convention",
-        "zero_point", "range_includes_zero", "range", "percentile", "skip"});
-  }
-  ActivationPlan plan{ParseValueScheme(yaml, DefaultActivations())};
+  if (IsNone(yaml)) return parsed;
+  auto keys = KeysFrom<ActivationKeys>(yaml);
+
+  ActivationPlan plan{DefaultActivations()};
+  SetValueScheme(yaml, keys, plan.scheme);
   plan.scheme.scale_type = DType::kF32;
-  SetGranularity(yaml, plan.scheme);
-  if (yaml.IsMap()) {
-    ParseStaticRange(yaml, plan);
-    if (const Yaml* skip = yaml.Find("skip")) {
-      for (const Yaml& pattern : skip->AsList()) parsed.skip.push_back(pattern.AsString());
-    }
-  }
+  SetActivationGroups(keys, plan.scheme);
+  SetStaticRange(yaml, keys, plan);
   ValidateActivationScheme(plan.scheme, yaml.place());
+
   parsed.plan = plan;
+  parsed.skip = std::move(keys.skip);
   return parsed;
 }
 
 std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
-  if (yaml.kind() == Yaml::Kind::kScalar && yaml.AsString() == "none") return std::nullopt;
+  if (IsNone(yaml)) return std::nullopt;
   KvPart part;
   part.scheme.bits = 8;
   part.scheme.granularity = Granularity::kToken;
   part.scheme.range_includes_zero = false;
+
   KvCacheScheme scheme;
   if (yaml.IsMap() && (yaml.Find("keys") != nullptr || yaml.Find("values") != nullptr)) {
     yaml.RequireKnownKeys(std::array<std::string, 2>{"keys", "values"});
@@ -332,35 +390,34 @@ std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
 
 namespace {
 
-// In the grammar of recipes, where the granularity says what is dynamic and scales have one type.
-Json ValueSchemeJson(const Scheme& scheme) {
-  Json json = ToJson(scheme);
-  for (const char* key : {"scale_type", "dynamic", "granularity"}) json.erase(key);
-  return json;
-}
+// Keys or values of the cache as canonical recipes have them.
+struct RecipeKvPart {
+  const KvPart& part;
+  int group_tokens;
 
-Json ToJson(const KvPart& part) {
-  Json json = ValueSchemeJson(part.scheme);
-  json["granularity"] = NameOf(part.granularity);
-  return json;
-}
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    Scheme::CodeFields(visit, self.part.scheme);
+    Scheme::ZeroPointFields(visit, self.part.scheme);
+    visit("granularity", self.part.granularity);
+    visit("group_tokens", self.group_tokens, {.is_written = self.group_tokens > 0});
+  }
+};
 
 }  // namespace
 
+EnumNames NamesOfEnum(RangeChoice) {
+  static constexpr std::array<std::string_view, 3> kNames = {"min_max", "percentile", "mse"};
+  return {"range", kNames};
+}
+
 Json RecipeJson(const KvCacheScheme& scheme) {
-  Json keys = ToJson(scheme.keys);
-  if (scheme.key_group_tokens > 0) keys["group_tokens"] = scheme.key_group_tokens;
-  return Json{{"keys", std::move(keys)}, {"values", ToJson(scheme.values)}};
+  return Json{{"keys", FieldsJson(RecipeKvPart{scheme.keys, scheme.key_group_tokens})},
+              {"values", FieldsJson(RecipeKvPart{scheme.values, 0})}};
 }
 
 Json RecipeJson(const std::optional<ActivationPlan>& plan) {
-  if (!plan) return "none";
-  Json json = ValueSchemeJson(plan->scheme);
-  json["granularity"] = NameOf(plan->scheme.granularity);
-  if (plan->scheme.dynamic) return json;
-  json["range"] = kRangeNames[static_cast<size_t>(plan->range)];
-  if (plan->range == RangeChoice::kPercentile) json["percentile"] = plan->percentile;
-  return json;
+  return plan ? FieldsJson(*plan) : Json("none");
 }
 
 }  // namespace qualm

@@ -1,3 +1,6 @@
+// Studies, from YAML: maps of plain values state their fields (io/fields.h), and what keys mean
+// together is checked here. A study may extend another one: a key that it does not have is the
+// other's.
 #include "study/spec.h"
 
 #include <algorithm>
@@ -13,9 +16,6 @@
 
 namespace qualm {
 namespace {
-
-constexpr std::array<std::string_view, 7> kRelationNames = {
-    "iid", "cross-subject", "cross-dataset", "cross-task", "cross-language", "control", "none"};
 
 std::vector<std::string> Names(std::span<const std::string_view> views) {
   return {views.begin(), views.end()};
@@ -40,31 +40,89 @@ std::string TextIn(const Yaml& yaml, std::string_view key, std::string_view fall
 
 size_t SizeIn(const Yaml* yaml, std::string_view key, size_t fallback, int64_t least = 0) {
   return static_cast<size_t>(
-      IntOption(yaml, key, static_cast<int64_t>(fallback), least, int64_t{1} << 32));
+      IntOption(yaml, key, static_cast<int64_t>(fallback), least, kMostSize));
 }
 
 LocalText LocalTextOf(const Yaml& yaml) {
   if (!yaml.IsMap()) return {yaml.AsString(), yaml.AsString()};
-  yaml.RequireKnownKeys(std::array<std::string, 2>{"en", "zh"});
-  return {yaml.Get("en").AsString(), yaml.Get("zh").AsString()};
+  return OptionsFrom<LocalText>(&yaml);
 }
 
-About AboutOf(const Yaml& yaml) {
-  const Yaml* about = yaml.Find("about");
-  if (about == nullptr) return {};
-  about->RequireKnownKeys(std::array<std::string, 4>{"dataset", "subject", "task", "language"});
-  return {TextIn(*about, "dataset"), TextIn(*about, "subject"), TextIn(*about, "task"),
-          TextIn(*about, "language")};
-}
+// The keys that `defaults` gives calibration sets.
+struct SamplerKeys {
+  SamplerOptions options;
 
-SamplerOptions SamplerOf(const Yaml* yaml, SamplerOptions options) {
-  options.samples = SizeIn(yaml, "samples", options.samples, 1);
-  options.length = SizeIn(yaml, "length", options.length, 1);
-  options.held_out = SizeIn(yaml, "held_out", options.held_out);
-  if (yaml != nullptr && yaml->Find("sampler") != nullptr) {
-    options.sampler = yaml->Get("sampler").AsString();
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("samples", self.options.samples, {.range = InRange(1, kMostSize)});
+    visit("length", self.options.length, {.range = InRange(1, kMostSize)});
+    visit("sampler", self.options.sampler);
+    visit("held_out", self.options.held_out, {.range = InRange(0, kMostSize)});
   }
-  return options;
+};
+
+// The rows of a task, as calibration text.
+struct RowsSource {
+  std::string task, split, category;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("task", self.task, {.required = true});
+    visit("split", self.split);
+    visit("category", self.category);
+  }
+};
+
+// Text that the model generates itself.
+struct SelfGenerated {
+  double temperature = 1;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("temperature", self.temperature, {.range = InRange(0.01, 10)});
+  }
+};
+
+// How rows that are both calibrated on and scored are parted.
+struct Pools {
+  uint64_t seed = 0;
+  double calibration_share = 0.5;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("seed", self.seed, {.range = InRange(0, kMostSize)});
+    visit("calibration_share", self.calibration_share, {.range = InRange(0.01, 0.99)});
+  }
+};
+
+// What holds for all tests that do not say otherwise; 0: no limit.
+struct Limits {
+  size_t rows = 0, windows = 0, seqlen = 0;
+  std::string protocol = TestSpec{}.protocol;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("rows", self.rows, {.range = InRange(0, kMostSize)});
+    visit("windows", self.windows, {.range = InRange(0, kMostSize)});
+    visit("seqlen", self.seqlen, {.range = InRange(0, kMostSize)});
+    visit("protocol", self.protocol);
+  }
+};
+
+// A set that is not a text of any kind: `source` is the key that says so.
+void ReadControl(std::string_view source, const Yaml& value, CalibrationSpec& spec) {
+  spec.is_control = true;
+  if (source == "random_tokens") {
+    spec.kind = CalibrationKind::kRandomTokens;
+    if (!value.AsBool()) ThrowBadInput(value.place(), "true", "false");
+  } else if (source == "self_generated") {
+    spec.kind = CalibrationKind::kSelfGenerated;
+    spec.temperature = OptionsFrom<SelfGenerated>(&value).temperature;
+  } else {
+    spec.kind = CalibrationKind::kMixed;
+    spec.mixed = TextsOf(value);
+    if (spec.mixed.size() < 2) ThrowBadInput(value.place(), "two names or more", "fewer");
+  }
 }
 
 // Exactly one of the keys that say where the text comes from.
@@ -79,37 +137,41 @@ void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
     ThrowBadInput(yaml.place(), StrCat("one of ", Join(Names(kSources), ", ")),
                   given.empty() ? "none" : Join(given, " and "));
   }
+
   const Yaml& value = yaml.Get(given[0]);
   if (given[0] == "corpus") {
     spec.corpus = value.AsString();
     spec.text_field = TextIn(yaml, "text_field", "text");
   } else if (given[0] == "rows") {
     spec.kind = CalibrationKind::kRows;
-    value.RequireKnownKeys(std::array<std::string, 3>{"task", "split", "category"});
-    spec.task = value.Get("task").AsString();
-    spec.split = TextIn(value, "split");
-    spec.category = TextIn(value, "category");
+    const auto rows = OptionsFrom<RowsSource>(&value);
+    spec.task = rows.task;
+    spec.split = rows.split;
+    spec.category = rows.category;
     spec.sampler.sampler = TextIn(yaml, "sampler", "per-subject");
   } else if (given[0] == "again") {
     spec.again = value.AsString();
   } else {
-    spec.is_control = true;
-    if (given[0] == "random_tokens") {
-      spec.kind = CalibrationKind::kRandomTokens;
-      if (!value.AsBool()) ThrowBadInput(value.place(), "true", "false");
-    } else if (given[0] == "self_generated") {
-      spec.kind = CalibrationKind::kSelfGenerated;
-      value.RequireKnownKeys(std::array<std::string, 1>{"temperature"});
-      spec.temperature = NumberOption(&value, "temperature", 1, 0.01, 10);
-    } else {
-      spec.kind = CalibrationKind::kMixed;
-      spec.mixed = TextsOf(value);
-      if (spec.mixed.size() < 2) ThrowBadInput(value.place(), "two names or more", "fewer");
-    }
+    ReadControl(given[0], value, spec);
   }
 }
 
-// `samples` and `length` may be lists: one set for each pair, with the sizes in its name.
+// `samples` and `length`: one number or a list of them.
+std::vector<size_t> SizesOf(const Yaml& yaml, std::string_view key, size_t fallback) {
+  const Yaml* value = yaml.Find(key);
+  if (value == nullptr) return {fallback};
+  if (value->kind() != Yaml::Kind::kList) return {SizeIn(&yaml, key, 0, 1)};
+
+  std::vector<size_t> sizes;
+  for (const Yaml& size : value->AsList()) {
+    if (size.AsInt() < 1)
+      ThrowBadInput(size.place(), "a whole number, at least 1", size.AsString());
+    sizes.push_back(static_cast<size_t>(size.AsInt()));
+  }
+  return sizes;
+}
+
+// Adds one set or, where `samples` or `length` are lists, several with the sizes in their names.
 void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
                      std::vector<CalibrationSpec>& all) {
   yaml.RequireKnownKeys(std::array<std::string, 13>{
@@ -119,24 +181,16 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   spec.name = yaml.Get("name").AsString();
   spec.sampler = defaults;
   ReadKind(yaml, spec);
-  spec.about = AboutOf(yaml);
-  const auto sizes = [&](std::string_view key, size_t fallback) {
-    const Yaml* value = yaml.Find(key);
-    std::vector<size_t> list;
-    if (value == nullptr) return std::vector<size_t>{fallback};
-    if (value->kind() != Yaml::Kind::kList) return std::vector<size_t>{SizeIn(&yaml, key, 0, 1)};
-    for (const Yaml& one : value->AsList()) {
-      if (one.AsInt() < 1) ThrowBadInput(one.place(), "a whole number, at least 1", one.AsString());
-      list.push_back(static_cast<size_t>(one.AsInt()));
-    }
-    return list;
-  };
-  const std::vector<size_t> samples = sizes("samples", spec.sampler.samples);
-  const std::vector<size_t> lengths = sizes("length", spec.sampler.length);
+  spec.about = OptionsFrom<About>(yaml.Find("about"));
+
+  const std::vector<size_t> samples = SizesOf(yaml, "samples", spec.sampler.samples);
+  const std::vector<size_t> lengths = SizesOf(yaml, "length", spec.sampler.length);
   spec.sampler.held_out = SizeIn(&yaml, "held_out", spec.sampler.held_out);
   if (spec.kind == CalibrationKind::kCorpus) {
     spec.sampler.sampler = TextIn(yaml, "sampler", spec.sampler.sampler);
   }
+
+  // One set for each pair of sizes; a single one keeps its name.
   const std::string name = spec.name;
   for (size_t count : samples) {
     for (size_t length : lengths) {
@@ -148,36 +202,64 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   }
 }
 
-// One test, or one for each of `tasks`; "-5shot" stands behind their names where shots are given.
-std::vector<TestSpec> TestsOf(const Yaml& yaml, const TestSpec& defaults) {
-  yaml.RequireKnownKeys(std::array<std::string, 11>{"name", "corpus", "text_field", "protocol",
-                                                    "seqlen", "task", "tasks", "category", "shots",
-                                                    "limit", "about"});
-  TestSpec test = defaults;
-  test.corpus = TextIn(yaml, "corpus");
-  std::vector<std::string> tasks = TextsIn(yaml, "tasks");
-  const bool is_list = !tasks.empty();
-  if (yaml.Find("task") != nullptr) tasks.push_back(yaml.Get("task").AsString());
-  if (test.corpus.empty() == tasks.empty() || (is_list && yaml.Find("name") != nullptr)) {
+struct TestKeys {
+  std::optional<std::string> name, task;
+  std::string corpus, text_field = "text", protocol, category;
+  size_t seqlen = 0;
+  std::vector<std::string> tasks;
+  std::optional<size_t> shots, limit;
+  About about;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("corpus", self.corpus);
+    visit("text_field", self.text_field);
+    visit("protocol", self.protocol);
+    visit("seqlen", self.seqlen, {.range = InRange(0, kMostSize)});
+    visit("task", self.task);
+    visit("tasks", self.tasks, {.one_or_many = true});
+    visit("category", self.category);
+    visit("shots", self.shots, {.range = InRange(0, kMostSize)});
+    visit("limit", self.limit, {.range = InRange(0, kMostSize)});
+    visit("about", self.about);
+  }
+};
+
+// One test, or one for each of `tasks`. Shots that are given are part of a test's name: "-5shot".
+std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
+  TestKeys keys;
+  keys.protocol = limits.protocol;
+  keys.seqlen = limits.seqlen;
+  ReadFields(yaml, keys);
+
+  std::vector<std::string> tasks = keys.tasks;
+  if (keys.task) tasks.push_back(*keys.task);
+  if (keys.corpus.empty() == tasks.empty() || (!keys.tasks.empty() && keys.name)) {
     ThrowBadInput(yaml.place(), "one of corpus, task and tasks (which have no name)", "others");
   }
-  test.text_field = TextIn(yaml, "text_field", "text");
-  test.protocol = TextIn(yaml, "protocol", defaults.protocol);
-  test.category = TextIn(yaml, "category");
-  test.seqlen = SizeIn(&yaml, "seqlen", defaults.seqlen);
-  if (yaml.Find("shots") != nullptr) test.shots = SizeIn(&yaml, "shots", 0);
-  test.about = AboutOf(yaml);
+
+  TestSpec test;
+  test.corpus = keys.corpus;
+  test.text_field = keys.text_field;
+  test.protocol = keys.protocol;
+  test.seqlen = keys.seqlen;
+  test.category = keys.category;
+  test.shots = keys.shots;
+  test.limit = keys.limit.value_or(tasks.empty() ? limits.windows : limits.rows);
+  test.about = keys.about;
   if (tasks.empty()) {
-    test.name = TextIn(yaml, "name", test.corpus);
+    test.name = keys.name.value_or(test.corpus);
     return {test};
   }
+
   std::vector<TestSpec> tests;
   for (const std::string& task : tasks) {
-    tests.push_back(test);
-    tests.back().task = task;
+    TestSpec& added = tests.emplace_back(test);
+    added.task = task;
     const std::string shots = test.shots.value_or(0) > 0 ? StrCat("-", *test.shots, "shot") : "";
-    tests.back().name = TextIn(yaml, "name", StrCat(task, shots));
-    if (tests.back().about.dataset.empty()) tests.back().about.dataset = task;
+    added.name = keys.name.value_or(StrCat(task, shots));
+    if (added.about.dataset.empty()) added.about.dataset = task;
   }
   return tests;
 }
@@ -187,39 +269,38 @@ std::vector<PairRule> RulesOf(const Yaml& yaml, std::string_view key) {
   const Yaml* list = yaml.Find(key);
   if (list == nullptr) return rules;
   for (const Yaml& one : list->AsList()) {
-    one.RequireKnownKeys(
-        std::array<std::string, 5>{"model", "recipe", "calibration", "test", "relation"});
-    PairRule rule{TextsIn(one, "model"), TextsIn(one, "recipe"), TextsIn(one, "calibration"),
-                  TextsIn(one, "test"), TextsIn(one, "relation")};
+    auto rule = OptionsFrom<PairRule>(&one);
     for (const std::string& name : rule.relations) (void)RelationFromName(name, one.place());
     rules.push_back(std::move(rule));
   }
   return rules;
 }
 
-// Another set's everything but its name and its seeds.
-void ResolveAgain(StudySpec& spec, const std::string& place) {
+const CalibrationSpec& SetNamed(const StudySpec& spec, std::string_view name,
+                                const std::string& place) {
+  const auto found = std::ranges::find(spec.calibrations, name, &CalibrationSpec::name);
+  if (found != spec.calibrations.end()) return *found;
   std::vector<std::string> names;
-  for (const CalibrationSpec& one : spec.calibrations) names.push_back(one.name);
-  for (CalibrationSpec& one : spec.calibrations) {
-    for (const std::string& name : one.mixed) {
-      const auto found = std::ranges::find(names, name);
-      if (found == names.end()) ThrowUnknownName(place, "calibration set", name, names);
-      const CalibrationKind kind =
-          spec.calibrations[static_cast<size_t>(found - names.begin())].kind;
-      if (kind == CalibrationKind::kMixed) {
-        ThrowBadInput(place, "a mixture of sets that are none themselves", name);
+  for (const CalibrationSpec& set : spec.calibrations) names.push_back(set.name);
+  ThrowUnknownName(place, "calibration set", name, names);
+}
+
+// Sets that name others: members of a mixture must be there; `again` takes over another set's
+// everything but its name (and, when it is drawn, its seeds).
+void ResolveNamedSets(StudySpec& spec, const std::string& place) {
+  for (CalibrationSpec& set : spec.calibrations) {
+    for (const std::string& member : set.mixed) {
+      if (SetNamed(spec, member, place).kind == CalibrationKind::kMixed) {
+        ThrowBadInput(place, "a mixture of sets that are none themselves", member);
       }
     }
-    if (one.again.empty()) continue;
-    const auto found = std::ranges::find(names, one.again);
-    if (found == names.end()) ThrowUnknownName(place, "calibration set", one.again, names);
-    const CalibrationSpec& other = spec.calibrations[static_cast<size_t>(found - names.begin())];
-    if (!other.again.empty()) ThrowBadInput(place, "again of a set of its own", one.again);
-    CalibrationSpec copy = other;
-    copy.name = one.name;
-    copy.again = one.again;
-    one = std::move(copy);
+    if (set.again.empty()) continue;
+
+    CalibrationSpec copy = SetNamed(spec, set.again, place);
+    if (!copy.again.empty()) ThrowBadInput(place, "again of a set of its own", set.again);
+    copy.name = set.name;
+    copy.again = set.again;
+    set = std::move(copy);
   }
 }
 
@@ -229,33 +310,6 @@ void RequireDistinct(const std::vector<std::string>& names, const std::string& p
     if (std::ranges::count(names, names[i]) > 1) {
       ThrowBadInput(place, StrCat("different names of ", what), StrCat("'", names[i], "' twice"));
     }
-  }
-}
-
-void ReadPools(const Yaml* pools, StudySpec& spec) {
-  if (pools == nullptr) return;
-  pools->RequireKnownKeys(std::array<std::string, 2>{"seed", "calibration_share"});
-  spec.pool_seed = SizeIn(pools, "seed", 0);
-  spec.calibration_share = NumberOption(pools, "calibration_share", 0.5, 0.01, 0.99);
-}
-
-void ReadEfficiency(const Yaml& yaml, StudySpec& spec) {
-  const Yaml* efficiency = yaml.Find("efficiency");
-  if (efficiency == nullptr) return;
-  efficiency->RequireKnownKeys(std::array<std::string, 3>{"prompt", "gen", "repetitions"});
-  spec.efficiency.is_asked = true;
-  spec.efficiency.prompt = SizeIn(efficiency, "prompt", spec.efficiency.prompt, 1);
-  spec.efficiency.gen = SizeIn(efficiency, "gen", spec.efficiency.gen, 1);
-  spec.efficiency.repetitions = SizeIn(efficiency, "repetitions", spec.efficiency.repetitions, 1);
-}
-
-void ReadBudgets(const Yaml& yaml, StudySpec& spec) {
-  const Yaml* budgets = yaml.Find("budgets");
-  if (budgets == nullptr) return;
-  for (const Yaml& one : budgets->AsList()) {
-    one.RequireKnownKeys(std::array<std::string, 2>{"bits_per_weight", "tokens_per_second"});
-    spec.budgets.push_back({NumberOption(&one, "bits_per_weight", 0, 0, 64),
-                            NumberOption(&one, "tokens_per_second", 0, 0, 1e9)});
   }
 }
 
@@ -288,36 +342,41 @@ class StudyKeys {
 };
 
 void ReadTests(const StudyKeys& keys, StudySpec& spec) {
-  const Yaml* limits = keys.Find("limits");
-  TestSpec defaults;
-  size_t rows = 0, windows = 0;
-  if (limits != nullptr) {
-    limits->RequireKnownKeys(std::array<std::string, 4>{"rows", "windows", "seqlen", "protocol"});
-    rows = SizeIn(limits, "rows", 0);
-    windows = SizeIn(limits, "windows", 0);
-    defaults.seqlen = SizeIn(limits, "seqlen", 0);
-    defaults.protocol = TextIn(*limits, "protocol", defaults.protocol);
+  const auto limits = OptionsFrom<Limits>(keys.Find("limits"));
+  for (const Yaml& test : keys.Get("tests").AsList()) {
+    for (TestSpec& added : TestsOf(test, limits)) spec.tests.push_back(std::move(added));
   }
-  for (const Yaml& one : keys.Get("tests").AsList()) {
-    for (TestSpec& test : TestsOf(one, defaults)) {
-      test.limit = SizeIn(&one, "limit", test.is_task() ? rows : windows);
-      spec.tests.push_back(std::move(test));
-    }
+}
+
+// The name of a study names files in the work folder.
+std::string StudyNameOf(const Yaml& yaml) {
+  std::string name = yaml.AsString();
+  const bool is_plain =
+      name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+      std::string::npos;
+  if (name.empty() || name.size() > 100 || !is_plain) {
+    ThrowBadInput(yaml.place(), "a name of letters, digits, - and _", StrCat("'", name, "'"));
+  }
+  return name;
+}
+
+// Rows and columns of the table are told apart by their names, and there must be some.
+void RequireWholeTable(const StudySpec& spec, const std::string& place) {
+  std::vector<std::string> sets, tests;
+  for (const CalibrationSpec& set : spec.calibrations) sets.push_back(set.name);
+  for (const TestSpec& test : spec.tests) tests.push_back(test.name);
+  RequireDistinct(sets, place, "calibration sets");
+  RequireDistinct(tests, place, "tests");
+  RequireDistinct(spec.recipes, place, "recipes");
+  if (spec.tests.empty() || spec.recipes.empty()) {
+    ThrowBadInput(place, "at least one test and one recipe", "none");
   }
 }
 
 StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) {
   const StudyKeys keys(yaml, base);
   StudySpec spec;
-  spec.name = yaml.Get("name").AsString();
-  // It names files in the work folder.
-  if (spec.name.empty() || spec.name.size() > 100 ||
-      spec.name.find_first_not_of(
-          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") !=
-          std::string::npos) {
-    ThrowBadInput(yaml.Get("name").place(), "a name of letters, digits, - and _",
-                  StrCat("'", spec.name, "'"));
-  }
+  spec.name = StudyNameOf(yaml.Get("name"));
   spec.version = static_cast<int>(IntOption(&keys.Holder("version"), "version", 1, 1, 1 << 20));
   spec.title = LocalTextOf(keys.Get("title"));
   spec.question = LocalTextOf(keys.Get("question"));
@@ -329,33 +388,33 @@ StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) 
                      std::array<std::string, 2>{"parallel", "sequential"});
   }
   spec.seeds = SizeIn(&keys.Holder("seeds"), "seeds", 1, 1);
-  SamplerOptions sampler;
-  if (const Yaml* defaults = keys.Find("defaults")) {
-    defaults->RequireKnownKeys(
-        std::array<std::string, 4>{"samples", "length", "sampler", "held_out"});
-    sampler = SamplerOf(defaults, sampler);
-  }
+
+  // The axes of the table, and which of its cells are left out.
+  const SamplerOptions sampler = OptionsFrom<SamplerKeys>(keys.Find("defaults")).options;
   if (const Yaml* sets = keys.Find("calibration")) {
     for (const Yaml& one : sets->AsList()) ReadCalibration(one, sampler, spec.calibrations);
   }
   ReadTests(keys, spec);
   spec.include = RulesOf(keys.Holder("include"), "include");
   spec.exclude = RulesOf(keys.Holder("exclude"), "exclude");
-  spec.task_loss = static_cast<TaskLoss>(ChoiceOption(
-      &keys.Holder("loss"), "loss", 0, std::array<std::string_view, 2>{"error", "nll"}));
-  ReadPools(keys.Find("pools"), spec);
-  ReadEfficiency(keys.Holder("efficiency"), spec);
-  ReadBudgets(keys.Holder("budgets"), spec);
-  ResolveAgain(spec, place);
-  std::vector<std::string> names, tests;
-  for (const CalibrationSpec& one : spec.calibrations) names.push_back(one.name);
-  for (const TestSpec& one : spec.tests) tests.push_back(one.name);
-  RequireDistinct(names, place, "calibration sets");
-  RequireDistinct(tests, place, "tests");
-  RequireDistinct(spec.recipes, place, "recipes");
-  if (spec.tests.empty() || spec.recipes.empty()) {
-    ThrowBadInput(place, "at least one test and one recipe", "none");
+
+  // What is measured, and what the report is asked for.
+  if (const Yaml* loss = keys.Find("loss")) {
+    spec.task_loss = EnumFromName<TaskLoss>(loss->AsString(), loss->place());
   }
+  const auto pools = OptionsFrom<Pools>(keys.Find("pools"));
+  spec.pool_seed = pools.seed;
+  spec.calibration_share = pools.calibration_share;
+  spec.efficiency = OptionsFrom<EfficiencySpec>(keys.Find("efficiency"));
+  spec.efficiency.is_asked = keys.Find("efficiency") != nullptr;
+  if (const Yaml* budgets = keys.Find("budgets")) {
+    for (const Yaml& budget : budgets->AsList()) {
+      spec.budgets.push_back(OptionsFrom<Budget>(&budget));
+    }
+  }
+
+  ResolveNamedSets(spec, place);
+  RequireWholeTable(spec, place);
   return spec;
 }
 
@@ -374,16 +433,21 @@ Yaml ParseKeys(std::string_view text, std::string_view place) {
 
 }  // namespace
 
-std::string_view RelationName(Relation relation) {
-  return kRelationNames[static_cast<size_t>(relation)];
+EnumNames NamesOfEnum(Relation) {
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "iid", "cross-subject", "cross-dataset", "cross-task", "cross-language", "control", "none"};
+  return {"relation", kNames};
 }
 
+EnumNames NamesOfEnum(TaskLoss) {
+  static constexpr std::array<std::string_view, 2> kNames = {"error", "nll"};
+  return {"loss", kNames};
+}
+
+std::string_view RelationName(Relation relation) { return NameOfEnum(relation); }
+
 Relation RelationFromName(std::string_view name, std::string_view place) {
-  const auto found = std::ranges::find(kRelationNames, name);
-  if (found == kRelationNames.end()) {
-    ThrowUnknownName(place, "relation", name, Names(kRelationNames));
-  }
-  return static_cast<Relation>(found - kRelationNames.begin());
+  return EnumFromName<Relation>(name, place);
 }
 
 Relation RelationOf(const About& calibration, const About& test) {

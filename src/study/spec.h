@@ -11,11 +11,18 @@
 #include <vector>
 
 #include "data/sampler.h"
+#include "io/fields.h"
 
 namespace qualm {
 
 struct LocalText {
   std::string en, zh;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("en", self.en, {.required = true});
+    visit("zh", self.zh, {.required = true});
+  }
 };
 
 // What a text is about; the relation of a calibration set to a test follows from it.
@@ -43,6 +50,7 @@ enum class Relation : uint8_t {
   kControl,
   kNone,
 };
+EnumNames NamesOfEnum(Relation);
 std::string_view RelationName(Relation relation);
 Relation RelationFromName(std::string_view name, std::string_view place);
 Relation RelationOf(const About& calibration, const About& test);
@@ -113,16 +121,41 @@ struct TestSpec {
 // A rule names recipes, calibration sets, tests and relations by patterns; empty ones fit all.
 struct PairRule {
   std::vector<std::string> models, recipes, calibrations, tests, relations;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("model", self.models, {.one_or_many = true});
+    visit("recipe", self.recipes, {.one_or_many = true});
+    visit("calibration", self.calibrations, {.one_or_many = true});
+    visit("test", self.tests, {.one_or_many = true});
+    visit("relation", self.relations, {.one_or_many = true});
+  }
 };
 
 struct Budget {
   double bits_per_weight = 0;    // of the quantized layers, at most; 0: no bound
   double tokens_per_second = 0;  // decoded, at least; 0: no bound
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("bits_per_weight", self.bits_per_weight, {.range = InRange(0, 64)});
+    visit("tokens_per_second", self.tokens_per_second, {.range = InRange(0, 1e9)});
+  }
 };
+
+// Sizes that studies may ask for.
+inline constexpr int64_t kMostSize = int64_t{1} << 32;
 
 struct EfficiencySpec {
   bool is_asked = false;
   size_t prompt = 128, gen = 16, repetitions = 5;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("prompt", self.prompt, {.range = InRange(1, kMostSize)});
+    visit("gen", self.gen, {.range = InRange(1, kMostSize)});
+    visit("repetitions", self.repetitions, {.range = InRange(1, kMostSize)});
+  }
 };
 
 // Which per-item loss of multiple-choice tasks is compared.
@@ -130,6 +163,8 @@ enum class TaskLoss : uint8_t {
   kError,  // 1 - the task's main metric
   kNll,    // -log of the right choice's share among the choices' likelihoods
 };
+
+EnumNames NamesOfEnum(TaskLoss);
 
 struct StudySpec {
   std::string name, text;  // the file's, for provenance
