@@ -91,6 +91,8 @@ void NumberClusters(EvaluationData& data) {
   for (size_t i = 0; i < data.cluster.size(); ++i) data.cluster[i] = i;
 }
 
+// Reads the records cell by cell. The float model's cells come first in a plan, so that the others
+// find what they are compared with.
 class TableReader {
  public:
   TableReader(const StudyPlan& plan, const WorkFolder& work) : plan_(plan), work_(work) {
@@ -98,6 +100,7 @@ class TableReader {
   }
 
   StudyTable Run() {
+    // What the heads of all records say together.
     std::set<std::string> processors;
     for (const Stage& stage : plan_.stages) {
       const std::optional<StageRecord> record = work_.ReadRecord(stage.key, false);
@@ -107,6 +110,7 @@ class TableReader {
       if (record->is_done() && !record->processor.empty()) processors.insert(record->processor);
     }
     table_.processors.assign(processors.begin(), processors.end());
+
     for (const StudyCell& cell : plan_.cells) {
       ++table_.cells;
       if (!Add(cell)) ++table_.missing_cells;
@@ -130,16 +134,19 @@ class TableReader {
     if (!record || !record->is_done()) return false;
     EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
     if (cell.recipe == "float") float_data_[StrCat(cell.model, "\n", cell.test)] = data;
+
     const EvaluationData* reference = FloatData(cell);
     if (reference == nullptr || reference->loss.size() != data.loss.size() ||
         reference->cluster != data.cluster) {
       return false;  // nothing to compare with
     }
+
     Group& group = GroupOf(cell, data);
     std::vector<double> excess(data.loss.size());
     for (size_t i = 0; i < excess.size(); ++i) excess[i] = data.loss[i] - reference->loss[i];
     group.loss.AddSeed(ByCluster(data, data.loss));
     group.excess.AddSeed(ByCluster(data, excess));
+
     group.seeds.push_back(cell.seed);
     group.scores.push_back(data.score);
     group.float_score = reference->score;
@@ -176,6 +183,7 @@ class TableReader {
   // Sums for now; Finish makes means of them.
   static void AddDistances(const EvaluationData& data, const EvaluationData& reference,
                            Group& group) {
+    // Of tasks the divergence is over the choices of each row.
     double kl = data.kl, kl_error = data.kl_error;
     if (!data.choices.empty() && data.choices.size() == reference.choices.size()) {
       double sum = 0, squares = 0;
@@ -183,9 +191,9 @@ class TableReader {
         if (data.choices[i].size() < 2 || data.choices[i].size() != reference.choices[i].size()) {
           continue;
         }
-        const double one = KlOfChoices(reference.choices[i], data.choices[i]);
-        sum += one;
-        squares += one * one;
+        const double divergence = KlOfChoices(reference.choices[i], data.choices[i]);
+        sum += divergence;
+        squares += divergence * divergence;
       }
       const double n = static_cast<double>(data.choices.size());
       kl = sum / n;
@@ -194,6 +202,7 @@ class TableReader {
     group.kl += kl;
     group.kl_error += kl_error;
     group.same_top1 += data.same_top1;
+
     size_t ties = 0;
     for (size_t i = 0; i < data.right.size(); ++i) {
       group.right_to_wrong += reference.right[i] != 0 && data.right[i] == 0 ? 1 : 0;
@@ -258,6 +267,7 @@ class TableReader {
 }  // namespace
 
 EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::string_view place) {
+  // What an outcome does not have stays NaN.
   EvaluationData data;
   data.kl = data.kl_error = data.same_top1 = data.baseline = kNone;
   data.score = data.score_error = kNone;

@@ -57,12 +57,14 @@ std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvalua
 }  // namespace
 
 double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
+  // The logarithm of the sum of exponentials, without overflow.
   const auto log_total = [](const std::vector<double>& values) {
     const double largest = std::ranges::max(values);
     double sum = 0;
     for (double value : values) sum += std::exp(value - largest);
     return largest + std::log(sum);
   };
+
   const double a = log_total(first), b = log_total(second);
   double kl = 0;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -84,6 +86,8 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.low = result.high = kNone;
     return result;
   }
+
+  // Sums over the items of both; the difference is paired.
   std::vector<double> differences, ones(result.n, 1);
   for (size_t i = 0; i < result.n; ++i) {
     result.first += first[i].value / static_cast<double>(result.n);
@@ -92,6 +96,7 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.right_to_wrong += first[i].is_right && !second[i].is_right ? 1 : 0;
     result.wrong_to_right += !first[i].is_right && second[i].is_right ? 1 : 0;
   }
+
   result.difference = RatioEstimate(differences, ones);
   result.low = result.difference.value - 1.96 * result.difference.standard_error;
   result.high = result.difference.value + 1.96 * result.difference.standard_error;

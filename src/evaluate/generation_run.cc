@@ -45,6 +45,8 @@ std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<doub
   return levels;
 }
 
+// Items become prompts, each with one text or several samples; what is read off a text is measured
+// against the item's references by every metric of the task.
 class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
@@ -188,6 +190,7 @@ class GenerationRunner final : public TaskRunner {
         outcome_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
       }
     }
+    // How the metrics were computed is part of what they mean.
     for (const TextMetric* metric : metrics_) {
       const std::string signature =
           SignatureOf(*metric, outcome_.asked.items[0].choices.size(), metric_options_);
@@ -253,11 +256,14 @@ Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double
   if (!by_group && !metric.is_mean) {
     return BootstrapOf(counts, metric.value, StrCat("bootstrap ", metric.name));
   }
+
+  // The mean over rows, or over groups of them.
   std::vector<std::vector<double>> levels;
   if (by_group) levels = LevelsOfGroups(counts, groups);
   std::vector<double> values;
-  for (const std::vector<double>& one : by_group ? std::span(std::as_const(levels)) : counts)
-    values.push_back(one[0]);
+  for (const std::vector<double>& row : by_group ? std::span(std::as_const(levels)) : counts) {
+    values.push_back(row[0]);
+  }
   return RatioEstimate(values, std::vector<double>(values.size(), 1));
 }
 

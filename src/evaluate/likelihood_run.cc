@@ -14,6 +14,8 @@
 namespace qualm {
 namespace {
 
+// Items become requests, one for each continuation (and one more without a context where the task
+// asks for it); scores are computed by part of the task.
 class LikelihoodRunner final : public TaskRunner {
  public:
   using TaskRunner::TaskRunner;
@@ -56,6 +58,7 @@ class LikelihoodRunner final : public TaskRunner {
                                                           pool_, on_answer, on_pass);
                                 });
 
+    // A broken model is told here rather than as a score.
     for (size_t i = 0; i < outcome_.requests.items.size(); ++i) {
       for (double log_likelihood : LogLikelihoodsOf(i)) {
         if (!std::isnan(log_likelihood)) continue;
@@ -104,6 +107,7 @@ class LikelihoodRunner final : public TaskRunner {
   }
 
   void ScoreChoices() {
+    // What is picked by each metric, and how probable each choice is.
     std::map<std::string, std::vector<Pick>> picks;  // by metric, then by item
     std::vector<std::vector<double>> probabilities;  // by item, then by choice
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {

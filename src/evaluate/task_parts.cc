@@ -1,3 +1,4 @@
+// Parts of a task in the order in which they are shown, and scores that begin with what is known.
 #include "evaluate/task_parts.h"
 
 #include <algorithm>
@@ -8,7 +9,8 @@
 namespace qualm {
 
 std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& items) {
-  std::vector<TaskPart> parts(1);
+  // Rows of a subset follow one another.
+  std::vector<TaskPart> parts(1);  // all
   std::vector<TaskPart> subsets;
   for (size_t i = 0; i < items.items.size(); ++i) {
     parts[0].items.push_back(i);
@@ -17,6 +19,7 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& items) {
     if (subsets.empty() || subsets.back().name != subset) subsets.push_back({subset, {}});
     subsets.back().items.push_back(i);
   }
+
   for (const auto& [name, members] : task.categories) {
     TaskPart category{StrCat("category ", name), {}};
     for (const TaskPart& subset : subsets) {
@@ -25,6 +28,7 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& items) {
     }
     if (!category.items.empty()) parts.push_back(std::move(category));
   }
+
   for (TaskPart& subset : subsets) {
     parts.push_back({StrCat("subset ", subset.name), std::move(subset.items)});
   }

@@ -29,7 +29,8 @@ std::string StoredPath(const std::filesystem::path& folder) {
 ResultStore::ResultStore(const std::filesystem::path& file) : database_(file, kStore) { Prepare(); }
 
 void ResultStore::Prepare() {
-  // In one transaction: another process may be making the tables and their marks just now.
+  // What the file is. In one transaction: another process may be making the tables and their marks
+  // just now.
   database_.Execute("BEGIN");
   const int64_t application = database_.Number("PRAGMA application_id");
   const int64_t version = database_.Number("PRAGMA user_version");
@@ -73,6 +74,8 @@ std::string ResultStore::FindModel(std::string_view name) const {
   std::vector<std::string> found;
   while (statement.Step()) found.push_back(statement.Text(0));
   if (found.size() == 1) return found[0];
+
+  // None or several: say which there are.
   Statement all(database_, "SELECT hash, path FROM models ORDER BY path");
   std::vector<std::string> known;
   while (all.Step()) known.push_back(StrCat(all.Text(0).substr(0, 8), " (", all.Text(1), ")"));
@@ -165,6 +168,7 @@ std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) c
                       "prompt_hash, is_finished FROM evaluations WHERE ?1 = '' OR model = ?1 "
                       "ORDER BY id");
   statement.Bind(model);
+
   std::vector<StoredEvaluation> all;
   while (statement.Step()) {
     StoredEvaluation evaluation;
@@ -188,6 +192,7 @@ std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
                       "prediction FROM items "
                       "WHERE evaluation = ? ORDER BY item");
   statement.Bind(evaluation);
+
   std::vector<StoredItem> items;
   while (statement.Step()) {
     items.push_back({.item = statement.Unsigned(0),
@@ -226,6 +231,7 @@ std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t it
       "a.request = r.request AND a.protocol = ? WHERE r.evaluation = ? AND r.item = ? "
       "ORDER BY r.choice");
   statement.Bind(model, protocol, evaluation, item);
+
   std::vector<StoredRequest> requests;
   while (statement.Step()) {
     StoredRequest request;

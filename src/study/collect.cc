@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS layers(
 
 constexpr const char* kPutItem = "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)";
 
+// Copies what is new: the study with its cells each time, stages that are not there yet with their
+// items, samples and layers. Run() is one transaction.
 class Collector {
  public:
   Collector(const StudyPlan& plan, const WorkFolder& work)
@@ -78,6 +80,7 @@ class Collector {
     Statement(database_, "INSERT OR REPLACE INTO studies VALUES(?,?,?,?,?,?,?,?)")
         .Run(spec.name, spec.version, spec.title.en, spec.question.en, spec.text, plan_.version,
              plan_.instruction_set, UtcNow());
+
     Statement(database_, "DELETE FROM cells WHERE study=?").Run(spec.name);
     Statement cells(database_, "INSERT INTO cells VALUES(?,?,?,?,?,?,?,?,?,?,?)");
     for (const StudyCell& cell : plan_.cells) {
@@ -100,9 +103,13 @@ class Collector {
     if (!head || IsThere(*head)) return;
     const std::optional<StageRecord> record = work_.ReadRecord(key);
     if (!record) return;
+
+    // The stage may be there with another result, from a run that was repeated.
     for (const char* table : {"items", "samples", "layers"}) {
       Statement(database_, StrCat("DELETE FROM ", table, " WHERE stage=?")).Run(key);
     }
+
+    // What has its own tables is not kept twice.
     Json rest = ToJson(record->outcome);
     for (const char* name : {"items", "samples", "layers"}) {
       if (rest.is_object()) rest.erase(name);

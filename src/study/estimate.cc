@@ -27,12 +27,15 @@ Shape ShapeOf(const ModelConfig& config) {
   const double q = static_cast<double>(config.q_features());
   const double kv = static_cast<double>(config.kv_features());
   const double blocks = static_cast<double>(config.layers);
+
+  // Rounding inverts a Gram matrix for each input width and updates all columns of the weights.
   Shape shape;
   const double block = hidden * (q + 2 * kv) + q * hidden + 3 * hidden * inner;
   shape.layer_weights = blocks * block;
   shape.gram_flops = blocks * (2 * hidden * hidden + q * q + inner * inner);
   shape.round_flops = blocks * (hidden * hidden * (q + 2 * kv + 2 * inner) + q * q * hidden +
                                 inner * inner * hidden + inner * inner * inner);
+
   shape.block_bytes = block * sizeof(float);
   shape.hidden = hidden;
   shape.head_weights = static_cast<double>(config.vocab_size) * hidden;
@@ -102,12 +105,13 @@ void EstimateMeasure(const MeasureInputs& inputs, const Shape& shape, double flo
 }  // namespace
 
 void EstimateStages(StudyPlan& plan, double flops) {
-  std::map<std::string, Shape> shapes;
+  std::map<std::string, Shape> shapes;   // by model folder
   std::map<std::string, double> tokens;  // of calibration stages
   for (Stage& stage : plan.stages) {
     const std::string& model = ModelFolderOf(stage.inputs);
     if (!shapes.contains(model)) shapes[model] = ShapeOf(ReadModelConfig(model));
     const Shape& shape = shapes[model];
+
     switch (stage.kind()) {
       case StageKind::kCalibrate: {
         const auto& inputs = std::get<CalibrateInputs>(stage.inputs);
@@ -135,6 +139,7 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
     double measured = 0, estimated = 0;
     size_t n = 0;
   };
+  // What stages of each kind took, against what was estimated.
   std::map<StageKind, Sums> history;
   for (const Stage& stage : plan.stages) {
     const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_result=*/false);
@@ -144,6 +149,7 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
     sums.estimated += stage.seconds;
     ++sums.n;
   }
+
   for (Stage& stage : plan.stages) {
     const Sums& sums = history[stage.kind()];
     if (sums.n >= 3) stage.seconds *= sums.measured / sums.estimated;

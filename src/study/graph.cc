@@ -43,6 +43,8 @@ class Planner {
                     "none: include and exclude leave nothing");
     }
     EstimateStages(plan_, options_.flops);
+
+    // The plan's models are names; `model_paths` has their folders.
     plan_.spec.models.clear();
     for (const PlannedModel& model : inputs_.models()) {
       plan_.spec.models.push_back(model.name);
@@ -221,6 +223,7 @@ class Planner {
                              .evaluate = AddEvaluate(model, test, "", StrCat(model.name, " float")),
                              .measure = measure});
     }
+
     for (const PlannedRecipe& recipe : inputs_.recipes()) {
       if (!recipe.needs_calibration) {
         AddCells(model, recipe, nullptr, 0);
@@ -236,6 +239,7 @@ class Planner {
 
   void AddCells(const PlannedModel& model, const PlannedRecipe& recipe, const CalibrationSpec* set,
                 uint64_t seed) {
+    // The cells that the study asks for; without any, nothing is quantized.
     std::vector<StudyCell> cells;
     for (const PlannedTest& test : inputs_.tests()) {
       StudyCell cell{.model = model.name,

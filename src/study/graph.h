@@ -28,6 +28,20 @@ struct StudyCell {
   Relation relation = Relation::kNone;
   // Keys of stages; `evaluate` answers the test. Empty: there is none.
   std::string calibrate = {}, quantize = {}, evaluate = {}, measure = {};
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("model", self.model);
+    visit("recipe", self.recipe);
+    visit("calibration", self.calibration);
+    visit("seed", self.seed, {.is_seed = true});
+    visit("test", self.test);
+    visit("relation", self.relation);
+    visit("calibrate", self.calibrate);
+    visit("quantize", self.quantize);
+    visit("evaluate", self.evaluate);
+    visit("measure", self.measure);
+  }
 };
 
 struct StudyPlan {

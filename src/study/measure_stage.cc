@@ -1,3 +1,4 @@
+// Measures a model folder with the sizes that a stage was told.
 #include "study/measure_stage.h"
 
 #include "base/error.h"

@@ -44,19 +44,22 @@ void PlannedInputs::ReadModels() {
     ThrowBadInput(spec_.name, "a model", "none",
                   "this study has none of its own: --model NAME=FOLDER");
   }
-  for (const std::string& one : wanted) {
-    const size_t equals = one.find('=');
-    const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
+  for (const std::string& named : wanted) {
+    const size_t equals = named.find('=');
+    const std::string path = equals == std::string::npos ? named : named.substr(equals + 1);
     PlannedModel model;
     model.path = ResolvePath(path, options_);
     if (model.path.empty()) {
       ThrowBadInput(path, "a model folder", "nothing there",
                     "relative paths begin at the current or the study's folder");
     }
+
     model.path = std::filesystem::absolute(model.path).lexically_normal().string();
     model.name = equals == std::string::npos ? std::filesystem::path(model.path).filename().string()
-                                             : one.substr(0, equals);
+                                             : named.substr(0, equals);
     if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
+
+    // Every file is read once here; stages carry the hashes.
     progress_.Info(StrCat("hashing ", model.path));
     model.files = Checkpoint::Open(model.path).Inputs();
     model.hash = Checkpoint::HashOf(model.files);
@@ -82,10 +85,12 @@ void PlannedInputs::ReadRecipes() {
       recipe.how = ResolvePath(name, options_);
       if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
     }
+
     const Recipe found = OrderedRecipe(recipe.how, spec_.order);
     recipe.name = found.name;
     recipe.canonical_hash = HashBytes(found.CanonicalJson());
     recipe.needs_calibration = found.NeedsCalibration();
+
     for (const PlannedRecipe& other : recipes_) {
       if (other.name == recipe.name) {
         ThrowBadInput(spec_.name, "recipes with different names", recipe.name);
@@ -115,6 +120,8 @@ void PlannedInputs::DropMissingSets() {
     skipped_.push_back(StrCat("calibration set ", set.name, ": no file ", file));
     progress_.Warn(StrCat(skipped_.back(), "; it is left out"));
   }
+
+  // Mixtures lose the members that are missing; one that keeps fewer than two is left out, too.
   std::erase_if(sets, [&](const CalibrationSpec& set) {
     return std::ranges::find(missing, set.name) != missing.end();
   });
@@ -186,6 +193,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
     skipped_.push_back(StrCat(spec.name, ": no file ", missing));
     return false;
   }
+
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
   test.files = TaskInputs(task, items, options_.data_folder);
   test.files.HashFiles();

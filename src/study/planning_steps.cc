@@ -1,3 +1,4 @@
+// A recipe with the study's order, and a task with the category that a test asks for.
 #include "study/planning_steps.h"
 
 #include <algorithm>
@@ -18,6 +19,7 @@ Recipe OrderedRecipe(const std::string& name_or_path, const std::string& order) 
 
 void SelectCategory(Task& task, const std::string& category, std::string_view place) {
   if (category.empty()) return;
+  // The name is that of a category of the task, or of one of the set's subsets.
   std::vector<std::string> known;
   for (const auto& [name, subsets] : task.categories) {
     known.push_back(name);
@@ -26,10 +28,12 @@ void SelectCategory(Task& task, const std::string& category, std::string_view pl
   const RowSet& set = FindRowSet(task.data_set, place);
   const bool is_subset = std::ranges::find(set.subsets, category) != set.subsets.end();
   if (is_subset) task.subsets = {category};
+
   if (!is_subset && std::ranges::find(known, category) == known.end()) {
     known.insert(known.end(), set.subsets.begin(), set.subsets.end());
     ThrowUnknownName(place, "category", category, known);
   }
+
   task.variant += StrCat("[", category, "]");
 }
 

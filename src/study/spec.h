@@ -185,6 +185,24 @@ struct StudySpec {
   double calibration_share = 0.5;  // of such rows, about
 
   const CalibrationSpec& Calibration(std::string_view wanted) const;
+
+  // What a plan keeps: rules, pools and efficiency have become its cells and stages.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("version", self.version);
+    visit("title", self.title);
+    visit("question", self.question);
+    visit("models", self.models);
+    visit("recipes", self.recipes);
+    visit("order", self.order);
+    visit("seeds", self.seeds);
+    visit("calibrations", self.calibrations);
+    visit("tests", self.tests);
+    visit("loss", self.task_loss);
+    visit("budgets", self.budgets);
+    visit("text", self.text);
+  }
 };
 
 // Strict: an unknown key, name or relation is bad input with its line and the nearest name.

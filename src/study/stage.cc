@@ -35,15 +35,10 @@ std::string KeyText(const Inputs& inputs) {
 
 }  // namespace
 
-std::string_view StageKindName(StageKind kind) { return kStageKinds[static_cast<size_t>(kind)]; }
+std::string_view StageKindName(StageKind kind) { return NameOfEnum(kind); }
 
 StageKind StageKindFromName(std::string_view name, std::string_view place) {
-  const auto found = std::ranges::find(kStageKinds, name);
-  if (found == kStageKinds.end()) {
-    ThrowUnknownName(place, "kind of stage", name,
-                     std::vector<std::string>(kStageKinds.begin(), kStageKinds.end()));
-  }
-  return static_cast<StageKind>(found - kStageKinds.begin());
+  return EnumFromName<StageKind>(name, place);
 }
 
 EnumNames NamesOfEnum(StageKind) { return {"kind of stage", kStageKinds}; }

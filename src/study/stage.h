@@ -193,6 +193,19 @@ struct Stage {
   uint64_t memory_bytes = 0, disk_bytes = 0;
 
   StageKind kind() const { return KindOf(inputs); }
+
+  // All but the inputs, whose struct depends on the kind.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("key", self.key);
+    visit("label", self.label);
+    visit("group", self.group);
+    visit("needs", self.needs);
+    visit("files", self.files);
+    visit("seconds", self.seconds);
+    visit("memory_bytes", self.memory_bytes);
+    visit("disk_bytes", self.disk_bytes);
+  }
 };
 
 // The hash of all that decides a stage's result: kind, inputs without places, the files' hash,

@@ -52,6 +52,7 @@ Json ToJson(const StageOutcome& outcome) {
 
 StageOutcome StageOutcomeFromJson(const StageInputs& inputs, const Json& json,
                                   std::string_view place) {
+  // Only tests have two kinds of outcomes.
   switch (KindOf(inputs)) {
     case StageKind::kCalibrate:
       return FieldsFrom<CalibrateOutcome>(json, place);

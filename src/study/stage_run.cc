@@ -45,6 +45,8 @@ std::vector<LayerOutcome> LayersOf(const Manifest& manifest) {
   return layers;
 }
 
+// Runs the stages of one process one after the other. Models and tokenizers stay loaded, because
+// the next stage of a group usually needs them again.
 class GroupRunner {
  public:
   GroupRunner(const StudyPlan& plan, const WorkFolder& work, const StageRunOptions& options,
@@ -56,6 +58,7 @@ class GroupRunner {
     if (!lock) return End(stage, StageEnd::kHeldByOther, "");
     if (work_.IsDone(stage.key)) return End(stage, StageEnd::kFoundDone, "");
 
+    // Whatever goes wrong with the stage is a record, too.
     const auto start = std::chrono::steady_clock::now();
     StageRecord record = NewRecord(stage);
     try {
@@ -129,6 +132,7 @@ class GroupRunner {
     CalibrateOutcome outcome;
     const CalibrationSet set = MakeSet(stage, outcome, progress);
     WriteFileAtomically(work_.Calibration(stage.key), ToJson(set).dump());
+
     outcome.hash = set.hash;
     outcome.corpus = set.corpus;
     outcome.sampler = set.sampler;
@@ -181,6 +185,7 @@ class GroupRunner {
     TaskItems rows = MakeItems(task, options, plan_.data_folder);
     plan_.RequireUnchanged(stage, rows.inputs, task.name);
 
+    // A document for each row; rows of one subject follow one another.
     std::vector<SubjectDocuments> subjects;
     Hasher hasher;
     for (const TaskItem& item : rows.items) {
@@ -253,6 +258,7 @@ class GroupRunner {
     std::vector<std::unique_ptr<StageLock>> locks;
     std::vector<QuantizeOptions> all;
     try {
+      // Those that are open, that no other process holds, and whose blocks see the float model.
       for (const Stage* stage : stages) {
         if (work_.IsDone(stage->key)) continue;
         locks.push_back(work_.TryLock(stage->key));
@@ -261,6 +267,7 @@ class GroupRunner {
         if (options.recipe.block_order == Order::kParallel) all.push_back(std::move(options));
       }
       if (all.size() < 2) return;
+
       RunningFile running(work_, stages[0]->key, progress_);
       (void)QuantizeModels(all, pool_, running);
     } catch (const Error& error) {
@@ -314,7 +321,7 @@ std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::st
                                 const WorkFolder& work, const StageRunOptions& options,
                                 ThreadPool& pool, Progress& progress) {
   GroupRunner runner(plan, work, options, pool, progress);
-  std::map<std::string, std::vector<const Stage*>> quantize;
+  std::map<std::string, std::vector<const Stage*>> quantize;  // by group
   for (const std::string& key : keys) {
     const Stage& stage = plan.Find(key);
     if (stage.kind() == StageKind::kQuantize) quantize[stage.group].push_back(&stage);
@@ -322,6 +329,7 @@ std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::st
   for (const auto& [group, stages] : quantize) {
     if (stages.size() > 1) runner.QuantizeTogether(stages);
   }
+
   std::vector<StageEnd> ends;
   for (const std::string& key : keys) ends.push_back(runner.Run(plan.Find(key)));
   return ends;

@@ -35,12 +35,40 @@ struct StageRecord {
   StageOutcome outcome;  // of a stage that is done, if it was read
 
   bool is_done() const { return status == "done"; }
+
+  // All but inputs and outcome, whose structs depend on the kind of stage.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("key", self.key);
+    visit("label", self.label);
+    visit("status", self.status);
+    visit("error", self.error);
+    visit("host", self.host);
+    visit("processor", self.processor);
+    visit("version", self.version);
+    visit("finished_at", self.finished_at);
+    visit("seconds", self.seconds);
+    visit("peak_memory_bytes", self.peak_memory_bytes);
+    visit("threads", self.threads);
+    visit("files", self.files);
+  }
 };
 
 struct RunningStage {
   std::string host, stage, detail, started_at;
   int64_t pid = 0;
   uint64_t done = 0, total = 0;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("host", self.host);
+    visit("pid", self.pid);
+    visit("started_at", self.started_at);
+    visit("stage", self.stage);
+    visit("done", self.done);
+    visit("total", self.total);
+    visit("detail", self.detail);
+  }
 };
 
 // Throws bad input, with the place, for what is not a whole record.
