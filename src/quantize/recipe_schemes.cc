@@ -23,7 +23,7 @@ constexpr int kFewestBits = 2, kMostBits = 8;
 
 // The keys that several kinds of schemes have. Each kind states those that it has, in its order.
 struct SchemeKeys {
-  std::optional<std::string> type;  // "int4", "int" together with `bits`, "nf4" and the like
+  std::string type;  // "int4", "int" together with `bits`, "nf4" and the like
   std::optional<int> bits;
   std::optional<Granularity> granularity;
   std::optional<int64_t> group_size;
@@ -61,7 +61,7 @@ struct SecondLevelKeys {
 };
 
 struct WeightKeys : SchemeKeys {
-  std::optional<std::string> scale_type;
+  std::string scale_type;
   std::optional<SecondLevelKeys> second_level;
 
   template <class Visitor, class Self>
@@ -117,6 +117,11 @@ Keys KeysFrom(const Yaml& yaml) {
     keys.type = yaml.AsString();
   }
   return keys;
+}
+
+// Whether the key is there; the name of a type alone is the key `type`.
+bool Says(const Yaml& yaml, std::string_view key) {
+  return yaml.IsMap() ? yaml.Find(key) != nullptr : key == "type";
 }
 
 // Where the value of `key` is written, for messages about what it means.
@@ -248,10 +253,10 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
   WeightKeys keys;
   ReadFields(yaml, keys);
 
-  const bool is_plain_int = keys.type && *keys.type == "int";
-  if (keys.type) SetType(*keys.type, PlaceOf(yaml, "type"), scheme);
+  const bool is_plain_int = keys.type == "int";
+  if (Says(yaml, "type")) SetType(keys.type, PlaceOf(yaml, "type"), scheme);
   if (keys.bits) {
-    SetBits(yaml, *keys.bits, is_plain_int ? "" : keys.type.value_or(""), scheme);
+    SetBits(yaml, *keys.bits, is_plain_int ? "" : keys.type, scheme);
   } else if (is_plain_int) {
     ThrowBadInput(PlaceOf(yaml, "type"), "bits beside type int", "none", "or a type such as int4");
   }
@@ -264,12 +269,12 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
   if (keys.group_size) scheme.Validate(PlaceOf(yaml, "group_size"));
   SetZeroPoint(yaml, keys, scheme);
 
-  if (keys.scale_type) {
+  if (Says(yaml, "scale_type")) {
     const std::string place = PlaceOf(yaml, "scale_type");
-    scheme.scale_type = ScaleTypeFrom(*keys.scale_type, place);
+    scheme.scale_type = ScaleTypeFrom(keys.scale_type, place);
     if (HasByteScales(scheme.type)) {
-      ThrowBadInput(place, StrCat("no scale_type with type ", NameOf(scheme.type)),
-                    *keys.scale_type, "the format has scales of its own");
+      ThrowBadInput(place, StrCat("no scale_type with type ", NameOf(scheme.type)), keys.scale_type,
+                    "the format has scales of its own");
     }
   }
   if (keys.second_level) scheme.second_level = keys.second_level->level;
@@ -281,7 +286,7 @@ namespace {
 
 // Type, bits and zero points of activations or of a part of the cache.
 void SetValueScheme(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
-  if (keys.type) SetType(*keys.type, PlaceOf(yaml, "type"), scheme);
+  if (Says(yaml, "type")) SetType(keys.type, PlaceOf(yaml, "type"), scheme);
   if (!yaml.IsMap()) return;
   if (keys.bits) {
     const bool is_integer = scheme.type == NumberType::kInteger;

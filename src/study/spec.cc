@@ -203,8 +203,7 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
 }
 
 struct TestKeys {
-  std::optional<std::string> name, task;
-  std::string corpus, text_field = "text", protocol, category;
+  std::string name, task, corpus, text_field = "text", protocol, category;
   size_t seqlen = 0;
   std::vector<std::string> tasks;
   std::optional<size_t> shots, limit;
@@ -233,9 +232,10 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   keys.seqlen = limits.seqlen;
   ReadFields(yaml, keys);
 
+  const bool has_name = yaml.Find("name") != nullptr;
   std::vector<std::string> tasks = keys.tasks;
-  if (keys.task) tasks.push_back(*keys.task);
-  if (keys.corpus.empty() == tasks.empty() || (!keys.tasks.empty() && keys.name)) {
+  if (yaml.Find("task") != nullptr) tasks.push_back(keys.task);
+  if (keys.corpus.empty() == tasks.empty() || (!keys.tasks.empty() && has_name)) {
     ThrowBadInput(yaml.place(), "one of corpus, task and tasks (which have no name)", "others");
   }
 
@@ -249,7 +249,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   test.limit = keys.limit.value_or(tasks.empty() ? limits.windows : limits.rows);
   test.about = keys.about;
   if (tasks.empty()) {
-    test.name = keys.name.value_or(test.corpus);
+    test.name = has_name ? keys.name : test.corpus;
     return {test};
   }
 
@@ -258,7 +258,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
     TestSpec& added = tests.emplace_back(test);
     added.task = task;
     const std::string shots = test.shots.value_or(0) > 0 ? StrCat("-", *test.shots, "shot") : "";
-    added.name = keys.name.value_or(StrCat(task, shots));
+    added.name = has_name ? keys.name : StrCat(task, shots);
     if (added.about.dataset.empty()) added.about.dataset = task;
   }
   return tests;
