@@ -30,7 +30,7 @@ void Run(const qualm::testing::TemporaryFolder& folder, std::string_view layers)
   const std::array<qualm::TokenId, 2> ids = {0, 0};
   const qualm::SequenceSlice slice = {&cache, ids};
   const qualm::Matrix hidden = model.decoder->Forward({&slice, 1}, pool);
-  qualm::Matrix logits(hidden.rows(), model.decoder->config.vocab_size);
+  qualm::Matrix logits(hidden.rows(), model.decoder->plan.vocab_size());
   model.decoder->Logits(hidden, logits, pool);
 }
 

@@ -69,7 +69,7 @@ class GenerationTasks : public ::testing::Test {
     options.store = store;
     return options;
   }
-  TaskResult Run(const std::string& yaml, const TaskRunOptions& options) {
+  TaskOutcome Run(const std::string& yaml, const TaskRunOptions& options) {
     SilentProgress progress;
     Task task = ParseTask(yaml, "t.yaml");
     if (options.chat != nullptr) task.variant = "@" + options.chat->name();
@@ -123,7 +123,7 @@ TEST_F(GenerationTasks, AHeaderMayBeAFile) {
 
 TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
   ResultStore store(folder_ / "results.db");
-  const TaskResult result = Run(kTask, Options(&store));
+  const TaskOutcome result = Run(kTask, Options(&store));
   ASSERT_EQ(result.scores.size(), 3u);
   EXPECT_THAT(result.signatures, ElementsAre("bleu nrefs:3|case:mixed|eff:no|tok:13a|smooth:exp|"
                                              "by:qualm"));
@@ -161,11 +161,17 @@ TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
 
 TEST_F(GenerationTasks, TextsComeFromTheStoreTheSecondTime) {
   ResultStore store(folder_ / "results.db");
-  const TaskResult first = Run(kTask, Options(&store));
+  const TaskOutcome first = Run(kTask, Options(&store));
   EXPECT_EQ(first.answers_found, 0u);
-  const TaskResult second = Run(kTask, Options(&store));
+  const TaskOutcome second = Run(kTask, Options(&store));
   EXPECT_EQ(second.answers_found, 4u);
   EXPECT_EQ(second.generated.passes, 0u);
+  ASSERT_EQ(second.texts.size(), 4u);
+  for (size_t i = 0; i < second.texts.size(); ++i) {
+    EXPECT_EQ(second.texts[i].answer.text, first.texts[i].answer.text);
+    EXPECT_EQ(second.texts[i].answer.reason, first.texts[i].answer.reason);
+    EXPECT_EQ(second.items[i].prediction, first.items[i].prediction);
+  }
   for (size_t i = 0; i < first.scores.size(); ++i) {
     EXPECT_EQ(second.scores[i].estimate.value, first.scores[i].estimate.value);
   }
@@ -178,10 +184,10 @@ TEST_F(GenerationTasks, TextsComeFromTheStoreTheSecondTime) {
 TEST_F(GenerationTasks, PromptsLeaveRoomForTheText) {
   const size_t context = model_.decoder->plan.context;
   TaskRunOptions options = Options();
-  const TaskResult result =
+  const TaskOutcome result =
       Run(Replaced(kTask, "max_tokens: 12", "max_tokens: " + std::to_string(context)), options);
   EXPECT_EQ(result.texts_shortened, 4u);
-  const TaskResult longer = Run(
+  const TaskOutcome longer = Run(
       Replaced(kTask, "\"Q {question} A\"", "\"" + std::string(6 * context, 'x') + " {question}\""),
       options);
   EXPECT_EQ(longer.prompts_with_fewer_shots, 4u);
@@ -194,7 +200,7 @@ TEST_F(GenerationTasks, AConversationIsAResultOfItsOwn) {
   const ChatTemplate chat = FindChatTemplate("chatml", folder_);
   TaskRunOptions options = Options(&store);
   options.chat = &chat;
-  const TaskResult result = Run(kTask, options);
+  const TaskOutcome result = Run(kTask, options);
   EXPECT_EQ(result.scores[0].task, "tiny@chatml");
   EXPECT_EQ(result.answers_found, 0u);
   const auto evaluations = store.Evaluations();

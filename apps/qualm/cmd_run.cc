@@ -39,7 +39,7 @@ struct PlanTotals {
 std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder& work) {
   std::map<StageKind, PlanTotals> totals;
   for (const Stage& stage : plan.stages) {
-    PlanTotals& sum = totals[stage.kind];
+    PlanTotals& sum = totals[stage.kind()];
     ++sum.stages;
     if (work.IsDone(stage.key)) {
       ++sum.reused;
@@ -59,7 +59,7 @@ Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) {
     stages.push_back({{"key", stage.key},
-                      {"kind", StageKindName(stage.kind)},
+                      {"kind", StageKindName(stage.kind())},
                       {"label", stage.label},
                       {"needs", stage.needs},
                       {"done", work.IsDone(stage.key)},

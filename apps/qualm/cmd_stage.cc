@@ -32,15 +32,15 @@ int Run(const Flags& flags, const Globals& globals) {
   // Each stage that ends prints a line, which goes to the log of the job.
   StageRunOptions options;
   options.version = QUALM_VERSION;
-  options.on_end = [](const Stage& stage, StageOutcome outcome, const std::string& error) {
+  options.on_end = [](const Stage& stage, StageEnd end, const std::string& error) {
     constexpr const char* kNames[] = {"done", "was done", "failed", "runs elsewhere"};
-    Print(StrCat(kNames[static_cast<size_t>(outcome)], ": ", stage.label, error.empty() ? "" : ": ",
+    Print(StrCat(kNames[static_cast<size_t>(end)], ": ", stage.label, error.empty() ? "" : ": ",
                  error, "\n"));
   };
 
   size_t failed = 0;
-  for (StageOutcome outcome : RunStages(plan, flags.keys, work, options, pool, *progress)) {
-    failed += outcome == StageOutcome::kFailed ? 1 : 0;
+  for (StageEnd end : RunStages(plan, flags.keys, work, options, pool, *progress)) {
+    failed += end == StageEnd::kFailed ? 1 : 0;
   }
   return failed == 0 ? kOk : kFailed;
 }

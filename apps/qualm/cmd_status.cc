@@ -64,7 +64,7 @@ int RunStatus(const StudyFlags& flags, const Globals& globals) {
   // Stages are counted by kind and state; those with something to say get a line.
   for (const Stage& stage : plan.stages) {
     const StageStatus status = StatusOf(stage, work, tasks, queue);
-    ++counts[stage.kind][status.state];
+    ++counts[stage.kind()][status.state];
     any_failed |= status.state == "failed";
     if (status.state == "running" || status.state == "failed" || !status.detail.empty()) {
       lines += StrCat(status.state, "  ", stage.label, ": ", status.detail, "\n");

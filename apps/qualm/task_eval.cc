@@ -1,7 +1,10 @@
+// Tasks asked of a model and of a reference: what is printed of outcomes and comparisons.
 #include "task_eval.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +14,7 @@
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
+#include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
 #include "model/model.h"
 #include "results/store.h"
@@ -49,13 +53,14 @@ Json ToJson(const TaskScore& score) {
   return json;
 }
 
-Json ToJson(const TaskComparison& one) {
-  const PairedComparison& paired = one.paired;
-  return {{"task", one.task},
-          {"version", one.version},
-          {"shots", one.shots},
-          {"fewshot_seed", one.fewshot_seed},
-          {"partial", one.limit != 0},
+Json ToJson(const TaskComparison& comparison) {
+  const EvaluationKey& key = comparison.key;
+  const PairedComparison& paired = comparison.paired;
+  return {{"task", key.task},
+          {"version", key.version},
+          {"shots", key.shots},
+          {"fewshot_seed", key.fewshot_seed},
+          {"partial", key.limit != 0},
           {"n", paired.n},
           {"first", NumberOrNull(paired.first)},
           {"second", NumberOrNull(paired.second)},
@@ -74,10 +79,11 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   std::vector<std::vector<std::string>> table = {{"task", "shots", "n", "first", "second",
                                                   "difference", "95 % interval", "right>wrong",
                                                   "wrong>right", "McNemar p", "KL of choices"}};
-  for (const TaskComparison& one : comparisons) {
-    const PairedComparison& paired = one.paired;
+  for (const TaskComparison& comparison : comparisons) {
+    const EvaluationKey& key = comparison.key;
+    const PairedComparison& paired = comparison.paired;
     table.push_back(
-        {StrCat(one.task, one.limit != 0 ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
+        {StrCat(key.task, key.limit != 0 ? " (partial)" : ""), StrCat(key.shots), StrCat(paired.n),
          Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
          StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
          StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4),
@@ -103,9 +109,7 @@ class TaskEvaluation {
     options_.scorer.batch_tokens = flags.batch_tokens;
     options_.generator.batch_tokens = flags.batch_tokens;
     options_.run_code = flags.run_code;
-    // A comparison needs the items of both models in one place.
-    const bool needs_store = !flags.store.empty() || !flags.reference.empty();
-    if (needs_store) store_.emplace(flags.store.empty() ? ":memory:" : flags.store);
+    if (!flags.store.empty()) store_.emplace(flags.store);
     options_.store = store_ ? &*store_ : nullptr;
   }
 
@@ -113,33 +117,83 @@ class TaskEvaluation {
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
     const Model model = LoadModel(flags_.model, {}, pool_);
-    const std::string hash = Evaluate(model, flags_.model, json);
-    std::vector<TaskComparison> comparisons;
-    std::vector<ScoredDistances> distances;  // of the comparisons
-    if (!flags_.reference.empty()) {
-      const Model reference_model = LoadModel(flags_.reference, {}, pool_);
-      Json reference = {{"model", flags_.reference}};
-      const std::string reference_hash =
-          Evaluate(reference_model, flags_.reference, reference, hash);
-      json["reference"] = std::move(reference);
-      comparisons = CompareModels(*store_, reference_hash, hash);
-      json["comparison"] = Json::array();
-      for (const TaskComparison& one : comparisons) {
-        distances.push_back(DistancesOf(one, reference_model, model));
-        json["comparison"].push_back(ToJson(one));
-        AddDistances(distances.back(), json["comparison"].back());
-      }
-    }
+    std::vector<TaskOutcome> outcomes;
+    const std::string hash = Evaluate(model, flags_.model, json, "", [&](TaskOutcome outcome) {
+      if (!flags_.reference.empty()) outcomes.push_back(std::move(outcome));
+    });
+    std::vector<Comparison> comparisons;
+    if (!flags_.reference.empty()) comparisons = CompareWithReference(model, hash, outcomes, json);
+
     if (globals_.json) {
       PrintJson(json);
     } else if (!comparisons.empty()) {
+      std::vector<TaskComparison> paired;
+      for (const Comparison& comparison : comparisons) paired.push_back(comparison.task);
       Print(StrCat("\nfirst: the reference, second: the model; paired by item\n",
-                   ComparisonText(comparisons), DistanceText(comparisons, distances)));
+                   ComparisonText(paired), DistanceText(comparisons)));
     }
     return kOk;
   }
 
  private:
+  struct Comparison {
+    TaskComparison task;
+    // On the positions that the task scores; NaN where the task was not asked now.
+    ScoredDistances distances;
+  };
+
+  // Asks the reference the same tasks and compares each with what the model made of it.
+  std::vector<Comparison> CompareWithReference(const Model& model, const std::string& hash,
+                                               const std::vector<TaskOutcome>& outcomes,
+                                               Json& json) {
+    const Model reference = LoadModel(flags_.reference, {}, pool_);
+    Json reference_json = {{"model", flags_.reference}};
+    std::vector<Comparison> comparisons;
+    size_t next = 0;
+    const std::string reference_hash = Evaluate(
+        reference, flags_.reference, reference_json, hash, [&](const TaskOutcome& of_reference) {
+          const TaskOutcome& outcome = outcomes[next++];
+          const auto task = CompareOutcomes(of_reference, outcome);
+          if (!task || Find(comparisons, task->key) != nullptr) return;
+          comparisons.push_back({*task, DistancesOnTask(of_reference, reference, outcome, model,
+                                                        options_.scorer, pool_, *progress_)});
+        });
+    json["reference"] = std::move(reference_json);
+    comparisons = WithStoredOnes(comparisons, reference_hash, hash);
+
+    json["comparison"] = Json::array();
+    std::vector<TaskComparison> tasks;
+    for (const Comparison& comparison : comparisons) {
+      tasks.push_back(comparison.task);
+      json["comparison"].push_back(ToJson(comparison.task));
+      AddDistances(comparison.distances, json["comparison"].back());
+    }
+    RequireComparisons(tasks);
+    return comparisons;
+  }
+
+  static const Comparison* Find(const std::vector<Comparison>& comparisons,
+                                const EvaluationKey& key) {
+    const auto found = std::ranges::find_if(
+        comparisons, [&](const Comparison& comparison) { return comparison.task.key == key; });
+    return found == comparisons.end() ? nullptr : &*found;
+  }
+
+  // The store may have tasks that both models were asked in other runs. All are shown, in the order
+  // in which the store has them.
+  std::vector<Comparison> WithStoredOnes(const std::vector<Comparison>& of_now,
+                                         const std::string& reference_hash,
+                                         const std::string& hash) const {
+    if (!store_) return of_now;
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    std::vector<Comparison> all;
+    for (const TaskComparison& task : CompareModels(*store_, reference_hash, hash)) {
+      const Comparison* now = Find(of_now, task.key);
+      all.push_back(now != nullptr ? *now : Comparison{task, {{kNone, kNone}, {kNone, kNone}}});
+    }
+    return all;
+  }
+
   static void AddDistances(const ScoredDistances& distances, Json& json) {
     json["kl"] = NumberOrNull(distances.kl.value);
     json["kl_stderr"] = NumberOrNull(distances.kl.standard_error);
@@ -147,37 +201,14 @@ class TaskEvaluation {
     json["same_top1_stderr"] = NumberOrNull(distances.same_top1.standard_error);
   }
 
-  // The store may have the same task with other shots or rows from another run.
-  bool WasAskedNow(const Task& task, const TaskComparison& comparison) const {
-    const ItemOptions& items = options_.items;
-    const bool same_rows = comparison.limit != 0
-                               ? comparison.limit == items.limit
-                               : items.limit == 0 || items.limit >= comparison.paired.n;
-    return same_rows && comparison.shots == items.shots.value_or(task.default_shots) &&
-           comparison.fewshot_seed == items.fewshot_seed;
-  }
-
-  // On the positions that the task scores; of a task that the store has from another run, none.
-  ScoredDistances DistancesOf(const TaskComparison& comparison, const Model& reference,
-                              const Model& model) {
-    for (const Task& task : tasks_) {
-      if (task.name + task.variant != comparison.task || !WasAskedNow(task, comparison)) continue;
-      return DistancesOnTask(task, reference, model, options_, pool_, *progress_);
-    }
-    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    return {{kNone, kNone}, {kNone, kNone}};
-  }
-
-  static std::string DistanceText(const std::vector<TaskComparison>& comparisons,
-                                  const std::vector<ScoredDistances>& distances) {
+  static std::string DistanceText(const std::vector<Comparison>& comparisons) {
     std::vector<std::vector<std::string>> table = {
         {"task", "KL(reference || model), nats", "stderr", "same top-1", "stderr", "n"}};
-    for (size_t i = 0; i < comparisons.size(); ++i) {
-      const ScoredDistances& one = distances[i];
-      if (std::isnan(one.kl.value)) continue;
-      table.push_back({comparisons[i].task, Fixed(one.kl.value, 6), Fixed(one.kl.standard_error, 6),
-                       Percent(one.same_top1.value), Percent(one.same_top1.standard_error),
-                       StrCat(comparisons[i].paired.n)});
+    for (const auto& [task, distances] : comparisons) {
+      if (std::isnan(distances.kl.value)) continue;
+      table.push_back({task.key.task, Fixed(distances.kl.value, 6),
+                       Fixed(distances.kl.standard_error, 6), Percent(distances.same_top1.value),
+                       Percent(distances.same_top1.standard_error), StrCat(task.paired.n)});
     }
     if (table.size() == 1) return "";
     return StrCat("on the scored positions, over the whole vocabulary\n",
@@ -216,10 +247,11 @@ class TaskEvaluation {
     return shots;
   }
 
-  // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`;
-  // returns the model's hash.
+  // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`, and
+  // passes each outcome on; returns the model's hash.
   std::string Evaluate(const Model& model, const std::string& folder, Json& json,
-                       const std::string& done = "") {
+                       const std::string& done,
+                       const std::function<void(TaskOutcome)>& on_outcome) {
     const std::string hash = model.Hash();
     if (hash == done) {
       ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
@@ -235,54 +267,55 @@ class TaskEvaluation {
     options_.chat = chat ? &*chat : nullptr;
     for (Task& task : tasks_) {
       task.variant = chat ? StrCat("@", chat->name()) : "";
-      const TaskResult result = RunTask(task, model, hash, options_, pool_, *progress_);
-      Report(task, result);
-      for (const TaskScore& score : result.scores) json["rows"].push_back(ToJson(score));
-      for (const std::string& signature : result.signatures) {
+      TaskOutcome outcome = RunTask(task, model, hash, options_, pool_, *progress_);
+      Report(task, outcome);
+      for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
+      for (const std::string& signature : outcome.signatures) {
         json["signatures"].push_back(StrCat(task.name, " ", signature));
       }
-      if (!globals_.json) PrintScores(result);
+      if (!globals_.json) PrintScores(outcome);
+      on_outcome(std::move(outcome));
     }
     return hash;
   }
 
-  void Report(const Task& task, const TaskResult& result) {
-    progress_->Info(StrCat(task.name, ": first request ", result.first_request));
-    if (!result.note.empty()) progress_->Warn(StrCat(task.name, ": ", result.note));
-    if (result.prompts_with_fewer_shots > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.prompts_with_fewer_shots,
+  void Report(const Task& task, const TaskOutcome& outcome) {
+    progress_->Info(StrCat(task.name, ": first request ", outcome.first_request));
+    if (!outcome.note.empty()) progress_->Warn(StrCat(task.name, ": ", outcome.note));
+    if (outcome.prompts_with_fewer_shots > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.prompts_with_fewer_shots,
                              " prompts lost shots to fit into the model's context"));
     }
-    if (result.prompts_truncated > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.prompts_truncated,
+    if (outcome.prompts_truncated > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.prompts_truncated,
                              " prompts lost tokens on the left, too"));
     }
-    if (result.texts_shortened > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.texts_shortened,
+    if (outcome.texts_shortened > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.texts_shortened,
                              " texts may be only half of the model's context long"));
     }
-    for (const std::string& signature : result.signatures) {
+    for (const std::string& signature : outcome.signatures) {
       progress_->Info(StrCat(task.name, ": ", signature));
     }
     if (task.kind == TaskKind::kGeneration) {
-      const GeneratorCounts& made = result.generated;
+      const GeneratorCounts& made = outcome.generated;
       progress_->Info(StrCat(task.name, ": ", made.requests, " texts, ", made.distinct,
-                             " different, ", result.answers_found, " more from the store; ",
+                             " different, ", outcome.answers_found, " more from the store; ",
                              made.computed_tokens, " of ", made.prompt_tokens,
                              " prompt tokens computed, ", made.made_tokens, " tokens made in ",
                              made.passes, " passes"));
       return;
     }
-    const ScorerCounts& counts = result.counts;
+    const ScorerCounts& counts = outcome.counts;
     progress_->Info(StrCat(task.name, ": ", counts.requests, " requests, ", counts.distinct,
-                           " different, ", result.answers_found, " more from the store; ",
+                           " different, ", outcome.answers_found, " more from the store; ",
                            counts.computed_tokens, " of ", counts.tokens, " tokens computed"));
   }
 
-  void PrintScores(const TaskResult& result) {
+  void PrintScores(const TaskOutcome& outcome) {
     std::vector<std::vector<std::string>> table = {
         {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
-    for (const TaskScore& score : result.scores) {
+    for (const TaskScore& score : outcome.scores) {
       if (score.part.starts_with("subset ")) continue;
       table.push_back(
           {StrCat(score.task, " v", score.version, score.is_partial ? " (partial)" : ""),
@@ -326,6 +359,7 @@ int PrintComparison(const std::string& file, const std::string& first, const std
   const ResultStore store(file);
   const std::string a = store.FindModel(StoredName(first)), b = store.FindModel(StoredName(second));
   const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
+  RequireComparisons(comparisons);
   if (globals.json) {
     Json json = {{"first", a}, {"second", b}, {"tasks", Json::array()}};
     for (const TaskComparison& one : comparisons) json["tasks"].push_back(ToJson(one));

@@ -159,26 +159,48 @@ TEST(Spearman, IsOfRanks) {
 }
 
 // Losses are nats where a task has choices and the study asks for them, else shares.
-TEST(EvaluationFromRecord, SaysWhatItsLossesAre) {
-  StageRecord record;
-  record.label = "x";
-  record.result = ParseJson(
-      R"({"kind":"task","metric":"acc","scores":[{"metric":"acc","value":0.5,"stderr":0.1,"baseline":null}],
-          "items":{"value":[1,0],"right":[1,0],"near_tie":[0,0],"gold":[0,1],"picked":[0,0],"cluster":[1,1],
-                   "log_likelihoods":[[-1,-2],[-1,-3]]}})",
-      "x");
-  const EvaluationData nats = EvaluationFromRecord(record, TaskLoss::kNll);
+TEST(EvaluationOf, SaysWhatItsLossesAre) {
+  RowsOutcome rows;
+  rows.metric = "acc";
+  rows.scores = {{.metric = "acc", .value = 0.5, .standard_error = 0.1}};
+  rows.items = {.value = {1, 0},
+                .right = {1, 0},
+                .near_tie = {0, 0},
+                .picked = {0, 0},
+                .gold = {0, 1},
+                .cluster = {1, 1},
+                .log_likelihoods = {{-1, -2}, {-1, -3}}};
+  const EvaluationData nats = EvaluationOf(rows, TaskLoss::kNll, "x");
   EXPECT_FALSE(nats.is_share);
   EXPECT_NEAR(nats.loss[0], std::log(1 + std::exp(-1.0)), 1e-12);
   EXPECT_NEAR(nats.loss[1], 2 + std::log(1 + std::exp(-2.0)), 1e-12);
   EXPECT_THAT(nats.cluster, testing::ElementsAre(0, 1));  // one cluster alone: its items
-  const EvaluationData shares = EvaluationFromRecord(record, TaskLoss::kError);
+  EXPECT_EQ(nats.score, 0.5);
+  EXPECT_TRUE(std::isnan(nats.baseline));
+
+  const EvaluationData shares = EvaluationOf(rows, TaskLoss::kError, "x");
   EXPECT_TRUE(shares.is_share);
   EXPECT_THAT(shares.loss, testing::ElementsAre(0, 1));
-  record.result["items"].erase("log_likelihoods");
-  EXPECT_TRUE(EvaluationFromRecord(record, TaskLoss::kNll).is_share);  // a text that is generated
-  record.result["items"]["cluster"] = {-1, 0};
-  EXPECT_THROW(EvaluationFromRecord(record, TaskLoss::kNll), Error);
+  rows.items.log_likelihoods.clear();
+  EXPECT_TRUE(EvaluationOf(rows, TaskLoss::kNll, "x").is_share);  // a text that is generated
+
+  EXPECT_THROW(EvaluationOf(MeasureOutcome(), TaskLoss::kNll, "x"), Error);
+}
+
+TEST(EvaluationOf, TextsHaveLossesInNatsAndDistances) {
+  TextOutcome text;
+  text.ppl = Estimate{8, 0.5};
+  text.items = {.loss = {2, 3}, .weight = {1, 0.5}, .cluster = {0, 1}};
+  text.distance.emplace().kl = Estimate{0.25, 0.125};
+  text.overlap = OverlapOutcome{.grams = 10, .found = 4};
+  const EvaluationData data = EvaluationOf(text, TaskLoss::kError, "x");
+  EXPECT_TRUE(data.is_text);
+  EXPECT_FALSE(data.is_share);
+  EXPECT_THAT(data.weight, testing::ElementsAre(1, 0.5));
+  EXPECT_EQ(data.score, 8);
+  EXPECT_EQ(data.kl_error, 0.125);
+  EXPECT_TRUE(std::isnan(data.same_top1));
+  EXPECT_EQ(data.overlap_found, 4U);
 }
 
 }  // namespace

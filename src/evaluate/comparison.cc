@@ -1,3 +1,5 @@
+// Two models on the same items: paired differences, discordant items, divergence of the choices.
+// The items come from runs of now, or from a store that kept those of earlier runs.
 #include "evaluate/comparison.h"
 
 #include <algorithm>
@@ -7,7 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "evaluate/request.h"
-#include "results/store.h"
+#include "evaluate/task_run.h"
 
 namespace qualm {
 namespace {
@@ -42,7 +44,8 @@ Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcom
 std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvaluation& evaluation) {
   std::vector<ItemOutcome> outcomes;
   for (const StoredItem& item : store.Items(evaluation.id)) {
-    outcomes.push_back({std::isnan(item.value) ? 0 : item.value, item.is_correct, {}});
+    outcomes.push_back(
+        {.value = std::isnan(item.value) ? 0 : item.value, .is_right = item.is_correct});
   }
   for (const auto& [item, log_likelihood] :
        store.LogLikelihoods(evaluation.id, evaluation.key.model, kLikelihoodProtocol)) {
@@ -54,12 +57,14 @@ std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvalua
 }  // namespace
 
 double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
+  // The logarithm of the sum of exponentials, without overflow.
   const auto log_total = [](const std::vector<double>& values) {
     const double largest = std::ranges::max(values);
     double sum = 0;
     for (double value : values) sum += std::exp(value - largest);
     return largest + std::log(sum);
   };
+
   const double a = log_total(first), b = log_total(second);
   double kl = 0;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -81,6 +86,8 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.low = result.high = kNone;
     return result;
   }
+
+  // Sums over the items of both; the difference is paired.
   std::vector<double> differences, ones(result.n, 1);
   for (size_t i = 0; i < result.n; ++i) {
     result.first += first[i].value / static_cast<double>(result.n);
@@ -89,6 +96,7 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.right_to_wrong += first[i].is_right && !second[i].is_right ? 1 : 0;
     result.wrong_to_right += !first[i].is_right && second[i].is_right ? 1 : 0;
   }
+
   result.difference = RatioEstimate(differences, ones);
   result.low = result.difference.value - 1.96 * result.difference.standard_error;
   result.high = result.difference.value + 1.96 * result.difference.standard_error;
@@ -97,30 +105,39 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
   return result;
 }
 
+std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const TaskOutcome& second) {
+  EvaluationKey wanted = first.key;
+  wanted.model = second.key.model;
+  if (second.key != wanted) return std::nullopt;
+  return TaskComparison{second.key, ComparePaired(first.items, second.items)};
+}
+
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
                                           const std::string& second) {
   std::vector<TaskComparison> comparisons;
-  const std::vector<StoredEvaluation> others = store.Evaluations(second);
-  for (const StoredEvaluation& one : store.Evaluations(first)) {
-    EvaluationKey wanted = one.key;
+  const std::vector<StoredEvaluation> candidates = store.Evaluations(second);
+  for (const StoredEvaluation& evaluation : store.Evaluations(first)) {
+    EvaluationKey wanted = evaluation.key;
     wanted.model = second;
-    const auto other = std::ranges::find_if(others, [&](const StoredEvaluation& candidate) {
+    const auto other = std::ranges::find_if(candidates, [&](const StoredEvaluation& candidate) {
       return candidate.is_finished && candidate.key == wanted;
     });
-    if (!one.is_finished || other == others.end()) continue;
-    const std::vector<ItemOutcome> a = OutcomesOf(store, one), b = OutcomesOf(store, *other);
+    if (!evaluation.is_finished || other == candidates.end()) continue;
+
+    const std::vector<ItemOutcome> a = OutcomesOf(store, evaluation), b = OutcomesOf(store, *other);
     if (a.size() != b.size()) {
-      ThrowBadInput("compare", StrCat(a.size(), " items of ", one.key.task, " for both models"),
+      ThrowBadInput("compare", StrCat(a.size(), " items of ", wanted.task, " for both models"),
                     StrCat(b.size()), "the prompts are the same: the store is damaged");
     }
-    comparisons.push_back({one.key.task, one.key.version, one.key.shots, one.key.fewshot_seed,
-                           one.key.limit, ComparePaired(a, b)});
-  }
-  if (comparisons.empty()) {
-    ThrowBadInput("compare", "a task that both models have finished with the same prompts", "none",
-                  "run qualm eval with the same --task, --shots and --limit for both");
+    comparisons.push_back({wanted, ComparePaired(a, b)});
   }
   return comparisons;
+}
+
+void RequireComparisons(std::span<const TaskComparison> comparisons) {
+  if (!comparisons.empty()) return;
+  ThrowBadInput("compare", "a task that both models have finished with the same prompts", "none",
+                "run qualm eval with the same --task, --shots and --limit for both");
 }
 
 }  // namespace qualm

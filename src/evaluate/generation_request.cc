@@ -21,6 +21,12 @@ std::string_view FinishReasonName(FinishReason reason) {
   return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kEos ? "eos" : "length";
 }
 
+FinishReason FinishReasonFromName(std::string_view name) {
+  return name == "stop"  ? FinishReason::kStop
+         : name == "eos" ? FinishReason::kEos
+                         : FinishReason::kLength;
+}
+
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt) {
   if (Trim(prompt).empty()) return EncodeContext(tokenizer, "").tokens;
   return EncodePrompt(tokenizer, prompt);

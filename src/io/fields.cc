@@ -142,6 +142,27 @@ const Json& ListOf(const Json& object, std::string_view key, std::string_view pl
   return list;
 }
 
+int64_t IntItem(const Json& item, std::string_view key, std::string_view place,
+                const FieldRange& limits) {
+  const bool fits = item.is_number_integer() && item.get<int64_t>() >= limits.whole_least &&
+                    item.get<int64_t>() <= limits.whole_most;
+  if (!fits) {
+    ThrowBadInput(place, StrCat(key, " in ", Bounds(limits, /*is_whole=*/true)), item.dump());
+  }
+  return item.get<int64_t>();
+}
+
+double NumberItem(const Json& item, std::string_view key, std::string_view place) {
+  if (item.is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (!item.is_number()) ThrowBadInput(place, StrCat(key, " as numbers"), item.dump());
+  return item.get<double>();
+}
+
+const Json& ListItem(const Json& item, std::string_view key, std::string_view place) {
+  if (!item.is_array()) ThrowBadInput(place, StrCat(key, " as lists"), item.dump());
+  return item;
+}
+
 std::string TextItem(const Json& item, std::string_view key, std::string_view place) {
   if (!item.is_string()) ThrowBadInput(place, StrCat(key, " as text"), item.dump());
   return item.get<std::string>();

@@ -277,6 +277,52 @@ TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {
   }
 }
 
+// Columns of a table, one value for each row.
+struct Columns {
+  std::vector<double> loss;
+  std::vector<int64_t> picked;
+  std::vector<uint8_t> right;
+  std::vector<std::vector<double>> choices;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("loss", self.loss);
+    visit("picked", self.picked);
+    visit("right", self.right);
+    visit("choices", self.choices);
+  }
+};
+
+TEST(Fields, ColumnsKeepTheirTypes) {
+  const int64_t large = (int64_t{1} << 53) + 1;  // a double does not hold it
+  const Columns columns{{0.1, std::nan("")}, {-1, large}, {1, 0}, {{-1.5, -2}, {}}};
+  const std::string text = FieldsJson(columns).dump();
+  EXPECT_EQ(text, R"({"loss":[0.1,null],"picked":[-1,9007199254740993],"right":[1,0],)"
+                  R"("choices":[[-1.5,-2.0],[]]})");
+  const auto read = FieldsFrom<Columns>(ParseJson(text, "r.json"), "r.json");
+  EXPECT_TRUE(std::isnan(read.loss[1]));
+  EXPECT_EQ(read.loss[0], 0.1);
+  EXPECT_EQ(read.picked, columns.picked);
+  EXPECT_EQ(read.right, columns.right);
+  EXPECT_EQ(read.choices, columns.choices);
+
+  const auto error_with = [&](const char* key, const Json& value) {
+    Json json = FieldsJson(columns);
+    json[key] = value;
+    try {
+      (void)FieldsFrom<Columns>(json, "r.json");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(error_with("loss", {"a"}), "[r.json] expected loss as numbers; got \"a\"");
+  EXPECT_EQ(error_with("picked", {0.5}),
+            "[r.json] expected picked in -9223372036854775808..9223372036854775807; got 0.5");
+  EXPECT_EQ(error_with("right", {256}), "[r.json] expected right in 0..255; got 256");
+  EXPECT_EQ(error_with("choices", {1}), "[r.json] expected choices as lists; got 1");
+}
+
 TEST(Fields, StructsRefuseCombinationsAtTheirPlace) {
   EXPECT_EQ(YamlError<Checked>("\nlow: 2"), "[r.yaml:2] expected low up to high; got 2 and 1");
   EXPECT_THROW((void)FieldsFrom<Checked>(Json{{"low", 2}, {"high", 1}}, "r.json"), Error);

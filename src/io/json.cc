@@ -307,13 +307,4 @@ const Json& GetChild(const Json& json, const char* key, std::string_view place) 
   return *it;
 }
 
-int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
-  // The place in the message includes the key.
-  int64_t value = GetInt(json, key, place);
-  if (value < least || value > most) {
-    ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));
-  }
-  return static_cast<int>(value);
-}
-
 }  // namespace qualm

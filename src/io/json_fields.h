@@ -34,6 +34,11 @@ size_t ChoiceOf(const Json& object, std::string_view key, std::string_view place
 const Json& ListOf(const Json& object, std::string_view key, std::string_view place);
 std::string TextItem(const Json& item, std::string_view key, std::string_view place);
 uint32_t SizeItem(const Json& item, std::string_view key, std::string_view place);
+int64_t IntItem(const Json& item, std::string_view key, std::string_view place,
+                const FieldRange& limits);
+// JSON holds neither NaN nor infinities: they are written as null, which is read as NaN.
+double NumberItem(const Json& item, std::string_view key, std::string_view place);
+const Json& ListItem(const Json& item, std::string_view key, std::string_view place);
 // Null if the key is absent.
 const Json* Find(const Json& object, std::string_view key);
 
@@ -121,6 +126,13 @@ class JsonReader : public Visitor {
       field.push_back(TextItem(item, key, place_));
     } else if constexpr (std::same_as<T, uint32_t>) {
       field.push_back(SizeItem(item, key, place_));
+    } else if constexpr (std::integral<T>) {
+      field.push_back(static_cast<T>(IntItem(item, key, place_, LimitsOf<T>())));
+    } else if constexpr (std::floating_point<T>) {
+      field.push_back(static_cast<T>(NumberItem(item, key, place_)));
+    } else if constexpr (kIsList<T>) {
+      field.emplace_back();
+      for (const Json& inner : ListItem(item, key, place_)) ReadItem(inner, key, field.back());
     } else {
       ReadFields(item, place_, field.emplace_back());
     }

@@ -279,6 +279,7 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   Index index;
   if (path.extension() == ".json") {
     index = ReadIndex(path);
+    result.index_ = path;
     for (const std::string& shard : index.shards) {
       result.paths_.push_back(path.parent_path() / shard);
     }

@@ -113,10 +113,28 @@ void Checkpoint::ReleaseBlock(size_t block) const {
 }
 
 std::string Checkpoint::Hash() const {
+  InputSet inputs = Inputs();
+  return HashOf(inputs);
+}
+
+std::string Checkpoint::HashOf(InputSet& inputs) {
+  inputs.HashFiles();
   Hasher hasher;
-  hasher.Add(HashFile(folder_ / "config.json"));
-  for (const auto& path : tensors_->files()) hasher.Add(HashFile(path));
+  for (const InputFile& file : inputs.files()) {
+    // The index says nothing that the tensor files do not say.
+    if (!file.role.ends_with(".index.json")) hasher.Add(file.hash);
+  }
   return hasher.Hex();
+}
+
+InputSet Checkpoint::Inputs() const {
+  InputSet inputs;
+  inputs.Add("config.json", folder_ / "config.json");
+  if (const auto& index = tensors_->index(); !index.empty()) {
+    inputs.Add(index.filename().string(), index);
+  }
+  for (const auto& path : tensors_->files()) inputs.Add(path.filename().string(), path);
+  return inputs;
 }
 
 std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,

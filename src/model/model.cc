@@ -170,13 +170,18 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   model.folder = folder;
   if (HasManifest(folder)) {
     model.manifest = ReadManifest(folder);
+    model.inputs.Add(kManifestName, folder / kManifestName);
     CheckSmallFiles(folder, *model.manifest);
   }
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
   model.checkpoint = std::make_unique<Checkpoint>(
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
   if (manifest != nullptr) CheckLayerRecords(*model.checkpoint, *manifest);
-  if (HasTokenizer(folder)) model.tokenizer = LoadTokenizer(folder);
+  model.inputs.Add(model.checkpoint->Inputs());
+  if (HasTokenizer(folder)) {
+    model.tokenizer = LoadTokenizer(folder);
+    model.inputs.Add(model.tokenizer->inputs());
+  }
 
   const Checkpoint& checkpoint = *model.checkpoint;
   model.decoder = std::make_unique<Decoder>();

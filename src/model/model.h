@@ -27,6 +27,7 @@ struct Model {
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
   std::optional<Manifest> manifest;      // of a quantized folder
+  InputSet inputs;                       // the files that LoadModel read
 
   bool is_quantized() const { return manifest.has_value(); }
   // Throws bad input naming the folder if there is no tokenizer.

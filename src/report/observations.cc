@@ -37,7 +37,7 @@ void AddItems(const StudyCell& cell, const EvaluationData& data, const Evaluatio
     columns.metric.emplace_back(data.metric);
     columns.seed.emplace_back(cell.seed);
     columns.item.emplace_back(i);
-    columns.cluster.emplace_back(data.cluster[i]);
+    columns.cluster.emplace_back(static_cast<int64_t>(data.cluster[i]));
     columns.weight.emplace_back(data.weight[i]);
     columns.loss.emplace_back(data.loss[i]);
     columns.float_loss.emplace_back(reference.loss[i]);
@@ -148,8 +148,8 @@ ParquetTable ObservationTable(const ReportData& data) {
   for (const StudyCell& cell : data.plan.cells) {
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) continue;
-
-    const EvaluationData one = EvaluationFromRecord(*record, data.plan.spec.task_loss);
+    const EvaluationData one =
+        EvaluationOf(record->outcome, data.plan.spec.task_loss, record->label);
     const std::string name = StrCat(cell.model, "\n", cell.test);
     if (cell.recipe == "float") references[name] = one;
 

@@ -1,7 +1,7 @@
+// Calibration sets that do not come from a corpus, and the file that keeps a set for other stages.
 #include "study/calibration_source.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "evaluate/generator.h"
 #include "io/hash.h"
+#include "io/json_fields.h"
 #include "model/model.h"
 #include "results/store.h"
 
@@ -39,24 +40,15 @@ CalibrationSet NewSet(const SamplerOptions& options, std::string sampler, std::s
   return set;
 }
 
-Json SequencesToJson(const std::vector<Tokens>& sequences) {
-  Json list = Json::array();
-  for (const Tokens& sequence : sequences) list.push_back(sequence);
-  return list;
-}
-
-std::vector<Tokens> SequencesFromJson(const Json& list, size_t length, std::string_view place) {
-  std::vector<Tokens> sequences;
-  if (!list.is_array()) ThrowBadInput(place, "a list of sequences", list.type_name());
-  for (const Json& one : list) {
-    const bool fits =
-        one.is_array() && one.size() == length && std::ranges::all_of(one, [](const Json& id) {
-          return id.is_number_unsigned() && id.get<uint64_t>() < (1U << 31);
-        });
-    if (!fits) ThrowBadInput(place, StrCat("sequences of ", length, " token ids"), "others");
-    sequences.push_back(one.get<Tokens>());
+void CheckSequences(const std::vector<Tokens>& sequences, size_t length, std::string_view place) {
+  for (const Tokens& sequence : sequences) {
+    if (sequence.size() != length) {
+      ThrowBadInput(place, StrCat("sequences of ", length, " token ids"),
+                    StrCat("one of ", sequence.size()));
+    }
+    const TokenId least = sequence.empty() ? 0 : *std::ranges::min_element(sequence);
+    if (least < 0) ThrowBadInput(place, "token ids of 0 or more", StrCat(least));
   }
-  return sequences;
 }
 
 }  // namespace
@@ -115,6 +107,8 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
                     StrCat(member.length, " in ", member.corpus));
     }
   }
+
+  // One sequence of each member in turn.
   CalibrationSet set = NewSet(options, "mixed", Join(names, " + "), HashBytes(Join(hashes, "\n")));
   for (size_t i = 0; set.sequences.size() < options.samples; ++i) {
     const CalibrationSet& member = members[i % members.size()];
@@ -149,6 +143,8 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       ThrowFailed("self_generated", StrCat("the model's texts are too short: ", tokens.size(),
                                            " tokens in ", texts, " texts"));
     }
+
+    // One text for each sample of this round; those that an earlier run made are in the store.
     std::vector<GenerationRequest> requests;
     std::vector<std::string> found(options.samples);
     std::vector<size_t> open;
@@ -166,6 +162,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       open.push_back(i);
       requests.push_back(std::move(request));
     }
+
     GenerateTexts(*model.decoder, tokenizer, requests, {}, pool,
                   [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                     for (size_t i : equal) found[open[i]] = answer.text;
@@ -175,6 +172,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
                         {answer.text, answer.tokens, std::string(FinishReasonName(answer.reason))});
                     store.Commit();
                   });
+
     for (const std::string& text : found) {
       const Tokens more = tokenizer.EncodeWithSpecial(text);
       tokens.insert(tokens.end(), more.begin(), more.end());
@@ -183,6 +181,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
     progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
   }
   progress.End();
+
   CalibrationSet set = NewSet(options, "self-generated",
                               StrCat("self-generated at temperature ", temperature), model_hash);
   std::vector<Tokens> windows =
@@ -208,6 +207,8 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   if (available < options.samples) {
     ThrowBadInput(name, StrCat(options.samples, " rows to calibrate on"), StrCat(available));
   }
+
+  // Rows of every subject are drawn in random order; what is not drawn is held out.
   const std::vector<size_t> quota = Stratify(sizes, options.samples, options.seed);
   std::vector<std::string> taken, rest;
   Rng rng(options.seed, "per-subject");
@@ -220,6 +221,7 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   }
   Shuffle(taken, rng);
   Shuffle(rest, rng);
+
   const auto joined = [&](const std::vector<std::string>& documents, size_t most) {
     Tokens tokens;
     for (const std::string& document : documents) {
@@ -229,6 +231,7 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
     }
     return tokens;
   };
+
   CalibrationSet set = NewSet(options, "per-subject", std::string(name), hash);
   const Tokens tokens = joined(taken, SIZE_MAX);
   set.sequences = CutWindows(tokens, options.length, SIZE_MAX);
@@ -244,43 +247,16 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   return set;
 }
 
-Json ToJson(const CalibrationSet& set) {
-  return {{"sampler", set.sampler},
-          {"corpus", set.corpus},
-          {"corpus_hash", set.corpus_hash},
-          {"samples", set.samples},
-          {"length", set.length},
-          {"seed", set.seed},
-          {"documents", set.documents},
-          {"hash", set.hash},
-          {"held_out_hash", set.held_out_hash},
-          {"sequences", SequencesToJson(set.sequences)},
-          {"held_out", SequencesToJson(set.held_out)}};
-}
+Json ToJson(const CalibrationSet& set) { return FieldsJson(set); }
 
 CalibrationSet CalibrationSetFromJson(const Json& json, std::string_view place) {
-  RequireObject(json,
-                {"sampler", "corpus", "corpus_hash", "samples", "length", "seed", "documents",
-                 "hash", "held_out_hash", "sequences", "held_out"},
-                place);
-  const auto size = [&](std::string_view key) {
-    const int64_t value = GetInt(json, key, place);
-    if (value < 0) ThrowBadInput(place, StrCat("'", key, "' of 0 or more"), StrCat(value));
-    return static_cast<size_t>(value);
-  };
-  CalibrationSet set;
-  set.sampler = GetString(json, "sampler", place);
-  set.corpus = GetString(json, "corpus", place);
-  set.corpus_hash = GetString(json, "corpus_hash", place);
-  set.samples = size("samples");
-  set.length = size("length");
-  set.seed = size("seed");
-  set.documents = size("documents");
-  set.sequences = SequencesFromJson(GetChild(json, "sequences", place), set.length, place);
-  set.held_out = SequencesFromJson(GetChild(json, "held_out", place), set.length, place);
+  auto set = FieldsFrom<CalibrationSet>(json, place);
+  CheckSequences(set.sequences, set.length, place);
+  CheckSequences(set.held_out, set.length, place);
+
+  const std::string hash = set.hash, held_out_hash = set.held_out_hash;
   HashCalibration(set);
-  if (set.hash != GetString(json, "hash", place) ||
-      set.held_out_hash != GetString(json, "held_out_hash", place)) {
+  if (set.hash != hash || set.held_out_hash != held_out_hash) {
     ThrowBadInput(place, "the tokens that its hashes say", "others",
                   "remove the file to make it again");
   }

@@ -145,9 +145,8 @@ class LocalRun {
       for (size_t i : group) {
         job.memory_bytes = std::max(job.memory_bytes, plan_.stages[i].memory_bytes);
       }
-
-      // A measurement of speed needs an idle machine.
-      job.is_exclusive = plan_.stages[group[0]].kind == StageKind::kMeasure;
+      // Speed is measured on an idle machine or not at all.
+      job.is_exclusive = plan_.stages[group[0]].kind() == StageKind::kMeasure;
       if (!Fits(job)) continue;
       Start(std::move(job));
     }
@@ -231,8 +230,8 @@ class LocalRun {
 
     state_[i] = record->is_done() ? StageState::kDone : StageState::kFailed;
     if (record->is_done()) {
-      measured_[stage.kind].first += record->seconds;
-      measured_[stage.kind].second += stage.seconds;
+      measured_[stage.kind()].first += record->seconds;
+      measured_[stage.kind()].second += stage.seconds;
       Show(StrCat("done    ", stage.label, "  ", HumanSeconds(record->seconds)), false);
     } else {
       Fail(i, record->error);
@@ -301,7 +300,7 @@ class LocalRun {
     double left = 0;
     for (size_t i = 0; i < state_.size(); ++i) {
       if (state_[i] != StageState::kWaiting && state_[i] != StageState::kRunning) continue;
-      const auto found = measured_.find(plan_.stages[i].kind);
+      const auto found = measured_.find(plan_.stages[i].kind());
       const double ratio = found == measured_.end() || found->second.second <= 0
                                ? 1
                                : found->second.first / found->second.second;

@@ -10,6 +10,20 @@ namespace {
 
 using testing::ElementsAre;
 
+StageInputs InputsOf(StageKind kind) {
+  switch (kind) {
+    case StageKind::kCalibrate:
+      return CalibrateInputs();
+    case StageKind::kQuantize:
+      return QuantizeInputs();
+    case StageKind::kEvaluate:
+      return EvaluateInputs();
+    case StageKind::kMeasure:
+      return MeasureInputs();
+  }
+  return {};
+}
+
 // Two calibration sets (0, 1), two models of the first (2, 3) and one of the second (4), one
 // evaluation of 2 (5), the float model's (6).
 StudyPlan SmallPlan() {
@@ -18,7 +32,7 @@ StudyPlan SmallPlan() {
                        std::vector<std::string> needs) {
     Stage stage;
     stage.key = key;
-    stage.kind = kind;
+    stage.inputs = InputsOf(kind);
     stage.group = group;
     stage.needs = std::move(needs);
     stage.memory_bytes = plan.stages.size() << 20;

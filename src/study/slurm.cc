@@ -201,11 +201,11 @@ std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
     // Stages of the same kind, depth and needs can share an array.
     std::ranges::sort(waits_for);
     const std::string shape =
-        StrCat(static_cast<int>(stage.kind), " ", depth[i], " ", Join(waits_for, " "));
+        StrCat(static_cast<int>(stage.kind()), " ", depth[i], " ", Join(waits_for, " "));
     const auto found = last.find(shape);
     if (found == last.end() || arrays[found->second].second.stages.size() == kMostTasks) {
       last[shape] = arrays.size();
-      arrays.push_back({depth[i], {stage.kind, {}, waits_for, 0}});
+      arrays.push_back({depth[i], {stage.kind(), {}, waits_for, 0}});
     }
 
     SlurmArray& array = arrays[last[shape]].second;

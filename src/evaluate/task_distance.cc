@@ -1,0 +1,47 @@
+// Compares the two models on every request of a task, then takes means over the continuations of an
+// item and over items.
+#include "evaluate/task_distance.h"
+
+#include <limits>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "evaluate/scored_distance.h"
+#include "model/model.h"
+
+namespace qualm {
+
+ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Model& reference,
+                                const TaskOutcome& outcome, const Model& model,
+                                const ScorerOptions& options, ThreadPool& pool,
+                                Progress& progress) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (!outcome.texts.empty()) return {{kNone, kNone}, {kNone, kNone}};
+  if (outcome.key.prompt_hash != reference_outcome.key.prompt_hash) {
+    ThrowBadInput(outcome.key.task, "models whose tokenizers read the prompts alike", "others");
+  }
+
+  std::vector<LikelihoodRequest> requests;
+  for (const AskedRequest& asked : outcome.requests.requests) requests.push_back(asked.request);
+  progress.Begin(StrCat(outcome.key.task, ", distance"), requests.size());
+  const std::vector<ScoredDistance> distances =
+      CompareScoredPositions(*reference.decoder, *model.decoder, requests, options, pool,
+                             [&](uint64_t compared) { progress.Advance(compared, ""); });
+  progress.End();
+
+  std::vector<double> kl, same;
+  for (const AskedItem& item : outcome.requests.items) {
+    double kl_sum = 0, same_sum = 0;
+    for (size_t c = 0; c < item.count; ++c) {
+      kl_sum += distances[item.first + c].kl;
+      same_sum += distances[item.first + c].same_top1;
+    }
+    kl.push_back(kl_sum / static_cast<double>(item.count));
+    same.push_back(same_sum / static_cast<double>(item.count));
+  }
+  const std::vector<double> ones(kl.size(), 1);
+  return {RatioEstimate(kl, ones), RatioEstimate(same, ones)};
+}
+
+}  // namespace qualm
