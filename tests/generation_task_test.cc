@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "chat/chat_template.h"
 #include "evaluate/comparison.h"
 #include "evaluate/generation_run.h"
@@ -15,6 +13,7 @@
 #include "results/store.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -46,7 +45,7 @@ std::string Replaced(std::string text, std::string_view from, std::string_view t
 class GenerationTasks : public ::testing::Test {
  protected:
   GenerationTasks()
-      : pool_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, pool_)) {}
+      : context_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, context_)) {}
 
   void SetUp() override {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
@@ -70,16 +69,15 @@ class GenerationTasks : public ::testing::Test {
     return options;
   }
   TaskOutcome Run(const std::string& yaml, const TaskRunOptions& options) {
-    SilentProgress progress;
     Task task = ParseTask(yaml, "t.yaml");
     if (options.chat != nullptr) task.variant = "@" + options.chat->name();
-    return RunTask(task, model_, model_.Hash(), options, pool_, progress);
+    return RunTask(task, model_, model_.Hash(), options, context_);
   }
   std::string Refusal(const std::string& yaml) {
     return ErrorOf([&] { (void)ParseTask(yaml, "t.yaml"); });
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   Model model_;
   std::filesystem::path folder_;
 };
@@ -140,7 +138,7 @@ TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
     request.max_tokens = 12;
     request.stop = {"\n"};
     std::string text;
-    (void)GenerateTexts(*model_.decoder, *model_.tokenizer, {&request, 1}, {}, pool_,
+    (void)GenerateTexts(*model_.decoder, *model_.tokenizer, {&request, 1}, {}, context_,
                         [&](auto, const GenerationAnswer& answer) { text = answer.text; });
     const size_t begin = std::min(text.find_first_not_of(' '), text.size());
     const std::string prediction = text.substr(begin, text.find_last_not_of(' ') + 1 - begin) +

@@ -7,14 +7,13 @@
 #include <set>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "evaluate/comparison.h"
 #include "evaluate/task_run.h"
 #include "model/model.h"
 #include "results/store.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -45,7 +44,7 @@ std::string Replaced(std::string text, std::string_view from, std::string_view t
 
 class Tasks : public ::testing::Test {
  protected:
-  Tasks() : pool_(2) {}
+  Tasks() : context_(2) {}
 
   void SetUp() override {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
@@ -65,17 +64,16 @@ class Tasks : public ::testing::Test {
   TaskOutcome Run(const std::string& yaml, ResultStore* store = nullptr, size_t limit = 0,
                   const std::filesystem::path& model = testing::SourceRoot() / "demo/model",
                   const std::string& hash = "") {
-    const Model loaded = LoadModel(model, {}, pool_);
+    const Model loaded = LoadModel(model, {}, context_);
     TaskRunOptions options;
     options.data_folder = folder_;
     options.store = store;
     options.items.limit = limit;
-    SilentProgress progress;
     return RunTask(ParseTask(yaml, "t.yaml"), loaded, hash.empty() ? loaded.Hash() : hash, options,
-                   pool_, progress);
+                   context_);
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   std::filesystem::path folder_;
 };
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -86,7 +87,8 @@ int Run(const Flags& flags, const Globals& globals) {
   if (!flags.batches.empty()) options.batches = NumbersOf("--batches", flags.batches);
 
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const SpeedResult result = MeasureSpeed(flags.model, options, pool, *progress);
+  const Context context{pool, *progress};
+  const SpeedResult result = MeasureSpeed(flags.model, options, context);
   if (globals.json) {
     PrintJson(JsonOf(flags, result, pool.threads()));
     return kOk;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -47,17 +48,17 @@ struct LoadedModels {
   }
 };
 
-LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
+LoadedModels LoadModels(const Options& options, const Context& context) {
   LoadedModels models;
-  models.model = LoadModel(options.model, {}, pool);
-  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, pool);
+  models.model = LoadModel(options.model, {}, context);
+  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, context);
 
   // The noise floor is the distance of the reference to itself in lower precision.
   if (options.noise_floor) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
     }
-    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, pool);
+    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, context);
   }
   return models;
 }
@@ -185,7 +186,8 @@ int Run(const Options& options, const Globals& globals) {
   const PerplexityProtocol& protocol = FindProtocol(options.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const LoadedModels models = LoadModels(options, pool);
+  const Context context{pool, *progress};
+  const LoadedModels models = LoadModels(options, context);
   const size_t seqlen = ResolveSeqlen(protocol, options.seqlen, models.model.decoder->plan.context);
   if (models.reference) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
@@ -200,7 +202,7 @@ int Run(const Options& options, const Globals& globals) {
 
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
-      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, pool, *progress);
+      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, context);
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -35,7 +36,9 @@ int Run(const Flags& flags, const Globals& globals) {
   // The model and the prompt's tokens.
   CheckFlags(flags);
   ThreadPool pool(globals.threads);
-  Model model = LoadModel(flags.model, {}, pool);
+  SilentProgress silent;
+  const Context context{pool, silent};
+  Model model = LoadModel(flags.model, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
   // Some tokenizers end every text with EOS; then the model would begin a new text.
@@ -61,7 +64,7 @@ int Run(const Flags& flags, const Globals& globals) {
   };
 
   // Generation stops if standard output cannot be written any more.
-  std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, pool,
+  std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, context,
                                       [&](TokenId id) { return show(decoder.Push(id)); });
   show(decoder.Flush());
 

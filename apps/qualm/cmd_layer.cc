@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
 #include "io/npy.h"
@@ -93,6 +94,7 @@ int Run(const Options& options, const Globals& globals) {
   ChooseActivations(options, recipe);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Context context{pool, *progress};
 
   const Matrix weight = ReadNpy(options.weight);
   std::optional<Matrix> inputs;
@@ -101,7 +103,7 @@ int Run(const Options& options, const Globals& globals) {
 
   // Notes go to stderr, so that they do not disturb the JSON.
   const LayerReport report =
-      QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, pool);
+      QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, context);
   for (const std::string& note : report.notes) progress->Warn(note);
 
   // The result must not overwrite its own inputs.
@@ -112,7 +114,7 @@ int Run(const Options& options, const Globals& globals) {
   }
 
   if (!options.output.empty()) WriteNpy(options.output, report.rounded);
-  if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, pool);
+  if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, context);
 
   if (globals.json) {
     PrintJson(ReportAsJson(recipe, report));

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "calibrate/sampler.h"
@@ -203,12 +204,13 @@ void PrintJsonOf(std::vector<Json> runs) {
   }
 }
 
-int RunPlan(const std::vector<QuantizeOptions>& all, ThreadPool& pool, const Globals& globals) {
+int RunPlan(const std::vector<QuantizeOptions>& all, const Context& context,
+            const Globals& globals) {
   // All recipes are checked before the first estimate, which takes a moment.
   std::vector<Json> plans;
   for (const QuantizeOptions& options : all) CheckQuantizeOptions(options);
   for (const QuantizeOptions& options : all) {
-    const Plan plan = MakePlan(options, pool);
+    const Plan plan = MakePlan(options, context);
     if (all.size() > 1 && !globals.json) Print(StrCat(options.recipe.name, "\n"));
     if (globals.json) {
       plans.push_back(PlanJson(plan, options));
@@ -225,7 +227,8 @@ int Run(const Flags& flags, const Globals& globals) {
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const std::vector<QuantizeOptions> all = MakeOptions(flags, *progress);
   ThreadPool pool(globals.threads);
-  if (flags.plan) return RunPlan(all, pool, globals);
+  const Context context{pool, *progress};
+  if (flags.plan) return RunPlan(all, context, globals);
 
   // All recipes have the same calibration set.
   const std::optional<CalibrationSet>& calibration = all.front().calibration;
@@ -233,7 +236,7 @@ int Run(const Flags& flags, const Globals& globals) {
     progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
   }
 
-  const std::vector<QuantizeResult> results = QuantizeModels(all, pool, *progress);
+  const std::vector<QuantizeResult> results = QuantizeModels(all, context);
   std::vector<Json> runs;
   for (size_t i = 0; i < all.size(); ++i) {
     if (globals.json) {

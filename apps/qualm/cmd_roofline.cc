@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -32,10 +33,10 @@ struct Device {
 };
 
 // "this" is measured now, other devices come from a table or a file.
-Device FindDevice(const std::string& name, ThreadPool& pool) {
+Device FindDevice(const std::string& name, const Context& context) {
   if (name != "this") return {FindHardware(name), std::nullopt};
-  const MachinePeaks peaks = MeasurePeaks(pool);
-  return {HardwareOf(peaks, StrCat(ProcessorName(), ", ", pool.threads(), " threads"),
+  const MachinePeaks peaks = MeasurePeaks(context);
+  return {HardwareOf(peaks, StrCat(ProcessorName(), ", ", context.pool.threads(), " threads"),
                      static_cast<double>(AvailableMemoryBytes())),
           peaks};
 }
@@ -147,8 +148,8 @@ struct Measurement {
   Comparison prefill, decode;
 };
 
-Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware, ThreadPool& pool,
-                    Progress& progress) {
+Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware,
+                    const Context& context) {
   // The speeds of the same work that was predicted.
   SpeedOptions options;
   options.contexts = {flags.work.prompt};
@@ -157,7 +158,7 @@ Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware
   options.gen = flags.gen;
   options.repetitions = flags.repetitions;
 
-  const SpeedResult result = MeasureSpeed(flags.model, options, pool, progress);
+  const SpeedResult result = MeasureSpeed(flags.model, options, context);
   // The decoded tokens follow contexts that grow by one; the middle context has the mean cost.
   Work work = flags.work;
   work.context += flags.gen / 2;
@@ -308,13 +309,14 @@ int Run(const Flags& flags, const Globals& globals) {
 
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const Device device = FindDevice(flags.hardware, pool);
+  const Context context{pool, *progress};
+  const Device device = FindDevice(flags.hardware, context);
   const std::vector<Row> rows = Predict(flags, device.hardware);
   WarnOfLimits(rows, flags.work, device.hardware, *progress);
 
   // Only the model as it is stored can be measured.
   std::optional<Measurement> measurement;
-  if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, pool, *progress);
+  if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, context);
 
   if (globals.json) {
     Json json = {{"model", flags.model},

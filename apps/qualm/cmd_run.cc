@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -172,8 +173,9 @@ int Run(const Flags& flags, const Globals& globals) {
   // The plan, with times from earlier stages where there are some.
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   ThreadPool pool(globals.threads);
+  const Context context{pool, *progress};
   const WorkFolder work(flags.study.work);
-  StudyPlan plan = PlanOf(flags.study, MeasureFlops(pool), *progress);
+  StudyPlan plan = PlanOf(flags.study, MeasureFlops(context), *progress);
   ScaleByHistory(plan, work);
 
   if (flags.plan) return PrintPlan(plan, work, globals);

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -28,6 +29,7 @@ int Run(const Flags& flags, const Globals& globals) {
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Context context{pool, *progress};
 
   // Each stage that ends prints a line, which goes to the log of the job.
   StageRunOptions options;
@@ -39,7 +41,7 @@ int Run(const Flags& flags, const Globals& globals) {
   };
 
   size_t failed = 0;
-  for (StageEnd end : RunStages(plan, flags.keys, work, options, pool, *progress)) {
+  for (StageEnd end : RunStages(plan, flags.keys, work, options, context)) {
     failed += end == StageEnd::kFailed ? 1 : 0;
   }
   return failed == 0 ? kOk : kFailed;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "chat/chat_template.h"
@@ -95,7 +96,11 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
 class TaskEvaluation {
  public:
   TaskEvaluation(const TaskFlags& flags, const Globals& globals)
-      : flags_(flags), globals_(globals), progress_(MakeProgress(globals)), pool_(globals.threads) {
+      : flags_(flags),
+        globals_(globals),
+        progress_(MakeProgress(globals)),
+        pool_(globals.threads),
+        context_{pool_, *progress_} {
     for (const std::string& names : flags.tasks) {
       for (const std::string& name : Split(names, ',')) {
         for (const std::string& task : ExpandTaskName(name)) tasks_.push_back(FindTask(task));
@@ -116,7 +121,7 @@ class TaskEvaluation {
   int Run() {
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
-    const Model model = LoadModel(flags_.model, {}, pool_);
+    const Model model = LoadModel(flags_.model, {}, context_);
     std::vector<TaskOutcome> outcomes;
     const std::string hash = Evaluate(model, flags_.model, json, "", [&](TaskOutcome outcome) {
       if (!flags_.reference.empty()) outcomes.push_back(std::move(outcome));
@@ -146,7 +151,7 @@ class TaskEvaluation {
   std::vector<Comparison> CompareWithReference(const Model& model, const std::string& hash,
                                                const std::vector<TaskOutcome>& outcomes,
                                                Json& json) {
-    const Model reference = LoadModel(flags_.reference, {}, pool_);
+    const Model reference = LoadModel(flags_.reference, {}, context_);
     Json reference_json = {{"model", flags_.reference}};
     std::vector<Comparison> comparisons;
     size_t next = 0;
@@ -156,7 +161,7 @@ class TaskEvaluation {
           const auto task = CompareOutcomes(of_reference, outcome);
           if (!task || Find(comparisons, task->key) != nullptr) return;
           comparisons.push_back({*task, DistancesOnTask(of_reference, reference, outcome, model,
-                                                        options_.scorer, pool_, *progress_)});
+                                                        options_.scorer, context_)});
         });
     json["reference"] = std::move(reference_json);
     comparisons = WithStoredOnes(comparisons, reference_hash, hash);
@@ -267,7 +272,7 @@ class TaskEvaluation {
     options_.chat = chat ? &*chat : nullptr;
     for (Task& task : tasks_) {
       task.variant = chat ? StrCat("@", chat->name()) : "";
-      TaskOutcome outcome = RunTask(task, model, hash, options_, pool_, *progress_);
+      TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
       for (const std::string& signature : outcome.signatures) {
@@ -330,6 +335,7 @@ class TaskEvaluation {
   const Globals& globals_;
   std::unique_ptr<Progress> progress_;
   ThreadPool pool_;
+  const Context context_;
   std::vector<Task> tasks_;
   std::vector<std::string> skipped_;
   std::optional<ChatTemplate> chat_;  // of the model that was asked last

@@ -79,36 +79,36 @@ Span2D<float> HiddenStates::HiddenOf(const Chunk& chunk) const {
   return hidden_.view().Rows(chunk.first_row, chunk.rows);
 }
 
-void HiddenStates::Advance(const DecoderBlock& block, ThreadPool& pool) {
+void HiddenStates::Advance(const DecoderBlock& block, const Context& context) {
   QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
     Attending attending(*this, block, chunk);
-    block.Forward(attending.pass(), HiddenOf(chunk), pool);
+    block.Forward(attending.pass(), HiddenOf(chunk), context);
   }
 }
 
-void HiddenStates::Observe(const DecoderBlock& block, ThreadPool& pool,
+void HiddenStates::Observe(const DecoderBlock& block, const Context& context,
                            const InputObserver& observer) const {
   QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
     Attending attending(*this, block, chunk);
     Matrix hidden = Matrix::CopyOf(HiddenOf(chunk));
-    block.Forward(attending.pass(), hidden, pool, observer);
+    block.Forward(attending.pass(), hidden, context, observer);
   }
 }
 
 Matrix HiddenStates::ResidualInput(const DecoderBlock& block, const Chunk& chunk,
-                                   ThreadPool& pool) const {
-  return block.ResidualInput(next_input_, HiddenOf(chunk), pool);
+                                   const Context& context) const {
+  return block.ResidualInput(next_input_, HiddenOf(chunk), context);
 }
 
 // Inputs from the hidden states are computed from them, all others were computed by an earlier
 // step.
-void HiddenStates::ForInput(const DecoderBlock& block, ThreadPool& pool,
+void HiddenStates::ForInput(const DecoderBlock& block, const Context& context,
                             const std::function<void(Span2D<const float>)>& body) const {
   for (const Chunk& chunk : chunks_) {
     if (block.inputs()[next_input_].reads_residual) {
-      body(ResidualInput(block, chunk, pool).view());
+      body(ResidualInput(block, chunk, context).view());
     } else {
       body(values_[next_input_].view().Rows(chunk.first_row, chunk.rows));
     }
@@ -124,7 +124,7 @@ void HiddenStates::PrepareValues(const DecoderBlock& block) {
   }
 }
 
-void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
+void HiddenStates::AdvanceInput(const DecoderBlock& block, const Context& context) {
   PrepareValues(block);
 
   // Chunk by chunk: the value of the input, then the layers that read it.
@@ -135,7 +135,7 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
     Matrix computed;
     Span2D<const float> value;
     if (block.inputs()[next_input_].reads_residual) {
-      computed = ResidualInput(block, chunk, pool);
+      computed = ResidualInput(block, chunk, context);
       value = computed.view();
     } else {
       value = rows_of(next_input_);
@@ -149,7 +149,7 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
       pass = attending->pass();
     }
 
-    block.Step(next_input_, pass, value, HiddenOf(chunk), pool,
+    block.Step(next_input_, pass, value, HiddenOf(chunk), context,
                [&](size_t later, const Matrix& made) { CopyRows(made.view(), rows_of(later)); });
   }
 
@@ -158,12 +158,13 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
   next_input_ = (next_input_ + 1) % block.inputs().size();
 }
 
-Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const {
+Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input,
+                                  const Context& context) const {
   QUALM_CHECK(next_input_ == 0 && !chunks_.empty());
   const Chunk& chunk = chunks_.front();
   Attending attending(*this, block, chunk);
-  const Matrix value = block.ResidualInput(input, HiddenOf(chunk), pool);
-  return block.BranchOutput(input, attending.pass(), value, pool);
+  const Matrix value = block.ResidualInput(input, HiddenOf(chunk), context);
+  return block.BranchOutput(input, attending.pass(), value, context);
 }
 
 StateBuffer HiddenStates::Save() const {

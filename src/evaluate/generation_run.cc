@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "evaluate/task_runner.h"
@@ -50,8 +51,8 @@ std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<doub
 class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
-                   const TaskRunOptions& options, ThreadPool& pool, Progress& progress)
-      : TaskRunner(task, model, model_hash, options, pool, progress) {
+                   const TaskRunOptions& options, const Context& context)
+      : TaskRunner(task, model, model_hash, options, context) {
     metric_options_.bleu_tokenizer = task.generation.bleu_tokenizer;
     metric_options_.run_code = options.run_code;
     for (const std::string& name : task.metrics) metrics_.push_back(FindTextMetric(name));
@@ -148,7 +149,7 @@ class GenerationRunner final : public TaskRunner {
     outcome_.generated = AnswerAll(
         outcome_.texts, [&](std::span<const GenerationRequest> open,
                             const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
-          return GenerateTexts(*model_.decoder, tokenizer_, open, options_.generator, pool_,
+          return GenerateTexts(*model_.decoder, tokenizer_, open, options_.generator, context_,
                                on_answer, on_pass);
         });
   }
@@ -215,15 +216,15 @@ class GenerationRunner final : public TaskRunner {
     // Running programs takes its time; other metrics do not.
     const bool is_slow =
         std::ranges::any_of(metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
-    if (is_slow) progress_.Begin(StrCat(task_.name, ", programs"), predictions.size());
+    if (is_slow) context_.progress.Begin(StrCat(task_.name, ", programs"), predictions.size());
     for (size_t i = 0; i < predictions.size(); ++i) {
       QUALM_CHECK(predictions[i].size() == task_.generation.samples);
       for (size_t m = 0; m < metrics_.size(); ++m) {
         counts[m].push_back(CountsOf(*metrics_[m], i, predictions[i]));
       }
-      if (is_slow) progress_.Advance(i + 1, "");
+      if (is_slow) context_.progress.Advance(i + 1, "");
     }
-    if (is_slow) progress_.End();
+    if (is_slow) context_.progress.End();
     return counts;
   }
 
@@ -268,8 +269,8 @@ Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double
 }
 
 TaskOutcome RunGeneration(const Task& task, const Model& model, const std::string& model_hash,
-                          const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
-  return GenerationRunner(task, model, model_hash, options, pool, progress).Run();
+                          const TaskRunOptions& options, const Context& context) {
+  return GenerationRunner(task, model, model_hash, options, context).Run();
 }
 
 }  // namespace qualm

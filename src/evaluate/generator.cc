@@ -9,10 +9,10 @@
 #include <map>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "model/decoder.h"
 #include "model/generate.h"
 #include "tensor/matrix.h"
@@ -85,11 +85,11 @@ struct Slot {
 class Generator {
  public:
   Generator(const Decoder& decoder, const Tokenizer& tokenizer, const GeneratorOptions& options,
-            ThreadPool& pool, const GenerationSink& on_answer)
+            const Context& context, const GenerationSink& on_answer)
       : decoder_(decoder),
         tokenizer_(tokenizer),
         options_(options),
-        pool_(pool),
+        context_(context),
         on_answer_(on_answer) {}
 
   GeneratorCounts Run(std::span<const GenerationRequest> requests,
@@ -231,7 +231,7 @@ class Generator {
       slices.push_back({&*slot->cache, slot->pending});
       if (slot->made == 0) counts_.computed_tokens += slot->pending.size();
     }
-    const Matrix hidden = decoder_.Forward(slices, pool_);
+    const Matrix hidden = decoder_.Forward(slices, context_);
     ++counts_.passes;
 
     // Logits are computed for the last position of each slot only.
@@ -243,12 +243,12 @@ class Generator {
     }
 
     Matrix logits = Matrix::Uninitialized(batch.size(), decoder_.plan.vocab_size());
-    decoder_.Logits(last, logits, pool_);
+    decoder_.Logits(last, logits, context_);
 
     // Slots are independent, so the tokens are chosen in parallel.
     std::vector<TokenId> chosen(batch.size());
     std::vector<uint8_t> finite(batch.size());
-    pool_.ParallelFor(batch.size(), [&](size_t i) {
+    context_.pool.ParallelFor(batch.size(), [&](size_t i) {
       float sum = 0;  // not finite if a logit is not
       for (float logit : logits.row(i)) sum += logit * 0;
       finite[i] = std::isfinite(sum) ? 1 : 0;
@@ -302,7 +302,7 @@ class Generator {
   const Decoder& decoder_;
   const Tokenizer& tokenizer_;
   const GeneratorOptions& options_;
-  ThreadPool& pool_;
+  const Context& context_;
   const GenerationSink& on_answer_;
   GeneratorCounts counts_;
   std::vector<Job> jobs_;
@@ -315,13 +315,13 @@ class Generator {
 
 GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
                               std::span<const GenerationRequest> requests,
-                              const GeneratorOptions& options, ThreadPool& pool,
+                              const GeneratorOptions& options, const Context& context,
                               const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
   for (const GenerationRequest& request : requests) {
     QUALM_CHECK(!request.tokens.empty() && request.max_tokens > 0);
     QUALM_CHECK(request.tokens.size() + request.max_tokens <= decoder.plan.context);
   }
-  return Generator(decoder, tokenizer, options, pool, on_answer).Run(requests, on_pass);
+  return Generator(decoder, tokenizer, options, context, on_answer).Run(requests, on_pass);
 }
 
 }  // namespace qualm

@@ -11,8 +11,8 @@
 
 namespace qualm {
 
+struct Context;
 class Decoder;
-class ThreadPool;
 
 struct GeneratorOptions {
   size_t batch_tokens = 2048;                // of a forward pass, approximately
@@ -40,7 +40,7 @@ using GenerationPassSink = std::function<void(uint64_t answered)>;
 // model whose logits are not finite.
 GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
                               std::span<const GenerationRequest> requests,
-                              const GeneratorOptions& options, ThreadPool& pool,
+                              const GeneratorOptions& options, const Context& context,
                               const GenerationSink& on_answer,
                               const GenerationPassSink& on_pass = {});
 

@@ -4,17 +4,18 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "model/generate.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
 
 class Generation : public ::testing::Test {
  protected:
-  Generation() : pool_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, pool_)) {}
+  Generation()
+      : context_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, context_)) {}
 
   const Decoder& decoder() const { return *model_.decoder; }
   const Tokenizer& tokenizer() const { return model_.RequireTokenizer(); }
@@ -36,7 +37,7 @@ class Generation : public ::testing::Test {
     std::vector<TokenId> all = request.tokens;
     const std::string before = tokenizer().Decode(all);
     GenerationAnswer answer;
-    (void)Generate(decoder(), request.tokens, options, pool_, [&](TokenId id) {
+    (void)Generate(decoder(), request.tokens, options, context_, [&](TokenId id) {
       all.push_back(id);
       ++answer.tokens;
       answer.text = tokenizer().Decode(all).substr(before.size());
@@ -59,7 +60,7 @@ class Generation : public ::testing::Test {
     std::vector<GenerationAnswer> answers(requests.size());
     std::vector<int> times(requests.size());
     const GeneratorCounts got =
-        GenerateTexts(decoder(), tokenizer(), requests, options, pool_,
+        GenerateTexts(decoder(), tokenizer(), requests, options, context_,
                       [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                         for (size_t i : equal) {
                           answers[i] = answer;
@@ -71,7 +72,7 @@ class Generation : public ::testing::Test {
     return answers;
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   Model model_;
 };
 

@@ -55,7 +55,7 @@ class LikelihoodRunner final : public TaskRunner {
                                 [&](std::span<const LikelihoodRequest> open,
                                     const AnswerSink& on_answer, const PassSink& on_pass) {
                                   return ScoreLikelihoods(*model_.decoder, open, options_.scorer,
-                                                          pool_, on_answer, on_pass);
+                                                          context_, on_answer, on_pass);
                                 });
 
     // A broken model is told here rather than as a score.
@@ -270,8 +270,8 @@ class LikelihoodRunner final : public TaskRunner {
 }  // namespace
 
 TaskOutcome RunLikelihoods(const Task& task, const Model& model, const std::string& model_hash,
-                           const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
-  return LikelihoodRunner(task, model, model_hash, options, pool, progress).Run();
+                           const TaskRunOptions& options, const Context& context) {
+  return LikelihoodRunner(task, model, model_hash, options, context).Run();
 }
 
 }  // namespace qualm

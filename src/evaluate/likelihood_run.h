@@ -5,8 +5,10 @@
 
 namespace qualm {
 
+struct Context;
+
 // Like RunTask, for tasks of these two kinds.
 TaskOutcome RunLikelihoods(const Task& task, const Model& model, const std::string& model_hash,
-                           const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
+                           const TaskRunOptions& options, const Context& context);
 
 }  // namespace qualm

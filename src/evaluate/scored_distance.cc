@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "evaluate/row_scores.h"
 #include "model/decoder.h"
 #include "tensor/matrix.h"
@@ -19,10 +19,10 @@ constexpr size_t kRowsAtOnce = 128;
 using HiddenRows = std::vector<Matrix>;
 
 HiddenRows RowsOf(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
-                  const ScorerOptions& options, ThreadPool& pool,
+                  const ScorerOptions& options, const Context& context,
                   std::vector<std::vector<size_t>>* units) {
   HiddenRows rows(requests.size());
-  (void)ScoreLikelihoods(decoder, requests, options, pool, {}, {},
+  (void)ScoreLikelihoods(decoder, requests, options, context, {}, {},
                          [&](std::span<const size_t> same, Span2D<const float> hidden) {
                            Matrix copy = Matrix::Uninitialized(hidden.rows(), hidden.cols());
                            for (size_t r = 0; r < hidden.rows(); ++r) {
@@ -35,16 +35,17 @@ HiddenRows RowsOf(const Decoder& decoder, std::span<const LikelihoodRequest> req
 }
 
 ScoredDistance DistanceOf(const Decoder& reference, const Matrix& reference_hidden,
-                          const Decoder& model, const Matrix& model_hidden, ThreadPool& pool) {
+                          const Decoder& model, const Matrix& model_hidden,
+                          const Context& context) {
   const size_t vocab = model.plan.vocab_size(), rows = model_hidden.rows();
   std::vector<RowComparison> compared(rows);
   Matrix a = Matrix::Uninitialized(std::min(rows, kRowsAtOnce), vocab);
   Matrix b = Matrix::Uninitialized(std::min(rows, kRowsAtOnce), vocab);
   for (size_t first = 0; first < rows; first += kRowsAtOnce) {
     const size_t count = std::min(kRowsAtOnce, rows - first);
-    reference.Logits(reference_hidden.view().Rows(first, count), a.view().Rows(0, count), pool);
-    model.Logits(model_hidden.view().Rows(first, count), b.view().Rows(0, count), pool);
-    pool.ParallelFor(count, [&](size_t i) {
+    reference.Logits(reference_hidden.view().Rows(first, count), a.view().Rows(0, count), context);
+    model.Logits(model_hidden.view().Rows(first, count), b.view().Rows(0, count), context);
+    context.pool.ParallelFor(count, [&](size_t i) {
       RowComparer comparer;
       compared[first + i] = comparer.Compare(a.row(i), b.row(i), 0);  // the target does not matter
     });
@@ -63,7 +64,7 @@ ScoredDistance DistanceOf(const Decoder& reference, const Matrix& reference_hidd
 
 std::vector<ScoredDistance> CompareScoredPositions(
     const Decoder& reference, const Decoder& model, std::span<const LikelihoodRequest> requests,
-    const ScorerOptions& options, ThreadPool& pool,
+    const ScorerOptions& options, const Context& context,
     const std::function<void(uint64_t compared)>& on_part) {
   QUALM_CHECK(reference.plan.vocab_size() == model.plan.vocab_size());
   std::vector<ScoredDistance> distances(requests.size());
@@ -75,10 +76,10 @@ std::vector<ScoredDistance> CompareScoredPositions(
     }
     const auto part = requests.subspan(begin, end - begin);
     std::vector<std::vector<size_t>> units;
-    const HiddenRows a = RowsOf(reference, part, options, pool, &units);
-    const HiddenRows b = RowsOf(model, part, options, pool, nullptr);
+    const HiddenRows a = RowsOf(reference, part, options, context, &units);
+    const HiddenRows b = RowsOf(model, part, options, context, nullptr);
     for (const std::vector<size_t>& unit : units) {
-      const ScoredDistance distance = DistanceOf(reference, a[unit[0]], model, b[unit[0]], pool);
+      const ScoredDistance distance = DistanceOf(reference, a[unit[0]], model, b[unit[0]], context);
       for (size_t i : unit) distances[begin + i] = distance;
     }
     begin = end;

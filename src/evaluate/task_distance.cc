@@ -4,8 +4,8 @@
 
 #include <limits>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "evaluate/scored_distance.h"
 #include "model/model.h"
@@ -14,8 +14,7 @@ namespace qualm {
 
 ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Model& reference,
                                 const TaskOutcome& outcome, const Model& model,
-                                const ScorerOptions& options, ThreadPool& pool,
-                                Progress& progress) {
+                                const ScorerOptions& options, const Context& context) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   if (!outcome.texts.empty()) return {{kNone, kNone}, {kNone, kNone}};
   if (outcome.key.prompt_hash != reference_outcome.key.prompt_hash) {
@@ -24,11 +23,11 @@ ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Mode
 
   std::vector<LikelihoodRequest> requests;
   for (const AskedRequest& asked : outcome.requests.requests) requests.push_back(asked.request);
-  progress.Begin(StrCat(outcome.key.task, ", distance"), requests.size());
+  context.progress.Begin(StrCat(outcome.key.task, ", distance"), requests.size());
   const std::vector<ScoredDistance> distances =
-      CompareScoredPositions(*reference.decoder, *model.decoder, requests, options, pool,
-                             [&](uint64_t compared) { progress.Advance(compared, ""); });
-  progress.End();
+      CompareScoredPositions(*reference.decoder, *model.decoder, requests, options, context,
+                             [&](uint64_t compared) { context.progress.Advance(compared, ""); });
+  context.progress.End();
 
   std::vector<double> kl, same;
   for (const AskedItem& item : outcome.requests.items) {

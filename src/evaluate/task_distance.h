@@ -6,6 +6,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // KL(reference ‖ model) over the whole vocabulary and the share of equal argmax, means over the
 // positions that an item's continuations score, then over items with their errors.
 struct ScoredDistances {
@@ -17,6 +19,6 @@ struct ScoredDistances {
 // prompts in different ways.
 ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Model& reference,
                                 const TaskOutcome& outcome, const Model& model,
-                                const ScorerOptions& options, ThreadPool& pool, Progress& progress);
+                                const ScorerOptions& options, const Context& context);
 
 }  // namespace qualm

@@ -7,9 +7,9 @@
 namespace qualm {
 
 TaskOutcome RunTask(const Task& task, const Model& model, const std::string& model_hash,
-                    const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
+                    const TaskRunOptions& options, const Context& context) {
   const auto run = task.kind == TaskKind::kGeneration ? RunGeneration : RunLikelihoods;
-  return run(task, model, model_hash, options, pool, progress);
+  return run(task, model, model_hash, options, context);
 }
 
 }  // namespace qualm

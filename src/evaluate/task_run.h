@@ -18,9 +18,9 @@
 
 namespace qualm {
 
-struct Model;
 class ChatTemplate;
-class Progress;
+struct Context;
+struct Model;
 
 struct TaskRunOptions {
   ItemOptions items;
@@ -74,6 +74,6 @@ struct TaskOutcome {
 // section 8). Throws bad input for data, tokenizers and contexts that do not fit, kFailed for a
 // model whose log-likelihoods are not numbers and a store that cannot be written.
 TaskOutcome RunTask(const Task& task, const Model& model, const std::string& model_hash,
-                    const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
+                    const TaskRunOptions& options, const Context& context);
 
 }  // namespace qualm

@@ -22,14 +22,13 @@ std::string TailOf(const Tokenizer& tokenizer, std::span<const TokenId> tokens) 
 }  // namespace
 
 TaskRunner::TaskRunner(const Task& task, const Model& model, const std::string& model_hash,
-                       const TaskRunOptions& options, ThreadPool& pool, Progress& progress)
+                       const TaskRunOptions& options, const Context& context)
     : task_(task),
       model_(model),
       tokenizer_(model.RequireTokenizer()),
       model_hash_(model_hash),
       options_(options),
-      pool_(pool),
-      progress_(progress) {}
+      context_(context) {}
 
 TaskOutcome TaskRunner::Run() {
   CheckOptions();

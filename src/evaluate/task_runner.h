@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/progress.h"
+#include "base/context.h"
 #include "evaluate/task_parts.h"
 #include "evaluate/task_run.h"
 #include "io/hash.h"
@@ -21,7 +21,7 @@ namespace qualm {
 class TaskRunner {
  public:
   TaskRunner(const Task& task, const Model& model, const std::string& model_hash,
-             const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
+             const TaskRunOptions& options, const Context& context);
   virtual ~TaskRunner() = default;
   TaskRunner(const TaskRunner&) = delete;
   TaskRunner& operator=(const TaskRunner&) = delete;
@@ -82,12 +82,12 @@ class TaskRunner {
         options_.store->Commit();
       }
       fresh.clear();
-      progress_.Advance(outcome_.answers_found + answered, "");
+      context_.progress.Advance(outcome_.answers_found + answered, "");
     };
 
-    progress_.Begin(task_.name, requests.size());
+    context_.progress.Begin(task_.name, requests.size());
     const auto counts = compute(std::span<const Request>(open), on_answer, on_pass);
-    progress_.End();
+    context_.progress.End();
     return counts;
   }
 
@@ -100,8 +100,7 @@ class TaskRunner {
   const Tokenizer& tokenizer_;
   const std::string& model_hash_;
   const TaskRunOptions& options_;
-  ThreadPool& pool_;
-  Progress& progress_;
+  const Context& context_;
   TaskOutcome outcome_;
 
  private:

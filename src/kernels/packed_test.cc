@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 #include "tensor/reference/linear_reference.h"
 
@@ -71,15 +71,15 @@ QuantizedLinear RandomLayer(size_t out, size_t in, const Scheme& scheme, uint64_
 }
 
 Matrix Product(const LinearWeight& weight, Span2D<const float> x, int threads) {
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   Matrix y(x.rows(), weight.out_features());
-  weight.Multiply(x, y, pool);
+  weight.Multiply(x, y, context);
   return y;
 }
 
 std::unique_ptr<LinearWeight> Pack(const QuantizedLinear& layer) {
-  ThreadPool pool(2);
-  return MakePackedWeight(layer, pool);
+  testing::TestContext context(2);
+  return MakePackedWeight(layer, context);
 }
 
 bool SameBits(Span2D<const float> a, Span2D<const float> b) {

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "io/yaml.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -49,21 +49,21 @@ TEST(FitActivations, PercentileCutsTheTail) {
 }
 
 TEST(FitLayerActivations, FloatColumnsHaveNoPartInTheRange) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Matrix x(3, 4);
   x(0, 1) = 100, x(1, 2) = -5, x(2, 3) = 4;
   QuantizedLinear layer;
   layer.in_features = 4;
   const ActivationPlan plan = Plan("{type: int8, granularity: tensor}");
   const std::vector<float> min = {0, 0, -5, 0}, max = {0, 100, 0, 4};
-  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, min, max, pool).point.scale, 100.0f / 127);
+  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, min, max, context).point.scale, 100.0f / 127);
   layer.float_columns = FloatColumns{{1}, {}};
-  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, min, max, pool).point.scale, 5.0f / 127);
-  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, {}, {}, pool).point.scale, 5.0f / 127);
+  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, min, max, context).point.scale, 5.0f / 127);
+  EXPECT_FLOAT_EQ(FitLayerActivations(plan, layer, x, {}, {}, context).point.scale, 5.0f / 127);
 }
 
 TEST(FitLayerActivations, SeesWhatTheLayersTransformsMakeOfItsInputs) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Matrix x(1, 2);
   x(0, 0) = 8, x(0, 1) = 3;
   QuantizedLinear layer;
@@ -73,7 +73,7 @@ TEST(FitLayerActivations, SeesWhatTheLayersTransformsMakeOfItsInputs) {
   layer.transforms = {scale};
   const std::vector<float> min = {0, 0}, max = {8, 3};
   EXPECT_FLOAT_EQ(
-      FitLayerActivations(Plan("{type: int8, granularity: tensor}"), layer, x, min, max, pool)
+      FitLayerActivations(Plan("{type: int8, granularity: tensor}"), layer, x, min, max, context)
           .point.scale,
       3.0f / 127);
 }

@@ -15,10 +15,10 @@
 
 namespace qualm {
 
+struct Context;
 class FactorCache;
-class ThreadPool;
-class Yaml;
 struct FieldDescription;
+class Yaml;
 
 // One layer as a rounder sees it. Statistics are there if the rounder has asked for them
 // (needs_...).
@@ -65,7 +65,7 @@ class Rounder {
   // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
   // weights. Same bits for any number of threads.
   virtual RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                              ThreadPool& pool) const = 0;
+                              const Context& context) const = 0;
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
   // The options that it takes, with their defaults.

@@ -19,14 +19,14 @@ const RopeTable& RotaryTables::For(const RotaryPlan& plan) {
   return *tables_.emplace_back(plan, std::move(table)).second;
 }
 
-void LinearLayer::Apply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const {
-  weight->Multiply(x, y, pool);
+void LinearLayer::Apply(Span2D<const float> x, Span2D<float> y, const Context& context) const {
+  weight->Multiply(x, y, context);
   AddBias(y, bias);
 }
 
-Matrix LinearLayer::Apply(Span2D<const float> x, ThreadPool& pool) const {
+Matrix LinearLayer::Apply(Span2D<const float> x, const Context& context) const {
   Matrix y = Matrix::Uninitialized(x.rows(), weight->out_features());
-  Apply(x, y, pool);
+  Apply(x, y, context);
   return y;
 }
 

@@ -31,7 +31,7 @@ void EmbeddingTable::Lookup(std::span<const TokenId> ids, Span2D<float> out) con
   }
 }
 
-Matrix Decoder::Forward(std::span<const SequenceSlice> slices, ThreadPool& pool) const {
+Matrix Decoder::Forward(std::span<const SequenceSlice> slices, const Context& context) const {
   Matrix hidden = Matrix::Uninitialized(TokensOf(slices), plan.hidden_size);
   size_t first = 0;
   for (const SequenceSlice& slice : slices) {
@@ -45,16 +45,17 @@ Matrix Decoder::Forward(std::span<const SequenceSlice> slices, ThreadPool& pool)
 
   RotaryTables rotary(slices);
   for (size_t b = 0; b < blocks.size(); ++b) {
-    blocks[b]->Forward({slices, &rotary, /*cache_block=*/b}, hidden, pool);
+    blocks[b]->Forward({slices, &rotary, /*cache_block=*/b}, hidden, context);
   }
   for (const SequenceSlice& slice : slices) slice.cache->Grow(slice.ids.size());
-  final_norm.Apply(hidden, hidden, pool);
+  final_norm.Apply(hidden, hidden, context);
   return hidden;
 }
 
-void Decoder::Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const {
-  head.Apply(hidden, logits, pool);
-  if (plan.logit_soft_cap > 0) SoftCap(logits, plan.logit_soft_cap, pool);
+void Decoder::Logits(Span2D<const float> hidden, Span2D<float> logits,
+                     const Context& context) const {
+  head.Apply(hidden, logits, context);
+  if (plan.logit_soft_cap > 0) SoftCap(logits, plan.logit_soft_cap, context);
 }
 
 uint64_t Decoder::weight_bytes() const {

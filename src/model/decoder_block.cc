@@ -7,8 +7,8 @@
 
 namespace qualm {
 
-void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, ThreadPool& pool) const {
-  qualm::Norm(x, plan.parameters, weight, bias, out, pool);
+void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, const Context& context) const {
+  qualm::Norm(x, plan.parameters, weight, bias, out, context);
 }
 
 DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
@@ -53,39 +53,39 @@ NormLayer& DecoderBlock::Norm(std::string_view name) {
 }
 
 Matrix DecoderBlock::ResidualInput(size_t input, Span2D<const float> hidden,
-                                   ThreadPool& pool) const {
+                                   const Context& context) const {
   QUALM_CHECK(inputs_[input].reads_residual);
   const std::optional<NormPlan>& plan = inputs_[input].norm;
   if (!plan) return Matrix::CopyOf(hidden);
   const auto norm =
       std::ranges::find(norms_, plan->name, [](const NormLayer& layer) { return layer.plan.name; });
   Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
-  norm->Apply(hidden, normed, pool);
+  norm->Apply(hidden, normed, context);
   return normed;
 }
 
 void DecoderBlock::Step(size_t input, const BlockPass& pass, Span2D<const float> value,
-                        Span2D<float> hidden, ThreadPool& pool, const ValueSink& keep) const {
+                        Span2D<float> hidden, const Context& context, const ValueSink& keep) const {
   for (const PartStep& reader : inputs_[input].readers) {
     const RunningBranch& branch = branches_[reader.branch];
-    Matrix result = branch.part->Step(reader.step, pass, value, pool);
+    Matrix result = branch.part->Step(reader.step, pass, value, context);
     if (reader.step + 1 < branch.inputs.size()) {
       keep(branch.inputs[reader.step + 1], std::move(result));
       continue;
     }
-    if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, pool);
-    AddRows(hidden, result.view(), pool);
+    if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, context);
+    AddRows(hidden, result.view(), context);
   }
 }
 
-void DecoderBlock::Forward(const BlockPass& pass, Span2D<float> hidden, ThreadPool& pool,
+void DecoderBlock::Forward(const BlockPass& pass, Span2D<float> hidden, const Context& context,
                            const InputObserver& observer) const {
   std::vector<Matrix> values(inputs_.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Matrix value =
-        inputs_[i].reads_residual ? ResidualInput(i, hidden, pool) : std::move(values[i]);
+        inputs_[i].reads_residual ? ResidualInput(i, hidden, context) : std::move(values[i]);
     if (observer) observer(i, value.view());
-    Step(i, pass, value, hidden, pool,
+    Step(i, pass, value, hidden, context,
          [&](size_t later, Matrix result) { values[later] = std::move(result); });
   }
 }
@@ -100,17 +100,17 @@ std::vector<size_t> DecoderBlock::MadeBy(size_t input) const {
 }
 
 Matrix DecoderBlock::BranchOutput(size_t input, const BlockPass& pass, Span2D<const float> value,
-                                  ThreadPool& pool) const {
+                                  const Context& context) const {
   Matrix output(value.rows(), value.cols());
   std::vector<std::pair<size_t, Matrix>> waiting;
   const ValueSink keep = [&](size_t later, Matrix result) {
     waiting.emplace_back(later, std::move(result));
   };
-  Step(input, pass, value, output, pool, keep);
+  Step(input, pass, value, output, context, keep);
   // Steps add to the list that is walked.
   for (size_t i = 0; i < waiting.size(); ++i) {
     const Matrix inner = std::move(waiting[i].second);
-    Step(waiting[i].first, pass, inner, output, pool, keep);
+    Step(waiting[i].first, pass, inner, output, context, keep);
   }
   return output;
 }

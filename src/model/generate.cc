@@ -52,25 +52,25 @@ TokenId SampleToken(std::span<const float> logits, double temperature, double to
 }
 
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
-                              const GenerateOptions& options, ThreadPool& pool,
+                              const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token) {
-  size_t context = decoder.plan.context;
+  size_t context_length = decoder.plan.context;
   // A prompt that leaves no room for a token is refused.
   if (prompt.empty()) ThrowBadInput("prompt", "at least one token", "none");
-  if (prompt.size() >= context) {
-    ThrowBadInput("prompt", StrCat("fewer than ", context, " tokens (the model's context)"),
+  if (prompt.size() >= context_length) {
+    ThrowBadInput("prompt", StrCat("fewer than ", context_length, " tokens (the model's context)"),
                   StrCat(prompt.size()));
   }
 
-  KvCache cache =
-      decoder.MakeCache(prompt.size() + std::min(options.max_tokens, context - prompt.size()));
+  KvCache cache = decoder.MakeCache(prompt.size() +
+                                    std::min(options.max_tokens, context_length - prompt.size()));
   Rng rng(options.seed, "generate");
   Matrix logits(1, decoder.plan.vocab_size());
 
   // Runs tokens through the model and leaves the last position's logits in `logits`.
   auto run = [&](std::span<const TokenId> ids) {
-    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-    decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, pool);
+    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
+    decoder.Logits(hidden.view().Rows(hidden.rows() - 1, 1), logits, context);
     float sum = 0;  // not finite if a logit is not
     for (float logit : logits.row(0)) sum += logit * 0;
     if (std::isfinite(sum)) return;

@@ -11,6 +11,8 @@
 
 namespace qualm {
 
+struct Context;
+
 struct GenerateOptions {
   size_t max_tokens = 128;
   double temperature = 0;  // 0: greedy (the lowest id among equal logits)
@@ -24,7 +26,7 @@ struct GenerateOptions {
 // stops. Stops at the end of the model's context. Throws bad input if the prompt is empty or too
 // long.
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
-                              const GenerateOptions& options, ThreadPool& pool,
+                              const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token = {});
 
 // One draw from logits by temperature and top_p (temperature > 0), `uniform` in [0, 1).

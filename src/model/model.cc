@@ -7,7 +7,6 @@
 #include "artefact/store.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
 #include "kernels/integer_weight.h"
@@ -39,12 +38,12 @@ class Bf16Product final : public LinearWeight {
   size_t in_features() const override { return weight_->in_features(); }
   size_t weight_bytes() const override { return weight_->weight_bytes(); }
   std::string_view format() const override { return "bf16-product"; }
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     Matrix rounded = Matrix::CopyOf(x);
     for (size_t t = 0; t < rounded.rows(); ++t) {
       for (float& v : rounded.row(t)) v = ToFloat(BFloat16FromFloat(v));
     }
-    weight_->Multiply(rounded, y, pool);
+    weight_->Multiply(rounded, y, context);
   }
 
  private:
@@ -52,14 +51,14 @@ class Bf16Product final : public LinearWeight {
 };
 
 std::unique_ptr<LinearWeight> MakeFloatWeight(const WeightView& weight, const LoadOptions& options,
-                                              ThreadPool& pool) {
-  if (!options.compute_in_bf16) return MakeDenseWeight(weight, pool);
+                                              const Context& context) {
+  if (!options.compute_in_bf16) return MakeDenseWeight(weight, context);
   if (weight.type == DType::kBF16) {
-    return std::make_unique<Bf16Product>(MakeDenseWeight(weight, pool));
+    return std::make_unique<Bf16Product>(MakeDenseWeight(weight, context));
   }
   std::vector<uint16_t> rounded = RoundedToBf16(weight);
   return std::make_unique<Bf16Product>(
-      MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, pool));
+      MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, context));
 }
 
 const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name) {
@@ -122,17 +121,17 @@ bool HasTokenizer(const std::filesystem::path& folder) {
 // weights that give the same outputs; all other layers are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
-                                         ThreadPool& pool) {
+                                         const Context& context) {
   const LayerRecord* record = FindRecord(manifest, name);
-  if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, pool);
+  if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, context);
   QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
-  if (!options.dequantize) return MakePackedWeight(layer, pool);
+  if (!options.dequantize) return MakePackedWeight(layer, context);
   if (IsIntegerProduct(layer)) {
     return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
   }
   Matrix values = layer.Dequantize();
   std::unique_ptr<LinearWeight> weight =
-      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, pool);
+      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
   if (layer.activations) weight = WithActivations(std::move(weight), layer);
   return WithTransforms(std::move(weight), layer.transforms);
 }
@@ -164,7 +163,8 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
 
-Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
+Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
+                const Context& context) {
   RefuseUnfinished(folder);
   Model model;
   model.folder = folder;
@@ -191,7 +191,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
     decoder.blocks.push_back(
         BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {
-          return LoadLinear(checkpoint, manifest, name, options, pool);
+          return LoadLinear(checkpoint, manifest, name, options, context);
         }));
     checkpoint.ReleaseBlock(b);
   }
@@ -202,7 +202,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   decoder.final_norm.weight = checkpoint.Vector(norm.name + ".weight");
   if (norm.has_bias) decoder.final_norm.bias = checkpoint.Vector(norm.name + ".bias");
   decoder.head.name = decoder.plan.head.name;
-  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, pool);
+  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, context);
   if (decoder.plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(decoder.head.name);
   return model;
 }

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "evaluate/generator.h"
@@ -130,14 +130,14 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
 
 CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_hash,
                                 double temperature, const SamplerOptions& options,
-                                ResultStore& store, ThreadPool& pool, Progress& progress) {
+                                ResultStore& store, const Context& context) {
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const size_t wanted = (options.samples + options.held_out) * options.length;
-  const size_t context = model.decoder->plan.context;
+  const size_t context_length = model.decoder->plan.context;
   const Tokens prompt = EncodeGenerationPrompt(tokenizer, "");
   Tokens tokens;
   size_t texts = 0;
-  progress.Begin("generate texts", wanted);
+  context.progress.Begin("generate texts", wanted);
   while (tokens.size() < wanted) {
     if (texts > 64 * (options.samples + options.held_out)) {
       ThrowFailed("self_generated", StrCat("the model's texts are too short: ", tokens.size(),
@@ -151,7 +151,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
     for (size_t i = 0; i < options.samples; ++i) {
       GenerationRequest request;
       request.tokens = prompt;
-      request.max_tokens = std::min(options.length, context - prompt.size());
+      request.max_tokens = std::min(options.length, context_length - prompt.size());
       request.temperature = temperature;
       request.sample = options.seed * 1'000'000 + texts + i;
       const auto stored = store.FindText(model_hash, request.Hash(), kGenerationProtocol);
@@ -163,7 +163,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       requests.push_back(std::move(request));
     }
 
-    GenerateTexts(*model.decoder, tokenizer, requests, {}, pool,
+    GenerateTexts(*model.decoder, tokenizer, requests, {}, context,
                   [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                     for (size_t i : equal) found[open[i]] = answer.text;
                     store.Begin();
@@ -178,9 +178,9 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       tokens.insert(tokens.end(), more.begin(), more.end());
     }
     texts += options.samples;
-    progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
+    context.progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
   }
-  progress.End();
+  context.progress.End();
 
   CalibrationSet set = NewSet(options, "self-generated",
                               StrCat("self-generated at temperature ", temperature), model_hash);

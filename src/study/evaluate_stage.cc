@@ -7,7 +7,6 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "data/named_corpora.h"
 #include "data/overlap.h"
@@ -60,8 +59,7 @@ class OverlapCounter {
 
 // Windows that an earlier, killed run has scored are taken from the journal.
 TextScores ScoreText(const PerplexityText& text, const std::string& key, const WorkFolder& work,
-                     const Model& model, const Model* reference, ThreadPool& pool,
-                     Progress& progress) {
+                     const Model& model, const Model* reference, const Context& context) {
   WindowJournal journal(work.Windows(key), key);
   PerplexityOptions options;
   options.known = [&](size_t t, size_t window) { return journal.Find(t, window); };
@@ -73,7 +71,7 @@ TextScores ScoreText(const PerplexityText& text, const std::string& key, const W
   std::optional<DecoderScoringModel> other;
   if (reference != nullptr) other.emplace(*reference->decoder);
   const ScoredModels models{&own, other ? &*other : nullptr, nullptr};
-  return ScorePerplexity(models, std::vector<PerplexityText>{text}, options, pool, progress)[0];
+  return ScorePerplexity(models, std::vector<PerplexityText>{text}, options, context)[0];
 }
 
 // --- tasks
@@ -96,10 +94,10 @@ class TaskStage {
     options_.run_code = false;
   }
 
-  RowsOutcome Run(ThreadPool& pool, Progress& progress) {
+  RowsOutcome Run(const Context& context) {
     // The float model's files were compared with the planned ones: its hash is known.
     const std::string hash = inputs_.quantize.empty() ? inputs_.model_hash : model_.Hash();
-    TaskOutcome run = RunTask(task_, model_, hash, options_, pool, progress);
+    TaskOutcome run = RunTask(task_, model_, hash, options_, context);
     plan_.RequireUnchanged(stage_, run.asked.inputs, task_.name);
     return {.task = run.key.task,
             .task_version = task_.version,
@@ -211,8 +209,7 @@ class TaskStage {
 }  // namespace
 
 TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
-                         const Model& model, const Model* reference, ThreadPool& pool,
-                         Progress& progress) {
+                         const Model& model, const Model* reference, const Context& context) {
   const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
   Corpus corpus = FindCorpus(inputs.corpus.path, CorpusUse::kEvaluation, plan.data_folder,
                              {.text_field = inputs.text_field});
@@ -222,7 +219,7 @@ TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFo
   const size_t seqlen = ResolveSeqlen(protocol, inputs.seqlen, model.decoder->plan.context);
   const PerplexityText text = PrepareText(protocol, corpus.name, corpus.Joined(),
                                           model.RequireTokenizer(), seqlen, inputs.limit);
-  const TextScores scores = ScoreText(text, stage.key, work, model, reference, pool, progress);
+  const TextScores scores = ScoreText(text, stage.key, work, model, reference, context);
   if (!std::isfinite(scores.ppl.value)) {
     ThrowFailed(stage.label, "the perplexity is not finite: the model's logits overflow");
   }
@@ -256,8 +253,8 @@ TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFo
 }
 
 RowsOutcome EvaluateTask(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
-                         const Model& model, ThreadPool& pool, Progress& progress) {
-  return TaskStage(stage, plan, work, model).Run(pool, progress);
+                         const Model& model, const Context& context) {
+  return TaskStage(stage, plan, work, model).Run(context);
 }
 
 }  // namespace qualm

@@ -8,16 +8,14 @@
 
 namespace qualm {
 
+struct Context;
 struct Model;
-class Progress;
-class ThreadPool;
 
 // Perplexity of a text. `reference`: the float model, for distances; may be null.
 TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
-                         const Model& model, const Model* reference, ThreadPool& pool,
-                         Progress& progress);
+                         const Model& model, const Model* reference, const Context& context);
 
 RowsOutcome EvaluateTask(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
-                         const Model& model, ThreadPool& pool, Progress& progress);
+                         const Model& model, const Context& context);
 
 }  // namespace qualm

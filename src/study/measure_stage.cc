@@ -8,7 +8,7 @@
 namespace qualm {
 
 MeasureOutcome MeasureArtefact(const std::string& folder, const MeasureInputs& inputs,
-                               const std::string& label, ThreadPool& pool, Progress& progress) {
+                               const std::string& label, const Context& context) {
   if (ProcessorName() != inputs.processor) {
     ThrowFailed(label, "this is another processor than the one that was planned for");
   }
@@ -16,7 +16,7 @@ MeasureOutcome MeasureArtefact(const std::string& folder, const MeasureInputs& i
   options.prompt = inputs.prompt;
   options.gen = inputs.gen;
   options.repetitions = inputs.repetitions;
-  const SpeedResult result = MeasureSpeed(folder, options, pool, progress);
+  const SpeedResult result = MeasureSpeed(folder, options, context);
 
   const SpeedPoint& point = result.points.front();
   return {.prompt = inputs.prompt,

@@ -7,11 +7,10 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 // Throws kFailed on another processor than the one that was planned for.
 MeasureOutcome MeasureArtefact(const std::string& folder, const MeasureInputs& inputs,
-                               const std::string& label, ThreadPool& pool, Progress& progress);
+                               const std::string& label, const Context& context);
 
 }  // namespace qualm

@@ -7,11 +7,10 @@
 #include <map>
 #include <set>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "data/named_corpora.h"
 #include "io/hash.h"
 #include "model/model.h"
@@ -50,8 +49,8 @@ std::vector<LayerOutcome> LayersOf(const Manifest& manifest) {
 class GroupRunner {
  public:
   GroupRunner(const StudyPlan& plan, const WorkFolder& work, const StageRunOptions& options,
-              ThreadPool& pool, Progress& progress)
-      : plan_(plan), work_(work), options_(options), pool_(pool), progress_(progress) {}
+              const Context& context)
+      : plan_(plan), work_(work), options_(options), context_(context) {}
 
   StageEnd Run(const Stage& stage) {
     const std::unique_ptr<StageLock> lock = work_.TryLock(stage.key);
@@ -63,8 +62,8 @@ class GroupRunner {
     StageRecord record = NewRecord(stage);
     try {
       RequireNeeds(stage);
-      RunningFile running(work_, stage.key, progress_);
-      record.outcome = Make(stage, running);
+      RunningFile running(work_, stage.key, context_.progress);
+      record.outcome = Make(stage, Context{context_.pool, running});
       record.status = "done";
     } catch (const Error& error) {
       record.error = error.what();
@@ -96,7 +95,7 @@ class GroupRunner {
     record.host = HostName();
     record.processor = ProcessorName();
     record.version = options_.version;
-    record.threads = pool_.threads();
+    record.threads = context_.pool.threads();
     record.inputs = stage.inputs;
     record.files = stage.files;
     return record;
@@ -109,18 +108,18 @@ class GroupRunner {
     }
   }
 
-  StageOutcome Make(const Stage& stage, Progress& progress) {
+  StageOutcome Make(const Stage& stage, const Context& context) {
     switch (stage.kind()) {
       case StageKind::kCalibrate:
-        return Calibrate(stage, progress);
+        return Calibrate(stage, context);
       case StageKind::kQuantize:
-        return Quantize(stage, progress);
+        return Quantize(stage, context);
       case StageKind::kEvaluate:
-        return Evaluate(stage, progress);
+        return Evaluate(stage, context);
       case StageKind::kMeasure: {
         const auto& inputs = std::get<MeasureInputs>(stage.inputs);
-        return MeasureArtefact(FolderOf(inputs.model, inputs.quantize), inputs, stage.label, pool_,
-                               progress);
+        return MeasureArtefact(FolderOf(inputs.model, inputs.quantize), inputs, stage.label,
+                               context);
       }
     }
     return {};
@@ -128,9 +127,9 @@ class GroupRunner {
 
   // --- calibrate
 
-  CalibrateOutcome Calibrate(const Stage& stage, Progress& progress) {
+  CalibrateOutcome Calibrate(const Stage& stage, const Context& context) {
     CalibrateOutcome outcome;
-    const CalibrationSet set = MakeSet(stage, outcome, progress);
+    const CalibrationSet set = MakeSet(stage, outcome, context);
     WriteFileAtomically(work_.Calibration(stage.key), ToJson(set).dump());
 
     outcome.hash = set.hash;
@@ -144,7 +143,7 @@ class GroupRunner {
     return outcome;
   }
 
-  CalibrationSet MakeSet(const Stage& stage, CalibrateOutcome& outcome, Progress& progress) {
+  CalibrationSet MakeSet(const Stage& stage, CalibrateOutcome& outcome, const Context& context) {
     const auto& inputs = std::get<CalibrateInputs>(stage.inputs);
     const std::string& folder = inputs.model.path;
     switch (inputs.kind) {
@@ -162,7 +161,7 @@ class GroupRunner {
         const Model& model = ModelOf(folder);
         ResultStore store(work_.Answers(stage.key));
         return SelfGeneratedSet(model, model.Hash(), inputs.temperature, inputs.Sampler(), store,
-                                pool_, progress);
+                                context);
       }
       case CalibrationKind::kMixed: {
         std::vector<CalibrationSet> members;
@@ -239,8 +238,8 @@ class GroupRunner {
     return options;
   }
 
-  QuantizeOutcome Quantize(const Stage& stage, Progress& progress) {
-    const QuantizeResult result = QuantizeModel(OptionsOf(stage), pool_, progress);
+  QuantizeOutcome Quantize(const Stage& stage, const Context& context) {
+    const QuantizeResult result = QuantizeModel(OptionsOf(stage), context);
     RequireSameHash(stage, std::get<QuantizeInputs>(stage.inputs).model_hash,
                     result.manifest.source_hash, "the model");
     return {.artefact_hash = result.manifest.ArtefactHash(),
@@ -268,10 +267,10 @@ class GroupRunner {
       }
       if (all.size() < 2) return;
 
-      RunningFile running(work_, stages[0]->key, progress_);
-      (void)QuantizeModels(all, pool_, running);
+      RunningFile running(work_, stages[0]->key, context_.progress);
+      (void)QuantizeModels(all, Context{context_.pool, running});
     } catch (const Error& error) {
-      progress_.Warn(StrCat("quantizing together failed, one by one now: ", error.what()));
+      context_.progress.Warn(StrCat("quantizing together failed, one by one now: ", error.what()));
     }
   }
 
@@ -283,15 +282,15 @@ class GroupRunner {
     return quantize.empty() ? model.path : work_.Artefact(quantize).string();
   }
 
-  StageOutcome Evaluate(const Stage& stage, Progress& progress) {
+  StageOutcome Evaluate(const Stage& stage, const Context& context) {
     const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
     Model& model = ModelOf(FolderOf(inputs.model, inputs.quantize));
     if (inputs.quantize.empty()) plan_.RequireUnchanged(stage, model.inputs, "the model");
     if (inputs.kind == TestKind::kTask) {
-      return EvaluateTask(stage, plan_, work_, model, pool_, progress);
+      return EvaluateTask(stage, plan_, work_, model, context);
     }
     const Model* reference = inputs.quantize.empty() ? nullptr : &ModelOf(inputs.model.path);
-    return EvaluateText(stage, plan_, work_, model, reference, pool_, progress);
+    return EvaluateText(stage, plan_, work_, model, reference, context);
   }
 
   const Tokenizer& TokenizerOf(const std::string& folder) {
@@ -302,15 +301,14 @@ class GroupRunner {
 
   Model& ModelOf(const std::string& folder) {
     std::optional<Model>& model = models_[folder];
-    if (!model) model.emplace(LoadModel(folder, {}, pool_));
+    if (!model) model.emplace(LoadModel(folder, {}, context_));
     return *model;
   }
 
   const StudyPlan& plan_;
   const WorkFolder& work_;
   const StageRunOptions& options_;
-  ThreadPool& pool_;
-  Progress& progress_;
+  const Context& context_;
   std::map<std::string, std::optional<Model>> models_;
   std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers_;
 };
@@ -319,8 +317,8 @@ class GroupRunner {
 
 std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
                                 const WorkFolder& work, const StageRunOptions& options,
-                                ThreadPool& pool, Progress& progress) {
-  GroupRunner runner(plan, work, options, pool, progress);
+                                const Context& context) {
+  GroupRunner runner(plan, work, options, context);
   std::map<std::string, std::vector<const Stage*>> quantize;  // by group
   for (const std::string& key : keys) {
     const Stage& stage = plan.Find(key);

@@ -12,8 +12,7 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 enum class StageEnd : uint8_t { kDone, kFoundDone, kFailed, kHeldByOther };
 
@@ -27,7 +26,7 @@ struct StageRunOptions {
 // and the rest goes on. Throws only where the work folder itself fails (a full disk).
 std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
                                 const WorkFolder& work, const StageRunOptions& options,
-                                ThreadPool& pool, Progress& progress);
+                                const Context& context);
 
 // A record for a stage that could not say so itself (its process died, its input failed).
 void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& work,

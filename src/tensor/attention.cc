@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "tensor/vector_ops.h"
 
 namespace qualm {
@@ -166,7 +166,7 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
 }  // namespace
 
 void Attention(std::span<const AttentionJob> jobs, const AttentionParameters& parameters,
-               ThreadPool& pool) {
+               const Context& context) {
   QUALM_CHECK(parameters.alibi_slopes.empty() ||
               parameters.alibi_slopes.size() == parameters.heads);
   struct Tile {
@@ -181,7 +181,7 @@ void Attention(std::span<const AttentionJob> jobs, const AttentionParameters& pa
       }
     }
   }
-  pool.ParallelFor(tiles.size(), [&](size_t i) {
+  context.pool.ParallelFor(tiles.size(), [&](size_t i) {
     const Tile& tile = tiles[i];
     AttendTile(*tile.job, parameters, tile.head, tile.first, tile.last);
   });

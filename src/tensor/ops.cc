@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "tensor/vector_ops.h"
 
 namespace qualm {
@@ -16,9 +16,9 @@ namespace {
 constexpr size_t kRowsPerPiece = 16;
 
 template <typename Body>
-void ForRowPieces(size_t rows, ThreadPool& pool, const Body& body) {
+void ForRowPieces(size_t rows, const Context& context, const Body& body) {
   size_t pieces = (rows + kRowsPerPiece - 1) / kRowsPerPiece;
-  pool.ParallelFor(pieces, [&](size_t piece) {
+  context.pool.ParallelFor(pieces, [&](size_t piece) {
     size_t end = std::min(rows, (piece + 1) * kRowsPerPiece);
     for (size_t row = piece * kRowsPerPiece; row < end; ++row) body(row);
   });
@@ -64,7 +64,7 @@ void NormalizeRow(std::span<const float> x, const NormParameters& parameters,
 }  // namespace
 
 void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
-          std::span<const float> bias, Span2D<float> out, ThreadPool& pool) {
+          std::span<const float> bias, Span2D<float> out, const Context& context) {
   QUALM_CHECK(weight.empty() || weight.size() == x.cols());
   QUALM_CHECK(bias.empty() || bias.size() == x.cols());
   QUALM_CHECK(out.cols() == x.cols() && out.rows() == x.rows());
@@ -72,7 +72,7 @@ void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<con
   const std::span<const float> factors =
       FactorsOf(weight, parameters.weight_offset, x.cols(), memory);
 
-  ForRowPieces(x.rows(), pool, [&](size_t t) {
+  ForRowPieces(x.rows(), context, [&](size_t t) {
     std::span<float> row = out.row(t);
     NormalizeRow(x.row(t), parameters, row);
     for (size_t i = 0; i < row.size(); ++i) row[i] *= factors[i];
@@ -121,27 +121,27 @@ void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosin
   }
 }
 
-void Activate(Activation activation, Span2D<float> x, ThreadPool& pool) {
-  ForRowPieces(x.rows(), pool,
+void Activate(Activation activation, Span2D<float> x, const Context& context) {
+  ForRowPieces(x.rows(), context,
                [&](size_t t) { ActivateValues(activation, x.row(t).data(), nullptr, x.cols()); });
 }
 
 void GatedActivation(Activation activation, Span2D<float> gate, Span2D<const float> up,
-                     ThreadPool& pool) {
+                     const Context& context) {
   QUALM_CHECK(gate.rows() == up.rows() && gate.cols() == up.cols());
-  ForRowPieces(gate.rows(), pool, [&](size_t t) {
+  ForRowPieces(gate.rows(), context, [&](size_t t) {
     ActivateValues(activation, gate.row(t).data(), up.row(t).data(), gate.cols());
   });
 }
 
-void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool) {
-  ForRowPieces(to.rows(), pool,
+void AddRows(Span2D<float> to, Span2D<const float> from, const Context& context) {
+  ForRowPieces(to.rows(), context,
                [&](size_t t) { AddTo(to.row(t).data(), from.row(t).data(), to.cols()); });
 }
 
-void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, ThreadPool& pool) {
+void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, const Context& context) {
   QUALM_CHECK(to.rows() == from.rows() && to.cols() == from.cols());
-  ForRowPieces(to.rows(), pool, [&](size_t t) {
+  ForRowPieces(to.rows(), context, [&](size_t t) {
     const std::span<float> sums = to.row(t);
     const std::span<const float> added = from.row(t);
     for (size_t i = 0; i < sums.size(); ++i) sums[i] += added[i] * factor;
@@ -154,14 +154,14 @@ void AddBias(Span2D<float> to, std::span<const float> bias) {
   for (size_t t = 0; t < to.rows(); ++t) AddTo(to.row(t).data(), bias.data(), bias.size());
 }
 
-void ScaleRows(Span2D<float> x, float factor, ThreadPool& pool) {
-  ForRowPieces(x.rows(), pool, [&](size_t t) {
+void ScaleRows(Span2D<float> x, float factor, const Context& context) {
+  ForRowPieces(x.rows(), context, [&](size_t t) {
     for (float& value : x.row(t)) value *= factor;
   });
 }
 
-void SoftCap(Span2D<float> logits, float cap, ThreadPool& pool) {
-  ForRowPieces(logits.rows(), pool,
+void SoftCap(Span2D<float> logits, float cap, const Context& context) {
+  ForRowPieces(logits.rows(), context,
                [&](size_t t) { SoftCapValues(logits.row(t).data(), logits.cols(), cap); });
 }
 

@@ -8,9 +8,9 @@
 #include <limits>
 
 #include "artefact/codebook.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 
@@ -93,7 +93,7 @@ GridLanes SamePoint(GridPoint point) {
 }
 
 GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
-                    ThreadPool& pool) {
+                    const Context& context) {
   const size_t strips = StripCount(weight.rows());
   // The range of the whole matrix.
   float min = weight(0, 0), max = weight(0, 0);
@@ -110,7 +110,7 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
   std::vector<std::array<double, kShrinkSteps>> errors(strips);
   std::array<float, kPanelLanes> unit;
   unit.fill(1 / whole.scale);
-  pool.ParallelFor(strips, [&](size_t strip) {
+  context.pool.ParallelFor(strips, [&](size_t strip) {
     AlignedArray<float> values(weight.cols() * kPanelLanes);
     LoadStrip(weight, strip * kPanelLanes, values.data());
 
@@ -137,9 +137,9 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
 }
 
 void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
-                  QuantizedLinear& layer, ThreadPool& pool) {
+                  QuantizedLinear& layer, const Context& context) {
   const size_t in = weight.cols();
-  pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
+  context.pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
     const size_t first_row = strip * kPanelLanes;
     AlignedArray<float> values(in * kPanelLanes);
     AlignedArray<uint8_t> codes(in * kPanelLanes);

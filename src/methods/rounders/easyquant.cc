@@ -10,7 +10,6 @@
 #include "artefact/grid.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/columns/outlier_lists.h"
 #include "methods/method_options.h"
@@ -172,7 +171,7 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     RequireScheme(scheme, input.layer);
@@ -190,7 +189,7 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
           grid.FitLanes(values, count, ClipSearch::kNone, lanes);
           ScaleSearch(grid, options_, values, count).Run(lanes);
         },
-        result.layer, pool);
+        result.layer, context);
     if (outliers.count() > 0) result.layer.outliers = outliers.Take();
     return result;
   }

@@ -60,7 +60,7 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
   bool needs_gram64() const override { return options_.gram64; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     ColumnLoopOptions columns = options_.columns;
@@ -69,12 +69,12 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
     // Layers that read the same input may share their factor.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
+    const HessianFactor& factor = factors.Get(input, options_.hessian, context);
 
     RounderResult result;
     DescribeFactor(factor, options_.hessian.damp, result);
     if (result.fell_back_to_rtn) {
-      result.layer = RoundToNearest(input.weight, scheme, columns.search, pool);
+      result.layer = RoundToNearest(input.weight, scheme, columns.search, context);
       return result;
     }
 
@@ -84,7 +84,7 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
                                     " inputs were always 0 in the calibration data: their "
                                     "weights are set to 0"));
     }
-    result.layer = QuantizeColumns(input.weight, scheme, factor, columns, pool);
+    result.layer = QuantizeColumns(input.weight, scheme, factor, columns, context);
     return result;
   }
 };

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/method_options.h"
 
@@ -132,7 +131,7 @@ class Hqq final : public WithOptions<Rounder, HqqOptions> {
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
@@ -147,7 +146,7 @@ class Hqq final : public WithOptions<Rounder, HqqOptions> {
           grid.FitLanes(values, count, ClipSearch::kNone, lanes);
           GroupSolver(grid, options_, scheme.scale_type, values, count).Solve(lanes);
         },
-        result.layer, pool);
+        result.layer, context);
     return result;
   }
 };

@@ -36,7 +36,7 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
   bool needs_input_range() const override { return true; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireFinite(input.weight, input.layer);
     QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
@@ -57,7 +57,7 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
     }
 
     RounderResult result;
-    result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, pool);
+    result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, context);
     std::string note = FloatColumnsNote(columns);
     if (!note.empty()) result.notes.push_back(std::move(note));
     if (!columns.column.empty()) result.layer.float_columns = std::move(columns);

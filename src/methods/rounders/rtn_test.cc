@@ -9,8 +9,8 @@
 #include "artefact/codebook.h"
 #include "base/error.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "io/yaml.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -37,8 +37,8 @@ Scheme Groups(int bits, int size) {
 
 QuantizedLinear Round(const Matrix& weight, const Scheme& scheme,
                       ClipSearch search = ClipSearch::kNone, int threads = 1) {
-  ThreadPool pool(threads);
-  QuantizedLinear layer = RoundToNearest(weight, scheme, search, pool);
+  testing::TestContext context(threads);
+  QuantizedLinear layer = RoundToNearest(weight, scheme, search, context);
   layer.Validate("test");
   return layer;
 }
@@ -211,12 +211,12 @@ TEST(Rtn, TheSameForAnyNumberOfThreads) {
 std::string MessageOfRound(float bad, int group_size) {
   Matrix weight = RandomWeights(4, 40, 6);
   weight(2, 17) = bad;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   RounderInput input;
   input.layer = "model.layers.3.mlp.down_proj";
   input.weight = weight;
   try {
-    (void)MakeRtn(nullptr)->Round(input, Groups(4, group_size), pool);
+    (void)MakeRtn(nullptr)->Round(input, Groups(4, group_size), context);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
     return error.what();

@@ -11,7 +11,6 @@
 #include "artefact/grid.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
 #include "methods/columns/lanes.h"
@@ -185,14 +184,14 @@ class Slim final : public WithOptions<Rounder, Options> {
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
+    const HessianFactor& factor = factors.Get(input, options_.hessian, context);
 
     RounderResult result;
     DescribeFactor(factor, options_.hessian.damp, result);
@@ -201,7 +200,7 @@ class Slim final : public WithOptions<Rounder, Options> {
     std::vector<uint8_t> bits(scheme.GroupCount(input.weight.cols()),
                               static_cast<uint8_t>(scheme.bits));
     if (!result.fell_back_to_rtn) {
-      bits = AllocateGroupBits(input.weight, scheme, factor, input.sample, pool);
+      bits = AllocateGroupBits(input.weight, scheme, factor, input.sample, context);
     }
 
     SlimHooks hooks(scheme, options_, bits);
@@ -209,8 +208,8 @@ class Slim final : public WithOptions<Rounder, Options> {
     columns.hooks = &hooks;
     result.layer = result.fell_back_to_rtn
                        ? QuantizeColumns(input.weight, scheme, IdentityFactor(input.weight.cols()),
-                                         columns, pool)
-                       : QuantizeColumns(input.weight, scheme, factor, columns, pool);
+                                         columns, context)
+                       : QuantizeColumns(input.weight, scheme, factor, columns, context);
 
     const bool is_mixed = std::ranges::any_of(bits, [&](uint8_t b) { return b != scheme.bits; });
     if (is_mixed) result.layer.bits_per_group = std::move(bits);

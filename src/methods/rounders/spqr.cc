@@ -11,7 +11,6 @@
 #include "artefact/grid.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
 #include "methods/columns/lanes.h"
@@ -274,14 +273,14 @@ class Spqr final : public WithOptions<Rounder, Options> {
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
+                      const Context& context) const override {
     RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
     RequireScheme(scheme, input.layer);
     RequireFinite(input.weight, input.layer);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor* factor = &factors.Get(input, options_.hessian, pool);
+    const HessianFactor* factor = &factors.Get(input, options_.hessian, context);
     RounderResult result;
     DescribeFactor(*factor, options_.hessian.damp, result);
 
@@ -301,7 +300,7 @@ class Spqr final : public WithOptions<Rounder, Options> {
     SpqrHooks hooks(scheme, *factor, threshold, shape);
     ColumnLoopOptions columns;
     columns.hooks = &hooks;
-    result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, pool);
+    result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, context);
 
     result.layer.second_level_scales = std::move(shape.second_level_scales);
     result.layer.second_level_zeros = std::move(shape.second_level_zeros);

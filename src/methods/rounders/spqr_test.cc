@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/yaml.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -26,8 +27,8 @@ Scheme SpqrScheme(int bits, int group, int group_rows = 16) {
 RounderResult Round(const RounderInput& input, const Scheme& scheme, const char* options,
                     int threads = 2) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(threads);
-  return MakeSpqr(&yaml)->Round(input, scheme, pool);
+  testing::TestContext context(threads);
+  return MakeSpqr(&yaml)->Round(input, scheme, context);
 }
 
 struct Fit {
@@ -205,10 +206,10 @@ TEST(Spqr, WithoutAThresholdNothingIsKept) {
 
 TEST(Spqr, BeatsRoundingToNearestAndCountsItsBits) {
   const Toy toy(64, 64, 400, 6);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const RounderResult result = Round(toy.Input(), SpqrScheme(3, 16), "{damp: 0.01}");
   const double nearest = toy.OutputError(MakeRounder("rtn", nullptr, "test")
-                                             ->Round(toy.Input(), testing::Groups(3, 16), pool)
+                                             ->Round(toy.Input(), testing::Groups(3, 16), context)
                                              .layer.Dequantize());
   EXPECT_LT(toy.OutputError(result.layer.Dequantize()), 0.7 * nearest);
   // 3 bits; per row two strings of four 3-bit codes in whole bytes; per 256 weights four float32;

@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "tensor/attention.h"
 
 namespace qualm {
@@ -16,19 +16,19 @@ class AttentionPart final : public BlockPart {
   std::span<LinearLayer> linears() override { return linears_; }
 
   Matrix Step(size_t step, const BlockPass& pass, Span2D<const float> value,
-              ThreadPool& pool) const override {
-    return step == 0 ? Attended(pass, value, pool) : linears_[kOutput].Apply(value, pool);
+              const Context& context) const override {
+    return step == 0 ? Attended(pass, value, context) : linears_[kOutput].Apply(value, context);
   }
 
  private:
   enum : size_t { kQuery, kKey, kValue, kOutput, kCount };
 
   // The heads' weighted sums of values, which the output layer reads. [tokens, heads·head_dim]
-  Matrix Attended(const BlockPass& pass, Span2D<const float> input, ThreadPool& pool) const {
-    Matrix queries = linears_[kQuery].Apply(input, pool);
-    Matrix keys = linears_[kKey].Apply(input, pool);
-    const Matrix values = linears_[kValue].Apply(input, pool);
-    if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, pool);
+  Matrix Attended(const BlockPass& pass, Span2D<const float> input, const Context& context) const {
+    Matrix queries = linears_[kQuery].Apply(input, context);
+    Matrix keys = linears_[kKey].Apply(input, context);
+    const Matrix values = linears_[kValue].Apply(input, context);
+    if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, context);
 
     // All keys and values are stored before any query reads them.
     Matrix out = Matrix::Uninitialized(input.rows(), queries.cols());
@@ -49,13 +49,13 @@ class AttentionPart final : public BlockPart {
     parameters.scale = plan_.scale;
     parameters.window = plan_.window;
     parameters.soft_cap = plan_.soft_cap;
-    Attention(jobs, parameters, pool);
+    Attention(jobs, parameters, context);
     return out;
   }
 
-  void Rotate(const RopeTable& table, Matrix& queries, Matrix& keys, ThreadPool& pool) const {
+  void Rotate(const RopeTable& table, Matrix& queries, Matrix& keys, const Context& context) const {
     const RotaryLayout layout = plan_.rotary->layout;
-    pool.ParallelFor(queries.rows(), [&](size_t t) {
+    context.pool.ParallelFor(queries.rows(), [&](size_t t) {
       const auto cosine = table.cosine.row(t), sine = table.sine.row(t);
       ApplyRope(queries.row(t), plan_.head_dim, cosine, sine, layout);
       ApplyRope(keys.row(t), plan_.head_dim, cosine, sine, layout);

@@ -11,14 +11,14 @@ class MlpPart final : public BlockPart {
   std::span<LinearLayer> linears() override { return linears_; }
 
   Matrix Step(size_t step, const BlockPass&, Span2D<const float> value,
-              ThreadPool& pool) const override {
-    if (step == 1) return linears_.back().Apply(value, pool);
+              const Context& context) const override {
+    if (step == 1) return linears_.back().Apply(value, context);
 
-    Matrix inner = linears_[0].Apply(value, pool);
+    Matrix inner = linears_[0].Apply(value, context);
     if (plan_.gate) {
-      GatedActivation(plan_.activation, inner, linears_[1].Apply(value, pool).view(), pool);
+      GatedActivation(plan_.activation, inner, linears_[1].Apply(value, context).view(), context);
     } else {
-      Activate(plan_.activation, inner, pool);
+      Activate(plan_.activation, inner, context);
     }
     return inner;
   }
