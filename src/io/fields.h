@@ -4,8 +4,8 @@
 //     double damp = 0.01;
 //     template <class Visitor, class Self>
 //     static void Fields(Visitor& visit, Self& self) {
-//       visit("damp", self.damp, {.meaning = "relative to mean(diag H)", .range = InRange(0,
-//       100)});
+//       visit("damp", self.damp,
+//             {.meaning = "relative to mean(diag H)", .range = InRange(0, 100)});
 //     }
 //   };
 //
@@ -243,9 +243,11 @@ class YamlReader : public Visitor {
     } else if constexpr (std::same_as<T, std::string>) {
       field = value.AsString();
     } else if constexpr (kIsOptional<T>) {
+      // Read aside: g++ 12 takes emplace() of an empty optional for the use of what is not there.
+      typename T::value_type inner{};
       const bool is_empty = rule.null_when_empty && value.kind() == Yaml::Kind::kNull;
-      field.reset();
-      if (!is_empty) Read(value, key, rule, field.emplace());
+      if (!is_empty) Read(value, key, rule, inner);
+      field = is_empty ? T() : T(std::move(inner));
     } else if constexpr (kIsList<T>) {
       ReadList(value, key, rule, field);
     } else {
@@ -257,7 +259,7 @@ class YamlReader : public Visitor {
   static void ReadList(const Yaml& value, std::string_view key, const FieldRule& rule,
                        std::vector<T>& field) {
     field.clear();
-    if (rule.one_or_many && value.kind() != Yaml::Kind::kList) {
+    if (rule.one_or_many && value.kind() == Yaml::Kind::kScalar) {
       Read(value, key, rule, field.emplace_back());
       return;
     }

@@ -215,6 +215,8 @@ TEST(Fields, AliasesAndSingleValuesAreRead) {
   const Yaml yaml = Yaml::Parse("{name: x, number: 3, notes: one}", "r.yaml");
   EXPECT_EQ(OptionsFrom<Sample>(&yaml).count, 3U);
   EXPECT_THAT(OptionsFrom<Sample>(&yaml).notes, ElementsAre("one"));
+  EXPECT_EQ(YamlError<Sample>("{name: x, notes: {a: 1}}"),
+            "[r.yaml:1] expected a list; got a map");
   Json json = FieldsJson(Sample{});
   json.erase("count");
   json["number"] = 4;
