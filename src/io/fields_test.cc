@@ -76,6 +76,7 @@ struct Sample {
     visit("parts", self.parts);
     visit("part", self.part, {.optional = true, .is_written = self.part != Part{}});
     visit.Shown("part_count", [&] { return self.parts.size(); });
+    visit.Shown("kind", "sample");
     visit.Map("source", [&](auto& inner) {
       inner("name", self.source_name);
       inner("bytes", self.source_bytes);
@@ -160,7 +161,7 @@ TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
   EXPECT_EQ(FieldsJson(Sample{}).dump(),
             R"({"act_order":false,"static_groups":false,"block":128,"count":0,"seed":0,)"
             R"("damp":0.01,"threshold":"none","name":"x","loss":"module","cache":null,)"
-            R"("notes":[],"dims":[],"parts":[],"part_count":0,)"
+            R"("notes":[],"dims":[],"parts":[],"part_count":0,"kind":"sample",)"
             R"("source":{"name":"","bytes":0}})");
   EXPECT_EQ(FieldsJson(FilledSample()).dump(),
             R"({"act_order":true,"static_groups":true,"block":64,"count":7,)"
@@ -168,7 +169,7 @@ TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
             R"("loss":"layers","damping":0.5,"calibration":{"bits":2,"share":0.25},)"
             R"("cache":{"bits":3,"share":1.0},"notes":["one","two"],"dims":[4,8],)"
             R"("parts":[{"bits":5,"share":0.125},{"bits":4,"share":0.5}],)"
-            R"("part":{"bits":6,"share":0.5},"part_count":2,)"
+            R"("part":{"bits":6,"share":0.5},"part_count":2,"kind":"sample",)"
             R"("source":{"name":"toy","bytes":9}})");
 }
 
@@ -177,6 +178,7 @@ TEST(Fields, TextHasSpacesAndWholeNumbersWithoutPoint) {
   const std::string text = FieldsText(FilledSample());
   EXPECT_THAT(text, HasSubstr(R"("damp": 2, "threshold": 0.25, "name": "down \"q\"")"));
   EXPECT_THAT(text, HasSubstr(R"("notes": ["one", "two"], "dims": [4, 8])"));
+  EXPECT_THAT(text, HasSubstr(R"("part_count": 2, "kind": "sample", "source": {"name": "toy", )"));
 }
 
 TEST(Fields, JsonReadsBackWhatWasWritten) {
@@ -215,6 +217,7 @@ TEST(Fields, AliasesAndSingleValuesAreRead) {
   const Yaml yaml = Yaml::Parse("{name: x, number: 3, notes: one}", "r.yaml");
   EXPECT_EQ(OptionsFrom<Sample>(&yaml).count, 3U);
   EXPECT_THAT(OptionsFrom<Sample>(&yaml).notes, ElementsAre("one"));
+  EXPECT_EQ(YamlError<Sample>("{name: x, notes: {a: 1}}"), "[r.yaml:1] expected a list; got a map");
   Json json = FieldsJson(Sample{});
   json.erase("count");
   json["number"] = 4;
@@ -272,7 +275,7 @@ TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {
     Json json = whole;
     json.erase(key);
     const bool can_miss = key == "count" || key == "damping" || key == "calibration" ||
-                          key == "part" || key == "part_count";
+                          key == "part" || key == "part_count" || key == "kind";
     EXPECT_EQ(JsonError(json).empty(), can_miss) << key;
   }
 }

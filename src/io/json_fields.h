@@ -179,9 +179,9 @@ class JsonWriter : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class MakeValue>
-  void Shown(std::string_view key, const MakeValue& value) {
-    json_.emplace(key, value());
+  template <class Value>
+  void Shown(std::string_view key, const Value& value) {
+    json_.emplace(key, ShownValue(value));
   }
   template <class SomeFields>
   void Map(std::string_view key, const SomeFields& some_fields) {
