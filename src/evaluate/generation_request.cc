@@ -1,9 +1,9 @@
-// Hashes and prompts of text requests. Prompts are encoded as for likelihoods (request.h).
+// What makes two requests equal, and the tokens of a prompt.
 #include "evaluate/generation_request.h"
 
 #include "base/strings.h"
-#include "evaluate/request.h"
 #include "io/hash.h"
+#include "tokenize/prompt.h"
 
 namespace qualm {
 
@@ -28,7 +28,7 @@ FinishReason FinishReasonFromName(std::string_view name) {
 }
 
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt) {
-  if (Trim(prompt).empty()) return EncodeContext(tokenizer, "").tokens;
+  if (Trim(prompt).empty()) return {EmptyPrompt(tokenizer)};
   return EncodePrompt(tokenizer, prompt);
 }
 
