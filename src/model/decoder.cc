@@ -15,14 +15,19 @@ size_t TokensOf(std::span<const SequenceSlice> slices) {
 
 }  // namespace
 
+void EmbeddingTable::CheckIds(std::span<const TokenId> ids) const {
+  for (TokenId id : ids) {
+    if (id >= 0 && static_cast<size_t>(id) < weight.rows) continue;
+    ThrowBadInput("embedding", StrCat("token ids in 0..", weight.rows - 1), StrCat(id),
+                  "do the tokenizer and the model belong together?");
+  }
+}
+
 void EmbeddingTable::Lookup(std::span<const TokenId> ids, Span2D<float> out) const {
+  CheckIds(ids);
   const auto* bytes = static_cast<const std::byte*>(weight.data);
   const size_t row_bytes = weight.cols * SizeOf(weight.type);
   for (size_t t = 0; t < ids.size(); ++t) {
-    if (ids[t] < 0 || static_cast<size_t>(ids[t]) >= weight.rows) {
-      ThrowBadInput("embedding", StrCat("token ids in 0..", weight.rows - 1), StrCat(ids[t]),
-                    "do the tokenizer and the model belong together?");
-    }
     ConvertToFloat(weight.type, bytes + static_cast<size_t>(ids[t]) * row_bytes, out.row(t).data(),
                    weight.cols);
     if (scale != 1) {

@@ -16,7 +16,8 @@ struct Context;
 struct EmbeddingTable {
   WeightView weight;  // [vocab, hidden]
   float scale = 1;    // of the rows that are read
-  // Throws bad input if an id is outside the vocabulary.
+  // Both throw bad input if an id is outside the vocabulary.
+  void CheckIds(std::span<const TokenId> ids) const;
   void Lookup(std::span<const TokenId> ids, Span2D<float> out) const;
 };
 
