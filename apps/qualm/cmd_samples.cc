@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "evaluate/generation_request.h"
 #include "evaluate/request.h"
+#include "generate/generation_request.h"
 #include "results/store.h"
 #include "task_eval.h"
 

@@ -7,7 +7,7 @@
 #include <functional>
 #include <span>
 
-#include "evaluate/generation_request.h"
+#include "generate/generation_request.h"
 
 namespace qualm {
 

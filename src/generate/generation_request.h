@@ -1,4 +1,4 @@
-// A request for text: the model continues a prompt (PROTOCOLS, section 3).
+// A text asked of a model: what it says after a prompt (PROTOCOLS, section 3).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // What makes two requests equal, and the tokens of a prompt.
-#include "evaluate/generation_request.h"
+#include "generate/generation_request.h"
 
 #include "base/strings.h"
 #include "io/hash.h"
