@@ -9,12 +9,11 @@
 
 #include "base/context.h"
 #include "base/rng.h"
-#include "evaluate/generator.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/row_scores.h"
+#include "generate/generate.h"
 #include "measure.h"
 #include "model/decoder.h"
-#include "model/generate.h"
 #include "tensor/dense.h"
 #include "tensor/isa.h"
 

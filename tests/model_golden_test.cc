@@ -5,8 +5,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/thread_pool.h"
+#include "generate/generate.h"
 #include "io/json.h"
-#include "model/generate.h"
 #include "model/model.h"
 #include "support/reference_decoder.h"
 #include "support/shared_data.h"

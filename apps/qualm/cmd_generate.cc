@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "model/generate.h"
+#include "generate/generate.h"
 #include "model/model.h"
 
 namespace qualm::cli {

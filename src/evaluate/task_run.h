@@ -8,12 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "evaluate/generator.h"
-#include "evaluate/item_outcome.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/statistics.h"
-#include "evaluate/task_requests.h"
-#include "results/store.h"
+#include "generate/generate.h"
 #include "tasks/items.h"
 
 namespace qualm {
@@ -26,7 +23,7 @@ struct TaskRunOptions {
   ItemOptions items;
   std::filesystem::path data_folder;
   ScorerOptions scorer;
-  GeneratorOptions generator;
+  EngineOptions generator;
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   bool run_code = false;               // whether programs that the model writes may be run
   ResultStore* store = nullptr;        // null: nothing is kept

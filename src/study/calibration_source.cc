@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "evaluate/generator.h"
+#include "generate/generate.h"
 #include "io/hash.h"
 #include "io/json_fields.h"
 #include "model/model.h"
