@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "evaluate/generation_request.h"
 #include "evaluate/request.h"
+#include "generate/generation_request.h"
 #include "tasks/items.h"
 
 namespace qualm {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "generate/sampling.h"
 #include "model/decoder.h"
 #include "tensor/matrix.h"
@@ -45,11 +45,11 @@ size_t SlotCount(const Decoder& decoder, size_t capacity, const EngineOptions& o
 }  // namespace
 
 Engine::Engine(const Decoder& decoder, size_t capacity, const EngineOptions& options,
-               ThreadPool& pool)
+               const Context& context)
     : decoder_(decoder),
       capacity_(std::min(capacity, decoder.plan.context)),
       options_(options),
-      pool_(pool),
+      context_(context),
       slots_(SlotCount(decoder, capacity_, options)) {}
 
 // --- requests
@@ -211,7 +211,7 @@ void Engine::RunPass(std::span<const Part> parts) {
   for (const Part& part : parts) {
     slices.push_back({&*part.slot->cache, std::span(part.slot->pending).first(part.tokens)});
   }
-  const Matrix hidden = decoder_.Forward(slices, pool_);
+  const Matrix hidden = decoder_.Forward(slices, context_);
   ++counts_.passes;
 
   // What was pending is in the caches now. In a slot that has no token left to compute, the hidden
@@ -238,10 +238,10 @@ void Engine::RunPass(std::span<const Part> parts) {
 // The next token of each slot, from its last hidden state. [slots, hidden_size]
 void Engine::ChooseTokens(std::span<Slot* const> slots, Span2D<const float> hidden) {
   Matrix logits = Matrix::Uninitialized(slots.size(), decoder_.plan.vocab_size());
-  decoder_.Logits(hidden, logits, pool_);
+  decoder_.Logits(hidden, logits, context_);
 
   std::vector<std::optional<TokenId>> chosen(slots.size());  // none where logits are not finite
-  pool_.ParallelFor(slots.size(), [&](size_t i) {
+  context_.pool.ParallelFor(slots.size(), [&](size_t i) {
     if (!AreFinite(logits.row(i))) return;
     EngineRequest& request = *slots[i]->request;
     chosen[i] = ChooseToken(logits.row(i), request.temperature, request.top_p, request.random);

@@ -17,8 +17,8 @@
 
 namespace qualm {
 
+struct Context;
 class Decoder;
-class ThreadPool;
 
 // Why a text is complete.
 enum class EndReason : uint8_t {
@@ -62,7 +62,8 @@ class Engine {
   // Each sequence has a cache of `capacity` positions, and keeps it for the next request. It never
   // grows, so `capacity` bounds what Submit accepts; above the model's context it means the
   // context. A server passes the longest text that it allows, and a closed set its longest request.
-  Engine(const Decoder& decoder, size_t capacity, const EngineOptions& options, ThreadPool& pool);
+  Engine(const Decoder& decoder, size_t capacity, const EngineOptions& options,
+         const Context& context);
 
   // Puts a request in the queue. Throws bad input, and changes nothing, for an empty prompt, one
   // with an id outside the vocabulary, max_tokens of 0, and what does not fit: a prompt that leaves
@@ -117,7 +118,7 @@ class Engine {
   const Decoder& decoder_;
   const size_t capacity_;
   const EngineOptions options_;
-  ThreadPool& pool_;
+  const Context& context_;
   EngineCounts counts_;
   std::deque<Queued> queue_;
   std::vector<Slot> slots_;

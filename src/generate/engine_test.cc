@@ -22,7 +22,7 @@ constexpr size_t kCapacity = 100;
 class EngineTest : public testing::DemoModelTest {
  protected:
   Engine Make(const EngineOptions& options = {}) {
-    return Engine(decoder(), kCapacity, options, pool_);
+    return Engine(decoder(), kCapacity, options, context_);
   }
 
   // A request whose tokens and end are kept under `name`.

@@ -80,11 +80,11 @@ FinishReason FinishReasonOf(EndReason reason, StopScanner& scanner) {
 }  // namespace
 
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
-                              const GenerateOptions& options, ThreadPool& pool,
+                              const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token) {
   // After a prompt that is too long there is no room; Submit refuses it.
-  const size_t context = decoder.plan.context;
-  const size_t room = context - std::min(context, prompt.size());
+  const size_t context_length = decoder.plan.context;
+  const size_t room = context_length - std::min(context_length, prompt.size());
 
   // The engine makes at least one token. Where none is wanted it still checks the prompt.
   std::vector<TokenId> made;
@@ -111,7 +111,7 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
   engine_options.batch_tokens = kPromptTokensPerPass;
   engine_options.sequences = 1;
   const size_t capacity = prompt.size() + std::min(options.max_tokens, room);
-  Engine engine(decoder, capacity, engine_options, pool);
+  Engine engine(decoder, capacity, engine_options, context);
   engine.Submit(std::move(request));
   while (engine.Step()) {
   }
@@ -120,7 +120,7 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
 
 GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
                               std::span<const GenerationRequest> requests,
-                              const EngineOptions& options, ThreadPool& pool,
+                              const EngineOptions& options, const Context& context,
                               const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
   const std::vector<Job> jobs = JobsOf(requests);
   GeneratorCounts counts;
@@ -128,7 +128,7 @@ GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer
   counts.distinct = jobs.size();
   EngineOptions engine_options = options;
   engine_options.sequences = std::min(options.sequences, jobs.size());
-  Engine engine(decoder, LongestOf(jobs, decoder.plan.context), engine_options, pool);
+  Engine engine(decoder, LongestOf(jobs, decoder.plan.context), engine_options, context);
 
   // All are submitted at once, in the order of the jobs, and the engine takes them as it has room.
   std::vector<Text> texts(jobs.size());

@@ -13,6 +13,8 @@
 
 namespace qualm {
 
+struct Context;
+
 struct GenerateOptions {
   size_t max_tokens = 128;
   double temperature = 0;  // 0: greedy (the lowest id among equal logits)
@@ -26,7 +28,7 @@ struct GenerateOptions {
 // Stops at the end of the model's context. Throws bad input if the prompt is empty or too long, and
 // for a model whose logits are not finite.
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
-                              const GenerateOptions& options, ThreadPool& pool,
+                              const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token = {});
 
 struct GeneratorCounts {
@@ -48,7 +50,7 @@ using GenerationPassSink = std::function<void(uint64_t answered)>;
 // Engine::Submit). Throws kFailed for a model whose logits are not finite.
 GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer,
                               std::span<const GenerationRequest> requests,
-                              const EngineOptions& options, ThreadPool& pool,
+                              const EngineOptions& options, const Context& context,
                               const GenerationSink& on_answer,
                               const GenerationPassSink& on_pass = {});
 

@@ -53,7 +53,7 @@ class Generation : public testing::DemoModelTest {
     std::vector<GenerationAnswer> answers(requests.size());
     std::vector<int> times(requests.size());
     const GeneratorCounts got =
-        GenerateTexts(decoder(), tokenizer(), requests, options, pool_,
+        GenerateTexts(decoder(), tokenizer(), requests, options, context_,
                       [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                         for (size_t i : equal) {
                           answers[i] = answer;
@@ -163,7 +163,7 @@ TEST_F(Generation, ASampledTextIsDrawnFromTheStreamOfItsRequest) {
     all.push_back(id);
     return true;
   };
-  Engine engine(decoder(), decoder().plan.context, {}, pool_);
+  Engine engine(decoder(), decoder().plan.context, {}, context_);
   engine.Submit(std::move(same));
   while (engine.Step()) {
   }
@@ -175,7 +175,7 @@ TEST_F(Generation, RequestsThatCannotBeAnsweredAreRefusedBeforeAnyWork) {
   const auto refusal = [&](const GenerationRequest& request) {
     const std::vector<GenerationRequest> requests = {Ask("The", 4), request};
     return ErrorOf([&] {
-      GenerateTexts(decoder(), tokenizer(), requests, {}, pool_,
+      GenerateTexts(decoder(), tokenizer(), requests, {}, context_,
                     [](auto, const GenerationAnswer&) { FAIL() << "a text was written"; });
     });
   };
@@ -195,7 +195,7 @@ TEST_F(Generation, AModelWhoseLogitsAreNotFiniteFails) {
   const std::vector<GenerationRequest> requests = {Ask("The cat", 4)};
   EXPECT_EQ(ErrorOf([&] { Run(requests); }, ErrorKind::kFailed),
             "[generate] the logits are not finite; is the model whole?");
-  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), Prompt("The cat"), {}, pool_); }),
+  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), Prompt("The cat"), {}, context_); }),
             "[generate] expected finite logits; got NaN or infinity; are there such numbers among "
             "the model's weights?");
 }
@@ -205,18 +205,18 @@ TEST_F(Generation, OnePromptGetsItsContinuationUntilEosOrTheSinkStopsIt) {
   const std::vector<TokenId> expected = Continuation(prompt, 24);
   GenerateOptions options;
   options.max_tokens = 24;
-  EXPECT_EQ(Generate(decoder(), prompt, options, pool_), expected);
+  EXPECT_EQ(Generate(decoder(), prompt, options, context_), expected);
 
   // The token that takes the part of EOS here is not among the tokens before it.
   const auto before_eos = std::ranges::find(expected, expected[9]);
   options.eos = expected[9];
-  EXPECT_EQ(Generate(decoder(), prompt, options, pool_),
+  EXPECT_EQ(Generate(decoder(), prompt, options, context_),
             std::vector<TokenId>(expected.begin(), before_eos));
   options.stop_at_eos = false;
-  EXPECT_EQ(Generate(decoder(), prompt, options, pool_), expected);
+  EXPECT_EQ(Generate(decoder(), prompt, options, context_), expected);
 
   size_t calls = 0;
-  EXPECT_EQ(Generate(decoder(), prompt, options, pool_, [&](TokenId) { return ++calls < 3; }),
+  EXPECT_EQ(Generate(decoder(), prompt, options, context_, [&](TokenId) { return ++calls < 3; }),
             std::vector<TokenId>(expected.begin(), expected.begin() + 3));
   EXPECT_EQ(calls, 3u);
 }
@@ -225,16 +225,16 @@ TEST_F(Generation, OnePromptStopsAtTheEndOfTheContext) {
   const std::vector<TokenId> prompt = Prompt("The cat sat on a mat");
   const std::vector<TokenId> expected = Continuation(prompt, 6);
   decoder().plan.context = prompt.size() + 5;  // the sixth token fills it and is not read again
-  EXPECT_EQ(Generate(decoder(), prompt, {}, pool_), expected);
+  EXPECT_EQ(Generate(decoder(), prompt, {}, context_), expected);
   GenerateOptions options;
   options.max_tokens = 0;
-  EXPECT_TRUE(Generate(decoder(), prompt, options, pool_).empty());
-  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), {}, options, pool_); }),
+  EXPECT_TRUE(Generate(decoder(), prompt, options, context_).empty());
+  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), {}, options, context_); }),
             "[prompt] expected at least one token; got none");
 
   decoder().plan.context = prompt.size();
   const std::string size = std::to_string(prompt.size());
-  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), prompt, {}, pool_); }),
+  EXPECT_EQ(ErrorOf([&] { Generate(decoder(), prompt, {}, context_); }),
             "[prompt] expected fewer than " + size + " tokens (the model's context); got " + size);
 }
 

@@ -9,16 +9,16 @@
 #include <string_view>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "generate/generation_request.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm::testing {
 
 class DemoModelTest : public ::testing::Test {
  protected:
-  DemoModelTest() : pool_(2), model_(LoadModel(SourceRoot() / "demo/model", {}, pool_)) {}
+  DemoModelTest() : context_(2), model_(LoadModel(SourceRoot() / "demo/model", {}, context_)) {}
 
   Decoder& decoder() { return *model_.decoder; }
   const Tokenizer& tokenizer() const { return model_.RequireTokenizer(); }
@@ -33,8 +33,8 @@ class DemoModelTest : public ::testing::Test {
     Matrix logits(1, decoder().plan.vocab_size());
     std::vector<TokenId> next = prompt, made;
     while (made.size() < max_tokens) {
-      const Matrix hidden = decoder().Forward(std::vector<SequenceSlice>{{&cache, next}}, pool_);
-      decoder().Logits(hidden.view().Rows(next.size() - 1, 1), logits, pool_);
+      const Matrix hidden = decoder().Forward(std::vector<SequenceSlice>{{&cache, next}}, context_);
+      decoder().Logits(hidden.view().Rows(next.size() - 1, 1), logits, context_);
       const auto largest = std::ranges::max_element(logits.row(0));
       next = {static_cast<TokenId>(largest - logits.row(0).begin())};
       if (eos && next[0] == *eos) break;
@@ -43,7 +43,7 @@ class DemoModelTest : public ::testing::Test {
     return made;
   }
 
-  ThreadPool pool_;
+  TestContext context_;
   Model model_;
 };
 
