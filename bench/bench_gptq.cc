@@ -114,7 +114,7 @@ int Main(int argc, char** argv) {
   options.scheme.group_size = IntFlag(argc, argv, "--group", 128);
   options.scheme.granularity =
       options.scheme.group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
-  options.scheme.Validate("bench_gptq");
+  options.scheme.Validate();
   options.search = IntFlag(argc, argv, "--mse", 0) > 0 ? ClipSearch::kMse : ClipSearch::kNone;
 
   std::printf("W [%zu, %zu], %zu tokens, %s, %d threads, %.*s\n", options.size, options.size,

@@ -72,7 +72,7 @@ Comparison Compare(const Golden& golden, const Case& c) {
   auto rounder = MakeRounder(c.rounder, options.IsMap() ? &options : nullptr, "test");
   testing::TestContext context(2);
   const RounderResult result = rounder->Round(golden.Input(), c.scheme, context);
-  result.layer.Validate(c.name);
+  result.layer.Validate();
   EXPECT_FALSE(result.fell_back_to_rtn);
   const Matrix ours = result.layer.Dequantize();
   const Matrix reference = ReadNpy(golden.folder / StrCat(c.name, ".W_eff.npy"));

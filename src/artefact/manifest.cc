@@ -3,7 +3,7 @@
 // results, and which files are refused.
 #include "artefact/manifest.h"
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
 #include "io/json_fields.h"
@@ -18,10 +18,10 @@ LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
 
 Json ToJson(const CalibrationRecord& record) { return FieldsJson(record); }
 
-void FileRecord::Validate(std::string_view place) const {
+void FileRecord::Validate() const {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
-    ThrowBadInput(place, "file names without folders", name);
+    ThrowExpected("file names without folders", name);
   }
 }
 
@@ -50,26 +50,34 @@ bool HasManifest(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / kManifestName);
 }
 
-Manifest ManifestFromJson(const Json& json, std::string_view place) {
+namespace {
+
+Manifest CheckedManifest(const Json& json) {
   Manifest manifest;
 
   // Whether it is ours to read at all comes first: the fields of another version may differ.
-  RequireObject(json, KeysOf(manifest), place);
-  if (std::string format = GetString(json, "format", place); format != kManifestFormat) {
-    ThrowBadInput(StrCat(place, ":format"), kManifestFormat, format);
+  RequireObject(json, KeysOf(manifest), kNoPlace);
+  if (std::string format = GetString(json, "format", kNoPlace); format != kManifestFormat) {
+    ThrowBadInput(":format", kManifestFormat, format);
   }
-  if (int64_t version = GetInt(json, "version", place); version != kManifestVersion) {
-    ThrowBadInput(place, StrCat("format version ", kManifestVersion), StrCat(version),
+  if (int64_t version = GetInt(json, "version", kNoPlace); version != kManifestVersion) {
+    ThrowExpected(StrCat("format version ", kManifestVersion), StrCat(version),
                   "written by another version of qualm");
   }
 
-  ReadFields(json, place, manifest);
-  std::string hash = GetString(json, "artefact_hash", place);
+  ReadFields(json, manifest);
+  std::string hash = GetString(json, "artefact_hash", kNoPlace);
   if (hash != manifest.ArtefactHash()) {
-    ThrowBadInput(place, StrCat("artefact_hash ", manifest.ArtefactHash()), hash,
+    ThrowExpected(StrCat("artefact_hash ", manifest.ArtefactHash()), hash,
                   "the manifest was changed after it was written");
   }
   return manifest;
+}
+
+}  // namespace
+
+Manifest ManifestFromJson(const Json& json, std::string_view place) {
+  return At(place, [&] { return CheckedManifest(json); });
 }
 
 Manifest ReadManifest(const std::filesystem::path& folder) {

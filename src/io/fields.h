@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/yaml.h"
 
@@ -187,8 +188,8 @@ concept HasFields = requires(fields::KeyCollector& visit, const T& value) {
 
 // A struct may refuse combinations of its fields; readers call this after all fields.
 template <class T>
-concept HasValidate = requires(const T& value, std::string_view place) {
-  value.Validate(place);
+concept HasValidate = requires(const T& value) {
+  value.Validate();
 };
 
 template <HasFields T>
@@ -398,7 +399,9 @@ void ReadFields(const Yaml& yaml, T& value) {
   yaml.RequireKnownKeys(KeysOf(value));
   fields::YamlReader reader(yaml);
   T::Fields(reader, value);
-  if constexpr (HasValidate<T>) value.Validate(yaml.place());
+  if constexpr (HasValidate<T>) {
+    At([&] { return yaml.place(); }, [&] { value.Validate(); });
+  }
 }
 
 // Options of a method: what `yaml` says over the defaults; null means no options.

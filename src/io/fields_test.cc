@@ -101,8 +101,8 @@ struct Checked {
     visit("low", self.low);
     visit("high", self.high);
   }
-  void Validate(std::string_view place) const {
-    if (low > high) ThrowBadInput(place, "low up to high", StrCat(low, " and ", high));
+  void Validate() const {
+    if (low > high) ThrowExpected("low up to high", StrCat(low, " and ", high));
   }
 };
 

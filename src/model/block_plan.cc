@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -101,10 +101,10 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan) {
 
 namespace {
 
-void CheckAttention(const AttentionPlan& plan, std::string_view place) {
+void CheckAttention(const AttentionPlan& plan) {
   const auto check = [&](bool holds, std::string_view field, std::string_view expected,
                          const std::string& got) {
-    if (!holds) ThrowBadInput(StrCat(place, ": attention.", field), expected, got);
+    if (!holds) ThrowBadInput(StrCat("attention.", field), expected, got);
   };
   check(plan.kv_heads > 0 && plan.heads % plan.kv_heads == 0, "kv_heads",
         StrCat("a divisor of ", plan.heads, " heads"), StrCat(plan.kv_heads));
@@ -127,48 +127,45 @@ void CheckAttention(const AttentionPlan& plan, std::string_view place) {
 
 }  // namespace
 
-void CheckPlan(const BlockPlan& plan, size_t hidden_size, std::string_view place) {
-  if (plan.branches.empty()) ThrowBadInput(place, "a block with branches", "none");
+void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
+  if (plan.branches.empty()) ThrowExpected("a block with branches", "none");
   if (plan.branches.front().is_parallel) {
-    ThrowBadInput(StrCat(place, ": is_parallel"), "false in a block's first branch", "true");
+    ThrowBadInput("is_parallel", "false in a block's first branch", "true");
   }
   size_t attentions = 0;
   for (const Branch& branch : plan.branches) {
     if (const auto* attention = std::get_if<AttentionPlan>(&branch.part)) {
-      CheckAttention(*attention, place);
+      CheckAttention(*attention);
       ++attentions;
     }
     // What a branch adds has the width of what it is added to.
     const LinearSite last = PartInputsOf(branch).back().sites.back();
     if (last.out != hidden_size) {
-      ThrowBadInput(StrCat(place, ": ", last.name, ".out"), StrCat("hidden size ", hidden_size),
+      ThrowBadInput(StrCat(last.name, ".out"), StrCat("hidden size ", hidden_size),
                     StrCat(last.out));
     }
   }
   if (attentions > 1) {
-    ThrowBadInput(place, "at most one attention in a block", StrCat(attentions),
-                  "a block has one cache");
+    ThrowExpected("at most one attention in a block", StrCat(attentions), "a block has one cache");
   }
 
   std::set<std::string> names;
   for (const SiteInput& input : SiteInputs(plan)) {
     if (input.reads_residual && input.width != hidden_size) {
-      ThrowBadInput(StrCat(place, ": ", input.name), StrCat("hidden size ", hidden_size),
-                    StrCat(input.width));
+      ThrowBadInput(input.name, StrCat("hidden size ", hidden_size), StrCat(input.width));
     }
     for (const LinearSite& site : input.sites) {
       if (site.in != input.width) {
-        ThrowBadInput(StrCat(place, ": ", site.name, ".in"), StrCat(input.width), StrCat(site.in));
+        ThrowBadInput(StrCat(site.name, ".in"), StrCat(input.width), StrCat(site.in));
       }
       if (!names.insert(site.name).second) {
-        ThrowBadInput(place, "linear layers of different names", StrCat("two of ", site.name));
+        ThrowExpected("linear layers of different names", StrCat("two of ", site.name));
       }
     }
   }
   for (const NormPlan& norm : NormsOf(plan)) {
     if (norm.width == hidden_size) continue;
-    ThrowBadInput(StrCat(place, ": ", norm.name), StrCat("hidden size ", hidden_size),
-                  StrCat(norm.width));
+    ThrowBadInput(norm.name, StrCat("hidden size ", hidden_size), StrCat(norm.width));
   }
 }
 

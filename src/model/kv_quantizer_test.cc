@@ -152,7 +152,7 @@ TEST(KvCacheScheme, CountsItsBytes) {
 TEST(KvCacheScheme, RefusesWhatCannotBe) {
   const auto message = [](const KvCacheScheme& scheme) -> std::string {
     try {
-      scheme.Validate("here");
+      scheme.Validate();
     } catch (const Error& error) {
       return error.what();
     }

@@ -126,9 +126,9 @@ RotaryPlan ReadRotary(const ConfigReader& config, size_t dims) {
   rotary.scaling = ReadRopeScaling(config);
   const bool is_newer =
       config.Has("rope_parameters") && config.Inner("rope_parameters").Has("rope_theta");
-  // The place is the file's in both layouts.
+  // Messages name only the file in both layouts.
   const Json& json = is_newer ? config.json()["rope_parameters"] : config.json();
-  rotary.theta = ConfigReader(json, config.place()).Positive("rope_theta", 10000);
+  rotary.theta = ConfigReader(json).Positive("rope_theta", 10000);
   return rotary;
 }
 

@@ -6,7 +6,7 @@
 
 #include "artefact/store.h"
 #include "base/context.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
@@ -143,7 +143,9 @@ class BlockQuantizer {
     input.seed = run_.seed;
     input.factors = factors;
     // Rounding, then the grid of the activations, which depends on the layer's own transforms.
-    RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.context);
+    RounderResult rounded =
+        At([&] { return StrCat("layer ", name); },
+           [&] { return plan.rounder->Round(input, plan.scheme, run_.context); });
     if (plan.activations) {
       const LayerStats& stats = data.calibration;
       rounded.layer.activations = FitLayerActivations(

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <system_error>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/npy.h"
 #include "kernels/packed.h"
@@ -24,12 +24,11 @@ namespace {
 constexpr std::string_view kLayerName = "layer";
 constexpr size_t kSampleRows = 2048;  // rows that transforms search with
 
-void RequireFinite(const Matrix& matrix, std::string_view place) {
+void RequireFinite(const Matrix& matrix) {
   for (size_t r = 0; r < matrix.rows(); ++r) {
     for (size_t c = 0; c < matrix.cols(); ++c) {
       if (std::isfinite(matrix(r, c))) continue;
-      ThrowBadInput(place, "finite values", StrCat(matrix(r, c)),
-                    StrCat("at row ", r, ", column ", c));
+      ThrowExpected("finite values", StrCat(matrix(r, c)), StrCat("at row ", r, ", column ", c));
     }
   }
 }
@@ -111,7 +110,8 @@ class LayerRun {
       input.input_abs_max = largest;
     }
 
-    RounderResult result = plan_.rounder->Round(input, plan_.scheme, context_);
+    RounderResult result = At([&] { return StrCat("layer ", name_); },
+                              [&] { return plan_.rounder->Round(input, plan_.scheme, context_); });
     if (plan_.activations) {
       const Span2D<const float> seen = inputs_ == nullptr ? Span2D<const float>() : LayerInputs();
       result.layer.activations =
@@ -246,10 +246,10 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
     ThrowBadInput(weight_place, "a matrix [out, in]",
                   StrCat("[", weight.rows(), ", ", weight.cols(), "]"));
   }
-  RequireFinite(weight, weight_place);
+  At(weight_place, [&] { RequireFinite(weight); });
   if (inputs != nullptr) {
     RequireFit(weight, *inputs, weight_place, inputs_place);
-    RequireFinite(*inputs, inputs_place);
+    At(inputs_place, [&] { RequireFinite(*inputs); });
   }
   if (recipe.PlanFor(kLayerName).skip) {
     ThrowBadInput(StrCat("recipe ", recipe.name), "a recipe that quantizes this layer",

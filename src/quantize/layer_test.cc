@@ -86,7 +86,8 @@ TEST(QuantizeLayer, RefusesWhatDoesNotFit) {
               HasSubstr("[X.npy] expected 32 columns, the inputs of W.npy [4, 32]; got 31"));
   EXPECT_THAT(MessageOf(weight, &none, "rtn-w4-g32"), HasSubstr("at least one row"));
   EXPECT_THAT(MessageOf(Matrix(0, 32), nullptr, "rtn-w4-g32"), HasSubstr("[W.npy]"));
-  EXPECT_THAT(MessageOf(weight, nullptr, "rtn-w4-g128"), HasSubstr("at most in_features 32"));
+  EXPECT_THAT(MessageOf(weight, nullptr, "rtn-w4-g128"),
+              HasSubstr("[layer W.npy] expected group_size of at most in_features 32"));
 }
 
 TEST(QuantizeLayer, RefusesValuesThatAreNotFiniteByFileAndPosition) {

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "base/context.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "tensor/linear_algebra.h"
 
@@ -44,12 +44,12 @@ class Hessian {
   double factor_;
 };
 
-void RequireFinite(const Hessian& hessian, std::string_view layer) {
+void RequireFinite(const Hessian& hessian) {
   for (size_t r = 0; r < hessian.size(); ++r) {
     double sum = 0;  // NaN or infinite if an element is
     for (size_t c = 0; c <= r; ++c) sum += std::abs(hessian.Gram(r, c));
     if (std::isfinite(sum)) continue;
-    ThrowBadInput(StrCat("layer ", layer), "finite calibration inputs",
+    ThrowExpected("finite calibration inputs",
                   StrCat(hessian.Gram(r, r), " on the diagonal of XᵀX"), StrCat("at input ", r));
   }
 }
@@ -133,7 +133,7 @@ void MoveToTheEnd(std::span<const uint32_t> columns, size_t size, std::vector<ui
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
                             const Context& context) {
   const Hessian hessian(input);
-  RequireFinite(hessian, input.layer);
+  RequireFinite(hessian);
   HessianFactor factor;
   const std::vector<double> diagonal = Diagonal(hessian, factor);
 

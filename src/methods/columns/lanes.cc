@@ -9,7 +9,7 @@
 
 #include "artefact/codebook.h"
 #include "base/context.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -177,12 +177,11 @@ std::string ScaleLimitNote(const QuantizedLinear& layer) {
                 ": weights are clipped; use scale_type float32");
 }
 
-void RequireFinite(Span2D<const float> weight, std::string_view layer) {
+void RequireFinite(Span2D<const float> weight) {
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (size_t c = 0; c < weight.cols(); ++c) {
       if (std::isfinite(weight(r, c))) continue;
-      ThrowBadInput(StrCat("layer ", layer), "finite weights", StrCat(weight(r, c)),
-                    StrCat("at row ", r, ", column ", c));
+      ThrowExpected("finite weights", StrCat(weight(r, c)), StrCat("at row ", r, ", column ", c));
     }
   }
 }
@@ -198,22 +197,18 @@ Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear&
   return Grid(scheme, scheme.bits, layer.tensor_scale);
 }
 
-void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
-                         bool takes_second_level) {
-  const std::string place = StrCat("layer ", layer);
-
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, bool takes_second_level) {
   // Scales per token or at run time are for activations only.
   if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
-    ThrowBadInput(place, "granularity tensor, channel or group",
+    ThrowExpected("granularity tensor, channel or group",
                   scheme.dynamic ? "a dynamic scheme" : "token");
   }
   if (scheme.second_level && !takes_second_level) {
-    ThrowBadInput(place, "a scheme without second_level", "one",
-                  "this rounder does not quantize scales");
+    ThrowExpected("a scheme without second_level", "one", "this rounder does not quantize scales");
   }
   if (scheme.granularity == Granularity::kGroup &&
       static_cast<size_t>(scheme.group_size) > in_features) {
-    ThrowBadInput(place, StrCat("group_size of at most in_features ", in_features),
+    ThrowExpected(StrCat("group_size of at most in_features ", in_features),
                   StrCat(scheme.group_size), "use a smaller group or granularity: channel");
   }
 }

@@ -50,10 +50,9 @@ void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& 
 std::string ScaleLimitNote(const QuantizedLinear& layer);
 
 // Throws bad input naming the first NaN or infinite weight.
-void RequireFinite(Span2D<const float> weight, std::string_view layer);
+void RequireFinite(Span2D<const float> weight);
 // Throws bad input if the scheme cannot be used for weights of this layer.
-void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
-                         bool takes_second_level = false);
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, bool takes_second_level = false);
 
 // The grid of a layer's weights; nvfp4's tensor scale is taken from all of them and noted in
 // `layer`.

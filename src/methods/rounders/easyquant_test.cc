@@ -32,7 +32,7 @@ RounderResult Round(const Matrix& weight, const Scheme& scheme, const char* opti
   input.layer = "toy";
   input.weight = weight;
   RounderResult result = MakeEasyQuant(&yaml)->Round(input, scheme, context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 

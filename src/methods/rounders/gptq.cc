@@ -2,7 +2,7 @@
 // Out: codes. The work is done in hessian.cc and gptq_columns.cc.
 #include "methods/rounders/gptq.h"
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -41,9 +41,9 @@ struct GptqOptions {
     visit("gram64", self.gram64, {.meaning = "the Gram matrix and its factor in float64"});
   }
 
-  void Validate(std::string_view place) const {
+  void Validate() const {
     if (columns.static_groups && columns.reference_group_scales) {
-      ThrowBadInput(place, "static_groups or reference_group_scales", "both",
+      ThrowExpected("static_groups or reference_group_scales", "both",
                     "static groups are fitted before any update");
     }
   }
@@ -61,8 +61,8 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     ColumnLoopOptions columns = options_.columns;
     columns.search = options_.mse ? ClipSearch::kMse : ClipSearch::kNone;
 

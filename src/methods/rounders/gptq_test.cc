@@ -35,7 +35,7 @@ RounderResult Round(const RounderInput& input, const Scheme& scheme, const std::
   testing::TestContext context(threads);
   const Yaml yaml = Yaml::Parse(options, "options");
   RounderResult result = MakeGptq(options.empty() ? nullptr : &yaml)->Round(input, scheme, context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 
@@ -352,7 +352,7 @@ TEST(Gptq, RefusesDataThatAreNotFinite) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
     Toy toy(10, 16, 40, 21);
     toy.gram(9, 9) = bad;
-    EXPECT_THAT(message(toy), HasSubstr("layer toy"));
+    EXPECT_THAT(message(toy), HasSubstr("finite calibration inputs"));
     EXPECT_THAT(message(toy), HasSubstr("at input 9"));
     toy = Toy(10, 16, 40, 21);
     toy.weight(4, 2) = bad;

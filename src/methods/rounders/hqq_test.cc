@@ -35,7 +35,7 @@ RounderResult Round(const Matrix& weight, const Scheme& scheme, const std::strin
   input.layer = "toy";
   input.weight = weight;
   RounderResult result = MakeHqq(options.empty() ? nullptr : &yaml)->Round(input, scheme, context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 

@@ -37,8 +37,8 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
     // The inputs that stay float.
     FloatColumns columns;

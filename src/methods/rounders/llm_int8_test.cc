@@ -29,7 +29,7 @@ RounderResult Round(const Toy& toy, const std::vector<float>& largest, const cha
   RounderInput input = toy.Input();
   input.input_abs_max = largest;
   RounderResult result = MakeLlmInt8(&yaml)->Round(input, Int8(), context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 

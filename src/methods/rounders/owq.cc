@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -100,18 +100,18 @@ class Owq final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return true; }
   bool stores_scheme_only() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.granularity == Granularity::kTensor) {
-      ThrowBadInput(StrCat("layer ", layer), "granularity channel or group", "tensor",
+      ThrowExpected("granularity channel or group", "tensor",
                     "one range for all would hold the float columns");
     }
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
-    RequireScheme(scheme, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
+    RequireScheme(scheme);
 
     // Float columns come last, so that the errors of all rounded columns reach them.
     const std::vector<uint32_t> columns = SensitiveColumns(input, scheme, context);

@@ -23,7 +23,7 @@ RounderResult Round(const RounderInput& input, const Scheme& scheme, const char*
   const Yaml yaml = Yaml::Parse(options, "test");
   testing::TestContext context(threads);
   RounderResult result = MakeOwq(&yaml)->Round(input, scheme, context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 

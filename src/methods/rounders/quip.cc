@@ -11,7 +11,7 @@
 
 #include "artefact/grid.h"
 #include "base/context.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
@@ -177,21 +177,21 @@ class Quip final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return true; }
   bool stores_scheme_only() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.type == NumberType::kInteger && scheme.granularity == Granularity::kTensor &&
         scheme.zero_point == ZeroPointKind::kFloat && !scheme.range_includes_zero) {
       return;
     }
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers with granularity: tensor, zero_point: float and range_includes_zero: "
-                  "false",
-                  scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
+    ThrowExpected(
+        "integers with granularity: tensor, zero_point: float and range_includes_zero: "
+        "false",
+        scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireFinite(input.weight, input.layer);
-    RequireScheme(scheme, input.layer);
+    RequireFinite(input.weight);
+    RequireScheme(scheme);
     // Everything after this happens in the rotated basis.
     Incoherent data = MakeIncoherent(input, options_, context);
     RounderInput rotated = input;

@@ -34,8 +34,8 @@ class Rtn final : public WithOptions<Rounder, Options> {
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     const ClipSearch search = options_.clip == Clip::kMse ? ClipSearch::kMse : ClipSearch::kNone;
     RounderResult result;
     result.layer = RoundToNearest(input.weight, scheme, search, context);

@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -169,25 +169,24 @@ class Slim final : public WithOptions<Rounder, Options> {
   bool stores_scheme_only() const override { return false; }
   bool needs_sample() const override { return true; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     const bool fits = scheme.type == NumberType::kInteger &&
                       scheme.granularity == Granularity::kGroup && !scheme.is_symmetric();
     if (!fits || scheme.bits < 2 || scheme.bits > 7) {
-      ThrowBadInput(StrCat("layer ", layer), "asymmetric integers of 2 to 7 bits in groups",
-                    scheme.ShortName(), "slim gives groups one bit more or less");
+      ThrowExpected("asymmetric integers of 2 to 7 bits in groups", scheme.ShortName(),
+                    "slim gives groups one bit more or less");
     }
     if (scheme.bits == 2 && scheme.zero_point != ZeroPointKind::kFloat) {
-      ThrowBadInput(StrCat("layer ", layer), "zero_point: float with 2 bits",
-                    NameOf(scheme.zero_point),
+      ThrowExpected("zero_point: float with 2 bits", NameOf(scheme.zero_point),
                     "groups of 1 bit have their two values around a mean");
     }
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireScheme(scheme, input.layer);
-    RequireFinite(input.weight, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireScheme(scheme);
+    RequireFinite(input.weight);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;

@@ -29,7 +29,7 @@ RounderResult Round(const Toy& toy, const Scheme& scheme, const char* options, i
   RounderInput input = toy.Input();
   input.sample = toy.inputs;
   RounderResult result = MakeSlim(&yaml)->Round(input, scheme, context);
-  result.layer.Validate("toy");
+  result.layer.Validate();
   return result;
 }
 

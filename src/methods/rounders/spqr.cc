@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -260,23 +260,23 @@ class Spqr final : public WithOptions<Rounder, Options> {
   bool stores_scheme_only() const override { return false; }
   bool makes_second_level() const override { return true; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     const bool fits = scheme.type == NumberType::kInteger &&
                       scheme.granularity == Granularity::kGroup &&
                       scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
                       kPanelLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
     if (fits) return;
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers in groups with zero_point: float and second_level: {bits, group_rows "
-                  "1, 2, 4, 8 or 16}",
-                  scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
+    ThrowExpected(
+        "integers in groups with zero_point: float and second_level: {bits, group_rows "
+        "1, 2, 4, 8 or 16}",
+        scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
                       const Context& context) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
-    RequireScheme(scheme, input.layer);
-    RequireFinite(input.weight, input.layer);
+    RequireStaticScheme(scheme, input.weight.cols(), /*takes_second_level=*/true);
+    RequireScheme(scheme);
+    RequireFinite(input.weight);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;

@@ -176,7 +176,7 @@ TEST(Spqr, IsTheNaiveMethod) {
     toy.weight(7, 13) = -8;
     const RounderResult result = Round(toy.Input(), SpqrScheme(3, 8, static_cast<int>(group_rows)),
                                        "{act_order: false, damp: 0.01, outlier_threshold: 0.1}");
-    result.layer.Validate("test");
+    result.layer.Validate();
     const Naive expected = NaiveSpqr(toy, 3, 8, group_rows, 0.1, 0.01).Run();
     const Matrix got = result.layer.Dequantize();
     size_t outliers = 0;
@@ -225,11 +225,11 @@ TEST(Spqr, DegenerateLayers) {
   for (float& w : toy.weight.row(2)) w = 0;
   for (size_t t = 0; t < 40; ++t) toy.inputs(t, 4) = 0;
   toy.UpdateGram();
-  Round(toy.Input(), SpqrScheme(2, 16), "{damp: 0.01}").layer.Validate("zero row, dead column");
+  Round(toy.Input(), SpqrScheme(2, 16), "{damp: 0.01}").layer.Validate();
   toy.weight = Matrix(5, 18);
-  Round(toy.Input(), SpqrScheme(2, 16), "{}").layer.Validate("zeros");
+  Round(toy.Input(), SpqrScheme(2, 16), "{}").layer.Validate();
   Toy narrow(1, 1, 10, 1);
-  Round(narrow.Input(), SpqrScheme(4, 1), "{}").layer.Validate("one weight");
+  Round(narrow.Input(), SpqrScheme(4, 1), "{}").layer.Validate();
   Toy dead(4, 16, 20, 2);
   dead.inputs = Matrix(20, 16);
   dead.UpdateGram();
