@@ -58,7 +58,7 @@ class LikelihoodRunner final : public TaskRunner {
                                                           context_, on_answer, on_pass);
                                 });
 
-    // A broken model is told here rather than as a score.
+    // A broken model is an error, not a score.
     for (size_t i = 0; i < outcome_.requests.items.size(); ++i) {
       for (double log_likelihood : LogLikelihoodsOf(i)) {
         if (!std::isnan(log_likelihood)) continue;

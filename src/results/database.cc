@@ -1,5 +1,5 @@
-// SQLite's C interface behind two classes: every code that it returns is checked, and every handle
-// has one owner.
+// Wraps SQLite's C interface in two classes: every code that it returns is checked, and every
+// handle has one owner.
 #include "results/database.h"
 
 #include <sqlite3.h>

@@ -159,7 +159,7 @@ struct TextOutcome {
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
-    visit.Shown("kind", "text");
+    visit.Shown("kind", [] { return "text"; });
     visit("protocol", self.protocol);
     visit("protocol_version", self.protocol_version);
     visit("seqlen", self.seqlen);
@@ -239,7 +239,7 @@ struct RowsOutcome {
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
-    visit.Shown("kind", "task");
+    visit.Shown("kind", [] { return "task"; });
     visit("task", self.task);
     visit("task_version", self.task_version);
     visit("metric", self.metric);

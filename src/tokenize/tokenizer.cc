@@ -30,7 +30,7 @@ std::unique_ptr<Tokenizer> LoadModelFile(const fs::path& path, const TokenizerCo
   return ParseSentencePiece(bytes, path.string(), config);
 }
 
-// The tokenizer of one file; `config` comes from the files beside it.
+// The tokenizer of one file; `config` comes from the other files of its folder.
 std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& config) {
   config.inputs.Add(path.filename().string(), path);
   if (path.extension() == ".model") return LoadModelFile(path, config);
