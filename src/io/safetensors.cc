@@ -218,7 +218,9 @@ std::vector<TensorView> TensorsOf(std::span<const std::byte> file_bytes,
 
   const auto data = file_bytes.subspan(kLengthBytes + static_cast<size_t>(length));
   std::vector<TensorView> tensors;
-  for (const auto& [name, entry] : header.items()) {
+  for (const auto& item : header.items()) {
+    const std::string& name = item.key();
+    const Json& entry = item.value();
     if (name == "__metadata__") {
       std::map<std::string, std::string> found;
       At("__metadata__", [&] { ReadMetadata(entry, found); });
