@@ -1,4 +1,5 @@
-// The table of families. A new one is a file in families/ and its two lines here.
+// The table of families. A new family is a file in families/ and its two lines here. Tests swap the
+// table for one that has a fixture family.
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "model/family.h"

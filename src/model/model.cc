@@ -1,5 +1,5 @@
 // Loads a model folder, float or quantized, into a decoder: each linear layer gets the product that
-// fits how it is stored, and the tokenizer is loaded if there is one.
+// fits how it is stored. The tokenizer is loaded if the folder has one.
 #include "model/model.h"
 
 #include <map>
@@ -17,6 +17,7 @@
 namespace qualm {
 namespace {
 
+// [rows·cols] bfloat16 bits, row by row through one float buffer.
 std::vector<uint16_t> RoundedToBf16(const WeightView& weight) {
   std::vector<uint16_t> bits(weight.rows * weight.cols);
   std::vector<float> row(weight.cols);
@@ -73,13 +74,15 @@ EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
   WeightView weight = model.checkpoint->EmbeddingWeight();
   const float scale = model.checkpoint->plan().embedding.scale;
   if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight, scale};
+
+  // The model owns the rounded copy, because the table is only a view.
   model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
   weight = {model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols};
   return {weight, scale};
 }
 
-// The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
-// are `qualm verify`'s work.
+// Checks the hashes of small files (configuration, tokenizer), which decide how tensors are read.
+// The tensor files are large; `qualm verify` hashes them.
 void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manifest) {
   for (const FileRecord& file : manifest.files) {
     if (file.name.ends_with(".safetensors")) continue;
@@ -92,6 +95,7 @@ void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manife
   }
 }
 
+// A journal without a manifest is left by a quantization that was interrupted.
 void RefuseUnfinished(const std::filesystem::path& folder) {
   if (HasManifest(folder) || !std::filesystem::exists(folder / kJournalName)) return;
   ThrowBadInput(folder.string(), "a finished model", "an unfinished quantization",
@@ -117,8 +121,8 @@ bool HasTokenizer(const std::filesystem::path& folder) {
   return false;
 }
 
-// A layer in the manifest runs on its packed weights, unless `dequantize` asks for the float
-// weights that give the same outputs; all other layers are dense.
+// A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
+// float weights that give the same outputs. All other layers are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
                                          const Context& context) {
@@ -129,6 +133,9 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   if (IsIntegerProduct(layer)) {
     return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
   }
+
+  // The same wrappers as around packed weights, in the same order: inputs are transformed, then
+  // rounded, then multiplied.
   Matrix values = layer.Dequantize();
   std::unique_ptr<LinearWeight> weight =
       MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
@@ -136,12 +143,16 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   return WithTransforms(std::move(weight), layer.transforms);
 }
 
+// Every record must belong to a site of the plan and have its shape. Sites without a record are
+// float layers, whose tensors must then exist.
 void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   std::map<std::string_view, const LayerRecord*> records;
   for (const LayerRecord& record : manifest.layers) {
     if (records.emplace(record.name, &record).second) continue;
     ThrowBadInput(kManifestName, "one record of each layer", StrCat("two of ", record.name));
   }
+
+  // Sites take their records out of the map; what remains belongs to no site.
   for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
     for (const LinearSite& site : SitesOf(checkpoint.plan().blocks[b])) {
       const std::string name = checkpoint.plan().NameIn(b, site.name);
@@ -159,6 +170,7 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
                     "config.json and the manifest do not belong together");
     }
   }
+
   if (records.empty()) return;
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
@@ -168,6 +180,8 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   RefuseUnfinished(folder);
   Model model;
   model.folder = folder;
+
+  // The manifest first: it says which weights the checkpoint may lack.
   if (HasManifest(folder)) {
     model.manifest = ReadManifest(folder);
     model.inputs.Add(kManifestName, folder / kManifestName);
@@ -178,11 +192,14 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
   if (manifest != nullptr) CheckLayerRecords(*model.checkpoint, *manifest);
   model.inputs.Add(model.checkpoint->Inputs());
+
   if (HasTokenizer(folder)) {
     model.tokenizer = LoadTokenizer(folder);
     model.inputs.Add(model.tokenizer->inputs());
   }
 
+  // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
+  // are packed: memory holds the model about once.
   const Checkpoint& checkpoint = *model.checkpoint;
   model.decoder = std::make_unique<Decoder>();
   Decoder& decoder = *model.decoder;
@@ -196,6 +213,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
     checkpoint.ReleaseBlock(b);
   }
 
+  // What surrounds the blocks stays float: embedding, last norm, head.
   decoder.embedding = MakeEmbedding(model, options);
   const NormPlan& norm = decoder.plan.final_norm;
   decoder.final_norm.plan = norm;

@@ -1,4 +1,5 @@
-// From a config.json to the plan that its family makes of it.
+// From a config.json to the plan that its family makes of it. The family reads keys; the plan it
+// returns is checked here, so that no family has to.
 #include "model/model_plan.h"
 
 #include <nlohmann/json.hpp>
@@ -18,6 +19,8 @@ namespace {
 
 ModelPlan PlanFrom(const Json& json, std::span<const Family* const> families) {
   if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
+
+  // model_type selects the family, as in Hugging Face's loaders.
   const std::string model_type = GetString(json, "model_type", kNoPlace);
   ModelPlan plan = FindFamily(model_type, families).plan(ConfigReader(json));
   plan.model_type = model_type;
@@ -48,6 +51,7 @@ ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
   return ParseModelPlan(ReadJsonFile(path), path.string());
 }
 
+// One key and one value per head of keys and values; blocks without attention keep nothing.
 size_t CacheFloatsPerPosition(const ModelPlan& plan) {
   size_t floats = 0;
   for (const BlockPlan& block : plan.blocks) {

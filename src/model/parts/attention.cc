@@ -1,4 +1,5 @@
-// The attention part: projections, rotation, the cache, and the sums over its positions.
+// The attention part, a chain of two values: the normed hidden states go through the query, key and
+// value layers and are attended; the heads' sums then go through the output layer.
 #include "model/parts/attention.h"
 
 #include <array>
@@ -9,6 +10,8 @@
 namespace qualm {
 namespace {
 
+// Step 0 projects, rotates, fills the cache and attends; step 1 is the output layer. The block
+// calls them in this order, and calibration may change layers between them.
 class AttentionPart final : public BlockPart {
  public:
   explicit AttentionPart(const AttentionPlan& plan) : plan_(plan) {}
@@ -30,7 +33,8 @@ class AttentionPart final : public BlockPart {
     const Matrix values = linears_[kValue].Apply(input, context);
     if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, context);
 
-    // All keys and values are stored before any query reads them.
+    // Keys and values of all new tokens are stored before any query reads them. The tokens of a
+    // sequence are then one job for the kernel, which knows the position of the first.
     Matrix out = Matrix::Uninitialized(input.rows(), queries.cols());
     std::vector<AttentionJob> jobs;
     size_t first = 0;
@@ -53,6 +57,7 @@ class AttentionPart final : public BlockPart {
     return out;
   }
 
+  // Turns each pair of values of a query or key by an angle that grows with the token's position.
   void Rotate(const RopeTable& table, Matrix& queries, Matrix& keys, const Context& context) const {
     const RotaryLayout layout = plan_.rotary->layout;
     context.pool.ParallelFor(queries.rows(), [&](size_t t) {
@@ -68,17 +73,21 @@ class AttentionPart final : public BlockPart {
 
 }  // namespace
 
+// Must agree with Step: input i lists the layers that step i runs, in the order of the enum above.
 std::vector<PartInput> InputsOf(const AttentionPlan& plan) {
   PartInput input;
   input.name = "attention_input";
   input.width = plan.query.in;
   input.sites = {plan.query, plan.key, plan.value};
+  // Tokens see one another in this step, so it cannot run on a shuffled selection of rows.
   input.needs_sequences = true;
 
   PartInput attended;
   attended.name = "attention_output";
   attended.width = plan.output.in;
   attended.sites = {plan.output};
+  // Attention mixes tokens but not channels: a scale on the value layer's outputs reaches this
+  // input.
   attended.producer = plan.value.name;
   return {input, attended};
 }

@@ -1,9 +1,11 @@
-// The feed-forward part, gated or plain.
+// The feed-forward part, a chain of two values: the normed hidden states go through the gate (if
+// there is one) and up layers and the activation; the inner values then go through the down layer.
 #include "model/parts/mlp.h"
 
 namespace qualm {
 namespace {
 
+// Step 0 makes the inner values [tokens, intermediate], step 1 multiplies them by the down layer.
 class MlpPart final : public BlockPart {
  public:
   explicit MlpPart(const MlpPlan& plan) : plan_(plan), linears_(plan.gate ? 3 : 2) {}
@@ -42,7 +44,8 @@ std::vector<PartInput> InputsOf(const MlpPlan& plan) {
   inner.width = plan.down.in;
   inner.sites = {plan.down};
   if (plan.gate) {
-    // Without a gate the activation lies between: it lets no scale through.
+    // A gated unit multiplies the up layer's outputs channel by channel, so scales pass through.
+    // Without a gate the activation lies in between, and a scale cannot pass.
     inner.producer = plan.up.name;
   }
   return {input, inner};
