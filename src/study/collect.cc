@@ -1,4 +1,5 @@
-// Copies the records of stages into tables; a record that is there already is left alone.
+// Copies the records of stages into the tables of one SQLite file, for people and other programs to
+// query. The records stay the truth: the file can be removed and made again.
 #include "study/collect.h"
 
 #include "base/error.h"
@@ -42,10 +43,12 @@ CREATE TABLE IF NOT EXISTS layers(
   PRIMARY KEY(stage, layer)) WITHOUT ROWID;
 )";
 
+// Windows and rows share a table; columns that one of them lacks are NULL.
 constexpr const char* kPutItem = "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)";
 
-// Copies what is new: the study with its cells each time, stages that are not there yet with their
-// items, samples and layers. Run() is one transaction.
+// Copies what is new: the study with its cells each time, and stages that are not there yet with
+// their items, samples and layers. Run() is called once and is one transaction, so a reader sees a
+// whole collection or the one before it.
 class Collector {
  public:
   Collector(const StudyPlan& plan, const WorkFolder& work)
@@ -61,6 +64,7 @@ class Collector {
   }
 
  private:
+  // A new file gets the tables and our mark. A file that holds something else is refused.
   void Prepare() {
     const int64_t application = database_.Number("PRAGMA application_id");
     const int64_t version = database_.Number("PRAGMA user_version");
@@ -75,6 +79,7 @@ class Collector {
     database_.Execute(StrCat("PRAGMA user_version=", kStudyResultsVersion));
   }
 
+  // Cells are written anew: a study that was changed may have lost some.
   void PutStudy() {
     const StudySpec& spec = plan_.spec;
     Statement(database_, "INSERT OR REPLACE INTO studies VALUES(?,?,?,?,?,?,?,?)")
@@ -99,6 +104,7 @@ class Collector {
   }
 
   void PutStage(const std::string& key) {
+    // The head of a record is small. The columns of its result are only read if they are new.
     const std::optional<StageRecord> head = work_.ReadRecord(key, false);
     if (!head || IsThere(*head)) return;
     const std::optional<StageRecord> record = work_.ReadRecord(key);
@@ -121,6 +127,7 @@ class Collector {
              ToJson(record->inputs).dump(), rest.dump());
     ++counts_.stages;
 
+    // The columns of tests and the layers of artefacts go into separate tables.
     if (const auto* text = std::get_if<TextOutcome>(&record->outcome)) PutWindows(key, text->items);
     if (const auto* task = std::get_if<RowsOutcome>(&record->outcome)) {
       PutRows(key, task->items);
@@ -131,6 +138,7 @@ class Collector {
     }
   }
 
+  // Windows weigh what their protocol says; rows all weigh the same.
   void PutWindows(const std::string& key, const WindowColumns& items) {
     constexpr std::optional<int64_t> kNone;  // only rows of tasks have these
     Statement rows(database_, kPutItem);

@@ -1,4 +1,6 @@
-// What stages take, from the shape of the model and the number of tokens; rough on purpose.
+// What stages take in time, memory and disk, from the shape of the model and the number of tokens.
+// The estimates are rough on purpose: they decide what runs next to what, and show whether a study
+// takes minutes or days. History corrects the times.
 #include "study/estimate.h"
 
 #include <algorithm>
@@ -12,9 +14,10 @@
 namespace qualm {
 namespace {
 
-// What a row costs is not known before it is read.
+// Rows and texts are not read for an estimate, so these typical sizes replace theirs.
 constexpr double kTokensPerRow = 300, kRowsOfWholeTask = 1500, kWindowsOfWholeText = 150;
 
+// What the estimates need to know of a model.
 struct Shape {
   double layer_weights = 0;  // of all blocks' linear layers
   double gram_flops = 0;     // for each token
@@ -63,6 +66,9 @@ void EstimateCalibration(const CalibrateInputs& inputs, const Shape& shape, doub
   stage.disk_bytes = static_cast<uint64_t>(tokens * 6);
 }
 
+// Each token passes through the layers about three times (to collect statistics, to measure errors,
+// to make the next block's inputs); then come Gram matrices and rounding. Memory holds the hidden
+// states twice and one block; disk the layers at up to 6 bits and a float head.
 void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& stage) {
   if (flops > 0) {
     stage.seconds =
@@ -75,6 +81,7 @@ void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& st
       static_cast<uint64_t>(shape.layer_weights * 0.75 + shape.head_weights * 4 + 1e5);
 }
 
+// How many tokens a test runs through the model.
 double TokensOf(const EvaluateInputs& inputs, const Shape& shape) {
   const double limit = static_cast<double>(inputs.limit);
   if (inputs.kind == TestKind::kTask) {
@@ -87,9 +94,10 @@ double TokensOf(const EvaluateInputs& inputs, const Shape& shape) {
   return (inputs.limit == 0 ? kWindowsOfWholeText : limit) * window;
 }
 
+// Two operations per weight and token; the head counts because every position is scored.
 void EstimateEvaluate(const EvaluateInputs& inputs, const Shape& shape, double flops,
                       Stage& stage) {
-  // A quantized model's texts are read by the float one as well.
+  // On texts, a quantized model is compared with the float one, which then runs as well.
   const bool has_reference = !inputs.quantize.empty() && inputs.kind == TestKind::kText;
   const double models = has_reference ? 2 : 1;
   const double weights = shape.layer_weights + shape.head_weights;
@@ -110,6 +118,7 @@ void EstimateMeasure(const MeasureInputs& inputs, const Shape& shape, double flo
 }  // namespace
 
 void EstimateStages(StudyPlan& plan, double flops) {
+  // Calibration stages come before the quantizations that need them, so their tokens are known.
   std::map<std::string, Shape> shapes;   // by model folder
   std::map<std::string, double> tokens;  // of calibration stages
   for (Stage& stage : plan.stages) {
@@ -139,12 +148,13 @@ void EstimateStages(StudyPlan& plan, double flops) {
   }
 }
 
+// Multiplies the estimates of each kind of stage by how long its finished stages really took.
 void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
   struct Sums {
     double measured = 0, estimated = 0;
     size_t n = 0;
   };
-  // What stages of each kind took, against what was estimated.
+
   std::map<StageKind, Sums> history;
   for (const Stage& stage : plan.stages) {
     const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_result=*/false);
@@ -155,6 +165,7 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
     ++sums.n;
   }
 
+  // One or two stages say too little about the next ones.
   for (Stage& stage : plan.stages) {
     const Sums& sums = history[stage.kind()];
     if (sums.n >= 3) stage.seconds *= sums.measured / sums.estimated;

@@ -1,5 +1,5 @@
-// Scores a text or a task, and turns what the scorers return into the columns and rows of a stage's
-// record.
+// Runs the tests of a study: scores a text by its perplexity or a task by its rows, and turns what
+// the scorers return into the columns of a stage's record.
 #include "study/evaluate_stage.h"
 
 #include <algorithm>
@@ -34,8 +34,9 @@ std::string EndOf(const std::string& text, size_t most) {
   return StrCat("…", text.substr(at));
 }
 
-// How much of the test the model has seen when it was quantized; nothing where it keeps no hashes
-// of its calibration text. `texts` are the token ids of the test's items.
+// How much of a test's text the model saw during calibration: the share of its 13-grams whose
+// hashes are stored next to the model. Unknown if the folder has no such hashes. Call Add for the
+// token ids of each item, then Sum.
 class OverlapCounter {
  public:
   explicit OverlapCounter(const Model& model) : seen_(ReadGramHashes(model.folder)) {}
@@ -57,7 +58,8 @@ class OverlapCounter {
 
 // --- perplexity
 
-// Windows that an earlier, killed run has scored are taken from the journal.
+// Windows that an earlier, killed run has scored are taken from the journal. With a reference both
+// models run, and their distance is part of the scores.
 TextScores ScoreText(const PerplexityText& text, const std::string& key, const WorkFolder& work,
                      const Model& model, const Model* reference, const Context& context) {
   WindowJournal journal(work.Windows(key), key);
@@ -76,6 +78,8 @@ TextScores ScoreText(const PerplexityText& text, const std::string& key, const W
 
 // --- tasks
 
+// One task on one model. The constructor selects rows and finds the store; Run asks, scores, and
+// makes the record's columns from the one outcome that RunTask returns.
 class TaskStage {
  public:
   TaskStage(const Stage& stage, const StudyPlan& plan, const WorkFolder& work, const Model& model)
@@ -98,7 +102,9 @@ class TaskStage {
     // The float model's files were compared with the planned ones: its hash is known.
     const std::string hash = inputs_.quantize.empty() ? inputs_.model_hash : model_.Hash();
     TaskOutcome run = RunTask(task_, model_, hash, options_, context);
+
     plan_.RequireUnchanged(stage_, run.asked.inputs, task_.name);
+
     return {.task = run.key.task,
             .task_version = task_.version,
             .metric = task_.metrics[0],
@@ -150,11 +156,14 @@ class TaskStage {
     return columns;
   }
 
+  // The first rows as people read them. Prompts and right answers are stored with the float model
+  // only, because they are the same for every model.
   std::vector<SampleOutcome> SamplesOf(const TaskOutcome& run) const {
     std::vector<SampleOutcome> samples;
     for (size_t i = 0; i < std::min(run.items.size(), kMostSamples); ++i) {
       const TaskItem& asked = run.asked.items[i];
       SampleOutcome sample{.item = i, .answer = AnswerOf(run, i)};
+      // The report shows these next to the answers of all models.
       if (inputs_.quantize.empty()) {
         sample.row = asked.place;
         sample.prompt =
@@ -166,11 +175,14 @@ class TaskStage {
     return samples;
   }
 
+  // The text that counts as right; a generation task may accept several, of which this is the
+  // first.
   std::string RightAnswerOf(const TaskItem& asked) const {
     if (task_.kind == TaskKind::kGeneration) return asked.choices.empty() ? "" : asked.choices[0];
     return asked.continuations[task_.kind == TaskKind::kMultipleChoice ? asked.gold : 0];
   }
 
+  // What the model answered, as far as its kind of task has a text for that.
   std::string AnswerOf(const TaskOutcome& run, size_t index) const {
     const TaskItem& asked = run.asked.items[index];
     const ItemOutcome& item = run.items[index];
@@ -186,6 +198,8 @@ class TaskStage {
     return "";
   }
 
+  // Overlap is measured on the question with its right answer, which is what could have been
+  // learned.
   std::optional<OverlapOutcome> OverlapOf(const TaskOutcome& run) const {
     OverlapCounter overlap(model_);
     if (!overlap.is_known()) return std::nullopt;
@@ -211,10 +225,12 @@ class TaskStage {
 TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
                          const Model& model, const Model* reference, const Context& context) {
   const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
+  // The text must still be the one that the stage's key was made from.
   Corpus corpus = FindCorpus(inputs.corpus.path, CorpusUse::kEvaluation, plan.data_folder,
                              {.text_field = inputs.text_field});
   plan.RequireUnchanged(stage, corpus.inputs, inputs.corpus.path);
 
+  // Cut into windows as the protocol says, and scored.
   const PerplexityProtocol& protocol = FindProtocol(inputs.protocol);
   const size_t seqlen = ResolveSeqlen(protocol, inputs.seqlen, model.decoder->plan.context);
   const PerplexityText text = PrepareText(protocol, corpus.name, corpus.Joined(),
@@ -224,6 +240,7 @@ TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFo
     ThrowFailed(stage.label, "the perplexity is not finite: the model's logits overflow");
   }
 
+  // Totals, and a column for each property of a window.
   TextOutcome outcome;
   outcome.protocol = protocol.name;
   outcome.protocol_version = protocol.version;
@@ -232,6 +249,7 @@ TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFo
   outcome.tokens = scores.targets;
   outcome.ppl = scores.ppl;
   outcome.items.loss = scores.window_nll;
+
   OverlapCounter overlap(model);
   for (const Window& window : text.windows) {
     outcome.items.weight.push_back(window.weight);
@@ -247,6 +265,7 @@ TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFo
                                        .rms_delta_p = comparison->rms_delta_p};
   }
 
+  // The record follows at once: the journal has done its work.
   std::error_code ignored;
   std::filesystem::remove(work.Windows(stage.key), ignored);
   return outcome;

@@ -1,6 +1,6 @@
-// The local executor: it starts `qualm stage` for groups of stages that are ready, reads their
-// records from the work folder, and decides after each end what can run next. A stage's result is
-// what its record says; the exit code only matters if there is no record.
+// The local executor: starts `qualm stage` for groups of stages that are ready, reads their records
+// from the work folder, and decides after each end what can run next. A stage's result is what its
+// record says; the exit code only matters if there is no record.
 #include "study/executor.h"
 
 #include <fcntl.h>
@@ -139,12 +139,14 @@ class LocalRun {
     const size_t waiting = static_cast<size_t>(std::ranges::count(state_, StageState::kWaiting));
     // Large groups load a model once; small ones keep all processes busy.
     const size_t most = std::max<size_t>(1, std::min<size_t>(64, waiting / (2 * options_.jobs)));
+
     for (const std::vector<size_t>& group : ReadyGroups(plan_, state_, most)) {
       Job job;
       job.stages = group;
       for (size_t i : group) {
         job.memory_bytes = std::max(job.memory_bytes, plan_.stages[i].memory_bytes);
       }
+
       // Speed is measured on an idle machine or not at all.
       job.is_exclusive = plan_.stages[group[0]].kind() == StageKind::kMeasure;
       if (!Fits(job)) continue;

@@ -1,5 +1,6 @@
 // Turns a study into stages and cells: for every model, recipe, calibration set, seed and test that
-// the study asks for, the stages that answer it, each once.
+// the study asks for, the stages that answer it. Stages are identified by their keys, so that what
+// several cells need is in the plan only once.
 #include "study/graph.h"
 
 #include <algorithm>
@@ -18,12 +19,15 @@
 namespace qualm {
 namespace {
 
+// A rule that names nothing fits everything.
 bool Fits(const std::vector<std::string>& patterns, std::string_view text) {
   return patterns.empty() || std::ranges::any_of(patterns, [&](const std::string& pattern) {
            return MatchesGlob(text, pattern);
          });
 }
 
+// Builds the plan from inputs that are already found and hashed. Run is called once: it adds the
+// cells of each model, and every cell adds the stages that it needs before itself.
 class Planner {
  public:
   Planner(const StudySpec& spec, const PlanOptions& options, Progress& progress)
@@ -35,6 +39,7 @@ class Planner {
     plan_.version = options.version;
   }
 
+  // The float model's cells are always there, so they do not count.
   StudyPlan Run() {
     for (const PlannedModel& model : inputs_.models()) AddModel(model);
     if (std::ranges::none_of(plan_.cells,
@@ -42,6 +47,7 @@ class Planner {
       ThrowBadInput(plan_.spec.name, "at least one cell of the study's table",
                     "none: include and exclude leave nothing");
     }
+
     EstimateStages(plan_, options_.flops);
 
     // The plan's models are names; `model_paths` has their folders.
@@ -56,6 +62,7 @@ class Planner {
  private:
   // --- stages
 
+  // Where all rows may be used, seed and share would only make equal stages differ in their keys.
   PooledRows RowsOf(RowPool pool) const {
     if (pool == RowPool::kAll) return {};
     return {.pool = pool,
@@ -63,7 +70,8 @@ class Planner {
             .calibration_share = plan_.spec.calibration_share};
   }
 
-  // Adds the stage if there is none of this key yet; returns the key.
+  // Adds the stage unless one with this key is there already, and returns the key. Stages of one
+  // `group` can share a process, which loads the model once. Empty needs are dropped.
   std::string AddStage(std::string label, std::string group, std::vector<std::string> needs,
                        StageInputs inputs, InputSet files) {
     Stage stage;
@@ -71,6 +79,7 @@ class Planner {
     stage.key = StageKey(inputs, stage.files, plan_.instruction_set);
     if (!keys_.insert(stage.key).second) return stage.key;
 
+    // What the key depends on is complete; label and order are for people and executors.
     plan_.files.emplace(stage.files, std::move(files));
     stage.label = std::move(label);
     stage.group = std::move(group);
@@ -82,6 +91,7 @@ class Planner {
     return plan_.stages.back().key;
   }
 
+  // Members of a mixture become stages too, which come first.
   std::string AddCalibration(const PlannedModel& model, const CalibrationSpec& set, uint64_t seed) {
     CalibrateInputs inputs;
     inputs.kind = set.kind;
@@ -116,12 +126,14 @@ class Planner {
         break;
     }
 
+    // All stages of a model's calibration share a process, which loads the model at most once.
     std::vector<std::string> needs = inputs.members;
     return AddStage(StrCat("calibrate ", model.name, " ", set.name, " seed ", seed),
                     StrCat("calibrate ", model.hash), std::move(needs), std::move(inputs),
                     std::move(files));
   }
 
+  // Rows that a test of the study scores as well come from the calibration pool only.
   void AddRows(const CalibrationSpec& set, CalibrateInputs& inputs, InputSet& files) {
     Task task = FindTask(set.task);
     SelectCategory(task, set.category, set.name);
@@ -131,11 +143,14 @@ class Planner {
     inputs.split = task.split;
     inputs.category = set.category;
     inputs.rows = RowsOf(is_scored ? RowPool::kCalibration : RowPool::kAll);
+
+    // Calibration reads rows without examples before them.
     ItemOptions options;
     options.shots = 0;
     files.Add(TaskInputs(task, options, options_.data_folder));
   }
 
+  // The group shares model and calibration set, so that its recipes can share a pass.
   std::string AddQuantize(const PlannedModel& model, const PlannedRecipe& recipe,
                           const std::string& calibrate, const std::string& set, uint64_t seed) {
     QuantizeInputs inputs;
@@ -151,6 +166,7 @@ class Planner {
                     model.files);
   }
 
+  // `quantize` is the key of the stage that makes the model; empty: the float model is evaluated.
   std::string AddEvaluate(const PlannedModel& model, const PlannedTest& test,
                           const std::string& quantize, const std::string& what) {
     const TestSpec& spec = *test.spec;
@@ -159,6 +175,8 @@ class Planner {
     inputs.model_hash = model.hash;
     inputs.quantize = quantize;
     inputs.limit = spec.limit;
+    // A task's items and a text's windows depend on different settings; only those of the test's
+    // kind are filled in, so that the others cannot change the key.
     if (spec.is_task()) {
       inputs.kind = TestKind::kTask;
       inputs.task.path = spec.task;
@@ -182,6 +200,7 @@ class Planner {
                     std::move(inputs), std::move(files));
   }
 
+  // The processor is part of the inputs: a speed means nothing on another one.
   std::string AddMeasure(const PlannedModel& model, const std::string& quantize,
                          const std::string& what) {
     const EfficiencySpec& spec = plan_.spec.efficiency;
@@ -213,6 +232,7 @@ class Planner {
            std::ranges::none_of(spec.exclude, matches);
   }
 
+  // The float model on every test is what all losses are measured against.
   void AddModel(const PlannedModel& model) {
     const std::string measure = AddMeasure(model, "", StrCat(model.name, " float"));
     for (const PlannedTest& test : inputs_.tests()) {
@@ -230,7 +250,7 @@ class Planner {
         continue;
       }
       for (const CalibrationSpec& set : plan_.spec.calibrations) {
-        // The same condition again takes the seeds behind the others'.
+        // A repetition of a condition ("again") takes the seeds after those of the first.
         const size_t first = set.again.empty() ? 0 : plan_.spec.seeds;
         for (size_t s = 0; s < plan_.spec.seeds; ++s) AddCells(model, recipe, &set, first + s);
       }
@@ -259,6 +279,7 @@ class Planner {
     const std::string set_name = set == nullptr ? "-" : set->name;
     const std::string quantize = AddQuantize(model, recipe, calibrate, set_name, seed);
     const std::string what = StrCat(model.name, " ", recipe.name, " ", set_name, " seed ", seed);
+
     // Speed does not depend on the calibration data: one artefact of a recipe is measured.
     std::string& measure = measured_[StrCat(model.hash, recipe.canonical_hash)];
     if (measure.empty()) measure = AddMeasure(model, quantize, what);

@@ -1,4 +1,4 @@
-// Measures a model folder with the sizes that a stage was told.
+// Measures speed and memory of a model folder, with the sizes that the stage's inputs name.
 #include "study/measure_stage.h"
 
 #include "base/error.h"
@@ -12,12 +12,14 @@ MeasureOutcome MeasureArtefact(const std::string& folder, const MeasureInputs& i
   if (ProcessorName() != inputs.processor) {
     ThrowFailed(label, "this is another processor than the one that was planned for");
   }
+
   SpeedOptions options;
   options.prompt = inputs.prompt;
   options.gen = inputs.gen;
   options.repetitions = inputs.repetitions;
   const SpeedResult result = MeasureSpeed(folder, options, context);
 
+  // One pair of lengths was asked for, so there is one point.
   const SpeedPoint& point = result.points.front();
   return {.prompt = inputs.prompt,
           .gen = inputs.gen,

@@ -1,4 +1,5 @@
-// A plan as a file: what the processes that run its stages and those that report on it read.
+// A plan as a file. The processes that run its stages read it, and so do status and reports, so
+// that all of them work on the same plan even if the study's YAML changes meanwhile.
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/json_fields.h"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr int kPlanFormat = 2;
 
+// The kind is stored next to the inputs because it decides which struct they are.
 Json ToJson(const Stage& stage) {
   Json json = FieldsJson(stage);
   json["kind"] = StageKindName(stage.kind());
@@ -16,6 +18,7 @@ Json ToJson(const Stage& stage) {
   return json;
 }
 
+// Keys become file names in the work folder; anything but hex digits is refused.
 Stage StageFromJson(const Json& json, std::string_view place) {
   Stage stage;
   std::vector<std::string> keys = KeysOf(stage);
@@ -32,7 +35,7 @@ Stage StageFromJson(const Json& json, std::string_view place) {
   return stage;
 }
 
-// The format comes first: a plan of another one has other keys.
+// The format is checked before anything else, because a plan of another format has other keys.
 void RequireFormat(const Json& json, std::string_view place) {
   RequireObject(json,
                 {"format", "study", "model_paths", "data_folder", "instruction_set", "version",
@@ -43,7 +46,7 @@ void RequireFormat(const Json& json, std::string_view place) {
   }
 }
 
-// Every stage that is needed and every set of files is there.
+// A plan is only used if it is whole: every needed stage and every set of files is in it.
 void CheckStages(const StudyPlan& plan, std::string_view place) {
   for (const Stage& stage : plan.stages) {
     for (const std::string& need : stage.needs) (void)plan.Find(need);
@@ -55,18 +58,22 @@ void CheckStages(const StudyPlan& plan, std::string_view place) {
 
 }  // namespace
 
+// Files are stored once under the hash of their set, which stages then refer to.
 Json ToJson(const StudyPlan& plan) {
   Json stages = Json::array(), cells = Json::array(), files = Json::object();
   for (const Stage& stage : plan.stages) stages.push_back(ToJson(stage));
   for (const StudyCell& cell : plan.cells) cells.push_back(FieldsJson(cell));
   for (const auto& [hash, set] : plan.files) files[hash] = FieldsJson(set);
+
   return {{"format", kPlanFormat},
+          // The study itself, as it was read, so that its file is not needed again.
           {"study", FieldsJson(plan.spec)},
           {"model_paths", plan.model_paths},
           {"data_folder", plan.data_folder},
           {"instruction_set", plan.instruction_set},
           {"version", plan.version},
           {"skipped", plan.skipped},
+          // What there is to do, and which answers the cells are.
           {"files", std::move(files)},
           {"stages", std::move(stages)},
           {"cells", std::move(cells)}};
@@ -75,10 +82,12 @@ Json ToJson(const StudyPlan& plan) {
 StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
   RequireFormat(json, place);
   StudyPlan plan;
+  // What holds for the whole study.
   ReadFields(GetChild(json, "study", place), place, plan.spec);
   plan.data_folder = GetString(json, "data_folder", place);
   plan.instruction_set = GetString(json, "instruction_set", place);
   plan.version = GetString(json, "version", place);
+
   for (const auto& [key, texts] :
        {std::pair("model_paths", &plan.model_paths), std::pair("skipped", &plan.skipped)}) {
     for (const Json& text : fields::ListOf(json, key, place)) {
@@ -86,6 +95,7 @@ StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
     }
   }
 
+  // Sets of files, stages and cells; CheckStages then looks at how they refer to one another.
   for (const auto& [hash, set] : GetChild(json, "files", place).items()) {
     ReadFields(set, place, plan.files[hash]);
   }

@@ -1,4 +1,5 @@
-// Finds and hashes models, recipes, texts and rows; says what is missing before any stage runs.
+// Finds and hashes the models, recipes, texts and rows of a study, and says what is missing before
+// any stage runs. What is found here goes into the keys of stages.
 #include "study/planned_inputs.h"
 
 #include <algorithm>
@@ -16,7 +17,7 @@
 namespace qualm {
 namespace {
 
-// The path as it is, or below the study's or the data folder; empty if there is no such file.
+// The path as it is, or relative to the study's or the data folder; empty if no such file exists.
 std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) return path;
@@ -40,6 +41,7 @@ PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progres
   ReadTests();
 }
 
+// NAME=FOLDER or FOLDER; without a name the folder's last part is the name.
 void PlannedInputs::ReadModels() {
   // --model replaces the study's models.
   const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
@@ -131,12 +133,12 @@ void PlannedInputs::DropMissingSets() {
     progress_.Warn(StrCat(skipped_.back(), "; it is left out"));
   }
 
-  // Mixtures lose the members that are missing; one that keeps fewer than two is left out, too.
   std::erase_if(sets, [&](const CalibrationSpec& set) {
     return std::ranges::find(missing, set.name) != missing.end();
   });
 
-  // Mixed sets lose their missing parts; a mixture of fewer than two sets is none.
+  // Mixtures lose the members that are missing; a mixture that keeps fewer than two is left out as
+  // well.
   for (CalibrationSpec& set : sets) {
     std::erase_if(set.mixed, [&](const std::string& name) {
       return std::ranges::find(missing, name) != missing.end();
@@ -221,6 +223,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
 
 const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std::string& field,
                                            CorpusUse use) {
+  // Tests and calibration sets often name the same text: it is found and hashed once.
   const std::string found = ResolvePath(corpus, options_);
   const std::string name = found.empty() ? corpus : found;
   const std::string key = StrCat(name, "\n", field, "\n", static_cast<int>(use));

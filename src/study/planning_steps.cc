@@ -1,4 +1,5 @@
-// A recipe with the study's order, and a task with the category that a test asks for.
+// Steps that planning and running a stage must do in the same way: giving a recipe the study's
+// order, and narrowing a task to the category that a test asks for.
 #include "study/planning_steps.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Kinds, names, keys and JSON of stages' inputs; the fields themselves are stated in the header.
+// Kinds, names, keys and JSON of stages' inputs. The fields are stated once, in the header; from
+// them come the plan's JSON and the text that a key is the hash of.
 #include "study/stage.h"
 
 #include <array>
@@ -11,6 +12,8 @@
 namespace qualm {
 namespace {
 
+// Names in plans and records, in the order of the enums. They are part of stored files: none may
+// change.
 constexpr std::array<std::string_view, 4> kStageKinds = {"calibrate", "quantize", "evaluate",
                                                          "measure"};
 constexpr std::array<std::string_view, 5> kCalibrationKinds = {"corpus", "rows", "random_tokens",
@@ -26,6 +29,7 @@ class KeyWriter : public fields::TextWriter {
   void operator()(std::string_view, const Place&, const FieldRule& = {}) {}
 };
 
+// All fields as text, in a fixed form: equal inputs give equal keys on every machine.
 template <class Inputs>
 std::string KeyText(const Inputs& inputs) {
   KeyWriter writer;
@@ -83,6 +87,8 @@ StageInputs StageInputsFromJson(StageKind kind, const Json& json, std::string_vi
   return {};
 }
 
+// What decides the result and nothing else: the inputs, the contents of the files, the instruction
+// set (sums differ in their last bits), and the version of our arithmetic.
 std::string StageKey(const StageInputs& inputs, const std::string& files,
                      const std::string& instruction_set) {
   Hasher hasher;

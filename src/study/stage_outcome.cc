@@ -1,4 +1,5 @@
-// Outcomes as JSON, and what their columns must fulfil.
+// Outcomes of stages as JSON, and the checks that their columns fit together. Reports index these
+// columns without further checks.
 #include "study/stage_outcome.h"
 
 #include <algorithm>
@@ -10,7 +11,8 @@
 namespace qualm {
 namespace {
 
-// Every column has a value for each item, and clusters are numbered below the number of items.
+// Every column has a value for each item, and clusters are numbered from 0, below the number of
+// items.
 void CheckColumns(std::string_view place, const std::vector<uint64_t>& cluster,
                   std::initializer_list<size_t> lengths) {
   const size_t n = cluster.size();
@@ -38,6 +40,7 @@ void RowColumns::Validate(std::string_view place) const {
   if (!log_likelihoods.empty()) CheckColumns(place, cluster, {log_likelihoods.size()});
 }
 
+// A stage that failed has no outcome, which is written as null.
 Json ToJson(const StageOutcome& outcome) {
   return std::visit(
       [](const auto& of_kind) -> Json {
@@ -50,6 +53,7 @@ Json ToJson(const StageOutcome& outcome) {
       outcome);
 }
 
+// The inputs say which struct the outcome is; fields that are missing or unknown are refused.
 StageOutcome StageOutcomeFromJson(const StageInputs& inputs, const Json& json,
                                   std::string_view place) {
   // Only tests have two kinds of outcomes.

@@ -1,5 +1,5 @@
-// Runs stages by their kinds and writes their records; what several stages of a group need is
-// loaded once.
+// Runs stages by their kinds and writes their records. What several stages of a group need (a
+// model, a tokenizer, a pass over the calibration tokens) is loaded or done once.
 #include "study/stage_run.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ double NumberOrNone(const std::optional<MeasuredError>& error) {
   return error ? error->relative_output_error : kNoNumber;
 }
 
-// What a report shows of the layers; the rest is in the artefact's manifest.
+// What a report shows of the layers; everything else stays in the artefact's manifest.
 std::vector<LayerOutcome> LayersOf(const Manifest& manifest) {
   std::vector<LayerOutcome> layers;
   for (const LayerRecord& layer : manifest.layers) {
@@ -44,8 +44,9 @@ std::vector<LayerOutcome> LayersOf(const Manifest& manifest) {
   return layers;
 }
 
-// Runs the stages of one process one after the other. Models and tokenizers stay loaded, because
-// the next stage of a group usually needs them again.
+// Runs the stages of one process, one after the other: construct, QuantizeTogether where several
+// quantizations share their data, then Run for each stage. Models and tokenizers stay loaded,
+// because the next stage of a group usually needs them again.
 class GroupRunner {
  public:
   GroupRunner(const StudyPlan& plan, const WorkFolder& work, const StageRunOptions& options,
@@ -53,11 +54,13 @@ class GroupRunner {
       : plan_(plan), work_(work), options_(options), context_(context) {}
 
   StageEnd Run(const Stage& stage) {
+    // Another process may run the stage or have finished it since the plan was made.
     const std::unique_ptr<StageLock> lock = work_.TryLock(stage.key);
     if (!lock) return End(stage, StageEnd::kHeldByOther, "");
     if (work_.IsDone(stage.key)) return End(stage, StageEnd::kFoundDone, "");
 
-    // Whatever goes wrong with the stage is a record, too.
+    // Whatever goes wrong with the stage is recorded, so that its dependents learn of it and the
+    // next stage can run.
     const auto start = std::chrono::steady_clock::now();
     StageRecord record = NewRecord(stage);
     try {
@@ -87,6 +90,7 @@ class GroupRunner {
     return end;
   }
 
+  // Failed until proven otherwise.
   StageRecord NewRecord(const Stage& stage) const {
     StageRecord record;
     record.key = stage.key;
@@ -101,6 +105,7 @@ class GroupRunner {
     return record;
   }
 
+  // Executors start a stage after its needs, but a person or Slurm may start it in any case.
   void RequireNeeds(const Stage& stage) const {
     for (const std::string& need : stage.needs) {
       if (work_.IsDone(need)) continue;
@@ -108,6 +113,7 @@ class GroupRunner {
     }
   }
 
+  // One function for each kind of stage; what it returns becomes the record's result.
   StageOutcome Make(const Stage& stage, const Context& context) {
     switch (stage.kind()) {
       case StageKind::kCalibrate:
@@ -116,6 +122,7 @@ class GroupRunner {
         return Quantize(stage, context);
       case StageKind::kEvaluate:
         return Evaluate(stage, context);
+      // Speed is measured from the folder: loading is part of what is measured.
       case StageKind::kMeasure: {
         const auto& inputs = std::get<MeasureInputs>(stage.inputs);
         return MeasureArtefact(FolderOf(inputs.model, inputs.quantize), inputs, stage.label,
@@ -127,6 +134,7 @@ class GroupRunner {
 
   // --- calibrate
 
+  // The set goes into a file for quantizations and mixtures; the record only describes it.
   CalibrateOutcome Calibrate(const Stage& stage, const Context& context) {
     CalibrateOutcome outcome;
     const CalibrationSet set = MakeSet(stage, outcome, context);
@@ -143,6 +151,7 @@ class GroupRunner {
     return outcome;
   }
 
+  // The set of this kind. Rows also fill the outcome's subjects.
   CalibrationSet MakeSet(const Stage& stage, CalibrateOutcome& outcome, const Context& context) {
     const auto& inputs = std::get<CalibrateInputs>(stage.inputs);
     const std::string& folder = inputs.model.path;
@@ -159,11 +168,14 @@ class GroupRunner {
         return RandomTokenSet(TokenizerOf(folder), inputs.Sampler());
       case CalibrationKind::kSelfGenerated: {
         const Model& model = ModelOf(folder);
+        // Texts are kept in the stage's own store, so that a killed run does not generate them
+        // again.
         ResultStore store(work_.Answers(stage.key));
         return SelfGeneratedSet(model, model.Hash(), inputs.temperature, inputs.Sampler(), store,
                                 context);
       }
       case CalibrationKind::kMixed: {
+        // The members are stages that have ended: their sets are in files.
         std::vector<CalibrationSet> members;
         for (const std::string& key : inputs.members) members.push_back(ReadSet(key));
         return MixedSet(members, inputs.Sampler());
@@ -173,7 +185,7 @@ class GroupRunner {
     return {};
   }
 
-  // Rows as their task asks them, with the right answers after them.
+  // Rows in the form in which their task asks them, followed by the right answers.
   CalibrationSet RowSetOf(const Stage& stage, const CalibrateInputs& inputs,
                           CalibrateOutcome& outcome) {
     Task task = FindTask(inputs.task.path);
@@ -181,6 +193,7 @@ class GroupRunner {
     task.split = inputs.split;
     ItemOptions options = inputs.rows.Options();
     options.shots = 0;
+
     TaskItems rows = MakeItems(task, options, plan_.data_folder);
     plan_.RequireUnchanged(stage, rows.inputs, task.name);
 
@@ -197,6 +210,7 @@ class GroupRunner {
       hasher.Add(subjects.back().documents.back());
     }
 
+    // Rows are drawn by subject, and the record says how many of each.
     std::vector<size_t> drawn;
     const std::string name =
         StrCat(task.name, task.variant, ":", task.split,
@@ -218,6 +232,7 @@ class GroupRunner {
 
   // --- quantize
 
+  // A stage whose inputs are not the planned ones would be stored under the wrong key.
   static void RequireSameHash(const Stage& stage, const std::string& planned,
                               const std::string& hash, const std::string& what) {
     if (planned == hash) return;
@@ -232,12 +247,14 @@ class GroupRunner {
     options.recipe = OrderedRecipe(inputs.recipe.path, inputs.order);
     RequireSameHash(stage, inputs.recipe_hash, HashBytes(options.recipe.CanonicalJson()),
                     StrCat("recipe ", options.recipe.name));
+
     options.seed = inputs.seed;
     options.qualm_version = options_.version;
     if (!inputs.calibration.empty()) options.calibration = ReadSet(inputs.calibration);
     return options;
   }
 
+  // Continues an artefact that a killed run or QuantizeTogether has begun.
   QuantizeOutcome Quantize(const Stage& stage, const Context& context) {
     const QuantizeResult result = QuantizeModel(OptionsOf(stage), context);
     RequireSameHash(stage, std::get<QuantizeInputs>(stage.inputs).model_hash,
@@ -250,14 +267,15 @@ class GroupRunner {
   }
 
  public:
-  // Makes the folders of stages that may share one pass of the calibration tokens, before they are
-  // run one by one, which then only reads what they find. What fails here fails there again, by
-  // itself.
+  // Quantizes stages that may share one pass of the calibration tokens, into their folders. Run
+  // then only reads what it finds there and writes the records. A failure here is only a warning:
+  // Run meets it again, for the stage that it belongs to.
   void QuantizeTogether(const std::vector<const Stage*>& stages) {
     std::vector<std::unique_ptr<StageLock>> locks;
     std::vector<QuantizeOptions> all;
     try {
-      // Those that are open, that no other process holds, and whose blocks see the float model.
+      // Stages that are open, that no other process holds, and whose blocks read the float model's
+      // hidden states: with a sequential order the recipes' hidden states would differ.
       for (const Stage* stage : stages) {
         if (work_.IsDone(stage->key)) continue;
         locks.push_back(work_.TryLock(stage->key));
@@ -277,7 +295,7 @@ class GroupRunner {
  private:
   // --- evaluate
 
-  // The folder of what a stage looks at: the artefact, or the float model.
+  // The folder of the model that a stage evaluates or measures: the artefact, or the float model.
   std::string FolderOf(const Place& model, const std::string& quantize) const {
     return quantize.empty() ? model.path : work_.Artefact(quantize).string();
   }
@@ -285,6 +303,8 @@ class GroupRunner {
   StageOutcome Evaluate(const Stage& stage, const Context& context) {
     const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
     Model& model = ModelOf(FolderOf(inputs.model, inputs.quantize));
+    // An artefact is identified by the stage that made it; the float model is compared with the
+    // plan.
     if (inputs.quantize.empty()) plan_.RequireUnchanged(stage, model.inputs, "the model");
     if (inputs.kind == TestKind::kTask) {
       return EvaluateTask(stage, plan_, work_, model, context);
@@ -318,6 +338,7 @@ class GroupRunner {
 std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
                                 const WorkFolder& work, const StageRunOptions& options,
                                 const Context& context) {
+  // Quantizations of one group first, together where there are several.
   GroupRunner runner(plan, work, options, context);
   std::map<std::string, std::vector<const Stage*>> quantize;  // by group
   for (const std::string& key : keys) {
@@ -328,11 +349,13 @@ std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::st
     if (stages.size() > 1) runner.QuantizeTogether(stages);
   }
 
+  // Then every stage by itself, in the order of the keys.
   std::vector<StageEnd> ends;
   for (const std::string& key : keys) ends.push_back(runner.Run(plan.Find(key)));
   return ends;
 }
 
+// For a stage whose process ended without writing a record.
 void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& work,
                    const std::string& error) {
   StageRecord record;

@@ -1,5 +1,5 @@
-// Files of the work folder: records that appear whole or not at all, locks, and what a stage is
-// doing.
+// Files of the work folder: records that appear whole or not at all, locks by which processes share
+// the folder, and files that say what a stage is doing.
 #include "study/work_folder.h"
 
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 
 namespace qualm {
 
+// Inputs and outcome depend on the kind of stage, so they are read after the plain fields.
 StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool with_outcome) {
   StageRecord record;
   std::vector<std::string> keys = KeysOf(record);
@@ -25,6 +26,7 @@ StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool w
   fields::JsonReader reader(json, place);
   StageRecord::Fields(reader, record);
 
+  // The outcome is read on demand: its columns can have a value for every row of a test.
   const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
   record.inputs =
       StageInputsFromJson(kind, GetChild(json, "inputs", place), StrCat(place, ": inputs"));
@@ -43,6 +45,7 @@ Json ToJson(const StageRecord& record) {
   return json;
 }
 
+// One subfolder for each kind of file; work_folder.h lists them.
 WorkFolder::WorkFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
   for (const char* name :
        {"stages", "calibration", "artefacts", "answers", "logs", "studies", "slurm"}) {
@@ -81,6 +84,7 @@ std::filesystem::path WorkFolder::Running(std::string_view key) const {
   return InStages(key, ".running");
 }
 
+// A damaged record, or one of another stage, counts as missing: the stage runs again.
 std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_outcome) const {
   const std::filesystem::path file = InStages(key, ".json");
   std::error_code ignored;
@@ -89,6 +93,7 @@ std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool wit
     StageRecord record = StageRecordFromJson(ReadJsonFile(file), file.string(), with_outcome);
     if (record.key != key) return std::nullopt;
     return record;
+    // The caller only wants to know whether there is a usable record.
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -108,6 +113,7 @@ bool WorkFolder::IsDone(std::string_view key) const {
   return record && record->is_done();
 }
 
+// The kernel releases the lock when the process ends, however it ends; the file may stay.
 std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
   const std::filesystem::path file = InStages(key, ".lock");
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -121,6 +127,7 @@ std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
 
 StageLock::~StageLock() { ::close(fd_); }
 
+// Two executors of one study on one machine would start every stage twice.
 std::unique_ptr<StageLock> WorkFolder::BeLocalRunner(std::string_view study) const {
   const std::filesystem::path file = folder_ / "studies" / StrCat(study, ".", HostName(), ".pid");
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -177,6 +184,7 @@ RunningFile::~RunningFile() {
   std::filesystem::remove(file_, ignored);
 }
 
+// Written at once, so that a status query sees the new step.
 void RunningFile::Begin(std::string_view stage, uint64_t total) {
   now_.stage = stage;
   now_.total = total;
@@ -197,11 +205,14 @@ void RunningFile::End() { next_.End(); }
 void RunningFile::Warn(std::string_view message) { next_.Warn(message); }
 void RunningFile::Info(std::string_view message) { next_.Info(message); }
 
+// At most twice a second, unless the stage has just changed.
 void RunningFile::Write(bool always) {
   const double now = SteadySeconds();
   if (!always && now - written_ < 0.5) return;
   written_ = now;
-  // Only for people: a torn one is read as none. Not worth waiting for the disk.
+
+  // Renamed into place, but not synced: only people and the progress display read it, and a file
+  // that is torn by a crash is read as none.
   const std::string text = FieldsJson(now_).dump();
   const std::string temporary = StrCat(file_.string(), ".new");
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
