@@ -1,5 +1,6 @@
-// Two models on the same items: paired differences, discordant items, divergence of the choices.
-// The items come from runs of now, or from a store that kept those of earlier runs.
+// Two models on the same items: paired differences with their interval, the items on which only one
+// is right, and the divergence of the choices. The items come from two runs of this process, or
+// from a store that kept those of earlier runs.
 #include "evaluate/comparison.h"
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// P(at most min(k, n-k) or at least max(k, n-k) heads of n), summed in logarithms.
+// The exact binomial test of McNemar's discordant items: the probability that a fair coin deviates
+// from n/2 at least as far as k of n heads. Summed in logarithms, because n can be large.
 double TwoSidedCoin(size_t k, size_t n) {
   if (n == 0) return 1;
   const size_t few = std::min(k, n - k);
@@ -30,6 +32,7 @@ double TwoSidedCoin(size_t k, size_t n) {
   return std::min(1.0, 2 * tail);
 }
 
+// NaN unless every item has the log-likelihoods of the same two or more choices in both runs.
 Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcome> second) {
   std::vector<double> values;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -41,6 +44,7 @@ Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcom
   return RatioEstimate(values, std::vector<double>(values.size(), 1));
 }
 
+// Items as a run would return them, with the log-likelihoods of their choices in order.
 std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvaluation& evaluation) {
   std::vector<ItemOutcome> outcomes;
   for (const StoredItem& item : store.Items(evaluation.id)) {
@@ -65,6 +69,7 @@ double KlOfChoices(const std::vector<double>& first, const std::vector<double>& 
     return largest + std::log(sum);
   };
 
+  // Σ p·(log p - log q); terms whose p underflows to 0 are 0.
   const double a = log_total(first), b = log_total(second);
   double kl = 0;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -97,6 +102,7 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.wrong_to_right += !first[i].is_right && second[i].is_right ? 1 : 0;
   }
 
+  // The normal interval of the mean difference, and the test on items that changed sides.
   result.difference = RatioEstimate(differences, ones);
   result.low = result.difference.value - 1.96 * result.difference.standard_error;
   result.high = result.difference.value + 1.96 * result.difference.standard_error;
@@ -105,6 +111,7 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
   return result;
 }
 
+// Evaluations are comparable if everything but the model is equal, including the prompts.
 std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const TaskOutcome& second) {
   EvaluationKey wanted = first.key;
   wanted.model = second.key.model;
@@ -112,6 +119,7 @@ std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const Ta
   return TaskComparison{second.key, ComparePaired(first.items, second.items)};
 }
 
+// All pairs of finished evaluations in the store that differ only in the model.
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
                                           const std::string& second) {
   std::vector<TaskComparison> comparisons;
@@ -129,6 +137,7 @@ std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::s
       ThrowBadInput("compare", StrCat(a.size(), " items of ", wanted.task, " for both models"),
                     StrCat(b.size()), "the prompts are the same: the store is damaged");
     }
+
     comparisons.push_back({wanted, ComparePaired(a, b)});
   }
   return comparisons;

@@ -1,5 +1,5 @@
-// Generates the texts of every item, reads a prediction off each, and measures predictions against
-// the references.
+// Tasks whose items are answered with generated text: makes a prompt per item, generates the texts,
+// extracts a prediction from each text, and measures predictions against the references.
 #include "evaluate/generation_run.h"
 
 #include <algorithm>
@@ -19,6 +19,7 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
+// Column sums: metrics that are not means (BLEU) are computed from the counts of all rows.
 std::vector<double> SumOf(std::span<const std::vector<double>> counts) {
   std::vector<double> sum(counts.empty() ? 0 : counts[0].size(), 0);
   for (const std::vector<double>& one : counts) {
@@ -27,16 +28,21 @@ std::vector<double> SumOf(std::span<const std::vector<double>> counts) {
   return sum;
 }
 
-// Levels of each group that are followed without a gap from 1 on; {levels, 1} for every group.
+// The level that each group of rows reaches: the number of levels followed without a gap, from 1
+// on. A row's counts are {its level, whether it was followed}; the result has {level, 1} for every
+// group.
 std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<double>> counts,
                                                 std::span<const std::string> groups) {
   std::map<std::string, std::map<int, bool>> followed;
   for (size_t i = 0; i < counts.size(); ++i) {
     followed[groups[i]][static_cast<int>(counts[i][0])] = counts[i][1] != 0;
   }
+
+  // Each level counts only if all lower ones were followed, too.
   std::vector<std::vector<double>> levels;
   for (const auto& [group, by_level] : followed) {
     int level = 0;
+
     for (auto at = by_level.find(1); at != by_level.end() && at->first == level + 1 && at->second;
          ++at) {
       ++level;
@@ -46,8 +52,8 @@ std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<doub
   return levels;
 }
 
-// Items become prompts, each with one text or several samples; what is read off a text is measured
-// against the item's references by every metric of the task.
+// Items become prompts, each with one text or several samples. The prediction extracted from a text
+// is measured against the item's references by every metric of the task.
 class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
@@ -61,6 +67,8 @@ class GenerationRunner final : public TaskRunner {
  private:
   // --- before any work
 
+  // Everything that could fail later for want of a file or a permission fails here, before the
+  // model runs.
   void CheckOptions() override {
     for (const TextMetric* metric : metrics_) {
       if (metric->pass_of > task_.generation.samples) {
@@ -73,6 +81,7 @@ class GenerationRunner final : public TaskRunner {
 
     if (task_.generation.bleu_pieces.empty()) return;
     const std::filesystem::path path = options_.data_folder / task_.generation.bleu_pieces;
+    // BLEU may tokenize with a SentencePiece model of its data set.
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) {
       ThrowBadInput(task_.name, StrCat("the SentencePiece model ", path.string()), "none");
@@ -89,11 +98,13 @@ class GenerationRunner final : public TaskRunner {
     NameEvaluation(std::span<const TextRequest>(outcome_.texts));
   }
 
+  // Adds the requests of an item, one per sample, whose prompts leave room for the text.
   void AskItem(size_t index) {
     const TaskItem& item = outcome_.asked.items[index];
     const size_t context = model_.decoder->plan.context;
     TextRequest asked;
     asked.item = index;
+
     GenerationRequest& request = asked.request;
     request.max_tokens = std::min(task_.generation.max_tokens, context / 2);
     if (request.max_tokens < task_.generation.max_tokens) ++outcome_.texts_shortened;
@@ -101,7 +112,7 @@ class GenerationRunner final : public TaskRunner {
     request.temperature = task_.generation.temperature;
     request.top_p = task_.generation.top_p;
 
-    // Shots are left out from the last one on until the prompt leaves room for the text.
+    // Shots are left out, the last one first, until the prompt leaves room for the text.
     const size_t room = context - request.max_tokens;
     asked.shots = outcome_.asked.shots;
     const auto encode = [&] {
@@ -115,7 +126,7 @@ class GenerationRunner final : public TaskRunner {
     }
     if (asked.shots < outcome_.asked.shots) ++outcome_.prompts_with_fewer_shots;
 
-    // Then tokens on the left go; BOS stays.
+    // If that is not enough, tokens on the left are dropped; BOS stays.
     if (request.tokens.size() > room) {
       ++outcome_.prompts_truncated;
       const std::optional<TokenId> bos = tokenizer_.special().bos;
@@ -124,6 +135,7 @@ class GenerationRunner final : public TaskRunner {
     }
 
     for (size_t sample = 0; sample < task_.generation.samples; ++sample) {
+      // Greedy samples are equal, so they share a hash and are generated once.
       request.sample = request.temperature > 0 ? sample : 0;
       asked.hash = request.Hash();
       outcome_.texts.push_back(asked);
@@ -145,6 +157,7 @@ class GenerationRunner final : public TaskRunner {
 
   // --- answers
 
+  // Texts that the store has are taken from there; the model generates the open ones.
   void Answer() override {
     outcome_.generated = AnswerAll(
         outcome_.texts, [&](std::span<const GenerationRequest> open,
@@ -156,6 +169,7 @@ class GenerationRunner final : public TaskRunner {
 
   // --- scores
 
+  // The task's template extracts it, with the row's fields and the text as `generated`.
   std::string PredictionOf(const TextRequest& text) const {
     const TaskItem& item = outcome_.asked.items[text.item];
     Json scope = *item.scope;
@@ -179,6 +193,7 @@ class GenerationRunner final : public TaskRunner {
     return {sum[0] / sum[1], 1};
   }
 
+  // Counts of every row are made once; the scores of all parts of the task are sums of them.
   void Score() override {
     std::vector<std::vector<std::string>> predictions(outcome_.asked.items.size());
     for (const TextRequest& text : outcome_.texts) {
@@ -191,6 +206,7 @@ class GenerationRunner final : public TaskRunner {
         outcome_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
       }
     }
+
     // How the metrics were computed is part of what they mean.
     for (const TextMetric* metric : metrics_) {
       const std::string signature =
@@ -198,6 +214,7 @@ class GenerationRunner final : public TaskRunner {
       if (!signature.empty()) outcome_.signatures.push_back(StrCat(metric->name, " ", signature));
     }
 
+    // Items carry their value of the first metric, scaled to 0 to 1.
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {
       const TextMetric& metric = *metrics_[0];
       const double value = metric.value(counts[0][i]);
@@ -213,10 +230,11 @@ class GenerationRunner final : public TaskRunner {
 
   MetricCounts CountAll(const std::vector<std::vector<std::string>>& predictions) const {
     MetricCounts counts(metrics_.size());
-    // Running programs takes its time; other metrics do not.
+    // Running programs takes time and shows progress; other metrics do not.
     const bool is_slow =
         std::ranges::any_of(metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
     if (is_slow) context_.progress.Begin(StrCat(task_.name, ", programs"), predictions.size());
+
     for (size_t i = 0; i < predictions.size(); ++i) {
       QUALM_CHECK(predictions[i].size() == task_.generation.samples);
       for (size_t m = 0; m < metrics_.size(); ++m) {
@@ -232,11 +250,13 @@ class GenerationRunner final : public TaskRunner {
                     const std::vector<std::vector<double>>& all) const {
     TaskScore score = NewScore(part, metric.name);
     score.is_share = metric.is_share;
+
     std::vector<std::vector<double>> counts;
     std::vector<std::string> groups;
     for (size_t i : part.items) {
       counts.push_back(all[i]);
       const TaskItem& item = outcome_.asked.items[i];
+      // Levels belong to a group of rows, named by subset and by the third reference.
       if (metric.name == kLevelMetric) groups.push_back(StrCat(item.subset, " ", item.choices[2]));
     }
     score.estimate = EstimateOf(metric, counts, groups);
@@ -250,6 +270,7 @@ class GenerationRunner final : public TaskRunner {
 
 }  // namespace
 
+// Means have the usual standard error; quotients and products of sums are bootstrapped.
 Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double>> counts,
                     std::span<const std::string> groups) {
   if (counts.empty()) return {kNone, kNone};

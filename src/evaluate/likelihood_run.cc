@@ -1,5 +1,6 @@
-// Scores the continuations of every item and makes of them accuracies, counted metrics, calibration
-// errors (multiple choice), or accuracy and perplexity (one continuation).
+// Tasks that are answered by the likelihoods of continuations: scores the continuations of every
+// item, and computes accuracies, counted metrics and calibration errors from them (several
+// choices), or accuracy and perplexity (one continuation).
 #include "evaluate/likelihood_run.h"
 
 #include <algorithm>
@@ -14,8 +15,9 @@
 namespace qualm {
 namespace {
 
-// Items become requests, one for each continuation (and one more without a context where the task
-// asks for it); scores are computed by part of the task.
+// Items become requests, one for each continuation, and one more without a context where a metric
+// needs it. The log-likelihoods become picks and probabilities by item; scores are then computed
+// for each part of the task.
 class LikelihoodRunner final : public TaskRunner {
  public:
   using TaskRunner::TaskRunner;
@@ -31,12 +33,15 @@ class LikelihoodRunner final : public TaskRunner {
     NameEvaluation(std::span<const AskedRequest>(outcome_.requests.requests));
   }
 
+  // Unconditional requests are not stored with the item: people look at prompts, and those have
+  // none.
   void KeepRequests(ResultStore& store) override {
     for (size_t i = 0; i < outcome_.requests.items.size(); ++i) {
       const TaskItem& item = outcome_.asked.items[i];
       const AskedItem& asked = outcome_.requests.items[i];
       for (size_t c = 0; c < asked.count; ++c) {
         const AskedRequest& request = outcome_.requests.requests[asked.first + c];
+        // A choice's text and tokens; KeepRequest adds context and shots.
         StoredRequest stored;
         stored.item = i;
         stored.choice = c;
@@ -58,7 +63,7 @@ class LikelihoodRunner final : public TaskRunner {
                                                           context_, on_answer, on_pass);
                                 });
 
-    // A broken model is an error, not a score.
+    // NaN would make every score of the task meaningless, so a broken model is reported as such.
     for (size_t i = 0; i < outcome_.requests.items.size(); ++i) {
       for (double log_likelihood : LogLikelihoodsOf(i)) {
         if (!std::isnan(log_likelihood)) continue;
@@ -77,7 +82,7 @@ class LikelihoodRunner final : public TaskRunner {
     return values;
   }
 
-  // Of the only continuation of an item.
+  // The answer of an item that has a single continuation.
   const LikelihoodAnswer& AnswerOf(size_t item) const {
     return outcome_.requests.requests[outcome_.requests.items[item].first].answer;
   }
@@ -88,6 +93,7 @@ class LikelihoodRunner final : public TaskRunner {
     task_.kind == TaskKind::kMultipleChoice ? ScoreChoices() : ScoreContinuations();
   }
 
+  // What the metrics may use of each choice: its likelihood with and without context, its lengths.
   std::vector<ScoredChoice> ChoicesOf(size_t item) const {
     const AskedItem& asked = outcome_.requests.items[item];
     const std::vector<AskedRequest>& requests = outcome_.requests.requests;
@@ -96,6 +102,7 @@ class LikelihoodRunner final : public TaskRunner {
       const AskedRequest& request = requests[asked.first + c];
       ScoredChoice choice;
       choice.log_likelihood = request.answer.log_likelihood;
+      // Only tasks with a PMI metric ask without a context.
       if (asked.first_unconditional) {
         choice.unconditional = requests[*asked.first_unconditional + c].answer.log_likelihood;
       }
@@ -107,7 +114,7 @@ class LikelihoodRunner final : public TaskRunner {
   }
 
   void ScoreChoices() {
-    // What is picked by each metric, and how probable each choice is.
+    // What each metric picks, and how probable each choice is.
     std::map<std::string, std::vector<Pick>> picks;  // by metric, then by item
     std::vector<std::vector<double>> probabilities;  // by item, then by choice
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {
@@ -118,6 +125,7 @@ class LikelihoodRunner final : public TaskRunner {
       probabilities.push_back(Probabilities(choices));
     }
 
+    // Every part has the main scores; macro means and calibration belong to the whole task.
     const std::vector<TaskPart> parts = PartsOf(task_, outcome_.asked);
     for (const TaskPart& part : parts) {
       for (const std::string& metric : task_.metrics) {
@@ -130,12 +138,13 @@ class LikelihoodRunner final : public TaskRunner {
       AddCalibration(part, probabilities);
     }
 
+    // Items are judged by the first metric, which is the task's main one.
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {
       outcome_.items.push_back(ChoiceOutcomeOf(i, picks[task_.metrics[0]][i], probabilities[i]));
     }
   }
 
-  // What came of an item, by the main metric.
+  // How an item was answered, judged by the main metric.
   ItemOutcome ChoiceOutcomeOf(size_t item, const Pick& pick,
                               const std::vector<double>& probabilities) const {
     ItemOutcome outcome;
@@ -146,6 +155,7 @@ class LikelihoodRunner final : public TaskRunner {
     outcome.choices = LogLikelihoodsOf(item);
     outcome.value = outcome.is_right ? 1 : 0;
 
+    // Counted metrics that are means have a value for each item.
     const std::string& metric = task_.metrics[0];
     if (IsPickMetric(metric)) return outcome;
     const CountedChoiceMetric& counted = FindCountedChoiceMetric(metric);
@@ -153,7 +163,7 @@ class LikelihoodRunner final : public TaskRunner {
     return outcome;
   }
 
-  // Brier score and calibration error, which take one right choice for granted.
+  // Brier score and calibration error, which are defined for items with exactly one right choice.
   void AddCalibration(const TaskPart& part, const std::vector<std::vector<double>>& probabilities) {
     if (!outcome_.asked.items[0].right.empty()) return;
     std::vector<size_t> gold;
@@ -166,6 +176,7 @@ class LikelihoodRunner final : public TaskRunner {
     outcome_.scores.back().estimate = calibration.ece;
   }
 
+  // One item's contribution to a counted metric.
   std::vector<double> CountsOf(const CountedChoiceMetric& metric, size_t item,
                                const std::vector<double>& probabilities, const Pick& pick) const {
     const TaskItem& asked = outcome_.asked.items[item];
@@ -177,7 +188,7 @@ class LikelihoodRunner final : public TaskRunner {
   TaskScore Counted(const TaskPart& part, const std::string& name,
                     const std::vector<std::vector<double>>& probabilities,
                     const std::vector<Pick>& picks) const {
-    // A mean has its usual error; what is made of several sums is resampled.
+    // A mean has its usual standard error; a value made of several sums is resampled.
     const CountedChoiceMetric& metric = FindCountedChoiceMetric(name);
     TaskScore score = NewScore(part, name);
 
@@ -192,6 +203,7 @@ class LikelihoodRunner final : public TaskRunner {
     return score;
   }
 
+  // The share of items whose pick is right, with the baseline that a constant answer would reach.
   TaskScore ShareRight(const TaskPart& part, const std::string& metric,
                        const std::vector<Pick>& picks) const {
     TaskScore score = NewScore(part, metric);
@@ -209,8 +221,8 @@ class LikelihoodRunner final : public TaskRunner {
     return score;
   }
 
-  // The most frequent right choice's share. Where it is the same for every row by construction
-  // (minimal pairs), the share of right answers by chance.
+  // The share of the most frequent right choice. Where a task's construction makes it the same for
+  // every row (minimal pairs), the share that guessing would get right.
   double BaselineOf(const TaskPart& part, const std::map<size_t, size_t>& frequency) const {
     double sum = 0;
     if (task_.answer.IsConstant()) {
@@ -227,16 +239,19 @@ class LikelihoodRunner final : public TaskRunner {
   void AddMacro(const std::vector<TaskPart>& parts, const std::string& metric,
                 const std::vector<Pick>& picks) {
     if (!IsPickMetric(metric)) return;
+
     std::vector<Estimate> estimates;
     for (const TaskPart& part : parts) {
       if (!part.name.starts_with("subset ")) continue;
       estimates.push_back(ShareRight(part, metric, picks).estimate);
     }
+
     if (estimates.size() < 2) return;
     outcome_.scores.push_back(NewScore(parts[0], metric + "_macro"));
     outcome_.scores.back().estimate = MeanOf(estimates);
   }
 
+  // "acc": the continuation is what greedy decoding would produce. Otherwise: perplexity by item.
   void ScoreContinuations() {
     for (const TaskPart& part : PartsOf(task_, outcome_.asked)) {
       for (const std::string& metric : task_.metrics) {
@@ -259,7 +274,7 @@ class LikelihoodRunner final : public TaskRunner {
     return ShareOf(hits);
   }
 
-  // exp of the mean over items, whatever their length (LAMBADA).
+  // exp of the mean loss per item, whatever the items' lengths (as LAMBADA is reported).
   Estimate PerItemPpl(const TaskPart& part) const {
     std::vector<double> losses;
     for (size_t i : part.items) losses.push_back(-AnswerOf(i).log_likelihood);

@@ -191,7 +191,7 @@ class Scorer {
     return static_cast<size_t>(std::clamp<uint64_t>(std::min(wanted, room), 1, units.size()));
   }
 
-  // Lanes whose next units fit into one pass; lanes that are furthest behind come first.
+  // Lanes whose next units fit into one pass; lanes that have done least come first.
   std::vector<Lane*> NextBatch(std::vector<Lane>& lanes) const {
     std::vector<Lane*> waiting;
     for (Lane& lane : lanes) {

@@ -1,5 +1,5 @@
-// Compares the two models on every request of a task, then takes means over the continuations of an
-// item and over items.
+// The distance of two models on a task: compares them on every request, then takes means over the
+// continuations of an item and over items.
 #include "evaluate/task_distance.h"
 
 #include <limits>
@@ -15,12 +15,14 @@ namespace qualm {
 ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Model& reference,
                                 const TaskOutcome& outcome, const Model& model,
                                 const ScorerOptions& options, const Context& context) {
+  // Distances need the same tokens at the same positions; generated texts of two models differ.
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   if (!outcome.texts.empty()) return {{kNone, kNone}, {kNone, kNone}};
   if (outcome.key.prompt_hash != reference_outcome.key.prompt_hash) {
     ThrowBadInput(outcome.key.task, "models whose tokenizers read the prompts alike", "others");
   }
 
+  // All requests of the task, in order: an item's are next to each other.
   std::vector<LikelihoodRequest> requests;
   for (const AskedRequest& asked : outcome.requests.requests) requests.push_back(asked.request);
   context.progress.Begin(StrCat(outcome.key.task, ", distance"), requests.size());
@@ -29,6 +31,7 @@ ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Mode
                              [&](uint64_t compared) { context.progress.Advance(compared, ""); });
   context.progress.End();
 
+  // Items count the same, however many continuations they have.
   std::vector<double> kl, same;
   for (const AskedItem& item : outcome.requests.items) {
     double kl_sum = 0, same_sum = 0;
@@ -39,6 +42,7 @@ ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Mode
     kl.push_back(kl_sum / static_cast<double>(item.count));
     same.push_back(same_sum / static_cast<double>(item.count));
   }
+
   const std::vector<double> ones(kl.size(), 1);
   return {RatioEstimate(kl, ones), RatioEstimate(same, ones)};
 }

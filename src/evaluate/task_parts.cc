@@ -1,4 +1,5 @@
-// Parts of a task in the order in which they are shown, and scores that begin with what is known.
+// The parts of a task in the order in which they are shown (all items, categories, subsets), and
+// scores with the fields that do not depend on the answers.
 #include "evaluate/task_parts.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 namespace qualm {
 
 std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& items) {
-  // Rows of a subset follow one another.
+  // One pass is enough: rows of a subset follow one another.
   std::vector<TaskPart> parts(1);  // all
   std::vector<TaskPart> subsets;
   for (size_t i = 0; i < items.items.size(); ++i) {
@@ -20,6 +21,7 @@ std::vector<TaskPart> PartsOf(const Task& task, const TaskItems& items) {
     subsets.back().items.push_back(i);
   }
 
+  // Categories without any row of this run are left out.
   for (const auto& [name, members] : task.categories) {
     TaskPart category{StrCat("category ", name), {}};
     for (const TaskPart& subset : subsets) {

@@ -1,4 +1,4 @@
-// Each kind of task has its own runner.
+// Selects the runner of a task's kind.
 #include "evaluate/task_run.h"
 
 #include "evaluate/generation_run.h"

@@ -1,5 +1,5 @@
-// The steps that all kinds of tasks share. The store is only a cache of answers and a record for
-// people: every number of the outcome comes from memory.
+// The steps that tasks of all kinds share: items, requests, answers, scores. The store is only a
+// cache of answers and a record for people; every number of the outcome comes from memory.
 #include "evaluate/task_runner.h"
 
 #include "chat/chat_template.h"
@@ -30,6 +30,8 @@ TaskRunner::TaskRunner(const Task& task, const Model& model, const std::string& 
       options_(options),
       context_(context) {}
 
+// The order matters: options are checked before any data is read, and the evaluation is named by
+// its requests before the first answer is stored.
 TaskOutcome TaskRunner::Run() {
   CheckOptions();
   outcome_.asked = MakeItems(task_, options_.items, options_.data_folder);
@@ -44,6 +46,7 @@ TaskOutcome TaskRunner::Run() {
   return std::move(outcome_);
 }
 
+// What makes two evaluations the same. A limit that left nothing out does not count.
 void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_tokens) {
   const TaskItems& asked = outcome_.asked;
   outcome_.key = {.model = model_hash_,
@@ -57,7 +60,7 @@ void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_
       HeadOf(tokenizer_, first_tokens) + " ... " + TailOf(tokenizer_, first_tokens);
 }
 
-// Names the evaluation and keeps its prompts, so that people can look at them while it runs.
+// Registers the evaluation and stores its prompts, so that people can look at them while it runs.
 void TaskRunner::OpenEvaluation(ResultStore& store) {
   store.Begin();
   store.PutModel(model_hash_, StoredPath(model_.folder));
@@ -69,7 +72,7 @@ void TaskRunner::OpenEvaluation(ResultStore& store) {
 void TaskRunner::KeepRequest(const TaskItem& item, size_t shots, size_t choice,
                              std::span<const TokenId> tokens, StoredRequest& stored,
                              ResultStore& store) {
-  // What many items share is kept once. In a conversation all of it is one text.
+  // The shots, which many items share, are stored once. A chat template makes one text of all.
   if (options_.chat != nullptr) {
     stored.context = PromptText(item, shots, choice, options_.chat);
   } else {
@@ -77,17 +80,20 @@ void TaskRunner::KeepRequest(const TaskItem& item, size_t shots, size_t choice,
     stored.context = item.ContextOf(choice);
   }
 
+  // The ends of the sequence show whether BOS and spaces are where they should be.
   stored.tokens = tokens.size();
   stored.head = HeadOf(tokenizer_, tokens);
   stored.tail = TailOf(tokenizer_, tokens);
   store.PutRequest(*outcome_.evaluation, stored);
 }
 
+// One transaction, which also marks the evaluation as finished: a store has all items or none.
 void TaskRunner::KeepItems(ResultStore& store) const {
   store.Begin();
   for (size_t i = 0; i < outcome_.items.size(); ++i) {
     const ItemOutcome& item = outcome_.items[i];
     const TaskItem& asked = outcome_.asked.items[i];
+    // What a person needs to find the row and judge the answer.
     store.PutItem(*outcome_.evaluation, {.item = i,
                                          .subset = asked.subset,
                                          .row = asked.row,
@@ -98,10 +104,12 @@ void TaskRunner::KeepItems(ResultStore& store) const {
                                          .value = item.value,
                                          .prediction = item.prediction});
   }
+
   store.FinishEvaluation(*outcome_.evaluation);
   store.Commit();
 }
 
+// Answers are found by model, request and version of the protocol that made them.
 bool TaskRunner::FindAnswer(const std::string& request, LikelihoodAnswer& answer) const {
   if (options_.store == nullptr) return false;
   const std::optional<StoredAnswer> found =
