@@ -245,8 +245,8 @@ class Analyser {
     }
   }
 
-  // Splits the seeds of two tables that should not differ into two halves, in all ways that keep
-  // the first seed in the first half. Empty for more than 6 seeds a table.
+  // Splits the seeds of two tables that should not differ into two halves, in every way that
+  // keeps the first seed in the first half. Empty for more than 6 seeds a table.
   static std::vector<LossTable> SplitsOf(const LossTable& a, const LossTable& b) {
     const size_t half = std::min(a.seeds(), b.seeds());
     std::vector<LossTable> splits;
@@ -397,6 +397,7 @@ std::vector<double> RanksOf(const std::vector<double>& values) {
 
   std::vector<double> ranks(values.size());
   for (size_t first = 0; first < order.size();) {
+    // [first, end): a run of equal values.
     size_t end = first;
     while (end < order.size() && values[order[end]] == values[order[first]]) ++end;
     for (size_t i = first; i < end; ++i) {

@@ -1,5 +1,6 @@
-// Reads the typed outcomes of a study's stages and makes groups of them: losses by item and seed,
-// differences to the float model, distances, bits and speed.
+// Reads the typed outcomes of a study's stages and makes groups of them. A group is a condition on
+// a test, over all of its seeds: losses by item and seed, differences from the float model,
+// distances, bits and speed.
 #include "analysis/study_table.h"
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-// -log of the right choice's share.
+
+// -log of the right choice's probability among the choices, without overflow.
 double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   const double largest = *std::ranges::max_element(choices);
   double sum = 0;
@@ -23,6 +25,7 @@ double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   return largest + std::log(sum) - choices.at(gold);
 }
 
+// A window's loss is its mean negative log-likelihood; its weight is what the protocol gives it.
 void ReadText(const TextOutcome& outcome, EvaluationData& data) {
   data.is_text = true;
   data.metric = "ppl";
@@ -31,13 +34,14 @@ void ReadText(const TextOutcome& outcome, EvaluationData& data) {
   data.cluster = outcome.items.cluster;
   data.score = outcome.ppl.value;
   data.score_error = outcome.ppl.standard_error;
+
   if (!outcome.distance) return;
   data.kl = outcome.distance->kl.value;
   data.kl_error = outcome.distance->kl.standard_error;
   data.same_top1 = outcome.distance->same_top1.value;
 }
 
-// The loss of a row in nats: where the study asks for it and the row has choices.
+// The loss of a row in nats, if the study asks for it and the row has choices.
 std::optional<double> NatsOf(const RowColumns& items, size_t item, TaskLoss loss) {
   if (loss != TaskLoss::kNll || items.log_likelihoods.empty()) return std::nullopt;
   const std::vector<double>& choices = items.log_likelihoods[item];
@@ -48,6 +52,7 @@ std::optional<double> NatsOf(const RowColumns& items, size_t item, TaskLoss loss
   return ChoiceNll(choices, static_cast<size_t>(gold));
 }
 
+// Losses of rows are in nats or, for every row that has none, 1 minus the row's value.
 void ReadRows(const RowsOutcome& outcome, TaskLoss loss, EvaluationData& data) {
   const RowColumns& items = outcome.items;
   data.metric = outcome.metric;
@@ -56,13 +61,14 @@ void ReadRows(const RowsOutcome& outcome, TaskLoss loss, EvaluationData& data) {
   data.near_tie = items.near_tie;
   data.choices = items.log_likelihoods;
   data.cluster = items.cluster;
+
   for (size_t i = 0; i < items.value.size(); ++i) {
     const std::optional<double> nats = NatsOf(items, i, loss);
     data.is_share |= !nats;
     data.loss.push_back(nats ? *nats : 1 - items.value[i]);
   }
 
-  // Items count the same; the main metric's score is taken from the list of all metrics.
+  // Items weigh the same. The main metric's score comes from the list of all metrics.
   data.weight.assign(data.loss.size(), 1);
 
   for (const ScoreOutcome& score : outcome.scores) {
@@ -74,7 +80,7 @@ void ReadRows(const RowsOutcome& outcome, TaskLoss loss, EvaluationData& data) {
   }
 }
 
-// One weighted sum for each cluster.
+// One weighted sum for each cluster: the analysis resamples clusters, not items.
 std::vector<double> ByCluster(const EvaluationData& data, const std::vector<double>& values) {
   const size_t clusters = *std::ranges::max_element(data.cluster) + 1;
   std::vector<double> sums(clusters, 0);
@@ -93,8 +99,9 @@ void NumberClusters(EvaluationData& data) {
   for (size_t i = 0; i < data.cluster.size(); ++i) data.cluster[i] = i;
 }
 
-// Reads the records cell by cell. The float model's cells come first in a plan, so that the others
-// find what they are compared with.
+// Reads the records cell by cell. Run is called once. The float model's cells come first in a plan,
+// so that all later cells find what they are compared with. A group is made with its first cell,
+// filled seed by seed, and finished at the end.
 class TableReader {
  public:
   TableReader(const StudyPlan& plan, const WorkFolder& work) : plan_(plan), work_(work) {
@@ -102,7 +109,7 @@ class TableReader {
   }
 
   StudyTable Run() {
-    // What the heads of all records say together.
+    // Time, failures and processors are in the heads of the records; results are not read for them.
     std::set<std::string> processors;
 
     // Stages that failed are listed, not thrown: the rest of the table is still worth reading.
@@ -115,6 +122,7 @@ class TableReader {
     }
     table_.processors.assign(processors.begin(), processors.end());
 
+    // Cells without a result are counted, because a table with holes must say so.
     for (const StudyCell& cell : plan_.cells) {
       ++table_.cells;
       if (!Add(cell)) ++table_.missing_cells;
@@ -124,10 +132,12 @@ class TableReader {
   }
 
  private:
+  // A condition on a test, whatever the seed.
   static std::string NameOf(const StudyCell& cell) {
     return StrCat(cell.model, "\n", cell.recipe, "\n", cell.calibration, "\n", cell.test);
   }
 
+  // Null if the float model was not evaluated on the cell's test.
   const EvaluationData* FloatData(const StudyCell& cell) const {
     const auto found = float_data_.find(StrCat(cell.model, "\n", cell.test));
     return found == float_data_.end() ? nullptr : &found->second;
@@ -141,12 +151,14 @@ class TableReader {
     EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
     if (cell.recipe == "float") float_data_[StrCat(cell.model, "\n", cell.test)] = data;
 
+    // Differences need the same items in the same order.
     const EvaluationData* reference = FloatData(cell);
     if (reference == nullptr || reference->loss.size() != data.loss.size() ||
         reference->cluster != data.cluster) {
       return false;
     }
 
+    // Excess loss is paired: the same item on both models, before anything is summed.
     Group& group = GroupOf(cell, data);
     std::vector<double> excess(data.loss.size());
     for (size_t i = 0; i < excess.size(); ++i) excess[i] = data.loss[i] - reference->loss[i];
@@ -216,6 +228,8 @@ class TableReader {
     group.kl_error += kl_error;
     group.same_top1 += data.same_top1;
 
+    // Flips are counted against the float model; ties are reported once, as the worst seed has
+    // them.
     size_t ties = 0;
     for (size_t i = 0; i < data.right.size(); ++i) {
       group.right_to_wrong += reference.right[i] != 0 && data.right[i] == 0 ? 1 : 0;
@@ -242,6 +256,7 @@ class TableReader {
       }
     }
 
+    // All cells of a recipe refer to one measurement, and a study may ask for none.
     if (!cell.measure.empty() && std::isnan(group.decode_tokens_per_s)) {
       if (const auto* measured = OutcomeOf<MeasureOutcome>(cell.measure)) {
         group.decode_tokens_per_s = measured->decode.median;
@@ -251,7 +266,7 @@ class TableReader {
     }
   }
 
-  // Null where the stage is not done.
+  // The outcome of a stage, read once. Null if the stage is not done.
   template <class Outcome>
   const Outcome* OutcomeOf(const std::string& key) {
     const auto [found, is_new] = outcomes_.try_emplace(key);
