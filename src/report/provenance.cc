@@ -24,6 +24,7 @@ std::string Calibrations(const ReportData& data) {
   for (const StudyCell& cell : data.plan.cells) {
     if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
     seen.push_back(cell.calibrate);
+
     // A stage that is not done has nothing to show.
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.calibrate);
     const auto* set = record ? std::get_if<CalibrateOutcome>(&record->outcome) : nullptr;
@@ -40,11 +41,13 @@ std::string Calibrations(const ReportData& data) {
   return table.empty() ? "" : table.Html();
 }
 
+// Everything that two perplexities must have in common to be compared.
 std::string ProtocolOf(const TextOutcome& text) {
   return StrCat(text.protocol, " v", text.protocol_version, ", seqlen ", text.seqlen, ", ",
                 text.tokens, " tokens");
 }
 
+// The same for tasks: version, metric, shots and the rows that were asked.
 std::string ProtocolOf(const RowsOutcome& rows) {
   return StrCat(rows.task, " v", rows.task_version, ", ", rows.metric, ", ", rows.shots, "-shot, ",
                 rows.rows, " of ", rows.rows_in_split, " rows");
@@ -66,6 +69,7 @@ std::string Tests(const ReportData& data) {
     const auto* text = std::get_if<TextOutcome>(&record->outcome);
     const auto* rows = std::get_if<RowsOutcome>(&record->outcome);
     if (text == nullptr && rows == nullptr) continue;
+
     const About& about = test.about;
     table.Row({{Escape(test.name)},
                {Escape(text != nullptr ? ProtocolOf(*text) : ProtocolOf(*rows))},
@@ -113,6 +117,7 @@ std::string ProvenanceSection(const ReportData& data) {
     if (!record) continue;
     const auto* inputs = std::get_if<EvaluateInputs>(&record->inputs);
     if (inputs == nullptr) continue;
+
     models += StrCat("<li>", Escape(data.plan.spec.models[i]), ": <code>",
                      Escape(inputs->model_hash), "</code></li>");
   }

@@ -1,5 +1,6 @@
 // The sample browser: prompts with the float model's answer and the answers of quantized models.
-// The data is one JSON text inside the page. Its size is bounded, so flips come first.
+// The data is one JSON text inside the page, which the page's script filters. Its size is bounded,
+// so answers that changed from right to wrong or back come first.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -59,7 +60,7 @@ class SampleCollector {
     bool is_float_right = false;
   };
 
-  // Nothing where the stage is not done or is of a text.
+  // Nothing if the stage is not done or evaluates a text.
   std::optional<RowsOutcome> RowsOf(const std::string& key) const {
     std::optional<StageRecord> record = data_.work.ReadRecord(key);
     if (!record) return std::nullopt;
@@ -73,6 +74,7 @@ class SampleCollector {
     if (!rows) return;
     for (const SampleOutcome& sample : rows->samples) {
       if (sample.item >= rows->items.right.size()) continue;
+      // Answers find their prompt by model, test and item.
       index_[StrCat(group.model, "\n", group.test, "\n", sample.item)] = prompts_.size();
       prompts_.push_back({.test = group.test,
                           .row = sample.row.value_or(""),
@@ -91,11 +93,14 @@ class SampleCollector {
                                  group.calibration == "-" ? "" : " · ",
                                  group.calibration == "-" ? "" : group.calibration));
 
+    // Answers whose prompt is not known are skipped: the float model's stage may have failed.
     for (const SampleOutcome& sample : rows->samples) {
       const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", sample.item));
       if (found == index_.end() || sample.item >= rows->items.right.size()) continue;
+
       const Prompt& prompt = prompts_[found->second];
       const bool is_right = rows->items.right[sample.item] != 0;
+      // A flip says more than a changed text, so it decides the flag.
       Answer answer{found->second, conditions_.size() - 1, sample.answer, kSame};
       if (prompt.is_float_right && !is_right) answer.flag = kRightToWrong;
       if (!prompt.is_float_right && is_right) answer.flag = kWrongToRight;

@@ -152,6 +152,7 @@ std::string HeatMapSection(const ReportData& data) {
                    Escape(ConditionText(data, condition.first, condition.second)), "</summary>\n",
                    HeatMap(data, condition), "</details>\n");
   }
+
   if (maps.empty()) return "";
   return Section("heat", {"Calibration against test", "校准集与测试"},
                  StrCat("<p>",
