@@ -1,5 +1,6 @@
-// Runs calibration sequences through a block in chunks of whole sequences, either at once or input
-// by input.
+// The hidden states of all calibration tokens between two blocks, and how they go through a block:
+// at once, or input by input, so that layers can be quantized in between. Tokens go through in
+// chunks of whole sequences, in the same order every time.
 #include "calibrate/hidden_states.h"
 
 #include <algorithm>
@@ -27,8 +28,8 @@ size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
 
 }  // namespace
 
-// What attention needs for one chunk: a cache per sequence and the rotary tables. It is made for
-// each chunk anew, so only one chunk's caches exist at a time.
+// What attention needs for one chunk: a cache per sequence and the rotary tables. It is built anew
+// for each chunk, so that only one chunk's caches exist at a time.
 struct HiddenStates::Attending {
   Attending(const HiddenStates& states, const DecoderBlock& block, const Chunk& chunk) {
     const std::span<const BlockPlan> blocks(&block.plan(), 1);
@@ -67,6 +68,7 @@ HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, cons
   }
 }
 
+// The first block reads the rows of the embedding table.
 void HiddenStates::Embed(const EmbeddingTable& embedding) {
   size_t row = 0;
   for (const auto& sequence : sequences_) {
@@ -79,6 +81,7 @@ Span2D<float> HiddenStates::HiddenOf(const Chunk& chunk) const {
   return hidden_.view().Rows(chunk.first_row, chunk.rows);
 }
 
+// For a block that is settled: nobody needs the values inside.
 void HiddenStates::Advance(const DecoderBlock& block, const Context& context) {
   QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
@@ -87,6 +90,7 @@ void HiddenStates::Advance(const DecoderBlock& block, const Context& context) {
   }
 }
 
+// Shows the values inside the block and leaves the hidden states as they are.
 void HiddenStates::Observe(const DecoderBlock& block, const Context& context,
                            const InputObserver& observer) const {
   QUALM_CHECK(next_input_ == 0);
@@ -102,8 +106,8 @@ Matrix HiddenStates::ResidualInput(const DecoderBlock& block, const Chunk& chunk
   return block.ResidualInput(next_input_, HiddenOf(chunk), context);
 }
 
-// Inputs from the hidden states are computed from them, all others were computed by an earlier
-// step.
+// Shows the value of the next input, chunk by chunk. Inputs that read the hidden states are
+// computed here; all others were stored by an earlier step.
 void HiddenStates::ForInput(const DecoderBlock& block, const Context& context,
                             const std::function<void(Span2D<const float>)>& body) const {
   for (const Chunk& chunk : chunks_) {
@@ -115,6 +119,7 @@ void HiddenStates::ForInput(const DecoderBlock& block, const Context& context,
   }
 }
 
+// Room for the values that the next input's steps are about to make.
 void HiddenStates::PrepareValues(const DecoderBlock& block) {
   values_.resize(block.inputs().size());
   for (const size_t made : block.MadeBy(next_input_)) {
@@ -158,6 +163,7 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, const Context& contex
   next_input_ = (next_input_ + 1) % block.inputs().size();
 }
 
+// One chunk is enough: transforms compare candidates by it.
 Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input,
                                   const Context& context) const {
   QUALM_CHECK(next_input_ == 0 && !chunks_.empty());
@@ -167,6 +173,7 @@ Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input,
   return block.BranchOutput(input, attending.pass(), value, context);
 }
 
+// For passes that start from the same hidden states more than once.
 StateBuffer HiddenStates::Save() const {
   QUALM_CHECK(next_input_ == 0);
   std::optional<std::filesystem::path> file = spill_file_;

@@ -1,5 +1,6 @@
-// Collects Gram matrices, ranges and a sample of a layer's inputs, piece by piece. All sums run in
-// the order of the tokens, so the result does not depend on the number of threads.
+// Collects what methods need to know of a linear layer's inputs: Gram matrices, ranges of channels,
+// and a sample of rows, piece by piece. All sums run in the order of the tokens, so the result does
+// not depend on the number of threads.
 #include "calibrate/layer_stats.h"
 
 #include <algorithm>
@@ -36,6 +37,7 @@ void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, const Contex
   });
 }
 
+// One NaN would spread over the whole Gram matrix, so it is reported where it appears.
 void RequireFinite(Span2D<const float> x, std::string_view place) {
   for (size_t t = 0; t < x.rows(); ++t) {
     for (float value : x.row(t)) {
@@ -63,8 +65,8 @@ Collector::Collector(size_t in_features, uint64_t total_tokens, const CollectorO
   stats_.sample = Matrix(sample_rows_, in_features);
 }
 
-// Row `token` is taken if floor(token·rows/total) steps up there: this takes `rows` rows at equal
-// distances.
+// Whether a token's row belongs to the sample: where floor(token·rows/total) increases. This
+// selects `rows` rows at equal distances.
 bool Collector::IsSampled(uint64_t token) const {
   return token * sample_rows_ / total_tokens_ != (token + 1) * sample_rows_ / total_tokens_;
 }
