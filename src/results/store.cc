@@ -1,4 +1,6 @@
-// Answers, texts, evaluations and items as rows of one database.
+// Answers, texts, evaluations and their items as rows of one SQLite file. Answers are found by
+// model, request and protocol, so that no run computes what an earlier one has stored; evaluations
+// and items are what people look at.
 #include "results/store.h"
 
 #include "base/error.h"
@@ -20,6 +22,7 @@ Statement& BindKey(Statement& statement, const EvaluationKey& key) {
 
 }  // namespace
 
+// One spelling for each folder, because models are found by it.
 std::string StoredPath(const std::filesystem::path& folder) {
   std::string path = std::filesystem::absolute(folder).lexically_normal().string();
   if (path.size() > 1 && path.ends_with('/')) path.pop_back();
@@ -29,13 +32,14 @@ std::string StoredPath(const std::filesystem::path& folder) {
 ResultStore::ResultStore(const std::filesystem::path& file) : database_(file, kStore) { Prepare(); }
 
 void ResultStore::Prepare() {
-  // What the file is. In one transaction: another process may be making the tables and their marks
-  // just now.
+  // What is this file? The answer needs one transaction: another process may be making the tables
+  // and their marks at this moment.
   database_.Execute("BEGIN");
   const int64_t application = database_.Number("PRAGMA application_id");
   const int64_t version = database_.Number("PRAGMA user_version");
   const int64_t tables = database_.Number("SELECT count(*) FROM sqlite_master");
   database_.Execute("COMMIT");
+
   if (tables > 0 && application != kApplicationId) {
     ThrowBadInput(database_.file(), "a results store", "another SQLite database");
   }
@@ -44,6 +48,7 @@ void ResultStore::Prepare() {
                   StrCat("schema ", version));
   }
 
+  // With a write-ahead log, readers see finished transactions while another process writes.
   database_.SwitchToWal();
   database_.Execute("PRAGMA synchronous = NORMAL");
   if (tables > 0 && version == kSchemaVersion) return;
@@ -60,12 +65,14 @@ void ResultStore::Prepare() {
 void ResultStore::Begin() { database_.Begin(); }
 void ResultStore::Commit() { database_.Commit(); }
 
+// A model that was moved is found at its new path.
 void ResultStore::PutModel(std::string_view hash, std::string_view path) {
   Statement(database_,
             "INSERT INTO models VALUES(?, ?) ON CONFLICT DO UPDATE SET path = excluded.path")
       .Run(hash, path);
 }
 
+// By the beginning of the hash, by the path, or by the path's last parts.
 std::string ResultStore::FindModel(std::string_view name) const {
   Statement statement(database_,
                       "SELECT hash, path FROM models WHERE substr(hash, 1, length(?1)) = ?1 "
@@ -75,7 +82,7 @@ std::string ResultStore::FindModel(std::string_view name) const {
   while (statement.Step()) found.push_back(statement.Text(0));
   if (found.size() == 1) return found[0];
 
-  // None or several: say which there are.
+  // No model or several: the message lists those that there are.
   Statement all(database_, "SELECT hash, path FROM models ORDER BY path");
   std::vector<std::string> known;
   while (all.Step()) known.push_back(StrCat(all.Text(0).substr(0, 8), " (", all.Text(1), ")"));
@@ -89,6 +96,7 @@ std::string ResultStore::PathOfModel(std::string_view hash) const {
   return statement.Bind(hash).Step() ? statement.Text(0) : std::string();
 }
 
+// Nothing if the model was not asked this request under this version of the protocol.
 std::optional<StoredAnswer> ResultStore::FindAnswer(std::string_view model,
                                                     std::string_view request, int protocol) const {
   Statement statement(database_,
@@ -99,6 +107,7 @@ std::optional<StoredAnswer> ResultStore::FindAnswer(std::string_view model,
   return StoredAnswer{statement.Real(0), statement.Bool(1)};
 }
 
+// The first answer stays: equal requests have equal answers.
 void ResultStore::PutAnswer(std::string_view model, std::string_view request, int protocol,
                             const StoredAnswer& answer) {
   Statement(database_, "INSERT OR IGNORE INTO answers VALUES(?, ?, ?, ?, ?)")
@@ -121,11 +130,13 @@ void ResultStore::PutText(std::string_view model, std::string_view request, int 
       .Run(model, request, protocol, text.text, text.tokens, text.reason);
 }
 
+// An evaluation that was started before keeps its id, and its items are overwritten.
 int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
   Statement insert(database_,
                    "INSERT OR IGNORE INTO evaluations(model, task, version, shots, fewshot_seed, "
                    "row_limit, prompt_hash) VALUES(?, ?, ?, ?, ?, ?, ?)");
   BindKey(insert, key).Step();
+
   Statement find(database_,
                  "SELECT id FROM evaluations WHERE model = ? AND task = ? AND version = ? AND "
                  "shots = ? AND fewshot_seed = ? AND row_limit = ? AND prompt_hash = ?");
@@ -139,7 +150,8 @@ void ResultStore::PutItem(int64_t evaluation, const StoredItem& item) {
            item.is_near_tie, item.value, item.prediction);
 }
 
-// Items of one subset share their prompt: the last one is remembered.
+// Items of a subset share their prompt text, so it is stored once. Remembering the last one saves a
+// query for most items.
 int64_t ResultStore::PutPrompt(const std::string& text) {
   if (text == last_prompt_ && last_prompt_id_ != 0) return last_prompt_id_;
   Statement(database_, "INSERT OR IGNORE INTO prompts(text) VALUES(?)").Run(text);
@@ -162,6 +174,7 @@ void ResultStore::FinishEvaluation(int64_t evaluation) {
   Statement(database_, "UPDATE evaluations SET is_finished = 1 WHERE id = ?").Run(evaluation);
 }
 
+// Of one model, or of all if `model` is empty.
 std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) const {
   Statement statement(database_,
                       "SELECT id, model, task, version, shots, fewshot_seed, row_limit, "
@@ -169,6 +182,7 @@ std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) c
                       "ORDER BY id");
   statement.Bind(model);
 
+  // Columns in the order of the SELECT.
   std::vector<StoredEvaluation> all;
   while (statement.Step()) {
     StoredEvaluation evaluation;
@@ -193,6 +207,7 @@ std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
                       "WHERE evaluation = ? ORDER BY item");
   statement.Bind(evaluation);
 
+  // Columns in the order of the SELECT.
   std::vector<StoredItem> items;
   while (statement.Step()) {
     items.push_back({.item = statement.Unsigned(0),
@@ -208,6 +223,7 @@ std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
   return items;
 }
 
+// Pairs of item and log-likelihood, in the order of the items' choices.
 std::vector<std::pair<uint64_t, double>> ResultStore::LogLikelihoods(int64_t evaluation,
                                                                      std::string_view model,
                                                                      int protocol) const {
@@ -221,6 +237,7 @@ std::vector<std::pair<uint64_t, double>> ResultStore::LogLikelihoods(int64_t eva
   return all;
 }
 
+// The requests of an item with the model's answers; a request without one has NaN.
 std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t item,
                                                  std::string_view model, int protocol) const {
   Statement statement(
@@ -232,6 +249,7 @@ std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t it
       "ORDER BY r.choice");
   statement.Bind(model, protocol, evaluation, item);
 
+  // Columns in the order of the SELECT.
   std::vector<StoredRequest> requests;
   while (statement.Step()) {
     StoredRequest request;
@@ -244,6 +262,7 @@ std::vector<StoredRequest> ResultStore::Requests(int64_t evaluation, uint64_t it
     request.continuation_tokens = statement.Unsigned(5);
     request.head = statement.Text(6);
     request.tail = statement.Text(7);
+    // NULL in both columns if the model has not answered yet.
     request.answer = {statement.Real(8), statement.Bool(9)};
     request.prompt = statement.Text(10);
     requests.push_back(std::move(request));
