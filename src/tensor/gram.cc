@@ -65,6 +65,7 @@ void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_
   const PanelKernels<T>& kernels = PanelKernelsInUse<T>();
   const size_t first_panel = first / kLanes, panel_count = (x.cols() + kLanes - 1) / kLanes;
 
+  // The strip is the product's "x", the panels from the diagonal on are its weight.
   PanelProduct<T> product;
   product.row_groups = {rows, (rows + kernels.most_rows - 1) / kernels.most_rows};
   product.group_end = product.row_groups.groups;

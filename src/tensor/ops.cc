@@ -1,5 +1,5 @@
-// Loops over rows, shared out to threads in pieces of rows. What pays in vector instructions is in
-// vector_ops.h.
+// Operations between matrix products: norms, rotation, activations, sums. They are loops over rows,
+// divided among threads in pieces of rows. What pays in vector instructions is in vector_ops.h.
 #include "tensor/ops.h"
 
 #include <algorithm>
@@ -12,9 +12,10 @@
 namespace qualm {
 namespace {
 
-// Rows a piece of work holds: enough to outweigh handing it out, few enough to share.
+// Rows of a piece of work: enough to outweigh the cost of handing it out, few enough to share.
 constexpr size_t kRowsPerPiece = 16;
 
+// Calls body(row) for every row; rows are independent, so the threads change no result.
 template <typename Body>
 void ForRowPieces(size_t rows, const Context& context, const Body& body) {
   size_t pieces = (rows + kRowsPerPiece - 1) / kRowsPerPiece;
@@ -33,7 +34,7 @@ double MeanOf(std::span<const float> x, const Term& term) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) / static_cast<double>(x.size());
 }
 
-// The factors of Norm's columns, kept in `memory` where they are not the weights as they are.
+// The factors of Norm's columns: the weights as they are, or offset + weight in `memory`.
 std::span<const float> FactorsOf(std::span<const float> weight, float offset, size_t cols,
                                  std::vector<float>& memory) {
   QUALM_CHECK(!weight.empty() || offset == 0);
@@ -68,6 +69,8 @@ void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<con
   QUALM_CHECK(weight.empty() || weight.size() == x.cols());
   QUALM_CHECK(bias.empty() || bias.size() == x.cols());
   QUALM_CHECK(out.cols() == x.cols() && out.rows() == x.rows());
+
+  // The factors are the same for all rows.
   std::vector<float> memory;
   const std::span<const float> factors =
       FactorsOf(weight, parameters.weight_offset, x.cols(), memory);
@@ -85,6 +88,7 @@ RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> 
       sine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())) {
   for (size_t p = 0; p < positions.size(); ++p) {
     for (size_t i = 0; i < inverse_frequency.size(); ++i) {
+      // In double, because a float cannot hold large positions times small frequencies exactly.
       double angle = static_cast<double>(positions[p]) * inverse_frequency[i];
       cosine(p, i) = static_cast<float>(std::cos(angle));
       sine(p, i) = static_cast<float>(std::sin(angle));
@@ -107,6 +111,8 @@ void TurnPairs(std::span<const float> cosine, std::span<const float> sine, float
 
 }  // namespace
 
+// Only the first 2·pairs values of each head turn (partial rotation). The layout says which two
+// values form a pair: neighbours, or one of each half.
 void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosine,
                std::span<const float> sine, RotaryLayout layout) {
   const size_t pairs = cosine.size();
@@ -165,6 +171,7 @@ void SoftCap(Span2D<float> logits, float cap, const Context& context) {
                [&](size_t t) { SoftCapValues(logits.row(t).data(), logits.cols(), cap); });
 }
 
+// Shifted by the largest logit, so that no exponential overflows.
 double LogSumExp(std::span<const float> logits) {
   float largest = *std::ranges::max_element(logits);
   double sum = 0;
