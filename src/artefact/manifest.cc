@@ -1,6 +1,6 @@
-// The manifest between its struct and qualm.json. What the file holds is stated by the structs'
-// Fields (manifest.h); here is what a list of fields does not say: the hash over what decides the
-// results, and which files are refused.
+// The manifest between its struct and qualm.json. The structs' Fields (manifest.h) state what the
+// file holds. This file adds what a list of fields does not say: the hash over everything that
+// decides the results, and which files are refused.
 #include "artefact/manifest.h"
 
 #include "base/error_place.h"
@@ -18,6 +18,7 @@ LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
 
 Json ToJson(const CalibrationRecord& record) { return FieldsJson(record); }
 
+// Names are joined to the folder's path: none may lead out of it.
 void FileRecord::Validate() const {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
@@ -26,12 +27,15 @@ void FileRecord::Validate() const {
 }
 
 std::string Manifest::ArtefactHash() const {
+  // Where the model came from and how it was quantized.
   Hasher hasher;
   for (const std::string& part :
        {recipe_name, recipe_json, source_name, source_hash, source_dtype, StrCat(seed)}) {
     hasher.Add(part);
   }
   hasher.Add(calibration ? FieldsJson(*calibration).dump() : "");
+
+  // What the folder holds: other files, tensors that differ from the source, and every layer.
   for (const FileRecord& file : files) {
     hasher.Add(file.name);
     hasher.Add(file.hash);
@@ -65,6 +69,7 @@ Manifest CheckedManifest(const Json& json) {
                   "written by another version of qualm");
   }
 
+  // The hash is computed from what was read, so an edit of any field shows.
   ReadFields(json, manifest);
   std::string hash = GetString(json, "artefact_hash", kNoPlace);
   if (hash != manifest.ArtefactHash()) {

@@ -227,6 +227,7 @@ void ValidateOutliers(const QuantizedLinear& q) {
                   StrCat(outliers.row_start.front(), " to ", outliers.row_start.back()));
   }
 
+  // Within a row, every column occurs once, in order.
   for (size_t row = 0; row < q.out_features; ++row) {
     const uint32_t first = outliers.row_start[row], end = outliers.row_start[row + 1];
     if (end < first || end > outliers.column.size()) {
@@ -297,7 +298,7 @@ void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transfor
     if (!std::isfinite(factor)) ThrowExpected("finite transform factors", StrCat(factor));
   }
 
-  // Each kind has its own number of factors and sizes.
+  // How many factors and sizes there must be depends on the kind.
   switch (transform.kind) {
     case OnlineTransform::Kind::kScale:
       RequireCount("transform factors", size, transform.factors.size());
@@ -464,6 +465,7 @@ void QuantizedLinear::Validate() const {
   ValidateCodes(*this);
   ValidateScales(*this);
   ValidateZeros(*this);
+
   if (outliers) ValidateOutliers(*this);
   if (float_columns) ValidateFloatColumns(*this);
   for (const OnlineTransform& transform : transforms) ValidateTransform(*this, transform);

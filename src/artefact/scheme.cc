@@ -15,6 +15,7 @@ namespace {
 // A larger group is a mistake: no layer has that many inputs.
 constexpr int kLargestGroup = 1 << 20;
 
+// Only integers have a choice; all other types define their width.
 int BitsOfType(NumberType type, int bits_of_integer) {
   switch (type) {
     case NumberType::kInteger:
@@ -43,6 +44,7 @@ void ValidateSecondLevel(const Scheme& scheme) {
     ThrowExpected(StrCat("second_level group_rows in 1..", kLargestGroup),
                   StrCat(second.group_rows));
   }
+
   if (scheme.granularity == Granularity::kTensor) {
     ThrowExpected("granularity channel or group with second_level", "tensor",
                   "one scale per tensor is not worth quantizing");
@@ -138,6 +140,7 @@ std::string Scheme::ShortName() const {
   if (type == NumberType::kInteger) name += StrCat(bits);
   name += granularity == Granularity::kGroup ? StrCat("-g", group_size)
                                              : StrCat("-", NameOf(granularity));
+
   // Symmetric integers say so, because a scheme of integers is asymmetric by default.
   switch (zero_point) {
     case ZeroPointKind::kNone:
