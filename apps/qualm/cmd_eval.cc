@@ -23,6 +23,7 @@ namespace qualm::cli {
 
 namespace {
 
+// Flags of texts; those of tasks are in TaskFlags, and some serve both.
 struct Options {
   TaskFlags tasks;
   std::string model, reference, text_field = "text", data;
@@ -141,6 +142,7 @@ std::string Short(double value) {
   return buffer;
 }
 
+// Two digits are enough for an error; empty if there is none.
 std::string ShortError(double value) {
   if (std::isnan(value)) return "";
   char buffer[32];
@@ -200,6 +202,7 @@ int Run(const Options& options, const Globals& globals) {
     ReportFirstWindow(text, *models.model.tokenizer, *progress);
   }
 
+  // All models see the same windows, so differences are paired.
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
       ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, context);

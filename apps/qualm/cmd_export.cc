@@ -14,6 +14,7 @@
 namespace qualm::cli {
 namespace {
 
+// Without a form, only the database is brought up to date.
 struct Flags {
   StudyFlags study;
   std::string out;
@@ -31,6 +32,7 @@ int Run(const Flags& flags, const Globals& globals) {
     return kOk;
   }
 
+  // Everything else is made from the same table that reports read.
   ThreadPool pool(globals.threads);
   SilentProgress silent;
   const Context context{pool, silent};

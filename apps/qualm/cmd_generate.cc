@@ -41,7 +41,8 @@ int Run(const Flags& flags, const Globals& globals) {
   Model model = LoadModel(flags.model, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
-  // Some tokenizers end every text with EOS; then the model would begin a new text.
+
+  // Some tokenizers end every text with EOS. After EOS the model would begin a new text.
   if (!prompt.empty() && tokenizer.special().add_eos && prompt.back() == tokenizer.special().eos) {
     prompt.pop_back();
   }
@@ -52,11 +53,12 @@ int Run(const Flags& flags, const Globals& globals) {
   options.eos = tokenizer.special().eos;
 
   StreamingDecoder decoder(tokenizer);
-  // The leading space of the first word belongs to the continuation, so the decoder sees the prompt
-  // first.
+  // The decoder sees the prompt first, because the leading space of the first word belongs to the
+  // continuation.
   for (TokenId id : prompt) decoder.Push(id);
 
   std::string text;
+  // False if the reader of standard output has gone away.
   auto show = [&](const std::string& piece) {
     text += piece;
     if (!globals.json) Print(piece);

@@ -16,12 +16,14 @@ namespace qualm::cli {
 
 namespace {
 
+// `activations` may be given without a value; ChooseActivations says what that means.
 struct Options {
   std::string weight, inputs, recipe, output, aux;
   std::optional<std::string> activations;
   uint64_t seed = 0;
 };
 
+// Null for a measure that was not taken, and for one that is not finite.
 Json NumberOrNull(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Json(*value) : Json();
 }
@@ -38,11 +40,13 @@ Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
           {"out", report.layer.out_features},
           {"in", report.layer.in_features},
           {"tokens", report.tokens},
+          // Relative errors: of the output, of the output with rounded inputs, of the weight.
           {"rel_output_error", NumberOrNull(report.rel_output_error)},
           {"rel_output_error_with_activations", NumberOrNull(report.rel_product_error)},
           {"rel_weight_error", NumberOrNull(report.rel_weight_error)},
           {"bits_per_weight", report.layer.BitsPerWeight()},
           {"seconds", report.seconds},
+          // How the rounder got there, for methods that invert a Gram matrix.
           {"damping", NumberOrNull(report.damping)},
           {"damping_attempts", report.damping_attempts},
           {"fallback", report.fell_back_to_rtn},

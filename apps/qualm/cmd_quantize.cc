@@ -91,11 +91,13 @@ std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress)
 
 // The estimate as it is printed by --plan --json.
 Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
+  // Stages in the order in which they run.
   Json stages = Json::array();
   for (const PlanStage& stage : plan.stages) {
     stages.push_back(Json{
         {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
   }
+
   return Json{{"model", options.model.string()},
               {"recipe", options.recipe.name},
               {"blocks", plan.blocks},
@@ -103,6 +105,7 @@ Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
               {"held_out_tokens", plan.held_out_tokens},
               {"measured_gflops", plan.gflops},
               {"stages", stages},
+              // Totals: memory that is held throughout, the peak, disk and time.
               {"resident_bytes", plan.resident_bytes},
               {"peak_memory_bytes", plan.peak_memory_bytes},
               {"disk_bytes", plan.disk_bytes},
@@ -127,12 +130,14 @@ void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
       "layers of a thousand inputs and more, too short for small ones.\n"));
 }
 
+// Errors of weights differ by many powers of ten.
 std::string Scientific(double value) {
   char buffer[32];
   std::snprintf(buffer, sizeof(buffer), "%.3e", value);
   return buffer;
 }
 
+// "-" for layers on which nothing was measured.
 std::string ErrorText(const std::optional<MeasuredError>& error) {
   return error ? Fixed(error->relative_output_error, 4) : "-";
 }
@@ -179,6 +184,7 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
                options.out.string(), "\n"));
 }
 
+// What a run did; an unfinished one has neither hash nor layers.
 Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   // Layers and totals are known only when the run is finished.
   Json layers = Json::array();
@@ -186,6 +192,7 @@ Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   Json json{{"model", options.model.string()},         {"out", options.out.string()},
             {"recipe", options.recipe.name},           {"finished", result.finished},
             {"blocks_resumed", result.blocks_resumed}, {"blocks_written", result.blocks_written}};
+
   if (!result.finished) return json;
   json["artefact_hash"] = result.manifest.ArtefactHash();
   json["bits_per_weight_layers"] = result.manifest.bits_per_weight_layers;
@@ -204,12 +211,15 @@ void PrintJsonOf(std::vector<Json> runs) {
   }
 }
 
+// --plan: estimates for every recipe, and nothing is written.
 int RunPlan(const std::vector<QuantizeOptions>& all, const Context& context,
             const Globals& globals) {
   // All recipes are checked before the first estimate, which takes a moment.
   std::vector<Json> plans;
   for (const QuantizeOptions& options : all) CheckQuantizeOptions(options);
+
   for (const QuantizeOptions& options : all) {
+    // A heading tells the tables of several recipes apart.
     const Plan plan = MakePlan(options, context);
     if (all.size() > 1 && !globals.json) Print(StrCat(options.recipe.name, "\n"));
     if (globals.json) {
@@ -236,7 +246,9 @@ int Run(const Flags& flags, const Globals& globals) {
     progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
   }
 
+  // One call for all recipes, so that they can share passes over the calibration tokens.
   const std::vector<QuantizeResult> results = QuantizeModels(all, context);
+
   std::vector<Json> runs;
   for (size_t i = 0; i < all.size(); ++i) {
     if (globals.json) {

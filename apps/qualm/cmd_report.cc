@@ -11,6 +11,7 @@
 namespace qualm::cli {
 namespace {
 
+// Without a form, the report is an HTML page.
 struct Flags {
   StudyFlags study;
   std::string out;
@@ -29,6 +30,7 @@ int Run(const Flags& flags, const Globals& globals) {
     ThrowBadInput(plan.spec.name, "results", "none in this work folder", "qualm run makes them");
   }
 
+  // One analysis serves all forms of the report.
   const StudyAnalysis analysis = AnalyseStudy(table, context);
   const ReportData data{plan, table, analysis, work};
   const std::string text = flags.markdown ? MarkdownReport(data)

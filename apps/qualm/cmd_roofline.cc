@@ -17,6 +17,7 @@
 namespace qualm::cli {
 namespace {
 
+// An empty `kv` means the cache that the model has.
 struct Flags {
   std::string model, hardware = "this", kv;
   std::vector<std::string> recipes;
@@ -58,6 +59,7 @@ Json ToJson(const MachinePeaks& peaks) {
 
 // The whole time, and each kind of operation with what bounds it.
 Json ToJson(const Roofline& roofline) {
+  // Operations of one kind are summed over all blocks.
   Json operations = Json::array();
   for (const OperationCost& one : roofline.operations) {
     operations.push_back({{"kind", one.kind},
@@ -71,6 +73,7 @@ Json ToJson(const Roofline& roofline) {
                           {"memory_seconds", one.memory_seconds},
                           {"seconds", one.seconds}});
   }
+
   return {{"seconds", roofline.seconds},
           {"tokens_per_s", roofline.tokens_per_second},
           {"operations", std::move(operations)}};
@@ -123,6 +126,7 @@ void PrintComparison(const std::vector<Row>& rows, const Work& work) {
   std::vector<std::vector<std::string>> table = {{"model", "bits/weight", "weights", "cache",
                                                   "prefill tokens/s", "decode tokens/s",
                                                   "prefill ×", "decode ×"}};
+  // Speedups are relative to the first line, the model as it is stored.
   for (const Row& row : rows) {
     table.push_back({row.storage.label, Fixed(row.storage.bits_per_weight, 2),
                      HumanBytes(static_cast<uint64_t>(row.storage.weight_bytes())),
@@ -148,6 +152,7 @@ struct Measurement {
   Comparison prefill, decode;
 };
 
+// Runs the model, and predicts once more for the contexts that decoding really had.
 Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware,
                     const Context& context) {
   // The speeds of the same work that was predicted.
@@ -242,6 +247,7 @@ Json RowsJson(const std::vector<Row>& rows, const Work& work) {
   return list;
 }
 
+// "median (lowest .. highest, n = ...)" with a unit.
 std::string RateText(const Spread& rate, const char* unit) {
   return StrCat(Scaled(rate.median), unit, " (", Scaled(rate.lowest), " .. ", Scaled(rate.highest),
                 ", n = ", rate.n, ")");

@@ -21,6 +21,7 @@
 namespace qualm::cli {
 namespace {
 
+// Local runs use `jobs` and `memory_mib`; Slurm uses `cpus`, `at_once` and `slurm_options`.
 struct Flags {
   StudyFlags study;
   std::string executor = "local";
@@ -68,12 +69,15 @@ Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
                       {"memory_bytes", stage.memory_bytes},
                       {"disk_bytes", stage.disk_bytes}});
   }
+
+  // The stages, and which tests have no data.
   return {{"study", plan.spec.name},
           {"cells", plan.cells.size()},
           {"skipped", plan.skipped},
           {"stages", std::move(stages)}};
 }
 
+// What a run would do, how long it would take, and what is reused.
 int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& globals) {
   // JSON lists the stages, the table sums them by kind.
   if (globals.json) {
@@ -112,6 +116,7 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
   return kOk;
 }
 
+// "done_now" and "done_before" together are what the study has.
 Json SummaryJson(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary) {
   return {{"study", plan.spec.name},      {"work", work.path().string()},
           {"stages", summary.total},      {"done_now", summary.done},
@@ -120,6 +125,7 @@ Json SummaryJson(const StudyPlan& plan, const WorkFolder& work, const RunSummary
           {"failures", summary.failures}, {"skipped", plan.skipped}};
 }
 
+// How the run ended, and the command that comes next.
 int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary,
                  const Globals& globals) {
   if (globals.json) {
@@ -142,6 +148,7 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
   return is_whole ? kOk : kFailed;
 }
 
+// Sends all open stages to Slurm and returns at once.
 int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
            const Globals& globals) {
   // Stages become job arrays; this process does not wait for them.
@@ -181,13 +188,14 @@ int Run(const Flags& flags, const Globals& globals) {
   if (flags.plan) return PrintPlan(plan, work, globals);
   if (flags.executor == "slurm") return Submit(flags, plan, work, globals);
 
-  // Locally: run stages in processes of their own and show them.
+  // Locally, each group of stages runs in a separate process, and the display shows them.
   ExecutorOptions options;
   options.jobs = flags.jobs;
   options.threads = globals.threads;
   options.memory_bytes = flags.memory_mib << 20;
   options.retry_failed = !flags.keep_failed;
   options.command = StageCommand(globals);
+
   RunDisplay display(globals);
   options.on_change = [&](const RunView& view) { display.Show(view); };
   const RunSummary summary = RunLocally(plan, work, options);

@@ -25,8 +25,10 @@ int Run(const Flags& flags, const Globals& globals) {
   // A run that is killed takes its stages along; the next run continues them.
   if (flags.dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
-  // The plan is in WORK/studies/.
+
+  // The plan's path also tells the work folder: the plan is WORK/studies/NAME.json.
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
+
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};

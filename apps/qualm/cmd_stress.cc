@@ -23,6 +23,7 @@ int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
+
   const StressReport report = MakeStressModel(options, context);
 
   if (globals.json) {
@@ -37,6 +38,7 @@ int Run(const Flags& flags, const Globals& globals) {
     return kOk;
   }
 
+  // What was changed, and where no factor could go in.
   Print(StrCat(flags.out, ": ", options.channels, " inputs of each of ", report.groups,
                " groups of linear layers are ", options.factor, " times larger; ",
                report.tensors_changed, " tensors changed\n"));

@@ -14,6 +14,7 @@ struct Flags {
   std::string folder, against;
 };
 
+// The library compares; this only prints what it found.
 int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);

@@ -1,4 +1,6 @@
-// Tasks asked of a model and of a reference: what is printed of outcomes and comparisons.
+// qualm eval on tasks: asks a model and perhaps a reference, and prints scores, comparisons and
+// distances as tables or JSON. `qualm compare` prints comparisons of stored evaluations with the
+// same functions.
 #include "task_eval.h"
 
 #include <algorithm>
@@ -26,6 +28,7 @@ namespace {
 
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
+// A share without its sign, for table cells; "-" for a number that does not exist.
 std::string Percent(double share) { return std::isnan(share) ? "-" : Fixed(100 * share, 2); }
 
 // Accuracies and calibration errors are shares; perplexities, Brier scores and BLEU are not.
@@ -34,6 +37,7 @@ std::string NumberText(const TaskScore& score, double value) {
   return StrCat(Percent(value), " %");
 }
 
+// Empty for metrics without a standard error.
 std::string ErrorText(const TaskScore& score) {
   const double error = score.estimate.standard_error;
   return std::isnan(error) ? "" : StrCat("± ", NumberText(score, error));
@@ -54,6 +58,7 @@ Json ToJson(const TaskScore& score) {
   return json;
 }
 
+// "first" and "second" are the two models; differences are second - first.
 Json ToJson(const TaskComparison& comparison) {
   const EvaluationKey& key = comparison.key;
   const PairedComparison& paired = comparison.paired;
@@ -69,6 +74,7 @@ Json ToJson(const TaskComparison& comparison) {
           {"stderr", NumberOrNull(paired.difference.standard_error)},
           {"low", NumberOrNull(paired.low)},
           {"high", NumberOrNull(paired.high)},
+          // Items that changed sides, and whether that can be chance.
           {"right_to_wrong", paired.right_to_wrong},
           {"wrong_to_right", paired.wrong_to_right},
           {"mcnemar_p", paired.mcnemar_p},
@@ -76,10 +82,12 @@ Json ToJson(const TaskComparison& comparison) {
           {"choice_kl_stderr", NumberOrNull(paired.choice_kl.standard_error)}};
 }
 
+// One line per task; shares in percent.
 std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   std::vector<std::vector<std::string>> table = {{"task", "shots", "n", "first", "second",
                                                   "difference", "95 % interval", "right>wrong",
                                                   "wrong>right", "McNemar p", "KL of choices"}};
+
   for (const TaskComparison& comparison : comparisons) {
     const EvaluationKey& key = comparison.key;
     const PairedComparison& paired = comparison.paired;
@@ -93,6 +101,8 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   return FormatTable(table, {false, true, true, true, true, true, true, true, true, true, true});
 }
 
+// One run of `qualm eval --task`. The constructor finds the tasks and checks their data, before any
+// model is loaded. Run asks the model, then the reference, and prints what came out.
 class TaskEvaluation {
  public:
   TaskEvaluation(const TaskFlags& flags, const Globals& globals)
@@ -101,24 +111,30 @@ class TaskEvaluation {
         progress_(MakeProgress(globals)),
         pool_(globals.threads),
         context_{pool_, *progress_} {
+    // A flag may list several names, and a name may be a group of tasks.
     for (const std::string& names : flags.tasks) {
       for (const std::string& name : Split(names, ',')) {
         for (const std::string& task : ExpandTaskName(name)) tasks_.push_back(FindTask(task));
       }
     }
+
+    // Items: whose data and how many shots. RequireData needs both.
     options_.data_folder = DataFolder(flags.data);
     options_.items.shots = Shots();
     RequireData();
+
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
     options_.generator.batch_tokens = flags.batch_tokens;
     options_.run_code = flags.run_code;
+
     if (!flags.store.empty()) store_.emplace(flags.store);
     options_.store = store_ ? &*store_ : nullptr;
   }
 
   int Run() {
+    // Outcomes are kept in memory only if a reference will be compared with them.
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
     const Model model = LoadModel(flags_.model, {}, context_);
@@ -126,6 +142,7 @@ class TaskEvaluation {
     const std::string hash = Evaluate(model, flags_.model, json, "", [&](TaskOutcome outcome) {
       if (!flags_.reference.empty()) outcomes.push_back(std::move(outcome));
     });
+
     std::vector<Comparison> comparisons;
     if (!flags_.reference.empty()) comparisons = CompareWithReference(model, hash, outcomes, json);
 
@@ -147,14 +164,16 @@ class TaskEvaluation {
     ScoredDistances distances;
   };
 
-  // Asks the reference the same tasks and compares each with what the model made of it.
+  // Asks the reference the same tasks and compares each outcome with the model's.
   std::vector<Comparison> CompareWithReference(const Model& model, const std::string& hash,
                                                const std::vector<TaskOutcome>& outcomes,
                                                Json& json) {
+    // The reference is asked task by task in the same order, so outcomes meet by position.
     const Model reference = LoadModel(flags_.reference, {}, context_);
     Json reference_json = {{"model", flags_.reference}};
     std::vector<Comparison> comparisons;
     size_t next = 0;
+
     const std::string reference_hash = Evaluate(
         reference, flags_.reference, reference_json, hash, [&](const TaskOutcome& of_reference) {
           const TaskOutcome& outcome = outcomes[next++];
@@ -163,9 +182,11 @@ class TaskEvaluation {
           comparisons.push_back({*task, DistancesOnTask(of_reference, reference, outcome, model,
                                                         options_.scorer, context_)});
         });
+
     json["reference"] = std::move(reference_json);
     comparisons = WithStoredOnes(comparisons, reference_hash, hash);
 
+    // A comparison without any task is an error, not an empty table.
     json["comparison"] = Json::array();
     std::vector<TaskComparison> tasks;
     for (const Comparison& comparison : comparisons) {
@@ -184,12 +205,13 @@ class TaskEvaluation {
     return found == comparisons.end() ? nullptr : &*found;
   }
 
-  // The store may have tasks that both models were asked in other runs. All are shown, in the order
-  // in which the store has them.
+  // Adds tasks that both models answered in other runs, if there is a store. All are shown in the
+  // store's order; distances exist only for those of this run.
   std::vector<Comparison> WithStoredOnes(const std::vector<Comparison>& of_now,
                                          const std::string& reference_hash,
                                          const std::string& hash) const {
     if (!store_) return of_now;
+
     constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
     std::vector<Comparison> all;
     for (const TaskComparison& task : CompareModels(*store_, reference_hash, hash)) {
@@ -220,10 +242,11 @@ class TaskEvaluation {
                   FormatTable(table, {false, true, true, true, true, true}));
   }
 
-  // Before any model is loaded: the files of all tasks are there, or the tasks are left out.
+  // All files of all tasks must be there, or the tasks are left out if the user allows it.
   void RequireData() {
     std::vector<std::string> problems;
     std::erase_if(tasks_, [&](const Task& task) {
+      // Every missing task is collected, so that one message names all of them.
       const RowSet& set = FindRowSet(task.data_set, task.name);
       const std::string missing = MissingTaskFile(task, options_.items, options_.data_folder);
       if (missing.empty()) return false;
@@ -231,16 +254,19 @@ class TaskEvaluation {
       problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));
       return flags_.skip_missing;
     });
+
     if (problems.empty()) return;
     if (!flags_.skip_missing) {
       ThrowBadInput("--task", "data of all tasks", StrCat("none for ", Join(problems, ", ")),
                     options_.data_folder.empty() ? "name its folder by --data or QUALM_DATA"
                                                  : "--skip-missing leaves these tasks out");
     }
+
     for (const std::string& problem : problems) progress_->Warn(StrCat("skipped ", problem));
     if (tasks_.empty()) ThrowBadInput("--task", "a task whose data is at hand", "none");
   }
 
+  // The flag is text, because "not given" means the tasks' own numbers.
   std::optional<size_t> Shots() const {
     if (!flags_.shots) return std::nullopt;
     size_t shots = 0;
@@ -252,8 +278,8 @@ class TaskEvaluation {
     return shots;
   }
 
-  // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`, and
-  // passes each outcome on; returns the model's hash.
+  // Runs all tasks on a model, prints their scores or adds them to `json`, and passes each outcome
+  // on. Returns the model's hash. The model must not be the one with the hash `done`.
   std::string Evaluate(const Model& model, const std::string& folder, Json& json,
                        const std::string& done,
                        const std::function<void(TaskOutcome)>& on_outcome) {
@@ -261,15 +287,20 @@ class TaskEvaluation {
     if (hash == done) {
       ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
     }
+
     json["model_hash"] = hash;
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
+
+    // The model's own template, or the one that the user names, for all tasks.
     std::optional<ChatTemplate>& chat = chat_;
     if (flags_.chat || !flags_.chat_template.empty()) {
       chat.emplace(FindChatTemplate(flags_.chat_template, folder));
       json["chat_template"] = chat->name();
     }
     options_.chat = chat ? &*chat : nullptr;
+
+    // The template is part of the task's name in the store: answers with and without it differ.
     for (Task& task : tasks_) {
       task.variant = chat ? StrCat("@", chat->name()) : "";
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
@@ -284,9 +315,12 @@ class TaskEvaluation {
     return hash;
   }
 
+  // What a reader must know to trust the scores; standard output has only the scores.
   void Report(const Task& task, const TaskOutcome& outcome) {
     progress_->Info(StrCat(task.name, ": first request ", outcome.first_request));
     if (!outcome.note.empty()) progress_->Warn(StrCat(task.name, ": ", outcome.note));
+
+    // Prompts and texts that the model's context cut.
     if (outcome.prompts_with_fewer_shots > 0) {
       progress_->Warn(StrCat(task.name, ": ", outcome.prompts_with_fewer_shots,
                              " prompts lost shots to fit into the model's context"));
@@ -299,9 +333,12 @@ class TaskEvaluation {
       progress_->Warn(StrCat(task.name, ": ", outcome.texts_shortened,
                              " texts may be only half of the model's context long"));
     }
+
     for (const std::string& signature : outcome.signatures) {
       progress_->Info(StrCat(task.name, ": ", signature));
     }
+
+    // How much was computed and how much came from the store.
     if (task.kind == TaskKind::kGeneration) {
       const GeneratorCounts& made = outcome.generated;
       progress_->Info(StrCat(task.name, ": ", made.requests, " texts, ", made.distinct,
@@ -317,6 +354,7 @@ class TaskEvaluation {
                            counts.computed_tokens, " of ", counts.tokens, " tokens computed"));
   }
 
+  // Subsets are in the JSON output only: some tasks have more than fifty.
   void PrintScores(const TaskOutcome& outcome) {
     std::vector<std::vector<std::string>> table = {
         {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
@@ -351,6 +389,7 @@ void RequireStore(const std::string& file) {
   ThrowBadInput(file, "a results store", "no file", "qualm eval --store makes one");
 }
 
+// The store knows folders by their full paths; anything else is looked up as it was given.
 std::string StoredName(const std::string& model) {
   std::error_code ignored;
   return std::filesystem::is_directory(model, ignored) ? StoredPath(model) : model;
@@ -366,6 +405,8 @@ int PrintComparison(const std::string& file, const std::string& first, const std
   const std::string a = store.FindModel(StoredName(first)), b = store.FindModel(StoredName(second));
   const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
   RequireComparisons(comparisons);
+
+  // Hashes in JSON, paths for people.
   if (globals.json) {
     Json json = {{"first", a}, {"second", b}, {"tasks", Json::array()}};
     for (const TaskComparison& one : comparisons) json["tasks"].push_back(ToJson(one));

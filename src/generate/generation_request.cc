@@ -1,4 +1,5 @@
-// What makes two requests equal, and the tokens of a prompt.
+// Hashes and prompts of text requests. Equal hashes mean equal answers, so everything that the text
+// depends on is hashed.
 #include "generate/generation_request.h"
 
 #include "base/strings.h"
@@ -27,6 +28,7 @@ FinishReason FinishReasonFromName(std::string_view name) {
                          : FinishReason::kLength;
 }
 
+// Generation needs at least one token to start from: an empty prompt becomes BOS or its substitute.
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt) {
   if (Trim(prompt).empty()) return {EmptyPrompt(tokenizer)};
   return EncodePrompt(tokenizer, prompt);
