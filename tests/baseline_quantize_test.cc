@@ -1,7 +1,7 @@
 // Every method, number format, order and kind of rounded input on the embedded demo model, and some
 // of them on the tiny checkpoints of every family: the bytes of each file that a run writes and the
 // bits of the logits that the result computes, against the tables in tests/baseline/. How a table
-// is rewritten, and what its values depend on, stands in support/pinned_table.h.
+// is rewritten, and what its values depend on, is said in support/pinned_table.h.
 #include <gtest/gtest.h>
 
 #include <algorithm>

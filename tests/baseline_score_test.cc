@@ -132,7 +132,7 @@ constexpr Case kCases[] = {
     {"sampled", kSampled, "", 0},
 };
 
-// One request as it stands in the store: what was asked, and a likelihood or a text.
+// One request as it is stored: what was asked, and a likelihood or a text.
 void AddRequest(const StoredRequest& request, const std::string& model, const ResultStore& store,
                 Hasher& hasher) {
   hasher.Add(StrCat(request.request, " ", request.tokens, " ",

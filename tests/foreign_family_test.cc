@@ -1,6 +1,6 @@
 // A family that no file of src/ knows goes through everything: quantization with every method,
 // verification, evaluation, the plan, the roofline, stress models, and a run that is taken up
-// again. Its tensors have names of their own, its blocks differ by their index, and one of them
+// again. Its tensors have other names, its blocks differ by their index, and one of them
 // runs its branches in parallel.
 #include <gmock/gmock.h>
 
@@ -297,7 +297,7 @@ INSTANTIATE_TEST_SUITE_P(Fields, PlanField, ::testing::ValuesIn(kFieldEdits),
                            return name;
                          });
 
-// A recipe for each entry of the methods' tables; what a method insists on stands in its own line.
+// A recipe for each entry of the methods' tables; what a method insists on has its own line.
 std::string RecipeWith(const std::string& rounder) {
   std::string weights = "type: int4, group_size: 32", others;
   if (rounder == "hqq") {

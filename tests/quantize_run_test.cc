@@ -75,7 +75,7 @@ TEST_F(QuantizeRun, SeveralRecipesInOnePassGiveTheBytesOfRunsByThemselves) {
   std::vector<QuantizeOptions> all = {
       Options(WithOrder("parallel", "parallel"), "a"), Options(smooth, "b"),
       Options(WithOrder("parallel", "sequential"), "c"), Options(llm_int8, "d"),
-      Options("gptq-w4-g64", "e")};  // sequential: a pass of its own
+      Options("gptq-w4-g64", "e")};  // sequential: a separate pass
   std::vector<std::vector<std::string>> expected;
   for (QuantizeOptions options : all) {
     options.out += "-alone";

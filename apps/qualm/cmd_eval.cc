@@ -267,7 +267,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Add("--chat-template", options->tasks.chat_template,
                 "Another one: a name (qualm list chat-templates) or a Jinja file");
   arguments.Flag("--skip-missing", options->tasks.skip_missing,
-                 "Leave out tasks whose data is not at hand, and say so");
+                 "Leave out tasks whose data is not available, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
 

@@ -118,8 +118,8 @@ void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
   for (const PlanStage& stage : plan.stages) {
     rows.push_back({stage.name, HumanSeconds(stage.seconds), HumanBytes(stage.memory_bytes)});
   }
-  rows.push_back({"always there", "", HumanBytes(plan.resident_bytes)});
-  rows.push_back({"in all", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
+  rows.push_back({"resident", "", HumanBytes(plan.resident_bytes)});
+  rows.push_back({"total", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
 
   Print(FormatTable(rows, {false, true, true}));
   Print(StrCat(
@@ -154,9 +154,9 @@ std::string FlagText(const LayerQuality& quality) {
 // A table of the layers, with totals after it; a run that was stopped has no manifest to show.
 void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
   if (!result.finished) {
-    Print(StrCat(options.recipe.name, ": stopped behind ",
+    Print(StrCat(options.recipe.name, ": stopped after ",
                  result.blocks_resumed + result.blocks_written,
-                 " blocks as asked; the same command without --blocks goes on\n"));
+                 " blocks, as requested; the same command without --blocks continues\n"));
     return;
   }
 

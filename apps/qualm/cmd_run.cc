@@ -100,7 +100,7 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
     all.memory_bytes = std::max(all.memory_bytes, sum.memory_bytes);
   }
 
-  rows.push_back({"in all", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
+  rows.push_back({"total", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
                   HumanSeconds(all.seconds), HumanBytes(all.memory_bytes),
                   HumanBytes(all.disk_bytes)});
 
@@ -136,7 +136,7 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
                  " stages done (", summary.found, " before), ", summary.failed, " failed, ",
                  summary.blocked, " blocked by failures; ", HumanSeconds(summary.seconds), "\n"));
     for (const std::string& failure : summary.failures) Print(StrCat("failed: ", failure, "\n"));
-    if (summary.is_interrupted) Print("interrupted; the same command goes on\n");
+    if (summary.is_interrupted) Print("interrupted; the same command continues\n");
     if (summary.failed == 0 && !summary.is_interrupted) {
       Print(StrCat("qualm report ", plan.spec.name, " --work ", work.path().string(),
                    " -o report.html\n"));

@@ -38,7 +38,7 @@ void AddStudyFlags(Arguments& arguments, StudyFlags& flags) {
       .OnePerFlag();
   AddDataFlag(arguments, flags.data);
   arguments.Flag("--skip-missing", flags.skip_missing,
-                 "Leave out tests whose data is not at hand, and say so");
+                 "Leave out tests whose data is not available, and say so");
 }
 
 // Paths are made absolute, because stages run in other processes.

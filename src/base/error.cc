@@ -1,5 +1,5 @@
 // The wording of errors: "[place] expected ...; got ...; hint", and the end of a program that found
-// a mistake of its own.
+// a mistake in its own input.
 #include "base/error.h"
 
 #include <cstdio>

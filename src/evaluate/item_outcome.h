@@ -14,7 +14,7 @@ struct ItemOutcome {
   std::vector<double> choices = {};
   bool is_near_tie = false;
   int64_t gold = -1, picked = -1;  // choices; -1: none
-  std::string prediction = {};     // of a generation task: what was read off its first text
+  std::string prediction = {};     // of a generation task: what was taken from its first text
 };
 
 }  // namespace qualm

@@ -126,7 +126,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
       const uint8_t* codes = layer.codes.data() + (panel * kPanelLanes + lane) * in_;
       if (group_bits_.empty()) PackLane({codes, in_}, form_.bits, words + lane);
 
-      // Groups with different bits start at offsets of their own.
+      // Groups with different bits start at different offsets.
       for (size_t group = 0; group < group_bits_.size(); ++group) {
         const size_t begin = group * form_.group_size;
         const size_t count = std::min(form_.group_size, in_ - begin);

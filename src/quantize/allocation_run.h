@@ -9,6 +9,7 @@
 
 #include "calibrate/hidden_states.h"
 #include "model/checkpoint.h"
+#include "quantize/model_rotation.h"
 #include "recipe/recipe.h"
 
 namespace qualm {

@@ -121,8 +121,9 @@ class BlockTransformer {
     const bool needs_online =
         !edit.shift.empty() || (!edit.scale.empty() && (edit.keep_online || !view.can_fold));
     if (needs_online && HasFloatLayer(i)) {
-      run_.context.progress.Warn(StrCat(view.linears[0].name, ": ", transform.name(),
-                                        " is left out: a layer beside it stays float"));
+      run_.context.progress.Warn(
+          StrCat(view.linears[0].name, ": ", transform.name(),
+                 " is left out: a layer that reads the same input stays float"));
       return;
     }
 

@@ -287,7 +287,7 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
     if (run.size() > 1) {
       context.progress.Info(StrCat(run.size(), " recipes share one pass over the float model"));
     } else if (all.size() > 1) {
-      context.progress.Info(StrCat(run.front()->recipe().name, " has a pass of its own"));
+      context.progress.Info(StrCat(run.front()->recipe().name, " has a separate pass"));
     }
     Run(checkpoint, run, context).Execute();
   }

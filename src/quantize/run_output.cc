@@ -78,7 +78,7 @@ bool RunOutput::Open() {
   journal_.emplace(options_.out, run_key_);
   result_.blocks_resumed = blocks_done();
   if (result_.blocks_resumed > 0) {
-    context_.progress.Info(StrCat(options_.out.string(), ": resuming behind block ",
+    context_.progress.Info(StrCat(options_.out.string(), ": resuming after block ",
                                   result_.blocks_resumed, " of ",
                                   checkpoint_.plan().blocks.size()));
   }

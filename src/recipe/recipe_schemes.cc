@@ -270,7 +270,8 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
   if (keys.bits) {
     SetBits(yaml, *keys.bits, is_plain_int ? "" : keys.type, scheme);
   } else if (is_plain_int) {
-    ThrowBadInput(PlaceOf(yaml, "type"), "bits beside type int", "none", "or a type such as int4");
+    ThrowBadInput(PlaceOf(yaml, "type"), "bits together with type int", "none",
+                  "or a type such as int4");
   }
 
   // Groups, and zero points, which depend on both.
@@ -290,7 +291,7 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
          scheme.scale_type = ScaleTypeFrom(keys.scale_type);
          if (!HasByteScales(scheme.type)) return;
          ThrowExpected(StrCat("no scale_type with type ", NameOf(scheme.type)), keys.scale_type,
-                       "the format has scales of its own");
+                       "the format defines its own scales");
        });
   }
 
@@ -328,18 +329,6 @@ void SetStaticRange(const Yaml& yaml, const ActivationKeys& keys, ActivationPlan
                   "another range");
   }
   plan.percentile = *keys.percentile;
-}
-
-// Dynamic int8 per token: what "int8" alone means for activations.
-Scheme DefaultActivations() {
-  Scheme scheme;
-  scheme.bits = 8;
-  scheme.granularity = Granularity::kToken;
-  scheme.zero_point = ZeroPointKind::kNone;
-  scheme.symmetric_convention = SymmetricConvention::kSigned;
-  scheme.scale_type = DType::kF32;  // found at run time, or one number in the manifest
-  scheme.dynamic = true;
-  return scheme;
 }
 
 // A format brings its group size and granularity; integers are per token unless the keys ask
@@ -388,7 +377,7 @@ ParsedActivations ParseActivations(const Yaml& yaml) {
   auto keys = KeysFrom<ActivationKeys>(yaml);
 
   // The checks of each step rely on the steps before it.
-  ActivationPlan plan{DefaultActivations()};
+  ActivationPlan plan{DefaultActivationScheme()};
   SetValueScheme(yaml, keys, plan.scheme);
   plan.scheme.scale_type = DType::kF32;
   SetActivationGroups(keys, plan.scheme);

@@ -85,7 +85,7 @@ std::string Tests(const ReportData& data) {
   // A test that is left out must be visible, or the mean would mislead.
   if (!data.plan.skipped.empty()) {
     html +=
-        StrCat("<p>", Both("Left out because their data was not at hand:", "因缺少数据而略过："),
+        StrCat("<p>", Both("Left out because their data was not available:", "因缺少数据而略过："),
                "</p><ul>");
     for (const std::string& one : data.plan.skipped) html += StrCat("<li>", Escape(one), "</li>");
     html += "</ul>\n";
@@ -135,7 +135,7 @@ std::string ProvenanceSection(const ReportData& data) {
       Both("instruction set", "指令集"), " ", Escape(data.plan.instruction_set), "</li><li>",
       processors, "</li><li>",
       Both(StrCat(data.plan.stages.size(), " stages, ", HumanSeconds(data.table.seconds),
-                  " of work in all"),
+                  " of work in total"),
            StrCat(data.plan.stages.size(), " 个阶段，共计 ", HumanSeconds(data.table.seconds))),
       "</li></ul>\n", Failures(data), Tests(data), Calibrations(data), "<details><summary>",
       Both("The study's file", "研究文件"), "</summary><pre tabindex=\"0\">",

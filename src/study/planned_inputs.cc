@@ -47,7 +47,7 @@ void PlannedInputs::ReadModels() {
   const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
   if (wanted.empty()) {
     ThrowBadInput(spec_.name, "a model", "none",
-                  "this study has none of its own: --model NAME=FOLDER");
+                  "this study names none: --model NAME=FOLDER");
   }
   for (const std::string& named : wanted) {
     const size_t equals = named.find('=');

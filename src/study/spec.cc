@@ -309,7 +309,7 @@ void ResolveNamedSets(StudySpec& spec, const std::string& place) {
 
     // `again` stays in the copy: planning gives repetitions other seeds by it.
     CalibrationSpec copy = SetNamed(spec, set.again, place);
-    if (!copy.again.empty()) ThrowBadInput(place, "again of a set of its own", set.again);
+    if (!copy.again.empty()) ThrowBadInput(place, "again of another set", set.again);
     copy.name = set.name;
     copy.again = set.again;
     set = std::move(copy);

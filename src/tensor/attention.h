@@ -1,4 +1,4 @@
-// Causal attention: each query weighs the values of its own and earlier positions, which a cache
+// Causal attention: each query weighs the values at its own and earlier positions, which a cache
 // holds. One definition serves prompts, single tokens and batches of sequences.
 #pragma once
 

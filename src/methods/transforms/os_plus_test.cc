@@ -47,7 +47,7 @@ double LossInDouble(const TestGroup& group, const std::vector<double>& shift,
 TEST(OsPlus, FindsTheShiftAndTheThresholdOfTheNaiveSearch) {
   TestGroup group(1, 10, 16, 50, 31);
   for (size_t t = 0; t < 50; ++t) group.inputs(t, 5) = 40 + 5 * group.inputs(t, 5);
-  group.activations = ParseActivations(Yaml::Parse("int8", "test")).plan;
+  group.activations = ActivationPlan{DefaultActivationScheme()};
   testing::TestContext context(2);
   const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), context);
   std::vector<double> shift(16), half(16);
