@@ -14,6 +14,7 @@
 #include "chat/chat_template.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/request.h"
+#include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
 #include "generate/generate.h"
 #include "io/hash.h"
@@ -183,7 +184,7 @@ TEST(BaselineScore, EachKindOfTask) {
       task.variant = StrCat("@", chat->name());
     }
 
-    const TaskResult result = RunTask(task, model, hash, options, context);
+    const TaskOutcome result = RunTask(task, model, hash, options, context);
     for (const TaskScore& score : result.scores) {
       std::string name = StrCat(one.name, "/", score.part, "/", score.metric);
       std::ranges::replace(name, ' ', '-');
@@ -206,8 +207,11 @@ TEST(BaselineScore, DistanceOnATask) {
   const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = true}, context);
   TaskRunOptions options;
   options.data_folder = testing::SourceRoot() / "tests/data/rows";
+  const Task& task = FindTask("hellaswag");
+  const TaskOutcome of_reference = RunTask(task, reference, reference.Hash(), options, context);
+  const TaskOutcome outcome = RunTask(task, model, model.Hash(), options, context);
   const ScoredDistances distances =
-      DistancesOnTask(FindTask("hellaswag"), reference, model, options, context);
+      DistancesOnTask(of_reference, reference, outcome, model, options.scorer, context);
   PinnedTable table("distance.txt");
   table.Check("kl", ExactText(distances.kl));
   table.Check("same_top1", ExactText(distances.same_top1));

@@ -165,8 +165,10 @@ TEST_F(QuantizeRun, TheArtefactVerifiesAndPackedAndDequantizedGiveTheSameBits) {
   EXPECT_EQ(report.layers, 28u);
   Model packed = LoadModel(folder_ / "out", {}, context);
   Model dequantized = LoadModel(folder_ / "out", {.dequantize = true}, context);
-  EXPECT_EQ(packed.decoder->blocks[0]->q.weight->format(), "packed-int4-g32-asym");
-  EXPECT_EQ(dequantized.decoder->blocks[0]->q.weight->format(), "dense-f32");
+  EXPECT_EQ(packed.decoder->blocks[0]->Linear("self_attn.q_proj").weight->format(),
+            "packed-int4-g32-asym");
+  EXPECT_EQ(dequantized.decoder->blocks[0]->Linear("self_attn.q_proj").weight->format(),
+            "dense-f32");
   std::vector<TokenId> ids = {1, 17, 300, 4000, 5, 99, 2000};
   auto logits = [&](const Model& model) {
     KvCache cache = model.decoder->MakeCache(ids.size());

@@ -8,9 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "evaluate/item_outcome.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/statistics.h"
+#include "evaluate/task_requests.h"
 #include "generate/generate.h"
+#include "results/store.h"
 #include "tasks/items.h"
 
 namespace qualm {

@@ -1,6 +1,7 @@
 // A plan as a file. The processes that run its stages read it, and so do status and reports, so
 // that all of them work on the same plan even if the study's YAML changes meanwhile.
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/json_fields.h"
 #include "study/graph.h"
@@ -24,8 +25,10 @@ Stage StageFromJson(const Json& json, std::string_view place) {
   std::vector<std::string> keys = KeysOf(stage);
   keys.insert(keys.end(), {"kind", "inputs"});
   RequireObject(json, keys, place);
-  fields::JsonReader reader(json, place);
-  Stage::Fields(reader, stage);
+  At(place, [&] {
+    fields::JsonReader reader(json);
+    Stage::Fields(reader, stage);
+  });
 
   const bool is_hash = stage.key.size() == 32 &&
                        stage.key.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -83,27 +86,33 @@ StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
   RequireFormat(json, place);
   StudyPlan plan;
   // What holds for the whole study.
-  ReadFields(GetChild(json, "study", place), place, plan.spec);
+  At(place, [&] { ReadFields(fields::ChildOf(json, "study"), plan.spec); });
   plan.data_folder = GetString(json, "data_folder", place);
   plan.instruction_set = GetString(json, "instruction_set", place);
   plan.version = GetString(json, "version", place);
 
-  for (const auto& [key, texts] :
-       {std::pair("model_paths", &plan.model_paths), std::pair("skipped", &plan.skipped)}) {
-    for (const Json& text : fields::ListOf(json, key, place)) {
-      texts->push_back(fields::TextItem(text, key, place));
+  const auto read_texts = [&](const char* key, std::vector<std::string>& texts) {
+    for (const Json& text : fields::ListOf(json, key)) {
+      texts.push_back(fields::TextItem(text, key));
     }
-  }
+  };
+  At(place, [&] {
+    read_texts("model_paths", plan.model_paths);
+    read_texts("skipped", plan.skipped);
+  });
 
   // Sets of files, stages and cells; CheckStages then looks at how they refer to one another.
-  for (const auto& [hash, set] : GetChild(json, "files", place).items()) {
-    ReadFields(set, place, plan.files[hash]);
-  }
-  for (const Json& stage : fields::ListOf(json, "stages", place)) {
+  At(place, [&] {
+    for (const auto& set : fields::ChildOf(json, "files").items()) {
+      ReadFields(set.value(), plan.files[set.key()]);
+    }
+    for (const Json& cell : fields::ListOf(json, "cells")) {
+      ReadFields(cell, plan.cells.emplace_back());
+    }
+  });
+  for (const Json& stage :
+       At(place, [&]() -> const Json& { return fields::ListOf(json, "stages"); })) {
     plan.stages.push_back(StageFromJson(stage, place));
-  }
-  for (const Json& cell : fields::ListOf(json, "cells", place)) {
-    plan.cells.push_back(FieldsFrom<StudyCell>(cell, place));
   }
   CheckStages(plan, place);
   return plan;

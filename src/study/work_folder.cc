@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "io/json_fields.h"
@@ -23,8 +24,10 @@ StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool w
   std::vector<std::string> keys = KeysOf(record);
   keys.insert(keys.end(), {"kind", "inputs", "result"});
   RequireObject(json, keys, place);
-  fields::JsonReader reader(json, place);
-  StageRecord::Fields(reader, record);
+  At(place, [&] {
+    fields::JsonReader reader(json);
+    StageRecord::Fields(reader, record);
+  });
 
   // The outcome is read on demand: its columns can have a value for every row of a test.
   const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
