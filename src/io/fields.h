@@ -186,10 +186,11 @@ concept HasFields = requires(fields::KeyCollector& visit, const T& value) {
   T::Fields(visit, value);
 };
 
-// A struct may refuse combinations of its fields; readers call this after all fields.
+// A struct may refuse combinations of its fields; readers call Validate() after all fields. One
+// with parameters does not compile, so that it cannot be left out silently.
 template <class T>
-concept HasValidate = requires(const T& value) {
-  value.Validate();
+concept HasValidate = requires {
+  &T::Validate;
 };
 
 template <HasFields T>

@@ -157,6 +157,12 @@ std::string JsonErrorWith(std::string_view key, const Json& value) {
   return JsonError(json);
 }
 
+std::string JsonErrorWithout(const char* key) {
+  Json json = FieldsJson(FilledSample());
+  json.erase(key);
+  return JsonError(json);
+}
+
 TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
   EXPECT_EQ(FieldsJson(Sample{}).dump(),
             R"({"act_order":false,"static_groups":false,"block":128,"count":0,"seed":0,)"
@@ -266,6 +272,7 @@ TEST(Fields, JsonMessagesNameThePlace) {
   EXPECT_EQ(JsonErrorWith("source", {{"name", "toy"}, {"byte", 1}}),
             inner + "] unknown key 'byte'; did you mean 'bytes'? available: name, bytes");
   EXPECT_EQ(JsonErrorWith("cache", 1), inner + ": cache] expected an object; got number");
+  EXPECT_EQ(JsonErrorWithout("cache"), inner + "] expected the key 'cache'; got none");
 }
 
 TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {

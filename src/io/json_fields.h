@@ -113,7 +113,9 @@ class JsonReader : public Visitor {
       field.clear();
       for (const Json& item : ListOf(object_, key)) ReadItem(item, key, field);
     } else {
-      At(rule.inner_place, [&] { ReadFields(ChildOf(object_, key), field); });
+      // A missing value is an error of the outer place.
+      const Json& value = ChildOf(object_, key);
+      At(rule.inner_place, [&] { ReadFields(value, field); });
     }
   }
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/json_fields.h"
 
@@ -13,31 +13,27 @@ namespace {
 
 // Every column has a value for each item, and clusters are numbered from 0, below the number of
 // items.
-void CheckColumns(std::string_view place, const std::vector<uint64_t>& cluster,
-                  std::initializer_list<size_t> lengths) {
+void CheckColumns(const std::vector<uint64_t>& cluster, std::initializer_list<size_t> lengths) {
   const size_t n = cluster.size();
   for (size_t length : lengths) {
     if (length != n) {
-      ThrowBadInput(place, StrCat("columns of ", n, " items"), StrCat("one of ", length));
+      ThrowExpected(StrCat("columns of ", n, " items"), StrCat("one of ", length));
     }
   }
-  if (n == 0) ThrowBadInput(place, "columns of at least one item", "none");
+  if (n == 0) ThrowExpected("columns of at least one item", "none");
   const uint64_t largest = *std::ranges::max_element(cluster);
   if (largest >= n) {
-    ThrowBadInput(place, StrCat("clusters below ", n), StrCat(largest));
+    ThrowExpected(StrCat("clusters below ", n), StrCat(largest));
   }
 }
 
 }  // namespace
 
-void WindowColumns::Validate(std::string_view place) const {
-  CheckColumns(place, cluster, {loss.size(), weight.size()});
-}
+void WindowColumns::Validate() const { CheckColumns(cluster, {loss.size(), weight.size()}); }
 
-void RowColumns::Validate(std::string_view place) const {
-  CheckColumns(place, cluster,
-               {value.size(), right.size(), near_tie.size(), picked.size(), gold.size()});
-  if (!log_likelihoods.empty()) CheckColumns(place, cluster, {log_likelihoods.size()});
+void RowColumns::Validate() const {
+  CheckColumns(cluster, {value.size(), right.size(), near_tie.size(), picked.size(), gold.size()});
+  if (!log_likelihoods.empty()) CheckColumns(cluster, {log_likelihoods.size()});
 }
 
 // A stage that failed has no outcome, which is written as null.

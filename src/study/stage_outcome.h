@@ -144,7 +144,7 @@ struct WindowColumns {
     visit("weight", self.weight);
     visit("cluster", self.cluster);
   }
-  void Validate(std::string_view place) const;
+  void Validate() const;
 };
 
 struct TextOutcome {
@@ -205,7 +205,7 @@ struct RowColumns {
     visit("cluster", self.cluster);
     visit("log_likelihoods", self.log_likelihoods);
   }
-  void Validate(std::string_view place) const;
+  void Validate() const;
 };
 
 // A row for reading. Row, prompt and right answer are kept with the float model's only: they are
