@@ -27,8 +27,8 @@ void CheckSizes(const CommonSizes& sizes, const ConfigReader& config) {
   for (const auto& [heads, key] : {std::pair{sizes.heads, "num_attention_heads"},
                                    std::pair{sizes.kv_heads, "num_key_value_heads"}}) {
     if (heads * sizes.head_dim <= kLargestWidth) continue;
-    config.Refuse(key, StrCat("heads of at most ", kLargestWidth),
-                  StrCat(heads * sizes.head_dim), "head_dim times the number of heads");
+    config.Refuse(key, StrCat("heads of at most ", kLargestWidth), StrCat(heads * sizes.head_dim),
+                  "head_dim times the number of heads");
   }
 
   if (sizes.head_dim % 2 != 0) {

@@ -46,8 +46,7 @@ void PlannedInputs::ReadModels() {
   // --model replaces the study's models.
   const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
   if (wanted.empty()) {
-    ThrowBadInput(spec_.name, "a model", "none",
-                  "this study names none: --model NAME=FOLDER");
+    ThrowBadInput(spec_.name, "a model", "none", "this study names none: --model NAME=FOLDER");
   }
   for (const std::string& named : wanted) {
     const size_t equals = named.find('=');
