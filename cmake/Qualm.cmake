@@ -64,7 +64,7 @@ install(TARGETS qualm_options EXPORT qualm)
 # path of the source tree is compiled into one file only, so that a compiler cache serves every checkout.
 # A third of a test's compile time went into optimizing what runs once, so tests get -O1. Results do not
 # depend on it: no option here lets the compiler change a float operation.
-if(QUALM_TESTS)
+if(QUALM_TESTS AND NOT QUALM_CORE_ONLY)
   set(shared_data ${PROJECT_SOURCE_DIR}/tests/support/shared_data.cc)
   add_library(qualm_test_support STATIC ${shared_data})
   target_link_libraries(qualm_test_support PUBLIC qualm_options GTest::gmock_main)
