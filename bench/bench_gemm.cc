@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/context.h"
 #include "measure.h"
 #include "tensor/dense.h"
 #include "tensor/isa.h"
@@ -22,7 +23,7 @@ struct Rotation {
   std::vector<std::unique_ptr<LinearWeight>> f32, bf16, f16;
 };
 
-Rotation MakeRotation(size_t size, size_t tokens, ThreadPool& pool) {
+Rotation MakeRotation(size_t size, size_t tokens, const Context& context) {
   Rotation rotation;
   // With many tokens arithmetic hides the reads, so one weight is enough.
   const size_t bytes = size * size * sizeof(float);
@@ -33,25 +34,25 @@ Rotation MakeRotation(size_t size, size_t tokens, ThreadPool& pool) {
     // The same values in three types.
     const Matrix& w = rotation.plain.back();
     std::vector<uint16_t> narrow(size * size);
-    rotation.f32.push_back(MakeDenseWeight({w.data(), DType::kF32, size, size}, pool));
+    rotation.f32.push_back(MakeDenseWeight({w.data(), DType::kF32, size, size}, context));
     ConvertFromFloat(w.data(), DType::kBF16, narrow.data(), narrow.size());
-    rotation.bf16.push_back(MakeDenseWeight({narrow.data(), DType::kBF16, size, size}, pool));
+    rotation.bf16.push_back(MakeDenseWeight({narrow.data(), DType::kBF16, size, size}, context));
     ConvertFromFloat(w.data(), DType::kF16, narrow.data(), narrow.size());
-    rotation.f16.push_back(MakeDenseWeight({narrow.data(), DType::kF16, size, size}, pool));
+    rotation.f16.push_back(MakeDenseWeight({narrow.data(), DType::kF16, size, size}, context));
   }
   return rotation;
 }
 
-void Run(const Options& options, size_t tokens, ThreadPool& pool) {
+void Run(const Options& options, size_t tokens, const Context& context) {
   // Products are timed in turn, over all weights of the rotation in each.
-  const Rotation rotation = MakeRotation(options.size, tokens, pool);
+  const Rotation rotation = MakeRotation(options.size, tokens, context);
   Matrix x = RandomMatrix(tokens, options.size, 99), y(tokens, options.size);
   size_t turn = 0;
 
   const size_t count = rotation.plain.size();
   const auto ours = [&](const std::vector<std::unique_ptr<LinearWeight>>& weights) {
     return [&] {
-      for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, pool);
+      for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, context);
     };
   };
   const std::vector<Timing> timings =
@@ -64,7 +65,7 @@ void Run(const Options& options, size_t tokens, ThreadPool& pool) {
   (void)turn;
 
   // Rates per product, next to the machine's ceilings.
-  const double peak = PeakFlops(pool), bandwidth = ReadBandwidth(pool);
+  const double peak = PeakFlops(context), bandwidth = ReadBandwidth(context);
   const double operations = 2.0 * static_cast<double>(tokens * options.size * options.size);
   const char* names[] = {"dense-f32", "dense-bf16", "dense-f16", "OpenBLAS f32"};
   const double bytes[] = {4, 2, 2, 4};
@@ -86,20 +87,22 @@ int Main(int argc, char** argv) {
                            static_cast<size_t>(IntFlag(argc, argv, "--size", 4096))};
 
   ThreadPool pool(options.threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
   std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n",
               options.size, options.size, options.threads,
               static_cast<int>(InstructionSet().size()), InstructionSet().data(),
-              ReadBandwidth(pool) / 1e9, PeakFlops(pool) / 1e9);
+              ReadBandwidth(context) / 1e9, PeakFlops(context) / 1e9);
   std::printf(
       "tokens weight          best ms median ms  GFLOP/s  peak     GB/s   read  to OpenBLAS n\n");
 
   // One number of tokens if asked for, else the usual ones.
   if (const int tokens = IntFlag(argc, argv, "--tokens", 0); tokens > 0) {
-    Run(options, static_cast<size_t>(tokens), pool);
+    Run(options, static_cast<size_t>(tokens), context);
     return 0;
   }
   for (size_t tokens : std::initializer_list<size_t>{1, 4, 16, 128, 2048})
-    Run(options, tokens, pool);
+    Run(options, tokens, context);
   return 0;
 }
 

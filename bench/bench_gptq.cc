@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "base/context.h"
 #include "measure.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -26,6 +27,8 @@ struct Options {
 void Run(const Options& options) {
   // Inputs, and room for the results, which later stages and the errors at the end read.
   ThreadPool pool(options.threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
   const size_t n = options.size;
   const Matrix weight = RandomMatrix(n, n, 4), x = CorrelatedInputs(options.tokens, n);
   const Matrix other = RandomMatrix(n, n, 5);
@@ -49,14 +52,14 @@ void Run(const Options& options) {
       {[&] { OpenBlasMultiply(weight, other, product, options.threads); },
        [&] {
          gram = Matrix(n, n);
-         AccumulateGram(x, gram, pool);
+         AccumulateGram(x, gram, context);
          input.gram = gram;
        },
-       [&] { factor = FactorHessian(input, {}, pool); },
-       [&] { plain = QuantizeColumns(weight, options.scheme, factor, late, pool); },
-       [&] { factor = FactorHessian(input, by_activation, pool); },
-       [&] { ordered = QuantizeColumns(weight, options.scheme, factor, fixed, pool); },
-       [&] { nearest = RoundToNearest(weight, options.scheme, options.search, pool); }},
+       [&] { factor = FactorHessian(input, {}, context); },
+       [&] { plain = QuantizeColumns(weight, options.scheme, factor, late, context); },
+       [&] { factor = FactorHessian(input, by_activation, context); },
+       [&] { ordered = QuantizeColumns(weight, options.scheme, factor, fixed, context); },
+       [&] { nearest = RoundToNearest(weight, options.scheme, options.search, context); }},
       options.rounds);
 
   // A table of stages.
@@ -95,9 +98,9 @@ void Run(const Options& options) {
 
   // The errors show that the stages did the work.
   std::printf("output error: nearest %.4f, GPTQ %.4f, act-order %.4f\n",
-              RelativeOutputError(x, weight, nearest.Dequantize(), pool),
-              RelativeOutputError(x, weight, plain.Dequantize(), pool),
-              RelativeOutputError(x, weight, ordered.Dequantize(), pool));
+              RelativeOutputError(x, weight, nearest.Dequantize(), context),
+              RelativeOutputError(x, weight, plain.Dequantize(), context),
+              RelativeOutputError(x, weight, ordered.Dequantize(), context));
 }
 
 int Main(int argc, char** argv) {
@@ -111,7 +114,7 @@ int Main(int argc, char** argv) {
   options.scheme.group_size = IntFlag(argc, argv, "--group", 128);
   options.scheme.granularity =
       options.scheme.group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
-  options.scheme.Validate("bench_gptq");
+  options.scheme.Validate();
   options.search = IntFlag(argc, argv, "--mse", 0) > 0 ? ClipSearch::kMse : ClipSearch::kNone;
 
   std::printf("W [%zu, %zu], %zu tokens, %s, %d threads, %.*s\n", options.size, options.size,

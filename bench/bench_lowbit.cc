@@ -7,6 +7,7 @@
 
 #include "artefact/codebook.h"
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/rng.h"
 #include "kernels/packed.h"
 #include "measure.h"
@@ -125,15 +126,16 @@ struct Row {
   std::function<void()> body;
 };
 
-void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds, ThreadPool& pool) {
+void Print(const std::vector<Row>& rows, size_t tokens, size_t size, int rounds,
+           const Context& context) {
   // The bandwidth is measured before and after, since it must be a ceiling.
   std::vector<std::function<void()>> bodies;
   for (const Row& row : rows) bodies.push_back(row.body);
-  double bandwidth = ReadBandwidth(pool);
+  double bandwidth = ReadBandwidth(context);
   const std::vector<Timing> timings = MeasureInTurn(bodies, rounds);
-  bandwidth = std::max(bandwidth, ReadBandwidth(pool));
+  bandwidth = std::max(bandwidth, ReadBandwidth(context));
 
-  const double peak = PeakFlops(pool);
+  const double peak = PeakFlops(context);
   const double dense = timings[0].best_s / static_cast<double>(rows[0].count);
   const double operations = 2.0 * static_cast<double>(tokens * size * size);
 
@@ -154,6 +156,8 @@ int Main(int argc, char** argv) {
   const int only_bits = IntFlag(argc, argv, "--bits", 0);
   const auto size = static_cast<size_t>(IntFlag(argc, argv, "--size", 4096));
   ThreadPool pool(threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
 
   const Matrix w = RandomMatrix(size, size, 1);
   std::vector<Matrix> plain;
@@ -161,7 +165,7 @@ int Main(int argc, char** argv) {
     plain.push_back(Matrix::CopyOf(w));
   }
   const Weights dense = Rotation([&] {
-    return MakeDenseWeight({w.data(), DType::kF32, size, size}, pool);
+    return MakeDenseWeight({w.data(), DType::kF32, size, size}, context);
   });
 
   // The special formats replace the integer products below.
@@ -169,14 +173,14 @@ int Main(int argc, char** argv) {
   const bool formats = IntFlag(argc, argv, "--formats", 0) != 0;
   if (formats) {
     for (const QuantizedLinear& layer : SpecialLayers(size)) {
-      packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+      packed.push_back(Rotation([&] { return MakePackedWeight(layer, context); }));
     }
   }
 
   for (int bits : {2, 3, 4, 8}) {
     if (only_bits != 0 && bits != only_bits) continue;
     const QuantizedLinear layer = RandomLayer(size, bits, 128, static_cast<uint64_t>(bits));
-    packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+    packed.push_back(Rotation([&] { return MakePackedWeight(layer, context); }));
   }
 
   // Integer products: weights per channel and in groups, inputs rounded to 8 bits per token.
@@ -185,12 +189,12 @@ int Main(int argc, char** argv) {
     if (only_bits != 0 && bits != only_bits) continue;
     QuantizedLinear layer = RandomLayer(size, bits, group_size, static_cast<uint64_t>(bits));
     layer.activations = Int8PerToken();
-    packed.push_back(Rotation([&] { return MakePackedWeight(layer, pool); }));
+    packed.push_back(Rotation([&] { return MakePackedWeight(layer, context); }));
   }
 
   std::printf("W [%zu, %zu], %d threads, %.*s; read %.1f GB/s, multiply-add %.0f GFLOP/s\n", size,
               size, threads, static_cast<int>(InstructionSet().size()), InstructionSet().data(),
-              ReadBandwidth(pool) / 1e9, PeakFlops(pool) / 1e9);
+              ReadBandwidth(context) / 1e9, PeakFlops(context) / 1e9);
   std::printf(
       "tokens weight                         best ms median ms   GB/s    read  GFLOP/s   peak  to "
       "dense-f32 n\n");
@@ -212,7 +216,7 @@ int Main(int argc, char** argv) {
       const size_t count = limit(weights.size());
       rows.push_back({std::string(weights[0]->format()),
                       static_cast<double>(weights[0]->weight_bytes()), count, [&, count] {
-                        for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, pool);
+                        for (size_t i = 0; i < count; ++i) weights[i]->Multiply(x, y, context);
                       }});
     };
 
@@ -223,7 +227,7 @@ int Main(int argc, char** argv) {
                       for (size_t i = 0; i < count; ++i) OpenBlasMultiply(x, plain[i], y, threads);
                     }});
 
-    Print(rows, tokens, size, rounds, pool);
+    Print(rows, tokens, size, rounds, context);
   }
   return 0;
 }

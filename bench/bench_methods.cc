@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "measure.h"
 #include "methods/quality.h"
 #include "quantize/layer.h"
@@ -65,6 +66,8 @@ int Main(int argc, char** argv) {
   const auto size = static_cast<size_t>(IntFlag(argc, argv, "--size", 4096));
   const auto tokens = static_cast<size_t>(IntFlag(argc, argv, "--tokens", 2048));
   ThreadPool pool(threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
   const Matrix weight = RandomMatrix(size, size, 4), x = CorrelatedInputs(tokens, size);
   Matrix y(tokens, size);
 
@@ -74,12 +77,12 @@ int Main(int argc, char** argv) {
   std::vector<std::vector<double>> seconds(recipes.size());
 
   // The products come first in each round, then the methods.
-  const auto packed = MakeDenseWeight({weight.data(), DType::kF32, size, size}, pool);
-  std::vector<std::function<void()>> bodies = {[&] { packed->Multiply(x, y, pool); },
+  const auto packed = MakeDenseWeight({weight.data(), DType::kF32, size, size}, context);
+  std::vector<std::function<void()>> bodies = {[&] { packed->Multiply(x, y, context); },
                                                [&] { OpenBlasMultiply(x, weight, y, threads); }};
   for (size_t i = 0; i < recipes.size(); ++i) {
     bodies.push_back([&, i] {
-      reports[i] = QuantizeLayer(weight, &x, recipes[i], "weight", "inputs", 1, pool);
+      reports[i] = QuantizeLayer(weight, &x, recipes[i], "weight", "inputs", 1, context);
       seconds[i].push_back(reports[i].seconds);
     });
   }

@@ -7,13 +7,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/rng.h"
-#include "evaluate/generator.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/row_scores.h"
+#include "generate/generate.h"
 #include "measure.h"
 #include "model/decoder.h"
-#include "model/generate.h"
 #include "tensor/dense.h"
 #include "tensor/isa.h"
 
@@ -29,7 +29,7 @@ double Seconds(const std::function<void()>& body) {
 // A model with random weights; the time of a forward pass does not depend on their values.
 class RandomModel {
  public:
-  explicit RandomModel(ThreadPool& pool) : pool_(pool) {
+  explicit RandomModel(const Context& context) : context_(context) {
     decoder.plan = ParseModelPlan(Json{{"model_type", "llama"},
                                        {"hidden_size", 768},
                                        {"intermediate_size", 2048},
@@ -74,10 +74,10 @@ class RandomModel {
   std::unique_ptr<LinearWeight> Random(size_t out, size_t in) {
     Matrix w = RandomMatrix(out, in, ++seed_);
     for (size_t i = 0; i < out * in; ++i) w.data()[i] *= 0.03f;
-    return MakeDenseWeight({w.data(), DType::kF32, out, in}, pool_);
+    return MakeDenseWeight({w.data(), DType::kF32, out, in}, context_);
   }
 
-  ThreadPool& pool_;
+  const Context& context_;
   Matrix embedding_;
   uint64_t seed_ = 1;
   Rng rng_{7};
@@ -88,9 +88,9 @@ void Append(std::vector<TokenId>& to, const std::vector<TokenId>& more) {
 }
 
 std::vector<double> Scored(const Decoder& decoder, const std::vector<LikelihoodRequest>& requests,
-                           ThreadPool& pool, ScorerCounts& counts) {
+                           const Context& context, ScorerCounts& counts) {
   std::vector<double> answers(requests.size());
-  counts = ScoreLikelihoods(decoder, requests, {}, pool,
+  counts = ScoreLikelihoods(decoder, requests, {}, context,
                             [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
                               for (size_t i : equal) answers[i] = answer.log_likelihood;
                             });
@@ -98,16 +98,16 @@ std::vector<double> Scored(const Decoder& decoder, const std::vector<LikelihoodR
 }
 
 // One request with a forward pass and a cache that no other request uses.
-double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, ThreadPool& pool) {
+double OneByOne(const Decoder& decoder, const LikelihoodRequest& request, const Context& context) {
   const size_t inputs = request.tokens.size() - 1;
   KvCache cache = decoder.MakeCache(inputs);
   const Matrix hidden = decoder.Forward(
-      std::vector<SequenceSlice>{{&cache, std::span(request.tokens).first(inputs)}}, pool);
+      std::vector<SequenceSlice>{{&cache, std::span(request.tokens).first(inputs)}}, context);
 
   // The last rows predict the continuation's tokens.
   const size_t rows = request.continuation_length();
   Matrix logits(rows, decoder.plan.vocab_size());
-  decoder.Logits(hidden.view().Rows(hidden.rows() - rows, rows), logits, pool);
+  decoder.Logits(hidden.view().Rows(hidden.rows() - rows, rows), logits, context);
 
   double sum = 0;
   for (size_t i = 0; i < rows; ++i) {
@@ -133,7 +133,7 @@ class LetterTokenizer : public Tokenizer {
 
 // Generates texts after few-shot prompts, many at a time and one after another; returns whether
 // both are equal.
-bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
+bool BenchGeneration(RandomModel& model, size_t texts, const Context& context) {
   constexpr size_t kShots = 600, kQuestion = 60, kMade = 32;
   const LetterTokenizer tokenizer;
 
@@ -150,7 +150,7 @@ bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
   std::vector<uint64_t> made(texts), alone(texts);
   // All at once, then one by one.
   const double together_s = Seconds([&] {
-    counts = GenerateTexts(model.decoder, tokenizer, requests, {}, pool,
+    counts = GenerateTexts(model.decoder, tokenizer, requests, {}, context,
                            [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                              for (size_t i : equal) made[i] = answer.tokens;
                            });
@@ -159,7 +159,7 @@ bool BenchGeneration(RandomModel& model, size_t texts, ThreadPool& pool) {
     GenerateOptions options;
     options.max_tokens = kMade;
     for (size_t i = 0; i < texts; ++i) {
-      alone[i] = Generate(model.decoder, requests[i].tokens, options, pool).size();
+      alone[i] = Generate(model.decoder, requests[i].tokens, options, context).size();
     }
   });
 
@@ -179,7 +179,9 @@ int Main(int argc, char** argv) {
   const auto questions = static_cast<size_t>(IntFlag(argc, argv, "--questions", 6));
   const auto shot_tokens = static_cast<size_t>(IntFlag(argc, argv, "--shots-tokens", 1200));
   ThreadPool pool(threads);
-  RandomModel model(pool);
+  SilentProgress silent;
+  const Context context{pool, silent};
+  RandomModel model(context);
   std::printf("12 blocks of 768, vocabulary 32000, %d threads, %.*s\n", threads,
               static_cast<int>(InstructionSet().size()), InstructionSet().data());
 
@@ -187,10 +189,10 @@ int Main(int argc, char** argv) {
   std::vector<LikelihoodRequest> letters;
   const std::vector<TokenId> shots = model.Ids(shot_tokens);
   for (size_t q = 0; q < questions; ++q) {
-    std::vector<TokenId> context = shots;
-    Append(context, model.Ids(90));
+    std::vector<TokenId> prefix = shots;
+    Append(prefix, model.Ids(90));
     for (TokenId letter = 300; letter < 304; ++letter) {
-      letters.push_back({context, context.size()});
+      letters.push_back({prefix, prefix.size()});
       letters.back().tokens.push_back(letter);
     }
   }
@@ -198,10 +200,11 @@ int Main(int argc, char** argv) {
   // The same requests in both ways, which must give equal scores.
   ScorerCounts counts;
   std::vector<double> shared, alone;
-  const double shared_s = Seconds([&] { shared = Scored(model.decoder, letters, pool, counts); });
+  const double shared_s =
+      Seconds([&] { shared = Scored(model.decoder, letters, context, counts); });
   const double alone_s = Seconds([&] {
     for (const LikelihoodRequest& request : letters) {
-      alone.push_back(OneByOne(model.decoder, request, pool));
+      alone.push_back(OneByOne(model.decoder, request, context));
     }
   });
 
@@ -214,14 +217,14 @@ int Main(int argc, char** argv) {
   // Endings without shots, as in HellaSwag, against prefill of as many tokens.
   std::vector<LikelihoodRequest> endings;
   for (size_t q = 0; q < 60; ++q) {
-    const std::vector<TokenId> context = model.Ids(80);
+    const std::vector<TokenId> prefix = model.Ids(80);
     for (int ending = 0; ending < 4; ++ending) {
-      endings.push_back({context, context.size()});
+      endings.push_back({prefix, prefix.size()});
       Append(endings.back().tokens, model.Ids(20));
     }
   }
 
-  const double endings_s = Seconds([&] { Scored(model.decoder, endings, pool, counts); });
+  const double endings_s = Seconds([&] { Scored(model.decoder, endings, context, counts); });
   const double rate = static_cast<double>(counts.computed_tokens) / endings_s;
 
   // Plain prefill, without logits.
@@ -239,7 +242,7 @@ int Main(int argc, char** argv) {
   double prefill_s = 1e9;
   for (int round = 0; round < 3; ++round) {
     for (KvCache& cache : caches) cache.Truncate(0);
-    prefill_s = std::min(prefill_s, Seconds([&] { model.decoder.Forward(slices, pool); }));
+    prefill_s = std::min(prefill_s, Seconds([&] { model.decoder.Forward(slices, context); }));
   }
   const double prefill = static_cast<double>(kWindow * kWindows) / prefill_s;
 
@@ -250,7 +253,7 @@ int Main(int argc, char** argv) {
 
   // Finally, generation.
   const auto texts = static_cast<size_t>(IntFlag(argc, argv, "--texts", 24));
-  const bool equal_texts = BenchGeneration(model, texts, pool);
+  const bool equal_texts = BenchGeneration(model, texts, context);
   return shared == alone && equal_texts ? 0 : 1;
 }
 

@@ -17,7 +17,7 @@ void CheckPromises(const qualm::ModelPlan& plan) {
   QUALM_CHECK(!plan.blocks.empty());
   QUALM_CHECK(plan.final_norm.parameters.eps > 0 && std::isfinite(plan.final_norm.parameters.eps));
   for (const qualm::BlockPlan& block : plan.blocks) {
-    qualm::CheckPlan(block, plan.hidden_size, "block");
+    qualm::CheckPlan(block, plan.hidden_size);
     const qualm::AttentionPlan* attention = qualm::AttentionOf(block);
     QUALM_CHECK(attention != nullptr);
     QUALM_CHECK(attention->query.out / attention->heads == attention->head_dim);  // no overflow

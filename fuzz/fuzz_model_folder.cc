@@ -8,15 +8,15 @@
 
 #include "artefact/manifest.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "model/model.h"
 #include "parts.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 
 namespace {
 
 void Run(const qualm::testing::TemporaryFolder& folder, std::string_view layers) {
-  static qualm::ThreadPool pool(1);
+  static qualm::testing::TestContext context(1);
   qualm::Manifest manifest;
   manifest.recipe_json = "{}";
   const qualm::Json list = qualm::ParseJson(layers, "layers");
@@ -25,13 +25,13 @@ void Run(const qualm::testing::TemporaryFolder& folder, std::string_view layers)
     manifest.layers.push_back(qualm::LayerRecordFromJson(layer, "layers"));
   }
   qualm::WriteManifest(folder.path(), manifest);
-  const qualm::Model model = qualm::LoadModel(folder.path(), {}, pool);
+  const qualm::Model model = qualm::LoadModel(folder.path(), {}, context);
   qualm::KvCache cache = model.decoder->MakeCache(2);
   const std::array<qualm::TokenId, 2> ids = {0, 0};
   const qualm::SequenceSlice slice = {&cache, ids};
-  const qualm::Matrix hidden = model.decoder->Forward({&slice, 1}, pool);
-  qualm::Matrix logits(hidden.rows(), model.decoder->config.vocab_size);
-  model.decoder->Logits(hidden, logits, pool);
+  const qualm::Matrix hidden = model.decoder->Forward({&slice, 1}, context);
+  qualm::Matrix logits(hidden.rows(), model.decoder->plan.vocab_size());
+  model.decoder->Logits(hidden, logits, context);
 }
 
 }  // namespace

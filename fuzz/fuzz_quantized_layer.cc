@@ -8,14 +8,14 @@
 #include "artefact/manifest.h"
 #include "artefact/store.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "parts.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const qualm::testing::TemporaryFolder folder;
-  static qualm::ThreadPool pool(1);
+  static qualm::testing::TestContext context(1);
   const auto parts = qualm::fuzz::SplitParts<2>(data, size);
   try {
     const qualm::LayerRecord record =
@@ -23,10 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto file = qualm::TensorFile::Open(folder.Write("block.safetensors", parts[1]));
     const qualm::QuantizedLinear layer = qualm::ReadQuantizedLinear(file, record);
     (void)layer.Dequantize();
-    const auto weight = qualm::MakePackedWeight(layer, pool);
+    const auto weight = qualm::MakePackedWeight(layer, context);
     const qualm::Matrix x(1, layer.in_features);
     qualm::Matrix y(1, layer.out_features);
-    weight->Multiply(x, y, pool);
+    weight->Multiply(x, y, context);
   } catch (const qualm::Error& error) {
     QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);
   }

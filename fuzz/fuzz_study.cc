@@ -1,5 +1,5 @@
 // Arbitrary bytes as what studies read: the first one says which: a study, a device, a plan, the
-// result of an evaluation, a calibration set. Bad input is refused, nothing else happens.
+// record of a stage, a calibration set. Bad input is refused, nothing else happens.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -11,6 +11,7 @@
 #include "study/calibration_source.h"
 #include "study/graph.h"
 #include "study/spec.h"
+#include "study/work_folder.h"
 
 namespace {
 
@@ -29,10 +30,10 @@ void Read(char kind, std::string_view text) {
       (void)qualm::CalibrationSetFromJson(qualm::ParseJson(text, "fuzz"), "fuzz");
       return;
     default: {
-      qualm::StageRecord record;
-      record.label = "fuzz";
-      record.result = qualm::ParseJson(text, "fuzz");
-      (void)qualm::EvaluationFromRecord(record, qualm::TaskLoss::kNll);
+      const qualm::StageRecord record =
+          qualm::StageRecordFromJson(qualm::ParseJson(text, "fuzz"), "fuzz");
+      if (KindOf(record.inputs) != qualm::StageKind::kEvaluate || !record.is_done()) return;
+      (void)qualm::EvaluationOf(record.outcome, qualm::TaskLoss::kNll, "fuzz");
     }
   }
 }

@@ -1,7 +1,7 @@
 // Every method, number format, order and kind of rounded input on the embedded demo model, and some
 // of them on the tiny checkpoints of every family: the bytes of each file that a run writes and the
 // bits of the logits that the result computes, against the tables in tests/baseline/. How a table
-// is rewritten, and what its values depend on, stands in support/pinned_table.h.
+// is rewritten, and what its values depend on, is said in support/pinned_table.h.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,8 +9,6 @@
 #include <set>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "data/corpus.h"
 #include "io/hash.h"
 #include "model/model.h"
@@ -20,6 +18,7 @@
 #include "support/pinned_table.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -294,12 +293,12 @@ void CheckFiles(const std::string& name, const std::filesystem::path& folder,
 }
 
 // A row for the bits of what a folder computes, at once and from the cache.
-void CheckLogits(const std::string& name, const std::filesystem::path& folder, ThreadPool& pool,
-                 PinnedTable& table) {
-  const Model model = LoadModel(folder, {}, pool);
+void CheckLogits(const std::string& name, const std::filesystem::path& folder,
+                 const Context& context, PinnedTable& table) {
+  const Model model = LoadModel(folder, {}, context);
   const std::vector<TokenId> ids = RandomTokens(24, model.decoder->plan.vocab_size(), 11);
-  table.Check(StrCat(name, "/logits"), PrefillHash(*model.decoder, ids, pool));
-  table.Check(StrCat(name, "/logits"), CachedHash(*model.decoder, ids, pool));
+  table.Check(StrCat(name, "/logits"), PrefillHash(*model.decoder, ids, context));
+  table.Check(StrCat(name, "/logits"), CachedHash(*model.decoder, ids, context));
 }
 
 // Quantizes the demo model with all cases in one call; those that can share a pass do.
@@ -310,12 +309,11 @@ void CheckOnDemoModel(std::span<const Case> cases, PinnedTable& table) {
   for (const Case& one : cases) {
     all.push_back(OptionsOf(one, DemoModel(), calibration, folder / one.name));
   }
-  ThreadPool pool(2);
-  SilentProgress progress;
-  QuantizeModels(all, pool, progress);
+  testing::TestContext context(2);
+  QuantizeModels(all, context);
   for (const QuantizeOptions& options : all) {
     CheckFiles(options.recipe.name, options.out, DemoModel(), table);
-    CheckLogits(options.recipe.name, options.out, pool, table);
+    CheckLogits(options.recipe.name, options.out, context, table);
   }
 }
 
@@ -376,12 +374,11 @@ TEST(BaselineQuantize, EveryBuiltInRecipeIsTheSameText) {
 TEST(BaselineQuantize, AStressedModelHasTheSameBytes) {
   QUALM_PIN_OR_SKIP();
   const testing::TemporaryFolder folder;
-  ThreadPool pool(2);
-  SilentProgress progress;
+  testing::TestContext context(2);
   PinnedTable table("stress.txt");
   for (const double factor : {32.0, 5.0}) {
     const std::string name = StrCat("factor-", factor);
-    MakeStressModel({DemoModel(), folder / name, 3, factor, 5}, pool, progress);
+    MakeStressModel({DemoModel(), folder / name, 3, factor, 5}, context);
     CheckFiles(name, folder / name, DemoModel(), table);
   }
   table.Finish();
@@ -418,8 +415,7 @@ TEST(BaselineQuantize, EveryFamily) {
   }
 
   const testing::TemporaryFolder folder;
-  ThreadPool pool(2);
-  SilentProgress progress;
+  testing::TestContext context(2);
   PinnedTable table("families.txt");
   for (const std::filesystem::path& model : models) {
     const std::string family = model.filename().string();
@@ -427,9 +423,9 @@ TEST(BaselineQuantize, EveryFamily) {
     for (const Case& one : kFamilyCases) {
       const std::string name = StrCat(family, "/", one.name);
       const std::filesystem::path out = folder / StrCat(family, "-", one.name);
-      QuantizeModel(OptionsOf(one, model, calibration, out), pool, progress);
+      QuantizeModel(OptionsOf(one, model, calibration, out), context);
       CheckFiles(name, out, model, table);
-      CheckLogits(name, out, pool, table);
+      CheckLogits(name, out, context, table);
     }
   }
   table.Finish();

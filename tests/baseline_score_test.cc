@@ -10,23 +10,22 @@
 #include <set>
 
 #include "base/file.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "chat/chat_template.h"
-#include "evaluate/generation_request.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/request.h"
+#include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
+#include "generate/generate.h"
 #include "io/hash.h"
 #include "io/json.h"
-#include "model/generate.h"
 #include "model/model.h"
 #include "results/store.h"
 #include "support/logits_hash.h"
 #include "support/pinned_table.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -50,18 +49,18 @@ TEST(BaselineScore, LogitsOfEveryFamily) {
     if (entry.is_directory()) models.insert(entry.path());
   }
 
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   PinnedTable table("logits.txt");
   for (const std::filesystem::path& folder : models) {
     const Json golden = ReadJsonFile(folder / "golden.json");
     for (const bool in_bf16 : {false, true}) {
-      const Model model = LoadModel(folder, {.compute_in_bf16 = in_bf16}, pool);
+      const Model model = LoadModel(folder, {.compute_in_bf16 = in_bf16}, context);
       for (size_t i = 0; i < golden["sequences"].size(); ++i) {
         const auto ids = golden["sequences"][i]["ids"].get<std::vector<TokenId>>();
         const std::string name =
             StrCat(folder.filename().string(), in_bf16 ? "/bfloat16/" : "/", i);
-        table.Check(name, PrefillHash(*model.decoder, ids, pool));
-        table.Check(name, CachedHash(*model.decoder, ids, pool));
+        table.Check(name, PrefillHash(*model.decoder, ids, context));
+        table.Check(name, CachedHash(*model.decoder, ids, context));
       }
     }
   }
@@ -70,16 +69,16 @@ TEST(BaselineScore, LogitsOfEveryFamily) {
 
 TEST(BaselineScore, LogitsOfTheDemoModel) {
   QUALM_PIN_OR_SKIP();
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   PinnedTable table("demo_logits.txt");
   for (const bool in_bf16 : {false, true}) {
-    const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = in_bf16}, pool);
+    const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = in_bf16}, context);
     for (const size_t length : {1u, 7u, 70u}) {
       const std::vector<TokenId> ids =
           testing::RandomTokens(length, model.decoder->plan.vocab_size(), length);
       const std::string name = StrCat(in_bf16 ? "bfloat16/" : "float32/", length, "-tokens");
-      table.Check(name, PrefillHash(*model.decoder, ids, pool));
-      table.Check(name, CachedHash(*model.decoder, ids, pool));
+      table.Check(name, PrefillHash(*model.decoder, ids, context));
+      table.Check(name, CachedHash(*model.decoder, ids, context));
     }
   }
   table.Finish();
@@ -134,7 +133,7 @@ constexpr Case kCases[] = {
     {"sampled", kSampled, "", 0},
 };
 
-// One request as it stands in the store: what was asked, and a likelihood or a text.
+// One request as it is stored: what was asked, and a likelihood or a text.
 void AddRequest(const StoredRequest& request, const std::string& model, const ResultStore& store,
                 Hasher& hasher) {
   hasher.Add(StrCat(request.request, " ", request.tokens, " ",
@@ -166,9 +165,8 @@ std::string AnswersHash(const ResultStore& store, const std::string& model, int 
 TEST(BaselineScore, EachKindOfTask) {
   QUALM_PIN_OR_SKIP();
   const testing::TemporaryFolder folder;
-  ThreadPool pool(2);
-  SilentProgress progress;
-  const Model model = LoadModel(DemoModel(), {}, pool);
+  testing::TestContext context(2);
+  const Model model = LoadModel(DemoModel(), {}, context);
   const std::string hash = model.Hash();
   PinnedTable table("tasks.txt");
   for (const Case& one : kCases) {
@@ -186,7 +184,7 @@ TEST(BaselineScore, EachKindOfTask) {
       task.variant = StrCat("@", chat->name());
     }
 
-    const TaskResult result = RunTask(task, model, hash, options, pool, progress);
+    const TaskOutcome result = RunTask(task, model, hash, options, context);
     for (const TaskScore& score : result.scores) {
       std::string name = StrCat(one.name, "/", score.part, "/", score.metric);
       std::ranges::replace(name, ' ', '-');
@@ -204,14 +202,16 @@ TEST(BaselineScore, EachKindOfTask) {
 // The same task asked of the model and of its weights in bfloat16.
 TEST(BaselineScore, DistanceOnATask) {
   QUALM_PIN_OR_SKIP();
-  ThreadPool pool(2);
-  SilentProgress progress;
-  const Model reference = LoadModel(DemoModel(), {}, pool);
-  const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = true}, pool);
+  testing::TestContext context(2);
+  const Model reference = LoadModel(DemoModel(), {}, context);
+  const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = true}, context);
   TaskRunOptions options;
   options.data_folder = testing::SourceRoot() / "tests/data/rows";
+  const Task& task = FindTask("hellaswag");
+  const TaskOutcome of_reference = RunTask(task, reference, reference.Hash(), options, context);
+  const TaskOutcome outcome = RunTask(task, model, model.Hash(), options, context);
   const ScoredDistances distances =
-      DistancesOnTask(FindTask("hellaswag"), reference, model, options, pool, progress);
+      DistancesOnTask(of_reference, reference, outcome, model, options.scorer, context);
   PinnedTable table("distance.txt");
   table.Check("kl", ExactText(distances.kl));
   table.Check("same_top1", ExactText(distances.same_top1));
@@ -230,10 +230,9 @@ void CheckComparison(const std::string& name, const Comparison& comparison, Pinn
 
 TEST(BaselineScore, EveryPerplexityProtocol) {
   QUALM_PIN_OR_SKIP();
-  ThreadPool pool(2);
-  SilentProgress progress;
-  const Model reference = LoadModel(DemoModel(), {}, pool);
-  const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = true}, pool);
+  testing::TestContext context(2);
+  const Model reference = LoadModel(DemoModel(), {}, context);
+  const Model model = LoadModel(DemoModel(), {.compute_in_bf16 = true}, context);
   const DecoderScoringModel scoring_reference(*reference.decoder), scoring(*model.decoder);
   PinnedTable table("perplexity.txt");
   for (const PerplexityProtocol& protocol : AllProtocols()) {
@@ -244,9 +243,8 @@ TEST(BaselineScore, EveryPerplexityProtocol) {
       const PerplexityText prepared =
           PrepareText(protocol, text, std::string_view(bytes).substr(0, 1500),
                       reference.RequireTokenizer(), 64);
-      const TextScores scores =
-          ScorePerplexity({.model = &scoring, .reference = &scoring_reference}, {&prepared, 1}, {},
-                          pool, progress)[0];
+      const TextScores scores = ScorePerplexity(
+          {.model = &scoring, .reference = &scoring_reference}, {&prepared, 1}, {}, context)[0];
 
       const std::string name = StrCat(protocol.name, "/", text);
       table.Check(StrCat(name, "/ppl"), ExactText(scores.ppl));
@@ -262,8 +260,8 @@ TEST(BaselineScore, EveryPerplexityProtocol) {
 
 TEST(BaselineScore, GeneratedTexts) {
   QUALM_PIN_OR_SKIP();
-  ThreadPool pool(2);
-  const Model model = LoadModel(DemoModel(), {}, pool);
+  testing::TestContext context(2);
+  const Model model = LoadModel(DemoModel(), {}, context);
   const std::vector<TokenId> prompt = testing::RandomTokens(9, model.decoder->plan.vocab_size(), 1);
   PinnedTable table("texts.txt");
   for (const double temperature : {0.0, 0.7, 1.5}) {
@@ -273,7 +271,8 @@ TEST(BaselineScore, GeneratedTexts) {
     options.top_p = 0.95;
     options.seed = 4;
     std::vector<std::string> tokens;
-    for (TokenId id : Generate(*model.decoder, prompt, options, pool)) tokens.push_back(StrCat(id));
+    for (TokenId id : Generate(*model.decoder, prompt, options, context))
+      tokens.push_back(StrCat(id));
     table.Check(StrCat("temperature-", temperature), Join(tokens, " "));
   }
   table.Finish();

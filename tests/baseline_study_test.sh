@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The demo study cut down to a few windows, and the roofline, as the binary computes them: every cell,
 # every item and every estimate as in tests/baseline/, byte for byte. What the numbers depend on, and
-# when the files may change, stands in tests/support/pinned_table.h.
+# when the files may change, is said in tests/support/pinned_table.h.
 #   baseline_study_test.sh QUALM SOURCE_TREE              QUALM_WRITE_BASELINE=1 rewrites the files
 set -euo pipefail
 qualm=$1 tree=$2

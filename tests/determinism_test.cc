@@ -5,14 +5,13 @@
 
 #include <bit>
 
-#include "base/progress.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "model/model.h"
 #include "model/standard_plan.h"
 #include "quantize/run.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -37,7 +36,7 @@ std::vector<size_t> Lengths(const std::vector<Sequence>& sequences) {
 
 // Logits of all positions, one forward over all sequences together.
 std::vector<Matrix> Together(const Decoder& decoder, const std::vector<Sequence>& sequences,
-                             ThreadPool& pool) {
+                             const Context& context) {
   std::vector<KvCache> caches;
   std::vector<SequenceSlice> slices;
   caches.reserve(sequences.size());
@@ -45,26 +44,27 @@ std::vector<Matrix> Together(const Decoder& decoder, const std::vector<Sequence>
     caches.push_back(decoder.MakeCache(sequence.size()));
     slices.push_back({&caches.back(), sequence});
   }
-  Matrix hidden = decoder.Forward(slices, pool);
+  Matrix hidden = decoder.Forward(slices, context);
   std::vector<Matrix> logits;
   size_t first = 0;
   for (const Sequence& sequence : sequences) {
     logits.emplace_back(sequence.size(), decoder.plan.vocab_size());
-    decoder.Logits(hidden.view().Rows(first, sequence.size()), logits.back(), pool);
+    decoder.Logits(hidden.view().Rows(first, sequence.size()), logits.back(), context);
     first += sequence.size();
   }
   return logits;
 }
 
 // The same sequence in pieces of random length, alone.
-Matrix InPieces(const Decoder& decoder, const Sequence& sequence, Rng& rng, ThreadPool& pool) {
+Matrix InPieces(const Decoder& decoder, const Sequence& sequence, Rng& rng,
+                const Context& context) {
   KvCache cache = decoder.MakeCache(sequence.size());
   Matrix logits(sequence.size(), decoder.plan.vocab_size());
   for (size_t first = 0; first < sequence.size();) {
     size_t count = std::min<size_t>(sequence.size() - first, 1 + rng.Below(4) * rng.Below(12));
     std::span<const TokenId> ids(sequence.data() + first, count);
-    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-    decoder.Logits(hidden, logits.view().Rows(first, count), pool);
+    Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
+    decoder.Logits(hidden, logits.view().Rows(first, count), context);
     first += count;
   }
   return logits;
@@ -73,7 +73,7 @@ Matrix InPieces(const Decoder& decoder, const Sequence& sequence, Rng& rng, Thre
 // All sequences in one batch again and again, each with a few more tokens or none at a time: caches
 // of different lengths side by side.
 std::vector<Matrix> Interleaved(const Decoder& decoder, const std::vector<Sequence>& sequences,
-                                Rng& rng, ThreadPool& pool) {
+                                Rng& rng, const Context& context) {
   std::vector<KvCache> caches;
   std::vector<Matrix> logits;
   for (const Sequence& sequence : sequences) {
@@ -90,11 +90,12 @@ std::vector<Matrix> Interleaved(const Decoder& decoder, const std::vector<Sequen
       slices.push_back({&caches[i], std::span(sequences[i]).subspan(done[i], count)});
       which.push_back(i);
     }
-    const Matrix hidden = decoder.Forward(slices, pool);
+    const Matrix hidden = decoder.Forward(slices, context);
     size_t first = 0;
     for (size_t s = 0; s < slices.size(); ++s) {
       const size_t i = which[s], count = slices[s].ids.size();
-      decoder.Logits(hidden.view().Rows(first, count), logits[i].view().Rows(done[i], count), pool);
+      decoder.Logits(hidden.view().Rows(first, count), logits[i].view().Rows(done[i], count),
+                     context);
       first += count;
       done[i] += count;
     }
@@ -113,7 +114,7 @@ size_t DifferentBits(const Matrix& a, const Matrix& b) {
 }
 
 void ExpectOneResult(const Decoder& decoder, uint64_t rounds) {
-  ThreadPool one(1), three(3);
+  testing::TestContext one(1), three(3);
   Rng rng(5);
   for (uint64_t round = 0; round < rounds; ++round) {
     std::vector<Sequence> sequences =
@@ -131,27 +132,27 @@ void ExpectOneResult(const Decoder& decoder, uint64_t rounds) {
 }
 
 TEST(Determinism, LogitsDoNotDependOnThreadsBatchOrPieces) {
-  ThreadPool pool(2);
-  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  testing::TestContext context(2);
+  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, context);
   ExpectOneResult(*model.decoder, 3);
 }
 
 TEST(Determinism, NorWithASlidingWindowInSomeBlocks) {
-  ThreadPool pool(2);
-  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  testing::TestContext context(2);
+  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, context);
   Sequence sequence(30);
   Rng rng(8);
   for (TokenId& id : sequence) {
     id = static_cast<TokenId>(rng.Below(model.decoder->plan.vocab_size()));
   }
-  const Matrix everything = std::move(Together(*model.decoder, {sequence}, pool)[0]);
+  const Matrix everything = std::move(Together(*model.decoder, {sequence}, context)[0]);
   for (size_t b = 2; b < model.decoder->plan.blocks.size(); ++b) {
     // The blocks refer to their plans.
     AttentionIn(model.decoder->plan.blocks[b]).window = 17;
   }
   ExpectOneResult(*model.decoder, 2);
   // The window is seen from the token on that it hides something from.
-  const Matrix windowed = std::move(Together(*model.decoder, {sequence}, pool)[0]);
+  const Matrix windowed = std::move(Together(*model.decoder, {sequence}, context)[0]);
   EXPECT_EQ(DifferentBits(Matrix::CopyOf(windowed.view().Rows(0, 17)),
                           Matrix::CopyOf(everything.view().Rows(0, 17))),
             0u);
@@ -161,8 +162,7 @@ TEST(Determinism, NorWithASlidingWindowInSomeBlocks) {
 }
 
 TEST(Determinism, NorForAQuantizedModel) {
-  ThreadPool pool(2);
-  SilentProgress progress;
+  testing::TestContext context(2);
   const testing::TemporaryFolder folder;
   for (const char* recipe : {"rtn-w4-g64", "rtn-w3-channel-sym"}) {
     QuantizeOptions options;
@@ -170,17 +170,17 @@ TEST(Determinism, NorForAQuantizedModel) {
     options.out = folder / recipe;
     options.recipe = FindRecipe(recipe);
     options.qualm_version = "test";
-    QuantizeModel(options, pool, progress);
-    ExpectOneResult(*LoadModel(options.out, {}, pool).decoder, 2);
+    QuantizeModel(options, context);
+    ExpectOneResult(*LoadModel(options.out, {}, context).decoder, 2);
   }
 }
 
 TEST(Determinism, ThisTestSeesADifferentSequence) {
-  ThreadPool pool(1);
-  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, pool);
+  testing::TestContext context(1);
+  Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, context);
   Sequence a = {1, 5, 9, 100}, b = {1, 5, 9, 101};
-  std::vector<Matrix> first = Together(*model.decoder, {a}, pool);
-  std::vector<Matrix> second = Together(*model.decoder, {b}, pool);
+  std::vector<Matrix> first = Together(*model.decoder, {a}, context);
+  std::vector<Matrix> second = Together(*model.decoder, {b}, context);
   EXPECT_GT(DifferentBits(first[0], second[0]), 1000u);
 }
 

@@ -24,7 +24,9 @@ done | awk -v listed="$listed" '
     while ((getline line < listed) > 0) {
       exact[line] = 1
       # Instances of parameterised tests: Prefix/Suite.Name/Parameter and Suite/Type.Name.
+      # Typed ones are Suite.Name<Type>, or with the type in front of the name.
       sub(/ *# GetParam.*/, "", line)
+      sub(/<.*/, "", line)
       split(line, halves, ".")
       count = split(halves[1], suites, "/")
       split(halves[2], names, "/")

@@ -9,10 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "io/json.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -97,20 +97,20 @@ class FamilyGolden : public ::testing::TestWithParam<std::string> {};
 
 // Logits of all positions, `step` tokens at a time.
 Matrix LogitsOf(const Decoder& decoder, std::span<const TokenId> ids, size_t step,
-                ThreadPool& pool) {
+                const Context& context) {
   KvCache cache = decoder.MakeCache(ids.size());
   Matrix logits(ids.size(), decoder.plan.vocab_size());
   for (size_t first = 0; first < ids.size(); first += step) {
     const std::span<const TokenId> piece = ids.subspan(first, std::min(step, ids.size() - first));
-    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool);
-    decoder.Logits(hidden, logits.view().Rows(first, piece.size()), pool);
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, context);
+    decoder.Logits(hidden, logits.view().Rows(first, piece.size()), context);
   }
   return logits;
 }
 
-void CheckSequence(const Model& model, const Json& golden, size_t step, ThreadPool& pool) {
+void CheckSequence(const Model& model, const Json& golden, size_t step, const Context& context) {
   auto ids = golden["ids"].get<std::vector<TokenId>>();
-  const Matrix logits = LogitsOf(*model.decoder, ids, std::min(step, ids.size()), pool);
+  const Matrix logits = LogitsOf(*model.decoder, ids, std::min(step, ids.size()), context);
   for (size_t t = 0; t < ids.size(); ++t) {
     std::span<const float> row = logits.row(t);
     double squares = 0;
@@ -135,13 +135,13 @@ void CheckSequence(const Model& model, const Json& golden, size_t step, ThreadPo
 
 // The tokens of largest logit after `ids`, one at a time from the cache.
 std::vector<TokenId> Greedy(const Decoder& decoder, std::vector<TokenId> ids, size_t count,
-                            ThreadPool& pool) {
+                            const Context& context) {
   KvCache cache = decoder.MakeCache(ids.size() + count);
   Matrix logits(1, decoder.plan.vocab_size());
   std::vector<TokenId> made;
   while (made.size() < count) {
-    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
-    decoder.Logits(hidden.view().Rows(ids.size() - 1, 1), logits, pool);
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
+    decoder.Logits(hidden.view().Rows(ids.size() - 1, 1), logits, context);
     const std::span<const float> row = logits.row(0);
     made.push_back(static_cast<TokenId>(std::ranges::max_element(row) - row.begin()));
     ids = {made.back()};
@@ -151,23 +151,23 @@ std::vector<TokenId> Greedy(const Decoder& decoder, std::vector<TokenId> ids, si
 
 TEST_P(FamilyGolden, LogitsAgreeWithTheFloat64Reference) {
   QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("golden") / GetParam());
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   if (const auto reason = NotYet().find(GetParam()); reason != NotYet().end()) {
     // A case that has come to run leaves the list.
-    EXPECT_THROW((void)LoadModel(folder, {}, pool), Error) << "is not " << reason->second;
+    EXPECT_THROW((void)LoadModel(folder, {}, context), Error) << "is not " << reason->second;
     GTEST_SKIP() << "not yet: " << reason->second;
   }
-  Model model = LoadModel(folder, {}, pool);
+  Model model = LoadModel(folder, {}, context);
   Json golden = ReadJsonFile(folder / "golden.json");
   ASSERT_GE(golden["sequences"].size(), 3u);
   for (const Json& sequence : golden["sequences"]) {
-    CheckSequence(model, sequence, /*step=*/SIZE_MAX, pool);
-    CheckSequence(model, sequence, /*step=*/1, pool);
+    CheckSequence(model, sequence, /*step=*/SIZE_MAX, context);
+    CheckSequence(model, sequence, /*step=*/1, context);
   }
   if (!golden.contains("greedy")) return;
   const auto expected = golden["greedy"].get<std::vector<TokenId>>();
   EXPECT_EQ(Greedy(*model.decoder, golden["sequences"][1]["ids"].get<std::vector<TokenId>>(),
-                   expected.size(), pool),
+                   expected.size(), context),
             expected);
 }
 

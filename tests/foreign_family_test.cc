@@ -1,6 +1,6 @@
 // A family that no file of src/ knows goes through everything: quantization with every method,
 // verification, evaluation, the plan, the roofline, stress models, and a run that is taken up
-// again. Its tensors have names of their own, its blocks differ by their index, and one of them
+// again. Its tensors have other names, its blocks differ by their index, and one of them
 // runs its branches in parallel.
 #include <gmock/gmock.h>
 
@@ -9,10 +9,8 @@
 
 #include "artefact/store.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "efficiency/roofline.h"
 #include "evaluate/perplexity.h"
 #include "methods/rounders.h"
@@ -25,6 +23,7 @@
 #include "quantize/verify.h"
 #include "support/reference_decoder.h"
 #include "support/temporary_folder.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -154,11 +153,11 @@ class ForeignFamily : public ::testing::Test {
   }
 
   Manifest Quantize(const QuantizeOptions& options) {
-    return QuantizeModel(options, pool_, progress_).manifest;
+    return QuantizeModel(options, context_).manifest;
   }
 
   Matrix Logits(const std::filesystem::path& model_folder) {
-    const Model model = LoadModel(model_folder, {}, pool_);
+    const Model model = LoadModel(model_folder, {}, context_);
     return LogitsOf(*model.decoder, Text(40, 1), 40);
   }
 
@@ -168,8 +167,8 @@ class ForeignFamily : public ::testing::Test {
     for (size_t first = 0; first < ids.size(); first += step) {
       const size_t count = std::min(step, ids.size() - first);
       const std::span<const TokenId> piece(ids.data() + first, count);
-      const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool_);
-      decoder.Logits(hidden, logits.view().Rows(first, count), pool_);
+      const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, context_);
+      decoder.Logits(hidden, logits.view().Rows(first, count), context_);
     }
     return logits;
   }
@@ -185,15 +184,14 @@ class ForeignFamily : public ::testing::Test {
   }
 
   void ExpectVerified(const std::string& out) {
-    const VerifyReport report = VerifyArtefact(folder_ / out, folder_ / "model", pool_, progress_);
+    const VerifyReport report = VerifyArtefact(folder_ / out, folder_ / "model", context_);
     EXPECT_TRUE(report.passed()) << out << ": " << (report.passed() ? "" : report.problems[0]);
     EXPECT_GT(report.layers, 0u);
   }
 
   ScopedFamilies families_{kFamilies};
   testing::TemporaryFolder folder_;
-  ThreadPool pool_{2};
-  SilentProgress progress_;
+  testing::TestContext context_{2};
 };
 
 TEST_F(ForeignFamily, IsTheOnlyOneWhileItIsInPlace) {
@@ -201,7 +199,7 @@ TEST_F(ForeignFamily, IsTheOnlyOneWhileItIsInPlace) {
 }
 
 TEST_F(ForeignFamily, RunsAsItsPlanSays) {
-  const Model model = LoadModel(folder_ / "model", {}, pool_);
+  const Model model = LoadModel(folder_ / "model", {}, context_);
   const std::vector<TokenId> ids = Text(40, 1);
   const Matrix prefill = LogitsOf(*model.decoder, ids, ids.size());
   const auto expected = testing::ReferenceDecoder<double>(*model.checkpoint).Logits(ids);
@@ -299,7 +297,7 @@ INSTANTIATE_TEST_SUITE_P(Fields, PlanField, ::testing::ValuesIn(kFieldEdits),
                            return name;
                          });
 
-// A recipe for each entry of the methods' tables; what a method insists on stands in its own line.
+// A recipe for each entry of the methods' tables; what a method insists on has its own line.
 std::string RecipeWith(const std::string& rounder) {
   std::string weights = "type: int4, group_size: 32", others;
   if (rounder == "hqq") {
@@ -365,31 +363,30 @@ TEST_F(ForeignFamily, ARunThatStoppedGoesOnWithTheSameBytes) {
   QuantizeOptions options = Options(recipe, "pieces");
   options.spill = true;
   options.stop_after_blocks = 1;
-  EXPECT_FALSE(QuantizeModel(options, pool_, progress_).finished);
+  EXPECT_FALSE(QuantizeModel(options, context_).finished);
   options.stop_after_blocks.reset();
-  EXPECT_EQ(QuantizeModel(options, pool_, progress_).blocks_resumed, 1u);
+  EXPECT_EQ(QuantizeModel(options, context_).blocks_resumed, 1u);
   EXPECT_EQ(ReadManifest(folder_ / "whole").ArtefactHash(),
             ReadManifest(folder_ / "pieces").ArtefactHash());
 }
 
 TEST_F(ForeignFamily, IsEvaluatedAgainstItsFloatModel) {
   Quantize(Options(RecipeWith("gptq"), "gptq"));
-  const Model model = LoadModel(folder_ / "gptq", {}, pool_);
-  const Model reference = LoadModel(folder_ / "model", {}, pool_);
+  const Model model = LoadModel(folder_ / "gptq", {}, context_);
+  const Model reference = LoadModel(folder_ / "model", {}, context_);
   const DecoderScoringModel scored(*model.decoder), compared(*reference.decoder);
   PerplexityText text;
   text.name = "random";
   text.ids = Text(64, 9);
   text.windows = {{.begin = 0, .tokens = 32}, {.begin = 32, .tokens = 32}};
-  const auto scores =
-      ScorePerplexity({&scored, &compared, nullptr}, {&text, 1}, {}, pool_, progress_);
+  const auto scores = ScorePerplexity({&scored, &compared, nullptr}, {&text, 1}, {}, context_);
   ASSERT_TRUE(scores[0].comparison.has_value());
   EXPECT_GT(scores[0].comparison->kl_mean.value, 0);
   EXPECT_TRUE(std::isfinite(scores[0].ppl.value));
 }
 
 TEST_F(ForeignFamily, IsPlannedAndItsTimeIsPredicted) {
-  const Plan plan = MakePlan(Options(RecipeWith("gptq"), "planned"), pool_);
+  const Plan plan = MakePlan(Options(RecipeWith("gptq"), "planned"), context_);
   EXPECT_EQ(plan.blocks, 3u);
   EXPECT_GT(plan.disk_bytes, 0u);
 
@@ -423,7 +420,7 @@ TEST_F(ForeignFamily, GivesTheSameLogitsUnderStress) {
   options.out = folder_ / "stressed";
   options.channels = 3;
   options.factor = 32;
-  const StressReport report = MakeStressModel(options, pool_, progress_);
+  const StressReport report = MakeStressModel(options, context_);
   EXPECT_THAT(report.left_out, ::testing::UnorderedElementsAre("mlp_output", "attention_output"));
   // Of block 0 four inputs, of block 1 the shared one and the attention's output, of block 2 two
   // norms and the MLP's inner values.

@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "chat/chat_template.h"
 #include "evaluate/comparison.h"
 #include "evaluate/generation_run.h"
@@ -15,6 +13,7 @@
 #include "results/store.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -46,7 +45,7 @@ std::string Replaced(std::string text, std::string_view from, std::string_view t
 class GenerationTasks : public ::testing::Test {
  protected:
   GenerationTasks()
-      : pool_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, pool_)) {}
+      : context_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, context_)) {}
 
   void SetUp() override {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
@@ -69,17 +68,16 @@ class GenerationTasks : public ::testing::Test {
     options.store = store;
     return options;
   }
-  TaskResult Run(const std::string& yaml, const TaskRunOptions& options) {
-    SilentProgress progress;
+  TaskOutcome Run(const std::string& yaml, const TaskRunOptions& options) {
     Task task = ParseTask(yaml, "t.yaml");
     if (options.chat != nullptr) task.variant = "@" + options.chat->name();
-    return RunTask(task, model_, model_.Hash(), options, pool_, progress);
+    return RunTask(task, model_, model_.Hash(), options, context_);
   }
   std::string Refusal(const std::string& yaml) {
     return ErrorOf([&] { (void)ParseTask(yaml, "t.yaml"); });
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   Model model_;
   std::filesystem::path folder_;
 };
@@ -123,7 +121,7 @@ TEST_F(GenerationTasks, AHeaderMayBeAFile) {
 
 TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
   ResultStore store(folder_ / "results.db");
-  const TaskResult result = Run(kTask, Options(&store));
+  const TaskOutcome result = Run(kTask, Options(&store));
   ASSERT_EQ(result.scores.size(), 3u);
   EXPECT_THAT(result.signatures, ElementsAre("bleu nrefs:3|case:mixed|eff:no|tok:13a|smooth:exp|"
                                              "by:qualm"));
@@ -140,7 +138,7 @@ TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
     request.max_tokens = 12;
     request.stop = {"\n"};
     std::string text;
-    (void)GenerateTexts(*model_.decoder, *model_.tokenizer, {&request, 1}, {}, pool_,
+    (void)GenerateTexts(*model_.decoder, *model_.tokenizer, {&request, 1}, {}, context_,
                         [&](auto, const GenerationAnswer& answer) { text = answer.text; });
     const size_t begin = std::min(text.find_first_not_of(' '), text.size());
     const std::string prediction = text.substr(begin, text.find_last_not_of(' ') + 1 - begin) +
@@ -161,11 +159,17 @@ TEST_F(GenerationTasks, ScoresAreThoseOfTheTexts) {
 
 TEST_F(GenerationTasks, TextsComeFromTheStoreTheSecondTime) {
   ResultStore store(folder_ / "results.db");
-  const TaskResult first = Run(kTask, Options(&store));
+  const TaskOutcome first = Run(kTask, Options(&store));
   EXPECT_EQ(first.answers_found, 0u);
-  const TaskResult second = Run(kTask, Options(&store));
+  const TaskOutcome second = Run(kTask, Options(&store));
   EXPECT_EQ(second.answers_found, 4u);
   EXPECT_EQ(second.generated.passes, 0u);
+  ASSERT_EQ(second.texts.size(), 4u);
+  for (size_t i = 0; i < second.texts.size(); ++i) {
+    EXPECT_EQ(second.texts[i].answer.text, first.texts[i].answer.text);
+    EXPECT_EQ(second.texts[i].answer.reason, first.texts[i].answer.reason);
+    EXPECT_EQ(second.items[i].prediction, first.items[i].prediction);
+  }
   for (size_t i = 0; i < first.scores.size(); ++i) {
     EXPECT_EQ(second.scores[i].estimate.value, first.scores[i].estimate.value);
   }
@@ -178,10 +182,10 @@ TEST_F(GenerationTasks, TextsComeFromTheStoreTheSecondTime) {
 TEST_F(GenerationTasks, PromptsLeaveRoomForTheText) {
   const size_t context = model_.decoder->plan.context;
   TaskRunOptions options = Options();
-  const TaskResult result =
+  const TaskOutcome result =
       Run(Replaced(kTask, "max_tokens: 12", "max_tokens: " + std::to_string(context)), options);
   EXPECT_EQ(result.texts_shortened, 4u);
-  const TaskResult longer = Run(
+  const TaskOutcome longer = Run(
       Replaced(kTask, "\"Q {question} A\"", "\"" + std::string(6 * context, 'x') + " {question}\""),
       options);
   EXPECT_EQ(longer.prompts_with_fewer_shots, 4u);
@@ -194,7 +198,7 @@ TEST_F(GenerationTasks, AConversationIsAResultOfItsOwn) {
   const ChatTemplate chat = FindChatTemplate("chatml", folder_);
   TaskRunOptions options = Options(&store);
   options.chat = &chat;
-  const TaskResult result = Run(kTask, options);
+  const TaskOutcome result = Run(kTask, options);
   EXPECT_EQ(result.scores[0].task, "tiny@chatml");
   EXPECT_EQ(result.answers_found, 0u);
   const auto evaluations = store.Evaluations();

@@ -23,13 +23,15 @@ CMAKE
 cat > "$scratch/consumer/consumer.cc" <<'CODE'
 #include <iostream>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "model/model.h"
 
 int main(int, char** argv) {
   qualm::ThreadPool pool(1);
-  const qualm::Model model = qualm::LoadModel(argv[1], qualm::LoadOptions{}, pool);
-  std::cout << model.decoder->config.vocab_size << ' '
+  qualm::SilentProgress progress;
+  const qualm::Context context{pool, progress};
+  const qualm::Model model = qualm::LoadModel(argv[1], qualm::LoadOptions{}, context);
+  std::cout << model.decoder->plan.vocab_size() << ' '
             << model.RequireTokenizer().Decode(model.RequireTokenizer().Encode("Hello")) << '\n';
 }
 CODE

@@ -6,11 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/thread_pool.h"
+#include "generate/generate.h"
 #include "io/json.h"
-#include "model/generate.h"
 #include "model/model.h"
 #include "support/reference_decoder.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -33,17 +34,17 @@ double PermutedDeviation(const Checkpoint& checkpoint, std::span<const TokenId> 
   return largest;
 }
 
-Matrix LogitsOf(const Model& model, std::span<const TokenId> ids, ThreadPool& pool) {
+Matrix LogitsOf(const Model& model, std::span<const TokenId> ids, const Context& context) {
   KvCache cache = model.decoder->MakeCache(ids.size());
-  Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
+  Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
   Matrix logits(ids.size(), model.decoder->plan.vocab_size());
-  model.decoder->Logits(hidden, logits, pool);
+  model.decoder->Logits(hidden, logits, context);
   return logits;
 }
 
-void CheckCase(const Model& model, const Json& golden, ThreadPool& pool) {
+void CheckCase(const Model& model, const Json& golden, const Context& context) {
   auto ids = golden["ids"].get<std::vector<TokenId>>();
-  Matrix logits = LogitsOf(model, ids, pool);
+  Matrix logits = LogitsOf(model, ids, context);
   std::vector<std::vector<double>> exact =
       testing::ReferenceDecoder<double>(*model.checkpoint).Logits(ids);
   double deviation = PermutedDeviation(*model.checkpoint, ids, exact);
@@ -75,18 +76,18 @@ class ModelGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(ModelGolden, LogitsAndArgmaxAgreeWithTheFloat64Reference) {
   QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("models") / GetParam());
-  ThreadPool pool(2);
-  Model model = LoadModel(folder, {}, pool);
+  testing::TestContext context(2);
+  Model model = LoadModel(folder, {}, context);
   Json golden =
       ReadJsonFile(testing::SharedRoot() / "golden/models" / (GetParam() + std::string(".json")));
   ASSERT_FALSE(golden["cases"].empty());
-  for (const Json& one : golden["cases"]) CheckCase(model, one, pool);
+  for (const Json& one : golden["cases"]) CheckCase(model, one, context);
 }
 
 TEST_P(ModelGolden, GreedyContinuationsAgree) {
   QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("models") / GetParam());
-  ThreadPool pool(2);
-  Model model = LoadModel(folder, {}, pool);
+  testing::TestContext context(2);
+  Model model = LoadModel(folder, {}, context);
   Json golden =
       ReadJsonFile(testing::SharedRoot() / "golden/models" / (GetParam() + std::string(".json")));
   for (const Json& one : golden["cases"]) {
@@ -97,7 +98,7 @@ TEST_P(ModelGolden, GreedyContinuationsAgree) {
     options.max_tokens = expected.size() - prompt.size();
     options.stop_at_eos = false;
     std::vector<TokenId> ids = prompt;
-    std::vector<TokenId> added = Generate(*model.decoder, prompt, options, pool);
+    std::vector<TokenId> added = Generate(*model.decoder, prompt, options, context);
     ids.insert(ids.end(), added.begin(), added.end());
     EXPECT_EQ(ids, expected);
   }

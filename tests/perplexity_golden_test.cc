@@ -6,12 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "evaluate/perplexity.h"
 #include "io/json.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -36,15 +35,14 @@ std::filesystem::path TextPath(const std::string& name) {
 
 TextScores Score(const ScoredModels& models, const PerplexityText& text, size_t batch,
                  int threads) {
-  ThreadPool pool(threads);
-  SilentProgress progress;
-  return ScorePerplexity(models, {&text, 1}, {.batch = batch}, pool, progress)[0];
+  testing::TestContext context(threads);
+  return ScorePerplexity(models, {&text, 1}, {.batch = batch}, context)[0];
 }
 
 // Each window's NLL to 1e-4 (the goldens have six digits; float32 against float64 is below 1e-5).
 void CheckWindows(const std::filesystem::path& folder, const std::filesystem::path& golden_file) {
-  ThreadPool pool(2);
-  const Model model = LoadModel(folder, {}, pool);
+  testing::TestContext context(2);
+  const Model model = LoadModel(folder, {}, context);
   const DecoderScoringModel scoring(*model.decoder);
   const PerplexityProtocol& protocol = FindProtocol("gptq");
   const Json golden = ReadJsonFile(golden_file);
@@ -86,8 +84,8 @@ TEST(PerplexityGolden, QualmBilingualWindowsEqualTheFloat64Reference) {
 TEST(PerplexityGolden, BitsDoNotDependOnBatchOrThreads) {
   QUALM_SHARED_OR_SKIP(folder, "models/stories260K");
   QUALM_SHARED_OR_SKIP(file, "text/tinystories-valid-sample.txt");
-  ThreadPool pool(1);
-  const Model model = LoadModel(folder, {}, pool);
+  testing::TestContext context(1);
+  const Model model = LoadModel(folder, {}, context);
   const DecoderScoringModel scoring(*model.decoder);
   // Windows of different lengths: the last one has 41 of 70 tokens.
   const std::string text = ReadFile(file).substr(0, 900);
@@ -110,9 +108,9 @@ TEST(PerplexityGolden, BitsDoNotDependOnBatchOrThreads) {
 TEST(PerplexityGolden, Bfloat16WeightsAreTheNoiseFloorOfAFloat32Model) {
   QUALM_SHARED_OR_SKIP(folder, "models/stories260K");
   QUALM_SHARED_OR_SKIP(file, "text/tinystories-valid-sample.txt");
-  ThreadPool pool(2);
-  const Model model = LoadModel(folder, {}, pool);
-  const Model rounded = LoadModel(folder, {.compute_in_bf16 = true}, pool);
+  testing::TestContext context(2);
+  const Model model = LoadModel(folder, {}, context);
+  const Model rounded = LoadModel(folder, {.compute_in_bf16 = true}, context);
   const DecoderScoringModel scoring(*model.decoder), scoring_rounded(*rounded.decoder);
   const PerplexityText prepared =
       PrepareText(FindProtocol("gptq"), "text", ReadFile(file).substr(0, 20000),

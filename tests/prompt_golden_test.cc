@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "evaluate/generation_request.h"
 #include "evaluate/request.h"
+#include "generate/generation_request.h"
 #include "io/hash.h"
 #include "support/shared_data.h"
 #include "tasks/items.h"

@@ -20,6 +20,7 @@
 #include "support/demo_run.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -74,7 +75,7 @@ TEST_F(QuantizeRun, SeveralRecipesInOnePassGiveTheBytesOfRunsByThemselves) {
   std::vector<QuantizeOptions> all = {
       Options(WithOrder("parallel", "parallel"), "a"), Options(smooth, "b"),
       Options(WithOrder("parallel", "sequential"), "c"), Options(llm_int8, "d"),
-      Options("gptq-w4-g64", "e")};  // sequential: a pass of its own
+      Options("gptq-w4-g64", "e")};  // sequential: a separate pass
   std::vector<std::vector<std::string>> expected;
   for (QuantizeOptions options : all) {
     options.out += "-alone";
@@ -82,7 +83,8 @@ TEST_F(QuantizeRun, SeveralRecipesInOnePassGiveTheBytesOfRunsByThemselves) {
   }
   ThreadPool pool(2);
   PassCounter progress;
-  const std::vector<QuantizeResult> results = QuantizeModels(all, pool, progress);
+  const Context context{pool, progress};
+  const std::vector<QuantizeResult> results = QuantizeModels(all, context);
   EXPECT_EQ(progress.passes, 2);
   ASSERT_EQ(results.size(), all.size());
   for (size_t i = 0; i < all.size(); ++i) {
@@ -110,15 +112,14 @@ TEST_F(QuantizeRun, RecipesOfOnePassThatStoppedAtDifferentBlocksGoOn) {
   Run(all[0]);
   all[0].stop_after_blocks = 1;
   all[1].stop_after_blocks = 1;
-  ThreadPool pool(2);
-  SilentProgress progress;
-  std::vector<QuantizeResult> results = QuantizeModels(all, pool, progress);
+  testing::TestContext context(2);
+  std::vector<QuantizeResult> results = QuantizeModels(all, context);
   EXPECT_EQ(results[0].blocks_resumed, 2u);
   EXPECT_EQ(results[0].blocks_written, 1u);
   EXPECT_EQ(results[1].blocks_written, 1u);
   EXPECT_FALSE(results[0].finished || results[1].finished);
   for (QuantizeOptions& options : all) options.stop_after_blocks.reset();
-  results = QuantizeModels(all, pool, progress);
+  results = QuantizeModels(all, context);
   for (size_t i = 0; i < 2; ++i) EXPECT_EQ(Hashes(results[i].manifest), expected[i]) << i;
 }
 
@@ -158,25 +159,26 @@ TEST_F(QuantizeRun, WithEverythingParallelALayerDoesNotSeeTheOthers) {
 
 TEST_F(QuantizeRun, TheArtefactVerifiesAndPackedAndDequantizedGiveTheSameBits) {
   Run(Options("gptq-w4-g32-act", "out"));
-  ThreadPool pool(2);
-  SilentProgress progress;
-  VerifyReport report = VerifyArtefact(folder_ / "out", DemoModel(), pool, progress);
+  testing::TestContext context(2);
+  VerifyReport report = VerifyArtefact(folder_ / "out", DemoModel(), context);
   EXPECT_THAT(report.problems, ::testing::IsEmpty());
   EXPECT_EQ(report.layers, 28u);
-  Model packed = LoadModel(folder_ / "out", {}, pool);
-  Model dequantized = LoadModel(folder_ / "out", {.dequantize = true}, pool);
-  EXPECT_EQ(packed.decoder->blocks[0]->q.weight->format(), "packed-int4-g32-asym");
-  EXPECT_EQ(dequantized.decoder->blocks[0]->q.weight->format(), "dense-f32");
+  Model packed = LoadModel(folder_ / "out", {}, context);
+  Model dequantized = LoadModel(folder_ / "out", {.dequantize = true}, context);
+  EXPECT_EQ(packed.decoder->blocks[0]->Linear("self_attn.q_proj").weight->format(),
+            "packed-int4-g32-asym");
+  EXPECT_EQ(dequantized.decoder->blocks[0]->Linear("self_attn.q_proj").weight->format(),
+            "dense-f32");
   std::vector<TokenId> ids = {1, 17, 300, 4000, 5, 99, 2000};
   auto logits = [&](const Model& model) {
     KvCache cache = model.decoder->MakeCache(ids.size());
-    Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
+    Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
     Matrix result(ids.size(), model.decoder->plan.vocab_size());
-    model.decoder->Logits(hidden, result, pool);
+    model.decoder->Logits(hidden, result, context);
     return result;
   };
   Matrix a = logits(packed), b = logits(dequantized),
-         source = logits(LoadModel(DemoModel(), {}, pool));
+         source = logits(LoadModel(DemoModel(), {}, context));
   size_t different = 0, changed = 0;
   for (size_t t = 0; t < ids.size(); ++t) {
     for (size_t i = 0; i < a.cols(); ++i) {
@@ -222,15 +224,13 @@ TEST_F(QuantizeRun, RecordsThatDoNotFitTheConfigurationAreRefusedBeforeTheyRun) 
   QuantizeOptions options = Options("rtn-w4-g64", "out");
   options.calibration.reset();
   const Manifest good = Run(options);
-  ThreadPool pool(1);
-  SilentProgress progress;
+  testing::TestContext context(1);
   const auto error_with = [&](const std::function<void(Manifest&)>& change) {
     Manifest manifest = good;
     change(manifest);
     WriteManifest(options.out, manifest);
-    EXPECT_THAT(ErrorOf([&] { VerifyArtefact(options.out, {}, pool, progress); }),
-                HasSubstr("expected"));
-    return ErrorOf([&] { LoadModel(options.out, {}, pool); });
+    EXPECT_THAT(ErrorOf([&] { VerifyArtefact(options.out, {}, context); }), HasSubstr("expected"));
+    return ErrorOf([&] { LoadModel(options.out, {}, context); });
   };
   // One output row, one head or one input fewer than the configuration says.
   EXPECT_THAT(error_with([](Manifest& m) { --m.layers[5].out_features; }),
@@ -286,9 +286,8 @@ TEST_F(QuantizeRun, OverwritingLeavesNoTokenizerOfAnotherModelBehind) {
   EXPECT_FALSE(std::filesystem::exists(options.out / "added_tokens.json"));
   // And one that is put there later is no part of what was written.
   std::ofstream(options.out / "tokenizer.json") << "{}";
-  ThreadPool pool(1);
-  SilentProgress progress;
-  EXPECT_THAT(VerifyArtefact(options.out, {}, pool, progress).problems,
+  testing::TestContext context(1);
+  EXPECT_THAT(VerifyArtefact(options.out, {}, context).problems,
               ElementsAre(HasSubstr("[tokenizer.json] expected no such file")));
 }
 
@@ -352,9 +351,9 @@ TEST_F(QuantizeRun, TheArtefactKnowsTheCalibrationTexts13Grams) {
 }
 
 TEST_F(QuantizeRun, ThePlanKnowsTheDiskAndWhichOrdersNeedMore) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const QuantizeOptions options = Options("gptq-w3-g64-act", "out");
-  const Plan plan = MakePlan(options, pool);
+  const Plan plan = MakePlan(options, context);
   Run(options);
   uint64_t written = 0;
   for (const char* pattern : {"block-", "rest."}) {
@@ -368,7 +367,7 @@ TEST_F(QuantizeRun, ThePlanKnowsTheDiskAndWhichOrdersNeedMore) {
   EXPECT_EQ(plan.blocks, 4u);
   EXPECT_EQ(plan.calibration_tokens, 4u * 96);
   const auto memory_of = [&](const std::string& blocks, const std::string& layers) {
-    return MakePlan(Options(WithOrder(blocks, layers), "x"), pool).peak_memory_bytes;
+    return MakePlan(Options(WithOrder(blocks, layers), "x"), context).peak_memory_bytes;
   };
   // Parallel layers hold the statistics of a whole block; sequential ones before a block that sees
   // float inputs hold a copy of the hidden states.
@@ -377,7 +376,7 @@ TEST_F(QuantizeRun, ThePlanKnowsTheDiskAndWhichOrdersNeedMore) {
   // Every block counts, not the first one alone.
   const std::string base = "name: x\nweights: {type: int2, group_size: 64}\nrounder: rtn\n";
   const auto disk_of = [&](const std::string& recipe) {
-    return MakePlan(Options(recipe, "x"), pool).disk_bytes;
+    return MakePlan(Options(recipe, "x"), context).disk_bytes;
   };
   EXPECT_GT(disk_of(base + "overrides: [{match: '*.3.*', weights: {type: int8}}]\n"),
             disk_of(base));

@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/json.h"
 #include "io/npy.h"
 #include "io/yaml.h"
@@ -20,6 +19,7 @@
 #include "methods/test_support.h"
 #include "quantize/layer.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 #include "tensor/gram.h"
 
 namespace qualm {
@@ -34,7 +34,7 @@ struct Golden {
         inputs(ReadNpy(folder / "X.npy")),
         manifest(ReadJsonFile(folder / "manifest.json")),
         gram(inputs.cols(), inputs.cols()) {
-    AccumulateGram(inputs, gram, pool);
+    AccumulateGram(inputs, gram, context);
   }
 
   RounderInput Input() const {
@@ -50,7 +50,7 @@ struct Golden {
   Matrix weight, inputs;
   Json manifest;
   Matrix gram;
-  ThreadPool pool;
+  testing::TestContext context;
 };
 
 struct Case {
@@ -70,9 +70,9 @@ struct Comparison {
 Comparison Compare(const Golden& golden, const Case& c) {
   Yaml options = Yaml::Parse(c.options, "options");
   auto rounder = MakeRounder(c.rounder, options.IsMap() ? &options : nullptr, "test");
-  auto pool = std::make_unique<ThreadPool>(2);
-  const RounderResult result = rounder->Round(golden.Input(), c.scheme, *pool);
-  result.layer.Validate(c.name);
+  testing::TestContext context(2);
+  const RounderResult result = rounder->Round(golden.Input(), c.scheme, context);
+  result.layer.Validate();
   EXPECT_FALSE(result.fell_back_to_rtn);
   const Matrix ours = result.layer.Dequantize();
   const Matrix reference = ReadNpy(golden.folder / StrCat(c.name, ".W_eff.npy"));
@@ -87,7 +87,7 @@ Comparison Compare(const Golden& golden, const Case& c) {
       comparison.near_ties += difference > step / 2 && difference < 1.5f * step;
     }
   }
-  comparison.output_error = RelativeOutputError(golden.inputs, golden.weight, ours, *pool);
+  comparison.output_error = RelativeOutputError(golden.inputs, golden.weight, ours, context);
   comparison.reference_error =
       golden.manifest["cases"][c.name]["relative_output_error"].get<double>();
   ::testing::Test::RecordProperty(
@@ -131,9 +131,10 @@ TEST(QuantizerGolden, Fp8TakesTheReferencesCodes) {
   // The reference keeps the highest exponent free: 240.
   Scheme scheme = SchemeOfFormat(NumberType::kFp8E4m3Ieee);
   scheme.scale_type = DType::kF32;
-  ThreadPool pool(2);
-  const Matrix ours =
-      MakeRounder("rtn", nullptr, "test")->Round(golden.Input(), scheme, pool).layer.Dequantize();
+  testing::TestContext context(2);
+  const Matrix ours = MakeRounder("rtn", nullptr, "test")
+                          ->Round(golden.Input(), scheme, context)
+                          .layer.Dequantize();
   const Matrix expected = ReadNpy(folder / "fp8_e4m3.W_eff.npy");
   // The reference gets its scale from 240/absmax in another order of operations: each side rounds
   // it and the product, so that equal codes may differ by 4 units of 2^-24 (neighbours by 2^-4).
@@ -142,7 +143,7 @@ TEST(QuantizerGolden, Fp8TakesTheReferencesCodes) {
       ASSERT_NEAR(ours(r, c), expected(r, c), 4 * 0x1p-24 * std::abs(expected(r, c)));
     }
   }
-  const double error = RelativeOutputError(golden.inputs, golden.weight, ours, pool);
+  const double error = RelativeOutputError(golden.inputs, golden.weight, ours, context);
   const double reference =
       golden.manifest["cases"]["fp8_e4m3"]["relative_output_error"].get<double>();
   EXPECT_NEAR(error, reference, 1e-5 * reference);
@@ -169,10 +170,10 @@ TEST(QuantizerGolden, GptqEqualsTheReferenceUpToNearTies) {
 TEST(QuantizerGolden, ActOrderIsTheReferencesPermutation) {
   QUALM_SHARED_OR_SKIP(folder, "golden/quantizers/small");
   const Golden golden(folder);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   HessianOptions options;
   options.act_order = true;
-  const HessianFactor factor = FactorHessian(golden.Input(), options, pool);
+  const HessianFactor factor = FactorHessian(golden.Input(), options, context);
   // int32 values behind a header; ReadNpy takes floats only.
   const std::string bytes = ReadFile(golden.folder / "gptq_ref_w4_g128_act_static.perm.npy");
   const std::string_view data =
@@ -185,9 +186,9 @@ TEST(QuantizerGolden, ActOrderIsTheReferencesPermutation) {
 }
 
 LayerReport RunRecipe(const Golden& golden, const char* recipe) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   return QuantizeLayer(golden.weight, &golden.inputs, ParseRecipe(recipe, "test"), "W", "X", 0,
-                       pool);
+                       context);
 }
 
 void ExpectRelative(double got, double expected, double tolerance) {
@@ -207,9 +208,9 @@ double Distance(Span2D<const float> a, const Matrix& b) {
 }
 
 Matrix Outputs(const Golden& golden, const LayerReport& report) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Matrix y(golden.inputs.rows(), golden.weight.rows());
-  MakePackedWeight(report.layer, pool)->Multiply(golden.inputs, y, pool);
+  MakePackedWeight(report.layer, context)->Multiply(golden.inputs, y, context);
   return y;
 }
 
@@ -281,12 +282,12 @@ TEST(QuantizerGolden, QuipsErrorIsWithinTheSpreadOfRotations) {
       "test");
   const double reference =
       golden.manifest["cases"]["quip_w4"]["relative_output_error"].get<double>();
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   size_t near = 0;
   double least = INFINITY, most = 0;
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const LayerReport report =
-        QuantizeLayer(golden.weight, &golden.inputs, recipe, "W", "X", seed, pool);
+        QuantizeLayer(golden.weight, &golden.inputs, recipe, "W", "X", seed, context);
     least = std::min(least, *report.rel_output_error);
     most = std::max(most, *report.rel_output_error);
     near += std::abs(*report.rel_output_error / reference - 1) < 0.05;

@@ -14,9 +14,7 @@
 #include <set>
 
 #include "artefact/manifest.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "evaluate/perplexity.h"
 #include "model/model.h"
 #include "quantize/run.h"
@@ -24,6 +22,7 @@
 #include "support/logits_hash.h"
 #include "support/pinned_table.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -103,36 +102,33 @@ CalibrationSet RandomCalibration() {
   return set;
 }
 
-void Make(const StoredFolder& folder, ThreadPool& pool) {
+void Make(const StoredFolder& folder, const Context& context) {
   QuantizeOptions options;
   options.model = SourceOf(folder);
   options.out = Artefacts() / folder.name;
   options.recipe = ParseRecipe(StrCat("name: ", folder.name, "\n", folder.recipe), folder.name);
   options.calibration = RandomCalibration();
   options.qualm_version = testing::kBaselineVersion;
-  SilentProgress progress;
-  QuantizeModel(options, pool, progress);
+  QuantizeModel(options, context);
   std::filesystem::remove(options.out / "timings.json");  // of no use to later versions
 }
 
 // Perplexity of random tokens: there is no tokenizer.
-TextScores Perplexity(const Model& model, ThreadPool& pool) {
+TextScores Perplexity(const Model& model, const Context& context) {
   PerplexityText text;
   text.name = "random tokens";
   text.ids = RandomTokens(150, kVocabulary, 20);
   text.windows = PlanWindows(FindProtocol("mi-optimize"), text.ids.size(), 40);
   const DecoderScoringModel scoring(*model.decoder);
-  SilentProgress progress;
-  return ScorePerplexity({.model = &scoring}, {&text, 1}, {}, pool, progress)[0];
+  return ScorePerplexity({.model = &scoring}, {&text, 1}, {}, context)[0];
 }
 
-void CheckFolder(const StoredFolder& folder, ThreadPool& pool, PinnedTable& table) {
+void CheckFolder(const StoredFolder& folder, const Context& context, PinnedTable& table) {
   const std::filesystem::path path = Artefacts() / folder.name;
   const std::string name = folder.name;
   table.Check(StrCat(name, "/artefact-hash"), ReadManifest(path).ArtefactHash());
 
-  SilentProgress progress;
-  const VerifyReport report = VerifyArtefact(path, SourceOf(folder), pool, progress);
+  const VerifyReport report = VerifyArtefact(path, SourceOf(folder), context);
   EXPECT_THAT(report.problems, ::testing::IsEmpty()) << name;
   table.Check(StrCat(name, "/verified"),
               StrCat(report.files, " files, ", report.layers, " layers, ", report.weights,
@@ -141,20 +137,20 @@ void CheckFolder(const StoredFolder& folder, ThreadPool& pool, PinnedTable& tabl
 
   const std::vector<TokenId> ids = RandomTokens(50, kVocabulary, 21);
   for (const bool dequantize : {false, true}) {
-    const Model model = LoadModel(path, {.dequantize = dequantize}, pool);
-    table.Check(StrCat(name, "/logits"), testing::PrefillHash(*model.decoder, ids, pool));
-    table.Check(StrCat(name, "/logits"), testing::CachedHash(*model.decoder, ids, pool));
-    table.Check(StrCat(name, "/perplexity"), ExactText(Perplexity(model, pool).ppl.value));
+    const Model model = LoadModel(path, {.dequantize = dequantize}, context);
+    table.Check(StrCat(name, "/logits"), testing::PrefillHash(*model.decoder, ids, context));
+    table.Check(StrCat(name, "/logits"), testing::CachedHash(*model.decoder, ids, context));
+    table.Check(StrCat(name, "/perplexity"), ExactText(Perplexity(model, context).ppl.value));
   }
 }
 
 TEST(StoredArtefact, LoadsVerifiesAndComputesTheSameBits) {
   QUALM_PIN_OR_SKIP();
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   PinnedTable table("stored_artefacts.txt");
   for (const StoredFolder& folder : kFolders) {
-    if (table.is_rewriting() && !HasManifest(Artefacts() / folder.name)) Make(folder, pool);
-    CheckFolder(folder, pool, table);
+    if (table.is_rewriting() && !HasManifest(Artefacts() / folder.name)) Make(folder, context);
+    CheckFolder(folder, context, table);
   }
   table.Finish();
 }

@@ -147,7 +147,7 @@ has "the run on this machine is told to stop"
 code=0
 wait "$runner" || code=$?
 ((code == 1)) || fail "a cancelled run ends with $code"
-grep -q "interrupted; the same command goes on" "$scratch/long" || fail "$(cat "$scratch/long")"
+grep -q "interrupted; the same command continues" "$scratch/long" || fail "$(cat "$scratch/long")"
 
 # --- mistakes in the file are told with their line
 sed 's/^seeds: 2/seedz: 2/' "$scratch/tiny.yaml" > "$scratch/bad.yaml"

@@ -7,14 +7,13 @@
 #include <set>
 
 #include "base/file.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "evaluate/comparison.h"
 #include "evaluate/task_run.h"
 #include "model/model.h"
 #include "results/store.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -45,7 +44,7 @@ std::string Replaced(std::string text, std::string_view from, std::string_view t
 
 class Tasks : public ::testing::Test {
  protected:
-  Tasks() : pool_(2) {}
+  Tasks() : context_(2) {}
 
   void SetUp() override {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
@@ -62,18 +61,19 @@ class Tasks : public ::testing::Test {
     return MakeItems(ParseTask(yaml, "t.yaml"), options, folder_);
   }
 
-  TaskResult Run(const std::string& yaml, ResultStore* store = nullptr, size_t limit = 0,
-                 const std::filesystem::path& model = testing::SourceRoot() / "demo/model") {
-    const Model loaded = LoadModel(model, {}, pool_);
+  TaskOutcome Run(const std::string& yaml, ResultStore* store = nullptr, size_t limit = 0,
+                  const std::filesystem::path& model = testing::SourceRoot() / "demo/model",
+                  const std::string& hash = "") {
+    const Model loaded = LoadModel(model, {}, context_);
     TaskRunOptions options;
     options.data_folder = folder_;
     options.store = store;
     options.items.limit = limit;
-    SilentProgress progress;
-    return RunTask(ParseTask(yaml, "t.yaml"), loaded, loaded.Hash(), options, pool_, progress);
+    return RunTask(ParseTask(yaml, "t.yaml"), loaded, hash.empty() ? loaded.Hash() : hash, options,
+                   context_);
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   std::filesystem::path folder_;
 };
 
@@ -90,6 +90,28 @@ TEST_F(Tasks, ItemsHaveHeaderShotsAndContext) {
   ItemOptions two;
   two.shots = 2;
   EXPECT_EQ(Items(kSst2, two).items[0].shots->Prompt(2), "H good: positive || bad: negative || ");
+}
+
+TEST_F(Tasks, TheFilesThatAreReadAreKnownBefore) {
+  const auto roles_of = [](const InputSet& inputs) {
+    std::vector<std::string> roles;
+    for (const InputFile& file : inputs.files()) roles.push_back(file.role);
+    return roles;
+  };
+  const std::filesystem::path file = folder_ / "t.yaml";
+  WriteFileAtomically(file, kSst2);
+  const Task task = FindTask(file.string());
+  ItemOptions options;
+  EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
+              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv", "glue-sst2/train.tsv"));
+  EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
+            roles_of(TaskInputs(task, options, folder_)));
+  options.shots = 0;
+  EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
+              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv"));
+  EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
+            roles_of(TaskInputs(task, options, folder_)));
+  EXPECT_FALSE(FindTask("boolq").inputs.Find("tasks/boolq.yaml")->hash.empty());
 }
 
 TEST_F(Tasks, AChoiceMayStandInTheContext) {
@@ -163,7 +185,7 @@ TEST_F(Tasks, WhatDoesNotFitIsRefused) {
 
 TEST_F(Tasks, ScoresAreThoseOfTheAnswers) {
   ResultStore store(folder_ / "r.db");
-  const TaskResult result = Run(kSst2, &store);
+  const TaskOutcome result = Run(kSst2, &store);
   ASSERT_EQ(result.scores[0].metric, "acc");
   EXPECT_EQ(result.scores[0].n, 4u);
   EXPECT_EQ(result.scores[0].baseline, 0.5);
@@ -185,16 +207,59 @@ TEST_F(Tasks, ScoresAreThoseOfTheAnswers) {
 
 TEST_F(Tasks, AnswersComeFromTheStoreTheSecondTime) {
   ResultStore store(folder_ / "r.db");
-  const TaskResult part = Run(kSst2, &store, 2), whole = Run(kSst2, &store);
+  const TaskOutcome part = Run(kSst2, &store, 2), whole = Run(kSst2, &store);
   EXPECT_EQ(part.answers_found, 0u);
   EXPECT_TRUE(part.scores[0].is_partial);
   EXPECT_GT(whole.answers_found, 0u);
-  const TaskResult again = Run(kSst2, &store);
+  const TaskOutcome again = Run(kSst2, &store);
   EXPECT_EQ(again.counts.computed_tokens, 0u);
-  const TaskResult fresh = Run(kSst2);
+  const TaskOutcome fresh = Run(kSst2);
   for (size_t i = 0; i < fresh.scores.size(); ++i) {
     EXPECT_EQ(again.scores[i].estimate.value, fresh.scores[i].estimate.value);
   }
+}
+
+// The last evaluation of the model in the store is another one.
+TEST_F(Tasks, AnOutcomeIsWhatItsOwnEvaluationKept) {
+  ResultStore store(folder_ / "r.db");
+  const TaskOutcome whole = Run(kSst2, &store), part = Run(kSst2, &store, 2);
+  const TaskOutcome again = Run(kSst2, &store), fresh = Run(kSst2);
+  ASSERT_TRUE(again.evaluation.has_value());
+  EXPECT_NE(again.evaluation, part.evaluation);
+  EXPECT_EQ(again.evaluation, whole.evaluation);
+  EXPECT_FALSE(fresh.evaluation.has_value());
+  EXPECT_EQ(fresh.key, again.key);
+
+  const std::vector<StoredItem> kept = store.Items(*again.evaluation);
+  ASSERT_EQ(kept.size(), again.items.size());
+  for (size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_EQ(kept[i].row, again.asked.items[i].row);
+    EXPECT_EQ(kept[i].picked, again.items[i].picked);
+    EXPECT_EQ(kept[i].gold, again.items[i].gold);
+    EXPECT_EQ(kept[i].is_correct, again.items[i].is_right);
+    EXPECT_EQ(again.items[i].choices, fresh.items[i].choices);
+    for (size_t c = 0; c < 2; ++c) {
+      EXPECT_EQ(store.Requests(*again.evaluation, i, again.key.model, 1)[c].answer.log_likelihood,
+                again.items[i].choices[c]);
+    }
+  }
+}
+
+TEST_F(Tasks, OutcomesAreComparedAsTheStoreComparesThem) {
+  ResultStore store(folder_ / "r.db");
+  const TaskOutcome first = Run(kSst2, &store);
+  TaskOutcome second = Run(kSst2, &store, 0, testing::SourceRoot() / "demo/model", "another hash");
+  const std::optional<TaskComparison> now = CompareOutcomes(first, second);
+  ASSERT_TRUE(now.has_value());
+  const std::vector<TaskComparison> stored = CompareModels(store, first.key.model, "another hash");
+  ASSERT_EQ(stored.size(), 1u);
+  EXPECT_EQ(stored[0].key, now->key);
+  EXPECT_EQ(stored[0].paired.first, now->paired.first);
+  EXPECT_EQ(stored[0].paired.choice_kl.value, 0);
+  EXPECT_EQ(now->paired.choice_kl.value, 0);
+
+  second.key.prompt_hash += "0";
+  EXPECT_FALSE(CompareOutcomes(first, second).has_value());
 }
 
 TEST_F(Tasks, OverlongPromptsLoseShotsThenTokensAndAreCounted) {
@@ -202,7 +267,7 @@ TEST_F(Tasks, OverlongPromptsLoseShotsThenTokensAndAreCounted) {
   for (int i = 0; i < 700; ++i) words += "word and another ";
   WriteFileAtomically(folder_ / "glue-sst2/train.tsv", words + "\t1\nbad\t0\n");
   WriteFileAtomically(folder_ / "glue-sst2/dev.tsv", "nice\t1\n" + words + "\t0\n");
-  const TaskResult result = Run(kSst2);
+  const TaskOutcome result = Run(kSst2);
   EXPECT_EQ(result.prompts_with_fewer_shots, 2u);
   EXPECT_EQ(result.prompts_truncated, 1u);
 }
@@ -229,7 +294,7 @@ metrics: [acc]
   const TaskItems made = Items(yaml);
   EXPECT_EQ(made.items[2].shots->Prompt(0) + made.items[2].ContextOf(0),
             "the study of viruses\ns?\nA. a\nB. b\nC. c\nD. d\nAnswer:");
-  const TaskResult result = Run(yaml);
+  const TaskOutcome result = Run(yaml);
   std::map<std::string, TaskScore> scores;
   for (const TaskScore& score : result.scores) scores[score.part + "/" + score.metric] = score;
   ASSERT_TRUE(scores.contains("/acc_macro"));

@@ -7,8 +7,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "data/corpus.h"
 #include "model/model.h"
 #include "quantize/run.h"
@@ -17,6 +15,7 @@
 #include "support/demo_run.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -31,14 +30,15 @@ class TransformRun : public testing::DemoRun {
  protected:
   // Logits of all positions of a text.
   static Matrix Logits(const std::filesystem::path& folder) {
-    ThreadPool pool(2);
-    const Model model = LoadModel(folder, {}, pool);
+    testing::TestContext context(2);
+    const Model model = LoadModel(folder, {}, context);
     std::vector<TokenId> ids;
     for (TokenId id = 10; id < 90; ++id) ids.push_back(id);
     KvCache cache = model.decoder->MakeCache(ids.size());
-    const Matrix hidden = model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, pool);
+    const Matrix hidden =
+        model.decoder->Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
     Matrix logits(hidden.rows(), model.decoder->plan.vocab_size());
-    model.decoder->Logits(hidden, logits, pool);
+    model.decoder->Logits(hidden, logits, context);
     return logits;
   }
 
@@ -51,9 +51,8 @@ class TransformRun : public testing::DemoRun {
   }
 
   void ExpectVerified(const std::string& out) const {
-    ThreadPool pool(2);
-    SilentProgress progress;
-    const VerifyReport report = VerifyArtefact(folder_ / out, DemoModel(), pool, progress);
+    testing::TestContext context(2);
+    const VerifyReport report = VerifyArtefact(folder_ / out, DemoModel(), context);
     EXPECT_TRUE(report.passed()) << (report.problems.empty() ? "" : report.problems[0]);
   }
 };
@@ -181,10 +180,9 @@ TEST_F(TransformRun, AllocatedBitsKeepTheBudget) {
 
 // A stressed model with a power of two is the same function to the last bit.
 TEST_F(TransformRun, AStressedModelGivesTheSameBits) {
-  ThreadPool pool(2);
-  SilentProgress progress;
+  testing::TestContext context(2);
   const StressReport report =
-      MakeStressModel({DemoModel(), folder_ / "stressed", 3, 32, 5}, pool, progress);
+      MakeStressModel({DemoModel(), folder_ / "stressed", 3, 32, 5}, context);
   EXPECT_GT(report.tensors_changed, 0u);
   EXPECT_EQ(Distance(Logits(folder_ / "stressed"), Logits(DemoModel())), 0);
   // And it is what it is made for: rounded inputs suffer until a transform helps.
@@ -195,11 +193,11 @@ TEST_F(TransformRun, AStressedModelGivesTheSameBits) {
   EXPECT_LT(Distance(Logits(folder_ / "smooth"), exact),
             0.3 * Distance(Logits(folder_ / "plain"), exact));
   EXPECT_THAT(testing::ErrorOf([&] {
-                MakeStressModel({DemoModel(), folder_ / "stressed", 3, 32, 5}, pool, progress);
+                MakeStressModel({DemoModel(), folder_ / "stressed", 3, 32, 5}, context);
               }),
               HasSubstr("new or empty folder"));
   EXPECT_THAT(testing::ErrorOf([&] {
-                MakeStressModel({DemoModel(), folder_ / "other", 100000, 32, 5}, pool, progress);
+                MakeStressModel({DemoModel(), folder_ / "other", 100000, 32, 5}, context);
               }),
               HasSubstr("--channels"));
 }

@@ -1,5 +1,5 @@
-// A thin layer over CLI11: it compiles CLI11's templates here, once for all commands, and adds the
-// checks of numbers that CLI11 lacks.
+// A thin layer over CLI11, which is compiled here once for all commands. It adds the checks of
+// numbers that CLI11 lacks.
 #include "arguments.h"
 
 #include <CLI/App.hpp>
@@ -10,6 +10,7 @@
 namespace qualm::cli {
 namespace {
 
+// For flags that cannot be 0, such as numbers of samples.
 CLI::Validator PositiveCount() {
   return CLI::Validator(
       [](std::string& text) {
@@ -75,6 +76,7 @@ Argument Argument::Needs(Argument other) {
   return *this;
 }
 
+// For conditions between several flags, which are known only when all are parsed.
 void Arguments::Check(std::function<std::string()> complaint) {
   app_.parse_complete_callback([complaint = std::move(complaint)] {
     const std::string text = complaint();

@@ -34,6 +34,7 @@ void WarnOfBytes(const Corpus& corpus, Progress& progress) {
                        " bytes are not UTF-8 and are read as U+FFFD; is this text, and in UTF-8?"));
 }
 
+// Several commands read data sets; the flag means the same everywhere.
 void AddDataFlag(Arguments& arguments, std::string& folder) {
   arguments.Add("--data", folder,
                 "Folder with the files of corpora given by name; default: QUALM_DATA, or data: in "
@@ -53,11 +54,13 @@ void Print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) output_error = errno;
 }
 
+// Invalid UTF-8 (in texts of models) is replaced, so that readers of the JSON do not fail.
 void PrintJson(const Json& value) {
   Print(value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
   Print("\n");
 }
 
+// A closed pipe is how `head` ends; it needs no message.
 bool FinishOutput() {
   if (std::fflush(stdout) != 0 && output_error == 0) output_error = errno;
   if (output_error == 0) return true;
@@ -67,6 +70,7 @@ bool FinishOutput() {
   return false;
 }
 
+// Columns as wide as their widest cell, two spaces apart. `right` says which are aligned right.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
                         const std::vector<bool>& right) {
   // The widest cell of each column.
@@ -85,7 +89,7 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
       line += c < right.size() && right[c] ? padding + row[c] : row[c] + padding;
     }
 
-    // Padding at the end of a line is of no use to anyone.
+    // Trailing spaces would only disturb comparisons of outputs.
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }

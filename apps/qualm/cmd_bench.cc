@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -13,6 +14,7 @@
 namespace qualm::cli {
 namespace {
 
+// `contexts` and `batches` are lists as the user wrote them; empty: the single value applies.
 struct Flags {
   std::string model, contexts, batches;
   SpeedOptions speed;
@@ -40,12 +42,14 @@ Json ToJson(const Spread& spread) {
 // `points` has every combination; the keys on the top level repeat the first of them.
 Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
   Json formats = Json::array(), points = Json::array();
+  // How the layers are stored and run, which explains the speed.
   for (const FormatUse& use : result.formats) {
     formats.push_back({{"format", use.format},
                        {"layers", use.layers},
                        {"weight_bytes", use.bytes},
                        {"is_dequantized", use.is_dequantized}});
   }
+
   for (const SpeedPoint& point : result.points) {
     points.push_back(
         {{"context", point.context},
@@ -73,6 +77,7 @@ Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
           {"peak_memory_bytes", result.peak_memory_bytes}};
 }
 
+// "median (lowest .. highest)", tokens per second.
 std::string RateText(const Spread& rate) {
   return StrCat(Fixed(rate.median, 2), " (", Fixed(rate.lowest, 2), " .. ", Fixed(rate.highest, 2),
                 ")");
@@ -86,7 +91,9 @@ int Run(const Flags& flags, const Globals& globals) {
   if (!flags.batches.empty()) options.batches = NumbersOf("--batches", flags.batches);
 
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const SpeedResult result = MeasureSpeed(flags.model, options, pool, *progress);
+  const Context context{pool, *progress};
+  const SpeedResult result = MeasureSpeed(flags.model, options, context);
+
   if (globals.json) {
     PrintJson(JsonOf(flags, result, pool.threads()));
     return kOk;

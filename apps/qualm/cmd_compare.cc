@@ -23,6 +23,7 @@ Command AddCompare(Arguments& arguments, Globals& globals) {
       "  qualm compare results.db models/float models/w4\n"
       "  qualm compare results.db 3f2a 91bc --json");
 
+  // A store that does not exist must not be created by looking into it.
   return [flags, &globals] {
     RequireStore(flags->store);
     return PrintComparison(flags->store, flags->first, flags->second, globals);

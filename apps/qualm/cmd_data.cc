@@ -14,16 +14,19 @@
 namespace qualm::cli {
 namespace {
 
+// An empty name means all sets, for the actions that allow it.
 struct Flags {
   std::string action, name, data, mirror;
 };
 
-// The state of one split's files.
+// What `qualm data check` found out about one split. `state` is ok, changed, unknown, absent or
+// bad.
 struct SplitCheck {
   std::string split, state, hash, problem;  // state: ok, changed, unknown, absent, bad
   size_t files = 0, rows = 0;
 };
 
+// Reads all rows of the split, so a file that is cut short is found as well.
 SplitCheck CheckSplit(const RowSet& set, const RowSet::Split& split,
                       const std::filesystem::path& folder) {
   // A split counts as absent if any of its files is missing.
@@ -51,10 +54,12 @@ SplitCheck CheckSplit(const RowSet& set, const RowSet::Split& split,
   return check;
 }
 
+// All sets, with those splits whose data is available.
 int List(const Globals& globals, const std::filesystem::path& folder) {
   Json json = Json::array();
   std::vector<std::vector<std::string>> table = {{"name", "splits at hand", "title"}};
-  // A split is listed if its first file is there.
+
+  // A split is listed if its first file is there; `data check` looks at all files.
   for (const RowSet& set : AllRowSets()) {
     std::vector<std::string> there;
     for (const RowSet::Split& split : set.splits) {
@@ -63,6 +68,7 @@ int List(const Globals& globals, const std::filesystem::path& folder) {
         there.push_back(split.name);
       }
     }
+
     json.push_back({{"name", set.name}, {"title", set.title}, {"splits_at_hand", there}});
     table.push_back({set.name, there.empty() ? "-" : Join(there, ", "), set.title});
   }
@@ -74,8 +80,10 @@ int List(const Globals& globals, const std::filesystem::path& folder) {
   return kOk;
 }
 
+// Where a set comes from, what its licence is, and where its files belong.
 int Show(const RowSet& set, const Globals& globals, const std::filesystem::path& folder) {
   Json splits = Json::object();
+
   // The same contents twice, as text and as JSON.
   std::string text = StrCat(set.title, "\ncitation ", set.citation, "\nlicence  ", set.licence,
                             "\nsource   ", set.source, "\n");
@@ -155,6 +163,7 @@ std::string TokenFor(const std::string& url) {
   return token != nullptr && url.starts_with("https://huggingface.co/") ? token : "";
 }
 
+// Downloads a set's files into the data folder, each checked by its SHA-256.
 int Pull(const RowSet& set, const Flags& flags, const Globals& globals,
          const std::filesystem::path& folder) {
   // Pulling needs a folder and a set with an address.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -22,6 +23,7 @@ namespace qualm::cli {
 
 namespace {
 
+// Flags of texts; those of tasks are in TaskFlags, and some serve both.
 struct Options {
   TaskFlags tasks;
   std::string model, reference, text_field = "text", data;
@@ -47,17 +49,17 @@ struct LoadedModels {
   }
 };
 
-LoadedModels LoadModels(const Options& options, ThreadPool& pool) {
+LoadedModels LoadModels(const Options& options, const Context& context) {
   LoadedModels models;
-  models.model = LoadModel(options.model, {}, pool);
-  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, pool);
+  models.model = LoadModel(options.model, {}, context);
+  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, context);
 
   // The noise floor is the distance of the reference to itself in lower precision.
   if (options.noise_floor) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
     }
-    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, pool);
+    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, context);
   }
   return models;
 }
@@ -140,6 +142,7 @@ std::string Short(double value) {
   return buffer;
 }
 
+// Two digits are enough for an error; empty if there is none.
 std::string ShortError(double value) {
   if (std::isnan(value)) return "";
   char buffer[32];
@@ -185,7 +188,8 @@ int Run(const Options& options, const Globals& globals) {
   const PerplexityProtocol& protocol = FindProtocol(options.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const LoadedModels models = LoadModels(options, pool);
+  const Context context{pool, *progress};
+  const LoadedModels models = LoadModels(options, context);
   const size_t seqlen = ResolveSeqlen(protocol, options.seqlen, models.model.decoder->plan.context);
   if (models.reference) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
@@ -198,9 +202,10 @@ int Run(const Options& options, const Globals& globals) {
     ReportFirstWindow(text, *models.model.tokenizer, *progress);
   }
 
+  // All models see the same windows, so differences are paired.
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
-      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, pool, *progress);
+      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, context);
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
@@ -262,7 +267,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Add("--chat-template", options->tasks.chat_template,
                 "Another one: a name (qualm list chat-templates) or a Jinja file");
   arguments.Flag("--skip-missing", options->tasks.skip_missing,
-                 "Leave out tasks whose data is not at hand, and say so");
+                 "Leave out tasks whose data is not available, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
 

@@ -2,6 +2,7 @@
 // or JSON.
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -13,6 +14,7 @@
 namespace qualm::cli {
 namespace {
 
+// Without a form, only the database is brought up to date.
 struct Flags {
   StudyFlags study;
   std::string out;
@@ -30,10 +32,13 @@ int Run(const Flags& flags, const Globals& globals) {
     return kOk;
   }
 
+  // Everything else is made from the same table that reports read.
   ThreadPool pool(globals.threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
   const StudyTable table = ReadStudyTable(plan, work);
   // Only the JSON text contains the analysis, which costs time.
-  const StudyAnalysis analysis = globals.json ? AnalyseStudy(table, pool) : StudyAnalysis();
+  const StudyAnalysis analysis = globals.json ? AnalyseStudy(table, context) : StudyAnalysis();
   const ReportData data{plan, table, analysis, work};
 
   // Parquet needs a file; text goes to standard output without one.

@@ -5,10 +5,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "model/generate.h"
+#include "generate/generate.h"
 #include "model/model.h"
 
 namespace qualm::cli {
@@ -35,10 +36,13 @@ int Run(const Flags& flags, const Globals& globals) {
   // The model and the prompt's tokens.
   CheckFlags(flags);
   ThreadPool pool(globals.threads);
-  Model model = LoadModel(flags.model, {}, pool);
+  SilentProgress silent;
+  const Context context{pool, silent};
+  Model model = LoadModel(flags.model, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
-  // Some tokenizers end every text with EOS; then the model would begin a new text.
+
+  // Some tokenizers end every text with EOS. After EOS the model would begin a new text.
   if (!prompt.empty() && tokenizer.special().add_eos && prompt.back() == tokenizer.special().eos) {
     prompt.pop_back();
   }
@@ -49,11 +53,12 @@ int Run(const Flags& flags, const Globals& globals) {
   options.eos = tokenizer.special().eos;
 
   StreamingDecoder decoder(tokenizer);
-  // The leading space of the first word belongs to the continuation, so the decoder sees the prompt
-  // first.
+  // The decoder sees the prompt first, because the leading space of the first word belongs to the
+  // continuation.
   for (TokenId id : prompt) decoder.Push(id);
 
   std::string text;
+  // False if the reader of standard output has gone away.
   auto show = [&](const std::string& piece) {
     text += piece;
     if (!globals.json) Print(piece);
@@ -61,7 +66,7 @@ int Run(const Flags& flags, const Globals& globals) {
   };
 
   // Generation stops if standard output cannot be written any more.
-  std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, pool,
+  std::vector<TokenId> ids = Generate(*model.decoder, prompt, options, context,
                                       [&](TokenId id) { return show(decoder.Push(id)); });
   show(decoder.Flush());
 

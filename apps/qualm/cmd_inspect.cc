@@ -58,6 +58,7 @@ Json RopeScalingAsJson(const RopeScaling& scaling) {
   switch (scaling.kind) {
     case RopeScaling::Kind::kNone:
       return nullptr;
+    // Only the keys that this kind of scaling has.
     case RopeScaling::Kind::kLinear:
       return {{"rope_type", "linear"}, {"factor", scaling.factor}};
     case RopeScaling::Kind::kLlama3:
@@ -143,6 +144,7 @@ Json TokenizerAsJson(const std::filesystem::path& folder) {
           {"add_bos", special.add_bos}, {"add_eos", special.add_eos}};
 }
 
+// Every tensor as the file has it, quantized or not.
 Json TensorsAsJson(const TensorFile& file) {
   Json json = Json::array();
   for (const TensorView& tensor : file.tensors()) {
@@ -176,6 +178,7 @@ Json QuantizationAsJson(const Manifest& manifest) {
   return json;
 }
 
+// "4096x11008".
 std::string ShapeText(const TensorView& tensor) {
   std::string text;
   for (const size_t size : tensor.shape) text += StrCat(text.empty() ? "" : "x", size);
@@ -220,6 +223,7 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
   Print(FormatTable(tensors, {false, false, true, true}));
 }
 
+// Only tables of contents are read: no weights, so it is fast on any model.
 int Run(const std::string& folder, const Globals& globals) {
   // A quantized folder lacks the float weights, so the checkpoint may be incomplete.
   std::optional<Manifest> manifest;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
 #include "io/npy.h"
@@ -15,12 +16,14 @@ namespace qualm::cli {
 
 namespace {
 
+// `activations` may be given without a value; ChooseActivations says what that means.
 struct Options {
   std::string weight, inputs, recipe, output, aux;
   std::optional<std::string> activations;
   uint64_t seed = 0;
 };
 
+// Null for a measure that was not taken, and for one that is not finite.
 Json NumberOrNull(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Json(*value) : Json();
 }
@@ -37,11 +40,13 @@ Json ReportAsJson(const Recipe& recipe, const LayerReport& report) {
           {"out", report.layer.out_features},
           {"in", report.layer.in_features},
           {"tokens", report.tokens},
+          // Relative errors: of the output, of the output with rounded inputs, of the weight.
           {"rel_output_error", NumberOrNull(report.rel_output_error)},
           {"rel_output_error_with_activations", NumberOrNull(report.rel_product_error)},
           {"rel_weight_error", NumberOrNull(report.rel_weight_error)},
           {"bits_per_weight", report.layer.BitsPerWeight()},
           {"seconds", report.seconds},
+          // How the rounder got there, for methods that invert a Gram matrix.
           {"damping", NumberOrNull(report.damping)},
           {"damping_attempts", report.damping_attempts},
           {"fallback", report.fell_back_to_rtn},
@@ -93,6 +98,7 @@ int Run(const Options& options, const Globals& globals) {
   ChooseActivations(options, recipe);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Context context{pool, *progress};
 
   const Matrix weight = ReadNpy(options.weight);
   std::optional<Matrix> inputs;
@@ -101,7 +107,7 @@ int Run(const Options& options, const Globals& globals) {
 
   // Notes go to stderr, so that they do not disturb the JSON.
   const LayerReport report =
-      QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, pool);
+      QuantizeLayer(weight, x, recipe, options.weight, options.inputs, options.seed, context);
   for (const std::string& note : report.notes) progress->Warn(note);
 
   // The result must not overwrite its own inputs.
@@ -112,7 +118,7 @@ int Run(const Options& options, const Globals& globals) {
   }
 
   if (!options.output.empty()) WriteNpy(options.output, report.rounded);
-  if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, pool);
+  if (!options.aux.empty()) WriteLayerFiles(options.aux, report, x, context);
 
   if (globals.json) {
     PrintJson(ReportAsJson(recipe, report));

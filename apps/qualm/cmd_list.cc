@@ -50,6 +50,7 @@ std::vector<Item> Transforms() {
   return items;
 }
 
+// A family is named by what config.json calls it.
 std::vector<Item> Families() {
   std::vector<Item> items;
   for (const std::string& name : FamilyNames())
@@ -81,6 +82,7 @@ std::vector<Item> Corpora() {
   return items;
 }
 
+// Tasks, then the groups that --task takes as well.
 std::vector<Item> Tasks() {
   std::vector<Item> items;
   for (const std::string& name : TaskNames()) items.push_back({name, TaskTitle(name)});
@@ -100,13 +102,15 @@ std::vector<Item> Metrics() {
                                                                       : "generation: ",
                              metric.summary)});
   }
-  // Always computed for multiple choice, so they are not in the table.
+
+  // These two are always computed for multiple choice, so they are not in the table of metrics.
   for (const char* name : {"brier", "ece"}) {
     items.push_back({name, "multiple choice, always: calibration of the choices' softmax"});
   }
   return items;
 }
 
+// Templates that are built in, for models whose folder has none.
 std::vector<Item> ChatTemplates() {
   std::vector<Item> items;
   for (const NamedChatTemplate& one : NamedChatTemplates())
@@ -126,6 +130,7 @@ std::vector<Item> Studies() {
   return items;
 }
 
+// Named devices of the roofline model, and this machine.
 std::vector<Item> Devices() {
   std::vector<Item> items;
   for (const std::string& name : HardwareNames()) {

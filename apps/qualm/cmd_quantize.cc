@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "calibrate/sampler.h"
@@ -90,11 +91,13 @@ std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress)
 
 // The estimate as it is printed by --plan --json.
 Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
+  // Stages in the order in which they run.
   Json stages = Json::array();
   for (const PlanStage& stage : plan.stages) {
     stages.push_back(Json{
         {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
   }
+
   return Json{{"model", options.model.string()},
               {"recipe", options.recipe.name},
               {"blocks", plan.blocks},
@@ -102,6 +105,7 @@ Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
               {"held_out_tokens", plan.held_out_tokens},
               {"measured_gflops", plan.gflops},
               {"stages", stages},
+              // Totals: memory that is held throughout, the peak, disk and time.
               {"resident_bytes", plan.resident_bytes},
               {"peak_memory_bytes", plan.peak_memory_bytes},
               {"disk_bytes", plan.disk_bytes},
@@ -114,8 +118,8 @@ void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
   for (const PlanStage& stage : plan.stages) {
     rows.push_back({stage.name, HumanSeconds(stage.seconds), HumanBytes(stage.memory_bytes)});
   }
-  rows.push_back({"always there", "", HumanBytes(plan.resident_bytes)});
-  rows.push_back({"in all", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
+  rows.push_back({"resident", "", HumanBytes(plan.resident_bytes)});
+  rows.push_back({"total", HumanSeconds(plan.seconds), HumanBytes(plan.peak_memory_bytes)});
 
   Print(FormatTable(rows, {false, true, true}));
   Print(StrCat(
@@ -126,12 +130,14 @@ void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
       "layers of a thousand inputs and more, too short for small ones.\n"));
 }
 
+// Errors of weights differ by many powers of ten.
 std::string Scientific(double value) {
   char buffer[32];
   std::snprintf(buffer, sizeof(buffer), "%.3e", value);
   return buffer;
 }
 
+// "-" for layers on which nothing was measured.
 std::string ErrorText(const std::optional<MeasuredError>& error) {
   return error ? Fixed(error->relative_output_error, 4) : "-";
 }
@@ -148,9 +154,9 @@ std::string FlagText(const LayerQuality& quality) {
 // A table of the layers, with totals after it; a run that was stopped has no manifest to show.
 void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
   if (!result.finished) {
-    Print(StrCat(options.recipe.name, ": stopped behind ",
+    Print(StrCat(options.recipe.name, ": stopped after ",
                  result.blocks_resumed + result.blocks_written,
-                 " blocks as asked; the same command without --blocks goes on\n"));
+                 " blocks, as requested; the same command without --blocks continues\n"));
     return;
   }
 
@@ -178,6 +184,7 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
                options.out.string(), "\n"));
 }
 
+// What a run did; an unfinished one has neither hash nor layers.
 Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   // Layers and totals are known only when the run is finished.
   Json layers = Json::array();
@@ -185,6 +192,7 @@ Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   Json json{{"model", options.model.string()},         {"out", options.out.string()},
             {"recipe", options.recipe.name},           {"finished", result.finished},
             {"blocks_resumed", result.blocks_resumed}, {"blocks_written", result.blocks_written}};
+
   if (!result.finished) return json;
   json["artefact_hash"] = result.manifest.ArtefactHash();
   json["bits_per_weight_layers"] = result.manifest.bits_per_weight_layers;
@@ -203,12 +211,16 @@ void PrintJsonOf(std::vector<Json> runs) {
   }
 }
 
-int RunPlan(const std::vector<QuantizeOptions>& all, ThreadPool& pool, const Globals& globals) {
+// --plan: estimates for every recipe, and nothing is written.
+int RunPlan(const std::vector<QuantizeOptions>& all, const Context& context,
+            const Globals& globals) {
   // All recipes are checked before the first estimate, which takes a moment.
   std::vector<Json> plans;
   for (const QuantizeOptions& options : all) CheckQuantizeOptions(options);
+
   for (const QuantizeOptions& options : all) {
-    const Plan plan = MakePlan(options, pool);
+    // A heading tells the tables of several recipes apart.
+    const Plan plan = MakePlan(options, context);
     if (all.size() > 1 && !globals.json) Print(StrCat(options.recipe.name, "\n"));
     if (globals.json) {
       plans.push_back(PlanJson(plan, options));
@@ -225,7 +237,8 @@ int Run(const Flags& flags, const Globals& globals) {
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const std::vector<QuantizeOptions> all = MakeOptions(flags, *progress);
   ThreadPool pool(globals.threads);
-  if (flags.plan) return RunPlan(all, pool, globals);
+  const Context context{pool, *progress};
+  if (flags.plan) return RunPlan(all, context, globals);
 
   // All recipes have the same calibration set.
   const std::optional<CalibrationSet>& calibration = all.front().calibration;
@@ -233,7 +246,9 @@ int Run(const Flags& flags, const Globals& globals) {
     progress->Warn("the corpus has no text left for held-out sequences: no held-out errors");
   }
 
-  const std::vector<QuantizeResult> results = QuantizeModels(all, pool, *progress);
+  // One call for all recipes, so that they can share passes over the calibration tokens.
+  const std::vector<QuantizeResult> results = QuantizeModels(all, context);
+
   std::vector<Json> runs;
   for (size_t i = 0; i < all.size(); ++i) {
     if (globals.json) {

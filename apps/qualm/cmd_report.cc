@@ -1,5 +1,6 @@
 // qualm report: writes what a study found as a page (HTML) or as text (Markdown, CSV, LaTeX).
 #include "analysis/study_analysis.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -10,6 +11,7 @@
 namespace qualm::cli {
 namespace {
 
+// Without a form, the report is an HTML page.
 struct Flags {
   StudyFlags study;
   std::string out;
@@ -21,12 +23,15 @@ int Run(const Flags& flags, const Globals& globals) {
   const WorkFolder work(flags.study.work);
   const StudyPlan plan = PlannedStudy(flags.study, work);
   ThreadPool pool(globals.threads);
+  SilentProgress silent;
+  const Context context{pool, silent};
   const StudyTable table = ReadStudyTable(plan, work);
   if (table.cells == table.missing_cells) {
     ThrowBadInput(plan.spec.name, "results", "none in this work folder", "qualm run makes them");
   }
 
-  const StudyAnalysis analysis = AnalyseStudy(table, pool);
+  // One analysis serves all forms of the report.
+  const StudyAnalysis analysis = AnalyseStudy(table, context);
   const ReportData data{plan, table, analysis, work};
   const std::string text = flags.markdown ? MarkdownReport(data)
                            : flags.csv    ? CsvReport(data)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -16,6 +17,7 @@
 namespace qualm::cli {
 namespace {
 
+// An empty `kv` means the cache that the model has.
 struct Flags {
   std::string model, hardware = "this", kv;
   std::vector<std::string> recipes;
@@ -32,10 +34,10 @@ struct Device {
 };
 
 // "this" is measured now, other devices come from a table or a file.
-Device FindDevice(const std::string& name, ThreadPool& pool) {
+Device FindDevice(const std::string& name, const Context& context) {
   if (name != "this") return {FindHardware(name), std::nullopt};
-  const MachinePeaks peaks = MeasurePeaks(pool);
-  return {HardwareOf(peaks, StrCat(ProcessorName(), ", ", pool.threads(), " threads"),
+  const MachinePeaks peaks = MeasurePeaks(context);
+  return {HardwareOf(peaks, StrCat(ProcessorName(), ", ", context.pool.threads(), " threads"),
                      static_cast<double>(AvailableMemoryBytes())),
           peaks};
 }
@@ -57,6 +59,7 @@ Json ToJson(const MachinePeaks& peaks) {
 
 // The whole time, and each kind of operation with what bounds it.
 Json ToJson(const Roofline& roofline) {
+  // Operations of one kind are summed over all blocks.
   Json operations = Json::array();
   for (const OperationCost& one : roofline.operations) {
     operations.push_back({{"kind", one.kind},
@@ -70,6 +73,7 @@ Json ToJson(const Roofline& roofline) {
                           {"memory_seconds", one.memory_seconds},
                           {"seconds", one.seconds}});
   }
+
   return {{"seconds", roofline.seconds},
           {"tokens_per_s", roofline.tokens_per_second},
           {"operations", std::move(operations)}};
@@ -122,6 +126,7 @@ void PrintComparison(const std::vector<Row>& rows, const Work& work) {
   std::vector<std::vector<std::string>> table = {{"model", "bits/weight", "weights", "cache",
                                                   "prefill tokens/s", "decode tokens/s",
                                                   "prefill ×", "decode ×"}};
+  // Speedups are relative to the first line, the model as it is stored.
   for (const Row& row : rows) {
     table.push_back({row.storage.label, Fixed(row.storage.bits_per_weight, 2),
                      HumanBytes(static_cast<uint64_t>(row.storage.weight_bytes())),
@@ -147,8 +152,9 @@ struct Measurement {
   Comparison prefill, decode;
 };
 
-Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware, ThreadPool& pool,
-                    Progress& progress) {
+// Runs the model, and predicts once more for the contexts that decoding really had.
+Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware,
+                    const Context& context) {
   // The speeds of the same work that was predicted.
   SpeedOptions options;
   options.contexts = {flags.work.prompt};
@@ -157,7 +163,7 @@ Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware
   options.gen = flags.gen;
   options.repetitions = flags.repetitions;
 
-  const SpeedResult result = MeasureSpeed(flags.model, options, pool, progress);
+  const SpeedResult result = MeasureSpeed(flags.model, options, context);
   // The decoded tokens follow contexts that grow by one; the middle context has the mean cost.
   Work work = flags.work;
   work.context += flags.gen / 2;
@@ -241,6 +247,7 @@ Json RowsJson(const std::vector<Row>& rows, const Work& work) {
   return list;
 }
 
+// "median (lowest .. highest, n = ...)" with a unit.
 std::string RateText(const Spread& rate, const char* unit) {
   return StrCat(Scaled(rate.median), unit, " (", Scaled(rate.lowest), " .. ", Scaled(rate.highest),
                 ", n = ", rate.n, ")");
@@ -308,13 +315,14 @@ int Run(const Flags& flags, const Globals& globals) {
 
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const Device device = FindDevice(flags.hardware, pool);
+  const Context context{pool, *progress};
+  const Device device = FindDevice(flags.hardware, context);
   const std::vector<Row> rows = Predict(flags, device.hardware);
   WarnOfLimits(rows, flags.work, device.hardware, *progress);
 
   // Only the model as it is stored can be measured.
   std::optional<Measurement> measurement;
-  if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, pool, *progress);
+  if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, context);
 
   if (globals.json) {
     Json json = {{"model", flags.model},

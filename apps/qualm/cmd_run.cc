@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -20,6 +21,7 @@
 namespace qualm::cli {
 namespace {
 
+// Local runs use `jobs` and `memory_mib`; Slurm uses `cpus`, `at_once` and `slurm_options`.
 struct Flags {
   StudyFlags study;
   std::string executor = "local";
@@ -39,7 +41,7 @@ struct PlanTotals {
 std::map<StageKind, PlanTotals> TotalsOf(const StudyPlan& plan, const WorkFolder& work) {
   std::map<StageKind, PlanTotals> totals;
   for (const Stage& stage : plan.stages) {
-    PlanTotals& sum = totals[stage.kind];
+    PlanTotals& sum = totals[stage.kind()];
     ++sum.stages;
     if (work.IsDone(stage.key)) {
       ++sum.reused;
@@ -59,7 +61,7 @@ Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
   Json stages = Json::array();
   for (const Stage& stage : plan.stages) {
     stages.push_back({{"key", stage.key},
-                      {"kind", StageKindName(stage.kind)},
+                      {"kind", StageKindName(stage.kind())},
                       {"label", stage.label},
                       {"needs", stage.needs},
                       {"done", work.IsDone(stage.key)},
@@ -67,12 +69,15 @@ Json PlanJson(const StudyPlan& plan, const WorkFolder& work) {
                       {"memory_bytes", stage.memory_bytes},
                       {"disk_bytes", stage.disk_bytes}});
   }
+
+  // The stages, and which tests have no data.
   return {{"study", plan.spec.name},
           {"cells", plan.cells.size()},
           {"skipped", plan.skipped},
           {"stages", std::move(stages)}};
 }
 
+// What a run would do, how long it would take, and what is reused.
 int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& globals) {
   // JSON lists the stages, the table sums them by kind.
   if (globals.json) {
@@ -95,7 +100,7 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
     all.memory_bytes = std::max(all.memory_bytes, sum.memory_bytes);
   }
 
-  rows.push_back({"in all", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
+  rows.push_back({"total", StrCat(all.stages), StrCat(all.reused), StrCat(all.stages - all.reused),
                   HumanSeconds(all.seconds), HumanBytes(all.memory_bytes),
                   HumanBytes(all.disk_bytes)});
 
@@ -111,6 +116,7 @@ int PrintPlan(const StudyPlan& plan, const WorkFolder& work, const Globals& glob
   return kOk;
 }
 
+// "done_now" and "done_before" together are what the study has.
 Json SummaryJson(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary) {
   return {{"study", plan.spec.name},      {"work", work.path().string()},
           {"stages", summary.total},      {"done_now", summary.done},
@@ -119,6 +125,7 @@ Json SummaryJson(const StudyPlan& plan, const WorkFolder& work, const RunSummary
           {"failures", summary.failures}, {"skipped", plan.skipped}};
 }
 
+// How the run ended, and the command that comes next.
 int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary& summary,
                  const Globals& globals) {
   if (globals.json) {
@@ -129,7 +136,7 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
                  " stages done (", summary.found, " before), ", summary.failed, " failed, ",
                  summary.blocked, " blocked by failures; ", HumanSeconds(summary.seconds), "\n"));
     for (const std::string& failure : summary.failures) Print(StrCat("failed: ", failure, "\n"));
-    if (summary.is_interrupted) Print("interrupted; the same command goes on\n");
+    if (summary.is_interrupted) Print("interrupted; the same command continues\n");
     if (summary.failed == 0 && !summary.is_interrupted) {
       Print(StrCat("qualm report ", plan.spec.name, " --work ", work.path().string(),
                    " -o report.html\n"));
@@ -141,6 +148,7 @@ int PrintSummary(const StudyPlan& plan, const WorkFolder& work, const RunSummary
   return is_whole ? kOk : kFailed;
 }
 
+// Sends all open stages to Slurm and returns at once.
 int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
            const Globals& globals) {
   // Stages become job arrays; this process does not wait for them.
@@ -172,20 +180,22 @@ int Run(const Flags& flags, const Globals& globals) {
   // The plan, with times from earlier stages where there are some.
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   ThreadPool pool(globals.threads);
+  const Context context{pool, *progress};
   const WorkFolder work(flags.study.work);
-  StudyPlan plan = PlanOf(flags.study, MeasureFlops(pool), *progress);
+  StudyPlan plan = PlanOf(flags.study, MeasureFlops(context), *progress);
   ScaleByHistory(plan, work);
 
   if (flags.plan) return PrintPlan(plan, work, globals);
   if (flags.executor == "slurm") return Submit(flags, plan, work, globals);
 
-  // Locally: run stages in processes of their own and show them.
+  // Locally, each group of stages runs in a separate process, and the display shows them.
   ExecutorOptions options;
   options.jobs = flags.jobs;
   options.threads = globals.threads;
   options.memory_bytes = flags.memory_mib << 20;
   options.retry_failed = !flags.keep_failed;
   options.command = StageCommand(globals);
+
   RunDisplay display(globals);
   options.on_change = [&](const RunView& view) { display.Show(view); };
   const RunSummary summary = RunLocally(plan, work, options);

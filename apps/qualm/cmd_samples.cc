@@ -6,14 +6,15 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
-#include "evaluate/generation_request.h"
 #include "evaluate/request.h"
+#include "generate/generation_request.h"
 #include "results/store.h"
 #include "task_eval.h"
 
 namespace qualm::cli {
 namespace {
 
+// An empty model means the one that was asked last.
 struct Flags {
   std::string store, task, model;
   size_t count = 5;
@@ -53,6 +54,7 @@ std::vector<uint64_t> FlippedItems(const ResultStore& store,
     EvaluationKey same = found[i].key;
     same.model = found[0].key.model;
     if (same != found[0].key || found[i].key.model == found[0].key.model) continue;
+
     const std::vector<StoredItem> others = store.Items(found[i].id);
     for (size_t k = 0; k < std::min(items.size(), others.size()); ++k) {
       if (items[k].is_correct != others[k].is_correct) flipped.push_back(items[k].item);
@@ -77,6 +79,7 @@ std::vector<std::optional<StoredText>> TextsOf(const ResultStore& store,
 // An item of a generation task.
 Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
                    const std::vector<std::optional<StoredText>>& texts) {
+  // One entry per sample of the item.
   Json made = Json::array();
   for (size_t i = 0; i < texts.size(); ++i) {
     made.push_back({{"prompt", requests[i].prompt},
@@ -152,13 +155,14 @@ std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& req
                             " row ", item.row, item.is_correct ? ": right" : ": wrong",
                             item.is_near_tie ? ", near tie" : "", "\n");
 
-  // Choices with the same context follow each other.
+  // Choices usually share their context, which is then printed once.
   std::string context;
   for (const StoredRequest& request : requests) {
     if (request.prompt + request.context != context) {
       context = request.prompt + request.context;
       text += StrCat(context, "\n");
     }
+    // Marks, log-likelihood, and how many tokens the number covers.
     const auto choice = static_cast<int64_t>(request.choice);
     text += StrCat(choice == item.picked ? " > " : "   ", choice == item.gold ? "* " : "  ",
                    Fixed(request.answer.log_likelihood, 4), "  '", request.continuation, "'  (",

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
@@ -24,23 +25,26 @@ int Run(const Flags& flags, const Globals& globals) {
   // A run that is killed takes its stages along; the next run continues them.
   if (flags.dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
-  // The plan is in WORK/studies/.
+
+  // The plan's path also tells the work folder: the plan is WORK/studies/NAME.json.
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
+
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Context context{pool, *progress};
 
   // Each stage that ends prints a line, which goes to the log of the job.
   StageRunOptions options;
   options.version = QUALM_VERSION;
-  options.on_end = [](const Stage& stage, StageOutcome outcome, const std::string& error) {
+  options.on_end = [](const Stage& stage, StageEnd end, const std::string& error) {
     constexpr const char* kNames[] = {"done", "was done", "failed", "runs elsewhere"};
-    Print(StrCat(kNames[static_cast<size_t>(outcome)], ": ", stage.label, error.empty() ? "" : ": ",
+    Print(StrCat(kNames[static_cast<size_t>(end)], ": ", stage.label, error.empty() ? "" : ": ",
                  error, "\n"));
   };
 
   size_t failed = 0;
-  for (StageOutcome outcome : RunStages(plan, flags.keys, work, options, pool, *progress)) {
-    failed += outcome == StageOutcome::kFailed ? 1 : 0;
+  for (StageEnd end : RunStages(plan, flags.keys, work, options, context)) {
+    failed += end == StageEnd::kFailed ? 1 : 0;
   }
   return failed == 0 ? kOk : kFailed;
 }

@@ -14,7 +14,7 @@
 namespace qualm::cli {
 namespace {
 
-// One stage, as far as files and the queue tell.
+// What files and the queue tell about one stage.
 struct StageStatus {
   std::string state;   // done, failed, running, queued, waiting
   std::string detail;  // the error, the progress, what the queue says
@@ -51,6 +51,7 @@ StageStatus StatusOf(const Stage& stage, const WorkFolder& work,
   return {"waiting", ""};
 }
 
+// A table of counts by kind and state, then a line for each stage that has something to say.
 int RunStatus(const StudyFlags& flags, const Globals& globals) {
   const WorkFolder work(flags.work);
   const StudyPlan plan = PlannedStudy(flags, work);
@@ -61,10 +62,11 @@ int RunStatus(const StudyFlags& flags, const Globals& globals) {
   std::string lines;
   Json stages = Json::array();
   bool any_failed = false;
-  // Stages are counted by kind and state; those with something to say get a line.
+
+  // Stages are counted by kind and state; those that run, failed or have a detail get a line.
   for (const Stage& stage : plan.stages) {
     const StageStatus status = StatusOf(stage, work, tasks, queue);
-    ++counts[stage.kind][status.state];
+    ++counts[stage.kind()][status.state];
     any_failed |= status.state == "failed";
     if (status.state == "running" || status.state == "failed" || !status.detail.empty()) {
       lines += StrCat(status.state, "  ", stage.label, ": ", status.detail, "\n");

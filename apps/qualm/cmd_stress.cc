@@ -2,6 +2,7 @@
 // (quantize/stress.h).
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
 #include "quantize/stress.h"
@@ -21,7 +22,9 @@ int Run(const Flags& flags, const Globals& globals) {
   options.out = flags.out;
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const StressReport report = MakeStressModel(options, pool, *progress);
+  const Context context{pool, *progress};
+
+  const StressReport report = MakeStressModel(options, context);
 
   if (globals.json) {
     PrintJson(Json{{"model", flags.model},
@@ -35,6 +38,7 @@ int Run(const Flags& flags, const Globals& globals) {
     return kOk;
   }
 
+  // What was changed, and where no factor could go in.
   Print(StrCat(flags.out, ": ", options.channels, " inputs of each of ", report.groups,
                " groups of linear layers are ", options.factor, " times larger; ",
                report.tensors_changed, " tensors changed\n"));

@@ -27,10 +27,12 @@ std::string ReadStandardInput() {
   while (const size_t count = std::fread(buffer, 1, sizeof(buffer), stdin)) {
     text.append(buffer, count);
   }
+
   if (std::ferror(stdin) != 0) ThrowFailed("standard input", "cannot be read");
   return text;
 }
 
+// --text or --file, which exclude each other, or else standard input.
 std::string Input(const Options& options) {
   if (options.text) return *options.text;
   if (options.file) return ReadFile(*options.file);
@@ -60,6 +62,7 @@ std::vector<TokenId> ParseIds(std::string_view text, size_t vocab_size) {
   return ids;
 }
 
+// --decode: ids to text.
 int Decode(const Tokenizer& tokenizer, const std::string& input, const Globals& globals) {
   const std::string text = tokenizer.Decode(ParseIds(input, tokenizer.vocab_size()));
   if (globals.json) {
@@ -70,6 +73,7 @@ int Decode(const Tokenizer& tokenizer, const std::string& input, const Globals& 
   return kOk;
 }
 
+// Text to ids; --json adds the piece of text of each id.
 int Encode(const Tokenizer& tokenizer, const std::string& input, bool bos, const std::string& model,
            const Globals& globals) {
   std::vector<TokenId> ids = tokenizer.Encode(input);

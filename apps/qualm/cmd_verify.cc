@@ -2,6 +2,7 @@
 // (quantize/verify.h).
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
 #include "quantize/verify.h"
@@ -13,12 +14,14 @@ struct Flags {
   std::string folder, against;
 };
 
+// The library compares; this only prints what it found.
 int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
+  const Context context{pool, *progress};
   std::optional<std::filesystem::path> against;
   if (!flags.against.empty()) against = flags.against;
-  VerifyReport report = VerifyArtefact(flags.folder, against, pool, *progress);
+  VerifyReport report = VerifyArtefact(flags.folder, against, context);
 
   // Scripts get the counts in both cases and the exit code.
   if (globals.json) {

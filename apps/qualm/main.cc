@@ -96,6 +96,7 @@ void PinInstructionSet(const std::string& name) {
 // The only place that catches: each kind of error has its exit code.
 int Run(const Command& command, const Globals& globals) {
   try {
+    // Before the command, which may choose kernels at once.
     PinInstructionSet(globals.isa);
     return command();
   } catch (const Error& error) {
@@ -114,11 +115,13 @@ int Run(const Command& command, const Globals& globals) {
   return kFailed;
 }
 
+// Builds the parser from the table of commands, parses, and runs the one that was named.
 int Main(int argc, char** argv) {
   // If the reader of our output goes away, that shows as a failed write, not as a signal.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit shows as a failed write, too
   Globals globals;
+
   // Flags that every command takes.
   CLI::App app("qualm: what does quantization do to this language model?", "qualm");
   app.set_version_flag("--version", "qualm " QUALM_VERSION);

@@ -17,6 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// A bar moves smoothly at ten times a second; a log needs no more than one line a second.
 constexpr double kRedrawSeconds = 0.1;
 constexpr double kLineSeconds = 1;
 constexpr size_t kBarWidth = 24;
@@ -32,6 +33,7 @@ class StderrProgress final : public Progress {
   StderrProgress(bool quiet, bool terminal) : quiet_(quiet), terminal_(terminal) {}
   ~StderrProgress() override { Erase(); }
 
+  // A bar appears at once; a line only when the first step is done.
   void Begin(std::string_view stage, uint64_t total) override {
     stage_ = stage;
     total_ = total;
@@ -73,11 +75,13 @@ class StderrProgress final : public Progress {
     }
   }
 
+  // The finished bar stays, and later output begins on a new line.
   void End() override {
     if (drawn_) std::fputc('\n', stderr);
     drawn_ = false;
   }
 
+  // Warnings are shown even with --quiet.
   void Warn(std::string_view message) override {
     Erase();
     std::fprintf(stderr, "qualm: warning: %.*s\n", static_cast<int>(message.size()),

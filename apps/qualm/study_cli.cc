@@ -38,7 +38,7 @@ void AddStudyFlags(Arguments& arguments, StudyFlags& flags) {
       .OnePerFlag();
   AddDataFlag(arguments, flags.data);
   arguments.Flag("--skip-missing", flags.skip_missing,
-                 "Leave out tests whose data is not at hand, and say so");
+                 "Leave out tests whose data is not available, and say so");
 }
 
 // Paths are made absolute, because stages run in other processes.
@@ -61,6 +61,8 @@ StudyPlan PlanOf(const StudyFlags& flags, double flops, Progress& progress) {
   return MakeStudyPlan(FindStudy(flags.study), options, progress);
 }
 
+// For commands that look at a study: its plan as `qualm run` stored it, even if the study's file
+// has changed since.
 StudyPlan PlannedStudy(const StudyFlags& flags, const WorkFolder& work) {
   const std::filesystem::path file = work.Plan(NameOf(flags.study));
   std::error_code ignored;
@@ -71,6 +73,7 @@ StudyPlan PlannedStudy(const StudyFlags& flags, const WorkFolder& work) {
   return StudyPlanFromJson(ReadJsonFile(file), file.string());
 }
 
+// This very program with the same instruction set, so that all stages compute the same bits.
 std::vector<std::string> StageCommand(const Globals& globals) {
   std::vector<std::string> command = {std::filesystem::read_symlink("/proc/self/exe").string()};
   if (!globals.isa.empty()) command.insert(command.end(), {"--isa", globals.isa});
@@ -87,10 +90,12 @@ std::string RunDisplay::Table(const RunView& view) const {
   if (view.found > 0) text += StrCat(" (", view.found, " before)");
   if (view.failed > 0) text += StrCat(", ", view.failed, " FAILED");
   if (view.blocked > 0) text += StrCat(", ", view.blocked, " blocked");
+  // Times: gone, and left if finished stages allow an estimate.
   text += StrCat("; ", HumanSeconds(view.elapsed_seconds), " gone");
   if (view.left_seconds > 0) text += StrCat(", about ", HumanSeconds(view.left_seconds), " left");
   text += "\n";
 
+  // Lines are cut, because a line that wraps would break the redrawing.
   for (const RunView::Job& job : view.running) {
     std::string line = StrCat("  ", job.label, "  ", HumanSeconds(job.seconds));
     if (job.total > 0) line += StrCat("  ", job.done, "/", job.total, " ", job.detail);
@@ -126,6 +131,7 @@ void RunDisplay::Show(const RunView& view) {
   std::fputs((text + table).c_str(), stderr);
 }
 
+// The last table stays, and output after it does not overwrite it.
 void RunDisplay::Finish() { drawn_lines_ = 0; }
 
 }  // namespace qualm::cli

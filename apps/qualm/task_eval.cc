@@ -1,16 +1,23 @@
+// qualm eval on tasks: asks a model and perhaps a reference, and prints scores, comparisons and
+// distances as tables or JSON. `qualm compare` prints comparisons of stored evaluations with the
+// same functions.
 #include "task_eval.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "chat/chat_template.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
+#include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
 #include "model/model.h"
 #include "results/store.h"
@@ -21,6 +28,7 @@ namespace {
 
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
+// A share without its sign, for table cells; "-" for a number that does not exist.
 std::string Percent(double share) { return std::isnan(share) ? "-" : Fixed(100 * share, 2); }
 
 // Accuracies and calibration errors are shares; perplexities, Brier scores and BLEU are not.
@@ -29,6 +37,7 @@ std::string NumberText(const TaskScore& score, double value) {
   return StrCat(Percent(value), " %");
 }
 
+// Empty for metrics without a standard error.
 std::string ErrorText(const TaskScore& score) {
   const double error = score.estimate.standard_error;
   return std::isnan(error) ? "" : StrCat("± ", NumberText(score, error));
@@ -49,13 +58,15 @@ Json ToJson(const TaskScore& score) {
   return json;
 }
 
-Json ToJson(const TaskComparison& one) {
-  const PairedComparison& paired = one.paired;
-  return {{"task", one.task},
-          {"version", one.version},
-          {"shots", one.shots},
-          {"fewshot_seed", one.fewshot_seed},
-          {"partial", one.limit != 0},
+// "first" and "second" are the two models; differences are second - first.
+Json ToJson(const TaskComparison& comparison) {
+  const EvaluationKey& key = comparison.key;
+  const PairedComparison& paired = comparison.paired;
+  return {{"task", key.task},
+          {"version", key.version},
+          {"shots", key.shots},
+          {"fewshot_seed", key.fewshot_seed},
+          {"partial", key.limit != 0},
           {"n", paired.n},
           {"first", NumberOrNull(paired.first)},
           {"second", NumberOrNull(paired.second)},
@@ -63,6 +74,7 @@ Json ToJson(const TaskComparison& one) {
           {"stderr", NumberOrNull(paired.difference.standard_error)},
           {"low", NumberOrNull(paired.low)},
           {"high", NumberOrNull(paired.high)},
+          // Items that changed sides, and whether that can be chance.
           {"right_to_wrong", paired.right_to_wrong},
           {"wrong_to_right", paired.wrong_to_right},
           {"mcnemar_p", paired.mcnemar_p},
@@ -70,14 +82,17 @@ Json ToJson(const TaskComparison& one) {
           {"choice_kl_stderr", NumberOrNull(paired.choice_kl.standard_error)}};
 }
 
+// One line per task; shares in percent.
 std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   std::vector<std::vector<std::string>> table = {{"task", "shots", "n", "first", "second",
                                                   "difference", "95 % interval", "right>wrong",
                                                   "wrong>right", "McNemar p", "KL of choices"}};
-  for (const TaskComparison& one : comparisons) {
-    const PairedComparison& paired = one.paired;
+
+  for (const TaskComparison& comparison : comparisons) {
+    const EvaluationKey& key = comparison.key;
+    const PairedComparison& paired = comparison.paired;
     table.push_back(
-        {StrCat(one.task, one.limit != 0 ? " (partial)" : ""), StrCat(one.shots), StrCat(paired.n),
+        {StrCat(key.task, key.limit != 0 ? " (partial)" : ""), StrCat(key.shots), StrCat(paired.n),
          Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
          StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
          StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4),
@@ -86,60 +101,126 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
   return FormatTable(table, {false, true, true, true, true, true, true, true, true, true, true});
 }
 
+// One run of `qualm eval --task`. The constructor finds the tasks and checks their data, before any
+// model is loaded. Run asks the model, then the reference, and prints what came out.
 class TaskEvaluation {
  public:
   TaskEvaluation(const TaskFlags& flags, const Globals& globals)
-      : flags_(flags), globals_(globals), progress_(MakeProgress(globals)), pool_(globals.threads) {
+      : flags_(flags),
+        globals_(globals),
+        progress_(MakeProgress(globals)),
+        pool_(globals.threads),
+        context_{pool_, *progress_} {
+    // A flag may list several names, and a name may be a group of tasks.
     for (const std::string& names : flags.tasks) {
       for (const std::string& name : Split(names, ',')) {
         for (const std::string& task : ExpandTaskName(name)) tasks_.push_back(FindTask(task));
       }
     }
+
+    // Items: whose data and how many shots. RequireData needs both.
     options_.data_folder = DataFolder(flags.data);
     options_.items.shots = Shots();
     RequireData();
+
     options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
     options_.generator.batch_tokens = flags.batch_tokens;
     options_.run_code = flags.run_code;
-    // A comparison needs the items of both models in one place.
-    const bool needs_store = !flags.store.empty() || !flags.reference.empty();
-    if (needs_store) store_.emplace(flags.store.empty() ? ":memory:" : flags.store);
+
+    if (!flags.store.empty()) store_.emplace(flags.store);
     options_.store = store_ ? &*store_ : nullptr;
   }
 
   int Run() {
+    // Outcomes are kept in memory only if a reference will be compared with them.
     Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
-    const Model model = LoadModel(flags_.model, {}, pool_);
-    const std::string hash = Evaluate(model, flags_.model, json);
-    std::vector<TaskComparison> comparisons;
-    std::vector<ScoredDistances> distances;  // of the comparisons
-    if (!flags_.reference.empty()) {
-      const Model reference_model = LoadModel(flags_.reference, {}, pool_);
-      Json reference = {{"model", flags_.reference}};
-      const std::string reference_hash =
-          Evaluate(reference_model, flags_.reference, reference, hash);
-      json["reference"] = std::move(reference);
-      comparisons = CompareModels(*store_, reference_hash, hash);
-      json["comparison"] = Json::array();
-      for (const TaskComparison& one : comparisons) {
-        distances.push_back(DistancesOf(one, reference_model, model));
-        json["comparison"].push_back(ToJson(one));
-        AddDistances(distances.back(), json["comparison"].back());
-      }
-    }
+    const Model model = LoadModel(flags_.model, {}, context_);
+    std::vector<TaskOutcome> outcomes;
+    const std::string hash = Evaluate(model, flags_.model, json, "", [&](TaskOutcome outcome) {
+      if (!flags_.reference.empty()) outcomes.push_back(std::move(outcome));
+    });
+
+    std::vector<Comparison> comparisons;
+    if (!flags_.reference.empty()) comparisons = CompareWithReference(model, hash, outcomes, json);
+
     if (globals_.json) {
       PrintJson(json);
     } else if (!comparisons.empty()) {
+      std::vector<TaskComparison> paired;
+      for (const Comparison& comparison : comparisons) paired.push_back(comparison.task);
       Print(StrCat("\nfirst: the reference, second: the model; paired by item\n",
-                   ComparisonText(comparisons), DistanceText(comparisons, distances)));
+                   ComparisonText(paired), DistanceText(comparisons)));
     }
     return kOk;
   }
 
  private:
+  struct Comparison {
+    TaskComparison task;
+    // On the positions that the task scores; NaN where the task was not asked now.
+    ScoredDistances distances;
+  };
+
+  // Asks the reference the same tasks and compares each outcome with the model's.
+  std::vector<Comparison> CompareWithReference(const Model& model, const std::string& hash,
+                                               const std::vector<TaskOutcome>& outcomes,
+                                               Json& json) {
+    // The reference is asked task by task in the same order, so outcomes meet by position.
+    const Model reference = LoadModel(flags_.reference, {}, context_);
+    Json reference_json = {{"model", flags_.reference}};
+    std::vector<Comparison> comparisons;
+    size_t next = 0;
+
+    const std::string reference_hash = Evaluate(
+        reference, flags_.reference, reference_json, hash, [&](const TaskOutcome& of_reference) {
+          const TaskOutcome& outcome = outcomes[next++];
+          const auto task = CompareOutcomes(of_reference, outcome);
+          if (!task || Find(comparisons, task->key) != nullptr) return;
+          comparisons.push_back({*task, DistancesOnTask(of_reference, reference, outcome, model,
+                                                        options_.scorer, context_)});
+        });
+
+    json["reference"] = std::move(reference_json);
+    comparisons = WithStoredOnes(comparisons, reference_hash, hash);
+
+    // A comparison without any task is an error, not an empty table.
+    json["comparison"] = Json::array();
+    std::vector<TaskComparison> tasks;
+    for (const Comparison& comparison : comparisons) {
+      tasks.push_back(comparison.task);
+      json["comparison"].push_back(ToJson(comparison.task));
+      AddDistances(comparison.distances, json["comparison"].back());
+    }
+    RequireComparisons(tasks);
+    return comparisons;
+  }
+
+  static const Comparison* Find(const std::vector<Comparison>& comparisons,
+                                const EvaluationKey& key) {
+    const auto found = std::ranges::find_if(
+        comparisons, [&](const Comparison& comparison) { return comparison.task.key == key; });
+    return found == comparisons.end() ? nullptr : &*found;
+  }
+
+  // Adds tasks that both models answered in other runs, if there is a store. All are shown in the
+  // store's order; distances exist only for those of this run.
+  std::vector<Comparison> WithStoredOnes(const std::vector<Comparison>& of_now,
+                                         const std::string& reference_hash,
+                                         const std::string& hash) const {
+    if (!store_) return of_now;
+
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    std::vector<Comparison> all;
+    for (const TaskComparison& task : CompareModels(*store_, reference_hash, hash)) {
+      const Comparison* now = Find(of_now, task.key);
+      all.push_back(now != nullptr ? *now : Comparison{task, {{kNone, kNone}, {kNone, kNone}}});
+    }
+    return all;
+  }
+
   static void AddDistances(const ScoredDistances& distances, Json& json) {
     json["kl"] = NumberOrNull(distances.kl.value);
     json["kl_stderr"] = NumberOrNull(distances.kl.standard_error);
@@ -147,47 +228,25 @@ class TaskEvaluation {
     json["same_top1_stderr"] = NumberOrNull(distances.same_top1.standard_error);
   }
 
-  // The store may have the same task with other shots or rows from another run.
-  bool WasAskedNow(const Task& task, const TaskComparison& comparison) const {
-    const ItemOptions& items = options_.items;
-    const bool same_rows = comparison.limit != 0
-                               ? comparison.limit == items.limit
-                               : items.limit == 0 || items.limit >= comparison.paired.n;
-    return same_rows && comparison.shots == items.shots.value_or(task.default_shots) &&
-           comparison.fewshot_seed == items.fewshot_seed;
-  }
-
-  // On the positions that the task scores; of a task that the store has from another run, none.
-  ScoredDistances DistancesOf(const TaskComparison& comparison, const Model& reference,
-                              const Model& model) {
-    for (const Task& task : tasks_) {
-      if (task.name + task.variant != comparison.task || !WasAskedNow(task, comparison)) continue;
-      return DistancesOnTask(task, reference, model, options_, pool_, *progress_);
-    }
-    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    return {{kNone, kNone}, {kNone, kNone}};
-  }
-
-  static std::string DistanceText(const std::vector<TaskComparison>& comparisons,
-                                  const std::vector<ScoredDistances>& distances) {
+  static std::string DistanceText(const std::vector<Comparison>& comparisons) {
     std::vector<std::vector<std::string>> table = {
         {"task", "KL(reference || model), nats", "stderr", "same top-1", "stderr", "n"}};
-    for (size_t i = 0; i < comparisons.size(); ++i) {
-      const ScoredDistances& one = distances[i];
-      if (std::isnan(one.kl.value)) continue;
-      table.push_back({comparisons[i].task, Fixed(one.kl.value, 6), Fixed(one.kl.standard_error, 6),
-                       Percent(one.same_top1.value), Percent(one.same_top1.standard_error),
-                       StrCat(comparisons[i].paired.n)});
+    for (const auto& [task, distances] : comparisons) {
+      if (std::isnan(distances.kl.value)) continue;
+      table.push_back({task.key.task, Fixed(distances.kl.value, 6),
+                       Fixed(distances.kl.standard_error, 6), Percent(distances.same_top1.value),
+                       Percent(distances.same_top1.standard_error), StrCat(task.paired.n)});
     }
     if (table.size() == 1) return "";
     return StrCat("on the scored positions, over the whole vocabulary\n",
                   FormatTable(table, {false, true, true, true, true, true}));
   }
 
-  // Before any model is loaded: the files of all tasks are there, or the tasks are left out.
+  // All files of all tasks must be there, or the tasks are left out if the user allows it.
   void RequireData() {
     std::vector<std::string> problems;
     std::erase_if(tasks_, [&](const Task& task) {
+      // Every missing task is collected, so that one message names all of them.
       const RowSet& set = FindRowSet(task.data_set, task.name);
       const std::string missing = MissingTaskFile(task, options_.items, options_.data_folder);
       if (missing.empty()) return false;
@@ -195,16 +254,19 @@ class TaskEvaluation {
       problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));
       return flags_.skip_missing;
     });
+
     if (problems.empty()) return;
     if (!flags_.skip_missing) {
       ThrowBadInput("--task", "data of all tasks", StrCat("none for ", Join(problems, ", ")),
                     options_.data_folder.empty() ? "name its folder by --data or QUALM_DATA"
                                                  : "--skip-missing leaves these tasks out");
     }
+
     for (const std::string& problem : problems) progress_->Warn(StrCat("skipped ", problem));
     if (tasks_.empty()) ThrowBadInput("--task", "a task whose data is at hand", "none");
   }
 
+  // The flag is text, because "not given" means the tasks' own numbers.
   std::optional<size_t> Shots() const {
     if (!flags_.shots) return std::nullopt;
     size_t shots = 0;
@@ -216,73 +278,87 @@ class TaskEvaluation {
     return shots;
   }
 
-  // Runs all tasks on a model other than that with the hash `done`, prints or adds to `json`;
-  // returns the model's hash.
+  // Runs all tasks on a model, prints their scores or adds them to `json`, and passes each outcome
+  // on. Returns the model's hash. The model must not be the one with the hash `done`.
   std::string Evaluate(const Model& model, const std::string& folder, Json& json,
-                       const std::string& done = "") {
+                       const std::string& done,
+                       const std::function<void(TaskOutcome)>& on_outcome) {
     const std::string hash = model.Hash();
     if (hash == done) {
       ThrowBadInput("--reference", "another model than the one that is evaluated", "the same");
     }
+
     json["model_hash"] = hash;
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
+
+    // The model's own template, or the one that the user names, for all tasks.
     std::optional<ChatTemplate>& chat = chat_;
     if (flags_.chat || !flags_.chat_template.empty()) {
       chat.emplace(FindChatTemplate(flags_.chat_template, folder));
       json["chat_template"] = chat->name();
     }
     options_.chat = chat ? &*chat : nullptr;
+
+    // The template is part of the task's name in the store: answers with and without it differ.
     for (Task& task : tasks_) {
       task.variant = chat ? StrCat("@", chat->name()) : "";
-      const TaskResult result = RunTask(task, model, hash, options_, pool_, *progress_);
-      Report(task, result);
-      for (const TaskScore& score : result.scores) json["rows"].push_back(ToJson(score));
-      for (const std::string& signature : result.signatures) {
+      TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
+      Report(task, outcome);
+      for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
+      for (const std::string& signature : outcome.signatures) {
         json["signatures"].push_back(StrCat(task.name, " ", signature));
       }
-      if (!globals_.json) PrintScores(result);
+      if (!globals_.json) PrintScores(outcome);
+      on_outcome(std::move(outcome));
     }
     return hash;
   }
 
-  void Report(const Task& task, const TaskResult& result) {
-    progress_->Info(StrCat(task.name, ": first request ", result.first_request));
-    if (!result.note.empty()) progress_->Warn(StrCat(task.name, ": ", result.note));
-    if (result.prompts_with_fewer_shots > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.prompts_with_fewer_shots,
+  // What a reader must know to trust the scores; standard output has only the scores.
+  void Report(const Task& task, const TaskOutcome& outcome) {
+    progress_->Info(StrCat(task.name, ": first request ", outcome.first_request));
+    if (!outcome.note.empty()) progress_->Warn(StrCat(task.name, ": ", outcome.note));
+
+    // Prompts and texts that the model's context cut.
+    if (outcome.prompts_with_fewer_shots > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.prompts_with_fewer_shots,
                              " prompts lost shots to fit into the model's context"));
     }
-    if (result.prompts_truncated > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.prompts_truncated,
+    if (outcome.prompts_truncated > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.prompts_truncated,
                              " prompts lost tokens on the left, too"));
     }
-    if (result.texts_shortened > 0) {
-      progress_->Warn(StrCat(task.name, ": ", result.texts_shortened,
+    if (outcome.texts_shortened > 0) {
+      progress_->Warn(StrCat(task.name, ": ", outcome.texts_shortened,
                              " texts may be only half of the model's context long"));
     }
-    for (const std::string& signature : result.signatures) {
+
+    for (const std::string& signature : outcome.signatures) {
       progress_->Info(StrCat(task.name, ": ", signature));
     }
+
+    // How much was computed and how much came from the store.
     if (task.kind == TaskKind::kGeneration) {
-      const GeneratorCounts& made = result.generated;
+      const GeneratorCounts& made = outcome.generated;
       progress_->Info(StrCat(task.name, ": ", made.requests, " texts, ", made.distinct,
-                             " different, ", result.answers_found, " more from the store; ",
+                             " different, ", outcome.answers_found, " more from the store; ",
                              made.computed_tokens, " of ", made.prompt_tokens,
                              " prompt tokens computed, ", made.made_tokens, " tokens made in ",
                              made.passes, " passes"));
       return;
     }
-    const ScorerCounts& counts = result.counts;
+    const ScorerCounts& counts = outcome.counts;
     progress_->Info(StrCat(task.name, ": ", counts.requests, " requests, ", counts.distinct,
-                           " different, ", result.answers_found, " more from the store; ",
+                           " different, ", outcome.answers_found, " more from the store; ",
                            counts.computed_tokens, " of ", counts.tokens, " tokens computed"));
   }
 
-  void PrintScores(const TaskResult& result) {
+  // Subsets are in the JSON output only: some tasks have more than fifty.
+  void PrintScores(const TaskOutcome& outcome) {
     std::vector<std::vector<std::string>> table = {
         {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
-    for (const TaskScore& score : result.scores) {
+    for (const TaskScore& score : outcome.scores) {
       if (score.part.starts_with("subset ")) continue;
       table.push_back(
           {StrCat(score.task, " v", score.version, score.is_partial ? " (partial)" : ""),
@@ -297,6 +373,7 @@ class TaskEvaluation {
   const Globals& globals_;
   std::unique_ptr<Progress> progress_;
   ThreadPool pool_;
+  const Context context_;
   std::vector<Task> tasks_;
   std::vector<std::string> skipped_;
   std::optional<ChatTemplate> chat_;  // of the model that was asked last
@@ -312,6 +389,7 @@ void RequireStore(const std::string& file) {
   ThrowBadInput(file, "a results store", "no file", "qualm eval --store makes one");
 }
 
+// The store knows folders by their full paths; anything else is looked up as it was given.
 std::string StoredName(const std::string& model) {
   std::error_code ignored;
   return std::filesystem::is_directory(model, ignored) ? StoredPath(model) : model;
@@ -326,6 +404,9 @@ int PrintComparison(const std::string& file, const std::string& first, const std
   const ResultStore store(file);
   const std::string a = store.FindModel(StoredName(first)), b = store.FindModel(StoredName(second));
   const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
+  RequireComparisons(comparisons);
+
+  // Hashes in JSON, paths for people.
   if (globals.json) {
     Json json = {{"first", a}, {"second", b}, {"tasks", Json::array()}};
     for (const TaskComparison& one : comparisons) json["tasks"].push_back(ToJson(one));

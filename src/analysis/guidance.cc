@@ -8,8 +8,8 @@
 #include <limits>
 #include <optional>
 
+#include "base/context.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 namespace {
@@ -77,7 +77,7 @@ class Adviser {
     }
   }
 
-  Guidance Advise(const Budget& budget, ThreadPool& pool) const {
+  Guidance Advise(const Budget& budget, const Context& context) const {
     Guidance guidance;
     guidance.model = model_;
     guidance.budget = budget;
@@ -100,7 +100,7 @@ class Adviser {
       guidance.candidates.push_back(std::move(candidate));
       tables.push_back(std::move(*table));
     }
-    Rank(guidance, tables, pool);
+    Rank(guidance, tables, context);
     return guidance;
   }
 
@@ -150,14 +150,15 @@ class Adviser {
   }
 
   // Infers every candidate's loss, sorts them, and tests each against the best one.
-  static void Rank(Guidance& guidance, const std::vector<LossTable>& tables, ThreadPool& pool) {
+  static void Rank(Guidance& guidance, const std::vector<LossTable>& tables,
+                   const Context& context) {
     const size_t n = tables.size();
     if (n == 0) return;
 
     // The tests' losses of each candidate, one bootstrap per candidate.
     std::vector<Candidate>& candidates = guidance.candidates;
-    pool.ParallelFor(n, [&](size_t i) { candidates[i].loss = Infer(tables[i], "study"); });
-    CountBest(candidates, tables, pool);
+    context.pool.ParallelFor(n, [&](size_t i) { candidates[i].loss = Infer(tables[i], "study"); });
+    CountBest(candidates, tables, context);
 
     std::vector<size_t> order(n);
     for (size_t i = 0; i < n; ++i) order[i] = i;
@@ -169,7 +170,7 @@ class Adviser {
 
     // Paired differences to the best candidate; Holm's adjustment because there are many of them.
     std::vector<double> p(n, kNone);
-    pool.ParallelFor(n, [&](size_t i) {
+    context.pool.ParallelFor(n, [&](size_t i) {
       if (i != order[0]) p[i] = Infer(tables[i].Minus(tables[order[0]]), "study").p;
     });
     const std::vector<double> adjusted = HolmAdjusted(p);
@@ -191,9 +192,9 @@ class Adviser {
   // same items for all candidates but draws the seeds of each anew. Of equal losses the first
   // counts.
   static void CountBest(std::vector<Candidate>& candidates, const std::vector<LossTable>& tables,
-                        ThreadPool& pool) {
+                        const Context& context) {
     std::vector<size_t> best(kReplicates);
-    pool.ParallelFor(kReplicates, [&](size_t b) {
+    context.pool.ParallelFor(kReplicates, [&](size_t b) {
       // The resampled items are the same for every candidate, so that they are compared on equal
       // terms.
       const std::vector<double> clusters = ClusterDraw(tables[0], "guidance", b);
@@ -224,14 +225,14 @@ class Adviser {
 
 }  // namespace
 
-std::vector<Guidance> FindGuidance(const StudyTable& table, ThreadPool& pool) {
+std::vector<Guidance> FindGuidance(const StudyTable& table, const Context& context) {
   std::vector<Budget> budgets = {{}};
   for (const Budget& budget : table.plan->spec.budgets) budgets.push_back(budget);
 
   std::vector<Guidance> all;
   for (const std::string& model : table.plan->spec.models) {
     const Adviser adviser(table, model);
-    for (const Budget& budget : budgets) all.push_back(adviser.Advise(budget, pool));
+    for (const Budget& budget : budgets) all.push_back(adviser.Advise(budget, context));
   }
   return all;
 }

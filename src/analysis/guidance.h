@@ -7,7 +7,9 @@
 
 namespace qualm {
 
+struct Context;
+
 // The advice for every model, without bounds and then for each of the study's budgets.
-std::vector<Guidance> FindGuidance(const StudyTable& table, ThreadPool& pool);
+std::vector<Guidance> FindGuidance(const StudyTable& table, const Context& context);
 
 }  // namespace qualm

@@ -9,9 +9,9 @@
 #include <set>
 
 #include "analysis/guidance.h"
+#include "base/context.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 namespace {
@@ -39,7 +39,7 @@ void AdjustAll(std::vector<T>& all, Inference T::*inference) {
 // gap_tables_ or family_tables_.
 class Analyser {
  public:
-  Analyser(const StudyTable& table, ThreadPool& pool) : table_(table), pool_(pool) {
+  Analyser(const StudyTable& table, const Context& context) : table_(table), context_(context) {
     for (const CalibrationSpec& set : table.plan->spec.calibrations) {
       if (!set.again.empty()) twins_.push_back({set.again, set.name});
     }
@@ -63,7 +63,7 @@ class Analyser {
     AdjustAll(result_.gaps, &GeneralizationGap::gap);
     AdjustAll(result_.families, &FamilyAnswer::difference);
     CountFalseAlarms();
-    result_.guidance = FindGuidance(table_, pool_);
+    result_.guidance = FindGuidance(table_, context_);
     FindProxies();
     return std::move(result_);
   }
@@ -122,7 +122,8 @@ class Analyser {
   template <typename T>
   void InferAll(std::vector<T>& all, Inference T::*inference,
                 const std::vector<LossTable>& tables) {
-    pool_.ParallelFor(all.size(), [&](size_t i) { all[i].*inference = Infer(tables[i], "study"); });
+    context_.pool.ParallelFor(all.size(),
+                              [&](size_t i) { all[i].*inference = Infer(tables[i], "study"); });
   }
 
   // The mean over the calibration sets of the test's own kind, and their names; empty if there is
@@ -244,8 +245,8 @@ class Analyser {
     }
   }
 
-  // Splits the seeds of two tables that should not differ into two halves, in all ways that keep
-  // the first seed in the first half. Empty for more than 6 seeds a table.
+  // Splits the seeds of two tables that should not differ into two halves, in every way that
+  // keeps the first seed in the first half. Empty for more than 6 seeds a table.
   static std::vector<LossTable> SplitsOf(const LossTable& a, const LossTable& b) {
     const size_t half = std::min(a.seeds(), b.seeds());
     std::vector<LossTable> splits;
@@ -290,7 +291,7 @@ class Analyser {
     // Whether a comparison is significant at 5 %, without adjustment.
     const auto count = [&](const std::vector<LossTable>& tables) {
       std::vector<uint8_t> is_alarm(tables.size(), 0);
-      pool_.ParallelFor(tables.size(), [&](size_t i) {
+      context_.pool.ParallelFor(tables.size(), [&](size_t i) {
         is_alarm[i] = Infer(tables[i], "study").p < kAlpha ? 1 : 0;
       });
       return static_cast<size_t>(std::ranges::count(is_alarm, 1));
@@ -382,7 +383,7 @@ class Analyser {
   }
 
   const StudyTable& table_;
-  ThreadPool& pool_;
+  const Context& context_;
   StudyAnalysis result_;
   std::vector<std::pair<std::string, std::string>> twins_;  // original, again
   std::vector<LossTable> compared_, gap_tables_, family_tables_;
@@ -396,6 +397,7 @@ std::vector<double> RanksOf(const std::vector<double>& values) {
 
   std::vector<double> ranks(values.size());
   for (size_t first = 0; first < order.size();) {
+    // [first, end): a run of equal values.
     size_t end = first;
     while (end < order.size() && values[order[end]] == values[order[first]]) ++end;
     for (size_t i = first; i < end; ++i) {
@@ -421,8 +423,8 @@ double Spearman(const std::vector<double>& x, const std::vector<double>& y) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNone;
 }
 
-StudyAnalysis AnalyseStudy(const StudyTable& table, ThreadPool& pool) {
-  return Analyser(table, pool).Run();
+StudyAnalysis AnalyseStudy(const StudyTable& table, const Context& context) {
+  return Analyser(table, context).Run();
 }
 
 }  // namespace qualm

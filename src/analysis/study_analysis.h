@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // A cell against the float model on the same items.
 struct CellSummary {
@@ -97,7 +97,7 @@ struct StudyAnalysis {
 };
 
 // Deterministic; the pool only shares the work.
-StudyAnalysis AnalyseStudy(const StudyTable& table, ThreadPool& pool);
+StudyAnalysis AnalyseStudy(const StudyTable& table, const Context& context);
 
 // Spearman's rank correlation, ties by mean ranks; NaN for fewer than three points or constant
 // values.

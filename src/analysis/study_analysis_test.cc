@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -16,7 +16,7 @@ namespace {
 // One recipe on two tests, calibrated on either's kind, at random, and on the first again. The
 // excess loss is `near` where calibration and test are of one kind and `far` elsewhere, with noise
 // of seeds and of clusters that all conditions share but for a part of their own.
-class MadeUpStudy : public testing::Test {
+class MadeUpStudy : public ::testing::Test {
  protected:
   void Fill(double near, double far, double noise) {
     plan_.spec.name = "made-up";
@@ -70,8 +70,8 @@ class MadeUpStudy : public testing::Test {
   }
 
   StudyAnalysis Analyse() {
-    ThreadPool pool(2);
-    return AnalyseStudy(table_, pool);
+    testing::TestContext context(2);
+    return AnalyseStudy(table_, context);
   }
 
   StudyPlan plan_;
@@ -143,7 +143,7 @@ TEST_F(MadeUpStudy, MixedTestsAreInStandardDeviations) {
   }
   const Guidance guidance = Analyse().guidance[0];
   EXPECT_EQ(guidance.unit, "float model's standard deviations");
-  EXPECT_THAT(guidance.tests_left_out, testing::ElementsAre("b"));
+  EXPECT_THAT(guidance.tests_left_out, ::testing::ElementsAre("b"));
   ASSERT_EQ(guidance.candidates.size(), 3U);
   EXPECT_EQ(guidance.candidates[0].calibration, "a");
   // A deviation of alternating zeros and ones is sqrt(30 / 4 / 29).
@@ -159,26 +159,48 @@ TEST(Spearman, IsOfRanks) {
 }
 
 // Losses are nats where a task has choices and the study asks for them, else shares.
-TEST(EvaluationFromRecord, SaysWhatItsLossesAre) {
-  StageRecord record;
-  record.label = "x";
-  record.result = ParseJson(
-      R"({"kind":"task","metric":"acc","scores":[{"metric":"acc","value":0.5,"stderr":0.1,"baseline":null}],
-          "items":{"value":[1,0],"right":[1,0],"near_tie":[0,0],"gold":[0,1],"picked":[0,0],"cluster":[1,1],
-                   "log_likelihoods":[[-1,-2],[-1,-3]]}})",
-      "x");
-  const EvaluationData nats = EvaluationFromRecord(record, TaskLoss::kNll);
+TEST(EvaluationOf, SaysWhatItsLossesAre) {
+  RowsOutcome rows;
+  rows.metric = "acc";
+  rows.scores = {{.metric = "acc", .value = 0.5, .standard_error = 0.1}};
+  rows.items = {.value = {1, 0},
+                .right = {1, 0},
+                .near_tie = {0, 0},
+                .picked = {0, 0},
+                .gold = {0, 1},
+                .cluster = {1, 1},
+                .log_likelihoods = {{-1, -2}, {-1, -3}}};
+  const EvaluationData nats = EvaluationOf(rows, TaskLoss::kNll, "x");
   EXPECT_FALSE(nats.is_share);
   EXPECT_NEAR(nats.loss[0], std::log(1 + std::exp(-1.0)), 1e-12);
   EXPECT_NEAR(nats.loss[1], 2 + std::log(1 + std::exp(-2.0)), 1e-12);
-  EXPECT_THAT(nats.cluster, testing::ElementsAre(0, 1));  // one cluster alone: its items
-  const EvaluationData shares = EvaluationFromRecord(record, TaskLoss::kError);
+  EXPECT_THAT(nats.cluster, ::testing::ElementsAre(0, 1));  // one cluster alone: its items
+  EXPECT_EQ(nats.score, 0.5);
+  EXPECT_TRUE(std::isnan(nats.baseline));
+
+  const EvaluationData shares = EvaluationOf(rows, TaskLoss::kError, "x");
   EXPECT_TRUE(shares.is_share);
-  EXPECT_THAT(shares.loss, testing::ElementsAre(0, 1));
-  record.result["items"].erase("log_likelihoods");
-  EXPECT_TRUE(EvaluationFromRecord(record, TaskLoss::kNll).is_share);  // a text that is generated
-  record.result["items"]["cluster"] = {-1, 0};
-  EXPECT_THROW(EvaluationFromRecord(record, TaskLoss::kNll), Error);
+  EXPECT_THAT(shares.loss, ::testing::ElementsAre(0, 1));
+  rows.items.log_likelihoods.clear();
+  EXPECT_TRUE(EvaluationOf(rows, TaskLoss::kNll, "x").is_share);  // a text that is generated
+
+  EXPECT_THROW(EvaluationOf(MeasureOutcome(), TaskLoss::kNll, "x"), Error);
+}
+
+TEST(EvaluationOf, TextsHaveLossesInNatsAndDistances) {
+  TextOutcome text;
+  text.ppl = Estimate{8, 0.5};
+  text.items = {.loss = {2, 3}, .weight = {1, 0.5}, .cluster = {0, 1}};
+  text.distance.emplace().kl = Estimate{0.25, 0.125};
+  text.overlap = OverlapOutcome{.grams = 10, .found = 4};
+  const EvaluationData data = EvaluationOf(text, TaskLoss::kError, "x");
+  EXPECT_TRUE(data.is_text);
+  EXPECT_FALSE(data.is_share);
+  EXPECT_THAT(data.weight, ::testing::ElementsAre(1, 0.5));
+  EXPECT_EQ(data.score, 8);
+  EXPECT_EQ(data.kl_error, 0.125);
+  EXPECT_TRUE(std::isnan(data.same_top1));
+  EXPECT_EQ(data.overlap_found, 4U);
 }
 
 }  // namespace

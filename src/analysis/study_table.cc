@@ -1,6 +1,6 @@
-// Reads a study's table from the records of its stages: JSON columns come in, loss tables by
-// condition go out. Losses are kept as differences from the float model on the same items, because
-// every later test is paired.
+// Reads the typed outcomes of a study's stages and makes groups of them. A group is a condition on
+// a test, over all of its seeds: losses by item and seed, differences from the float model,
+// distances, bits and speed.
 #include "analysis/study_table.h"
 
 #include <algorithm>
@@ -16,28 +16,8 @@ namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr size_t kMostItems = size_t{1} << 32;
 
-// A list of numbers; null is NaN.
-std::vector<double> NumbersOf(const Json& list, std::string_view place) {
-  std::vector<double> numbers;
-  for (const Json& one : list) {
-    if (!one.is_number() && !one.is_null()) {
-      ThrowBadInput(place, "a list of numbers", one.type_name());
-    }
-    numbers.push_back(one.is_null() ? kNone : one.get<double>());
-  }
-  return numbers;
-}
-
-// The number at `index`, or NaN if the list has none.
-double NumberAt(const Json& list, size_t index) {
-  return list.is_array() && index < list.size() && list[index].is_number()
-             ? list[index].get<double>()
-             : kNone;
-}
-
-// Minus the logarithm of the right choice's probability among all choices.
+// -log of the right choice's probability among the choices, without overflow.
 double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   const double largest = *std::ranges::max_element(choices);
   double sum = 0;
@@ -45,67 +25,62 @@ double ChoiceNll(const std::vector<double>& choices, size_t gold) {
   return largest + std::log(sum) - choices.at(gold);
 }
 
-// A text: windows are its items, and their losses are negative log-likelihoods.
-void ReadTextItems(const Json& result, const std::string& place, EvaluationData& data) {
-  const Json& items = GetChild(result, "items", place);
+// A window's loss is its mean negative log-likelihood; its weight is what the protocol gives it.
+void ReadText(const TextOutcome& outcome, EvaluationData& data) {
   data.is_text = true;
   data.metric = "ppl";
-  data.loss = NumbersOf(GetChild(items, "loss", place), place);
-  data.weight = NumbersOf(GetChild(items, "weight", place), place);
-  data.score = NumberAt(GetChild(result, "ppl", place), 0);
-  data.score_error = NumberAt(GetChild(result, "ppl", place), 1);
+  data.loss = outcome.items.loss;
+  data.weight = outcome.items.weight;
+  data.cluster = outcome.items.cluster;
+  data.score = outcome.ppl.value;
+  data.score_error = outcome.ppl.standard_error;
 
-  // Distances are recorded only if the float model was evaluated too.
-  if (result.contains("distance")) {
-    const Json& distance = result["distance"];
-    data.kl = NumberAt(GetChild(distance, "kl", place), 0);
-    data.kl_error = NumberAt(GetChild(distance, "kl", place), 1);
-    data.same_top1 = NumberAt(GetChild(distance, "same_top1", place), 0);
-  }
+  if (!outcome.distance) return;
+  data.kl = outcome.distance->kl.value;
+  data.kl_error = outcome.distance->kl.standard_error;
+  data.same_top1 = outcome.distance->same_top1.value;
 }
 
-// A task: its losses are -log p of the right choice if the study asks for that and the item has
-// choices; otherwise 1 - value of the main metric.
-void ReadTaskItems(const Json& result, const std::string& place, TaskLoss loss,
-                   EvaluationData& data) {
-  const Json& items = GetChild(result, "items", place);
-  data.metric = GetString(result, "metric", place);
-  data.value = NumbersOf(GetChild(items, "value", place), place);
-  const std::vector<double> gold = NumbersOf(GetChild(items, "gold", place), place);
+// The loss of a row in nats, if the study asks for it and the row has choices.
+std::optional<double> NatsOf(const RowColumns& items, size_t item, TaskLoss loss) {
+  if (loss != TaskLoss::kNll || items.log_likelihoods.empty()) return std::nullopt;
+  const std::vector<double>& choices = items.log_likelihoods[item];
+  const int64_t gold = items.gold[item];
+  if (choices.size() < 2 || gold < 0 || gold >= static_cast<int64_t>(choices.size())) {
+    return std::nullopt;
+  }
+  return ChoiceNll(choices, static_cast<size_t>(gold));
+}
 
-  for (double right : NumbersOf(GetChild(items, "right", place), place)) {
-    data.right.push_back(right != 0 ? 1 : 0);
-  }
-  for (double tie : NumbersOf(GetChild(items, "near_tie", place), place)) {
-    data.near_tie.push_back(tie != 0 ? 1 : 0);
-  }
-  if (items.contains("log_likelihoods")) {
-    for (const Json& one : items["log_likelihoods"]) data.choices.push_back(NumbersOf(one, place));
-  }
+// Losses of rows are in nats or, for every row that has none, 1 minus the row's value.
+void ReadRows(const RowsOutcome& outcome, TaskLoss loss, EvaluationData& data) {
+  const RowColumns& items = outcome.items;
+  data.metric = outcome.metric;
+  data.value = items.value;
+  data.right = items.right;
+  data.near_tie = items.near_tie;
+  data.choices = items.log_likelihoods;
+  data.cluster = items.cluster;
 
-  // Only items with several choices and a known right one have a probability to lose.
-  for (size_t i = 0; i < data.value.size(); ++i) {
-    const bool has_choices = i < data.choices.size() && data.choices[i].size() > 1 &&
-                             i < gold.size() && gold[i] >= 0 &&
-                             gold[i] < static_cast<double>(data.choices[i].size());
-    const bool is_nats = loss == TaskLoss::kNll && has_choices;
-    data.is_share |= !is_nats;
-    data.loss.push_back(is_nats ? ChoiceNll(data.choices[i], static_cast<size_t>(gold[i]))
-                                : 1 - data.value[i]);
+  for (size_t i = 0; i < items.value.size(); ++i) {
+    const std::optional<double> nats = NatsOf(items, i, loss);
+    data.is_share |= !nats;
+    data.loss.push_back(nats ? *nats : 1 - items.value[i]);
   }
 
-  // Items count the same; the main metric's score is taken from the list of all metrics.
+  // Items weigh the same. The main metric's score comes from the list of all metrics.
   data.weight.assign(data.loss.size(), 1);
-  for (const Json& score : GetChild(result, "scores", place)) {
-    if (GetString(score, "metric", place) != data.metric) continue;
-    data.score = GetDouble(score, "value", place, kNone);
-    data.score_error = GetDouble(score, "stderr", place, kNone);
-    data.baseline = GetDouble(score, "baseline", place, kNone);
+
+  for (const ScoreOutcome& score : outcome.scores) {
+    if (score.metric != data.metric) continue;
+    data.score = score.value;
+    data.score_error = score.standard_error;
+    data.baseline = score.baseline;
     break;
   }
 }
 
-// One weighted sum for each cluster.
+// One weighted sum for each cluster: the analysis resamples clusters, not items.
 std::vector<double> ByCluster(const EvaluationData& data, const std::vector<double>& values) {
   const size_t clusters = *std::ranges::max_element(data.cluster) + 1;
   std::vector<double> sums(clusters, 0);
@@ -116,17 +91,17 @@ std::vector<double> ByCluster(const EvaluationData& data, const std::vector<doub
 // Numbers the clusters from 0 without gaps. A single cluster says nothing about others, so in that
 // case every item becomes its own cluster.
 void NumberClusters(EvaluationData& data) {
-  std::map<size_t, size_t> numbers;
-  // A new cluster gets the next number, a known one keeps its own.
-  for (size_t& cluster : data.cluster)
+  std::map<uint64_t, uint64_t> numbers;
+  for (uint64_t& cluster : data.cluster) {
     cluster = numbers.emplace(cluster, numbers.size()).first->second;
+  }
   if (numbers.size() > 1) return;
   for (size_t i = 0; i < data.cluster.size(); ++i) data.cluster[i] = i;
 }
 
-// Builds the table of one study: Run reads what the stages recorded, adds the cells one by one in
-// the plan's order (the float model's first, because all others are compared with it), and finally
-// turns sums over seeds into means.
+// Reads the records cell by cell. Run is called once. The float model's cells come first in a plan,
+// so that all later cells find what they are compared with. A group is made with its first cell,
+// filled seed by seed, and finished at the end.
 class TableReader {
  public:
   TableReader(const StudyPlan& plan, const WorkFolder& work) : plan_(plan), work_(work) {
@@ -134,6 +109,7 @@ class TableReader {
   }
 
   StudyTable Run() {
+    // Time, failures and processors are in the heads of the records; results are not read for them.
     std::set<std::string> processors;
 
     // Stages that failed are listed, not thrown: the rest of the table is still worth reading.
@@ -146,7 +122,7 @@ class TableReader {
     }
     table_.processors.assign(processors.begin(), processors.end());
 
-    // The plan names the float model's cells first.
+    // Cells without a result are counted, because a table with holes must say so.
     for (const StudyCell& cell : plan_.cells) {
       ++table_.cells;
       if (!Add(cell)) ++table_.missing_cells;
@@ -156,10 +132,12 @@ class TableReader {
   }
 
  private:
+  // A condition on a test, whatever the seed.
   static std::string NameOf(const StudyCell& cell) {
     return StrCat(cell.model, "\n", cell.recipe, "\n", cell.calibration, "\n", cell.test);
   }
 
+  // Null if the float model was not evaluated on the cell's test.
   const EvaluationData* FloatData(const StudyCell& cell) const {
     const auto found = float_data_.find(StrCat(cell.model, "\n", cell.test));
     return found == float_data_.end() ? nullptr : &found->second;
@@ -170,22 +148,23 @@ class TableReader {
   bool Add(const StudyCell& cell) {
     const std::optional<StageRecord> record = work_.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) return false;
-    EvaluationData data = EvaluationFromRecord(*record, plan_.spec.task_loss);
-
-    // The float model's evaluation is kept as the reference of all later cells.
+    EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
     if (cell.recipe == "float") float_data_[StrCat(cell.model, "\n", cell.test)] = data;
+
+    // Differences need the same items in the same order.
     const EvaluationData* reference = FloatData(cell);
     if (reference == nullptr || reference->loss.size() != data.loss.size() ||
         reference->cluster != data.cluster) {
       return false;
     }
 
-    // The excess of an item is its loss minus the float model's loss on it.
+    // Excess loss is paired: the same item on both models, before anything is summed.
     Group& group = GroupOf(cell, data);
     std::vector<double> excess(data.loss.size());
     for (size_t i = 0; i < excess.size(); ++i) excess[i] = data.loss[i] - reference->loss[i];
     group.loss.AddSeed(ByCluster(data, data.loss));
     group.excess.AddSeed(ByCluster(data, excess));
+
     group.seeds.push_back(cell.seed);
     group.scores.push_back(data.score);
     group.float_score = reference->score;
@@ -226,6 +205,7 @@ class TableReader {
   // them.
   static void AddDistances(const EvaluationData& data, const EvaluationData& reference,
                            Group& group) {
+    // Of tasks the divergence is over the choices of each row.
     double kl = data.kl, kl_error = data.kl_error;
 
     // With choices, the distance is the mean divergence over items.
@@ -235,9 +215,9 @@ class TableReader {
         if (data.choices[i].size() < 2 || data.choices[i].size() != reference.choices[i].size()) {
           continue;
         }
-        const double one = KlOfChoices(reference.choices[i], data.choices[i]);
-        sum += one;
-        squares += one * one;
+        const double divergence = KlOfChoices(reference.choices[i], data.choices[i]);
+        sum += divergence;
+        squares += divergence * divergence;
       }
       const double n = static_cast<double>(data.choices.size());
       kl = sum / n;
@@ -248,7 +228,8 @@ class TableReader {
     group.kl_error += kl_error;
     group.same_top1 += data.same_top1;
 
-    // Count the items on which the two models disagree.
+    // Flips are counted against the float model; ties are reported once, as the worst seed has
+    // them.
     size_t ties = 0;
     for (size_t i = 0; i < data.right.size(); ++i) {
       group.right_to_wrong += reference.right[i] != 0 && data.right[i] == 0 ? 1 : 0;
@@ -269,31 +250,32 @@ class TableReader {
   // Bits and speed come from the first seed that has them.
   void AddArtefact(const StudyCell& cell, Group& group) {
     if (!cell.quantize.empty() && std::isnan(group.bits)) {
-      const Json result = ResultOf(cell.quantize);
-      if (!result.is_null()) {
-        group.bits = GetDouble(result, "bits_per_weight", cell.quantize);
-        group.model_bits = GetDouble(result, "bits_per_weight_model", cell.quantize);
+      if (const auto* quantized = OutcomeOf<QuantizeOutcome>(cell.quantize)) {
+        group.bits = quantized->bits_per_weight;
+        group.model_bits = quantized->bits_per_weight_model;
       }
     }
 
+    // All cells of a recipe refer to one measurement, and a study may ask for none.
     if (!cell.measure.empty() && std::isnan(group.decode_tokens_per_s)) {
-      const Json result = ResultOf(cell.measure);
-      if (result.is_null()) return;
-      const Json& decode = GetChild(result, "decode_tokens_per_s", cell.measure);
-      group.decode_tokens_per_s = GetDouble(decode, "median", cell.measure);
-      group.decode_low = GetDouble(decode, "lowest", cell.measure);
-      group.decode_high = GetDouble(decode, "highest", cell.measure);
+      if (const auto* measured = OutcomeOf<MeasureOutcome>(cell.measure)) {
+        group.decode_tokens_per_s = measured->decode.median;
+        group.decode_low = measured->decode.lowest;
+        group.decode_high = measured->decode.highest;
+      }
     }
   }
 
-  // The result of a stage, read once; null if the stage is not done.
-  Json ResultOf(const std::string& key) {
-    const auto found = results_.find(key);
-    if (found != results_.end()) return found->second;
-    const std::optional<StageRecord> record = work_.ReadRecord(key);
-    Json& result = results_[key];
-    if (record && record->is_done()) result = record->result;
-    return result;
+  // The outcome of a stage, read once. Null if the stage is not done.
+  template <class Outcome>
+  const Outcome* OutcomeOf(const std::string& key) {
+    const auto [found, is_new] = outcomes_.try_emplace(key);
+    if (is_new) {
+      if (std::optional<StageRecord> record = work_.ReadRecord(key)) {
+        found->second = std::move(record->outcome);
+      }
+    }
+    return std::get_if<Outcome>(&found->second);
   }
 
   // Turns the sums of AddDistances into means over seeds.
@@ -311,44 +293,33 @@ class TableReader {
   const StudyPlan& plan_;
   const WorkFolder& work_;
   StudyTable table_;
-  std::map<std::string, size_t> index_;  // by condition and test: index in table_.groups
-  std::map<std::string, EvaluationData> float_data_;  // by model and test
-  std::map<std::string, Json> results_;               // by stage key
+  std::map<std::string, size_t> index_;
+  std::map<std::string, EvaluationData> float_data_;
+  std::map<std::string, StageOutcome> outcomes_;  // by key
 };
 
 }  // namespace
 
-EvaluationData EvaluationFromRecord(const StageRecord& record, TaskLoss loss) {
-  const std::string& place = record.label;
+EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::string_view place) {
+  // What an outcome does not have stays NaN.
   EvaluationData data;
   data.kl = data.kl_error = data.same_top1 = data.baseline = kNone;
   data.score = data.score_error = kNone;
-  const Json& result = record.result;
-  if (GetString(result, "kind", place) == "text") {
-    ReadTextItems(result, place, data);
+  std::optional<OverlapOutcome> overlap;
+  if (const auto* text = std::get_if<TextOutcome>(&outcome)) {
+    ReadText(*text, data);
+    overlap = text->overlap;
+  } else if (const auto* rows = std::get_if<RowsOutcome>(&outcome)) {
+    ReadRows(*rows, loss, data);
+    overlap = rows->overlap;
   } else {
-    ReadTaskItems(result, place, loss, data);
+    ThrowBadInput(place, "the outcome of a test", "another kind of stage");
   }
 
-  // Clusters are checked before they are used as indices.
-  for (double cluster :
-       NumbersOf(GetChild(GetChild(result, "items", place), "cluster", place), place)) {
-    if (!(cluster >= 0 && cluster < static_cast<double>(kMostItems))) {
-      ThrowBadInput(place, "clusters that are numbers of items", StrCat(cluster));
-    }
-    data.cluster.push_back(static_cast<size_t>(cluster));
-  }
-
-  // All columns must have one entry per item.
-  const size_t n = data.loss.size();
-  const bool fits = n > 0 && data.weight.size() == n && data.cluster.size() == n &&
-                    std::ranges::all_of(data.cluster, [&](size_t c) { return c < n; }) &&
-                    (data.is_text || (data.right.size() == n && data.near_tie.size() == n));
-  if (!fits) ThrowBadInput(place, StrCat("columns of ", n, " items"), "others");
   NumberClusters(data);
-  if (result.contains("overlap")) {
-    data.overlap_grams = static_cast<size_t>(GetInt(result["overlap"], "grams", place));
-    data.overlap_found = static_cast<size_t>(GetInt(result["overlap"], "found", place));
+  if (overlap) {
+    data.overlap_grams = overlap->grams;
+    data.overlap_found = overlap->found;
   }
   return data;
 }

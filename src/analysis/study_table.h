@@ -21,16 +21,15 @@ struct EvaluationData {
   bool is_share = false;       // the loss is 1 - a share; otherwise nats
   std::vector<double> loss;    // by item: window NLL; 1 - value or -log p(right) of tasks
   std::vector<double> weight;  // by item
-  std::vector<size_t> cluster;
-  std::vector<double> value;  // tasks: the main metric of each item
+  std::vector<uint64_t> cluster;
+  std::vector<double> value;  // of tasks, by the main metric
   std::vector<uint8_t> right, near_tie;
-  std::vector<std::vector<double>> choices;  // log-likelihoods; empty if the item has none
-  double score = 0, score_error = 0;         // the main metric; for texts the perplexity
-  double baseline = 0;                       // NaN if there is none
-  // Against the float model, for texts over the vocabulary; NaN if there is none.
-  double kl = 0, kl_error = 0;
-  double same_top1 = 0;  // NaN if there is none
-  size_t overlap_grams = 0, overlap_found = 0;
+  std::vector<std::vector<double>> choices;  // log-likelihoods; empty where there are none
+  double score = 0, score_error = 0;         // the main metric; of texts the perplexity
+  double baseline = 0;                       // NaN: none
+  double kl = 0, kl_error = 0;  // against the float model; NaN: none (of texts over the vocabulary)
+  double same_top1 = 0;         // NaN: none
+  uint64_t overlap_grams = 0, overlap_found = 0;
 };
 
 // A cell of the study's tables: all seeds of one condition on one test.
@@ -74,7 +73,7 @@ struct StudyTable {
 // that do not belong to the plan's stages.
 StudyTable ReadStudyTable(const StudyPlan& plan, const WorkFolder& work);
 
-// The evaluation in a stage's record; task losses are computed as `loss` says.
-EvaluationData EvaluationFromRecord(const StageRecord& record, TaskLoss loss);
+// Throws bad input, with the place, for the outcome of a stage that is not an evaluation.
+EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::string_view place);
 
 }  // namespace qualm

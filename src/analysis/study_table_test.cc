@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "support/errors.h"
+#include "support/stage_records.h"
 #include "support/temporary_folder.h"
 
 namespace qualm {
@@ -16,47 +16,16 @@ using ::testing::DoubleNear;
 using ::testing::ElementsAre;
 using testing::ErrorOf;
 using ::testing::IsEmpty;
+using testing::RecordOf;
+using testing::RowsOf;
+using testing::TextOf;
 
-StageRecord RecordOf(const std::string& key, const Json& result) {
-  StageRecord record;
-  record.key = key;
-  record.label = StrCat("stage ", key);
-  record.status = "done";
-  record.inputs = Json::object();
-  record.result = result;
-  return record;
+EvaluationData Read(const StageOutcome& outcome, TaskLoss loss = TaskLoss::kError) {
+  return EvaluationOf(outcome, loss, "stage e");
 }
 
-Json TextResult(const std::vector<double>& losses, const std::vector<double>& weights,
-                const std::vector<int>& clusters) {
-  return {{"kind", "text"},
-          {"ppl", {12.5, 0.25}},
-          {"items", {{"loss", losses}, {"weight", weights}, {"cluster", clusters}}}};
-}
-
-Json TaskResult(const std::vector<double>& values, const std::vector<int>& clusters) {
-  std::vector<int> right;
-  for (double value : values) right.push_back(value > 0.5 ? 1 : 0);
-  const std::vector<int> zeros(values.size(), 0);
-  return {{"kind", "task"},
-          {"metric", "acc"},
-          {"items",
-           {{"value", values},
-            {"gold", zeros},
-            {"right", right},
-            {"near_tie", zeros},
-            {"cluster", clusters}}},
-          {"scores",
-           {{{"metric", "acc_norm"}, {"value", 0.9}},
-            {{"metric", "acc"}, {"value", 0.5}, {"stderr", 0.1}, {"baseline", 0.25}}}}};
-}
-
-EvaluationData Read(const Json& result, TaskLoss loss = TaskLoss::kError) {
-  return EvaluationFromRecord(RecordOf("e", result), loss);
-}
-
-TEST(EvaluationFromRecord, OfATextHasWindowsAndDistances) {
-  Json result = TextResult({1.5, 2}, {8, 4}, {1, 0});
+TEST(EvaluationOf, OfATextHasWindowsAndDistances) {
+  TextOutcome result = TextOf({1.5, 2}, {8, 4}, {1, 0});
   const EvaluationData plain = Read(result);
   EXPECT_TRUE(plain.is_text);
   EXPECT_FALSE(plain.is_share);
@@ -69,8 +38,11 @@ TEST(EvaluationFromRecord, OfATextHasWindowsAndDistances) {
   EXPECT_TRUE(std::isnan(plain.kl));
   EXPECT_EQ(plain.overlap_grams, 0u);
 
-  result["distance"] = {{"kl", {0.5, 0.125}}, {"same_top1", {0.75}}};
-  result["overlap"] = {{"grams", 100}, {"found", 7}};
+  result.distance = DistanceOutcome{};
+  result.distance->kl.value = 0.5;
+  result.distance->kl.standard_error = 0.125;
+  result.distance->same_top1.value = 0.75;
+  result.overlap = OverlapOutcome{100, 7};
   const EvaluationData compared = Read(result);
   EXPECT_EQ(compared.kl, 0.5);
   EXPECT_EQ(compared.kl_error, 0.125);
@@ -79,8 +51,8 @@ TEST(EvaluationFromRecord, OfATextHasWindowsAndDistances) {
   EXPECT_EQ(compared.overlap_found, 7u);
 }
 
-TEST(EvaluationFromRecord, OfATaskHasTheScoreOfItsMainMetric) {
-  const EvaluationData data = Read(TaskResult({1, 0.25}, {0, 1}));
+TEST(EvaluationOf, OfATaskHasTheScoreOfItsMainMetric) {
+  const EvaluationData data = Read(RowsOf({1, 0.25}, {0, 1}));
   EXPECT_FALSE(data.is_text);
   EXPECT_TRUE(data.is_share);
   EXPECT_THAT(data.loss, ElementsAre(0, 0.75));
@@ -91,50 +63,37 @@ TEST(EvaluationFromRecord, OfATaskHasTheScoreOfItsMainMetric) {
   EXPECT_EQ(data.baseline, 0.25);
 }
 
-TEST(EvaluationFromRecord, ALikelihoodLossNeedsSeveralChoicesAndARightOne) {
-  Json result = TaskResult({1, 0, 0.25, 0}, {0, 1, 2, 3});
+TEST(EvaluationOf, ALikelihoodLossNeedsSeveralChoicesAndARightOne) {
+  RowsOutcome result = RowsOf({1, 0, 0.25, 0}, {0, 1, 2, 3});
   const double three = std::log(3);
-  result["items"]["log_likelihoods"] = {{0, three}, {-5, three - 5}, {0.5}, {0, 0}};
-  result["items"]["gold"] = {1, 0, 0, -1};
+  result.items.log_likelihoods = {{0, three}, {-5, three - 5}, {0.5}, {0, 0}};
+  result.items.gold = {1, 0, 0, -1};
   const EvaluationData data = Read(result, TaskLoss::kNll);
   // Shares of 3/4 and 1/4; a single choice and an unknown one count as errors do.
   EXPECT_THAT(data.loss, ElementsAre(DoubleNear(std::log(4.0 / 3), 1e-12),
                                      DoubleNear(std::log(4.0), 1e-12), 0.75, 1));
   EXPECT_TRUE(data.is_share);
-  result["items"]["log_likelihoods"] = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
-  result["items"]["gold"] = {0, 0, 0, 1};
+  result.items.log_likelihoods = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+  result.items.gold = {0, 0, 0, 1};
   EXPECT_FALSE(Read(result, TaskLoss::kNll).is_share);
   EXPECT_TRUE(Read(result, TaskLoss::kError).is_share);
 }
 
-TEST(EvaluationFromRecord, ItemsOfASingleClusterAreClustersThemselves) {
-  EXPECT_THAT(Read(TaskResult({1, 0, 1}, {2, 2, 2})).cluster, ElementsAre(0, 1, 2));
-  EXPECT_THAT(Read(TaskResult({1, 0, 1}, {2, 0, 2})).cluster, ElementsAre(0, 1, 0));
+TEST(EvaluationOf, ItemsOfASingleClusterAreClustersThemselves) {
+  EXPECT_THAT(Read(RowsOf({1, 0, 1}, {2, 2, 2})).cluster, ElementsAre(0, 1, 2));
+  EXPECT_THAT(Read(RowsOf({1, 0, 1}, {2, 0, 2})).cluster, ElementsAre(0, 1, 0));
 }
 
-TEST(EvaluationFromRecord, ANumberThatIsNotThereIsNotZero) {
-  Json result = TextResult({1, 2}, {1, 1}, {0, 1});
-  result["items"]["loss"][0] = nullptr;
-  result["ppl"] = {nullptr};
-  const EvaluationData data = Read(result);
-  EXPECT_TRUE(std::isnan(data.loss[0]));
-  EXPECT_TRUE(std::isnan(data.score));
-  EXPECT_TRUE(std::isnan(data.score_error));
+TEST(EvaluationOf, ANumberThatIsNotThereIsNotZero) {
+  TextOutcome text = TextOf({1, 2}, {1, 1}, {0, 1});
+  text.ppl = RecordedEstimate();
+  EXPECT_TRUE(std::isnan(Read(text).score));
+  EXPECT_TRUE(std::isnan(Read(text).score_error));
 }
 
-TEST(EvaluationFromRecord, ColumnsThatDoNotFitAreRefused) {
-  const auto with = [](const char* key, const Json& value) {
-    Json result = TaskResult({1, 0}, {0, 1});
-    result["items"][key] = value;
-    return ErrorOf([&] { Read(result); });
-  };
-  EXPECT_EQ(with("cluster", {0, -1}),
-            "[stage e] expected clusters that are numbers of items; got -1");
-  EXPECT_EQ(with("cluster", {0, 2}), "[stage e] expected columns of 2 items; got others");
-  EXPECT_EQ(with("cluster", {0, 1, 1}), "[stage e] expected columns of 2 items; got others");
-  EXPECT_EQ(with("near_tie", {0}), "[stage e] expected columns of 2 items; got others");
-  EXPECT_EQ(with("value", {1, "a"}), "[stage e] expected a list of numbers; got string");
-  EXPECT_EQ(with("value", Json::array()), "[stage e] expected columns of 0 items; got others");
+TEST(EvaluationOf, OnlyATestHasOne) {
+  EXPECT_EQ(ErrorOf([] { Read(QuantizeOutcome{}); }),
+            "[stage e] expected the outcome of a test; got another kind of stage");
 }
 
 class Table : public ::testing::Test {
@@ -155,8 +114,8 @@ class Table : public ::testing::Test {
     cell.measure = measure;
     plan_.cells.push_back(cell);
   }
-  void Write(const std::string& key, const Json& result) const {
-    work_.WriteRecord(RecordOf(key, result));
+  void Write(const std::string& key, StageOutcome outcome) const {
+    work_.WriteRecord(RecordOf(key, std::move(outcome)));
   }
 
   testing::TemporaryFolder folder_;
@@ -178,9 +137,9 @@ TEST_F(Table, HasTheExcessOverTheFloatModelByClusterAndSeed) {
   AddCell("float", 0, "f");
   AddCell("r", 0, "e0");
   AddCell("r", 1, "e1");
-  Write("f", TextResult({1, 2, 3}, {8, 8, 4}, {0, 0, 1}));
-  Write("e0", TextResult({1.5, 2, 4}, {8, 8, 4}, {0, 0, 1}));
-  Write("e1", TextResult({1, 2, 3.5}, {8, 8, 4}, {0, 0, 1}));
+  Write("f", TextOf({1, 2, 3}, {8, 8, 4}, {0, 0, 1}));
+  Write("e0", TextOf({1.5, 2, 4}, {8, 8, 4}, {0, 0, 1}));
+  Write("e1", TextOf({1, 2, 3.5}, {8, 8, 4}, {0, 0, 1}));
   const StudyTable table = ReadStudyTable(plan_, work_);
   EXPECT_EQ(table.missing_cells, 0u);
   ASSERT_EQ(table.groups.size(), 2u);
@@ -209,13 +168,11 @@ TEST_F(Table, CellsThatCannotBePairedAreMissing) {
   AddCell("r", 0, "longer");
   AddCell("r", 0, "other clusters");
   AddCell("r", 0, "failed");
-  Write("f", TaskResult({1, 0}, {0, 1}));
-  Write("early", TaskResult({1, 0}, {0, 1}));
-  Write("longer", TaskResult({1, 0, 1}, {0, 1, 2}));
-  Write("other clusters", TaskResult({1, 0, 1}, {0, 1, 1}));
-  StageRecord failed = RecordOf("failed", TaskResult({1, 0}, {0, 1}));
-  failed.status = "failed";
-  work_.WriteRecord(failed);
+  Write("f", RowsOf({1, 0}, {0, 1}));
+  Write("early", RowsOf({1, 0}, {0, 1}));
+  Write("longer", RowsOf({1, 0, 1}, {0, 1, 2}));
+  Write("other clusters", RowsOf({1, 0, 1}, {0, 1, 1}));
+  Write("failed", StageOutcome{});
   const StudyTable table = ReadStudyTable(plan_, work_);
   EXPECT_EQ(table.cells, 5u);
   EXPECT_EQ(table.missing_cells, 4u);
@@ -226,11 +183,11 @@ TEST_F(Table, FlipsAreMeansOverSeedsAndOverlapIsTheLargest) {
   AddCell("float", 0, "f");
   AddCell("r", 0, "e0");
   AddCell("r", 1, "e1");
-  Write("f", TaskResult({1, 1, 0}, {0, 1, 2}));
-  Json first = TaskResult({0, 0, 1}, {0, 1, 2}), second = TaskResult({1, 0, 0}, {0, 1, 2});
-  first["overlap"] = {{"grams", 100}, {"found", 10}};
-  second["overlap"] = {{"grams", 100}, {"found", 30}};
-  second["items"]["near_tie"] = {1, 0, 1};
+  Write("f", RowsOf({1, 1, 0}, {0, 1, 2}));
+  RowsOutcome first = RowsOf({0, 0, 1}, {0, 1, 2}), second = RowsOf({1, 0, 0}, {0, 1, 2});
+  first.overlap = OverlapOutcome{100, 10};
+  second.overlap = OverlapOutcome{100, 30};
+  second.items.near_tie = {1, 0, 1};
   Write("e0", first);
   Write("e1", second);
   const StudyTable table = ReadStudyTable(plan_, work_);
@@ -244,10 +201,10 @@ TEST_F(Table, FlipsAreMeansOverSeedsAndOverlapIsTheLargest) {
 TEST_F(Table, DistancesOfTasksAreThoseOfTheChoices) {
   AddCell("float", 0, "f");
   AddCell("r", 0, "e");
-  Json reference = TaskResult({1, 1}, {0, 1}), data = reference;
+  RowsOutcome reference = RowsOf({1, 1}, {0, 1}), data = reference;
   // Even odds against 3 to 1: (log(2 / 3) + log 2) / 2 = log(2 / sqrt 3).
-  reference["items"]["log_likelihoods"] = {{0, 0}, {0, 0}};
-  data["items"]["log_likelihoods"] = {{std::log(3), 0}, {0, 0}};
+  reference.items.log_likelihoods = {{0, 0}, {0, 0}};
+  data.items.log_likelihoods = {{std::log(3), 0}, {0, 0}};
   Write("f", reference);
   Write("e", data);
   const StudyTable table = ReadStudyTable(plan_, work_);
@@ -259,10 +216,18 @@ TEST_F(Table, BitsAndSpeedComeFromTheFirstStageThatHasThem) {
   AddCell("float", 0, "f");
   AddCell("r", 0, "e0", "q0", "s0");
   AddCell("r", 1, "e1", "q1", "s1");
-  for (const char* key : {"f", "e0", "e1"}) Write(key, TaskResult({1, 0}, {0, 1}));
-  Write("q1", {{"bits_per_weight", 3.25}, {"bits_per_weight_model", 4.5}});
-  Write("s0", {{"decode_tokens_per_s", {{"median", 20}, {"lowest", 18}, {"highest", 21}}}});
-  Write("s1", {{"decode_tokens_per_s", {{"median", 30}, {"lowest", 28}, {"highest", 31}}}});
+  for (const char* key : {"f", "e0", "e1"}) Write(key, RowsOf({1, 0}, {0, 1}));
+  QuantizeOutcome quantized;
+  quantized.bits_per_weight = 3.25;
+  quantized.bits_per_weight_model = 4.5;
+  Write("q1", quantized);
+  MeasureOutcome measured;
+  measured.decode.median = 20;
+  measured.decode.lowest = 18;
+  measured.decode.highest = 21;
+  Write("s0", measured);
+  measured.decode.median = 30;
+  Write("s1", measured);
   const StudyTable table = ReadStudyTable(plan_, work_);
   const Group& group = table.groups[1];
   EXPECT_EQ(group.bits, 3.25);  // q0 is not done
@@ -278,7 +243,7 @@ TEST_F(Table, FailuresProcessorsAndTimesAreThoseOfAllStages) {
     Stage one;
     one.key = key;
     plan_.stages.push_back(one);
-    StageRecord record = RecordOf(key, Json::object());
+    StageRecord record = RecordOf(key, CalibrateOutcome{});
     record.processor = processor;
     record.seconds = 1.5;
     if (!is_done) {

@@ -9,45 +9,45 @@
 #include <limits>
 
 #include "artefact/codebook.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
 
-void ValidateActivationScheme(const Scheme& scheme, std::string_view place) {
-  scheme.Validate(place);
+void ValidateActivationScheme(const Scheme& scheme) {
+  scheme.Validate();
 
   // Every refusal below is about a product that could not be computed, or would depend on the
   // batch.
   if (scheme.granularity == Granularity::kChannel) {
-    ThrowBadInput(place, "granularity token, group or tensor for activations", "channel",
+    ThrowExpected("granularity token, group or tensor for activations", "channel",
                   "a scale per input channel cannot be taken out of the product");
   }
   if (scheme.dynamic == (scheme.granularity == Granularity::kTensor)) {
-    ThrowBadInput(place, "dynamic: true per token and group, false per tensor",
+    ThrowExpected("dynamic: true per token and group, false per tensor",
                   scheme.dynamic ? "true" : "false",
                   "one dynamic scale for a tensor would depend on the batch");
   }
   if (scheme.zero_point == ZeroPointKind::kFloat || scheme.second_level) {
-    ThrowBadInput(place, "whole zero points, scales of one level for activations",
+    ThrowExpected("whole zero points, scales of one level for activations",
                   scheme.second_level ? "second_level" : "zero_point: float");
   }
   if (scheme.type == NumberType::kNvfp4) {
-    ThrowBadInput(place, "a type without a scale per tensor for activations", "nvfp4",
+    ThrowExpected("a type without a scale per tensor for activations", "nvfp4",
                   "mxfp4 has the same values");
   }
 }
 
-void ActivationGrid::Validate(std::string_view place) const {
-  ValidateActivationScheme(scheme, place);
+void ActivationGrid::Validate() const {
+  ValidateActivationScheme(scheme);
   if (scheme.dynamic) return;
 
   if (!std::isnormal(point.scale) || point.scale < 0) {
-    ThrowBadInput(place, "a positive scale", StrCat(point.scale));
+    ThrowExpected("a positive scale", StrCat(point.scale));
   }
   const auto most = static_cast<float>((1 << scheme.bits) - 1);
   if (!(point.zero >= 0 && point.zero <= most) || point.zero != std::nearbyint(point.zero)) {
-    ThrowBadInput(place, StrCat("a whole zero point in 0..", most), StrCat(point.zero));
+    ThrowExpected(StrCat("a whole zero point in 0..", most), StrCat(point.zero));
   }
 }
 

@@ -22,7 +22,7 @@ struct ActivationGrid {
 
   // Throws bad input for schemes that ValidateActivationScheme refuses, and for a static scale or
   // zero point that is not on the grid.
-  void Validate(std::string_view place) const;
+  void Validate() const;
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
@@ -36,7 +36,7 @@ struct ActivationGrid {
 // Checks what inputs can be quantized with. Throws bad input for granularity channel, a tensor
 // scale that is not static, second levels, zero points that are not whole, and nvfp4, whose tensor
 // scale would depend on the batch.
-void ValidateActivationScheme(const Scheme& scheme, std::string_view place);
+void ValidateActivationScheme(const Scheme& scheme);
 // "int8-token", "fp8_e4m3-tensor": for people and tables.
 std::string ActivationShortName(const Scheme& scheme);
 

@@ -148,7 +148,7 @@ TEST(ActivationQuantizer, WhatIsNotFiniteIsNotHidden) {
 TEST(ActivationScheme, RefusesWhatDependsOnTheBatch) {
   const auto message = [](const Scheme& scheme) -> std::string {
     try {
-      ValidateActivationScheme(scheme, "here");
+      ValidateActivationScheme(scheme);
     } catch (const Error& error) {
       return error.what();
     }

@@ -27,13 +27,15 @@ std::vector<float> ValuesOf(const FloatFormat& format) {
   const int bits = 1 + format.exponent_bits + format.mantissa_bits;
   const int exponents = 1 << format.exponent_bits, mantissas = 1 << format.mantissa_bits;
   std::vector<float> values;
-  // Split the code into sign, exponent and mantissa.
+
+  // Codes in order: sign, exponent and mantissa are their bits from the top.
   for (int code = 0; code < 1 << bits; ++code) {
     const int mantissa = code % mantissas, exponent = code / mantissas % exponents;
     const bool is_top = exponent == exponents - 1;
     const bool is_number =
         !is_top || format.top == FloatFormat::Top::kNumbers ||
         (format.top == FloatFormat::Top::kNumbersButOne && mantissa != mantissas - 1);
+
     // Denormal numbers have the exponent 1 and no leading one.
     const double fraction = static_cast<double>(mantissa) / mantissas + (exponent > 0 ? 1 : 0);
     const double magnitude = std::ldexp(fraction, std::max(exponent, 1) - format.bias);

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "artefact/codebook.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -14,12 +14,12 @@ constexpr int kFewestGroupTokens = 8;
 constexpr int kMostGroupTokens = 1024;  // more than that would stay float in most texts
 
 // The checks that keys and values have in common.
-void ValidatePart(const KvPart& part, std::string_view place) {
+void ValidatePart(const KvPart& part) {
   // Positions are rounded one by one, so nothing may depend on a whole tensor or on fixed groups.
-  part.scheme.Validate(place);
+  part.scheme.Validate();
   if (part.scheme.second_level || HasByteScales(part.scheme.type)) {
-    ThrowBadInput(place, "a type with one float scale per group for the cache",
-                  part.scheme.ShortName(), "int2 .. int8, nf4 or an fp8 type");
+    ThrowExpected("a type with one float scale per group for the cache", part.scheme.ShortName(),
+                  "int2 .. int8, nf4 or an fp8 type");
   }
 }
 
@@ -57,16 +57,12 @@ EnumNames NamesOfEnum(KvGranularity) {
 
 std::string_view NameOf(KvGranularity granularity) { return NameOfEnum(granularity); }
 
-KvGranularity KvGranularityFromName(std::string_view name, std::string_view place) {
-  return EnumFromName<KvGranularity>(name, place);
-}
-
-void KvCacheScheme::Validate(std::string_view place) const {
-  ValidatePart(keys, place);
-  ValidatePart(values, place);
+void KvCacheScheme::Validate() const {
+  ValidatePart(keys);
+  ValidatePart(values);
   // Keys are grouped by channel because some of their channels are much larger; values have none.
   if (values.granularity == KvGranularity::kChannel) {
-    ThrowBadInput(place, "values per token or head", "channel", "keys may be quantized so");
+    ThrowExpected("values per token or head", "channel", "keys may be quantized so");
   }
 
   // Only keys per channel have groups of tokens.
@@ -74,11 +70,11 @@ void KvCacheScheme::Validate(std::string_view place) const {
   const bool is_in_range =
       key_group_tokens >= kFewestGroupTokens && key_group_tokens <= kMostGroupTokens;
   if (is_channel && !is_in_range) {
-    ThrowBadInput(place, StrCat("group_tokens in ", kFewestGroupTokens, "..", kMostGroupTokens),
+    ThrowExpected(StrCat("group_tokens in ", kFewestGroupTokens, "..", kMostGroupTokens),
                   StrCat(key_group_tokens), "32 is usual");
   }
   if (!is_channel && key_group_tokens != 0) {
-    ThrowBadInput(place, "group_tokens with keys per channel only", StrCat(key_group_tokens));
+    ThrowExpected("group_tokens with keys per channel only", StrCat(key_group_tokens));
   }
 }
 

@@ -17,7 +17,6 @@ namespace qualm {
 enum class KvGranularity { kToken, kHead, kChannel };
 std::string_view NameOf(KvGranularity granularity);
 EnumNames NamesOfEnum(KvGranularity);
-KvGranularity KvGranularityFromName(std::string_view name, std::string_view place);
 
 // How keys, or values, are rounded.
 struct KvPart {
@@ -41,7 +40,7 @@ struct KvCacheScheme {
   bool operator==(const KvCacheScheme&) const = default;
   // Throws bad input for values per channel, for groups of keys that are too small or too large,
   // and for types that define their own groups.
-  void Validate(std::string_view place) const;
+  void Validate() const;
   // "k:int4-channel32-asym v:int4-head-asym"
   std::string ShortName() const;
   // Bytes of codes, scales and zero points of one position, all groups complete.

@@ -1,9 +1,9 @@
-// The manifest between its struct and qualm.json. What the file holds is stated by the structs'
-// Fields (manifest.h); here is what a list of fields does not say: the hash over what decides the
-// results, and which files are refused.
+// The manifest between its struct and qualm.json. The structs' Fields (manifest.h) state what the
+// file holds. This file adds what a list of fields does not say: the hash over everything that
+// decides the results, and which files are refused.
 #include "artefact/manifest.h"
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
 #include "io/json_fields.h"
@@ -18,20 +18,24 @@ LayerRecord LayerRecordFromJson(const Json& json, std::string_view place) {
 
 Json ToJson(const CalibrationRecord& record) { return FieldsJson(record); }
 
-void FileRecord::Validate(std::string_view place) const {
+// Names are joined to the folder's path: none may lead out of it.
+void FileRecord::Validate() const {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
-    ThrowBadInput(place, "file names without folders", name);
+    ThrowExpected("file names without folders", name);
   }
 }
 
 std::string Manifest::ArtefactHash() const {
+  // Where the model came from and how it was quantized.
   Hasher hasher;
   for (const std::string& part :
        {recipe_name, recipe_json, source_name, source_hash, source_dtype, StrCat(seed)}) {
     hasher.Add(part);
   }
   hasher.Add(calibration ? FieldsJson(*calibration).dump() : "");
+
+  // What the folder holds: other files, tensors that differ from the source, and every layer.
   for (const FileRecord& file : files) {
     hasher.Add(file.name);
     hasher.Add(file.hash);
@@ -50,26 +54,35 @@ bool HasManifest(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / kManifestName);
 }
 
-Manifest ManifestFromJson(const Json& json, std::string_view place) {
+namespace {
+
+Manifest CheckedManifest(const Json& json) {
   Manifest manifest;
 
   // Whether it is ours to read at all comes first: the fields of another version may differ.
-  RequireObject(json, KeysOf(manifest), place);
-  if (std::string format = GetString(json, "format", place); format != kManifestFormat) {
-    ThrowBadInput(StrCat(place, ":format"), kManifestFormat, format);
+  RequireObject(json, KeysOf(manifest), kNoPlace);
+  if (std::string format = GetString(json, "format", kNoPlace); format != kManifestFormat) {
+    ThrowBadInput(":format", kManifestFormat, format);
   }
-  if (int64_t version = GetInt(json, "version", place); version != kManifestVersion) {
-    ThrowBadInput(place, StrCat("format version ", kManifestVersion), StrCat(version),
+  if (int64_t version = GetInt(json, "version", kNoPlace); version != kManifestVersion) {
+    ThrowExpected(StrCat("format version ", kManifestVersion), StrCat(version),
                   "written by another version of qualm");
   }
 
-  ReadFields(json, place, manifest);
-  std::string hash = GetString(json, "artefact_hash", place);
+  // The hash is computed from what was read, so an edit of any field shows.
+  ReadFields(json, manifest);
+  std::string hash = GetString(json, "artefact_hash", kNoPlace);
   if (hash != manifest.ArtefactHash()) {
-    ThrowBadInput(place, StrCat("artefact_hash ", manifest.ArtefactHash()), hash,
+    ThrowExpected(StrCat("artefact_hash ", manifest.ArtefactHash()), hash,
                   "the manifest was changed after it was written");
   }
   return manifest;
+}
+
+}  // namespace
+
+Manifest ManifestFromJson(const Json& json, std::string_view place) {
+  return At(place, [&] { return CheckedManifest(json); });
 }
 
 Manifest ReadManifest(const std::filesystem::path& folder) {

@@ -112,7 +112,7 @@ struct FileRecord {
   uint64_t bytes = 0;
 
   // Throws bad input for a name that could lead out of the folder.
-  void Validate(std::string_view place) const;
+  void Validate() const;
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {

@@ -112,7 +112,7 @@ struct QuantizedLinear {
   uint64_t StoredBytes() const;
 
   // Throws bad input if sizes, codes or scales contradict the scheme (used after reading a file).
-  void Validate(std::string_view place) const;
+  void Validate() const;
 };
 
 // Packs `bits`-wide codes of one row, little-endian: code i occupies bits [i·bits, (i+1)·bits) of

@@ -45,7 +45,7 @@ OnlineTransform MakeTransform(Kind kind, Side side, std::vector<uint32_t> dims,
 
 std::string MessageOf(const QuantizedLinear& q) {
   try {
-    q.Validate("layer");
+    q.Validate();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
     return error.what();

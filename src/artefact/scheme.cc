@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -15,6 +15,7 @@ namespace {
 // A larger group is a mistake: no layer has that many inputs.
 constexpr int kLargestGroup = 1 << 20;
 
+// Only integers have a choice; all other types define their width.
 int BitsOfType(NumberType type, int bits_of_integer) {
   switch (type) {
     case NumberType::kInteger:
@@ -33,27 +34,27 @@ int BitsOfType(NumberType type, int bits_of_integer) {
 }
 
 // Scales that are quantized themselves.
-void ValidateSecondLevel(const Scheme& scheme, std::string_view place) {
+void ValidateSecondLevel(const Scheme& scheme) {
   const SecondLevel& second = *scheme.second_level;
   // Each field by itself, then the combination with the granularity.
   if (second.bits < 1 || second.bits > 8) {
-    ThrowBadInput(place, "second_level bits in 1..8", StrCat(second.bits));
+    ThrowExpected("second_level bits in 1..8", StrCat(second.bits));
   }
   if (second.group_rows < 1 || second.group_rows > kLargestGroup) {
-    ThrowBadInput(place, StrCat("second_level group_rows in 1..", kLargestGroup),
+    ThrowExpected(StrCat("second_level group_rows in 1..", kLargestGroup),
                   StrCat(second.group_rows));
   }
+
   if (scheme.granularity == Granularity::kTensor) {
-    ThrowBadInput(place, "granularity channel or group with second_level", "tensor",
+    ThrowExpected("granularity channel or group with second_level", "tensor",
                   "one scale per tensor is not worth quantizing");
   }
 }
 
 // Checks types that define their own values (codebook.h).
-void ValidateFormat(const Scheme& scheme, std::string_view place) {
+void ValidateFormat(const Scheme& scheme) {
   if (!scheme.is_symmetric() || scheme.second_level) {
-    ThrowBadInput(place,
-                  StrCat("no zero points and no second level with type ", NameOf(scheme.type)),
+    ThrowExpected(StrCat("no zero points and no second level with type ", NameOf(scheme.type)),
                   scheme.second_level ? "second_level" : NameOf(scheme.zero_point),
                   "its values are symmetric, or not, by themselves");
   }
@@ -62,7 +63,7 @@ void ValidateFormat(const Scheme& scheme, std::string_view place) {
   const int size = GroupSizeOfFormat(scheme.type);
   if (size == 0) return;
   if (scheme.granularity == Granularity::kGroup && scheme.group_size == size) return;
-  ThrowBadInput(place, StrCat("groups of ", size, " with type ", NameOf(scheme.type)),
+  ThrowExpected(StrCat("groups of ", size, " with type ", NameOf(scheme.type)),
                 scheme.granularity == Granularity::kGroup ? StrCat(scheme.group_size)
                                                           : NameOf(scheme.granularity),
                 "the format is defined so");
@@ -102,36 +103,36 @@ size_t Scheme::GroupCount(size_t in_features) const {
   return in_features / size + (in_features % size != 0 ? 1 : 0);
 }
 
-void Scheme::Validate(std::string_view place) const {
+void Scheme::Validate() const {
   // Widths first: the other checks use them.
-  if (bits < 1 || bits > 8) ThrowBadInput(place, "bits in 1..8", StrCat(bits));
+  if (bits < 1 || bits > 8) ThrowExpected("bits in 1..8", StrCat(bits));
   if (int needed = BitsOfType(type, bits); needed != bits) {
-    ThrowBadInput(place, StrCat("bits ", needed, " with type ", NameOf(type)), StrCat(bits));
+    ThrowExpected(StrCat("bits ", needed, " with type ", NameOf(type)), StrCat(bits));
   }
 
   // A group size belongs to groups, and to nothing else.
   if (granularity == Granularity::kGroup && (group_size < 1 || group_size > kLargestGroup)) {
-    ThrowBadInput(place, StrCat("group_size in 1..", kLargestGroup), StrCat(group_size),
+    ThrowExpected(StrCat("group_size in 1..", kLargestGroup), StrCat(group_size),
                   "128, 64 and 32 are usual");
   }
   if (granularity != Granularity::kGroup && group_size != 0) {
-    ThrowBadInput(place, "no group_size", StrCat(group_size),
+    ThrowExpected("no group_size", StrCat(group_size),
                   StrCat("granularity is ", NameOf(granularity)));
   }
 
   // Scales are stored as floats.
   if (scale_type != DType::kF16 && scale_type != DType::kBF16 && scale_type != DType::kF32) {
-    ThrowBadInput(place, "scale_type F16, BF16 or F32", qualm::NameOf(scale_type));
+    ThrowExpected("scale_type F16, BF16 or F32", qualm::NameOf(scale_type));
   }
 
   // Combinations: what a type implies, and a convention that needs at least two bits.
-  if (type != NumberType::kInteger) ValidateFormat(*this, place);
+  if (type != NumberType::kInteger) ValidateFormat(*this);
   if (is_symmetric() && bits == 1 && symmetric_convention != SymmetricConvention::kGptq) {
-    ThrowBadInput(place, "at least 2 bits",
+    ThrowExpected("at least 2 bits",
                   StrCat("1 bit with symmetric_convention ", NameOf(symmetric_convention)),
                   "its scale would be a division by zero");
   }
-  if (second_level) ValidateSecondLevel(*this, place);
+  if (second_level) ValidateSecondLevel(*this);
 }
 
 std::string Scheme::ShortName() const {
@@ -139,6 +140,7 @@ std::string Scheme::ShortName() const {
   if (type == NumberType::kInteger) name += StrCat(bits);
   name += granularity == Granularity::kGroup ? StrCat("-g", group_size)
                                              : StrCat("-", NameOf(granularity));
+
   // Symmetric integers say so, because a scheme of integers is asymmetric by default.
   switch (zero_point) {
     case ZeroPointKind::kNone:
@@ -189,18 +191,5 @@ std::string_view NameOf(NumberType type) { return NameOfEnum(type); }
 std::string_view NameOf(Granularity granularity) { return NameOfEnum(granularity); }
 std::string_view NameOf(ZeroPointKind kind) { return NameOfEnum(kind); }
 std::string_view NameOf(SymmetricConvention convention) { return NameOfEnum(convention); }
-
-NumberType NumberTypeFromName(std::string_view name, std::string_view place) {
-  return EnumFromName<NumberType>(name, place);
-}
-Granularity GranularityFromName(std::string_view name, std::string_view place) {
-  return EnumFromName<Granularity>(name, place);
-}
-ZeroPointKind ZeroPointKindFromName(std::string_view name, std::string_view place) {
-  return EnumFromName<ZeroPointKind>(name, place);
-}
-SymmetricConvention SymmetricConventionFromName(std::string_view name, std::string_view place) {
-  return EnumFromName<SymmetricConvention>(name, place);
-}
 
 }  // namespace qualm

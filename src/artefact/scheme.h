@@ -79,8 +79,9 @@ struct Scheme {
   // Inputs per group for a layer of `in_features`: the group size, or all of them.
   size_t GroupSize(size_t in_features) const;
   size_t GroupCount(size_t in_features) const;
-  // Throws bad input if the fields contradict each other (bits 0, group 0, scale_type I8 ...).
-  void Validate(std::string_view place) const;
+  // Throws bad input if the fields contradict each other (bits 0, group 0, scale_type I8 ...). Like
+  // the other functions named Validate it leaves the place to its caller (base/error_place.h).
+  void Validate() const;
   // "int4-g128-asym", for people and tables.
   std::string ShortName() const;
 
@@ -133,7 +134,7 @@ int GroupSizeOfFormat(NumberType type);
 // scale per channel for types without groups.
 Scheme SchemeOfFormat(NumberType type);
 
-// The spelling of each value in YAML and JSON; parsing throws with the nearest name.
+// The spelling of each value in YAML and JSON; EnumFromName parses it.
 EnumNames NamesOfEnum(NumberType);
 EnumNames NamesOfEnum(Granularity);
 EnumNames NamesOfEnum(ZeroPointKind);
@@ -143,9 +144,5 @@ std::string_view NameOf(NumberType type);
 std::string_view NameOf(Granularity granularity);
 std::string_view NameOf(ZeroPointKind kind);
 std::string_view NameOf(SymmetricConvention convention);
-NumberType NumberTypeFromName(std::string_view name, std::string_view place);
-Granularity GranularityFromName(std::string_view name, std::string_view place);
-ZeroPointKind ZeroPointKindFromName(std::string_view name, std::string_view place);
-SymmetricConvention SymmetricConventionFromName(std::string_view name, std::string_view place);
 
 }  // namespace qualm

@@ -19,7 +19,7 @@ Scheme Group(int size) {
 
 std::string ValidationMessage(const Scheme& scheme) {
   try {
-    scheme.Validate("here");
+    scheme.Validate();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
     return error.what();
@@ -113,24 +113,24 @@ TEST(Scheme, NamesOfValuesReadBack) {
   for (auto type :
        {NumberType::kInteger, NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
         NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
-    EXPECT_EQ(NumberTypeFromName(NameOf(type), "x"), type);
+    EXPECT_EQ(EnumFromName<NumberType>(NameOf(type), "x"), type);
   }
   for (auto granularity :
        {Granularity::kTensor, Granularity::kChannel, Granularity::kGroup, Granularity::kToken}) {
-    EXPECT_EQ(GranularityFromName(NameOf(granularity), "x"), granularity);
+    EXPECT_EQ(EnumFromName<Granularity>(NameOf(granularity), "x"), granularity);
   }
   for (auto kind : {ZeroPointKind::kNone, ZeroPointKind::kInteger, ZeroPointKind::kFloat}) {
-    EXPECT_EQ(ZeroPointKindFromName(NameOf(kind), "x"), kind);
+    EXPECT_EQ(EnumFromName<ZeroPointKind>(NameOf(kind), "x"), kind);
   }
   for (auto convention :
        {SymmetricConvention::kGptq, SymmetricConvention::kMiAbsmax, SymmetricConvention::kSigned}) {
-    EXPECT_EQ(SymmetricConventionFromName(NameOf(convention), "x"), convention);
+    EXPECT_EQ(EnumFromName<SymmetricConvention>(NameOf(convention), "x"), convention);
   }
 }
 
 TEST(Scheme, UnknownNamesAreAnsweredWithTheNearest) {
   try {
-    GranularityFromName("chanel", "recipe.yaml:3");
+    EnumFromName<Granularity>("chanel", "recipe.yaml:3");
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("recipe.yaml:3"));

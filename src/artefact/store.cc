@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "artefact/codebook.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -396,7 +396,7 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   }
 
   // The values themselves are checked last.
-  layer.Validate(record.name);
+  At(record.name, [&] { layer.Validate(); });
   return layer;
 }
 

@@ -1,5 +1,6 @@
-// Runs calibration sequences through a block in chunks of whole sequences, either at once or input
-// by input.
+// The hidden states of all calibration tokens between two blocks, and how they go through a block:
+// at once, or input by input, so that layers can be quantized in between. Tokens go through in
+// chunks of whole sequences, in the same order every time.
 #include "calibrate/hidden_states.h"
 
 #include <algorithm>
@@ -27,8 +28,8 @@ size_t TotalTokens(std::span<const std::vector<TokenId>> sequences) {
 
 }  // namespace
 
-// What attention needs for one chunk: a cache per sequence and the rotary tables. It is made for
-// each chunk anew, so only one chunk's caches exist at a time.
+// What attention needs for one chunk: a cache per sequence and the rotary tables. It is built anew
+// for each chunk, so that only one chunk's caches exist at a time.
 struct HiddenStates::Attending {
   Attending(const HiddenStates& states, const DecoderBlock& block, const Chunk& chunk) {
     const std::span<const BlockPlan> blocks(&block.plan(), 1);
@@ -67,6 +68,7 @@ HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, cons
   }
 }
 
+// The first block reads the rows of the embedding table.
 void HiddenStates::Embed(const EmbeddingTable& embedding) {
   size_t row = 0;
   for (const auto& sequence : sequences_) {
@@ -79,42 +81,45 @@ Span2D<float> HiddenStates::HiddenOf(const Chunk& chunk) const {
   return hidden_.view().Rows(chunk.first_row, chunk.rows);
 }
 
-void HiddenStates::Advance(const DecoderBlock& block, ThreadPool& pool) {
+// For a block that is settled: nobody needs the values inside.
+void HiddenStates::Advance(const DecoderBlock& block, const Context& context) {
   QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
     Attending attending(*this, block, chunk);
-    block.Forward(attending.pass(), HiddenOf(chunk), pool);
+    block.Forward(attending.pass(), HiddenOf(chunk), context);
   }
 }
 
-void HiddenStates::Observe(const DecoderBlock& block, ThreadPool& pool,
+// Shows the values inside the block and leaves the hidden states as they are.
+void HiddenStates::Observe(const DecoderBlock& block, const Context& context,
                            const InputObserver& observer) const {
   QUALM_CHECK(next_input_ == 0);
   for (const Chunk& chunk : chunks_) {
     Attending attending(*this, block, chunk);
     Matrix hidden = Matrix::CopyOf(HiddenOf(chunk));
-    block.Forward(attending.pass(), hidden, pool, observer);
+    block.Forward(attending.pass(), hidden, context, observer);
   }
 }
 
 Matrix HiddenStates::ResidualInput(const DecoderBlock& block, const Chunk& chunk,
-                                   ThreadPool& pool) const {
-  return block.ResidualInput(next_input_, HiddenOf(chunk), pool);
+                                   const Context& context) const {
+  return block.ResidualInput(next_input_, HiddenOf(chunk), context);
 }
 
-// Inputs from the hidden states are computed from them, all others were computed by an earlier
-// step.
-void HiddenStates::ForInput(const DecoderBlock& block, ThreadPool& pool,
+// Shows the value of the next input, chunk by chunk. Inputs that read the hidden states are
+// computed here; all others were stored by an earlier step.
+void HiddenStates::ForInput(const DecoderBlock& block, const Context& context,
                             const std::function<void(Span2D<const float>)>& body) const {
   for (const Chunk& chunk : chunks_) {
     if (block.inputs()[next_input_].reads_residual) {
-      body(ResidualInput(block, chunk, pool).view());
+      body(ResidualInput(block, chunk, context).view());
     } else {
       body(values_[next_input_].view().Rows(chunk.first_row, chunk.rows));
     }
   }
 }
 
+// Room for the values that the next input's steps are about to make.
 void HiddenStates::PrepareValues(const DecoderBlock& block) {
   values_.resize(block.inputs().size());
   for (const size_t made : block.MadeBy(next_input_)) {
@@ -124,7 +129,7 @@ void HiddenStates::PrepareValues(const DecoderBlock& block) {
   }
 }
 
-void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
+void HiddenStates::AdvanceInput(const DecoderBlock& block, const Context& context) {
   PrepareValues(block);
 
   // Chunk by chunk: the value of the input, then the layers that read it.
@@ -135,7 +140,7 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
     Matrix computed;
     Span2D<const float> value;
     if (block.inputs()[next_input_].reads_residual) {
-      computed = ResidualInput(block, chunk, pool);
+      computed = ResidualInput(block, chunk, context);
       value = computed.view();
     } else {
       value = rows_of(next_input_);
@@ -149,7 +154,7 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
       pass = attending->pass();
     }
 
-    block.Step(next_input_, pass, value, HiddenOf(chunk), pool,
+    block.Step(next_input_, pass, value, HiddenOf(chunk), context,
                [&](size_t later, const Matrix& made) { CopyRows(made.view(), rows_of(later)); });
   }
 
@@ -158,14 +163,17 @@ void HiddenStates::AdvanceInput(const DecoderBlock& block, ThreadPool& pool) {
   next_input_ = (next_input_ + 1) % block.inputs().size();
 }
 
-Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const {
+// One chunk is enough: transforms compare candidates by it.
+Matrix HiddenStates::BranchOutput(const DecoderBlock& block, size_t input,
+                                  const Context& context) const {
   QUALM_CHECK(next_input_ == 0 && !chunks_.empty());
   const Chunk& chunk = chunks_.front();
   Attending attending(*this, block, chunk);
-  const Matrix value = block.ResidualInput(input, HiddenOf(chunk), pool);
-  return block.BranchOutput(input, attending.pass(), value, pool);
+  const Matrix value = block.ResidualInput(input, HiddenOf(chunk), context);
+  return block.BranchOutput(input, attending.pass(), value, context);
 }
 
+// For passes that start from the same hidden states more than once.
 StateBuffer HiddenStates::Save() const {
   QUALM_CHECK(next_input_ == 0);
   std::optional<std::filesystem::path> file = spill_file_;

@@ -16,6 +16,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // Order of calls: Embed once; then, for each block, either Advance, or ForInput and AdvanceInput
 // for each of its inputs in turn. Observe, BranchOutput and Save need to be between blocks.
 class HiddenStates {
@@ -30,21 +32,22 @@ class HiddenStates {
 
   // Between blocks: runs `block` over all sequences, some at a time, and replaces the values by its
   // output.
-  void Advance(const DecoderBlock& block, ThreadPool& pool);
+  void Advance(const DecoderBlock& block, const Context& context);
   // The same without replacing the values: `observer` sees all inputs of linear layers.
-  void Observe(const DecoderBlock& block, ThreadPool& pool, const InputObserver& observer) const;
+  void Observe(const DecoderBlock& block, const Context& context,
+               const InputObserver& observer) const;
 
   // Inside a block, input after input (SiteInputs): the value of input `next_input()` as `block`
   // computes it now, a piece at a time in the order of the tokens.
-  void ForInput(const DecoderBlock& block, ThreadPool& pool,
+  void ForInput(const DecoderBlock& block, const Context& context,
                 const std::function<void(Span2D<const float>)>& body) const;
   // Runs the linear layers that read it. After the last input the values are the block's output.
-  void AdvanceInput(const DecoderBlock& block, ThreadPool& pool);
+  void AdvanceInput(const DecoderBlock& block, const Context& context);
   size_t next_input() const { return next_input_; }
 
   // Between blocks: the sum that the branches of `block` which begin with `input` add to the hidden
   // states of the first sequences, up to about two thousand tokens. [tokens, hidden_size]
-  Matrix BranchOutput(const DecoderBlock& block, size_t input, ThreadPool& pool) const;
+  Matrix BranchOutput(const DecoderBlock& block, size_t input, const Context& context) const;
 
   // A copy of the values between blocks, and the way back to them.
   StateBuffer Save() const;
@@ -58,7 +61,7 @@ class HiddenStates {
   struct Attending;
 
   Span2D<float> HiddenOf(const Chunk& chunk) const;
-  Matrix ResidualInput(const DecoderBlock& block, const Chunk& chunk, ThreadPool& pool) const;
+  Matrix ResidualInput(const DecoderBlock& block, const Chunk& chunk, const Context& context) const;
   // Room for the inputs that the layers of the next input compute inside the block.
   void PrepareValues(const DecoderBlock& block);
 

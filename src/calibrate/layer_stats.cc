@@ -1,14 +1,15 @@
-// Collects Gram matrices, ranges and a sample of a layer's inputs, piece by piece. All sums run in
-// the order of the tokens, so the result does not depend on the number of threads.
+// Collects what methods need to know of a linear layer's inputs: Gram matrices, ranges of channels,
+// and a sample of rows, piece by piece. All sums run in the order of the tokens, so the result does
+// not depend on the number of threads.
 #include "calibrate/layer_stats.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "tensor/gram.h"
 
 namespace qualm {
@@ -18,9 +19,9 @@ namespace {
 constexpr size_t kChannelsPerPiece = 64;
 
 // Updates minimum, maximum and the sum of magnitudes of each channel.
-void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& pool) {
+void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, const Context& context) {
   size_t pieces = (x.cols() + kChannelsPerPiece - 1) / kChannelsPerPiece;
-  pool.ParallelFor(pieces, [&](size_t piece) {
+  context.pool.ParallelFor(pieces, [&](size_t piece) {
     size_t first = piece * kChannelsPerPiece;
     size_t last = std::min(x.cols(), first + kChannelsPerPiece);
 
@@ -36,6 +37,7 @@ void AddChannelStatistics(Span2D<const float> x, LayerStats& stats, ThreadPool& 
   });
 }
 
+// One NaN would spread over the whole Gram matrix, so it is reported where it appears.
 void RequireFinite(Span2D<const float> x, std::string_view place) {
   for (size_t t = 0; t < x.rows(); ++t) {
     for (float value : x.row(t)) {
@@ -63,22 +65,22 @@ Collector::Collector(size_t in_features, uint64_t total_tokens, const CollectorO
   stats_.sample = Matrix(sample_rows_, in_features);
 }
 
-// Row `token` is taken if floor(token·rows/total) steps up there: this takes `rows` rows at equal
-// distances.
+// Whether a token's row belongs to the sample: where floor(token·rows/total) increases. This
+// selects `rows` rows at equal distances.
 bool Collector::IsSampled(uint64_t token) const {
   return token * sample_rows_ / total_tokens_ != (token + 1) * sample_rows_ / total_tokens_;
 }
 
-void Collector::Add(Span2D<const float> x, ThreadPool& pool) {
+void Collector::Add(Span2D<const float> x, const Context& context) {
   QUALM_CHECK(x.cols() == stats_.in_features && stats_.tokens + x.rows() <= total_tokens_);
   RequireFinite(x, options_.place);
 
   // What was asked for, over all tokens.
-  if (options_.gram) AccumulateGram(x, stats_.gram, pool);
+  if (options_.gram) AccumulateGram(x, stats_.gram, context);
   if (options_.gram64) {
-    AccumulateGram64(x, {stats_.gram64.data(), x.cols(), x.cols()}, pool);
+    AccumulateGram64(x, {stats_.gram64.data(), x.cols(), x.cols()}, context);
   }
-  if (options_.channel_statistics) AddChannelStatistics(x, stats_, pool);
+  if (options_.channel_statistics) AddChannelStatistics(x, stats_, context);
 
   // The sample counts tokens over all calls.
   for (size_t t = 0; t < x.rows() && sample_rows_ > 0; ++t) {

@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // The statistics of one input. What was not asked for is empty.
 struct LayerStats {
@@ -39,7 +39,7 @@ class Collector {
   Collector(size_t in_features, uint64_t total_tokens, const CollectorOptions& options);
 
   // x [tokens, in]. Throws kFailed naming the place if a value is NaN or infinite.
-  void Add(Span2D<const float> x, ThreadPool& pool);
+  void Add(Span2D<const float> x, const Context& context);
   LayerStats Take();
 
  private:

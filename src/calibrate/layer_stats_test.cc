@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -21,10 +21,10 @@ Matrix RandomRows(size_t rows, size_t cols, uint64_t seed) {
 }
 
 LayerStats Collect(const Matrix& x, const CollectorOptions& options, size_t rows_per_call) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Collector collector(x.cols(), x.rows(), options);
   for (size_t first = 0; first < x.rows(); first += rows_per_call) {
-    collector.Add(x.view().Rows(first, std::min(rows_per_call, x.rows() - first)), pool);
+    collector.Add(x.view().Rows(first, std::min(rows_per_call, x.rows() - first)), context);
   }
   return collector.Take();
 }
@@ -36,14 +36,14 @@ TEST(CollectorTest, CountsByHand) {
   LayerStats stats =
       Collect(x, {.gram = true, .gram64 = true, .channel_statistics = true, .sample_rows = 2}, 2);
   EXPECT_EQ(stats.tokens, 2u);
-  EXPECT_THAT(stats.min, testing::ElementsAre(-3.0f, -4.0f));
-  EXPECT_THAT(stats.max, testing::ElementsAre(1.0f, 2.0f));
-  EXPECT_THAT(stats.abs_mean, testing::ElementsAre(2.0, 3.0));
+  EXPECT_THAT(stats.min, ::testing::ElementsAre(-3.0f, -4.0f));
+  EXPECT_THAT(stats.max, ::testing::ElementsAre(1.0f, 2.0f));
+  EXPECT_THAT(stats.abs_mean, ::testing::ElementsAre(2.0, 3.0));
   EXPECT_EQ(stats.gram(0, 0), 10.0f);
   EXPECT_EQ(stats.gram(0, 1), -10.0f);
   EXPECT_EQ(stats.gram(1, 0), -10.0f);
   EXPECT_EQ(stats.gram(1, 1), 20.0f);
-  EXPECT_THAT(stats.gram64, testing::ElementsAre(10.0, -10.0, -10.0, 20.0));
+  EXPECT_THAT(stats.gram64, ::testing::ElementsAre(10.0, -10.0, -10.0, 20.0));
   EXPECT_EQ(stats.sample(1, 0), -3.0f);
 }
 
@@ -53,7 +53,7 @@ TEST(CollectorTest, SampleDoesNotDependOnHowTheRowsArrive) {
   LayerStats pieces = Collect(x, {.sample_rows = 17}, 8);
   ASSERT_EQ(whole.sample.rows(), 17u);
   for (size_t r = 0; r < 17; ++r) {
-    EXPECT_THAT(pieces.sample.row(r), testing::ElementsAreArray(whole.sample.row(r)));
+    EXPECT_THAT(pieces.sample.row(r), ::testing::ElementsAreArray(whole.sample.row(r)));
   }
 }
 

@@ -1,3 +1,6 @@
+// Draws calibration sequences from a corpus, in the ways that published methods do, and held-out
+// sequences from text that was not drawn. The same options give the same tokens; the set's hash
+// says which they were.
 #include "calibrate/sampler.h"
 
 #include <algorithm>
@@ -14,12 +17,13 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
+// What a sampler reads, and the random streams that it may use.
 struct Draw {
   const Corpus& corpus;
   const Tokenizer& tokenizer;
   const SamplerOptions& options;
   Rng rng;           // for the calibration sequences
-  Rng held_out_rng;  // a stream of its own: how many are held out does not change the sequences
+  Rng held_out_rng;  // separate: how many are held out does not change the sequences
 };
 
 // tokens[start, start + length).
@@ -28,16 +32,18 @@ Tokens Window(const Tokens& tokens, size_t start, size_t length) {
   return Tokens(first, first + static_cast<std::ptrdiff_t>(length));
 }
 
+// Each start is equally likely.
 Tokens RandomWindow(const Tokens& tokens, size_t length, Rng& rng) {
   return Window(tokens, static_cast<size_t>(rng.Below(tokens.size() - length + 1)), length);
 }
 
-// Starts of windows of `length` tokens that lie side by side in the parts of [0, total) which no
-// window at `taken` covers.
+// Starts of windows of `length` tokens, next to each other, in those parts of [0, total) that no
+// window in `taken` covers.
 std::vector<size_t> FreeWindows(std::vector<size_t> taken, size_t total, size_t length) {
   std::ranges::sort(taken);
   taken.push_back(total);
   std::vector<size_t> free;
+  // The gap before each taken window, then the one after the last.
   size_t at = 0;
   for (size_t next : taken) {
     for (; at + length <= next; at += length) free.push_back(at);
@@ -46,6 +52,7 @@ std::vector<size_t> FreeWindows(std::vector<size_t> taken, size_t total, size_t 
   return free;
 }
 
+// Windows may overlap, as in GPTQ's code; held-out windows overlap none of them.
 void RandomCrop(Draw& draw, CalibrationSet& set) {
   const size_t length = draw.options.length;
   const Tokens tokens = draw.tokenizer.EncodeWithSpecial(draw.corpus.Joined());
@@ -59,12 +66,15 @@ void RandomCrop(Draw& draw, CalibrationSet& set) {
     set.sequences.push_back(Window(tokens, starts.back(), length));
   }
   set.documents = draw.corpus.documents.size();
+
+  // Held-out windows are drawn from what is left.
   std::vector<size_t> free = FreeWindows(std::move(starts), tokens.size(), length);
   Shuffle(free, draw.held_out_rng);
   free.resize(std::min(free.size(), draw.options.held_out));
   for (size_t start : free) set.held_out.push_back(Window(tokens, start, length));
 }
 
+// 0 to count - 1, shuffled.
 std::vector<size_t> RandomOrder(size_t count, Rng& rng) {
   std::vector<size_t> order(count);
   for (size_t i = 0; i < count; ++i) order[i] = i;
@@ -72,6 +82,7 @@ std::vector<size_t> RandomOrder(size_t count, Rng& rng) {
   return order;
 }
 
+// Takes documents in random order until enough of them are longer than a sample.
 void DocumentCrop(Draw& draw, CalibrationSet& set) {
   const SamplerOptions& options = draw.options;
   const std::vector<std::string>& documents = draw.corpus.documents;
@@ -88,9 +99,13 @@ void DocumentCrop(Draw& draw, CalibrationSet& set) {
                   StrCat(longest, " tokens in the longest of ", order.size()),
                   "use shorter samples or the sampler random-crop, which joins documents");
   }
+
+  // With fewer documents than samples, documents are used again with other windows.
   for (size_t i = 0; i < options.samples; ++i) {
     set.sequences.push_back(RandomWindow(used[i % used.size()], options.length, draw.rng));
   }
+
+  // Documents whose turn did not come are held out.
   set.documents = used.size();
   for (; turn < order.size() && set.held_out.size() < options.held_out; ++turn) {
     const Tokens tokens = draw.tokenizer.EncodeWithSpecial(documents[order[turn]]);
@@ -109,6 +124,7 @@ bool AppendIfShort(const Draw& draw, size_t document, Tokens& joined) {
   return true;
 }
 
+// Whole windows, next to each other; the rest at the end is dropped.
 std::vector<Tokens> CutIntoWindows(const Tokens& tokens, size_t length) {
   std::vector<Tokens> windows;
   for (size_t at = 0; at + length <= tokens.size(); at += length) {
@@ -117,6 +133,8 @@ std::vector<Tokens> CutIntoWindows(const Tokens& tokens, size_t length) {
   return windows;
 }
 
+// As many short documents as there are samples, joined; the number of sequences follows from their
+// lengths.
 void Concat(Draw& draw, CalibrationSet& set) {
   const SamplerOptions& options = draw.options;
   const std::vector<size_t> order = RandomOrder(draw.corpus.documents.size(), draw.rng);
@@ -125,12 +143,15 @@ void Concat(Draw& draw, CalibrationSet& set) {
   for (; turn < order.size() && set.documents < options.samples; ++turn) {
     if (AppendIfShort(draw, order[turn], joined)) ++set.documents;
   }
+
   if (joined.size() < options.length) {
     ThrowBadInput(draw.corpus.name, StrCat("at least ", options.length, " tokens for one sample"),
                   StrCat(joined.size(), " tokens in ", set.documents,
                          " documents of at most that length, of ", order.size()),
                   "use more documents, shorter samples or the sampler random-crop");
   }
+
+  // Later documents of the order make the held-out windows.
   set.sequences = CutIntoWindows(joined, options.length);
   for (; turn < order.size() && held_out.size() / options.length < options.held_out; ++turn) {
     AppendIfShort(draw, order[turn], held_out);
@@ -138,6 +159,7 @@ void Concat(Draw& draw, CalibrationSet& set) {
   set.held_out = CutIntoWindows(held_out, options.length);
 }
 
+// A row of the table: the name that recipes use, a line for `qualm list`, and the function.
 struct SamplerEntry {
   std::string_view name, description;
   void (*draw)(Draw&, CalibrationSet&);
@@ -167,6 +189,7 @@ void AddSequences(Hasher& hasher, std::span<const Tokens> sequences) {
   }
 }
 
+// Covers how the set was drawn and every token.
 std::string HashOf(const CalibrationSet& set) {
   Hasher hasher;
   hasher.Add(set.sampler);
@@ -178,6 +201,7 @@ std::string HashOf(const CalibrationSet& set) {
   return hasher.Hex();
 }
 
+// The bound keeps samples·length far from overflow.
 void CheckOptions(const SamplerOptions& options) {
   constexpr uint64_t kMostTokens = uint64_t{1} << 32;
   if (options.samples == 0 || options.length == 0 ||
@@ -200,6 +224,8 @@ CalibrationSet SampleCalibration(const Corpus& corpus, const Tokenizer& tokenize
   set.samples = options.samples;
   set.length = options.length;
   set.seed = options.seed;
+
+  // Separate streams: the number of held-out sequences does not change the others.
   Draw draw{corpus, tokenizer, options, Rng(options.seed, "calibration"),
             Rng(options.seed, "held-out")};
   sampler.draw(draw, set);

@@ -41,6 +41,21 @@ struct CalibrationSet {
   std::string held_out_hash;  // over every token of `held_out`
 
   size_t tokens() const { return sequences.size() * length; }
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("sampler", self.sampler);
+    visit("corpus", self.corpus);
+    visit("corpus_hash", self.corpus_hash);
+    visit("samples", self.samples);
+    visit("length", self.length);
+    visit("seed", self.seed, {.is_seed = true});
+    visit("documents", self.documents);
+    visit("hash", self.hash);
+    visit("held_out_hash", self.held_out_hash);
+    visit("sequences", self.sequences);
+    visit("held_out", self.held_out);
+  }
 };
 
 // Throws bad input for an unknown sampler, samples or length 0, and a corpus that is too short for

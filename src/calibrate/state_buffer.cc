@@ -1,4 +1,5 @@
-// Allocates the rows in memory or maps an unlinked file of the same size.
+// A large matrix of floats, in memory or in a mapped file. The file has no name any more once it is
+// open, so it cannot outlive the process.
 #include "calibrate/state_buffer.h"
 
 #include <fcntl.h>
@@ -21,12 +22,12 @@ StateBuffer::StateBuffer(size_t rows, size_t cols,
     values_ = memory_;
     return;
   }
+
   size_t bytes = rows * cols * sizeof(float);
   int file = ::open(spill_file->c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file >= 0) ::unlink(spill_file->c_str());  // at once: a killed process leaves no file
   // posix_fallocate makes a full disk an error here instead of a fault at the first write.
   int status = file < 0 ? errno : ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
-
   void* mapped = MAP_FAILED;
   if (status == 0) {
     mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -38,7 +39,6 @@ StateBuffer::StateBuffer(size_t rows, size_t cols,
     ThrowFailed(spill_file->string(), StrCat("cannot make a file of ", HumanBytes(bytes),
                                              " for hidden states: ", std::strerror(status)));
   }
-
   mapped_bytes_ = bytes;
   values_ = {static_cast<float*>(mapped), rows, cols};
 }

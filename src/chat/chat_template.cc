@@ -96,8 +96,12 @@ const std::vector<NamedChatTemplate>& NamedChatTemplates() {
 }
 
 ChatTemplate::ChatTemplate(std::string name, std::string_view text, std::string_view place,
-                           std::string bos, std::string eos)
-    : name_(std::move(name)), bos_(std::move(bos)), eos_(std::move(eos)), jinja_(text, place) {}
+                           std::string bos, std::string eos, InputSet inputs)
+    : name_(std::move(name)),
+      bos_(std::move(bos)),
+      eos_(std::move(eos)),
+      jinja_(text, place),
+      inputs_(std::move(inputs)) {}
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages) const {
   Json list = Json::array();
@@ -114,7 +118,9 @@ ChatTemplate FindChatTemplate(const std::string& name, const std::filesystem::pa
   const std::filesystem::path config_file = model_folder / "tokenizer_config.json";
   std::error_code ignored;
   Json config = Json::object();
+  InputSet inputs;
   if (std::filesystem::exists(config_file, ignored)) {
+    inputs.Add("tokenizer_config.json", config_file);
     config = ParseJson(ReadFile(config_file, kLargestFile), config_file.string());
     if (!config.is_object()) ThrowBadInput(config_file.string(), "an object", config.type_name());
   }
@@ -122,23 +128,27 @@ ChatTemplate FindChatTemplate(const std::string& name, const std::filesystem::pa
   if (name.empty()) {
     const std::filesystem::path beside = model_folder / "chat_template.jinja";
     if (std::filesystem::exists(beside, ignored)) {
-      return {"model", ReadFile(beside, kLargestFile), beside.string(), bos, eos};
+      inputs.Add("chat_template.jinja", beside);
+      return {"model", ReadFile(beside, kLargestFile), beside.string(), bos, eos, inputs};
     }
     const std::string text = TextOfConfig(config, config_file.string());
     if (text.empty()) {
       ThrowBadInput(model_folder.string(), "a chat template in tokenizer_config.json", "none",
                     "--chat-template takes one by name");
     }
-    return {"model", text, StrCat(config_file.string(), ", chat_template"), bos, eos};
+    return {"model", text, StrCat(config_file.string(), ", chat_template"), bos, eos, inputs};
   }
   std::vector<std::string> names;
   for (const NamedChatTemplate& one : NamedChatTemplates()) {
-    if (name == one.name) return {name, one.text, StrCat("chat template ", name), bos, eos};
     names.emplace_back(one.name);
+    if (name != one.name) continue;
+    inputs.AddText(StrCat("chat template ", name), one.text);
+    return {name, one.text, StrCat("chat template ", name), bos, eos, inputs};
   }
   if (name.find('/') != std::string::npos || name.ends_with(".jinja")) {
-    return {std::filesystem::path(name).stem().string(), ReadFile(name, kLargestFile), name, bos,
-            eos};
+    const std::filesystem::path file = name;
+    inputs.Add(file.filename().string(), file);
+    return {file.stem().string(), ReadFile(file, kLargestFile), name, bos, eos, inputs};
   }
   ThrowUnknownName("--chat-template", "chat template", name, names);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chat/jinja.h"
+#include "io/input_set.h"
 
 namespace qualm {
 
@@ -20,14 +21,17 @@ class ChatTemplate {
   std::string Render(const std::vector<ChatMessage>& messages) const;
   // A name of NamedChatTemplates, "model" for the model's own, else the file's stem.
   const std::string& name() const { return name_; }
+  // The files that it was read from; of a named one its text.
+  const InputSet& inputs() const { return inputs_; }
 
  private:
   friend ChatTemplate FindChatTemplate(const std::string&, const std::filesystem::path&);
   ChatTemplate(std::string name, std::string_view text, std::string_view place, std::string bos,
-               std::string eos);
+               std::string eos, InputSet inputs);
 
   std::string name_, bos_, eos_;
   JinjaTemplate jinja_;
+  InputSet inputs_;
 };
 
 struct NamedChatTemplate {

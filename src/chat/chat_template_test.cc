@@ -52,6 +52,23 @@ TEST_F(ChatTemplates, ByName) {
   EXPECT_EQ(render("chatglm3", one), "[gMASK]sop<|user|>\n Hi<|assistant|>");
 }
 
+TEST_F(ChatTemplates, TheFilesThatWereReadAreKnown) {
+  const auto roles_of = [&](const std::string& name) {
+    std::vector<std::string> roles;
+    const ChatTemplate chat = FindChatTemplate(name, folder_);
+    for (const InputFile& file : chat.inputs().files()) roles.push_back(file.role);
+    return roles;
+  };
+  using ::testing::ElementsAre;
+  EXPECT_THAT(roles_of("chatml"), ElementsAre("chat template chatml"));
+  WriteFileAtomically(folder_ / "tokenizer_config.json", R"({"chat_template": "x"})");
+  EXPECT_THAT(roles_of(""), ElementsAre("tokenizer_config.json"));
+  WriteFileAtomically(folder_ / "chat_template.jinja", "y");
+  EXPECT_THAT(roles_of(""), ElementsAre("tokenizer_config.json", "chat_template.jinja"));
+  EXPECT_THAT(roles_of((folder_ / "chat_template.jinja").string()),
+              ElementsAre("tokenizer_config.json", "chat_template.jinja"));
+}
+
 // The expected texts are Jinja's own.
 TEST_F(ChatTemplates, OfRealTokenizers) {
   QUALM_SHARED_OR_SKIP(tokenizers, "tokenizers");

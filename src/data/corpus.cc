@@ -88,17 +88,20 @@ Corpus MakeCorpus(std::string_view name, std::vector<std::string> documents) {
 }
 
 Corpus LoadCorpus(const std::filesystem::path& path, const CorpusOptions& options) {
-  std::vector<std::string> documents;
+  std::vector<std::filesystem::path> files = {path};
   if (std::filesystem::is_directory(path)) {
-    for (const auto& file : CorpusFilesIn(path)) AddFile(file, options, documents);
+    files = CorpusFilesIn(path);
   } else if (!std::filesystem::exists(path)) {
     ThrowBadInput(path.string(), "a corpus", "no such file or folder");
-  } else {
-    AddFile(path, options, documents);
   }
+  std::vector<std::string> documents;
+  for (const auto& file : files) AddFile(file, options, documents);
+
   // A folder given as "texts/" has an empty last component.
   const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
-  return MakeCorpus(named.filename().string(), std::move(documents));
+  Corpus corpus = MakeCorpus(named.filename().string(), std::move(documents));
+  for (const auto& file : files) corpus.inputs.Add(file.filename().string(), file);
+  return corpus;
 }
 
 }  // namespace qualm

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/input_set.h"
+
 namespace qualm {
 
 struct CorpusOptions {
@@ -20,6 +22,7 @@ struct Corpus {
   std::vector<std::string> documents;  // arbitrary bytes; at least one is not empty
   std::string hash;                    // over the documents, not the name
   std::string separator = "\n\n";      // between documents where they are joined
+  InputSet inputs;                     // the files that it was read from
 
   std::string Joined() const;
   uint64_t size_bytes() const;  // of the documents alone

@@ -23,6 +23,18 @@ TEST(Corpus, TextFileIsOneDocumentAsItIs) {
   }
 }
 
+TEST(Corpus, TheFilesThatWereReadAreKnown) {
+  TemporaryFolder folder;
+  folder.Write("b.txt", "b");
+  folder.Write("a.jsonl", "{\"text\": \"t\"}\n");
+  folder.Write("c.md", "c");
+  const Corpus corpus = LoadCorpus(folder.path());
+  ASSERT_EQ(corpus.inputs.files().size(), 2u);
+  EXPECT_EQ(corpus.inputs.files()[0].path, (folder / "a.jsonl").string());
+  EXPECT_EQ(corpus.inputs.files()[1].role, "b.txt");
+  EXPECT_EQ(LoadCorpus(folder / "b.txt").inputs.files().size(), 1u);
+}
+
 TEST(Corpus, JsonLinesAreOneDocumentEach) {
   TemporaryFolder folder;
   const auto path = folder.Write("a.jsonl",

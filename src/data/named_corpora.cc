@@ -153,6 +153,7 @@ Corpus FindCorpus(const std::string& path_or_name, CorpusUse use,
       MakeCorpus(StrCat(named.name, ":", split),
                  FindReader(named.reader, named.name).read(ReadFile(path, options.max_file_bytes)));
   corpus.separator = named.join;
+  corpus.inputs.Add(file, path);
   return corpus;
 }
 

@@ -110,6 +110,17 @@ void AddBeside(const RowSet::Split& split, const std::filesystem::path& data_fol
   for (size_t i = 0; i < rows.size(); ++i) rows[i][split.beside_field] = lines[i]["text"];
 }
 
+// All subsets, or the one that is asked for; one empty name where the set has none.
+std::vector<std::string> SubsetsOf(const RowSet& set, std::string_view only_subset) {
+  std::vector<std::string> subsets = set.subsets;
+  if (subsets.empty()) subsets.emplace_back();
+  if (only_subset.empty()) return subsets;
+  if (std::ranges::find(subsets, only_subset) == subsets.end()) {
+    ThrowUnknownName(set.name, "subset", only_subset, subsets);
+  }
+  return {std::string(only_subset)};
+}
+
 void RequireFile(const RowSet& set, const RowSet::Split& split, const std::filesystem::path& file,
                  const std::filesystem::path& data_folder) {
   std::error_code ignored;
@@ -234,20 +245,32 @@ std::string ReadDataFile(const std::filesystem::path& data_folder, const std::st
   return path.ends_with(".gz") ? ReadGzip(data_folder / path) : ReadFile(data_folder / path);
 }
 
+void AddDataFile(const std::filesystem::path& data_folder, const std::string& path,
+                 InputSet& inputs) {
+  const std::filesystem::path file = PathOnDisk(data_folder, path);
+  // The role of a file of the user's is its name alone: it may lie anywhere.
+  inputs.Add(std::filesystem::path(path).is_absolute()
+                 ? file.filename().string()
+                 : file.lexically_relative(data_folder).string(),
+             file);
+}
+
+void AddRowFiles(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
+                 const std::filesystem::path& data_folder, InputSet& inputs) {
+  for (const std::string& subset : SubsetsOf(set, only_subset)) {
+    for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
+      AddDataFile(data_folder, path, inputs);
+    }
+  }
+  if (!split.beside.empty()) AddDataFile(data_folder, split.beside, inputs);
+}
+
 std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split_name,
                                  std::string_view only_subset,
-                                 const std::filesystem::path& data_folder) {
+                                 const std::filesystem::path& data_folder, InputSet* inputs) {
   const RowSet::Split& split = set.FindSplit(split_name, set.name);
-  std::vector<std::string> subsets = set.subsets;
-  if (subsets.empty()) subsets.emplace_back();
-  if (!only_subset.empty()) {
-    if (std::ranges::find(subsets, only_subset) == subsets.end()) {
-      ThrowUnknownName(set.name, "subset", only_subset, subsets);
-    }
-    subsets = {std::string(only_subset)};
-  }
   std::vector<SourcedRow> rows;
-  for (const std::string& subset : subsets) {
+  for (const std::string& subset : SubsetsOf(set, only_subset)) {
     size_t index = 0;  // goes on over the files of a subset
     for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
       RequireFile(set, split, PathOnDisk(data_folder, path), data_folder);
@@ -257,6 +280,7 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split_name,
       for (Row& row : read) rows.push_back({std::move(row), subset, index++});
     }
   }
+  if (inputs != nullptr) AddRowFiles(set, split, only_subset, data_folder, *inputs);
   return rows;
 }
 

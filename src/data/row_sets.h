@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data/rows.h"
+#include "io/input_set.h"
 
 namespace qualm {
 
@@ -55,11 +56,19 @@ struct SourcedRow {
   size_t index = 0;    // in its file, from 0
 };
 
-// All rows of a split, or of one of its subsets. Throws bad input for a file that is not there,
-// with where it was looked for and where to get it.
+// All rows of a split, or of one of its subsets; the files that were read are added to `inputs`, if
+// it is not null. Throws bad input for a file that is not there, with where it was looked for and
+// where to get it.
 std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split,
                                  std::string_view only_subset,
-                                 const std::filesystem::path& data_folder);
+                                 const std::filesystem::path& data_folder,
+                                 InputSet* inputs = nullptr);
+// Adds the files that LoadRows would read, without reading them.
+void AddRowFiles(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
+                 const std::filesystem::path& data_folder, InputSet& inputs);
+// Adds a file below the data folder; one inside an archive is the archive.
+void AddDataFile(const std::filesystem::path& data_folder, const std::string& path,
+                 InputSet& inputs);
 
 // The files of a split, in the subsets' order, below the data folder; stars in names stand for all
 // files that fit, by name.

@@ -92,6 +92,11 @@ TEST(RowSets, LabelsBesideTheRows) {
                "{path: r.jsonl, beside: {label: l.lst}}");
   const RowSet set = ParseRowSet(yaml, "s.yaml");
   EXPECT_EQ(LoadRows(set, "test", "", folder.path())[1].row.dump(), "{\"n\":2,\"label\":\"y\"}");
+  InputSet inputs;
+  LoadRows(set, "test", "", folder.path(), &inputs);
+  ASSERT_EQ(inputs.files().size(), 2u);
+  EXPECT_EQ(inputs.files()[0].role, "r.jsonl");
+  EXPECT_EQ(inputs.files()[1].path, (folder / "l.lst").string());
   const std::string hash = HashOfFiles(set, set.splits[0], folder.path());
   folder.Write("l.lst", "x\nz\n");
   EXPECT_NE(HashOfFiles(set, set.splits[0], folder.path()), hash);

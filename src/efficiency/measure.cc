@@ -10,11 +10,10 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "efficiency/energy.h"
 
 namespace qualm {
@@ -77,8 +76,8 @@ struct Sample {
 // share; the caches are new for every run.
 class Runner {
  public:
-  Runner(const Decoder& decoder, const SpeedOptions& options, ThreadPool& pool)
-      : decoder_(decoder), options_(options), pool_(pool) {}
+  Runner(const Decoder& decoder, const SpeedOptions& options, const Context& context)
+      : decoder_(decoder), options_(options), context_(context) {}
 
   Sample Run(size_t context, size_t batch, uint64_t seed) {
     // Random prompts of a fixed seed, and caches that are large enough before the clock starts.
@@ -116,7 +115,7 @@ class Runner {
       slices.push_back({&caches[b], std::span<const TokenId>(ids[b]).subspan(first, count)});
     }
 
-    const Matrix hidden = decoder_.Forward(slices, pool_);
+    const Matrix hidden = decoder_.Forward(slices, context_);
 
     // Only the last position of each sequence needs logits, as in generation.
     Matrix last = Matrix::Uninitialized(ids.size(), hidden.cols());
@@ -124,12 +123,12 @@ class Runner {
       std::ranges::copy(hidden.row((b + 1) * count - 1), last.row(b).begin());
     }
     Matrix logits = Matrix::Uninitialized(ids.size(), decoder_.plan.vocab_size());
-    decoder_.Logits(last, logits, pool_);
+    decoder_.Logits(last, logits, context_);
   }
 
   const Decoder& decoder_;
   const SpeedOptions& options_;
-  ThreadPool& pool_;
+  const Context& context_;
   EnergyMeter meter_;
 };
 
@@ -158,15 +157,15 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
 }  // namespace
 
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
-                         ThreadPool& pool, Progress& progress) {
+                         const Context& context) {
   const size_t model_context = ReadModelPlan(folder).context;
   std::vector<size_t> contexts = options.contexts;
   if (contexts.empty()) contexts = {options.prompt};
-  for (size_t context : contexts) {
-    if (context > model_context || options.gen > model_context - context) {
+  for (size_t context_length : contexts) {
+    if (context_length > model_context || options.gen > model_context - context_length) {
       ThrowBadInput("bench",
                     StrCat("a prompt and tokens to decode of at most ", model_context, " together"),
-                    StrCat(context, " and ", options.gen));
+                    StrCat(context_length, " and ", options.gen));
     }
   }
 
@@ -180,7 +179,7 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
   for (size_t i = 0; i < kLoads; ++i) {
     model = Model();
     const auto start = std::chrono::steady_clock::now();
-    model = LoadModel(folder, {}, pool);
+    model = LoadModel(folder, {}, context);
     loads.push_back(SecondsSince(start));
   }
 
@@ -190,19 +189,20 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
 
   // One run brings the model to its steady state: weights are packed and scratch memory is
   // allocated.
-  Runner runner(*model.decoder, options, pool);
+  Runner runner(*model.decoder, options, context);
   (void)runner.Run(contexts[0], 1, 0);
   result.steady_memory_bytes = ResidentBytes();
 
   // Then every context with every batch.
-  progress.Begin("measure speed", contexts.size() * options.batches.size());
-  for (size_t context : contexts) {
+  context.progress.Begin("measure speed", contexts.size() * options.batches.size());
+  for (size_t context_length : contexts) {
     for (size_t batch : options.batches) {
-      result.points.push_back(MeasurePoint(runner, context, batch, options));
-      progress.Advance(result.points.size(), StrCat("context ", context, ", batch ", batch));
+      result.points.push_back(MeasurePoint(runner, context_length, batch, options));
+      context.progress.Advance(result.points.size(),
+                               StrCat("context ", context_length, ", batch ", batch));
     }
   }
-  progress.End();
+  context.progress.End();
 
   result.peak_memory_bytes = PeakBytes();
   return result;

@@ -12,7 +12,7 @@
 
 namespace qualm {
 
-class Progress;
+struct Context;
 
 // What is measured: every context with every batch.
 struct SpeedOptions {
@@ -51,6 +51,6 @@ struct SpeedResult {
 // Runs on random token ids and gives medians over repetitions. Throws bad input for contexts that
 // are longer than the model's.
 SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
-                         ThreadPool& pool, Progress& progress);
+                         const Context& context);
 
 }  // namespace qualm

@@ -7,11 +7,10 @@
 #include <fstream>
 #include <vector>
 
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "efficiency/energy.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -22,9 +21,8 @@ using ::testing::HasSubstr;
 using testing::SourceRoot;
 
 SpeedResult Measure(const SpeedOptions& options) {
-  ThreadPool pool(2);
-  SilentProgress progress;
-  return MeasureSpeed(SourceRoot() / "demo/model", options, pool, progress);
+  testing::TestContext context(2);
+  return MeasureSpeed(SourceRoot() / "demo/model", options, context);
 }
 
 TEST(MeasureSpeed, EveryContextTimesEveryBatchInOrder) {

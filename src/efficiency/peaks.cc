@@ -11,9 +11,9 @@
 #include <memory>
 
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "tensor/dense.h"
 #include "tensor/matrix.h"
@@ -132,7 +132,7 @@ Spread SpreadOf(std::vector<double> values) {
   return {median, values.front(), values.back(), values.size()};
 }
 
-Spread ReadBandwidths(ThreadPool& pool) {
+Spread ReadBandwidths(const Context& context) {
   constexpr size_t kPieceWords = size_t{1} << 20;
   const size_t pieces = BytesBeyondCaches() / (kPieceWords * sizeof(uint64_t));
   AlignedArray<uint64_t> memory(pieces * kPieceWords);
@@ -140,42 +140,42 @@ Spread ReadBandwidths(ThreadPool& pool) {
 
   // Each piece is large enough that handing it out costs nothing.
   return RateOf(static_cast<double>(memory.size() * sizeof(uint64_t)), [&] {
-    pool.ParallelFor(pieces, [&](size_t piece) {
+    context.pool.ParallelFor(pieces, [&](size_t piece) {
       integer_sink = Sum(memory.data() + piece * kPieceWords, kPieceWords);
     });
   });
 }
 
-double ReadBandwidth(ThreadPool& pool) { return ReadBandwidths(pool).highest; }
+double ReadBandwidth(const Context& context) { return ReadBandwidths(context).highest; }
 
-double PeakFlops(ThreadPool& pool) {
+double PeakFlops(const Context& context) {
 #if defined(__x86_64__)
   // A multiply-add is two operations on each of 8 or 16 floats.
   constexpr size_t kSteps = 1000000;
   const bool wide = __builtin_cpu_supports("avx512f");
-  const auto threads = static_cast<size_t>(pool.threads());
+  const auto threads = static_cast<size_t>(context.pool.threads());
   return RateOf(static_cast<double>(threads * kSteps * 12 * (wide ? 32 : 16)),
                 [&] {
-                  pool.ParallelFor(threads, [&](size_t) {
+                  context.pool.ParallelFor(threads, [&](size_t) {
                     float_sink = wide ? MultiplyAdds512(kSteps) : MultiplyAdds256(kSteps);
                   });
                 })
       .highest;
 #else
-  (void)pool;
+  (void)context;
   return 0;
 #endif
 }
 
-Spread FloatProductRate(ThreadPool& pool) {
+Spread FloatProductRate(const Context& context) {
   const Matrix x = RandomMatrix(kTokens, kSize), w = RandomMatrix(kSize, kSize);
   Matrix y(kTokens, kSize);
-  const auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
-  return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
+  const auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, context);
+  return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, context); });
 }
 
 // Weights and inputs both have 8 bits: per channel, and per token.
-Spread IntegerProductRate(ThreadPool& pool) {
+Spread IntegerProductRate(const Context& context) {
   Scheme scheme;
   scheme.bits = 8;
   scheme.zero_point = ZeroPointKind::kNone;
@@ -186,15 +186,15 @@ Spread IntegerProductRate(ThreadPool& pool) {
   scheme.dynamic = true;
   scheme.scale_type = DType::kF32;
   layer.activations = ActivationGrid{scheme, {}};
-  const auto weight = MakePackedWeight(layer, pool);
+  const auto weight = MakePackedWeight(layer, context);
 
   const Matrix x = RandomMatrix(kTokens, kSize);
   Matrix y(kTokens, kSize);
-  return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, pool); });
+  return RateOf(2.0 * kTokens * kSize * kSize, [&] { weight->Multiply(x, y, context); });
 }
 
 // Many copies of a layer, so that each product reads its weights from memory and not from a cache.
-Spread PackedReadRate(ThreadPool& pool) {
+Spread PackedReadRate(const Context& context) {
   constexpr size_t kWide = 4096;
   Scheme scheme;
   scheme.granularity = Granularity::kGroup;
@@ -204,20 +204,20 @@ Spread PackedReadRate(ThreadPool& pool) {
   size_t bytes = 0;
   // Enough copies that no cache holds them all.
   while (bytes < BytesBeyondCaches()) {
-    weights.push_back(MakePackedWeight(layer, pool));
+    weights.push_back(MakePackedWeight(layer, context));
     bytes += weights.back()->weight_bytes();
   }
 
   const Matrix x = RandomMatrix(1, kWide);
   Matrix y(1, kWide);
   return RateOf(static_cast<double>(bytes), [&] {
-    for (const auto& weight : weights) weight->Multiply(x, y, pool);
+    for (const auto& weight : weights) weight->Multiply(x, y, context);
   });
 }
 
-MachinePeaks MeasurePeaks(ThreadPool& pool) {
-  return {ReadBandwidths(pool), PeakFlops(pool), FloatProductRate(pool), IntegerProductRate(pool),
-          PackedReadRate(pool)};
+MachinePeaks MeasurePeaks(const Context& context) {
+  return {ReadBandwidths(context), PeakFlops(context), FloatProductRate(context),
+          IntegerProductRate(context), PackedReadRate(context)};
 }
 
 // Describes this machine as if it had a data sheet.

@@ -9,7 +9,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // The median and the extremes of n measurements.
 struct Spread {
@@ -21,19 +21,19 @@ Spread SpreadOf(std::vector<double> values);
 
 // Bytes per second that the pool's threads read from memory: 512 MiB, or four times the last cache.
 // ReadBandwidth gives the best rate.
-Spread ReadBandwidths(ThreadPool& pool);
-double ReadBandwidth(ThreadPool& pool);
+Spread ReadBandwidths(const Context& context);
+double ReadBandwidth(const Context& context);
 // Float32 operations per second (a multiply-add is two) at best, with everything in registers; 0 if
 // that cannot be measured here.
-double PeakFlops(ThreadPool& pool);
+double PeakFlops(const Context& context);
 
 // The rates of our own kernels. In operations per second: the dense float32 product, and the
 // product of int8 weights per channel with int8 inputs per token, both [1024, 2048] by [2048,
 // 2048]. In bytes per second: codes, scales and zero points that one token reads of int4-g128
 // weights in memory.
-Spread FloatProductRate(ThreadPool& pool);
-Spread IntegerProductRate(ThreadPool& pool);
-Spread PackedReadRate(ThreadPool& pool);
+Spread FloatProductRate(const Context& context);
+Spread IntegerProductRate(const Context& context);
+Spread PackedReadRate(const Context& context);
 
 // All measurements together.
 struct MachinePeaks {
@@ -41,7 +41,7 @@ struct MachinePeaks {
   double register_flops = 0;
   Spread float_product, integer_product, packed_read;
 };
-MachinePeaks MeasurePeaks(ThreadPool& pool);
+MachinePeaks MeasurePeaks(const Context& context);
 
 // The device "this": the best reading rate; float32 from registers, or from the best dense product
 // if that was not measured; int8 from the best integer product.

@@ -37,7 +37,7 @@ struct ModelStorage {
   double bits_per_weight = 0;                 // of the blocks' linear layers
 
   double weight_bytes() const;          // that every decoded token reads
-  double kv_bytes_of_position() const;  // in all blocks
+  double kv_bytes_of_position() const;  // over all blocks
 };
 
 // From a folder as it is, float or quantized: exact, from the manifest and the files. From a

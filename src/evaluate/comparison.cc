@@ -1,3 +1,6 @@
+// Two models on the same items: paired differences with their interval, the items on which only one
+// is right, and the divergence of the choices. The items come from two runs of this process, or
+// from a store that kept those of earlier runs.
 #include "evaluate/comparison.h"
 
 #include <algorithm>
@@ -7,14 +10,15 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "evaluate/request.h"
-#include "results/store.h"
+#include "evaluate/task_run.h"
 
 namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// P(at most min(k, n-k) or at least max(k, n-k) heads of n), summed in logarithms.
+// The exact binomial test of McNemar's discordant items: the probability that a fair coin deviates
+// from n/2 at least as far as k of n heads. Summed in logarithms, because n can be large.
 double TwoSidedCoin(size_t k, size_t n) {
   if (n == 0) return 1;
   const size_t few = std::min(k, n - k);
@@ -28,6 +32,7 @@ double TwoSidedCoin(size_t k, size_t n) {
   return std::min(1.0, 2 * tail);
 }
 
+// NaN unless every item has the log-likelihoods of the same two or more choices in both runs.
 Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcome> second) {
   std::vector<double> values;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -39,10 +44,12 @@ Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcom
   return RatioEstimate(values, std::vector<double>(values.size(), 1));
 }
 
+// Items as a run would return them, with the log-likelihoods of their choices in order.
 std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvaluation& evaluation) {
   std::vector<ItemOutcome> outcomes;
   for (const StoredItem& item : store.Items(evaluation.id)) {
-    outcomes.push_back({std::isnan(item.value) ? 0 : item.value, item.is_correct, {}});
+    outcomes.push_back(
+        {.value = std::isnan(item.value) ? 0 : item.value, .is_right = item.is_correct});
   }
   for (const auto& [item, log_likelihood] :
        store.LogLikelihoods(evaluation.id, evaluation.key.model, kLikelihoodProtocol)) {
@@ -54,12 +61,15 @@ std::vector<ItemOutcome> OutcomesOf(const ResultStore& store, const StoredEvalua
 }  // namespace
 
 double KlOfChoices(const std::vector<double>& first, const std::vector<double>& second) {
+  // The logarithm of the sum of exponentials, without overflow.
   const auto log_total = [](const std::vector<double>& values) {
     const double largest = std::ranges::max(values);
     double sum = 0;
     for (double value : values) sum += std::exp(value - largest);
     return largest + std::log(sum);
   };
+
+  // Σ p·(log p - log q); terms whose p underflows to 0 are 0.
   const double a = log_total(first), b = log_total(second);
   double kl = 0;
   for (size_t i = 0; i < first.size(); ++i) {
@@ -81,6 +91,8 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.low = result.high = kNone;
     return result;
   }
+
+  // Sums over the items of both; the difference is paired.
   std::vector<double> differences, ones(result.n, 1);
   for (size_t i = 0; i < result.n; ++i) {
     result.first += first[i].value / static_cast<double>(result.n);
@@ -89,6 +101,8 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
     result.right_to_wrong += first[i].is_right && !second[i].is_right ? 1 : 0;
     result.wrong_to_right += !first[i].is_right && second[i].is_right ? 1 : 0;
   }
+
+  // The normal interval of the mean difference, and the test on items that changed sides.
   result.difference = RatioEstimate(differences, ones);
   result.low = result.difference.value - 1.96 * result.difference.standard_error;
   result.high = result.difference.value + 1.96 * result.difference.standard_error;
@@ -97,30 +111,42 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
   return result;
 }
 
+// Evaluations are comparable if everything but the model is equal, including the prompts.
+std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const TaskOutcome& second) {
+  EvaluationKey wanted = first.key;
+  wanted.model = second.key.model;
+  if (second.key != wanted) return std::nullopt;
+  return TaskComparison{second.key, ComparePaired(first.items, second.items)};
+}
+
+// All pairs of finished evaluations in the store that differ only in the model.
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
                                           const std::string& second) {
   std::vector<TaskComparison> comparisons;
-  const std::vector<StoredEvaluation> others = store.Evaluations(second);
-  for (const StoredEvaluation& one : store.Evaluations(first)) {
-    EvaluationKey wanted = one.key;
+  const std::vector<StoredEvaluation> candidates = store.Evaluations(second);
+  for (const StoredEvaluation& evaluation : store.Evaluations(first)) {
+    EvaluationKey wanted = evaluation.key;
     wanted.model = second;
-    const auto other = std::ranges::find_if(others, [&](const StoredEvaluation& candidate) {
+    const auto other = std::ranges::find_if(candidates, [&](const StoredEvaluation& candidate) {
       return candidate.is_finished && candidate.key == wanted;
     });
-    if (!one.is_finished || other == others.end()) continue;
-    const std::vector<ItemOutcome> a = OutcomesOf(store, one), b = OutcomesOf(store, *other);
+    if (!evaluation.is_finished || other == candidates.end()) continue;
+
+    const std::vector<ItemOutcome> a = OutcomesOf(store, evaluation), b = OutcomesOf(store, *other);
     if (a.size() != b.size()) {
-      ThrowBadInput("compare", StrCat(a.size(), " items of ", one.key.task, " for both models"),
+      ThrowBadInput("compare", StrCat(a.size(), " items of ", wanted.task, " for both models"),
                     StrCat(b.size()), "the prompts are the same: the store is damaged");
     }
-    comparisons.push_back({one.key.task, one.key.version, one.key.shots, one.key.fewshot_seed,
-                           one.key.limit, ComparePaired(a, b)});
-  }
-  if (comparisons.empty()) {
-    ThrowBadInput("compare", "a task that both models have finished with the same prompts", "none",
-                  "run qualm eval with the same --task, --shots and --limit for both");
+
+    comparisons.push_back({wanted, ComparePaired(a, b)});
   }
   return comparisons;
+}
+
+void RequireComparisons(std::span<const TaskComparison> comparisons) {
+  if (!comparisons.empty()) return;
+  ThrowBadInput("compare", "a task that both models have finished with the same prompts", "none",
+                "run qualm eval with the same --task, --shots and --limit for both");
 }
 
 }  // namespace qualm

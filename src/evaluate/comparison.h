@@ -3,23 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "evaluate/item_outcome.h"
 #include "evaluate/statistics.h"
+#include "results/store.h"
 
 namespace qualm {
 
-class ResultStore;
-
-// What one model made of an item.
-struct ItemOutcome {
-  double value = 0;       // by the task's first metric
-  bool is_right = false;  // of accuracies the same
-  // Log-likelihoods of the choices; empty where the task has none.
-  std::vector<double> choices;
-};
+struct TaskOutcome;
 
 // KL(first ‖ second) in nats between the distributions over the choices of one item that their
 // log-likelihoods make; of infinite ones those that both models exclude do not count. Requires:
@@ -43,16 +38,19 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
                                std::span<const ItemOutcome> second);
 
 struct TaskComparison {
-  std::string task;
-  int version = 1;
-  uint64_t shots = 0, fewshot_seed = 0;
-  uint64_t limit = 0;  // rows; 0: all
+  EvaluationKey key;  // of the second model's evaluation; the first's differs in the model only
   PairedComparison paired;
 };
 
-// Every finished evaluation that both models have with the same prompts. Throws bad input where
-// there is none.
+// What two models made of a task. Nothing where they were asked in different ways or with
+// different prompts.
+std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const TaskOutcome& second);
+
+// Every finished evaluation that both models have in the store with the same prompts.
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
                                           const std::string& second);
+
+// Throws bad input where there is no comparison, with what to do.
+void RequireComparisons(std::span<const TaskComparison> comparisons);
 
 }  // namespace qualm

@@ -1,3 +1,5 @@
+// Tasks whose items are answered with generated text: makes a prompt per item, generates the texts,
+// extracts a prediction from each text, and measures predictions against the references.
 #include "evaluate/generation_run.h"
 
 #include <algorithm>
@@ -6,27 +8,18 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "evaluate/task_parts.h"
-#include "evaluate/task_requests.h"
+#include "evaluate/task_runner.h"
 #include "metrics/text_metrics.h"
-#include "model/model.h"
-#include "results/store.h"
 
 namespace qualm {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-struct AskedText {
-  GenerationRequest request;
-  std::string hash;
-  size_t item = 0, shots = 0;
-  GenerationAnswer answer;  // later
-};
-
+// Column sums: metrics that are not means (BLEU) are computed from the counts of all rows.
 std::vector<double> SumOf(std::span<const std::vector<double>> counts) {
   std::vector<double> sum(counts.empty() ? 0 : counts[0].size(), 0);
   for (const std::vector<double>& one : counts) {
@@ -35,16 +28,21 @@ std::vector<double> SumOf(std::span<const std::vector<double>> counts) {
   return sum;
 }
 
-// Levels of each group that are followed without a gap from 1 on; {levels, 1} for every group.
+// The level that each group of rows reaches: the number of levels followed without a gap, from 1
+// on. A row's counts are {its level, whether it was followed}; the result has {level, 1} for every
+// group.
 std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<double>> counts,
                                                 std::span<const std::string> groups) {
   std::map<std::string, std::map<int, bool>> followed;
   for (size_t i = 0; i < counts.size(); ++i) {
     followed[groups[i]][static_cast<int>(counts[i][0])] = counts[i][1] != 0;
   }
+
+  // Each level counts only if all lower ones were followed, too.
   std::vector<std::vector<double>> levels;
   for (const auto& [group, by_level] : followed) {
     int level = 0;
+
     for (auto at = by_level.find(1); at != by_level.end() && at->first == level + 1 && at->second;
          ++at) {
       ++level;
@@ -54,49 +52,36 @@ std::vector<std::vector<double>> LevelsOfGroups(std::span<const std::vector<doub
   return levels;
 }
 
-class GenerationRunner {
+// Items become prompts, each with one text or several samples. The prediction extracted from a text
+// is measured against the item's references by every metric of the task.
+class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
-                   const TaskRunOptions& options, ThreadPool& pool, Progress& progress)
-      : task_(task),
-        model_(model),
-        tokenizer_(model.RequireTokenizer()),
-        model_hash_(model_hash),
-        options_(options),
-        pool_(pool),
-        progress_(progress) {
+                   const TaskRunOptions& options, const Context& context)
+      : TaskRunner(task, model, model_hash, options, context) {
     metric_options_.bleu_tokenizer = task.generation.bleu_tokenizer;
     metric_options_.run_code = options.run_code;
     for (const std::string& name : task.metrics) metrics_.push_back(FindTextMetric(name));
   }
 
-  TaskResult Run() {
-    CheckMetrics();
-    made_ = MakeItems(task_, options_.items, options_.data_folder);
-    result_.note = FindRowSet(task_.data_set, task_.name).note;
-    result_.rows_in_split = made_.rows_in_split;
-    for (size_t i = 0; i < made_.items.size(); ++i) Ask(i);
-    result_.first_request = StrCat(HeadOf(tokenizer_, asked_[0].request.tokens), " ... ",
-                                   TailOf(tokenizer_, asked_[0].request.tokens));
-    if (options_.store != nullptr) OpenEvaluation();
-    Answer();
-    Score();
-    return std::move(result_);
-  }
-
  private:
   // --- before any work
 
-  void CheckMetrics() {
+  // Everything that could fail later for want of a file or a permission fails here, before the
+  // model runs.
+  void CheckOptions() override {
     for (const TextMetric* metric : metrics_) {
       if (metric->pass_of > task_.generation.samples) {
         ThrowBadInput(task_.name, StrCat(metric->pass_of, " samples for ", metric->name),
                       StrCat(task_.generation.samples));
       }
+      // Throws where programs may not be run.
       if (metric->pass_of > 0) (void)metric->count("", {}, metric_options_);
     }
+
     if (task_.generation.bleu_pieces.empty()) return;
     const std::filesystem::path path = options_.data_folder / task_.generation.bleu_pieces;
+    // BLEU may tokenize with a SentencePiece model of its data set.
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) {
       ThrowBadInput(task_.name, StrCat("the SentencePiece model ", path.string()), "none");
@@ -107,19 +92,29 @@ class GenerationRunner {
 
   // --- requests
 
-  void Ask(size_t index) {
-    const TaskItem& item = made_.items[index];
+  void Ask() override {
+    if (pieces_) outcome_.asked.inputs.Add(pieces_->inputs());
+    for (size_t i = 0; i < outcome_.asked.items.size(); ++i) AskItem(i);
+    NameEvaluation(std::span<const TextRequest>(outcome_.texts));
+  }
+
+  // Adds the requests of an item, one per sample, whose prompts leave room for the text.
+  void AskItem(size_t index) {
+    const TaskItem& item = outcome_.asked.items[index];
     const size_t context = model_.decoder->plan.context;
-    AskedText asked;
+    TextRequest asked;
     asked.item = index;
+
     GenerationRequest& request = asked.request;
     request.max_tokens = std::min(task_.generation.max_tokens, context / 2);
-    if (request.max_tokens < task_.generation.max_tokens) ++result_.texts_shortened;
+    if (request.max_tokens < task_.generation.max_tokens) ++outcome_.texts_shortened;
     request.stop = task_.generation.stop;
     request.temperature = task_.generation.temperature;
     request.top_p = task_.generation.top_p;
+
+    // Shots are left out, the last one first, until the prompt leaves room for the text.
     const size_t room = context - request.max_tokens;
-    asked.shots = made_.shots;
+    asked.shots = outcome_.asked.shots;
     const auto encode = [&] {
       request.tokens =
           EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.chat));
@@ -129,100 +124,56 @@ class GenerationRunner {
       --asked.shots;
       encode();
     }
-    if (asked.shots < made_.shots) ++result_.prompts_with_fewer_shots;
+    if (asked.shots < outcome_.asked.shots) ++outcome_.prompts_with_fewer_shots;
+
+    // If that is not enough, tokens on the left are dropped; BOS stays.
     if (request.tokens.size() > room) {
-      ++result_.prompts_truncated;
+      ++outcome_.prompts_truncated;
       const std::optional<TokenId> bos = tokenizer_.special().bos;
       const auto begin = request.tokens.begin() + (bos && request.tokens[0] == *bos ? 1 : 0);
       request.tokens.erase(begin, begin + static_cast<ptrdiff_t>(request.tokens.size() - room));
     }
+
     for (size_t sample = 0; sample < task_.generation.samples; ++sample) {
+      // Greedy samples are equal, so they share a hash and are generated once.
       request.sample = request.temperature > 0 ? sample : 0;
       asked.hash = request.Hash();
-      asked_.push_back(asked);
+      outcome_.texts.push_back(asked);
     }
   }
 
-  void OpenEvaluation() {
-    ResultStore& store = *options_.store;
-    std::vector<std::string> hashes;
-    for (const AskedText& one : asked_) hashes.push_back(one.hash);
-    store.Begin();
-    evaluation_ = PutEvaluationOf(task_, made_, model_, model_hash_, options_, hashes);
-    for (size_t i = 0; i < asked_.size(); ++i) {
-      const TaskItem& item = made_.items[asked_[i].item];
+  void KeepRequests(ResultStore& store) override {
+    for (size_t i = 0; i < outcome_.texts.size(); ++i) {
+      const TextRequest& text = outcome_.texts[i];
+      const TaskItem& item = outcome_.asked.items[text.item];
       StoredRequest stored;
-      stored.item = asked_[i].item;
+      stored.item = text.item;
       stored.choice = i % task_.generation.samples;
-      stored.request = asked_[i].hash;
-      SetStoredPrompt(item, asked_[i].shots, 0, options_.chat, stored);
+      stored.request = text.hash;
       stored.continuation = item.choices[0];
-      stored.tokens = asked_[i].request.tokens.size();
-      stored.head = HeadOf(tokenizer_, asked_[i].request.tokens);
-      stored.tail = TailOf(tokenizer_, asked_[i].request.tokens);
-      store.PutRequest(evaluation_, stored);
+      KeepRequest(item, text.shots, 0, text.request.tokens, stored, store);
     }
-    store.Commit();
   }
 
   // --- answers
 
-  static FinishReason ReasonOf(std::string_view name) {
-    for (FinishReason reason : {FinishReason::kStop, FinishReason::kEos}) {
-      if (name == FinishReasonName(reason)) return reason;
-    }
-    return FinishReason::kLength;
-  }
-
-  void Answer() {
-    std::vector<GenerationRequest> open;
-    std::vector<size_t> index;
-    for (size_t i = 0; i < asked_.size(); ++i) {
-      if (options_.store != nullptr) {
-        if (auto found =
-                options_.store->FindText(model_hash_, asked_[i].hash, kGenerationProtocol)) {
-          asked_[i].answer = {std::move(found->text), found->tokens, ReasonOf(found->reason)};
-          ++result_.answers_found;
-          continue;
-        }
-      }
-      open.push_back(asked_[i].request);
-      index.push_back(i);
-    }
-    progress_.Begin(task_.name, asked_.size());
-    std::vector<size_t> fresh;
-    result_.generated = GenerateTexts(
-        *model_.decoder, tokenizer_, open, options_.generator, pool_,
-        [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
-          for (size_t i : equal) asked_[index[i]].answer = answer;
-          fresh.push_back(index[equal[0]]);
-        },
-        [&](uint64_t answered) {
-          Keep(fresh);
-          fresh.clear();
-          progress_.Advance(result_.answers_found + answered, "");
+  // Texts that the store has are taken from there; the model generates the open ones.
+  void Answer() override {
+    outcome_.generated = AnswerAll(
+        outcome_.texts, [&](std::span<const GenerationRequest> open,
+                            const GenerationSink& on_answer, const GenerationPassSink& on_pass) {
+          return GenerateTexts(*model_.decoder, tokenizer_, open, options_.generator, context_,
+                               on_answer, on_pass);
         });
-    progress_.End();
-  }
-
-  void Keep(std::span<const size_t> answered) {
-    if (options_.store == nullptr || answered.empty()) return;
-    options_.store->Begin();
-    for (size_t i : answered) {
-      const GenerationAnswer& answer = asked_[i].answer;
-      options_.store->PutText(
-          model_hash_, asked_[i].hash, kGenerationProtocol,
-          {answer.text, answer.tokens, std::string(FinishReasonName(answer.reason))});
-    }
-    options_.store->Commit();
   }
 
   // --- scores
 
-  std::string PredictionOf(const AskedText& asked) const {
-    const TaskItem& item = made_.items[asked.item];
+  // The task's template extracts it, with the row's fields and the text as `generated`.
+  std::string PredictionOf(const TextRequest& text) const {
+    const TaskItem& item = outcome_.asked.items[text.item];
     Json scope = *item.scope;
-    scope["generated"] = asked.answer.text;
+    scope["generated"] = text.answer.text;
     return task_.generation.prediction.Render(scope, item.place);
   }
 
@@ -231,7 +182,8 @@ class GenerationRunner {
                                std::span<const std::string> predictions) const {
     std::vector<std::vector<double>> counts;
     for (const std::string& prediction : predictions) {
-      counts.push_back(metric.count(prediction, made_.items[item].choices, metric_options_));
+      counts.push_back(
+          metric.count(prediction, outcome_.asked.items[item].choices, metric_options_));
     }
     std::vector<double> sum = SumOf(counts);
     if (!metric.is_mean) return sum;
@@ -241,80 +193,84 @@ class GenerationRunner {
     return {sum[0] / sum[1], 1};
   }
 
-  void Score() {
-    const size_t samples = task_.generation.samples;
-    std::vector<std::vector<std::string>> predictions(made_.items.size());
-    for (const AskedText& asked : asked_) {
-      predictions[asked.item].push_back(PredictionOf(asked));
+  // Counts of every row are made once; the scores of all parts of the task are sums of them.
+  void Score() override {
+    std::vector<std::vector<std::string>> predictions(outcome_.asked.items.size());
+    for (const TextRequest& text : outcome_.texts) {
+      predictions[text.item].push_back(PredictionOf(text));
     }
-    std::vector<std::vector<std::vector<double>>> counts(metrics_.size());  // by metric and item
-    // Running programs takes its time; other metrics do not.
+    const MetricCounts counts = CountAll(predictions);
+
+    for (const TaskPart& part : PartsOf(task_, outcome_.asked)) {
+      for (size_t m = 0; m < metrics_.size(); ++m) {
+        outcome_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
+      }
+    }
+
+    // How the metrics were computed is part of what they mean.
+    for (const TextMetric* metric : metrics_) {
+      const std::string signature =
+          SignatureOf(*metric, outcome_.asked.items[0].choices.size(), metric_options_);
+      if (!signature.empty()) outcome_.signatures.push_back(StrCat(metric->name, " ", signature));
+    }
+
+    // Items carry their value of the first metric, scaled to 0 to 1.
+    for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {
+      const TextMetric& metric = *metrics_[0];
+      const double value = metric.value(counts[0][i]);
+      ItemOutcome outcome;
+      outcome.value = std::isnan(value) ? 0 : metric.is_share ? value : value / 100;
+      outcome.is_right = outcome.value >= 1;
+      outcome.prediction = predictions[i][0];
+      outcome_.items.push_back(std::move(outcome));
+    }
+  }
+
+  using MetricCounts = std::vector<std::vector<std::vector<double>>>;  // by metric, then by item
+
+  MetricCounts CountAll(const std::vector<std::vector<std::string>>& predictions) const {
+    MetricCounts counts(metrics_.size());
+    // Running programs takes time and shows progress; other metrics do not.
     const bool is_slow =
         std::ranges::any_of(metrics_, [](const TextMetric* metric) { return metric->pass_of > 0; });
-    if (is_slow) progress_.Begin(StrCat(task_.name, ", programs"), made_.items.size());
-    for (size_t i = 0; i < made_.items.size(); ++i) {
-      QUALM_CHECK(predictions[i].size() == samples);
+    if (is_slow) context_.progress.Begin(StrCat(task_.name, ", programs"), predictions.size());
+
+    for (size_t i = 0; i < predictions.size(); ++i) {
+      QUALM_CHECK(predictions[i].size() == task_.generation.samples);
       for (size_t m = 0; m < metrics_.size(); ++m) {
         counts[m].push_back(CountsOf(*metrics_[m], i, predictions[i]));
       }
-      if (is_slow) progress_.Advance(i + 1, "");
+      if (is_slow) context_.progress.Advance(i + 1, "");
     }
-    if (is_slow) progress_.End();
-    for (const TaskPart& part : PartsOf(task_, made_)) {
-      for (size_t m = 0; m < metrics_.size(); ++m) {
-        result_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
-      }
-    }
-    for (const TextMetric* metric : metrics_) {
-      const std::string signature =
-          SignatureOf(*metric, made_.items[0].choices.size(), metric_options_);
-      if (!signature.empty()) result_.signatures.push_back(StrCat(metric->name, " ", signature));
-    }
-    if (options_.store == nullptr) return;
-    StoreItems(*options_.store, evaluation_, made_, [&](size_t i) {
-      StoredItem item;
-      const TextMetric& metric = *metrics_[0];
-      const double value = metric.value(counts[0][i]);
-      item.value = std::isnan(value) ? 0 : metric.is_share ? value : value / 100;
-      item.is_correct = item.value >= 1;
-      item.prediction = predictions[i][0];
-      return item;
-    });
+    if (is_slow) context_.progress.End();
+    return counts;
   }
 
   TaskScore ScoreOf(const TextMetric& metric, const TaskPart& part,
                     const std::vector<std::vector<double>>& all) const {
-    TaskScore score = NewScore(task_, made_, part, metric.name);
+    TaskScore score = NewScore(part, metric.name);
     score.is_share = metric.is_share;
+
     std::vector<std::vector<double>> counts;
     std::vector<std::string> groups;
     for (size_t i : part.items) {
       counts.push_back(all[i]);
-      const TaskItem& item = made_.items[i];
+      const TaskItem& item = outcome_.asked.items[i];
+      // Levels belong to a group of rows, named by subset and by the third reference.
       if (metric.name == kLevelMetric) groups.push_back(StrCat(item.subset, " ", item.choices[2]));
     }
     score.estimate = EstimateOf(metric, counts, groups);
     return score;
   }
 
-  const Task& task_;
-  const Model& model_;
-  const Tokenizer& tokenizer_;
-  const std::string& model_hash_;
-  const TaskRunOptions& options_;
-  ThreadPool& pool_;
-  Progress& progress_;
   std::vector<const TextMetric*> metrics_;
   MetricOptions metric_options_;
-  std::unique_ptr<Tokenizer> pieces_;
-  TaskItems made_;
-  std::vector<AskedText> asked_;  // samples of a row follow one another
-  int64_t evaluation_ = 0;
-  TaskResult result_;
+  std::unique_ptr<Tokenizer> pieces_;  // which `metric_options_` may point to
 };
 
 }  // namespace
 
+// Means have the usual standard error; quotients and products of sums are bootstrapped.
 Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double>> counts,
                     std::span<const std::string> groups) {
   if (counts.empty()) return {kNone, kNone};
@@ -322,17 +278,20 @@ Estimate EstimateOf(const TextMetric& metric, std::span<const std::vector<double
   if (!by_group && !metric.is_mean) {
     return BootstrapOf(counts, metric.value, StrCat("bootstrap ", metric.name));
   }
+
+  // The mean over rows, or over groups of them.
   std::vector<std::vector<double>> levels;
   if (by_group) levels = LevelsOfGroups(counts, groups);
   std::vector<double> values;
-  for (const std::vector<double>& one : by_group ? std::span(std::as_const(levels)) : counts)
-    values.push_back(one[0]);
+  for (const std::vector<double>& row : by_group ? std::span(std::as_const(levels)) : counts) {
+    values.push_back(row[0]);
+  }
   return RatioEstimate(values, std::vector<double>(values.size(), 1));
 }
 
-TaskResult RunGeneration(const Task& task, const Model& model, const std::string& model_hash,
-                         const TaskRunOptions& options, ThreadPool& pool, Progress& progress) {
-  return GenerationRunner(task, model, model_hash, options, pool, progress).Run();
+TaskOutcome RunGeneration(const Task& task, const Model& model, const std::string& model_hash,
+                          const TaskRunOptions& options, const Context& context) {
+  return GenerationRunner(task, model, model_hash, options, context).Run();
 }
 
 }  // namespace qualm

@@ -5,11 +5,13 @@
 
 namespace qualm {
 
-// Likewise RunTask. Prompts that leave no room for the text lose shots from the last one on, then
+struct Context;
+
+// Like RunTask. Prompts that leave no room for the text lose shots from the last one on, then
 // tokens on the left; a text may take at most half of the model's context. Throws bad input also
 // for metrics that run code without the permission to.
-TaskResult RunGeneration(const Task& task, const Model& model, const std::string& model_hash,
-                         const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
+TaskOutcome RunGeneration(const Task& task, const Model& model, const std::string& model_hash,
+                          const TaskRunOptions& options, const Context& context);
 
 // The value of a metric over rows, of each row's counts, with its error: of means the usual one,
 // else the deviation over 200 bootstrap samples of rows with a fixed seed (NaN for n < 2). Groups

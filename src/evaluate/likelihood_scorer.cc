@@ -7,8 +7,8 @@
 #include <compare>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "evaluate/row_scores.h"
 #include "model/decoder.h"
 
@@ -135,11 +135,11 @@ std::vector<Lane> CutIntoLanes(std::vector<Unit>& units, size_t count) {
 // them into answers (Flush). Rows wait in between so that logits are computed in large products.
 class Scorer {
  public:
-  Scorer(const Decoder& decoder, const ScorerOptions& options, ThreadPool& pool,
+  Scorer(const Decoder& decoder, const ScorerOptions& options, const Context& context,
          const AnswerSink& on_answer, const HiddenSink& on_hidden)
       : decoder_(decoder),
         options_(options),
-        pool_(pool),
+        context_(context),
         on_answer_(on_answer),
         on_hidden_(on_hidden) {}
 
@@ -191,7 +191,7 @@ class Scorer {
     return static_cast<size_t>(std::clamp<uint64_t>(std::min(wanted, room), 1, units.size()));
   }
 
-  // Lanes whose next units fit into one pass; lanes that are furthest behind come first.
+  // Lanes whose next units fit into one pass; lanes that have done least come first.
   std::vector<Lane*> NextBatch(std::vector<Lane>& lanes) const {
     std::vector<Lane*> waiting;
     for (Lane& lane : lanes) {
@@ -223,7 +223,7 @@ class Scorer {
       counts_.computed_tokens += unit.new_tokens();
     }
 
-    const Matrix hidden = decoder_.Forward(slices, pool_);
+    const Matrix hidden = decoder_.Forward(slices, context_);
     // The rows of each unit that predict its continuation.
     size_t first = 0;
     for (Lane* lane : batch) {
@@ -281,8 +281,8 @@ class Scorer {
     Matrix logits = Matrix::Uninitialized(std::min(waiting_rows_, kRowsAtOnce), vocab);
     for (size_t row = 0; row < waiting_rows_; row += kRowsAtOnce) {
       const size_t count = std::min(kRowsAtOnce, waiting_rows_ - row);
-      decoder_.Logits(hidden.view().Rows(row, count), logits.view().Rows(0, count), pool_);
-      pool_.ParallelFor(count, [&](size_t i) {
+      decoder_.Logits(hidden.view().Rows(row, count), logits.view().Rows(0, count), context_);
+      context_.pool.ParallelFor(count, [&](size_t i) {
         const std::span<const float> values = logits.row(i);
         const auto best = static_cast<TokenId>(std::ranges::max_element(values) - values.begin());
         for (TokenId target : targets[row + i]) {
@@ -337,7 +337,7 @@ class Scorer {
 
   const Decoder& decoder_;
   const ScorerOptions& options_;
-  ThreadPool& pool_;
+  const Context& context_;
   const AnswerSink& on_answer_;
   const HiddenSink& on_hidden_;
   ScorerCounts counts_;
@@ -349,14 +349,14 @@ class Scorer {
 }  // namespace
 
 ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
-                              const ScorerOptions& options, ThreadPool& pool,
+                              const ScorerOptions& options, const Context& context,
                               const AnswerSink& on_answer, const PassSink& on_pass,
                               const HiddenSink& on_hidden) {
   for (const LikelihoodRequest& request : requests) {
     QUALM_CHECK(request.context_length > 0 && request.context_length < request.tokens.size());
     QUALM_CHECK(request.tokens.size() - 1 <= decoder.plan.context);
   }
-  return Scorer(decoder, options, pool, on_answer, on_hidden).Run(requests, on_pass);
+  return Scorer(decoder, options, context, on_answer, on_hidden).Run(requests, on_pass);
 }
 
 }  // namespace qualm

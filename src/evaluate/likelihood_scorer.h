@@ -17,8 +17,8 @@
 
 namespace qualm {
 
+struct Context;
 class Decoder;
-class ThreadPool;
 
 struct ScorerOptions {
   size_t batch_tokens = 2048;  // of a forward pass, approximately; at least one request
@@ -47,7 +47,7 @@ using HiddenSink =
 
 // Requires: every request fits into the model's context (all its tokens but the last).
 ScorerCounts ScoreLikelihoods(const Decoder& decoder, std::span<const LikelihoodRequest> requests,
-                              const ScorerOptions& options, ThreadPool& pool,
+                              const ScorerOptions& options, const Context& context,
                               const AnswerSink& on_answer, const PassSink& on_pass = {},
                               const HiddenSink& on_hidden = {});
 

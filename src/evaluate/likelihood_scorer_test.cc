@@ -6,17 +6,17 @@
 #include <algorithm>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "evaluate/row_scores.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
 
 class Scorer : public ::testing::Test {
  protected:
-  Scorer() : pool_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, pool_)) {}
+  Scorer() : context_(2), model_(LoadModel(testing::SourceRoot() / "demo/model", {}, context_)) {}
 
   const Decoder& decoder() const { return *model_.decoder; }
 
@@ -32,10 +32,10 @@ class Scorer : public ::testing::Test {
   // By the definition: the whole text through the model, every row's logits.
   LikelihoodAnswer Slowly(const LikelihoodRequest& request) {
     KvCache cache = decoder().MakeCache(request.tokens.size());
-    const Matrix hidden =
-        decoder().Forward(std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, pool_);
+    const Matrix hidden = decoder().Forward(
+        std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, context_);
     Matrix logits(hidden.rows(), decoder().plan.vocab_size());
-    decoder().Logits(hidden, logits, pool_);
+    decoder().Logits(hidden, logits, context_);
     LikelihoodAnswer answer{0, true};
     for (size_t t = request.context_length; t < request.tokens.size(); ++t) {
       const std::span<const float> row = logits.row(t - 1);
@@ -51,7 +51,7 @@ class Scorer : public ::testing::Test {
     std::vector<LikelihoodAnswer> answers(requests.size());
     std::vector<int> times(requests.size());
     const ScorerCounts got =
-        ScoreLikelihoods(decoder(), requests, options, pool_,
+        ScoreLikelihoods(decoder(), requests, options, context_,
                          [&](std::span<const size_t> equal, const LikelihoodAnswer& answer) {
                            for (size_t i : equal) {
                              answers[i] = answer;
@@ -97,7 +97,7 @@ class Scorer : public ::testing::Test {
     return requests;
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   Model model_;
 };
 

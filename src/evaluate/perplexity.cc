@@ -8,10 +8,9 @@
 #include <cmath>
 #include <limits>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "evaluate/row_scores.h"
 
 namespace qualm {
@@ -26,7 +25,8 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 // for one tile of logits per model; Score is called for each batch.
 class BatchScorer {
  public:
-  BatchScorer(const ScoredModels& models, ThreadPool& pool) : models_(models), pool_(pool) {
+  BatchScorer(const ScoredModels& models, const Context& context)
+      : models_(models), context_(context) {
     const size_t vocab = models.model->vocab_size();
     for (const ScoringModel* model : Present()) {
       if (model->vocab_size() != vocab) {
@@ -42,7 +42,7 @@ class BatchScorer {
     std::vector<std::vector<TokenId>> ids;
     for (const Window& window : windows) ids.push_back(text.WindowIds(window));
     std::vector<Matrix> hidden;  // one per model
-    for (const ScoringModel* model : Present()) hidden.push_back(model->Hidden(ids, pool_));
+    for (const ScoringModel* model : Present()) hidden.push_back(model->Hidden(ids, context_));
 
     std::vector<WindowRows> rows(windows.size());
     size_t first_row = 0;  // of the window inside `hidden`
@@ -84,13 +84,13 @@ class BatchScorer {
     std::array<Span2D<const float>, 3> tile;
     for (size_t m = 0; m < present.size(); ++m) {
       const Span2D<float> logits = logits_[m].view().Rows(0, targets.size());
-      present[m]->Logits(hidden[m].view().Rows(first_row, targets.size()), logits, pool_);
+      present[m]->Logits(hidden[m].view().Rows(first_row, targets.size()), logits, context_);
       tile[m] = logits;
     }
 
     // Then row by row: the likelihood alone, or both models' distributions compared.
     const size_t pieces = (targets.size() + kRowsPerPiece - 1) / kRowsPerPiece;
-    pool_.ParallelFor(pieces, [&](size_t piece) {
+    context_.pool.ParallelFor(pieces, [&](size_t piece) {
       RowComparer comparer;
       const size_t end = std::min(targets.size(), (piece + 1) * kRowsPerPiece);
       for (size_t row = piece * kRowsPerPiece; row < end; ++row) {
@@ -110,7 +110,7 @@ class BatchScorer {
   }
 
   ScoredModels models_;
-  ThreadPool& pool_;
+  const Context& context_;
   std::vector<Matrix> logits_;  // [kTileRows, vocab] per model
 };
 
@@ -193,7 +193,7 @@ std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t 
 // Scores one text batch by batch and keeps only sums per window.
 TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t index,
                      size_t batch, const PerplexityOptions& options, BatchScorer& scorer,
-                     Progress& progress) {
+                     const Context& context) {
   TextScores result;
   result.name = text.name;
   result.windows = text.windows.size();
@@ -201,7 +201,7 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
   std::vector<double> weighted_nll, weights;
   ComparisonSums comparison, noise_floor;
 
-  progress.Begin(StrCat("eval ", text.name), text.windows.size());
+  context.progress.Begin(StrCat("eval ", text.name), text.windows.size());
   for (size_t first = 0; first < text.windows.size(); first += batch) {
     const size_t count = std::min(batch, text.windows.size() - first);
     const auto windows = std::span<const Window>(text.windows).subspan(first, count);
@@ -221,10 +221,10 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
 
     // The perplexity so far is shown with the progress.
     result.ppl = ExpOf(RatioEstimate(weighted_nll, weights));
-    progress.Advance(first + count, StrCat("ppl ", Fixed(result.ppl.value, 3)));
+    context.progress.Advance(first + count, StrCat("ppl ", Fixed(result.ppl.value, 3)));
   }
 
-  progress.End();
+  context.progress.End();
   if (models.reference != nullptr) {
     result.reference_ppl = comparison.ReferencePpl();
     result.comparison = comparison.Result();
@@ -237,11 +237,10 @@ TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, siz
 
 std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
                                         std::span<const PerplexityText> texts,
-                                        const PerplexityOptions& options, ThreadPool& pool,
-                                        Progress& progress) {
+                                        const PerplexityOptions& options, const Context& context) {
   QUALM_CHECK(models.model != nullptr);
   QUALM_CHECK(models.rounded_reference == nullptr || models.reference != nullptr);
-  BatchScorer scorer(models, pool);
+  BatchScorer scorer(models, context);
   std::vector<TextScores> results;
   for (size_t index = 0; index < texts.size(); ++index) {
     const PerplexityText& text = texts[index];
@@ -251,10 +250,11 @@ std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
     const size_t batch = options.batch != 0
                              ? options.batch
                              : std::max<size_t>(1, kBatchTokens / text.windows.front().tokens);
-    results.push_back(ScoreText(models, text, index, batch, options, scorer, progress));
+    results.push_back(ScoreText(models, text, index, batch, options, scorer, context));
     if (!std::isfinite(results.back().ppl.value)) {
-      progress.Warn(StrCat(text.name, ": perplexity is not finite (", results.back().ppl.value,
-                           "): the model's logits overflow or are not numbers"));
+      context.progress.Warn(StrCat(text.name, ": perplexity is not finite (",
+                                   results.back().ppl.value,
+                                   "): the model's logits overflow or are not numbers"));
     }
   }
   return results;

@@ -19,8 +19,7 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 // Lifetime: the models must outlive the call.
 struct ScoredModels {
@@ -69,7 +68,6 @@ inline constexpr size_t kBatchTokens = 2048;
 // One result per text. Throws bad input if the vocabularies of the models differ.
 std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
                                         std::span<const PerplexityText> texts,
-                                        const PerplexityOptions& options, ThreadPool& pool,
-                                        Progress& progress);
+                                        const PerplexityOptions& options, const Context& context);
 
 }  // namespace qualm

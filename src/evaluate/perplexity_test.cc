@@ -6,11 +6,10 @@
 #include <bit>
 #include <cmath>
 
-#include "base/progress.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "support/errors.h"
 #include "support/fake_language.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -35,9 +34,8 @@ PerplexityText Prepare(std::string_view protocol, size_t characters, size_t seql
 
 TextScores Score(const ScoredModels& models, const PerplexityText& text, size_t batch = 0,
                  int threads = 1) {
-  ThreadPool pool(threads);
-  SilentProgress progress;
-  return ScorePerplexity(models, {&text, 1}, {.batch = batch}, pool, progress)[0];
+  testing::TestContext context(threads);
+  return ScorePerplexity(models, {&text, 1}, {.batch = batch}, context)[0];
 }
 
 // log softmax of the formula's logits, from the definition.
@@ -64,10 +62,10 @@ TEST(Perplexity, UniformModelHasThePerplexityOfItsVocabulary) {
   class Uniform final : public ScoringModel {
    public:
     size_t vocab_size() const override { return kFakeVocab; }
-    Matrix Hidden(std::span<const std::vector<TokenId>> windows, ThreadPool&) const override {
+    Matrix Hidden(std::span<const std::vector<TokenId>> windows, const Context&) const override {
       return Matrix(windows.size() * windows[0].size(), 1);
     }
-    void Logits(Span2D<const float>, Span2D<float> logits, ThreadPool&) const override {
+    void Logits(Span2D<const float>, Span2D<float> logits, const Context&) const override {
       for (size_t row = 0; row < logits.rows(); ++row) {
         std::fill(logits.row(row).begin(), logits.row(row).end(), -2.0f);
       }
@@ -240,9 +238,8 @@ TEST(Perplexity, SameBitsForEveryBatchSizeAndThreadCount) {
 TEST(Perplexity, SeveralTextsAreScoredAsIfAlone) {
   const FormulaModel model;
   const std::vector<PerplexityText> texts = {Prepare("gptq", 99, 10), Prepare("gptq", 299, 50)};
-  ThreadPool pool(1);
-  SilentProgress progress;
-  const auto scores = ScorePerplexity({.model = &model}, texts, {}, pool, progress);
+  testing::TestContext context(1);
+  const auto scores = ScorePerplexity({.model = &model}, texts, {}, context);
   ASSERT_EQ(scores.size(), 2);
   EXPECT_EQ(scores[0].ppl.value, Score({.model = &model}, texts[0]).ppl.value);
   EXPECT_EQ(scores[1].ppl.value, Score({.model = &model}, texts[1]).ppl.value);

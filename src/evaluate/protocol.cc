@@ -12,6 +12,7 @@ namespace qualm {
 namespace {
 
 // A protocol that changes a rule gets a higher version.
+// Fields that a protocol does not set have the defaults of the first one.
 const std::vector<PerplexityProtocol>& Table() {
   static const std::vector<PerplexityProtocol> kTable = {
       {.name = "gptq",
@@ -43,6 +44,7 @@ size_t FirstTarget(const PerplexityProtocol& protocol, size_t window) {
   return protocol.scores_second_half ? window / 2 + 1 : 1;
 }
 
+// What a window counts in the mean over windows.
 double WeightOf(WindowWeight weight, size_t tokens, size_t targets) {
   switch (weight) {
     case WindowWeight::kEqual:
@@ -97,6 +99,7 @@ std::vector<Window> PlanWindows(const PerplexityProtocol& protocol, size_t token
     if (length < seqlen && !protocol.keeps_tail) break;
     const size_t first_target = FirstTarget(protocol, length);
     if (first_target >= length) break;
+
     windows.push_back({.begin = begin,
                        .tokens = length,
                        .first_target = first_target,

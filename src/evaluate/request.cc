@@ -1,5 +1,4 @@
-// Turns texts into token requests: BOS, blanks between context and continuation, and the cut
-// between them follow the rules in PROTOCOLS, section 2.
+// Likelihood requests out of texts, and what makes two of them equal.
 #include "evaluate/request.h"
 
 #include <algorithm>
@@ -7,26 +6,9 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "tokenize/prompt.h"
 
 namespace qualm {
-std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
-  const SpecialTokens& special = tokenizer.special();
-  if (special.bos) {
-    // BOS that is written out in front counts as BOS, even if the tokenizer would split it into
-    // pieces.
-    const std::string written = tokenizer.Piece(*special.bos);
-    std::vector<TokenId> ids = tokenizer.Encode(text);
-    const bool is_written = !written.empty() && text.starts_with(written);
-    if (is_written && (ids.empty() || ids[0] != *special.bos)) {
-      ids = tokenizer.Encode(text.substr(written.size()));
-      ids.insert(ids.begin(), *special.bos);
-    } else if (special.add_bos && (ids.empty() || ids[0] != *special.bos)) {
-      ids.insert(ids.begin(), *special.bos);
-    }
-    return ids;
-  }
-  return tokenizer.Encode(text);
-}
 
 std::string LikelihoodRequest::Hash() const {
   Hasher hasher;
@@ -48,15 +30,7 @@ EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view contex
     encoded.tokens = EncodePrompt(tokenizer, encoded.text);
     return encoded;
   }
-
-  // An empty context is a single token.
-  const SpecialTokens& special = tokenizer.special();
-  const std::optional<TokenId> prefix = special.bos ? special.bos : special.eos;
-  if (!prefix) {
-    ThrowBadInput("request", "a tokenizer with BOS or EOS", "neither",
-                  "a text without context needs a token in front");
-  }
-  encoded.tokens = {*prefix};
+  encoded.tokens = {EmptyPrompt(tokenizer)};
   return encoded;
 }
 

@@ -27,10 +27,6 @@ struct LikelihoodAnswer {
   bool is_greedy = false;     // every token of the continuation was the likeliest
 };
 
-// The tokens of a prompt: a single BOS in front if the tokenizer asks for it or the text begins
-// with it; never EOS.
-std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
-
 // A context that several continuations share.
 struct EncodedContext {
   std::string text;    // without the blanks at its end

@@ -8,6 +8,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // Means over the positions of one request's continuation.
 struct ScoredDistance {
   double kl = 0;         // KL(reference ‖ model) in nats, over the whole vocabulary
@@ -18,7 +20,7 @@ struct ScoredDistance {
 // of both, and vocabularies of one size. Called after each part: how many requests are compared.
 std::vector<ScoredDistance> CompareScoredPositions(
     const Decoder& reference, const Decoder& model, std::span<const LikelihoodRequest> requests,
-    const ScorerOptions& options, ThreadPool& pool,
+    const ScorerOptions& options, const Context& context,
     const std::function<void(uint64_t compared)>& on_part = {});
 
 }  // namespace qualm

@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "evaluate/row_scores.h"
 #include "model/model.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -15,16 +15,17 @@ namespace {
 class ScoredDistances : public ::testing::Test {
  protected:
   ScoredDistances()
-      : pool_(2),
-        reference_(LoadModel(testing::SourceRoot() / "demo/model", {}, pool_)),
-        model_(LoadModel(testing::SourceRoot() / "demo/model", {.compute_in_bf16 = true}, pool_)) {}
+      : context_(2),
+        reference_(LoadModel(testing::SourceRoot() / "demo/model", {}, context_)),
+        model_(
+            LoadModel(testing::SourceRoot() / "demo/model", {.compute_in_bf16 = true}, context_)) {}
 
   Matrix LogitsOf(const Decoder& decoder, const LikelihoodRequest& request) {
     KvCache cache = decoder.MakeCache(request.tokens.size());
     const Matrix hidden =
-        decoder.Forward(std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, pool_);
+        decoder.Forward(std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, context_);
     Matrix logits(hidden.rows(), decoder.plan.vocab_size());
-    decoder.Logits(hidden, logits, pool_);
+    decoder.Logits(hidden, logits, context_);
     return logits;
   }
 
@@ -63,14 +64,14 @@ class ScoredDistances : public ::testing::Test {
     return requests;
   }
 
-  ThreadPool pool_;
+  testing::TestContext context_;
   Model reference_, model_;
 };
 
 TEST_F(ScoredDistances, ThoseOfWholePassesRowByRow) {
   const std::vector<LikelihoodRequest> requests = Requests();
   const std::vector<ScoredDistance> got =
-      CompareScoredPositions(*reference_.decoder, *model_.decoder, requests, {}, pool_);
+      CompareScoredPositions(*reference_.decoder, *model_.decoder, requests, {}, context_);
   ASSERT_EQ(got.size(), requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     const ScoredDistance expected = Slowly(requests[i]);
@@ -83,7 +84,7 @@ TEST_F(ScoredDistances, ThoseOfWholePassesRowByRow) {
 
 TEST_F(ScoredDistances, AModelIsNotFarFromItself) {
   for (const ScoredDistance& one :
-       CompareScoredPositions(*reference_.decoder, *reference_.decoder, Requests(), {}, pool_)) {
+       CompareScoredPositions(*reference_.decoder, *reference_.decoder, Requests(), {}, context_)) {
     EXPECT_EQ(one.kl, 0);
     EXPECT_EQ(one.same_top1, 1);
   }

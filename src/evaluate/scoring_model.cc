@@ -8,7 +8,7 @@ namespace qualm {
 size_t DecoderScoringModel::vocab_size() const { return decoder_.plan.vocab_size(); }
 
 Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows,
-                                   ThreadPool& pool) const {
+                                   const Context& context) const {
   // The caches live only during the forward pass: with two models in one evaluation, only one
   // model's keys and values are in memory.
   std::vector<KvCache> caches;
@@ -18,12 +18,12 @@ Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows
     caches.push_back(decoder_.MakeCache(window.size()));
     slices.push_back({.cache = &caches.back(), .ids = window});
   }
-  return decoder_.Forward(slices, pool);
+  return decoder_.Forward(slices, context);
 }
 
 void DecoderScoringModel::Logits(Span2D<const float> hidden, Span2D<float> logits,
-                                 ThreadPool& pool) const {
-  decoder_.Logits(hidden, logits, pool);
+                                 const Context& context) const {
+  decoder_.Logits(hidden, logits, context);
 }
 
 }  // namespace qualm

@@ -1,3 +1,5 @@
+// Turns items into likelihood requests: one token sequence for each continuation, in the same
+// context. Contexts that are too long lose shots, then tokens on the left.
 #include "evaluate/task_requests.h"
 
 #include <algorithm>
@@ -10,6 +12,8 @@
 namespace qualm {
 namespace {
 
+// Makes the requests of all items. Run is called once; it appends an item's requests in the order
+// of its continuations and notes where they begin.
 class RequestMaker {
  public:
   RequestMaker(const Task& task, const TaskItems& made, const Tokenizer& tokenizer, size_t context,
@@ -30,14 +34,20 @@ class RequestMaker {
     AskedItem asked;
     asked.first = result_.requests.size();
     asked.count = item.continuations.size();
+
+    // All continuations of an item get the same number of shots, or their likelihoods would not be
+    // comparable.
     size_t shots = made_.shots;
     std::vector<AskedRequest> requests = RequestsOf(item, shots);
     while (shots > 0 && !FitsContext(requests)) {
       requests = RequestsOf(item, --shots);
     }
+
     if (shots < made_.shots) ++result_.prompts_with_fewer_shots;
     if (!FitsContext(requests)) ++result_.prompts_truncated;
     Append(std::move(requests), item.place);
+
+    // PMI compares with the likelihood of the continuation after an empty context.
     if (wants_unconditional_) {
       asked.first_unconditional = result_.requests.size();
       const EncodedContext nothing = EncodeContext(tokenizer_, "");
@@ -50,6 +60,7 @@ class RequestMaker {
     result_.items.push_back(asked);
   }
 
+  // A context that all continuations share is encoded once.
   std::vector<AskedRequest> RequestsOf(const TaskItem& item, size_t shots) const {
     std::vector<AskedRequest> requests;
     EncodedContext encoded;
@@ -57,6 +68,8 @@ class RequestMaker {
       if (i == 0 || item.contexts.size() > 1) {
         encoded = EncodeContext(tokenizer_, PromptText(item, shots, i, chat_));
       }
+
+      // A chat template ends where the answer begins: the answer has no space in front of it.
       std::string_view continuation = item.continuations[i];
       if (chat_ != nullptr) {
         continuation.remove_prefix(
@@ -67,6 +80,7 @@ class RequestMaker {
     return requests;
   }
 
+  // The last token is only predicted, never an input.
   bool FitsContext(const std::vector<AskedRequest>& requests) const {
     return std::ranges::all_of(requests, [&](const AskedRequest& one) {
       return one.request.tokens.size() - 1 <= context_;
@@ -81,13 +95,14 @@ class RequestMaker {
     }
   }
 
-  // Tokens on the left go, BOS stays.
+  // Drops tokens on the left and keeps BOS. The continuation must remain whole.
   void Truncate(LikelihoodRequest& request, const std::string& place) const {
     if (request.tokens.size() - 1 <= context_) return;
     if (request.continuation_length() > context_) {
       ThrowBadInput(place, StrCat("a continuation of at most ", context_, " tokens"),
                     StrCat(request.continuation_length()), "the model's context is too short");
     }
+
     const std::optional<TokenId> bos = tokenizer_.special().bos;
     const auto surplus = static_cast<ptrdiff_t>(request.tokens.size() - 1 - context_);
     const auto begin = request.tokens.begin() + (bos && request.tokens[0] == *bos ? 1 : 0);
@@ -110,6 +125,7 @@ TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tok
   return RequestMaker(task, made, tokenizer, context, chat).Run();
 }
 
+// A chat template renders the whole prompt, shots included, as one message of the user.
 std::string PromptText(const TaskItem& item, size_t shots, size_t choice,
                        const ChatTemplate* chat) {
   std::string text = item.shots->Prompt(shots) + item.ContextOf(choice);

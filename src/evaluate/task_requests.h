@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evaluate/request.h"
+#include "generate/generation_request.h"
 #include "tasks/items.h"
 
 namespace qualm {
@@ -19,6 +20,15 @@ struct AskedRequest {
   std::string hash;
   size_t shots = 0;         // in front of its context
   LikelihoodAnswer answer;  // later
+};
+
+// One text of an item of a generation task.
+struct TextRequest {
+  GenerationRequest request;
+  std::string hash;
+  size_t item = 0;
+  size_t shots = 0;         // in front of its context
+  GenerationAnswer answer;  // later
 };
 
 struct AskedItem {

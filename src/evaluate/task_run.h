@@ -1,28 +1,32 @@
-// A task on a model: requests, answers (from the store where they are there), scores.
+// Runs a task on a model: items become requests, requests get answers (from the store where it has
+// them, else from the model), answers become scores. What is known at the end is returned.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "evaluate/generator.h"
+#include "evaluate/item_outcome.h"
 #include "evaluate/likelihood_scorer.h"
 #include "evaluate/statistics.h"
+#include "evaluate/task_requests.h"
+#include "generate/generate.h"
+#include "results/store.h"
 #include "tasks/items.h"
 
 namespace qualm {
 
-struct Model;
 class ChatTemplate;
-class Progress;
-class ResultStore;
+struct Context;
+struct Model;
 
 struct TaskRunOptions {
   ItemOptions items;
   std::filesystem::path data_folder;
   ScorerOptions scorer;
-  GeneratorOptions generator;
+  EngineOptions generator;
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   bool run_code = false;               // whether programs that the model writes may be run
   ResultStore* store = nullptr;        // null: nothing is kept
@@ -42,12 +46,23 @@ struct TaskScore {
   bool is_partial = false;
 };
 
-struct TaskResult {
+// All that a run knows when it ends. The same whether there is a store or not, except for the
+// counts of what was found there.
+struct TaskOutcome {
+  TaskItems asked;  // the rows, in the order of `items`
+  // Of tasks that score continuations, with answers; empty for generation tasks.
+  TaskRequests requests;
+  // Of generation tasks, with answers; the samples of an item follow one another.
+  std::vector<TextRequest> texts;
+  std::vector<ItemOutcome> items;
   std::vector<TaskScore> scores;  // the whole task's first
-  std::string note;               // the data set's, where files at hand are a part or a substitute
-  std::string first_request;      // ids and pieces of its first and last tokens
+
+  EvaluationKey key;                  // model, task, and a hash over all prompts
+  std::optional<int64_t> evaluation;  // the evaluation's id in the store, if there is one
+
+  std::string note;           // the data set's, where files at hand are a part or a substitute
+  std::string first_request;  // ids and pieces of its first and last tokens
   std::vector<std::string> signatures;  // "bleu nrefs:1|...", of metrics that have one
-  size_t rows_in_split = 0;
   uint64_t prompts_with_fewer_shots = 0, prompts_truncated = 0;  // overlong ones
   uint64_t answers_found = 0;                                    // in the store
   ScorerCounts counts;                                           // of what was scored
@@ -55,21 +70,10 @@ struct TaskResult {
   GeneratorCounts generated;     // of what was generated
 };
 
-// Overlong prompts lose shots from the last one on, then tokens on the left, behind BOS (PROTOCOLS,
+// Overlong prompts lose shots from the last one on, then tokens on the left, after BOS (PROTOCOLS,
 // section 8). Throws bad input for data, tokenizers and contexts that do not fit, kFailed for a
-// model whose log-likelihoods are no numbers and a store that cannot be written.
-TaskResult RunTask(const Task& task, const Model& model, const std::string& model_hash,
-                   const TaskRunOptions& options, ThreadPool& pool, Progress& progress);
-
-// KL(reference ‖ model) over the whole vocabulary and the share of equal argmax, means over the
-// positions that an item's continuations score, then over items with their errors. NaN of
-// generation tasks. Throws bad input for models whose tokenizers read the prompts in different
-// ways.
-struct ScoredDistances {
-  Estimate kl, same_top1;
-};
-ScoredDistances DistancesOnTask(const Task& task, const Model& reference, const Model& model,
-                                const TaskRunOptions& options, ThreadPool& pool,
-                                Progress& progress);
+// model whose log-likelihoods are not numbers and a store that cannot be written.
+TaskOutcome RunTask(const Task& task, const Model& model, const std::string& model_hash,
+                    const TaskRunOptions& options, const Context& context);
 
 }  // namespace qualm

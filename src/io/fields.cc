@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "io/json_fields.h"
 
 namespace qualm {
@@ -39,14 +39,9 @@ std::string Bounds(const FieldRange& range, bool is_whole) {
   ThrowBadInput(value.place(), expected, value.AsString(), rule.hint);
 }
 
-// Of messages about a value in JSON: with the key, unless `expected` begins with it.
-std::string PlaceOf(std::string_view place, std::string_view key, std::string_view expected) {
-  return expected.starts_with(key) ? std::string(place) : StrCat(place, ":", key);
-}
-
-[[noreturn]] void ThrowMissing(std::string_view key, std::string_view type,
-                               std::string_view place) {
-  ThrowBadInput(place, StrCat("the key '", key, "', ", type), "none");
+// Of messages about a value in JSON: the key, unless `expected` begins with it.
+std::string PlaceOf(std::string_view key, std::string_view expected) {
+  return expected.starts_with(key) ? std::string(kNoPlace) : StrCat(":", key);
 }
 
 }  // namespace
@@ -85,71 +80,100 @@ const Json* Find(const Json& object, std::string_view key) {
   return found == object.end() ? nullptr : &*found;
 }
 
-int64_t IntOf(const Json& object, std::string_view key, std::string_view place,
-              const FieldRule& rule, const FieldRange& limits) {
-  const int64_t number = GetInt(object, key, place);
+int64_t IntOf(const Json& object, std::string_view key, const FieldRule& rule,
+              const FieldRange& limits) {
+  const int64_t number = GetInt(object, key, kNoPlace);
   const FieldRange& range = rule.range ? *rule.range : limits;
   if (number >= range.whole_least && number <= range.whole_most) return number;
 
   std::string expected(rule.expected);
   const bool is_size = !rule.range && limits.whole_least == 0;
   if (expected.empty()) expected = is_size ? "a size" : Bounds(range, /*is_whole=*/true);
-  ThrowBadInput(PlaceOf(place, key, expected), expected, StrCat(number), rule.hint);
+  ThrowBadInput(PlaceOf(key, expected), expected, StrCat(number), rule.hint);
 }
 
-uint64_t SeedOf(const Json& object, std::string_view key, std::string_view place) {
-  const Json& seed = GetChild(object, std::string(key).c_str(), place);
+uint64_t SeedOf(const Json& object, std::string_view key) {
+  const Json& seed = ChildOf(object, key);
   if (!seed.is_number_unsigned()) {
-    ThrowBadInput(place, StrCat("a ", key, " in 0..2^64-1"), seed.dump());
+    ThrowExpected(StrCat("a ", key, " in 0..2^64-1"), seed.dump());
   }
   return seed.get<uint64_t>();
 }
 
-double NumberOf(const Json& object, std::string_view key, std::string_view place,
-                const FieldRule& rule) {
+double NumberOf(const Json& object, std::string_view key, const FieldRule& rule) {
   const Json* value = Find(object, key);
   if (rule.infinite_as_none && value != nullptr && *value == "none") {
     return std::numeric_limits<double>::infinity();
   }
-  const double number = GetDouble(object, key, place);
+  const double number = GetDouble(object, key, kNoPlace);
   if (rule.range && !Holds(*rule.range, number)) {
     const std::string expected = rule.expected.empty() ? Bounds(*rule.range, /*is_whole=*/false)
                                                        : std::string(rule.expected);
-    ThrowBadInput(PlaceOf(place, key, expected), expected, StrCat(number), rule.hint);
+    ThrowBadInput(PlaceOf(key, expected), expected, StrCat(number), rule.hint);
   }
   return number;
 }
 
-bool BoolOf(const Json& object, std::string_view key, std::string_view place) {
+bool BoolOf(const Json& object, std::string_view key) {
   const Json* value = Find(object, key);
-  if (value == nullptr || value->is_null()) ThrowMissing(key, "true or false", place);
-  return GetBool(object, key, place, false);
+  if (value == nullptr || value->is_null()) {
+    ThrowExpected(StrCat("the key '", key, "', true or false"), "none");
+  }
+  return GetBool(object, key, kNoPlace, false);
 }
 
-size_t ChoiceOf(const Json& object, std::string_view key, std::string_view place,
-                const FieldRule& rule, const EnumNames& names) {
-  const std::string name = GetString(object, key, place);
+size_t ChoiceOf(const Json& object, std::string_view key, const FieldRule& rule,
+                const EnumNames& names) {
+  const std::string name = StringOf(object, key);
   if (const std::optional<size_t> position = Position(names, name)) return *position;
   if (!rule.expected.empty()) {
-    ThrowBadInput(PlaceOf(place, key, rule.expected), rule.expected, name, rule.hint);
+    ThrowBadInput(PlaceOf(key, rule.expected), rule.expected, name, rule.hint);
   }
-  ThrowUnknownName(place, names.kind.empty() ? key : names.kind, name, Listed(names));
+  ThrowUnknownName(kNoPlace, names.kind.empty() ? key : names.kind, name, Listed(names));
 }
 
-const Json& ListOf(const Json& object, std::string_view key, std::string_view place) {
-  const Json& list = GetChild(object, std::string(key).c_str(), place);
-  if (!list.is_array()) ThrowBadInput(StrCat(place, ":", key), "a list", list.type_name());
+std::string StringOf(const Json& object, std::string_view key) {
+  return GetString(object, key, kNoPlace);
+}
+
+const Json& ChildOf(const Json& object, std::string_view key) {
+  return GetChild(object, std::string(key).c_str(), kNoPlace);
+}
+
+const Json& ListOf(const Json& object, std::string_view key) {
+  const Json& list = ChildOf(object, key);
+  if (!list.is_array()) ThrowBadInput(StrCat(":", key), "a list", list.type_name());
   return list;
 }
 
-std::string TextItem(const Json& item, std::string_view key, std::string_view place) {
-  if (!item.is_string()) ThrowBadInput(place, StrCat(key, " as text"), item.dump());
+int64_t IntItem(const Json& item, std::string_view key, const FieldRange& limits) {
+  const bool fits = item.is_number_integer() && item.get<int64_t>() >= limits.whole_least &&
+                    item.get<int64_t>() <= limits.whole_most;
+  if (!fits) {
+    ThrowExpected(StrCat(key, " in ", Bounds(limits, /*is_whole=*/true)), item.dump());
+  }
+  return item.get<int64_t>();
+}
+
+double NumberItem(const Json& item, std::string_view key) {
+  if (item.is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (!item.is_number()) ThrowExpected(StrCat(key, " as numbers"), item.dump());
+  return item.get<double>();
+}
+
+const Json& ListItem(const Json& item, std::string_view key) {
+  if (!item.is_array()) ThrowExpected(StrCat(key, " as lists"), item.dump());
+  return item;
+}
+
+std::string TextItem(const Json& item, std::string_view key) {
+  if (!item.is_string()) ThrowExpected(StrCat(key, " as text"), item.dump());
   return item.get<std::string>();
 }
 
-uint32_t SizeItem(const Json& item, std::string_view key, std::string_view place) {
+uint32_t SizeItem(const Json& item, std::string_view key) {
   if (!item.is_number_unsigned() || item.get<uint64_t>() > UINT32_MAX) {
-    ThrowBadInput(place, StrCat(key, " as 32-bit sizes"), item.dump());
+    ThrowExpected(StrCat(key, " as 32-bit sizes"), item.dump());
   }
   return item.get<uint32_t>();
 }

@@ -4,8 +4,8 @@
 //     double damp = 0.01;
 //     template <class Visitor, class Self>
 //     static void Fields(Visitor& visit, Self& self) {
-//       visit("damp", self.damp, {.meaning = "relative to mean(diag H)", .range = InRange(0,
-//       100)});
+//       visit("damp", self.damp,
+//             {.meaning = "relative to mean(diag H)", .range = InRange(0, 100)});
 //     }
 //   };
 //
@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/yaml.h"
 
@@ -129,14 +130,23 @@ inline constexpr bool kIsList = false;
 template <class T>
 inline constexpr bool kIsList<std::vector<T>> = true;
 
+template <class Value>
+decltype(auto) ShownValue(const Value& value) {
+  if constexpr (std::invocable<const Value&>) {
+    return value();
+  } else {
+    return value;
+  }
+}
+
 // What a visitor can be asked for besides fields. Readers and writers override what concerns them.
 struct Visitor {
   // Messages about the fields that follow name this place as well.
   void Within(std::string_view) {}
-  // A key that is written for people and for other programs: `value()` is made only then. Readers
-  // know the key but do not read it.
-  template <class MakeValue>
-  void Shown(std::string_view, const MakeValue&) {}
+  // A key that is written for people and for other programs; readers know it but do not read it.
+  // Its value, or a function that makes the value and is called only when it is written.
+  template <class Value>
+  void Shown(std::string_view, const Value&) {}
   // A map whose keys are members of the struct itself: `fields` is called with a visitor.
   template <class SomeFields>
   void Map(std::string_view, const SomeFields&) {}
@@ -155,8 +165,8 @@ class KeyCollector : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class MakeValue>
-  void Shown(std::string_view key, const MakeValue&) {
+  template <class Value>
+  void Shown(std::string_view key, const Value&) {
     keys_.emplace_back(key);
   }
   template <class SomeFields>
@@ -176,10 +186,11 @@ concept HasFields = requires(fields::KeyCollector& visit, const T& value) {
   T::Fields(visit, value);
 };
 
-// A struct may refuse combinations of its fields; readers call this after all fields.
+// A struct may refuse combinations of its fields; readers call Validate() after all fields. One
+// with parameters does not compile, so that it cannot be left out silently.
 template <class T>
-concept HasValidate = requires(const T& value, std::string_view place) {
-  value.Validate(place);
+concept HasValidate = requires {
+  &T::Validate;
 };
 
 template <HasFields T>
@@ -243,9 +254,11 @@ class YamlReader : public Visitor {
     } else if constexpr (std::same_as<T, std::string>) {
       field = value.AsString();
     } else if constexpr (kIsOptional<T>) {
+      // Read aside: g++ 12 takes emplace() of an empty optional for the use of what is not there.
+      typename T::value_type inner{};
       const bool is_empty = rule.null_when_empty && value.kind() == Yaml::Kind::kNull;
-      field.reset();
-      if (!is_empty) Read(value, key, rule, field.emplace());
+      if (!is_empty) Read(value, key, rule, inner);
+      field = is_empty ? T() : T(std::move(inner));
     } else if constexpr (kIsList<T>) {
       ReadList(value, key, rule, field);
     } else {
@@ -257,7 +270,7 @@ class YamlReader : public Visitor {
   static void ReadList(const Yaml& value, std::string_view key, const FieldRule& rule,
                        std::vector<T>& field) {
     field.clear();
-    if (rule.one_or_many && value.kind() != Yaml::Kind::kList) {
+    if (rule.one_or_many && value.kind() == Yaml::Kind::kScalar) {
       Read(value, key, rule, field.emplace_back());
       return;
     }
@@ -276,8 +289,8 @@ std::string TextOf(const T& field, const FieldRule& rule) {
     return rule.infinite_as_none && std::isinf(field) ? Quoted("none") : StrCat(field);
   } else if constexpr (std::is_arithmetic_v<T>) {
     return StrCat(field);
-  } else if constexpr (std::same_as<T, std::string>) {
-    return rule.is_json_text ? field : Quoted(field);
+  } else if constexpr (std::convertible_to<T, std::string_view>) {
+    return rule.is_json_text ? std::string(field) : Quoted(field);
   } else if constexpr (kIsOptional<T>) {
     return field ? TextOf(*field, rule) : "null";
   } else if constexpr (kIsList<T>) {
@@ -304,9 +317,9 @@ class TextWriter : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class MakeValue>
-  void Shown(std::string_view key, const MakeValue& value) {
-    Add(key, TextOf(value(), {}));
+  template <class Value>
+  void Shown(std::string_view key, const Value& value) {
+    Add(key, TextOf(ShownValue(value), {}));
   }
   template <class SomeFields>
   void Map(std::string_view key, const SomeFields& some_fields) {
@@ -387,7 +400,9 @@ void ReadFields(const Yaml& yaml, T& value) {
   yaml.RequireKnownKeys(KeysOf(value));
   fields::YamlReader reader(yaml);
   T::Fields(reader, value);
-  if constexpr (HasValidate<T>) value.Validate(yaml.place());
+  if constexpr (HasValidate<T>) {
+    At([&] { return yaml.place(); }, [&] { value.Validate(); });
+  }
 }
 
 // Options of a method: what `yaml` says over the defaults; null means no options.

@@ -76,6 +76,7 @@ struct Sample {
     visit("parts", self.parts);
     visit("part", self.part, {.optional = true, .is_written = self.part != Part{}});
     visit.Shown("part_count", [&] { return self.parts.size(); });
+    visit.Shown("kind", "sample");
     visit.Map("source", [&](auto& inner) {
       inner("name", self.source_name);
       inner("bytes", self.source_bytes);
@@ -100,8 +101,8 @@ struct Checked {
     visit("low", self.low);
     visit("high", self.high);
   }
-  void Validate(std::string_view place) const {
-    if (low > high) ThrowBadInput(place, "low up to high", StrCat(low, " and ", high));
+  void Validate() const {
+    if (low > high) ThrowExpected("low up to high", StrCat(low, " and ", high));
   }
 };
 
@@ -156,11 +157,17 @@ std::string JsonErrorWith(std::string_view key, const Json& value) {
   return JsonError(json);
 }
 
+std::string JsonErrorWithout(const char* key) {
+  Json json = FieldsJson(FilledSample());
+  json.erase(key);
+  return JsonError(json);
+}
+
 TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
   EXPECT_EQ(FieldsJson(Sample{}).dump(),
             R"({"act_order":false,"static_groups":false,"block":128,"count":0,"seed":0,)"
             R"("damp":0.01,"threshold":"none","name":"x","loss":"module","cache":null,)"
-            R"("notes":[],"dims":[],"parts":[],"part_count":0,)"
+            R"("notes":[],"dims":[],"parts":[],"part_count":0,"kind":"sample",)"
             R"("source":{"name":"","bytes":0}})");
   EXPECT_EQ(FieldsJson(FilledSample()).dump(),
             R"({"act_order":true,"static_groups":true,"block":64,"count":7,)"
@@ -168,7 +175,7 @@ TEST(Fields, JsonHasTheStatedOrderAndOnlyWhatIsWritten) {
             R"("loss":"layers","damping":0.5,"calibration":{"bits":2,"share":0.25},)"
             R"("cache":{"bits":3,"share":1.0},"notes":["one","two"],"dims":[4,8],)"
             R"("parts":[{"bits":5,"share":0.125},{"bits":4,"share":0.5}],)"
-            R"("part":{"bits":6,"share":0.5},"part_count":2,)"
+            R"("part":{"bits":6,"share":0.5},"part_count":2,"kind":"sample",)"
             R"("source":{"name":"toy","bytes":9}})");
 }
 
@@ -177,6 +184,7 @@ TEST(Fields, TextHasSpacesAndWholeNumbersWithoutPoint) {
   const std::string text = FieldsText(FilledSample());
   EXPECT_THAT(text, HasSubstr(R"("damp": 2, "threshold": 0.25, "name": "down \"q\"")"));
   EXPECT_THAT(text, HasSubstr(R"("notes": ["one", "two"], "dims": [4, 8])"));
+  EXPECT_THAT(text, HasSubstr(R"("part_count": 2, "kind": "sample", "source": {"name": "toy", )"));
 }
 
 TEST(Fields, JsonReadsBackWhatWasWritten) {
@@ -215,6 +223,7 @@ TEST(Fields, AliasesAndSingleValuesAreRead) {
   const Yaml yaml = Yaml::Parse("{name: x, number: 3, notes: one}", "r.yaml");
   EXPECT_EQ(OptionsFrom<Sample>(&yaml).count, 3U);
   EXPECT_THAT(OptionsFrom<Sample>(&yaml).notes, ElementsAre("one"));
+  EXPECT_EQ(YamlError<Sample>("{name: x, notes: {a: 1}}"), "[r.yaml:1] expected a list; got a map");
   Json json = FieldsJson(Sample{});
   json.erase("count");
   json["number"] = 4;
@@ -263,6 +272,7 @@ TEST(Fields, JsonMessagesNameThePlace) {
   EXPECT_EQ(JsonErrorWith("source", {{"name", "toy"}, {"byte", 1}}),
             inner + "] unknown key 'byte'; did you mean 'bytes'? available: name, bytes");
   EXPECT_EQ(JsonErrorWith("cache", 1), inner + ": cache] expected an object; got number");
+  EXPECT_EQ(JsonErrorWithout("cache"), inner + "] expected the key 'cache'; got none");
 }
 
 TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {
@@ -272,9 +282,55 @@ TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {
     Json json = whole;
     json.erase(key);
     const bool can_miss = key == "count" || key == "damping" || key == "calibration" ||
-                          key == "part" || key == "part_count";
+                          key == "part" || key == "part_count" || key == "kind";
     EXPECT_EQ(JsonError(json).empty(), can_miss) << key;
   }
+}
+
+// Columns of a table, one value for each row.
+struct Columns {
+  std::vector<double> loss;
+  std::vector<int64_t> picked;
+  std::vector<uint8_t> right;
+  std::vector<std::vector<double>> choices;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("loss", self.loss);
+    visit("picked", self.picked);
+    visit("right", self.right);
+    visit("choices", self.choices);
+  }
+};
+
+TEST(Fields, ColumnsKeepTheirTypes) {
+  const int64_t large = (int64_t{1} << 53) + 1;  // a double does not hold it
+  const Columns columns{{0.1, std::nan("")}, {-1, large}, {1, 0}, {{-1.5, -2}, {}}};
+  const std::string text = FieldsJson(columns).dump();
+  EXPECT_EQ(text, R"({"loss":[0.1,null],"picked":[-1,9007199254740993],"right":[1,0],)"
+                  R"("choices":[[-1.5,-2.0],[]]})");
+  const auto read = FieldsFrom<Columns>(ParseJson(text, "r.json"), "r.json");
+  EXPECT_TRUE(std::isnan(read.loss[1]));
+  EXPECT_EQ(read.loss[0], 0.1);
+  EXPECT_EQ(read.picked, columns.picked);
+  EXPECT_EQ(read.right, columns.right);
+  EXPECT_EQ(read.choices, columns.choices);
+
+  const auto error_with = [&](const char* key, const Json& value) {
+    Json json = FieldsJson(columns);
+    json[key] = value;
+    try {
+      (void)FieldsFrom<Columns>(json, "r.json");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(error_with("loss", {"a"}), "[r.json] expected loss as numbers; got \"a\"");
+  EXPECT_EQ(error_with("picked", {0.5}),
+            "[r.json] expected picked in -9223372036854775808..9223372036854775807; got 0.5");
+  EXPECT_EQ(error_with("right", {256}), "[r.json] expected right in 0..255; got 256");
+  EXPECT_EQ(error_with("choices", {1}), "[r.json] expected choices as lists; got 1");
 }
 
 TEST(Fields, StructsRefuseCombinationsAtTheirPlace) {

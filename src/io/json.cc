@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
 
@@ -75,7 +75,7 @@ class TrackingIterator {
 // ordered_map looks for equal keys one by one and copies whole subtrees when it grows.
 class TreeBuilder {
  public:
-  TreeBuilder(std::string_view text, std::string_view place) : text_(text), place_(place) {}
+  explicit TreeBuilder(std::string_view text) : text_(text) {}
 
   Json Parse() {
     const char* end = text_.data() + text_.size();
@@ -149,7 +149,7 @@ class TreeBuilder {
 
   // Complains with line and column of `offset`.
   [[noreturn]] void Fail(std::string_view expected, std::string_view got, size_t offset) const {
-    ThrowBadInput(place_, expected, StrCat(got, " at ", PositionIn(text_, offset)));
+    ThrowExpected(expected, StrCat(got, " at ", PositionIn(text_, offset)));
   }
 
   bool Open(bool is_object) {
@@ -171,15 +171,15 @@ class TreeBuilder {
     return true;
   }
 
-  std::string_view text_, place_;
+  std::string_view text_;
   const char* reached_ = text_.data();
   std::vector<Frame> stack_;
   Json root_;
 };
 
 // The value of a key; null if the key is absent or its value is null.
-const Json* Find(const Json& object, std::string_view key, std::string_view place) {
-  if (!object.is_object()) ThrowBadInput(place, "a JSON object", object.type_name());
+const Json* Find(const Json& object, std::string_view key) {
+  if (!object.is_object()) ThrowExpected("a JSON object", object.type_name());
   for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
     if (name == key) return value.is_null() ? nullptr : &value;
   }
@@ -187,17 +187,15 @@ const Json* Find(const Json& object, std::string_view key, std::string_view plac
 }
 
 // Complains about a value of the wrong type, and shows it.
-[[noreturn]] void ThrowWrong(const Json& value, std::string_view key, std::string_view type,
-                             std::string_view place) {
+[[noreturn]] void ThrowWrong(const Json& value, std::string_view key, std::string_view type) {
   // Invalid UTF-8 in a hostile file must not make the message throw.
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  ThrowBadInput(place, StrCat("'", key, "' to be ", type), Shortened(text));
+  ThrowExpected(StrCat("'", key, "' to be ", type), Shortened(text));
 }
 
-const Json& FindOrThrow(const Json& object, std::string_view key, std::string_view type,
-                        std::string_view place) {
-  const Json* value = Find(object, key, place);
-  if (value == nullptr) ThrowBadInput(place, StrCat("the key '", key, "', ", type), "none");
+const Json& FindOrThrow(const Json& object, std::string_view key, std::string_view type) {
+  const Json* value = Find(object, key);
+  if (value == nullptr) ThrowExpected(StrCat("the key '", key, "', ", type), "none");
   return *value;
 }
 
@@ -205,30 +203,30 @@ const Json& FindOrThrow(const Json& object, std::string_view key, std::string_vi
 constexpr std::string_view kInteger = "an integer", kNumber = "a number", kText = "a text",
                            kTruth = "true or false";
 
-int64_t ToInt(const Json& value, std::string_view key, std::string_view place) {
-  if (!value.is_number_integer()) ThrowWrong(value, key, kInteger, place);
+int64_t ToInt(const Json& value, std::string_view key) {
+  if (!value.is_number_integer()) ThrowWrong(value, key, kInteger);
   // JSON's unsigned integers reach beyond int64_t.
   if (value.is_number_unsigned() &&
       value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-    ThrowWrong(value, key, "an integer below 2^63", place);
+    ThrowWrong(value, key, "an integer below 2^63");
   }
   return value.get<int64_t>();
 }
 
-double ToDouble(const Json& value, std::string_view key, std::string_view place) {
-  if (!value.is_number()) ThrowWrong(value, key, kNumber, place);
+double ToDouble(const Json& value, std::string_view key) {
+  if (!value.is_number()) ThrowWrong(value, key, kNumber);
   return value.get<double>();
 }
 
-std::string ToText(const Json& value, std::string_view key, std::string_view place) {
-  if (!value.is_string()) ThrowWrong(value, key, kText, place);
+std::string ToText(const Json& value, std::string_view key) {
+  if (!value.is_string()) ThrowWrong(value, key, kText);
   return value.get<std::string>();
 }
 
 }  // namespace
 
 Json ParseJson(std::string_view text, std::string_view place) {
-  return TreeBuilder(text, place).Parse();
+  return At(place, [&] { return TreeBuilder(text).Parse(); });
 }
 
 Json ReadJsonFile(const std::filesystem::path& path) {
@@ -246,39 +244,47 @@ void WriteJsonFile(const std::filesystem::path& path, const Json& value) {
 }
 
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place) {
-  return ToInt(FindOrThrow(object, key, kInteger, place), key, place);
+  return At(place, [&] { return ToInt(FindOrThrow(object, key, kInteger), key); });
 }
 
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place, int64_t fallback) {
-  const Json* value = Find(object, key, place);
-  return value == nullptr ? fallback : ToInt(*value, key, place);
+  return At(place, [&] {
+    const Json* value = Find(object, key);
+    return value == nullptr ? fallback : ToInt(*value, key);
+  });
 }
 
 double GetDouble(const Json& object, std::string_view key, std::string_view place) {
-  return ToDouble(FindOrThrow(object, key, kNumber, place), key, place);
+  return At(place, [&] { return ToDouble(FindOrThrow(object, key, kNumber), key); });
 }
 
 double GetDouble(const Json& object, std::string_view key, std::string_view place,
                  double fallback) {
-  const Json* value = Find(object, key, place);
-  return value == nullptr ? fallback : ToDouble(*value, key, place);
+  return At(place, [&] {
+    const Json* value = Find(object, key);
+    return value == nullptr ? fallback : ToDouble(*value, key);
+  });
 }
 
 bool GetBool(const Json& object, std::string_view key, std::string_view place, bool fallback) {
-  const Json* value = Find(object, key, place);
-  if (value == nullptr) return fallback;
-  if (!value->is_boolean()) ThrowWrong(*value, key, kTruth, place);
-  return value->get<bool>();
+  return At(place, [&] {
+    const Json* value = Find(object, key);
+    if (value == nullptr) return fallback;
+    if (!value->is_boolean()) ThrowWrong(*value, key, kTruth);
+    return value->get<bool>();
+  });
 }
 
 std::string GetString(const Json& object, std::string_view key, std::string_view place) {
-  return ToText(FindOrThrow(object, key, kText, place), key, place);
+  return At(place, [&] { return ToText(FindOrThrow(object, key, kText), key); });
 }
 
 std::string GetString(const Json& object, std::string_view key, std::string_view place,
                       std::string_view fallback) {
-  const Json* value = Find(object, key, place);
-  return value == nullptr ? std::string(fallback) : ToText(*value, key, place);
+  return At(place, [&] {
+    const Json* value = Find(object, key);
+    return value == nullptr ? std::string(fallback) : ToText(*value, key);
+  });
 }
 
 void RequireKnownKeys(const Json& object, std::span<const std::string> allowed,
@@ -305,15 +311,6 @@ const Json& GetChild(const Json& json, const char* key, std::string_view place) 
   auto it = json.find(key);
   if (it == json.end()) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
   return *it;
-}
-
-int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most) {
-  // The place in the message includes the key.
-  int64_t value = GetInt(json, key, place);
-  if (value < least || value > most) {
-    ThrowBadInput(StrCat(place, ":", key), StrCat(least, "..", most), StrCat(value));
-  }
-  return static_cast<int>(value);
 }
 
 }  // namespace qualm

@@ -41,7 +41,5 @@ void RequireObject(const Json& json, std::initializer_list<const char*> keys,
 void RequireObject(const Json& json, std::span<const std::string> keys, std::string_view place);
 // The value of a key that must be there.
 const Json& GetChild(const Json& json, const char* key, std::string_view place);
-// An integer that must lie in [least, most].
-int GetIntIn(const Json& json, std::string_view key, std::string_view place, int least, int most);
 
 }  // namespace qualm

@@ -10,38 +10,45 @@
 #include <utility>
 #include <vector>
 
+#include "base/error_place.h"
 #include "io/fields.h"
 #include "io/json.h"
 
 namespace qualm {
 
 template <HasFields T>
-void ReadFields(const Json& json, std::string_view place, T& value);
+void ReadFields(const Json& json, T& value);
 template <HasFields T>
 Json FieldsJson(const T& value);
 
 namespace fields {
 
-// The value of `key` in `object`; `place` is the record's. Throws bad input if it is missing.
-int64_t IntOf(const Json& object, std::string_view key, std::string_view place,
-              const FieldRule& rule, const FieldRange& limits);
-uint64_t SeedOf(const Json& object, std::string_view key, std::string_view place);
-double NumberOf(const Json& object, std::string_view key, std::string_view place,
-                const FieldRule& rule);
-bool BoolOf(const Json& object, std::string_view key, std::string_view place);
-size_t ChoiceOf(const Json& object, std::string_view key, std::string_view place,
-                const FieldRule& rule, const EnumNames& names);
-const Json& ListOf(const Json& object, std::string_view key, std::string_view place);
-std::string TextItem(const Json& item, std::string_view key, std::string_view place);
-uint32_t SizeItem(const Json& item, std::string_view key, std::string_view place);
+// The value of `key` in `object`. Throws bad input, without the record's place, if it is missing.
+int64_t IntOf(const Json& object, std::string_view key, const FieldRule& rule,
+              const FieldRange& limits);
+uint64_t SeedOf(const Json& object, std::string_view key);
+double NumberOf(const Json& object, std::string_view key, const FieldRule& rule);
+bool BoolOf(const Json& object, std::string_view key);
+size_t ChoiceOf(const Json& object, std::string_view key, const FieldRule& rule,
+                const EnumNames& names);
+std::string StringOf(const Json& object, std::string_view key);
+const Json& ChildOf(const Json& object, std::string_view key);
+const Json& ListOf(const Json& object, std::string_view key);
+std::string TextItem(const Json& item, std::string_view key);
+uint32_t SizeItem(const Json& item, std::string_view key);
+int64_t IntItem(const Json& item, std::string_view key, const FieldRange& limits);
+// JSON holds neither NaN nor infinities: they are written as null, which is read as NaN.
+double NumberItem(const Json& item, std::string_view key);
+const Json& ListItem(const Json& item, std::string_view key);
 // Null if the key is absent.
 const Json* Find(const Json& object, std::string_view key);
 
 class JsonReader : public Visitor {
  public:
-  JsonReader(const Json& object, std::string_view place) : object_(object), place_(place) {}
+  explicit JsonReader(const Json& object) : object_(object) {}
 
-  void Within(std::string_view inner) { place_ = StrCat(place_, ": ", inner); }
+  void Within(std::string_view place) { place_ = place; }
+  // What the fields so far say of the place; empty if they say nothing.
   const std::string& place() const { return place_; }
 
   template <class T>
@@ -64,8 +71,9 @@ class JsonReader : public Visitor {
   void Map(std::string_view key, const SomeFields& some_fields) {
     KeyCollector collector;
     some_fields(collector);
-    RequireObject(Child(key), collector.keys(), place_);
-    JsonReader inner(Child(key), place_);
+    const Json& map = ChildOf(object_, key);
+    RequireObject(map, collector.keys(), kNoPlace);
+    JsonReader inner(map);
     some_fields(inner);
   }
 
@@ -84,45 +92,48 @@ class JsonReader : public Visitor {
   template <class T>
   void Read(std::string_view key, const FieldRule& rule, T& field) const {
     if constexpr (std::same_as<T, bool>) {
-      field = BoolOf(object_, key, place_);
+      field = BoolOf(object_, key);
     } else if constexpr (std::integral<T>) {
       if (rule.is_seed) {
-        field = static_cast<T>(SeedOf(object_, key, place_));
+        field = static_cast<T>(SeedOf(object_, key));
       } else {
-        field = static_cast<T>(IntOf(object_, key, place_, rule, LimitsOf<T>()));
+        field = static_cast<T>(IntOf(object_, key, rule, LimitsOf<T>()));
       }
     } else if constexpr (std::floating_point<T>) {
-      field = static_cast<T>(NumberOf(object_, key, place_, rule));
+      field = static_cast<T>(NumberOf(object_, key, rule));
     } else if constexpr (std::is_enum_v<T>) {
-      field = static_cast<T>(ChoiceOf(object_, key, place_, rule, NamesOfEnum(T{})));
+      field = static_cast<T>(ChoiceOf(object_, key, rule, NamesOfEnum(T{})));
     } else if constexpr (std::same_as<T, std::string>) {
-      field = rule.is_json_text ? Child(key).dump() : GetString(object_, key, place_);
+      field = rule.is_json_text ? ChildOf(object_, key).dump() : StringOf(object_, key);
     } else if constexpr (std::same_as<T, Json>) {
-      field = Child(key);
+      field = ChildOf(object_, key);
     } else if constexpr (kIsOptional<T>) {
       Read(key, rule, field.emplace());
     } else if constexpr (kIsList<T>) {
       field.clear();
-      for (const Json& item : ListOf(object_, key, place_)) ReadItem(item, key, field);
+      for (const Json& item : ListOf(object_, key)) ReadItem(item, key, field);
     } else {
-      const std::string inner =
-          rule.inner_place.empty() ? place_ : StrCat(place_, ": ", rule.inner_place);
-      ReadFields(Child(key), inner, field);
+      // A missing value is an error of the outer place.
+      const Json& value = ChildOf(object_, key);
+      At(rule.inner_place, [&] { ReadFields(value, field); });
     }
   }
 
-  const Json& Child(std::string_view key) const {
-    return GetChild(object_, std::string(key).c_str(), place_);
-  }
-
   template <class T>
-  void ReadItem(const Json& item, std::string_view key, std::vector<T>& field) const {
+  static void ReadItem(const Json& item, std::string_view key, std::vector<T>& field) {
     if constexpr (std::same_as<T, std::string>) {
-      field.push_back(TextItem(item, key, place_));
+      field.push_back(TextItem(item, key));
     } else if constexpr (std::same_as<T, uint32_t>) {
-      field.push_back(SizeItem(item, key, place_));
+      field.push_back(SizeItem(item, key));
+    } else if constexpr (std::integral<T>) {
+      field.push_back(static_cast<T>(IntItem(item, key, LimitsOf<T>())));
+    } else if constexpr (std::floating_point<T>) {
+      field.push_back(static_cast<T>(NumberItem(item, key)));
+    } else if constexpr (kIsList<T>) {
+      field.emplace_back();
+      for (const Json& inner : ListItem(item, key)) ReadItem(inner, key, field.back());
     } else {
-      ReadFields(item, place_, field.emplace_back());
+      ReadFields(item, field.emplace_back());
     }
   }
 
@@ -167,9 +178,9 @@ class JsonWriter : public Visitor {
                   const std::type_identity_t<T>&) {
     (*this)(key, field, rule);
   }
-  template <class MakeValue>
-  void Shown(std::string_view key, const MakeValue& value) {
-    json_.emplace(key, value());
+  template <class Value>
+  void Shown(std::string_view key, const Value& value) {
+    json_.emplace(key, ShownValue(value));
   }
   template <class SomeFields>
   void Map(std::string_view key, const SomeFields& some_fields) {
@@ -185,19 +196,23 @@ class JsonWriter : public Visitor {
 
 }  // namespace fields
 
-// Reads the JSON object `json` into `value`; messages begin with `place`.
+// Reads the JSON object `json` into `value`; the caller puts its place in front of errors.
 template <HasFields T>
-void ReadFields(const Json& json, std::string_view place, T& value) {
-  RequireObject(json, KeysOf(value), place);
-  fields::JsonReader reader(json, place);
-  T::Fields(reader, value);
-  if constexpr (HasValidate<T>) value.Validate(reader.place());
+void ReadFields(const Json& json, T& value) {
+  RequireObject(json, KeysOf(value), kNoPlace);
+  fields::JsonReader reader(json);
+  At([&] { return reader.place(); },
+     [&] {
+       T::Fields(reader, value);
+       if constexpr (HasValidate<T>) value.Validate();
+     });
 }
 
+// The value that the JSON object says; errors begin with `place`.
 template <HasFields T>
 T FieldsFrom(const Json& json, std::string_view place) {
   T value;
-  ReadFields(json, place, value);
+  At(place, [&] { ReadFields(json, value); });
   return value;
 }
 

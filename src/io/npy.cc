@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "io/mapped_file.h"
@@ -36,7 +36,7 @@ struct Header {
 // takes its part from the front.
 class HeaderReader {
  public:
-  HeaderReader(std::string_view text, std::string_view place) : rest_(text), place_(place) {}
+  explicit HeaderReader(std::string_view text) : rest_(text) {}
 
   Header Read() {
     Expect('{');
@@ -62,7 +62,7 @@ class HeaderReader {
  private:
   // Complains at the text that comes next.
   [[noreturn]] void Fail(std::string_view expected) const {
-    ThrowBadInput(place_, expected,
+    ThrowExpected(expected,
                   rest_.empty() ? "the header's end" : StrCat("'", rest_.substr(0, 40), "'"));
   }
 
@@ -105,13 +105,13 @@ class HeaderReader {
       MarkSeen(key, seen_shape_);
       ReadShape();
     } else {
-      ThrowBadInput(place_, "the keys 'descr', 'fortran_order' and 'shape'",
+      ThrowExpected("the keys 'descr', 'fortran_order' and 'shape'",
                     StrCat("'", key.substr(0, 40), "'"));
     }
   }
 
   void MarkSeen(std::string_view key, bool& seen) const {
-    if (seen) ThrowBadInput(place_, "every header key once", StrCat("'", key, "' again"));
+    if (seen) ThrowExpected("every header key once", StrCat("'", key, "' again"));
     seen = true;
   }
 
@@ -127,7 +127,7 @@ class HeaderReader {
     } else if (name == "<f2") {
       header_.type = DType::kF16;
     } else {
-      ThrowBadInput(place_, "element type <f2, <f4 or <f8", StrCat("'", name.substr(0, 40), "'"),
+      ThrowExpected("element type <f2, <f4 or <f8", StrCat("'", name.substr(0, 40), "'"),
                     "convert with numpy.astype('<f4')");
     }
   }
@@ -164,7 +164,7 @@ class HeaderReader {
     }
   }
 
-  std::string_view rest_, place_;
+  std::string_view rest_;
   Header header_;
   bool seen_type_ = false, seen_order_ = false, seen_shape_ = false;
 };
@@ -176,20 +176,20 @@ struct Parts {
 };
 
 // Finds the header by its length field: 2 bytes in version 1, 4 bytes since version 2.
-Parts SplitFile(std::span<const std::byte> bytes, std::string_view place) {
+Parts SplitFile(std::span<const std::byte> bytes) {
   std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (!all.starts_with(kMagic)) ThrowBadInput(place, "a .npy file", "another first six bytes");
-  if (all.size() < 10) ThrowBadInput(place, "a .npy header", "a truncated file");
+  if (!all.starts_with(kMagic)) ThrowExpected("a .npy file", "another first six bytes");
+  if (all.size() < 10) ThrowExpected("a .npy header", "a truncated file");
 
   // Byte 6 is the version; the minor version in byte 7 never changed the layout.
   auto major = static_cast<unsigned char>(all[6]);
   if (major < 1 || major > 3) {
-    ThrowBadInput(place, "a .npy file of version 1, 2 or 3", StrCat("version ", major));
+    ThrowExpected("a .npy file of version 1, 2 or 3", StrCat("version ", major));
   }
 
   size_t length_bytes = major == 1 ? 2 : 4;
   size_t start = kMagic.size() + 2 + length_bytes;
-  if (all.size() < start) ThrowBadInput(place, "a .npy header", "a truncated file");
+  if (all.size() < start) ThrowExpected("a .npy header", "a truncated file");
 
   // The length is little-endian.
   size_t length = 0;
@@ -198,7 +198,7 @@ Parts SplitFile(std::span<const std::byte> bytes, std::string_view place) {
   }
 
   if (length > all.size() - start) {
-    ThrowBadInput(place, StrCat("a header of ", length, " bytes as the file says"),
+    ThrowExpected(StrCat("a header of ", length, " bytes as the file says"),
                   StrCat(all.size() - start, " bytes"), "the file is truncated");
   }
   return {all.substr(start, length), bytes.subspan(start + length)};
@@ -232,13 +232,11 @@ void WriteMatrix(const std::filesystem::path& path, std::string_view type, Span2
   });
 }
 
-}  // namespace
-
-Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place) {
-  Parts parts = SplitFile(bytes, place);
-  Header header = HeaderReader(parts.header, place).Read();
+Matrix MatrixOf(std::span<const std::byte> bytes) {
+  Parts parts = SplitFile(bytes);
+  Header header = HeaderReader(parts.header).Read();
   if (header.shape.empty()) {
-    ThrowBadInput(place, "a shape with one or two dimensions", "a single value");
+    ThrowExpected("a shape with one or two dimensions", "a single value");
   }
 
   // The sizes come from the file: their product must not overflow and must be the data's size.
@@ -248,7 +246,7 @@ Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place) {
   size_t total = 0;
   if (__builtin_mul_overflow(rows, cols, &total) || __builtin_mul_overflow(total, size, &total) ||
       total != parts.data.size()) {
-    ThrowBadInput(place, StrCat("the data of ", rows, " x ", cols, " values of ", size, " bytes"),
+    ThrowExpected(StrCat("the data of ", rows, " x ", cols, " values of ", size, " bytes"),
                   StrCat(parts.data.size(), " bytes"));
   }
 
@@ -264,6 +262,12 @@ Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place) {
     for (size_t col = 0; col < cols; ++col) result(row, col) = by_columns(col, row);
   }
   return result;
+}
+
+}  // namespace
+
+Matrix ParseNpy(std::span<const std::byte> bytes, std::string_view place) {
+  return At(place, [&] { return MatrixOf(bytes); });
 }
 
 Matrix ReadNpy(const std::filesystem::path& path) {

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/json.h"
 
@@ -30,24 +30,24 @@ std::string ShapeText(std::span<const size_t> shape) {
   return StrCat("[", Join(parts, ", "), "]");
 }
 
-// "model.safetensors: tensor 'a.b'"; a hostile name is cut short.
-std::string TensorPlace(std::string_view file, std::string_view name) {
-  return name.size() <= 200 ? StrCat(file, ": tensor '", name, "'")
-                            : StrCat(file, ": tensor '", name.substr(0, 200), "...'");
+// "tensor 'a.b'"; a hostile name is cut short.
+std::string TensorPlace(std::string_view name) {
+  return name.size() <= 200 ? StrCat("tensor '", name, "'")
+                            : StrCat("tensor '", name.substr(0, 200), "...'");
 }
 
 // A shape or a pair of offsets: an array of integers in [0, 2^64).
-std::vector<size_t> ReadSizes(const Json& value, std::string_view what, std::string_view place) {
+std::vector<size_t> ReadSizes(const Json& value, std::string_view what) {
   constexpr size_t kMostDimensions = 32;
   // A long list would make long messages, and no tensor has that many dimensions.
   if (!value.is_array() || value.size() > kMostDimensions) {
-    ThrowBadInput(place, StrCat(what, " to be a short list of non-negative integers"),
+    ThrowExpected(StrCat(what, " to be a short list of non-negative integers"),
                   value.is_array() ? StrCat(value.size(), " elements") : value.type_name());
   }
   std::vector<size_t> sizes;
   for (const Json& element : value) {
     if (!element.is_number_unsigned()) {
-      ThrowBadInput(place, StrCat(what, " to hold non-negative integers"),
+      ThrowExpected(StrCat(what, " to hold non-negative integers"),
                     element.is_number() ? element.dump() : element.type_name());
     }
     sizes.push_back(element.get<size_t>());
@@ -56,57 +56,54 @@ std::vector<size_t> ReadSizes(const Json& value, std::string_view what, std::str
 }
 
 // The type by its name in the header.
-DType ReadType(const Json& entry, std::string_view place) {
-  std::string name = GetString(entry, "dtype", place);
+DType ReadType(const Json& entry) {
+  std::string name = GetString(entry, "dtype", kNoPlace);
   if (std::optional<DType> type = DTypeFromName(name)) return *type;
-  ThrowBadInput(place, "dtype F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
+  ThrowExpected("dtype F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
                 StrCat("'", name.substr(0, 40), "'"));
 }
 
 // Elements times bytes; the product may not overflow.
-size_t ByteSize(std::span<const size_t> shape, DType type, std::string_view place) {
+size_t ByteSize(std::span<const size_t> shape, DType type) {
   size_t bytes = SizeOf(type);
   for (size_t extent : shape) {
     if (__builtin_mul_overflow(bytes, extent, &bytes)) {
-      ThrowBadInput(place, "a shape whose size fits 64 bits", ShapeText(shape));
+      ThrowExpected("a shape whose size fits 64 bits", ShapeText(shape));
     }
   }
   return bytes;
 }
 
 // Checks one entry of the header and gives a view of its bytes. `data` is what follows the header.
-TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data,
-                     std::string_view file) {
-  const std::string place = TensorPlace(file, name);
+TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data) {
   static const std::vector<std::string> kKeys = {"dtype", "shape", "data_offsets"};
-  RequireKnownKeys(entry, kKeys, place);
+  RequireKnownKeys(entry, kKeys, kNoPlace);
 
   TensorView tensor;
   tensor.name = name;
-  tensor.type = ReadType(entry, place);
+  tensor.type = ReadType(entry);
   for (const char* key : {"shape", "data_offsets"}) {
-    if (!entry.contains(key)) ThrowBadInput(place, StrCat("the key '", key, "'"), "none");
+    if (!entry.contains(key)) ThrowExpected(StrCat("the key '", key, "'"), "none");
   }
-  tensor.shape = ReadSizes(entry["shape"], "shape", place);
-  const std::vector<size_t> offsets = ReadSizes(entry["data_offsets"], "data_offsets", place);
+  tensor.shape = ReadSizes(entry["shape"], "shape");
+  const std::vector<size_t> offsets = ReadSizes(entry["data_offsets"], "data_offsets");
   if (offsets.size() != 2) {
-    ThrowBadInput(place, "two data_offsets", StrCat(offsets.size()));
+    ThrowExpected("two data_offsets", StrCat(offsets.size()));
   }
 
   // The bytes must exist and must be as many as shape and type say.
   const size_t begin = offsets[0], end = offsets[1];
   if (begin > end) {
-    ThrowBadInput(place, "data_offsets that begin before they end", StrCat(begin, " to ", end));
+    ThrowExpected("data_offsets that begin before they end", StrCat(begin, " to ", end));
   }
   if (end > data.size()) {
-    ThrowBadInput(place, StrCat("data_offsets within the ", data.size(), " bytes of data"),
+    ThrowExpected(StrCat("data_offsets within the ", data.size(), " bytes of data"),
                   StrCat(begin, " to ", end), "the file may be truncated");
   }
 
-  const size_t bytes = ByteSize(tensor.shape, tensor.type, place);
+  const size_t bytes = ByteSize(tensor.shape, tensor.type);
   if (end - begin != bytes) {
-    ThrowBadInput(
-        place,
+    ThrowExpected(
         StrCat(bytes, " bytes for shape ", ShapeText(tensor.shape), " of ", NameOf(tensor.type)),
         StrCat(end - begin, " bytes"));
   }
@@ -117,8 +114,7 @@ TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const
 
 // Checks that the tensors tile the data: no overlap, no hole, nothing after the last one. Sorts
 // them by position.
-void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> data,
-                 std::string_view file) {
+void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> data) {
   auto begin_of = [&](const TensorView& t) {
     return static_cast<size_t>(t.bytes.data() - data.data());
   };
@@ -131,7 +127,7 @@ void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> da
   for (const TensorView& tensor : tensors) {
     const size_t begin = begin_of(tensor);
     if (begin != end) {
-      ThrowBadInput(TensorPlace(file, tensor.name), StrCat("data to begin at offset ", end),
+      ThrowBadInput(TensorPlace(tensor.name), StrCat("data to begin at offset ", end),
                     StrCat("offset ", begin),
                     begin < end ? "it overlaps another tensor" : "there is a hole before it");
     }
@@ -140,19 +136,16 @@ void CheckTiling(std::vector<TensorView>& tensors, std::span<const std::byte> da
 
   // Bytes that belong to no tensor may be a truncated header or hidden content.
   if (end != data.size()) {
-    ThrowBadInput(file, StrCat(end, " bytes of data, as the header says"),
-                  StrCat(data.size(), " bytes"));
+    ThrowExpected(StrCat(end, " bytes of data, as the header says"), StrCat(data.size(), " bytes"));
   }
 }
 
 // Metadata maps texts to texts.
-void ReadMetadata(const Json& value, std::string_view file,
-                  std::map<std::string, std::string>& metadata) {
-  const std::string place = StrCat(file, ": __metadata__");
-  if (!value.is_object()) ThrowBadInput(place, "a JSON object", value.type_name());
+void ReadMetadata(const Json& value, std::map<std::string, std::string>& metadata) {
+  if (!value.is_object()) ThrowExpected("a JSON object", value.type_name());
   for (const auto& [key, text] : value.items()) {
     if (!text.is_string()) {
-      ThrowBadInput(place, StrCat("the value of '", key.substr(0, 200), "' to be a text"),
+      ThrowExpected(StrCat("the value of '", key.substr(0, 200), "' to be a text"),
                     text.type_name());
     }
     metadata.emplace(key, text.get<std::string>());
@@ -172,22 +165,20 @@ struct Index {
   std::vector<std::pair<std::string, std::string>> shard_of_tensor;
 };
 
-Index ReadIndex(const std::filesystem::path& path) {
-  const std::string place = path.string();
-  const Json json = ReadJsonFile(path);
+Index IndexFrom(const Json& json) {
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    ThrowBadInput(place, "an object 'weight_map' from tensor to file names", "none");
+    ThrowExpected("an object 'weight_map' from tensor to file names", "none");
   }
 
   // File names come from the index, so they must not lead anywhere else.
   Index index;
   for (const auto& [tensor, shard] : json["weight_map"].items()) {
     if (!shard.is_string()) {
-      ThrowBadInput(TensorPlace(place, tensor), "a file name", shard.type_name());
+      ThrowBadInput(TensorPlace(tensor), "a file name", shard.type_name());
     }
     const auto& name = shard.get_ref<const std::string&>();
     if (!IsPlainFileName(name)) {
-      ThrowBadInput(TensorPlace(place, tensor), "the name of a file in the same folder",
+      ThrowBadInput(TensorPlace(tensor), "the name of a file in the same folder",
                     StrCat("'", name.substr(0, 200), "'"));
     }
     index.shards.insert(name);
@@ -195,8 +186,52 @@ Index ReadIndex(const std::filesystem::path& path) {
   }
 
   // An index without tensors is not a model.
-  if (index.shards.empty()) ThrowBadInput(place, "at least one tensor in 'weight_map'", "none");
+  if (index.shards.empty()) ThrowExpected("at least one tensor in 'weight_map'", "none");
   return index;
+}
+
+// The steps: the header's length, the header, a view for each entry, the tiling.
+std::vector<TensorView> TensorsOf(std::span<const std::byte> file_bytes,
+                                  std::map<std::string, std::string>* metadata) {
+  if (file_bytes.size() < kLengthBytes) {
+    ThrowExpected("at least 8 bytes", StrCat(file_bytes.size()), "the file is truncated");
+  }
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= std::to_integer<uint64_t>(file_bytes[i]) << (8 * i);
+  }
+
+  // Header lengths are compared before any sum is made of them, so nothing overflows.
+  if (length > kMaxHeaderBytes) {
+    ThrowExpected(StrCat("a header of at most ", kMaxHeaderBytes, " bytes"),
+                  StrCat(length, " bytes"), "this may not be a safetensors file");
+  }
+  if (length > file_bytes.size() - kLengthBytes) {
+    ThrowExpected(StrCat("a header of ", length, " bytes as the file says"),
+                  StrCat(file_bytes.size() - kLengthBytes, " bytes"), "the file is truncated");
+  }
+
+  // Parse the header, then make a view for each entry.
+  const auto* text = reinterpret_cast<const char*>(file_bytes.data()) + kLengthBytes;
+  const Json header = ParseJson({text, static_cast<size_t>(length)}, "header");
+  if (!header.is_object()) ThrowExpected("a JSON object as header", header.type_name());
+
+  const auto data = file_bytes.subspan(kLengthBytes + static_cast<size_t>(length));
+  std::vector<TensorView> tensors;
+  for (const auto& item : header.items()) {
+    const std::string& name = item.key();
+    const Json& entry = item.value();
+    if (name == "__metadata__") {
+      std::map<std::string, std::string> found;
+      At("__metadata__", [&] { ReadMetadata(entry, found); });
+      if (metadata != nullptr) metadata->merge(found);
+    } else {
+      tensors.push_back(
+          At([&] { return TensorPlace(name); }, [&] { return ReadEntry(name, entry, data); }));
+    }
+  }
+  CheckTiling(tensors, data);
+  return tensors;
 }
 
 }  // namespace
@@ -219,46 +254,10 @@ std::vector<float> TensorView::AsFloats() const {
   return values;
 }
 
-// The steps: the header's length, the header, a view for each entry, the tiling.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
                                          std::map<std::string, std::string>* metadata) {
-  if (file_bytes.size() < kLengthBytes) {
-    ThrowBadInput(place, "at least 8 bytes", StrCat(file_bytes.size()), "the file is truncated");
-  }
-  uint64_t length = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i) {
-    length |= std::to_integer<uint64_t>(file_bytes[i]) << (8 * i);
-  }
-
-  // Header lengths are compared before any sum is made of them, so nothing overflows.
-  if (length > kMaxHeaderBytes) {
-    ThrowBadInput(place, StrCat("a header of at most ", kMaxHeaderBytes, " bytes"),
-                  StrCat(length, " bytes"), "this may not be a safetensors file");
-  }
-  if (length > file_bytes.size() - kLengthBytes) {
-    ThrowBadInput(place, StrCat("a header of ", length, " bytes as the file says"),
-                  StrCat(file_bytes.size() - kLengthBytes, " bytes"), "the file is truncated");
-  }
-
-  // Parse the header, then make a view for each entry.
-  const auto* text = reinterpret_cast<const char*>(file_bytes.data()) + kLengthBytes;
-  const Json header = ParseJson({text, static_cast<size_t>(length)}, StrCat(place, ": header"));
-  if (!header.is_object()) ThrowBadInput(place, "a JSON object as header", header.type_name());
-
-  const auto data = file_bytes.subspan(kLengthBytes + static_cast<size_t>(length));
-  std::vector<TensorView> tensors;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      std::map<std::string, std::string> found;
-      ReadMetadata(entry, place, found);
-      if (metadata != nullptr) metadata->merge(found);
-    } else {
-      tensors.push_back(ReadEntry(name, entry, data, place));
-    }
-  }
-  CheckTiling(tensors, data, place);
-  return tensors;
+  return At(place, [&] { return TensorsOf(file_bytes, metadata); });
 }
 
 TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
@@ -278,7 +277,9 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   // An index names the shards; a single file is its own only shard.
   Index index;
   if (path.extension() == ".json") {
-    index = ReadIndex(path);
+    const Json json = ReadJsonFile(path);
+    index = At(path.string(), [&] { return IndexFrom(json); });
+    result.index_ = path;
     for (const std::string& shard : index.shards) {
       result.paths_.push_back(path.parent_path() / shard);
     }
@@ -294,7 +295,8 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   for (const auto& [tensor, shard] : index.shard_of_tensor) {
     const TensorView* found = result.Find(tensor);
     if (found == nullptr || result.FileOf(*found).filename() != shard) {
-      ThrowBadInput(TensorPlace(path.string(), tensor), StrCat("the tensor in ", shard), "none");
+      ThrowBadInput(StrCat(path.string(), ": ", TensorPlace(tensor)),
+                    StrCat("the tensor in ", shard), "none");
     }
   }
   return result;
@@ -323,8 +325,9 @@ void TensorFile::SortByName() {
   std::vector<size_t> files;
   for (size_t i : order) {
     if (!tensors.empty() && tensors.back().name == tensors_[i].name) {
-      ThrowBadInput(TensorPlace(paths_[file_of_tensor_[i]].string(), tensors_[i].name),
-                    "every tensor in one file", StrCat("also in ", paths_[files.back()].string()));
+      ThrowBadInput(
+          StrCat(paths_[file_of_tensor_[i]].string(), ": ", TensorPlace(tensors_[i].name)),
+          "every tensor in one file", StrCat("also in ", paths_[files.back()].string()));
     }
     tensors.push_back(std::move(tensors_[i]));
     files.push_back(file_of_tensor_[i]);
@@ -390,7 +393,7 @@ std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,
   for (const TensorToWrite& tensor : tensors) {
     QUALM_CHECK(tensor.name != "__metadata__");
     const size_t begin = end;
-    end += ByteSize(tensor.shape, tensor.type, tensor.name);
+    end += At(tensor.name, [&] { return ByteSize(tensor.shape, tensor.type); });
     add(tensor.name, Json{{"dtype", std::string(NameOf(tensor.type))},
                           {"shape", tensor.shape},
                           {"data_offsets", {begin, end}}});
@@ -413,7 +416,7 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const TensorT
   AtomicFile file(path);
   file.Write(SafetensorsHeader(tensors, metadata));
   for (const TensorToWrite& tensor : tensors) {
-    QUALM_CHECK(tensor.bytes.size() == ByteSize(tensor.shape, tensor.type, tensor.name));
+    QUALM_CHECK(tensor.bytes.size() == ByteSize(tensor.shape, tensor.type));
     file.Write(tensor.bytes.data(), tensor.bytes.size());
   }
   file.Commit();

@@ -52,6 +52,7 @@ class TensorFile {
   // The metadata of all files together; where they differ, the first file by name wins.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::vector<std::filesystem::path>& files() const { return paths_; }
+  const std::filesystem::path& index() const { return index_; }  // empty: one file without an index
   uint64_t file_bytes() const;
   // Drops the tensor's pages from resident memory.
   void Release(const TensorView& tensor) const;
@@ -64,6 +65,7 @@ class TensorFile {
 
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::vector<std::filesystem::path> paths_;
+  std::filesystem::path index_;
   std::vector<TensorView> tensors_;
   std::vector<size_t> file_of_tensor_;
   std::map<std::string, std::string> metadata_;

@@ -47,7 +47,7 @@ std::string Quoted(std::string_view text) {
 std::string PlaceOf(std::string_view file, int line) { return StrCat(file, ":", line); }
 
 // yaml-cpp accepts a quoted text that the end of the file cuts off, if only blanks follow a line
-// end; in all other places it complains. A comment is added so that no file ends like that.
+// end; everywhere else it complains. A comment is added so that no file ends like that.
 std::string WithFirmEnd(std::string_view text) {
   const std::string_view ending = text.substr(text.find_last_not_of(" \t\n") + 1);
   if (ending.ends_with('\n')) return StrCat(text, "#");

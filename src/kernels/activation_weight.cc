@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 namespace {
@@ -26,10 +26,10 @@ class ActivationWeight final : public LinearWeight {
   size_t weight_bytes() const override { return inner_->weight_bytes(); }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     Matrix rounded = Matrix::CopyOf(x);
-    pool.ParallelFor(x.rows(), [&](size_t t) { activations_.Round(rounded.row(t)); });
-    inner_->Multiply(rounded, y, pool);
+    context.pool.ParallelFor(x.rows(), [&](size_t t) { activations_.Round(rounded.row(t)); });
+    inner_->Multiply(rounded, y, context);
   }
 
  private:

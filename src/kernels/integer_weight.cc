@@ -11,9 +11,9 @@
 
 #include "artefact/activations.h"
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/int_dot.h"
 
 namespace qualm {
@@ -41,7 +41,7 @@ struct IntegerInputs {
 // Codes of up to 4 bits are stored two in a byte and are unpacked tile by tile.
 class IntegerWeight final : public LinearWeight {
  public:
-  IntegerWeight(const QuantizedLinear& layer, ThreadPool& pool)
+  IntegerWeight(const QuantizedLinear& layer, const Context& context)
       : out_(layer.out_features),
         in_(layer.in_features),
         group_(std::min(layer.group_size(), in_)),
@@ -61,7 +61,7 @@ class IntegerWeight final : public LinearWeight {
     scales_ = AlignedArray<float>(blocks_ * groups_ * kBlockRows);
     zeros_ = AlignedArray<uint8_t>(blocks_ * groups_ * kBlockRows);
     row_sums_ = AlignedArray<int32_t>(blocks_ * groups_ * kBlockRows);
-    pool.ParallelFor(blocks_, [&](size_t block) { PackBlock(layer, block); });
+    context.pool.ParallelFor(blocks_, [&](size_t block) { PackBlock(layer, block); });
   }
 
   size_t out_features() const override { return out_; }
@@ -72,12 +72,12 @@ class IntegerWeight final : public LinearWeight {
   }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
     if (x.rows() == 0) return;
-    const IntegerInputs inputs = Quantize(x, pool);
+    const IntegerInputs inputs = Quantize(x, context);
     const size_t tiles = (x.rows() + kDotMostTokens - 1) / kDotMostTokens;
-    pool.ParallelFor(blocks_ * tiles, [&](size_t i) {
+    context.pool.ParallelFor(blocks_ * tiles, [&](size_t i) {
       const size_t first = i % tiles * kDotMostTokens;
       MultiplyTile(inputs, i / tiles, first, std::min(kDotMostTokens, x.rows() - first), y);
     });
@@ -137,14 +137,14 @@ class IntegerWeight final : public LinearWeight {
 
   // Quantizes each token. Codes move to the signed range, because the dot product multiplies signed
   // inputs with unsigned weights.
-  IntegerInputs Quantize(Span2D<const float> x, ThreadPool& pool) const {
+  IntegerInputs Quantize(Span2D<const float> x, const Context& context) const {
     IntegerInputs inputs;
     inputs.codes.resize(x.rows() * stride_);
     inputs.sums.resize(x.rows() * groups_);
     inputs.scales.resize(x.rows());
     inputs.zeros.resize(x.rows());
 
-    pool.ParallelFor(x.rows(), [&](size_t t) {
+    context.pool.ParallelFor(x.rows(), [&](size_t t) {
       std::vector<uint8_t> codes(in_);
       const GridPoint point = quantizer_.Quantize(x.row(t), codes);
       inputs.scales[t] = point.scale;
@@ -267,11 +267,12 @@ bool IsIntegerProduct(const QuantizedLinear& layer) {
          !layer.float_columns && std::min(layer.group_size(), layer.in_features) <= kLargestGroup;
 }
 
-std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer, ThreadPool& pool) {
+std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer,
+                                                const Context& context) {
   QUALM_CHECK(IsIntegerProduct(layer));
   const bool has_place = layer.group_count() == 1 || layer.group_size() % kUnit == 0;
   if (!has_place || layer.in_features == 0) return MakePlainIntegerWeight(layer);
-  return std::make_unique<IntegerWeight>(layer, pool);
+  return std::make_unique<IntegerWeight>(layer, context);
 }
 
 }  // namespace qualm

@@ -16,6 +16,7 @@
 
 namespace qualm {
 
+struct Context;
 struct QuantizedLinear;
 
 // Whether the layer is defined by integer dot products: integer weights without outliers, mixed
@@ -25,7 +26,8 @@ bool IsIntegerProduct(const QuantizedLinear& layer);
 
 // Requires IsIntegerProduct(layer). Input-side transforms are not applied. format() names the codes
 // and what computes: "int4-dot-g128*int8-token".
-std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer, ThreadPool& pool);
+std::unique_ptr<LinearWeight> MakeIntegerWeight(const QuantizedLinear& layer,
+                                                const Context& context);
 
 // The definition written down, slow: for tests, for verification, and for groups that the packed
 // form cannot hold (sizes that are not a multiple of 8).

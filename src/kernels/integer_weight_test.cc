@@ -7,10 +7,10 @@
 #include "artefact/quantized_linear.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/int_dot.h"
 #include "kernels/packed.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 
 namespace qualm {
@@ -74,18 +74,18 @@ constexpr Shape kShapes[] = {{70, 256, 8, 0, true, 8, true},    {64, 512, 8, 128
                              {64, 1536, 6, 512, true, 8, true}, {48, 100, 4, 40, false, 2, false}};
 
 TEST_F(IntegerWeightTest, EqualsTheDefinitionBitForBit) {
-  ThreadPool pool(3);
+  testing::TestContext context(3);
   for (std::string_view isa : AvailableInstructionSets()) {
     SetInstructionSet(isa);
     for (const Shape& shape : kShapes) {
       const QuantizedLinear layer = RandomLayer(shape, shape.in);
       ASSERT_TRUE(IsIntegerProduct(layer));
-      const auto fast = MakeIntegerWeight(layer, pool), plain = MakePlainIntegerWeight(layer);
+      const auto fast = MakeIntegerWeight(layer, context), plain = MakePlainIntegerWeight(layer);
       for (size_t tokens : std::initializer_list<size_t>{1, 3, 4, 9, 31, 32, 64, 65, 100}) {
         const Matrix x = testing::RandomMatrix(tokens, shape.in, tokens, 0.3);
         Matrix got(tokens, shape.out), expected(tokens, shape.out);
-        fast->Multiply(x, got, pool);
-        plain->Multiply(x, expected, pool);
+        fast->Multiply(x, got, context);
+        plain->Multiply(x, expected, context);
         EXPECT_EQ(UnequalBits(got, expected), 0u)
             << isa << " " << fast->format() << " in " << shape.in << " tokens " << tokens;
       }
@@ -96,12 +96,12 @@ TEST_F(IntegerWeightTest, EqualsTheDefinitionBitForBit) {
 // The float product of the dequantized values, in double: the definition rounds s_g·a_g and the
 // running sum per group, and the product with s_x, each by 2^-24 of what is summed.
 TEST_F(IntegerWeightTest, IsTheProductOfTheDequantizedValues) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (const Shape& shape : kShapes) {
     const QuantizedLinear layer = RandomLayer(shape, 7);
     const Matrix x = testing::RandomMatrix(5, shape.in, 8, 0.3);
     Matrix got(5, shape.out);
-    MakeIntegerWeight(layer, pool)->Multiply(x, got, pool);
+    MakeIntegerWeight(layer, context)->Multiply(x, got, context);
     const Matrix w = layer.Dequantize();
     const ActivationQuantizer quantizer(*layer.activations);
     for (size_t t = 0; t < 5; ++t) {
@@ -122,7 +122,7 @@ TEST_F(IntegerWeightTest, IsTheProductOfTheDequantizedValues) {
 
 // Extreme codes in the longest groups that are allowed: nothing leaves 32 bits.
 TEST_F(IntegerWeightTest, TheLongestGroupsFitTheirSums) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (const uint8_t code : {uint8_t{0}, uint8_t{255}}) {
     QuantizedLinear layer = RandomLayer({3, 33024, 8, 0, false, 8, false}, 1);
     std::ranges::fill(layer.codes, code);
@@ -133,8 +133,8 @@ TEST_F(IntegerWeightTest, TheLongestGroupsFitTheirSums) {
       if (t % 3 == 0) x(t, 0) = -x(t, 0);
     }
     Matrix got(40, 3), expected(40, 3);
-    MakeIntegerWeight(layer, pool)->Multiply(x, got, pool);
-    MakePlainIntegerWeight(layer)->Multiply(x, expected, pool);
+    MakeIntegerWeight(layer, context)->Multiply(x, got, context);
+    MakePlainIntegerWeight(layer)->Multiply(x, expected, context);
     EXPECT_EQ(UnequalBits(got, expected), 0u);
     QuantizedLinear longer = RandomLayer({1, 33026, 8, 0, false, 8, false}, 1);
     EXPECT_FALSE(IsIntegerProduct(longer));
@@ -142,7 +142,7 @@ TEST_F(IntegerWeightTest, TheLongestGroupsFitTheirSums) {
 }
 
 TEST_F(IntegerWeightTest, AStaticScaleIsTheTensors) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   QuantizedLinear layer = RandomLayer({8, 40, 8, 0, true, 8, true}, 3);
   layer.activations->scheme.granularity = Granularity::kTensor;
   layer.activations->scheme.dynamic = false;
@@ -150,7 +150,7 @@ TEST_F(IntegerWeightTest, AStaticScaleIsTheTensors) {
   Matrix x(1, 40), got(1, 8);
   x(0, 3) = 1.0f;
   x(0, 9) = 1000;  // clipped to code 255
-  MakePackedWeight(layer, pool)->Multiply(x, got, pool);
+  MakePackedWeight(layer, context)->Multiply(x, got, context);
   for (size_t r = 0; r < 8; ++r) {
     const float dot = 4.0f * (float(layer.codes[r * 40 + 3]) - 128) +
                       127.0f * (float(layer.codes[r * 40 + 9]) - 128);

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/activation_weight.h"
 #include "kernels/few_kernels.h"
 #include "kernels/integer_weight.h"
@@ -28,16 +28,16 @@ namespace {
 // it was dequantized.
 class DequantizedWeight final : public LinearWeight {
  public:
-  DequantizedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
+  DequantizedWeight(const QuantizedLinear& layer, const Context& context) {
     const Matrix w = layer.Dequantize();
-    dense_ = MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, pool);
+    dense_ = MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, context);
   }
   size_t out_features() const override { return dense_->out_features(); }
   size_t in_features() const override { return dense_->in_features(); }
   size_t weight_bytes() const override { return dense_->weight_bytes(); }
   std::string_view format() const override { return "dequantized-f32"; }
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
-    dense_->Multiply(x, y, pool);
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
+    dense_->Multiply(x, y, context);
   }
 
  private:
@@ -50,7 +50,7 @@ class DequantizedWeight final : public LinearWeight {
 // bits, outliers and float columns.
 class PackedWeight final : public LinearWeight, private PanelSource {
  public:
-  PackedWeight(const QuantizedLinear& layer, ThreadPool& pool)
+  PackedWeight(const QuantizedLinear& layer, const Context& context)
       : out_(layer.out_features),
         in_(layer.in_features),
         form_(PackedFormOf(layer)),
@@ -68,7 +68,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     constants_stride_ = shared ? 0 : panel_constants;
     constants_ = AlignedArray<uint8_t>((shared ? 1 : PanelCount(out_)) * panel_constants);
 
-    pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
+    context.pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
       PackPanelCodes(layer, panel);
       if (!shared || panel == 0) {
         PackConstants(layer, form_, panel, constants_.data() + panel * constants_stride_);
@@ -84,9 +84,9 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
-    MultiplyPanels(*this, x, y, pool);
+    MultiplyPanels(*this, x, y, context);
   }
 
  private:
@@ -126,7 +126,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
       const uint8_t* codes = layer.codes.data() + (panel * kPanelLanes + lane) * in_;
       if (group_bits_.empty()) PackLane({codes, in_}, form_.bits, words + lane);
 
-      // Groups with different bits start at offsets of their own.
+      // Groups with different bits start at different offsets.
       for (size_t group = 0; group < group_bits_.size(); ++group) {
         const size_t begin = group * form_.group_size;
         const size_t count = std::min(form_.group_size, in_ - begin);
@@ -232,17 +232,18 @@ bool HasPackedForm(const QuantizedLinear& layer) {
 
 }  // namespace
 
-std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool) {
+std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer,
+                                               const Context& context) {
   std::unique_ptr<LinearWeight> weight;
   // Integer weights round their inputs themselves, so they take no activation wrapper.
   if (IsIntegerProduct(layer)) {
-    return WithTransforms(MakeIntegerWeight(layer, pool), layer.transforms);
+    return WithTransforms(MakeIntegerWeight(layer, context), layer.transforms);
   }
 
   if (!HasPackedForm(layer) || layer.in_features == 0) {
-    weight = std::make_unique<DequantizedWeight>(layer, pool);
+    weight = std::make_unique<DequantizedWeight>(layer, context);
   } else {
-    weight = std::make_unique<PackedWeight>(layer, pool);
+    weight = std::make_unique<PackedWeight>(layer, context);
   }
 
   // Inputs are transformed first and rounded afterwards, so the rounding is the inner wrapper.

@@ -8,6 +8,7 @@
 
 namespace qualm {
 
+struct Context;
 struct QuantizedLinear;
 
 // The weight of `layer`, ready to multiply; its product has the bits of the dense float32 product
@@ -15,6 +16,7 @@ struct QuantizedLinear;
 // kernels cannot handle: "packed-int3-g16+outliers". Layers whose groups have different numbers of
 // bits, but are not whole chunks, are kept dequantized, and format() says so: "dequantized-f32".
 // Requires: `layer` is valid (QuantizedLinear::Validate); it is not needed afterwards.
-std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer, ThreadPool& pool);
+std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer,
+                                               const Context& context);
 
 }  // namespace qualm

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 #include "tensor/reference/linear_reference.h"
 
@@ -66,20 +66,20 @@ QuantizedLinear RandomLayer(size_t out, size_t in, const Scheme& scheme, uint64_
       layer.zeros.push_back(RoundedTo(scheme.scale_type, zero));
     }
   }
-  layer.Validate("test");
+  layer.Validate();
   return layer;
 }
 
 Matrix Product(const LinearWeight& weight, Span2D<const float> x, int threads) {
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   Matrix y(x.rows(), weight.out_features());
-  weight.Multiply(x, y, pool);
+  weight.Multiply(x, y, context);
   return y;
 }
 
 std::unique_ptr<LinearWeight> Pack(const QuantizedLinear& layer) {
-  ThreadPool pool(2);
-  return MakePackedWeight(layer, pool);
+  testing::TestContext context(2);
+  return MakePackedWeight(layer, context);
 }
 
 bool SameBits(Span2D<const float> a, Span2D<const float> b) {
@@ -287,7 +287,7 @@ TEST_P(PackedTest, ScalesOfASecondLevelKeepTheirBits) {
   layer.zeros.clear();
   layer.second_level_scales = values(0.01);
   layer.second_level_zeros = values(0.5);
-  layer.Validate("test");
+  layer.Validate();
   ExpectProductOfDequantized(layer, 19);
 }
 
@@ -318,7 +318,7 @@ QuantizedLinear RandomFormatLayer(size_t out, size_t in, NumberType type, int gr
                                                : RoundedTo(layer.scheme.scale_type, scale));
   }
   if (type == NumberType::kNvfp4) layer.tensor_scale = 0.0123f;
-  layer.Validate("test");
+  layer.Validate();
   return layer;
 }
 
@@ -404,7 +404,7 @@ TEST_P(PackedTest, OutliersAndFloatColumnsTakeTheirPlaces) {
       const Scheme scheme = SchemeOf(3, 16, ZeroPointKind::kFloat, DType::kF16);
       QuantizedLinear layer = RandomLayer(out, 300, scheme, 20);
       layer.outliers = RandomOutliers(out, 300, share, 21);
-      layer.Validate("test");
+      layer.Validate();
       ExpectProductOfDequantized(layer, 22);
       layer.float_columns.emplace();
       Rng rng(23);
@@ -413,7 +413,7 @@ TEST_P(PackedTest, OutliersAndFloatColumnsTakeTheirPlaces) {
       for (size_t i = 0; i < out * 7; ++i) {
         layer.float_columns->value.push_back(HalfFromFloat(static_cast<float>(rng.Normal())));
       }
-      layer.Validate("test");
+      layer.Validate();
       ExpectProductOfDequantized(layer, 24);
     }
   }
@@ -424,7 +424,7 @@ TEST_P(PackedTest, PermutedGroupsKeepTheirBits) {
     for (int bits : {2, 3, 4, 8}) {
       QuantizedLinear layer = RandomLayer(37, 300, SchemeOf(bits, 64, zero, DType::kF16), 25);
       for (uint32_t k = 0; k < 300; ++k) layer.g_idx.push_back(k * 7 % 300 / 64);
-      layer.Validate("test");
+      layer.Validate();
       ExpectProductOfDequantized(layer, 26);
     }
   }
@@ -449,7 +449,7 @@ TEST_P(PackedTest, GroupsWithBitsOfTheirOwnKeepTheirBits) {
           layer.zeros[i] = static_cast<float>(rng.Below(uint64_t{1} << bits));
         }
       }
-      layer.Validate("test");
+      layer.Validate();
       ExpectProductOfDequantized(layer, 29);
     }
   }
@@ -459,7 +459,7 @@ TEST_P(PackedTest, MixedBitsInGroupsThatAreNoChunksRunDequantizedAndSaySo) {
   QuantizedLinear layer =
       RandomLayer(18, 64, SchemeOf(4, 16, ZeroPointKind::kInteger, DType::kF16), 20);
   layer.bits_per_group = {4, 4, 4, 4};
-  layer.Validate("test");
+  layer.Validate();
   const auto weight = Pack(layer);
   EXPECT_EQ(weight->format(), "dequantized-f32");
   const Matrix x = Random(3, 64, 21);

@@ -6,8 +6,8 @@
 
 #include "artefact/activations.h"
 #include "artefact/quantized_linear.h"
+#include "base/context.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/integer_weight.h"
 
 namespace qualm {
@@ -27,8 +27,8 @@ class PlainIntegerWeight final : public LinearWeight {
   size_t weight_bytes() const override { return layer_.StoredBytes(); }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
-    pool.ParallelFor(x.rows(), [&](size_t t) {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
+    context.pool.ParallelFor(x.rows(), [&](size_t t) {
       std::vector<uint8_t> codes(layer_.in_features);
       const GridPoint point = quantizer_.Quantize(x.row(t), codes);
       for (size_t r = 0; r < layer_.out_features; ++r) y(t, r) = point.scale * Sum(codes, point, r);

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 namespace {
@@ -67,9 +67,9 @@ std::vector<Step> StepsOf(std::span<const OnlineTransform> transforms, Side side
 }
 
 // Applies all steps to each row, in place.
-void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, ThreadPool& pool) {
+void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, const Context& context) {
   if (steps.empty()) return;
-  pool.ParallelFor(rows.rows(), [&](size_t t) {
+  context.pool.ParallelFor(rows.rows(), [&](size_t t) {
     for (const Step& step : steps) step.Apply(rows.row(t));
   });
 }
@@ -105,15 +105,15 @@ class TransformedWeight final : public LinearWeight {
   size_t weight_bytes() const override { return inner_->weight_bytes() + factor_bytes_; }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     if (inputs_.empty()) {
-      inner_->Multiply(x, y, pool);
+      inner_->Multiply(x, y, context);
     } else {
       Matrix inputs = Matrix::CopyOf(x);
-      ApplyTo(inputs_, inputs, pool);
-      inner_->Multiply(inputs, y, pool);
+      ApplyTo(inputs_, inputs, context);
+      inner_->Multiply(inputs, y, context);
     }
-    ApplyTo(outputs_, y, pool);
+    ApplyTo(outputs_, y, context);
   }
 
  private:
@@ -135,15 +135,15 @@ std::unique_ptr<Rotation> RotationOf(const OnlineTransform& transform, size_t n)
 }
 
 Matrix TransformInputs(std::span<const OnlineTransform> transforms, Span2D<const float> x,
-                       ThreadPool& pool) {
+                       const Context& context) {
   Matrix result = Matrix::CopyOf(x);
-  ApplyTo(StepsOf(transforms, Side::kInput, x.cols()), result, pool);
+  ApplyTo(StepsOf(transforms, Side::kInput, x.cols()), result, context);
   return result;
 }
 
 void TransformOutputs(std::span<const OnlineTransform> transforms, Span2D<float> y,
-                      ThreadPool& pool) {
-  ApplyTo(StepsOf(transforms, Side::kOutput, y.cols()), y, pool);
+                      const Context& context) {
+  ApplyTo(StepsOf(transforms, Side::kOutput, y.cols()), y, context);
 }
 
 std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner,
@@ -152,18 +152,18 @@ std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner
   return std::make_unique<TransformedWeight>(std::move(inner), transforms);
 }
 
-Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool) {
+Matrix EffectiveWeight(const QuantizedLinear& layer, const Context& context) {
   Matrix weight = layer.Dequantize();
 
   // y = O·Ŵ·T_k···T_1·x: the input transforms act on the rows of Ŵ, the last one first.
   for (auto it = layer.transforms.rbegin(); it != layer.transforms.rend(); ++it) {
     if (it->side != Side::kInput || it->kind == Kind::kShift) continue;
     if (IsRotation(*it)) {
-      RotateRows(*RotationOf(*it, layer.in_features), /*transposed=*/true, weight, pool);
+      RotateRows(*RotationOf(*it, layer.in_features), /*transposed=*/true, weight, context);
       continue;
     }
 
-    pool.ParallelFor(weight.rows(), [&](size_t r) {
+    context.pool.ParallelFor(weight.rows(), [&](size_t r) {
       for (size_t c = 0; c < weight.cols(); ++c) weight(r, c) /= it->factors[c];
     });
   }
@@ -172,7 +172,8 @@ Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool) {
   for (const OnlineTransform& transform : layer.transforms) {
     if (transform.side != Side::kOutput || transform.kind == Kind::kShift) continue;
     if (IsRotation(transform)) {
-      RotateColumns(*RotationOf(transform, layer.out_features), /*transposed=*/true, weight, pool);
+      RotateColumns(*RotationOf(transform, layer.out_features), /*transposed=*/true, weight,
+                    context);
       continue;
     }
 

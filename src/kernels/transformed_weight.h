@@ -11,17 +11,17 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // The rotation of a kHadamard or kKronecker transform of n inputs or outputs.
 std::unique_ptr<Rotation> RotationOf(const OnlineTransform& transform, size_t n);
 
 // The input-side transforms in their order on a copy of x [tokens, in].
 Matrix TransformInputs(std::span<const OnlineTransform> transforms, Span2D<const float> x,
-                       ThreadPool& pool);
+                       const Context& context);
 // The output-side transforms in their order on y [tokens, out].
 void TransformOutputs(std::span<const OnlineTransform> transforms, Span2D<float> y,
-                      ThreadPool& pool);
+                      const Context& context);
 
 // `inner` between the transforms; `inner` itself if there are none. format() also names the
 // transforms: "packed-int4-g128+hadamard".
@@ -31,6 +31,6 @@ std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner
 // The matrix that the layer multiplies its untransformed input with: Dequantize() with input-side
 // scales and rotations and output-side rotations undone, in float. Shifts are left out: those of a
 // pair (input, output) cancel up to the rounding of W. [out, in]
-Matrix EffectiveWeight(const QuantizedLinear& layer, ThreadPool& pool);
+Matrix EffectiveWeight(const QuantizedLinear& layer, const Context& context);
 
 }  // namespace qualm

@@ -34,4 +34,7 @@ struct ActivationPlan {
   }
 };
 
+// Symmetric int8 with a scale for each token, found at run time.
+Scheme DefaultActivationScheme();
+
 }  // namespace qualm

@@ -110,13 +110,13 @@ ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sa
 
 ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLinear& layer,
                                    Span2D<const float> sample, std::span<const float> min,
-                                   std::span<const float> max, ThreadPool& pool) {
+                                   std::span<const float> max, const Context& context) {
   if (plan.scheme.dynamic || (layer.transforms.empty() && !layer.float_columns)) {
     return FitActivations(plan, sample, min, max);
   }
 
   // The grid is for the inputs as the layer's own transforms leave them.
-  Matrix inputs = TransformInputs(layer.transforms, sample, pool);
+  Matrix inputs = TransformInputs(layer.transforms, sample, context);
   std::vector<float> least(min.begin(), min.end()), largest(max.begin(), max.end());
   // Ranges per channel describe inputs before transforms, so they cannot be used after them.
   if (!layer.transforms.empty()) least = largest = {};

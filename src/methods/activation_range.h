@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // The grid of a layer's inputs. Dynamic schemes need no data. Static ones: min_max takes the range
 // over all tokens (`min`, `max` per channel; the sample's where they are empty); percentile the
@@ -24,6 +24,6 @@ ActivationGrid FitActivations(const ActivationPlan& plan, Span2D<const float> sa
 // columns, which are not rounded.
 ActivationGrid FitLayerActivations(const ActivationPlan& plan, const QuantizedLinear& layer,
                                    Span2D<const float> sample, std::span<const float> min,
-                                   std::span<const float> max, ThreadPool& pool);
+                                   std::span<const float> max, const Context& context);
 
 }  // namespace qualm

@@ -7,16 +7,16 @@
 #include <numeric>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "kernels/packed.h"
 #include "tensor/dense.h"
 
 namespace qualm {
-Matrix DenseProduct(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+Matrix DenseProduct(Span2D<const float> x, Span2D<const float> weight, const Context& context) {
   QUALM_CHECK(weight.stride() == weight.cols());
   Matrix y = Matrix::Uninitialized(x.rows(), weight.rows());
-  MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool)
-      ->Multiply(x, y, pool);
+  MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, context)
+      ->Multiply(x, y, context);
   return y;
 }
 
@@ -32,15 +32,16 @@ double SquaredDistance(Span2D<const float> a, Span2D<const float> b) {
 }
 
 // A slice of tokens at a time, so that memory does not grow with their number.
-double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, ThreadPool& pool) {
+double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight,
+                         const Context& context) {
   constexpr size_t kTokens = 1024;
   Matrix y = Matrix::Uninitialized(std::min(kTokens, x.rows()), weight.out_features());
   std::vector<double> rows(x.rows());
   for (size_t first = 0; first < x.rows(); first += kTokens) {
     // One product for the slice, one sum for each of its rows.
     size_t count = std::min(kTokens, x.rows() - first);
-    weight.Multiply(x.Rows(first, count), y.view().Rows(0, count), pool);
-    pool.ParallelFor(count, [&](size_t t) {
+    weight.Multiply(x.Rows(first, count), y.view().Rows(0, count), context);
+    context.pool.ParallelFor(count, [&](size_t t) {
       double row = 0;
       for (float v : y.row(t)) row += static_cast<double>(v) * v;
       rows[first + t] = row;
@@ -49,10 +50,12 @@ double SquaredOutputNorm(Span2D<const float> x, const LinearWeight& weight, Thre
   return std::accumulate(rows.begin(), rows.end(), 0.0);
 }
 
-double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight, ThreadPool& pool) {
+double SquaredOutputNorm(Span2D<const float> x, Span2D<const float> weight,
+                         const Context& context) {
   QUALM_CHECK(weight.stride() == weight.cols());
   return SquaredOutputNorm(
-      x, *MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool), pool);
+      x, *MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, context),
+      context);
 }
 
 double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
@@ -61,26 +64,26 @@ double WeightMse(Span2D<const float> weight, Span2D<const float> quantized) {
 }
 
 double RelativeOutputError(Span2D<const float> x, Span2D<const float> weight,
-                           Span2D<const float> quantized, ThreadPool& pool) {
+                           Span2D<const float> quantized, const Context& context) {
   // X·Wᵀ − X·Ŵᵀ = X·(W − Ŵ)ᵀ, so one product gives the error.
   Matrix difference = Matrix::Uninitialized(weight.rows(), weight.cols());
-  pool.ParallelFor(weight.rows(), [&](size_t r) {
+  context.pool.ParallelFor(weight.rows(), [&](size_t r) {
     for (size_t c = 0; c < weight.cols(); ++c) {
       difference(r, c) = weight(r, c) - quantized(r, c);
     }
   });
 
-  double error = SquaredOutputNorm(x, difference, pool);
-  double norm = SquaredOutputNorm(x, weight, pool);
+  double error = SquaredOutputNorm(x, difference, context);
+  double norm = SquaredOutputNorm(x, weight, context);
   if (error == 0) return 0;
   return norm == 0 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(error / norm);
 }
 
 double RelativeProductError(Span2D<const float> x, Span2D<const float> weight,
-                            const QuantizedLinear& layer, ThreadPool& pool) {
-  const Matrix expected = DenseProduct(x, weight, pool);
+                            const QuantizedLinear& layer, const Context& context) {
+  const Matrix expected = DenseProduct(x, weight, context);
   Matrix got = Matrix::Uninitialized(x.rows(), weight.rows());
-  MakePackedWeight(layer, pool)->Multiply(x, got, pool);
+  MakePackedWeight(layer, context)->Multiply(x, got, context);
 
   const double error = SquaredDistance(expected, got);
   double norm = 0;

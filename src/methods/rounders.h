@@ -15,15 +15,15 @@
 
 namespace qualm {
 
+struct Context;
 class FactorCache;
-class ThreadPool;
-class Yaml;
 struct FieldDescription;
+class Yaml;
 
 // One layer as a rounder sees it. Statistics are there if the rounder has asked for them
 // (needs_...).
 struct RounderInput {
-  std::string_view layer;      // for messages
+  std::string_view layer;      // its name, which random numbers depend on
   Span2D<const float> weight;  // [out, in], finite
   // Σ xᵀx over the calibration tokens, not divided by their number, [in, in]; empty if the rounder
   // does not need it.
@@ -60,12 +60,13 @@ class Rounder {
   virtual bool stores_scheme_only() const { return true; }
   // Whether it produces scales that are quantized themselves (Scheme::second_level).
   virtual bool makes_second_level() const { return false; }
-  // Throws bad input for grids that the method cannot use; Round does the same.
-  virtual void RequireScheme(const Scheme&, std::string_view /*layer*/) const {}
+  // Throws bad input for grids that the method cannot use; Round does the same. Callers say which
+  // layer it was (base/error_place.h).
+  virtual void RequireScheme(const Scheme&) const {}
   // Requires scheme.Validate() to have passed for the layer. Throws bad input for NaN or infinite
   // weights. Same bits for any number of threads.
   virtual RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                              ThreadPool& pool) const = 0;
+                              const Context& context) const = 0;
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
   // The options that it takes, with their defaults.

@@ -10,8 +10,8 @@
 
 #include "artefact/scheme.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "methods/rounders.h"
+#include "support/test_context.h"
 #include "tensor/gram.h"
 #include "tensor/matrix.h"
 
@@ -49,9 +49,9 @@ struct Toy {
   }
 
   void UpdateGram() {
-    ThreadPool pool(1);
+    TestContext context(1);
     gram = Matrix(inputs.cols(), inputs.cols());
-    AccumulateGram(inputs, gram, pool);
+    AccumulateGram(inputs, gram, context);
   }
 
   RounderInput Input() const {

@@ -6,9 +6,9 @@
 #include <cmath>
 
 #include "artefact/activations.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/quality.h"
 #include "methods/transforms/awq.h"
@@ -71,14 +71,14 @@ namespace {
 class ScaledRounding {
  public:
   ScaledRounding(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
-                 RoundedPart part, ThreadPool& pool)
+                 RoundedPart part, const Context& context)
       : weight_(weight),
         scale_(scale),
         part_(part),
         is_tensor_(scheme.granularity == Granularity::kTensor),
         group_size_(scheme.GroupSize(weight.cols())),
-        grid_(GridOf(scheme, pool)) {
-    if (is_tensor_) tensor_point_ = FitTensor(scaled_, grid_, ClipSearch::kNone, pool);
+        grid_(GridOf(scheme, context)) {
+    if (is_tensor_) tensor_point_ = FitTensor(scaled_, grid_, ClipSearch::kNone, context);
   }
 
   // Rounds one row into `to`, then undoes the scale and takes the error as asked for.
@@ -108,10 +108,10 @@ class ScaledRounding {
 
  private:
   // Some grids depend on the whole scaled weight.
-  Grid GridOf(const Scheme& scheme, ThreadPool& pool) {
+  Grid GridOf(const Scheme& scheme, const Context& context) {
     QuantizedLinear unused;
     if (!is_tensor_ && scheme.type != NumberType::kNvfp4) return MakeGrid(weight_, scheme, unused);
-    scaled_ = ScaleColumns(weight_, scale_, pool);
+    scaled_ = ScaleColumns(weight_, scale_, context);
     return MakeGrid(scaled_, scheme, unused);
   }
 
@@ -128,10 +128,10 @@ class ScaledRounding {
 }  // namespace
 
 Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
-                   RoundedPart part, ThreadPool& pool) {
-  const ScaledRounding rounding(weight, scheme, scale, part, pool);
+                   RoundedPart part, const Context& context) {
+  const ScaledRounding rounding(weight, scheme, scale, part, context);
   Matrix rounded = Matrix::Uninitialized(weight.rows(), weight.cols());
-  pool.ParallelFor(weight.rows(), [&](size_t row) { rounding.Row(row, rounded.row(row)); });
+  context.pool.ParallelFor(weight.rows(), [&](size_t row) { rounding.Row(row, rounded.row(row)); });
   return rounded;
 }
 
@@ -143,15 +143,16 @@ GroupLoss::GroupLoss(const TransformGroup& group) : group_(group) {
   }
 }
 
-double GroupLoss::Of(std::span<const float> scale, ThreadPool& pool) {
+double GroupLoss::Of(std::span<const float> scale, const Context& context) {
   double total = 0;
   for (size_t i = 0; i < errors_.size(); ++i) {
     // A skipped layer has no error.
     if (errors_[i] == nullptr) continue;
     const TransformLinear& linear = group_.linears[i];
-    const ScaledRounding rounding(linear.weight, *linear.scheme, scale, RoundedPart::kError, pool);
-    errors_[i]->Write([&](size_t row, std::span<float> to) { rounding.Row(row, to); }, pool);
-    total += SquaredOutputNorm(group_.stats->sample, *errors_[i], pool);
+    const ScaledRounding rounding(linear.weight, *linear.scheme, scale, RoundedPart::kError,
+                                  context);
+    errors_[i]->Write([&](size_t row, std::span<float> to) { rounding.Row(row, to); }, context);
+    total += SquaredOutputNorm(group_.stats->sample, *errors_[i], context);
   }
   return total;
 }
@@ -165,10 +166,10 @@ std::vector<float> AbsMax(const LayerStats& stats) {
 }
 
 // Pieces of columns, so that no two threads write the same element.
-std::vector<float> ColumnAbsMax(const TransformGroup& group, ThreadPool& pool) {
+std::vector<float> ColumnAbsMax(const TransformGroup& group, const Context& context) {
   std::vector<float> result(group.linears[0].weight.cols(), 0.0f);
   constexpr size_t kColumns = 256;  // per piece of work
-  pool.ParallelFor((result.size() + kColumns - 1) / kColumns, [&](size_t piece) {
+  context.pool.ParallelFor((result.size() + kColumns - 1) / kColumns, [&](size_t piece) {
     const size_t first = piece * kColumns, last = std::min(result.size(), first + kColumns);
 
     for (const TransformLinear& linear : group.linears) {
@@ -181,9 +182,10 @@ std::vector<float> ColumnAbsMax(const TransformGroup& group, ThreadPool& pool) {
   return result;
 }
 
-Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale, ThreadPool& pool) {
+Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale,
+                    const Context& context) {
   Matrix scaled = Matrix::Uninitialized(weight.rows(), weight.cols());
-  pool.ParallelFor(weight.rows(), [&](size_t r) {
+  context.pool.ParallelFor(weight.rows(), [&](size_t r) {
     const float* from = weight.row(r).data();
     float* to = scaled.row(r).data();
     for (size_t c = 0; c < scale.size(); ++c) to[c] = from[c] * scale[c];

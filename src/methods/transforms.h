@@ -25,9 +25,9 @@
 
 namespace qualm {
 
-class ThreadPool;
-class Yaml;
+struct Context;
 struct FieldDescription;
+class Yaml;
 
 // Bounds that a layer's weights are clamped to before they are rounded, one pair per output row and
 // group of inputs. Empty matrices: none.
@@ -80,9 +80,9 @@ class Transform {
   // all other transforms.
   virtual const RotationOptions* rotation() const { return nullptr; }
   // Throws bad input if a scheme cannot be used with it.
-  virtual InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const = 0;
+  virtual InputEdit Choose(const TransformGroup& group, const Context& context) const = 0;
   // Called after the edits of all transforms: one clip for each linear layer, or an empty list.
-  virtual std::vector<WeightClip> Clip(const TransformGroup&, ThreadPool&) const { return {}; }
+  virtual std::vector<WeightClip> Clip(const TransformGroup&, const Context&) const { return {}; }
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
   // The options that it takes, with their defaults.
@@ -107,14 +107,14 @@ std::vector<std::string> TransformNames();
 // out, kError is the weight minus kWhole. [out, in]
 enum class RoundedPart { kWhole, kScaled, kError };
 Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
-                   RoundedPart part, ThreadPool& pool);
+                   RoundedPart part, const Context& context);
 
 // Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, with Ŵ_i of
 // RoundScaled; float products, sums in double. The memory is reused from one candidate to the next.
 class GroupLoss {
  public:
   explicit GroupLoss(const TransformGroup& group);  // which must outlive it
-  double Of(std::span<const float> scale, ThreadPool& pool);
+  double Of(std::span<const float> scale, const Context& context);
 
  private:
   const TransformGroup& group_;
@@ -123,8 +123,9 @@ class GroupLoss {
 // max |x_j| over all tokens. [in]
 std::vector<float> AbsMax(const LayerStats& stats);
 // max |W_ij| over the rows of all layers of the group. [in]
-std::vector<float> ColumnAbsMax(const TransformGroup& group, ThreadPool& pool);
+std::vector<float> ColumnAbsMax(const TransformGroup& group, const Context& context);
 // weight·diag(scale). Shapes [out, in], [in].
-Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale, ThreadPool& pool);
+Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale,
+                    const Context& context);
 
 }  // namespace qualm

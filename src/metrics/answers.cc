@@ -30,8 +30,8 @@ std::string WithFractionBraces(std::string text) {
           ++at;
         } while (at < text.size() && depth > 0);
       } else {
-        text.insert(at, "{");
-        text.insert(at + 2, "}");
+        text.insert(at, 1, '{');
+        text.insert(at + 2, 1, '}');
         at += 3;
       }
     }
@@ -45,8 +45,8 @@ std::string WithRootBraces(std::string text) {
   for (size_t at = 0; (at = text.find(kRoot, at)) != std::string::npos;) {
     at += kRoot.size();
     if (at < text.size() && text[at] != '{' && text[at] != '[') {
-      text.insert(at, "{");
-      text.insert(at + 2, "}");
+      text.insert(at, 1, '{');
+      text.insert(at + 2, 1, '}');
     }
   }
   return text;
@@ -75,7 +75,7 @@ std::string NormalizeMath(std::string_view given) {
       {"\\%", ""},    {"%", ""},       {" .", " 0."},     {"{.", "{0."}};
   for (const auto& [from, to] : replaced) text = ReplaceAll(std::move(text), from, to);
   text = text.substr(0, text.find("\\text{ "));  // units
-  if (text.starts_with('.')) text.insert(0, "0");
+  if (text.starts_with('.')) text.insert(size_t{0}, 1, '0');
   const size_t equals = text.find('=');
   if (equals != std::string::npos && equals <= 2 &&
       text.find('=', equals + 1) == std::string::npos) {

@@ -1,4 +1,6 @@
-// Counts over the inputs, parts and norms of a block.
+// The one cost model of a plan: what a token costs in each part of a block, counted from the sizes
+// in the plan. The roofline, the plan of a quantization run and the estimates of studies multiply
+// these counts by their own numbers of tokens.
 #include "model/block_cost.h"
 
 #include <algorithm>
@@ -6,6 +8,7 @@
 namespace qualm {
 namespace {
 
+// Queries and keys are rotated (the values are not); keys and values go into the cache.
 void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
   if (plan.rotary) {
     counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * plan.rotary->dims);
@@ -13,12 +16,14 @@ void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
   counts.cached += static_cast<double>(plan.key.out + plan.value.out);
 }
 
+// An activation costs one pass over the inner values; a gated one also multiplies two of them.
 void AddPart(const MlpPlan& plan, TokenCounts& counts) {
   (plan.gate ? counts.gated : counts.activated) += static_cast<double>(plan.up.out);
 }
 
 }  // namespace
 
+// Everything is a sum, except for the widest input: buffers are made once and used by all blocks.
 void TokenCounts::Add(const TokenCounts& other) {
   linear_weights += other.linear_weights;
   normed += other.normed;
@@ -33,6 +38,8 @@ void TokenCounts::Add(const TokenCounts& other) {
 
 TokenCounts CountsOf(const BlockPlan& plan) {
   TokenCounts counts;
+
+  // Linear layers, the norms in front of them, and the Gram matrices that calibration accumulates.
   for (const SiteInput& input : SiteInputs(plan)) {
     const double width = static_cast<double>(input.width);
     counts.input_squares += width * width;
@@ -44,8 +51,11 @@ TokenCounts CountsOf(const BlockPlan& plan) {
     }
   }
 
+  // What parts do between their linear layers, and what each branch adds to the hidden states.
   for (const Branch& branch : plan.branches) {
     std::visit([&](const auto& part) { AddPart(part, counts); }, branch.part);
+
+    // A part's last linear layer is as wide as the hidden states.
     const size_t hidden = std::visit(
         [](const auto& part) { return InputsOf(part).back().sites.back().out; }, branch.part);
     counts.residual += static_cast<double>(hidden);
@@ -63,6 +73,8 @@ TokenCounts CountsOf(const ModelPlan& plan) {
 std::vector<AttentionCount> AttentionCounts(const ModelPlan& plan) {
   std::vector<AttentionCount> counts;
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    // Blocks whose attention costs the same share an entry, so that a report has a line for each
+    // kind of block.
     const AttentionPlan* attention = AttentionOf(plan.blocks[b]);
     if (attention == nullptr) continue;
     auto same = std::ranges::find_if(counts, [&](const AttentionCount& count) {
@@ -75,23 +87,29 @@ std::vector<AttentionCount> AttentionCounts(const ModelPlan& plan) {
     }
     same->blocks.push_back(b);
   }
+
   std::ranges::stable_sort(counts, {}, &AttentionCount::window);
   return counts;
 }
 
+// Token t attends to t + 1 positions until the window is full, then to as many as the window has.
 double PairsSeen(size_t window, double length) {
   const double full = window > 0 ? std::min(static_cast<double>(window), length) : length;
   return full * (full + 1) / 2 + (length - full) * full;
 }
 
+// The token that is decoded attends to itself as well.
 double PositionsSeen(size_t window, double context) {
   return window > 0 ? std::min(static_cast<double>(window), context + 1) : context + 1;
 }
 
+// Each of the `in` columns updates the columns after it: in²/2 multiplications and additions per
+// row.
 double ColumnUpdateOps(size_t out, size_t in) {
   return static_cast<double>(in) * static_cast<double>(in) * static_cast<double>(out);
 }
 
+// A Cholesky factorization (n³/3) and the inversion of the factor (n³/3).
 double FactorOps(size_t in) {
   const double n = static_cast<double>(in);
   return n * n * n * 2 / 3;

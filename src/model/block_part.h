@@ -14,7 +14,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // New tokens of one sequence; their positions follow cache->length().
 struct SequenceSlice {
@@ -49,8 +49,8 @@ struct LinearLayer {
   std::vector<float> bias;  // empty: none
 
   // x·Wᵀ + b. Shapes [tokens, in], [tokens, out].
-  void Apply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const;
-  Matrix Apply(Span2D<const float> x, ThreadPool& pool) const;
+  void Apply(Span2D<const float> x, Span2D<float> y, const Context& context) const;
+  Matrix Apply(Span2D<const float> x, const Context& context) const;
 };
 
 // A part that runs. It is a chain of values: the first is what the branch hands in, each step runs
@@ -64,7 +64,7 @@ class BlockPart {
   // From the value of input `step`, [tokens, its width], to the value of the next input, or, after
   // the last one, to the part's output [tokens, hidden].
   virtual Matrix Step(size_t step, const BlockPass& pass, Span2D<const float> value,
-                      ThreadPool& pool) const = 0;
+                      const Context& context) const = 0;
 };
 
 }  // namespace qualm

@@ -1,22 +1,26 @@
-// Walks over a block plan.
+// Walks over a block plan: its inputs in the order of execution, its linear layers and norms, and
+// the checks that a plan can run at all.
 #include "model/block_plan.h"
 
 #include <algorithm>
 #include <set>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 
 namespace qualm {
 namespace {
 
+// The values that the branch's part reads, in the order of its steps.
 std::vector<PartInput> PartInputsOf(const Branch& branch) {
   return std::visit([](const auto& part) { return InputsOf(part); }, branch.part);
 }
 
+// Norms are told apart by their names; no norm has the empty one.
 std::string NameOf(const std::optional<NormPlan>& norm) { return norm ? norm->name : ""; }
 
-// Adds what the branches [first, last) read of the same hidden states: one input for each norm.
+// Adds what the branches [first, last) read of the same hidden states. Branches with the same norm
+// share an input: its value is computed once and calibration sees it once.
 void AddResidualInputs(const BlockPlan& plan, size_t first, size_t last,
                        std::vector<SiteInput>& inputs) {
   const size_t begin = inputs.size();
@@ -34,13 +38,15 @@ void AddResidualInputs(const BlockPlan& plan, size_t first, size_t last,
       input.norm = branch.norm;
       found = inputs.insert(inputs.end(), std::move(input));
     }
+
+    // The input serves all branches that read it.
     found->needs_sequences |= part_input.needs_sequences;
     found->sites.insert(found->sites.end(), part_input.sites.begin(), part_input.sites.end());
     found->readers.push_back({b, 0});
   }
 }
 
-// Adds the values inside the branch's part.
+// Adds the values between two steps of the branch's part. Only that branch reads them.
 void AddInnerInputs(const BlockPlan& plan, size_t branch, std::vector<SiteInput>& inputs) {
   const std::vector<PartInput> part_inputs = PartInputsOf(plan.branches[branch]);
   for (size_t step = 1; step < part_inputs.size(); ++step) {
@@ -62,6 +68,7 @@ std::vector<SiteInput> SiteInputs(const BlockPlan& plan) {
   std::vector<SiteInput> inputs;
   for (size_t first = 0; first < plan.branches.size();) {
     size_t last = first + 1;
+    // [first, last): a branch and those that run in parallel with it.
     while (last < plan.branches.size() && plan.branches[last].is_parallel) ++last;
 
     // Parallel branches all read the hidden states before any of them adds to these.
@@ -80,6 +87,7 @@ std::vector<LinearSite> SitesOf(const BlockPlan& plan) {
   return sites;
 }
 
+// Parallel branches may name the same norm twice: it is one norm with one weight.
 std::vector<NormPlan> NormsOf(const BlockPlan& plan) {
   std::vector<NormPlan> norms;
   for (const Branch& branch : plan.branches) {
@@ -101,11 +109,14 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan) {
 
 namespace {
 
-void CheckAttention(const AttentionPlan& plan, std::string_view place) {
+// Each check names the field that a family filled in wrongly.
+void CheckAttention(const AttentionPlan& plan) {
   const auto check = [&](bool holds, std::string_view field, std::string_view expected,
                          const std::string& got) {
-    if (!holds) ThrowBadInput(StrCat(place, ": attention.", field), expected, got);
+    if (!holds) ThrowBadInput(StrCat("attention.", field), expected, got);
   };
+
+  // Values that the attention kernel can work with.
   check(plan.kv_heads > 0 && plan.heads % plan.kv_heads == 0, "kv_heads",
         StrCat("a divisor of ", plan.heads, " heads"), StrCat(plan.kv_heads));
   check(plan.scale > 0, "scale", "a positive number", StrCat(plan.scale));
@@ -115,6 +126,8 @@ void CheckAttention(const AttentionPlan& plan, std::string_view place) {
     check(dims > 0 && dims % 2 == 0 && dims <= plan.head_dim, "rotary.dims",
           StrCat("an even number up to head_dim ", plan.head_dim), StrCat(dims));
   }
+
+  // The four linear layers have the widths that the heads ask for.
   check(plan.query.out == plan.heads * plan.head_dim, "query.out",
         StrCat(plan.heads, " heads of ", plan.head_dim), StrCat(plan.query.out));
   for (const LinearSite* site : {&plan.key, &plan.value}) {
@@ -127,48 +140,50 @@ void CheckAttention(const AttentionPlan& plan, std::string_view place) {
 
 }  // namespace
 
-void CheckPlan(const BlockPlan& plan, size_t hidden_size, std::string_view place) {
-  if (plan.branches.empty()) ThrowBadInput(place, "a block with branches", "none");
+void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
+  if (plan.branches.empty()) ThrowExpected("a block with branches", "none");
   if (plan.branches.front().is_parallel) {
-    ThrowBadInput(StrCat(place, ": is_parallel"), "false in a block's first branch", "true");
+    ThrowBadInput("is_parallel", "false in a block's first branch", "true");
   }
+
+  // Branches: their attention, and what they add to the hidden states.
   size_t attentions = 0;
   for (const Branch& branch : plan.branches) {
     if (const auto* attention = std::get_if<AttentionPlan>(&branch.part)) {
-      CheckAttention(*attention, place);
+      CheckAttention(*attention);
       ++attentions;
     }
-    // What a branch adds has the width of what it is added to.
+
+    // What a branch adds is as wide as the hidden states.
     const LinearSite last = PartInputsOf(branch).back().sites.back();
     if (last.out != hidden_size) {
-      ThrowBadInput(StrCat(place, ": ", last.name, ".out"), StrCat("hidden size ", hidden_size),
+      ThrowBadInput(StrCat(last.name, ".out"), StrCat("hidden size ", hidden_size),
                     StrCat(last.out));
     }
   }
   if (attentions > 1) {
-    ThrowBadInput(place, "at most one attention in a block", StrCat(attentions),
-                  "a block has one cache");
+    ThrowExpected("at most one attention in a block", StrCat(attentions), "a block has one cache");
   }
 
+  // Inputs: a linear layer is as wide as the value that it reads, and no two layers share a name.
   std::set<std::string> names;
   for (const SiteInput& input : SiteInputs(plan)) {
     if (input.reads_residual && input.width != hidden_size) {
-      ThrowBadInput(StrCat(place, ": ", input.name), StrCat("hidden size ", hidden_size),
-                    StrCat(input.width));
+      ThrowBadInput(input.name, StrCat("hidden size ", hidden_size), StrCat(input.width));
     }
     for (const LinearSite& site : input.sites) {
       if (site.in != input.width) {
-        ThrowBadInput(StrCat(place, ": ", site.name, ".in"), StrCat(input.width), StrCat(site.in));
+        ThrowBadInput(StrCat(site.name, ".in"), StrCat(input.width), StrCat(site.in));
       }
       if (!names.insert(site.name).second) {
-        ThrowBadInput(place, "linear layers of different names", StrCat("two of ", site.name));
+        ThrowExpected("linear layers of different names", StrCat("two of ", site.name));
       }
     }
   }
+
   for (const NormPlan& norm : NormsOf(plan)) {
     if (norm.width == hidden_size) continue;
-    ThrowBadInput(StrCat(place, ": ", norm.name), StrCat("hidden size ", hidden_size),
-                  StrCat(norm.width));
+    ThrowBadInput(norm.name, StrCat("hidden size ", hidden_size), StrCat(norm.width));
   }
 }
 

@@ -59,7 +59,7 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan);
 
 // Throws bad input (as a family that read its configuration wrongly would deserve) unless the plan
 // can run: widths that meet, names that differ, at most one attention, the first branch not
-// parallel.
-void CheckPlan(const BlockPlan& plan, size_t hidden_size, std::string_view place);
+// parallel. The caller says which block it is.
+void CheckPlan(const BlockPlan& plan, size_t hidden_size);
 
 }  // namespace qualm

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/error_place.h"
 #include "support/errors.h"
 
 namespace qualm {
@@ -97,7 +98,7 @@ TEST(BlockPlan, WhatCannotRunIsRefusedByItsField) {
     BlockPlan plan{{AttentionBranch("n1"), MlpBranch("n2", true)}};
     edit(plan, std::get<AttentionPlan>(plan.branches[0].part),
          std::get<MlpPlan>(plan.branches[1].part));
-    return ErrorOf([&] { CheckPlan(plan, kHidden, "block 3"); });
+    return ErrorOf([&] { At("block 3", [&] { CheckPlan(plan, kHidden); }); });
   };
   using Plan = BlockPlan;
   using A = AttentionPlan;

@@ -1,4 +1,6 @@
-// Opens a checkpoint, compares its tensors with the plan, and builds blocks from them.
+// Opens a checkpoint: reads its plan from config.json, maps its tensors, and checks that
+// every tensor of the plan is there in the right shape. Blocks and weights are then built from it
+// by name, and its hash identifies the model in artefacts and results.
 #include "model/checkpoint.h"
 
 #include "base/error.h"
@@ -25,6 +27,7 @@ Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_miss
   return checkpoint;
 }
 
+// Any float type will do: weights are converted where they are used.
 void Checkpoint::CheckMatrix(const std::string& name, size_t rows, size_t cols) const {
   WeightView weight = tensors_->Get(name).AsWeight();
   if (weight.rows != rows || weight.cols != cols) {
@@ -48,6 +51,8 @@ void Checkpoint::CheckNorm(const std::string& name, const NormPlan& norm) const 
   if (norm.has_bias) CheckVector(name + ".bias", norm.width);
 }
 
+// A quantized folder keeps its linear weights under other names, so these may be missing. A bias
+// that the file has is used even where the family does not require one.
 void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
                            bool may_be_missing) const {
   if (!may_be_missing || tensors_->Find(name + ".weight") != nullptr) {
@@ -58,6 +63,8 @@ void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
   }
 }
 
+// Names the first tensor that is missing or has another shape, before any memory is spent on
+// weights.
 void Checkpoint::CheckTensors(bool allow_missing_linears) const {
   CheckNorm(plan_->final_norm.name, plan_->final_norm);
   for (size_t b = 0; b < plan_->blocks.size(); ++b) {
@@ -69,7 +76,7 @@ void Checkpoint::CheckTensors(bool allow_missing_linears) const {
     }
   }
 
-  // The tables may be one tensor under either name.
+  // Embedding and head come last, through the functions that know which name a shared table has.
   const auto check_table = [&](const WeightView& weight, size_t rows, size_t cols,
                                std::string_view name) {
     if (weight.rows == rows && weight.cols == cols) return;
@@ -97,6 +104,7 @@ std::vector<float> Checkpoint::BiasOf(std::string_view layer_name) const {
 
 WeightView Checkpoint::EmbeddingWeight() const {
   const std::string& name = plan_->embedding.name;
+  // Some files store the table of tied embeddings under the head's name only.
   const bool is_under_head = plan_->tied_embeddings && tensors_->Find(name + ".weight") == nullptr;
   return Weight(is_under_head ? plan_->head.name : name);
 }
@@ -113,14 +121,34 @@ void Checkpoint::ReleaseBlock(size_t block) const {
 }
 
 std::string Checkpoint::Hash() const {
+  InputSet inputs = Inputs();
+  return HashOf(inputs);
+}
+
+std::string Checkpoint::HashOf(InputSet& inputs) {
+  inputs.HashFiles();
   Hasher hasher;
-  hasher.Add(HashFile(folder_ / "config.json"));
-  for (const auto& path : tensors_->files()) hasher.Add(HashFile(path));
+  for (const InputFile& file : inputs.files()) {
+    // The index repeats what the tensor files' headers say; a folder may lack it.
+    if (!file.role.ends_with(".index.json")) hasher.Add(file.hash);
+  }
   return hasher.Hex();
+}
+
+InputSet Checkpoint::Inputs() const {
+  InputSet inputs;
+  inputs.Add("config.json", folder_ / "config.json");
+  if (const auto& index = tensors_->index(); !index.empty()) {
+    inputs.Add(index.filename().string(), index);
+  }
+  for (const auto& path : tensors_->files()) inputs.Add(path.filename().string(), path);
+  return inputs;
 }
 
 std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,
                                          size_t index, const WeightFactory& make_weight) {
+  // The plan says which norms and linear layers there are; `make_weight` decides how a product is
+  // computed (dense or packed).
   auto block = std::make_unique<DecoderBlock>(plan.blocks[index], index);
   for (const NormPlan& norm : NormsOf(plan.blocks[index])) {
     const std::string name = plan.NameIn(index, norm.name);

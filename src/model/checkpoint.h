@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "io/input_set.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"
 
@@ -39,6 +40,10 @@ class Checkpoint {
 
   // Hash over the configuration and all tensor files.
   std::string Hash() const;
+  // The files that Open read.
+  InputSet Inputs() const;
+  // Hash() of a checkpoint by its inputs, whose files are read only if they have no hash yet.
+  static std::string HashOf(InputSet& inputs);
 
  private:
   Checkpoint() = default;

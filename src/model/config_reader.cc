@@ -1,4 +1,5 @@
-// The checks that all families' configurations share.
+// Typed reads from a config.json with the bounds that hold for every family. Each error names the
+// file and the key.
 #include "model/config_reader.h"
 
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@ constexpr int64_t kLargestSize = int64_t{1} << 24;
 
 }  // namespace
 
+// Null counts as missing: some writers put it for every key that they leave at its default.
 bool ConfigReader::Has(std::string_view key) const {
   const auto found = json_.find(std::string(key));
   return found != json_.end() && !found->is_null();
@@ -26,6 +28,7 @@ bool ConfigReader::HasNull(std::string_view key) const {
 
 size_t ConfigReader::Size(std::string_view key) const { return Size(key, 0); }
 
+// A fallback of 0 means that the key is required.
 size_t ConfigReader::Size(std::string_view key, size_t fallback) const {
   const int64_t value = fallback > 0 ? GetInt(json_, key, place_, static_cast<int64_t>(fallback))
                                      : GetInt(json_, key, place_);
@@ -35,6 +38,7 @@ size_t ConfigReader::Size(std::string_view key, size_t fallback) const {
   return static_cast<size_t>(value);
 }
 
+// The negated condition also refuses NaN.
 double ConfigReader::Positive(std::string_view key, double fallback) const {
   const double value = GetDouble(json_, key, place_, fallback);
   if (!(value >= 1e-12 && value <= 1e12)) {

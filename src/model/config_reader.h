@@ -1,11 +1,13 @@
 // Checked access to the keys of a config.json, for the families that read it. What is missing,
-// out of range or of another type is bad input that names file and key.
+// out of range or of another type is bad input that names the key; who knows the file puts it in
+// front (base/error_place.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "io/json.h"
 
@@ -14,9 +16,10 @@ namespace qualm {
 class ConfigReader {
  public:
   // `json` must outlive this; it is an object.
-  ConfigReader(const Json& json, std::string_view place) : json_(json), place_(place) {}
+  explicit ConfigReader(const Json& json) : json_(json) {}
 
   const Json& json() const { return json_; }
+  // Where the object lies in the file, ":rope_scaling"; empty for the whole file.
   const std::string& place() const { return place_; }
   bool Has(std::string_view key) const;      // there, and not null
   bool HasNull(std::string_view key) const;  // there, and null
@@ -30,7 +33,7 @@ class ConfigReader {
   int64_t Int(std::string_view key, int64_t fallback) const;
   std::string Text(std::string_view key, std::string_view fallback) const;
 
-  // The reader of an object inside, "config.json:rope_scaling".
+  // The reader of an object inside.
   ConfigReader Inner(std::string_view key) const;
 
   // Throws bad input about a key.
@@ -38,6 +41,8 @@ class ConfigReader {
                            std::string_view hint = {}) const;
 
  private:
+  ConfigReader(const Json& json, std::string place) : json_(json), place_(std::move(place)) {}
+
   const Json& json_;
   std::string place_;
 };

@@ -10,13 +10,14 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // Rows of the embedding, kept as stored. The memory behind `weight` must outlive the table.
 struct EmbeddingTable {
   WeightView weight;  // [vocab, hidden]
   float scale = 1;    // of the rows that are read
-  // Throws bad input if an id is outside the vocabulary.
+  // Both throw bad input if an id is outside the vocabulary.
+  void CheckIds(std::span<const TokenId> ids) const;
   void Lookup(std::span<const TokenId> ids, Span2D<float> out) const;
 };
 
@@ -32,9 +33,9 @@ class Decoder {
 
   // Final-normed hidden states of all new tokens, [tokens, hidden_size]; caches grow by the slices.
   // Throws bad input if a cache has no room or an id is outside the vocabulary.
-  Matrix Forward(std::span<const SequenceSlice> slices, ThreadPool& pool) const;
+  Matrix Forward(std::span<const SequenceSlice> slices, const Context& context) const;
   // Logits [rows, vocab] of chosen hidden rows.
-  void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool& pool) const;
+  void Logits(Span2D<const float> hidden, Span2D<float> logits, const Context& context) const;
 
   uint64_t weight_bytes() const;  // read once per decoded token: blocks and head
 };

@@ -1,4 +1,6 @@
-// The one executor of block plans. Everything else that knows a block walks over its inputs.
+// The one executor of block plans: takes the value of each input, runs the steps that read it, and
+// adds what a branch makes to the hidden states. Everything else that knows a block (calibration,
+// folding, costs) walks over the same list of inputs.
 #include "model/decoder_block.h"
 
 #include <algorithm>
@@ -7,12 +9,13 @@
 
 namespace qualm {
 
-void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, ThreadPool& pool) const {
-  qualm::Norm(x, plan.parameters, weight, bias, out, pool);
+void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, const Context& context) const {
+  qualm::Norm(x, plan.parameters, weight, bias, out, context);
 }
 
 DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
     : plan_(plan), index_(index), inputs_(SiteInputs(plan)) {
+  // Norms first: branches keep pointers into this list, which no longer grows.
   for (const NormPlan& norm : NormsOf(plan)) norms_.push_back({norm, {}, {}});
 
   for (const Branch& branch : plan.branches) {
@@ -22,7 +25,8 @@ DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
     branches_.push_back(std::move(running));
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    // The inputs of one branch stand in the order of its steps.
+    // Inputs are listed in the order of execution, so each branch gets its own in the order of its
+    // steps.
     for (const PartStep& reader : inputs_[i].readers) {
       branches_[reader.branch].inputs.push_back(i);
     }
@@ -33,7 +37,9 @@ LinearLayer& DecoderBlock::Linear(std::string_view site) {
   for (size_t b = 0; b < branches_.size(); ++b) {
     const std::vector<PartInput> inputs =
         std::visit([](const auto& part) { return InputsOf(part); }, plan_.branches[b].part);
-    // A part's layers have the order of its inputs' sites.
+
+    // The part lists its layers in the order of its inputs' sites; counting the sites finds the
+    // layer.
     size_t at = 0;
     for (const PartInput& input : inputs) {
       for (const LinearSite& known : input.sites) {
@@ -52,44 +58,52 @@ NormLayer& DecoderBlock::Norm(std::string_view name) {
   internal::CheckFailed("the block's plan has this norm", __FILE__, __LINE__);
 }
 
+// Without a norm the part reads a copy, because the block changes the hidden states while it runs.
 Matrix DecoderBlock::ResidualInput(size_t input, Span2D<const float> hidden,
-                                   ThreadPool& pool) const {
+                                   const Context& context) const {
   QUALM_CHECK(inputs_[input].reads_residual);
   const std::optional<NormPlan>& plan = inputs_[input].norm;
   if (!plan) return Matrix::CopyOf(hidden);
   const auto norm =
       std::ranges::find(norms_, plan->name, [](const NormLayer& layer) { return layer.plan.name; });
+
   Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
-  norm->Apply(hidden, normed, pool);
+  norm->Apply(hidden, normed, context);
   return normed;
 }
 
 void DecoderBlock::Step(size_t input, const BlockPass& pass, Span2D<const float> value,
-                        Span2D<float> hidden, ThreadPool& pool, const ValueSink& keep) const {
+                        Span2D<float> hidden, const Context& context, const ValueSink& keep) const {
   for (const PartStep& reader : inputs_[input].readers) {
     const RunningBranch& branch = branches_[reader.branch];
-    Matrix result = branch.part->Step(reader.step, pass, value, pool);
+    Matrix result = branch.part->Step(reader.step, pass, value, context);
+
+    // Between two steps the result is the value of a later input.
     if (reader.step + 1 < branch.inputs.size()) {
       keep(branch.inputs[reader.step + 1], std::move(result));
       continue;
     }
-    if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, pool);
-    AddRows(hidden, result.view(), pool);
+
+    // The last step made what the branch adds to the hidden states.
+    if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, context);
+    AddRows(hidden, result.view(), context);
   }
 }
 
-void DecoderBlock::Forward(const BlockPass& pass, Span2D<float> hidden, ThreadPool& pool,
+void DecoderBlock::Forward(const BlockPass& pass, Span2D<float> hidden, const Context& context,
                            const InputObserver& observer) const {
+  // Values that a step has made and a later input reads; each is freed when it has been read.
   std::vector<Matrix> values(inputs_.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Matrix value =
-        inputs_[i].reads_residual ? ResidualInput(i, hidden, pool) : std::move(values[i]);
+        inputs_[i].reads_residual ? ResidualInput(i, hidden, context) : std::move(values[i]);
     if (observer) observer(i, value.view());
-    Step(i, pass, value, hidden, pool,
+    Step(i, pass, value, hidden, context,
          [&](size_t later, Matrix result) { values[later] = std::move(result); });
   }
 }
 
+// The inputs whose values the steps of `input` make; calibration frees and fills buffers by this.
 std::vector<size_t> DecoderBlock::MadeBy(size_t input) const {
   std::vector<size_t> made;
   for (const PartStep& reader : inputs_[input].readers) {
@@ -99,18 +113,21 @@ std::vector<size_t> DecoderBlock::MadeBy(size_t input) const {
   return made;
 }
 
+// Runs the branches that read `input` to their ends, adding to zeros instead of the hidden states:
+// the change that these layers cause in the block's output.
 Matrix DecoderBlock::BranchOutput(size_t input, const BlockPass& pass, Span2D<const float> value,
-                                  ThreadPool& pool) const {
+                                  const Context& context) const {
   Matrix output(value.rows(), value.cols());
   std::vector<std::pair<size_t, Matrix>> waiting;
   const ValueSink keep = [&](size_t later, Matrix result) {
     waiting.emplace_back(later, std::move(result));
   };
-  Step(input, pass, value, output, pool, keep);
-  // Steps add to the list that is walked.
+  Step(input, pass, value, output, context, keep);
+
+  // Each step may append values for later inputs: the loop ends when all of them have been read.
   for (size_t i = 0; i < waiting.size(); ++i) {
     const Matrix inner = std::move(waiting[i].second);
-    Step(waiting[i].first, pass, inner, output, pool, keep);
+    Step(waiting[i].first, pass, inner, output, context, keep);
   }
   return output;
 }

@@ -14,14 +14,14 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // A norm in place.
 struct NormLayer {
   NormPlan plan;
   std::vector<float> weight, bias;  // [width]; bias empty: none
 
-  void Apply(Span2D<const float> x, Span2D<float> out, ThreadPool& pool) const;
+  void Apply(Span2D<const float> x, Span2D<float> out, const Context& context) const;
 };
 
 // Sees the value [tokens, width] of an input (its index in SiteInputs) before its linear layers do.
@@ -42,22 +42,22 @@ class DecoderBlock {
 
   // hidden [tokens, hidden_size] is replaced by the block's output. Tokens of all slices follow one
   // another. The caller moves the caches' lengths afterwards.
-  void Forward(const BlockPass& pass, Span2D<float> hidden, ThreadPool& pool,
+  void Forward(const BlockPass& pass, Span2D<float> hidden, const Context& context,
                const InputObserver& observer = {}) const;
 
   // Forward input by input, for callers that change weights in between.
   //
   // The value of an input that is read from the hidden states.
-  Matrix ResidualInput(size_t input, Span2D<const float> hidden, ThreadPool& pool) const;
+  Matrix ResidualInput(size_t input, Span2D<const float> hidden, const Context& context) const;
   // Runs the linear layers that read `input`, given its value. What they make goes to `keep` if it
   // is a later input's value, and is added to `hidden` if a branch ends there.
   void Step(size_t input, const BlockPass& pass, Span2D<const float> value, Span2D<float> hidden,
-            ThreadPool& pool, const ValueSink& keep) const;
+            const Context& context, const ValueSink& keep) const;
   // The inputs whose values the layers that read `input` make.
   std::vector<size_t> MadeBy(size_t input) const;
   // What the branches that begin with `input` add to the hidden states. [tokens, hidden_size]
   Matrix BranchOutput(size_t input, const BlockPass& pass, Span2D<const float> value,
-                      ThreadPool& pool) const;
+                      const Context& context) const;
 
   uint64_t weight_bytes() const;
 

@@ -21,8 +21,7 @@ struct Family {
 // The table (families.cc), one line per file in families/, or what a ScopedFamilies put in its
 // place.
 std::span<const Family* const> AllFamilies();
-const Family& FindFamily(std::string_view model_type, std::string_view place,
-                         std::span<const Family* const> families);
+const Family& FindFamily(std::string_view model_type, std::span<const Family* const> families);
 std::vector<std::string> FamilyNames(std::span<const Family* const> families = AllFamilies());
 
 // For programs and tests that bring a family along: AllFamilies() is `families` until this goes out

@@ -1,4 +1,5 @@
-// The caches of all blocks of a model, and their rounding.
+// The caches of all blocks of a model for one sequence. With a scheme, keys and values are rounded
+// as they are stored, so that attention reads what a quantized cache would hold.
 #include "model/kv_cache.h"
 
 #include <algorithm>
@@ -26,6 +27,7 @@ KvCache::KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheS
   }
 }
 
+// Forgets positions without touching them: the next tokens overwrite them.
 void KvCache::Truncate(size_t length) {
   QUALM_CHECK(length <= length_);
   length_ = length;
@@ -37,6 +39,8 @@ void KvCache::Grow(size_t tokens) {
 }
 
 void KvCache::CopyFrom(const KvCache& other) {
+  // Whole buffers are copied: keys are stored in blocks of positions, so a prefix is not
+  // contiguous.
   QUALM_CHECK(capacity_ == other.capacity_ && blocks_.size() == other.blocks_.size());
   for (size_t i = 0; i < blocks_.size(); ++i) {
     std::ranges::copy(other.blocks_[i].keys.span(), blocks_[i].keys.data());

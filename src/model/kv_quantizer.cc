@@ -1,5 +1,5 @@
 // Rounds keys and values as they enter the cache, with the quantizer of activations: per token, per
-// head or, for keys, per channel over a group of tokens that is rounded when it is complete.
+// head or, for keys, per channel over a group of tokens that is rounded once the group is complete.
 #include "model/kv_quantizer.h"
 
 #include <algorithm>
@@ -32,7 +32,8 @@ KvQuantizer::KvQuantizer(const KvCacheScheme& scheme, size_t kv_heads, size_t he
   QUALM_CHECK(kv_heads > 0 && head_dim > 0);
 }
 
-// Keys per channel are stored as they are until their group is complete.
+// Keys that are rounded per channel are stored as they are until their group is complete: a
+// channel's scale needs all tokens of the group.
 void KvQuantizer::Store(size_t position, std::span<const float> key, std::span<const float> value,
                         AttentionCache& cache) const {
   std::vector<float> rounded_key(key.begin(), key.end()), rounded_value(value.size());
@@ -46,7 +47,9 @@ void KvQuantizer::Store(size_t position, std::span<const float> key, std::span<c
   if ((position + 1) % group == 0) RoundKeyGroup(position + 1 - group, cache);
 }
 
-// Rounds each channel over the group's tokens; the rounded keys go where attention reads them.
+// Rounds each channel over the group's tokens and stores the result in the buffer of complete
+// groups. Attention reads that buffer for complete groups and the plain keys for the last, open
+// one.
 void KvQuantizer::RoundKeyGroup(size_t first_position, AttentionCache& cache) const {
   const auto count = static_cast<size_t>(scheme_.key_group_tokens);
 
@@ -59,6 +62,7 @@ void KvQuantizer::RoundKeyGroup(size_t first_position, AttentionCache& cache) co
         channel[i] = cache.KeyBlock(head, p / kKeyBlock)[d * kKeyBlock + p % kKeyBlock];
       }
 
+      // The rounded values keep their positions.
       keys_.Round(channel, channel);
       for (size_t i = 0; i < count; ++i) {
         const size_t p = first_position + i;

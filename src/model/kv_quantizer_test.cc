@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "model/block_plan.h"
 #include "model/kv_cache.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -40,7 +40,7 @@ KvCache Cache(const std::optional<KvCacheScheme>& scheme, size_t capacity) {
 
 // The attention's output when the tokens arrive `step` at a time.
 Matrix Attend(const KvCacheScheme& scheme, size_t step) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   KvCache cache = Cache(scheme, kTokens);
   const Matrix keys = testing::RandomMatrix(kTokens, kHeads * kDim, 1),
                values = testing::RandomMatrix(kTokens, kHeads * kDim, 2);
@@ -51,7 +51,7 @@ Matrix Attend(const KvCacheScheme& scheme, size_t step) {
     for (size_t t = first; t < first + count; ++t) cache.Store(0, t, keys.row(t), values.row(t));
     const AttentionJob job{&cache.block(0), first, queries.view().Rows(first, count),
                            out.view().Rows(first, count)};
-    Attention(std::span(&job, 1), {.heads = 2 * kHeads, .scale = ScaleOfHeadDim(kDim)}, pool);
+    Attention(std::span(&job, 1), {.heads = 2 * kHeads, .scale = ScaleOfHeadDim(kDim)}, context);
     cache.Grow(count);
   }
   return out;
@@ -152,7 +152,7 @@ TEST(KvCacheScheme, CountsItsBytes) {
 TEST(KvCacheScheme, RefusesWhatCannotBe) {
   const auto message = [](const KvCacheScheme& scheme) -> std::string {
     try {
-      scheme.Validate("here");
+      scheme.Validate();
     } catch (const Error& error) {
       return error.what();
     }

@@ -45,7 +45,7 @@ struct NormPlan {
 
 // A value inside a part that some of its linear layers read.
 struct PartInput {
-  std::string name;  // "attention_input"; stands in timings and random streams
+  std::string name;  // "attention_input"; used in timings and random streams
   size_t width = 0;
   std::vector<LinearSite> sites;
   // The step that reads it mixes the tokens of a sequence: it needs the pass's slices.

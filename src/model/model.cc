@@ -1,5 +1,5 @@
 // Loads a model folder, float or quantized, into a decoder: each linear layer gets the product that
-// fits how it is stored, and the tokenizer is loaded if there is one.
+// fits how it is stored. The tokenizer is loaded if the folder has one.
 #include "model/model.h"
 
 #include <map>
@@ -7,7 +7,6 @@
 #include "artefact/store.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
 #include "kernels/integer_weight.h"
@@ -18,6 +17,7 @@
 namespace qualm {
 namespace {
 
+// [rows·cols] bfloat16 bits, row by row through one float buffer.
 std::vector<uint16_t> RoundedToBf16(const WeightView& weight) {
   std::vector<uint16_t> bits(weight.rows * weight.cols);
   std::vector<float> row(weight.cols);
@@ -39,12 +39,12 @@ class Bf16Product final : public LinearWeight {
   size_t in_features() const override { return weight_->in_features(); }
   size_t weight_bytes() const override { return weight_->weight_bytes(); }
   std::string_view format() const override { return "bf16-product"; }
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     Matrix rounded = Matrix::CopyOf(x);
     for (size_t t = 0; t < rounded.rows(); ++t) {
       for (float& v : rounded.row(t)) v = ToFloat(BFloat16FromFloat(v));
     }
-    weight_->Multiply(rounded, y, pool);
+    weight_->Multiply(rounded, y, context);
   }
 
  private:
@@ -52,14 +52,14 @@ class Bf16Product final : public LinearWeight {
 };
 
 std::unique_ptr<LinearWeight> MakeFloatWeight(const WeightView& weight, const LoadOptions& options,
-                                              ThreadPool& pool) {
-  if (!options.compute_in_bf16) return MakeDenseWeight(weight, pool);
+                                              const Context& context) {
+  if (!options.compute_in_bf16) return MakeDenseWeight(weight, context);
   if (weight.type == DType::kBF16) {
-    return std::make_unique<Bf16Product>(MakeDenseWeight(weight, pool));
+    return std::make_unique<Bf16Product>(MakeDenseWeight(weight, context));
   }
   std::vector<uint16_t> rounded = RoundedToBf16(weight);
   return std::make_unique<Bf16Product>(
-      MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, pool));
+      MakeDenseWeight({rounded.data(), DType::kBF16, weight.rows, weight.cols}, context));
 }
 
 const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name) {
@@ -74,13 +74,15 @@ EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
   WeightView weight = model.checkpoint->EmbeddingWeight();
   const float scale = model.checkpoint->plan().embedding.scale;
   if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight, scale};
+
+  // The model owns the rounded copy, because the table is only a view.
   model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
   weight = {model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols};
   return {weight, scale};
 }
 
-// The files beside the tensors are small and decide how tensors are read; the tensor files' hashes
-// are `qualm verify`'s work.
+// Checks the hashes of small files (configuration, tokenizer), which decide how tensors are read.
+// The tensor files are large; `qualm verify` hashes them.
 void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manifest) {
   for (const FileRecord& file : manifest.files) {
     if (file.name.ends_with(".safetensors")) continue;
@@ -93,6 +95,7 @@ void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manife
   }
 }
 
+// A journal without a manifest is left by a quantization that was interrupted.
 void RefuseUnfinished(const std::filesystem::path& folder) {
   if (HasManifest(folder) || !std::filesystem::exists(folder / kJournalName)) return;
   ThrowBadInput(folder.string(), "a finished model", "an unfinished quantization",
@@ -118,31 +121,38 @@ bool HasTokenizer(const std::filesystem::path& folder) {
   return false;
 }
 
-// A layer in the manifest runs on its packed weights, unless `dequantize` asks for the float
-// weights that give the same outputs; all other layers are dense.
+// A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
+// float weights that give the same outputs. All other layers are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
-                                         ThreadPool& pool) {
+                                         const Context& context) {
   const LayerRecord* record = FindRecord(manifest, name);
-  if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, pool);
+  if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, context);
   QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
-  if (!options.dequantize) return MakePackedWeight(layer, pool);
+  if (!options.dequantize) return MakePackedWeight(layer, context);
   if (IsIntegerProduct(layer)) {
     return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
   }
+
+  // The same wrappers as around packed weights, in the same order: inputs are transformed, then
+  // rounded, then multiplied.
   Matrix values = layer.Dequantize();
   std::unique_ptr<LinearWeight> weight =
-      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, pool);
+      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
   if (layer.activations) weight = WithActivations(std::move(weight), layer);
   return WithTransforms(std::move(weight), layer.transforms);
 }
 
+// Every record must belong to a site of the plan and have its shape. Sites without a record are
+// float layers, whose tensors must then exist.
 void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   std::map<std::string_view, const LayerRecord*> records;
   for (const LayerRecord& record : manifest.layers) {
     if (records.emplace(record.name, &record).second) continue;
     ThrowBadInput(kManifestName, "one record of each layer", StrCat("two of ", record.name));
   }
+
+  // Sites take their records out of the map; what remains belongs to no site.
   for (size_t b = 0; b < checkpoint.plan().blocks.size(); ++b) {
     for (const LinearSite& site : SitesOf(checkpoint.plan().blocks[b])) {
       const std::string name = checkpoint.plan().NameIn(b, site.name);
@@ -160,24 +170,36 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
                     "config.json and the manifest do not belong together");
     }
   }
+
   if (records.empty()) return;
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
 
-Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool) {
+Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
+                const Context& context) {
   RefuseUnfinished(folder);
   Model model;
   model.folder = folder;
+
+  // The manifest first: it says which weights the checkpoint may lack.
   if (HasManifest(folder)) {
     model.manifest = ReadManifest(folder);
+    model.inputs.Add(kManifestName, folder / kManifestName);
     CheckSmallFiles(folder, *model.manifest);
   }
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
   model.checkpoint = std::make_unique<Checkpoint>(
       Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
   if (manifest != nullptr) CheckLayerRecords(*model.checkpoint, *manifest);
-  if (HasTokenizer(folder)) model.tokenizer = LoadTokenizer(folder);
+  model.inputs.Add(model.checkpoint->Inputs());
 
+  if (HasTokenizer(folder)) {
+    model.tokenizer = LoadTokenizer(folder);
+    model.inputs.Add(model.tokenizer->inputs());
+  }
+
+  // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
+  // are packed: memory holds the model about once.
   const Checkpoint& checkpoint = *model.checkpoint;
   model.decoder = std::make_unique<Decoder>();
   Decoder& decoder = *model.decoder;
@@ -186,18 +208,19 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
     decoder.blocks.push_back(
         BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {
-          return LoadLinear(checkpoint, manifest, name, options, pool);
+          return LoadLinear(checkpoint, manifest, name, options, context);
         }));
     checkpoint.ReleaseBlock(b);
   }
 
+  // What surrounds the blocks stays float: embedding, last norm, head.
   decoder.embedding = MakeEmbedding(model, options);
   const NormPlan& norm = decoder.plan.final_norm;
   decoder.final_norm.plan = norm;
   decoder.final_norm.weight = checkpoint.Vector(norm.name + ".weight");
   if (norm.has_bias) decoder.final_norm.bias = checkpoint.Vector(norm.name + ".bias");
   decoder.head.name = decoder.plan.head.name;
-  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, pool);
+  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, context);
   if (decoder.plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(decoder.head.name);
   return model;
 }

@@ -12,6 +12,8 @@
 
 namespace qualm {
 
+struct Context;
+
 struct LoadOptions {
   // Run a quantized model on its dequantized float32 weights instead of the packed ones: slower,
   // more memory, the same bits.
@@ -27,6 +29,7 @@ struct Model {
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
   std::optional<Manifest> manifest;      // of a quantized folder
+  InputSet inputs;                       // the files that LoadModel read
 
   bool is_quantized() const { return manifest.has_value(); }
   // Throws bad input naming the folder if there is no tokenizer.
@@ -40,12 +43,13 @@ struct Model {
 
 // Throws bad input for anything that is not a complete model folder; an unfinished quantization
 // says so.
-Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options, ThreadPool& pool);
+Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
+                const Context& context);
 
 // Makes the weights of a quantized layer's or a float layer's product, as the folder holds it.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
-                                         ThreadPool& pool);
+                                         const Context& context);
 
 // The records of a quantized folder against its configuration: every linear layer of every block
 // has a record of its shape or a float weight, and no record is of another layer. Throws bad input

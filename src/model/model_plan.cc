@@ -1,9 +1,10 @@
-// From a config.json to the plan that its family makes of it.
+// From a config.json to the plan that its family makes of it. The family reads keys; the plan it
+// returns is checked here, so that no family has to.
 #include "model/model_plan.h"
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "model/config_reader.h"
 #include "model/family.h"
@@ -14,17 +15,27 @@ std::string ModelPlan::NameIn(size_t block, std::string_view site) const {
   return StrCat(block_prefix, block, ".", site);
 }
 
-ModelPlan ParseModelPlan(const Json& json, std::string_view place,
-                         std::span<const Family* const> families) {
-  if (!json.is_object()) ThrowBadInput(place, "a JSON object", json.type_name());
-  const std::string model_type = GetString(json, "model_type", place);
-  ModelPlan plan = FindFamily(model_type, place, families).plan(ConfigReader(json, place));
+namespace {
+
+ModelPlan PlanFrom(const Json& json, std::span<const Family* const> families) {
+  if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
+
+  // model_type selects the family, as in Hugging Face's loaders.
+  const std::string model_type = GetString(json, "model_type", kNoPlace);
+  ModelPlan plan = FindFamily(model_type, families).plan(ConfigReader(json));
   plan.model_type = model_type;
 
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
-    CheckPlan(plan.blocks[b], plan.hidden_size, StrCat(place, ": block ", b));
+    At([&] { return StrCat("block ", b); }, [&] { CheckPlan(plan.blocks[b], plan.hidden_size); });
   }
   return plan;
+}
+
+}  // namespace
+
+ModelPlan ParseModelPlan(const Json& json, std::string_view place,
+                         std::span<const Family* const> families) {
+  return At(place, [&] { return PlanFrom(json, families); });
 }
 
 ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
@@ -40,6 +51,7 @@ ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
   return ParseModelPlan(ReadJsonFile(path), path.string());
 }
 
+// One key and one value per head of keys and values; blocks without attention keep nothing.
 size_t CacheFloatsPerPosition(const ModelPlan& plan) {
   size_t floats = 0;
   for (const BlockPlan& block : plan.blocks) {

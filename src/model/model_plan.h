@@ -48,7 +48,7 @@ ModelPlan ParseModelPlan(const Json& json, std::string_view place,
 ModelPlan ParseModelPlan(const Json& json, std::string_view place);  // of all families
 ModelPlan ReadModelPlan(const std::filesystem::path& folder);
 
-// Floats that a cache keeps for one position in all blocks: keys and values.
+// Floats that a cache keeps for one position over all blocks: keys and values.
 size_t CacheFloatsPerPosition(const ModelPlan& plan);
 
 }  // namespace qualm

@@ -283,7 +283,7 @@ TEST(ModelPlan, MissingKeysHaveEachFamilysPublishedDefaults) {
 TEST(ModelPlan, HeadsThatNoMemoryHoldsAreRefused) {
   Json json = Valid();
   json["num_attention_heads"] = json["num_key_value_heads"] = json["head_dim"] = 1 << 24;
-  EXPECT_THAT(ErrorOf([&] { Parse(json); }), HasSubstr("heads of in all at most 16777216"));
+  EXPECT_THAT(ErrorOf([&] { Parse(json); }), HasSubstr("heads of at most 16777216"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Reads what most configurations have in common, and builds LLaMA's blocks from it.
+// Reads what most configurations have in common (sizes, activation, rotation), and builds LLaMA's
+// blocks from it. Families call these functions and then edit the plan where they differ.
 #include "model/standard_plan.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 namespace qualm {
 namespace {
 
+// The bounds keep products of sizes far from overflow.
 constexpr size_t kLargestWidth = size_t{1} << 24;
 // Each block has a plan in memory: a hostile configuration may not ask for millions of them.
 constexpr size_t kMostBlocks = 4096;
@@ -21,17 +23,20 @@ void CheckSizes(const CommonSizes& sizes, const ConfigReader& config) {
     config.Refuse("num_key_value_heads", StrCat("a divisor of num_attention_heads ", sizes.heads),
                   StrCat(sizes.kv_heads));
   }
+  // Each factor is bounded by itself; so must be the widths that they make together.
   for (const auto& [heads, key] : {std::pair{sizes.heads, "num_attention_heads"},
                                    std::pair{sizes.kv_heads, "num_key_value_heads"}}) {
     if (heads * sizes.head_dim <= kLargestWidth) continue;
-    config.Refuse(key, StrCat("heads of in all at most ", kLargestWidth),
-                  StrCat(heads * sizes.head_dim), "head_dim times the number of heads");
+    config.Refuse(key, StrCat("heads of at most ", kLargestWidth), StrCat(heads * sizes.head_dim),
+                  "head_dim times the number of heads");
   }
+
   if (sizes.head_dim % 2 != 0) {
     config.Refuse("head_dim", "an even number (rotary pairs)", StrCat(sizes.head_dim));
   }
 }
 
+// Without a scaling the default one is returned, which changes no frequency.
 RopeScaling ReadRopeScaling(const ConfigReader& config) {
   RopeScaling scaling;
   const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
@@ -41,6 +46,7 @@ RopeScaling ReadRopeScaling(const ConfigReader& config) {
   // Older files spell the key "type".
   const std::string kind = inner.Text("rope_type", inner.Text("type", ""));
   if (kind == "default" || (kind.empty() && !inner.Has("factor"))) return scaling;
+
   scaling.factor = inner.Positive("factor", 1);
   if (kind == "linear") {
     scaling.kind = RopeScaling::Kind::kLinear;
@@ -51,6 +57,7 @@ RopeScaling ReadRopeScaling(const ConfigReader& config) {
                      std::vector<std::string>{"default", "linear", "llama3"});
   }
 
+  // LLaMA 3.1 interpolates between two wave lengths, which must differ.
   scaling.kind = RopeScaling::Kind::kLlama3;
   scaling.low_freq_factor = inner.Positive("low_freq_factor", 1);
   scaling.high_freq_factor = inner.Positive("high_freq_factor", 4);
@@ -62,8 +69,10 @@ RopeScaling ReadRopeScaling(const ConfigReader& config) {
   return scaling;
 }
 
+// Pre-norm attention, then a pre-norm gated MLP, one after the other.
 BlockPlan StandardBlock(const CommonSizes& sizes, const AttentionPlan& attention,
                         Activation activation, const NormParameters& norm) {
+  // Sites carry the tensors' names within a block, without ".weight".
   MlpPlan mlp;
   mlp.activation = activation;
   mlp.gate = LinearSite{"mlp.gate_proj", SiteRole::kGate, sizes.intermediate, sizes.hidden};
@@ -81,6 +90,7 @@ BlockPlan StandardBlock(const CommonSizes& sizes, const AttentionPlan& attention
 
 }  // namespace
 
+// Missing keys take the family's defaults; keys without a default are required.
 CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults) {
   CommonSizes sizes;
   sizes.hidden = config.Size("hidden_size");
@@ -89,10 +99,13 @@ CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults) 
   if (sizes.blocks > kMostBlocks) {
     config.Refuse("num_hidden_layers", StrCat("a size in 1..", kMostBlocks), StrCat(sizes.blocks));
   }
+
   sizes.heads = config.Size("num_attention_heads");
   sizes.kv_heads =
       config.Size("num_key_value_heads", defaults.kv_heads > 0 ? defaults.kv_heads : sizes.heads);
 
+  // An explicit head_dim wins. Otherwise the heads divide the hidden size, which must then be
+  // possible.
   size_t head_dim = defaults.head_dim;
   if (head_dim == 0) {
     if (!config.Has("head_dim") && sizes.hidden % sizes.heads != 0) {
@@ -120,15 +133,16 @@ Activation ReadActivation(const ConfigReader& config, std::string_view key,
   config.Refuse(key, Join(names, " or "), name);
 }
 
+// Newer files put rope_theta into rope_parameters, older ones at the top level.
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims) {
   RotaryPlan rotary;
   rotary.dims = dims;
   rotary.scaling = ReadRopeScaling(config);
   const bool is_newer =
       config.Has("rope_parameters") && config.Inner("rope_parameters").Has("rope_theta");
-  // The place is the file's in both layouts.
+  // Errors name the file only, in both layouts: the key is unique.
   const Json& json = is_newer ? config.json()["rope_parameters"] : config.json();
-  rotary.theta = ConfigReader(json, config.place()).Positive("rope_theta", 10000);
+  rotary.theta = ConfigReader(json).Positive("rope_theta", 10000);
   return rotary;
 }
 
@@ -140,6 +154,7 @@ AttentionPlan PlainAttention(const CommonSizes& sizes, const std::string& prefix
   plan.kv_heads = sizes.kv_heads;
   plan.head_dim = sizes.head_dim;
   plan.scale = ScaleOfHeadDim(sizes.head_dim);
+
   plan.query = {prefix + ".q_proj", SiteRole::kQuery, q_width, sizes.hidden};
   plan.key = {prefix + ".k_proj", SiteRole::kKey, kv_width, sizes.hidden};
   plan.value = {prefix + ".v_proj", SiteRole::kValue, kv_width, sizes.hidden};
@@ -152,6 +167,8 @@ ModelPlan PlainModel(const CommonSizes& sizes, bool tied_embeddings, const NormP
   plan.hidden_size = sizes.hidden;
   plan.context = sizes.context;
   plan.block_prefix = "model.layers.";
+
+  // Names as Hugging Face's checkpoints have them.
   plan.embedding = {"model.embed_tokens", sizes.vocab, sizes.hidden};
   plan.final_norm = NormPlan{"model.norm", sizes.hidden, norm};
   plan.head = {"lm_head", SiteRole::kHead, sizes.vocab, sizes.hidden};
@@ -162,6 +179,7 @@ ModelPlan PlainModel(const CommonSizes& sizes, bool tied_embeddings, const NormP
 ModelPlan StandardPlan(const ConfigReader& config, const StandardOptions& options) {
   const CommonSizes sizes = ReadSizes(config, options.defaults);
   const NormParameters norm{.kind = NormKind::kRms, .eps = config.Positive("rms_norm_eps", 1e-6)};
+
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
   attention.rotary = ReadRotary(config, sizes.head_dim);
   const bool tied = config.Bool("tie_word_embeddings", options.tied_by_default);

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "artefact/stored_bytes.h"
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
 #include "quantize/block_tensors.h"
@@ -26,7 +26,7 @@ struct Measured {
 
 // Adds the choices of one block's layers, measured on the inputs that they have in the float model.
 void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const DecoderBlock& block,
-                  BlockTensors& tensors, const HiddenStates& states, ThreadPool& pool,
+                  BlockTensors& tensors, const HiddenStates& states, const Context& context,
                   Measured& to) {
   // One pass over the block collects a sample of each input, transformed as its layers see it.
   const std::vector<SiteInput>& inputs = block.inputs();
@@ -35,8 +35,8 @@ void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const Deco
     collectors.emplace_back(input.width, states.tokens(),
                             CollectorOptions{.sample_rows = kSampleRows});
   }
-  states.Observe(block, pool, [&](size_t i, Span2D<const float> value) {
-    collectors[i].Add(TransformInputs(tensors.Online(i), value, pool), pool);
+  states.Observe(block, context, [&](size_t i, Span2D<const float> value) {
+    collectors[i].Add(TransformInputs(tensors.Online(i), value, context), context);
   });
 
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -54,7 +54,7 @@ void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const Deco
                                EstimateStoredBytes(plan.scheme, weight.rows(), weight.cols()), 0}});
       } else {
         to.choices.push_back(
-            MeasureChoices(weight, plan.scheme, stats.sample, *recipe.allocation, pool));
+            MeasureChoices(weight, plan.scheme, stats.sample, *recipe.allocation, context));
       }
       to.weights += weight.rows() * weight.cols();
     }
@@ -66,23 +66,23 @@ void MeasureBlock(const Checkpoint& checkpoint, const Recipe& recipe, const Deco
 std::map<std::string, int> AllocateModelBits(
     const Checkpoint& checkpoint, const Recipe& recipe, const ModelRotation* rotation,
     HiddenStates& calibration,
-    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block, ThreadPool& pool,
-    Progress& progress) {
+    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block,
+    const Context& context) {
   const size_t blocks = checkpoint.plan().blocks.size();
   // The first block's inputs, which the run itself needs again.
   const StateBuffer start = calibration.Save();
   Measured measured;
 
-  progress.Begin("allocate", blocks);
+  context.progress.Begin("allocate", blocks);
   for (size_t b = 0; b < blocks; ++b) {
     const std::unique_ptr<DecoderBlock> block = float_block(b);
     BlockTensors tensors(checkpoint, b, rotation);
-    MeasureBlock(checkpoint, recipe, *block, tensors, calibration, pool, measured);
-    if (b + 1 < blocks) calibration.Advance(*block, pool);
+    MeasureBlock(checkpoint, recipe, *block, tensors, calibration, context, measured);
+    if (b + 1 < blocks) calibration.Advance(*block, context);
     checkpoint.ReleaseBlock(b);
-    progress.Advance(b + 1, StrCat("block ", b));
+    context.progress.Advance(b + 1, StrCat("block ", b));
   }
-  progress.End();
+  context.progress.End();
 
   calibration.Restore(start);
   // The budget is in bytes over all measured layers.

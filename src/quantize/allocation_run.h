@@ -9,11 +9,12 @@
 
 #include "calibrate/hidden_states.h"
 #include "model/checkpoint.h"
+#include "quantize/model_rotation.h"
 #include "recipe/recipe.h"
 
 namespace qualm {
 
-class Progress;
+struct Context;
 
 // Bits of every layer that the recipe quantizes, by full name. Requires recipe.allocation and
 // integer schemes. `float_block` builds a block, in the rotated basis if there is one. The hidden
@@ -21,7 +22,7 @@ class Progress;
 std::map<std::string, int> AllocateModelBits(
     const Checkpoint& checkpoint, const Recipe& recipe, const ModelRotation* rotation,
     HiddenStates& calibration,
-    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block, ThreadPool& pool,
-    Progress& progress);
+    const std::function<std::unique_ptr<DecoderBlock>(size_t)>& float_block,
+    const Context& context);
 
 }  // namespace qualm

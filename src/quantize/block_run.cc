@@ -5,10 +5,9 @@
 #include <cmath>
 
 #include "artefact/store.h"
-#include "base/error.h"
-#include "base/progress.h"
+#include "base/context.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "methods/activation_range.h"
@@ -34,7 +33,7 @@ class BlockQuantizer {
         inputs_(block.inputs()),
         tensors_(run.checkpoint, block.index(), run.rotation),
         statistics_(run.checkpoint, block.index(), {&run.recipe}, run.calibration, run.held_out,
-                    &tensors_, run.pool) {}
+                    &tensors_, run.context) {}
 
   QuantizedBlock Run() {
     // The recipe's transforms edit the float block first.
@@ -144,11 +143,13 @@ class BlockQuantizer {
     input.seed = run_.seed;
     input.factors = factors;
     // Rounding, then the grid of the activations, which depends on the layer's own transforms.
-    RounderResult rounded = plan.rounder->Round(input, plan.scheme, run_.pool);
+    RounderResult rounded =
+        At([&] { return StrCat("layer ", name); },
+           [&] { return plan.rounder->Round(input, plan.scheme, run_.context); });
     if (plan.activations) {
       const LayerStats& stats = data.calibration;
       rounded.layer.activations = FitLayerActivations(
-          *plan.activations, rounded.layer, stats.sample, stats.min, stats.max, run_.pool);
+          *plan.activations, rounded.layer, stats.sample, stats.min, stats.max, run_.context);
     }
     NoteTime(StrCat(plan.rounder->name(), " ", name), start);
 
@@ -163,7 +164,7 @@ class BlockQuantizer {
     record.choices = tensors_.Choices(input_index);
 
     for (const std::string& note : record.quality.notes)
-      run_.progress.Warn(StrCat(name, ": ", note));
+      run_.context.progress.Warn(StrCat(name, ": ", note));
     NoteTime("measure " + name, start);
     result_.layers.emplace_back(std::move(record), std::move(rounded.layer));
     tensors_.Forget(linear);  // the float weight is not needed any more
@@ -182,18 +183,18 @@ class BlockQuantizer {
   LayerQuality Measure(const RounderInput& input, const RounderResult& rounded,
                        const Matrix& weight, const InputStats& data) const {
     LayerQuality quality;
-    const Matrix effective = EffectiveWeight(rounded.layer, run_.pool);
+    const Matrix effective = EffectiveWeight(rounded.layer, run_.context);
     quality.weight_mse = WeightMse(weight, effective);
 
     // The relative output error on one sample, if there is one.
     auto error = [&](const LayerStats& stats) -> std::optional<MeasuredError> {
       if (stats.sample.rows() == 0) return std::nullopt;
-      const double relative = RelativeOutputError(stats.sample, weight, effective, run_.pool);
+      const double relative = RelativeOutputError(stats.sample, weight, effective, run_.context);
       if (std::isnan(relative)) return std::nullopt;  // the float layer gives 0 everywhere
       MeasuredError measured{relative, {}, stats.sample.rows()};
       if (rounded.layer.activations) {
         measured.with_activations =
-            RelativeProductError(stats.sample, weight, rounded.layer, run_.pool);
+            RelativeProductError(stats.sample, weight, rounded.layer, run_.context);
       }
       return measured;
     };
@@ -223,7 +224,7 @@ class BlockQuantizer {
     for (; replaced_ < result_.layers.size(); ++replaced_) {
       const auto& [record, layer] = result_.layers[replaced_];
       const std::string inside = record.name.substr(FullName("").size());
-      block_.Linear(inside).weight = MakePackedWeight(layer, run_.pool);
+      block_.Linear(inside).weight = MakePackedWeight(layer, run_.context);
     }
   }
 

@@ -14,7 +14,7 @@
 
 namespace qualm {
 
-class Progress;
+struct Context;
 
 // The result of one block: everything that its file and its part of the manifest need.
 struct QuantizedBlock {
@@ -37,8 +37,7 @@ struct BlockRun {
   // them.
   const std::vector<InputStats>* collected = nullptr;
   uint64_t seed = 0;
-  ThreadPool& pool;
-  Progress& progress;
+  const Context& context;
 };
 
 // Quantizes `block` (float at first, in the rotated basis if there is one); on return its quantized

@@ -10,7 +10,7 @@ namespace qualm {
 BlockStatistics::BlockStatistics(const Checkpoint& checkpoint, size_t block,
                                  std::vector<const Recipe*> recipes, HiddenStates* calibration,
                                  HiddenStates* held_out, const BlockTensors* tensors,
-                                 ThreadPool& pool)
+                                 const Context& context)
     : checkpoint_(checkpoint),
       block_(block),
       inputs_(SiteInputs(checkpoint.plan().blocks[block])),
@@ -18,7 +18,7 @@ BlockStatistics::BlockStatistics(const Checkpoint& checkpoint, size_t block,
       calibration_(calibration),
       held_out_(held_out),
       tensors_(tensors),
-      pool_(pool) {}
+      context_(context) {}
 
 // The union of what the recipes' rounders and activations read; skipped layers read nothing.
 CollectorOptions BlockStatistics::OptionsOf(const SiteInput& input) const {
@@ -69,7 +69,7 @@ InputStats BlockStatistics::CollectInput(const DecoderBlock& block, size_t input
   ForStates([&](HiddenStates& states, bool only_sample, LayerStats InputStats::*field) {
     QUALM_CHECK(states.next_input() == input);
     Collector collector = MakeCollector(input, states, only_sample);
-    states.ForInput(block, pool_,
+    states.ForInput(block, context_,
                     [&](Span2D<const float> value) { AddTo(collector, input, value); });
     stats.*field = collector.Take();
   });
@@ -85,7 +85,7 @@ std::vector<InputStats> BlockStatistics::CollectAll(const DecoderBlock& block) c
       collectors.push_back(MakeCollector(i, states, only_sample));
     }
 
-    states.Observe(block, pool_, [&](size_t input, Span2D<const float> value) {
+    states.Observe(block, context_, [&](size_t input, Span2D<const float> value) {
       AddTo(collectors[input], input, value);
     });
 
@@ -96,15 +96,15 @@ std::vector<InputStats> BlockStatistics::CollectAll(const DecoderBlock& block) c
 
 void BlockStatistics::AdvanceInput(const DecoderBlock& block) const {
   ForStates([&](HiddenStates& states, bool, LayerStats InputStats::*) {
-    states.AdvanceInput(block, pool_);
+    states.AdvanceInput(block, context_);
   });
 }
 
 void BlockStatistics::AddTo(Collector& collector, size_t input, Span2D<const float> value) const {
   if (tensors_ == nullptr || tensors_->Online(input).empty()) {
-    collector.Add(value, pool_);
+    collector.Add(value, context_);
   } else {
-    collector.Add(TransformInputs(tensors_->Online(input), value, pool_), pool_);
+    collector.Add(TransformInputs(tensors_->Online(input), value, context_), context_);
   }
 }
 

@@ -13,6 +13,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // Rows of the inputs that a layer's output error is measured on, at most; the table gives the
 // number.
 inline constexpr size_t kErrorRows = 2048;
@@ -31,7 +33,7 @@ class BlockStatistics {
   // must outlive this object.
   BlockStatistics(const Checkpoint& checkpoint, size_t block, std::vector<const Recipe*> recipes,
                   HiddenStates* calibration, HiddenStates* held_out, const BlockTensors* tensors,
-                  ThreadPool& pool);
+                  const Context& context);
 
   // Statistics of the next input of the hidden states, which must be `input`.
   InputStats CollectInput(const DecoderBlock& block, size_t input) const;
@@ -53,7 +55,7 @@ class BlockStatistics {
   std::vector<const Recipe*> recipes_;
   HiddenStates *calibration_, *held_out_;
   const BlockTensors* tensors_;
-  ThreadPool& pool_;
+  const Context& context_;
 };
 
 }  // namespace qualm

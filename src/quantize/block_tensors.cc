@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
 
@@ -170,7 +169,7 @@ void BlockTensors::FoldIntoProducer(const std::string& producer, std::span<const
 }
 
 void BlockTensors::Apply(size_t input, std::string_view transform, const InputEdit& edit,
-                         ThreadPool& pool) {
+                         const Context& context) {
   if (!edit.choice.empty()) choices_[input].push_back(StrCat(transform, ": ", edit.choice));
   if (edit.shift.empty() && edit.scale.empty()) return;
   is_transformed_[input] = true;
@@ -199,12 +198,12 @@ void BlockTensors::Apply(size_t input, std::string_view transform, const InputEd
   // The readers see x/s, so the columns of W are multiplied by s.
   for (const LinearSite& linear : inputs_[input].sites) {
     Matrix& weight = Weight(linear.name);
-    weight = ScaleColumns(weight, edit.scale, pool);
+    weight = ScaleColumns(weight, edit.scale, context);
     changed_weights_[linear.name] = true;
   }
 }
 
-void BlockTensors::PutInto(DecoderBlock& block, ThreadPool& pool) {
+void BlockTensors::PutInto(DecoderBlock& block, const Context& context) {
   for (const NormPlan& norm : NormsOf(block.plan())) {
     block.Norm(norm.name).weight = Vector(norm.name + ".weight");
     if (norm.has_bias) block.Norm(norm.name).bias = Vector(norm.name + ".bias");
@@ -212,19 +211,19 @@ void BlockTensors::PutInto(DecoderBlock& block, ThreadPool& pool) {
 
   // Weights that no transform touched stay as the block was built.
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (is_transformed_[i]) PutReaders(i, block, pool);
+    if (is_transformed_[i]) PutReaders(i, block, context);
   }
 }
 
 // Each reader gets its weight with the operations before and after it.
-void BlockTensors::PutReaders(size_t input, DecoderBlock& block, ThreadPool& pool) {
+void BlockTensors::PutReaders(size_t input, DecoderBlock& block, const Context& context) {
   for (const LinearSite& linear : inputs_[input].sites) {
     const Matrix& weight = Weight(linear.name);
     std::vector<OnlineTransform> transforms = online_[input];
     const std::vector<OnlineTransform>& outputs = outputs_[linear.name];
     transforms.insert(transforms.end(), outputs.begin(), outputs.end());
     block.Linear(linear.name).weight = WithTransforms(
-        MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, pool),
+        MakeDenseWeight({weight.data(), DType::kF32, weight.rows(), weight.cols()}, context),
         transforms);
     block.Linear(linear.name).bias = Vector(linear.name + ".bias");
   }

@@ -14,7 +14,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // A tensor that a transform changed and that stays float.
 struct ChangedTensor {
@@ -49,7 +49,8 @@ class BlockTensors {
   bool CanFold(size_t input) const;
   // Edits the weights that read the input, and either what comes before it or the online
   // operations.
-  void Apply(size_t input, std::string_view transform, const InputEdit& edit, ThreadPool& pool);
+  void Apply(size_t input, std::string_view transform, const InputEdit& edit,
+             const Context& context);
 
   // The online operations on the input before its layers see it.
   const std::vector<OnlineTransform>& Online(size_t input) const { return online_[input]; }
@@ -59,9 +60,9 @@ class BlockTensors {
   }
 
   // Makes `block` run on the float tensors as they are now.
-  void PutInto(DecoderBlock& block, ThreadPool& pool);
+  void PutInto(DecoderBlock& block, const Context& context);
   // The same for the weights that read one input, edited or not.
-  void PutReaders(size_t input, DecoderBlock& block, ThreadPool& pool);
+  void PutReaders(size_t input, DecoderBlock& block, const Context& context);
   // The changed tensors that are not among `quantized` (full names), in a fixed order.
   std::vector<ChangedTensor> Changed(std::span<const std::string> quantized);
   void Forget(const std::string& linear) { weights_.erase(linear); }

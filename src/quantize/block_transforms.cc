@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "kernels/transformed_weight.h"
 #include "methods/quality.h"
@@ -34,7 +34,7 @@ class BlockTransformer {
       if (!transform->needs_data()) continue;  // the basis is changed already
       stats = Collect();
       for (size_t i = 0; i < stats.size(); ++i) Edit(i, *transform, stats[i]);
-      tensors_.PutInto(block_, run_.pool);
+      tensors_.PutInto(block_, run_.context);
     }
 
     // Bounds are searched for after all edits, because they apply to the weights that will be
@@ -58,8 +58,8 @@ class BlockTransformer {
     }
 
     // The layers see the inputs after the online operations that earlier transforms added.
-    run_.calibration->Observe(block_, run_.pool, [&](size_t i, Span2D<const float> value) {
-      collectors[i].Add(TransformInputs(tensors_.Online(i), value, run_.pool), run_.pool);
+    run_.calibration->Observe(block_, run_.context, [&](size_t i, Span2D<const float> value) {
+      collectors[i].Add(TransformInputs(tensors_.Online(i), value, run_.context), run_.context);
     });
 
     std::vector<LayerStats> stats;
@@ -115,18 +115,19 @@ class BlockTransformer {
       view.module_loss = [&](std::span<const Matrix> weights) { return module_loss.Of(weights); };
     }
 
-    const InputEdit edit = transform.Choose(view, run_.pool);
+    const InputEdit edit = transform.Choose(view, run_.context);
 
     // An online operation changes what every reader sees, so all of them must be quantized.
     const bool needs_online =
         !edit.shift.empty() || (!edit.scale.empty() && (edit.keep_online || !view.can_fold));
     if (needs_online && HasFloatLayer(i)) {
-      run_.progress.Warn(StrCat(view.linears[0].name, ": ", transform.name(),
-                                " is left out: a layer beside it stays float"));
+      run_.context.progress.Warn(
+          StrCat(view.linears[0].name, ": ", transform.name(),
+                 " is left out: a layer that reads the same input stays float"));
       return;
     }
 
-    tensors_.Apply(i, transform.name(), edit, run_.pool);
+    tensors_.Apply(i, transform.name(), edit, run_.context);
     EditSample(edit, stats);
   }
 
@@ -152,8 +153,8 @@ class BlockTransformer {
     // Runs after the edits, if there are any, so the block continues with the edited weights.
     ~ModuleLoss() {
       if (!expected_) return;
-      owner_.tensors_.PutReaders(input_, owner_.block_, owner_.run_.pool);
-      owner_.tensors_.PutInto(owner_.block_, owner_.run_.pool);
+      owner_.tensors_.PutReaders(input_, owner_.block_, owner_.run_.context);
+      owner_.tensors_.PutInto(owner_.block_, owner_.run_.context);
     }
 
     double Of(std::span<const Matrix> weights) {
@@ -162,7 +163,7 @@ class BlockTransformer {
       for (size_t s = 0; s < sites.size(); ++s) {
         const Matrix& w = weights[s];
         owner_.block_.Linear(sites[s].name).weight =
-            MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, owner_.run_.pool);
+            MakeDenseWeight({w.data(), DType::kF32, w.rows(), w.cols()}, owner_.run_.context);
       }
       return SquaredDistance(*expected_, Output());
     }
@@ -171,9 +172,9 @@ class BlockTransformer {
     // Attention needs whole sequences; branches that see tokens one by one take the sample.
     Matrix Output() const {
       if (owner_.inputs_[input_].needs_sequences) {
-        return owner_.run_.calibration->BranchOutput(owner_.block_, input_, owner_.run_.pool);
+        return owner_.run_.calibration->BranchOutput(owner_.block_, input_, owner_.run_.context);
       }
-      return owner_.block_.BranchOutput(input_, {}, stats_.sample, owner_.run_.pool);
+      return owner_.block_.BranchOutput(input_, {}, stats_.sample, owner_.run_.context);
     }
 
     BlockTransformer& owner_;
@@ -184,7 +185,7 @@ class BlockTransformer {
 
   void Clip(size_t i, const Transform& transform, const LayerStats& stats) {
     if (IsSkipped(i)) return;
-    std::vector<WeightClip> clips = transform.Clip(View(i, stats), run_.pool);
+    std::vector<WeightClip> clips = transform.Clip(View(i, stats), run_.context);
     for (size_t s = 0; s < clips.size(); ++s) {
       if (clips[s].empty()) continue;
       tensors_.Clip(inputs_[i].sites[s].name) = std::move(clips[s]);

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <optional>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -20,10 +20,10 @@ namespace qualm {
 namespace {
 
 // Nothing if the line is damaged, as a crash may leave it: the blocks from there on are made again.
-std::optional<JournalEntry> EntryFromLine(std::string_view line, std::string_view place) {
+std::optional<JournalEntry> EntryFromLine(std::string_view line) {
   try {
-    auto entry = FieldsFrom<JournalEntry>(ParseJson(line, place), place);
-    (void)ParseJson(entry.times, place);
+    auto entry = FieldsFrom<JournalEntry>(ParseJson(line, kNoPlace), kNoPlace);
+    (void)ParseJson(entry.times, kNoPlace);
     return entry;
   } catch (const Error&) {
     return std::nullopt;
@@ -58,12 +58,13 @@ void Journal::Read(const std::string& run_key) {
   std::string text = ReadFile(path_);
   size_t start = 0, line_number = 0;
   for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', start)) {
-    std::string place = StrCat(path_.string(), ":", ++line_number);
+    ++line_number;
     std::string_view line = std::string_view(text).substr(start, end - start);
     start = end + 1;
 
     // The first line says which run the journal belongs to.
     if (line_number == 1) {
+      const std::string place = StrCat(path_.string(), ":", line_number);
       std::string found = GetString(ParseJson(line, place), "run", place);
       if (found == run_key) continue;
       ThrowBadInput(folder_.string(),
@@ -74,7 +75,7 @@ void Journal::Read(const std::string& run_key) {
     }
 
     // The first entry that is not the next block, or that has lost its file, ends the list.
-    std::optional<JournalEntry> entry = EntryFromLine(line, place);
+    std::optional<JournalEntry> entry = EntryFromLine(line);
     if (!entry || entry->block != entries_.size() || !HoldsItsFile(folder_, entry->file)) return;
     entries_.push_back(*std::move(entry));
   }

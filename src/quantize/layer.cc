@@ -7,7 +7,7 @@
 #include <cmath>
 #include <system_error>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/npy.h"
 #include "kernels/packed.h"
@@ -24,12 +24,11 @@ namespace {
 constexpr std::string_view kLayerName = "layer";
 constexpr size_t kSampleRows = 2048;  // rows that transforms search with
 
-void RequireFinite(const Matrix& matrix, std::string_view place) {
+void RequireFinite(const Matrix& matrix) {
   for (size_t r = 0; r < matrix.rows(); ++r) {
     for (size_t c = 0; c < matrix.cols(); ++c) {
       if (std::isfinite(matrix(r, c))) continue;
-      ThrowBadInput(place, "finite values", StrCat(matrix(r, c)),
-                    StrCat("at row ", r, ", column ", c));
+      ThrowExpected("finite values", StrCat(matrix(r, c)), StrCat("at row ", r, ", column ", c));
     }
   }
 }
@@ -63,14 +62,14 @@ double RelativeError(const Matrix& weight, const Matrix& rounded) {
 class LayerRun {
  public:
   LayerRun(std::string_view name, Matrix weight, const Matrix* inputs, const Recipe& recipe,
-           uint64_t seed, ThreadPool& pool)
+           uint64_t seed, const Context& context)
       : name_(name),
         weight_(std::move(weight)),
         inputs_(inputs),
         recipe_(recipe),
         plan_(recipe.PlanFor(kLayerName)),
         seed_(seed),
-        pool_(pool) {}
+        context_(context) {}
 
   RounderResult Run() {
     Transform();
@@ -92,11 +91,11 @@ class LayerRun {
     const size_t in = weight_.cols();
     if (plan_.rounder->needs_gram64()) {
       gram64.assign(in * in, 0);
-      AccumulateGram64(LayerInputs(), {gram64.data(), in, in}, pool_);
+      AccumulateGram64(LayerInputs(), {gram64.data(), in, in}, context_);
       input.gram64 = gram64;
     } else if (plan_.rounder->needs_gram()) {
       gram = Matrix(in, in);
-      AccumulateGram(LayerInputs(), gram, pool_);
+      AccumulateGram(LayerInputs(), gram, context_);
       input.gram = gram;
     }
     if (plan_.rounder->needs_gram()) input.gram_tokens = inputs_->rows();
@@ -111,11 +110,12 @@ class LayerRun {
       input.input_abs_max = largest;
     }
 
-    RounderResult result = plan_.rounder->Round(input, plan_.scheme, pool_);
+    RounderResult result = At([&] { return StrCat("layer ", name_); },
+                              [&] { return plan_.rounder->Round(input, plan_.scheme, context_); });
     if (plan_.activations) {
       const Span2D<const float> seen = inputs_ == nullptr ? Span2D<const float>() : LayerInputs();
       result.layer.activations =
-          FitLayerActivations(*plan_.activations, result.layer, seen, {}, {}, pool_);
+          FitLayerActivations(*plan_.activations, result.layer, seen, {}, {}, context_);
     }
 
     // Online edits come before the transforms that the rounder added, output edits after them.
@@ -141,7 +141,7 @@ class LayerRun {
         continue;
       }
       stats = Collect();
-      const InputEdit edit = transform->Choose(View(stats), pool_);
+      const InputEdit edit = transform->Choose(View(stats), context_);
       if (!edit.choice.empty()) choices.push_back(StrCat(transform->name(), ": ", edit.choice));
       Apply(edit);
     }
@@ -150,7 +150,7 @@ class LayerRun {
     // Clips are chosen last, for the weight and inputs as all edits left them.
     stats = Collect();
     for (const auto& transform : recipe_.transforms) {
-      std::vector<WeightClip> clips = transform->Clip(View(stats), pool_);
+      std::vector<WeightClip> clips = transform->Clip(View(stats), context_);
       if (!clips.empty() && !clips[0].empty()) clip_ = std::move(clips[0]);
     }
   }
@@ -158,7 +158,7 @@ class LayerRun {
   LayerStats Collect() const {
     Collector collector(weight_.cols(), inputs_->rows(),
                         {.channel_statistics = true, .sample_rows = kSampleRows});
-    collector.Add(LayerInputs(), pool_);
+    collector.Add(LayerInputs(), context_);
     return collector.Take();
   }
 
@@ -181,9 +181,9 @@ class LayerRun {
     rotation.kind = OnlineTransform::Kind::kHadamard;
     rotation.seed = seed;
     rotation.dims = {static_cast<uint32_t>(LargestHadamardBlock(weight_.cols()))};
-    RotateRows(*RotationOf(rotation, weight_.cols()), /*transposed=*/false, weight_, pool_);
+    RotateRows(*RotationOf(rotation, weight_.cols()), /*transposed=*/false, weight_, context_);
     online_.push_back(std::move(rotation));
-    if (inputs_ != nullptr) moved_ = TransformInputs(online_, *inputs_, pool_);
+    if (inputs_ != nullptr) moved_ = TransformInputs(online_, *inputs_, context_);
   }
 
   // Edits that a model would fold into the layer before stay in front of this one.
@@ -194,9 +194,9 @@ class LayerRun {
     }
     if (!edit.scale.empty()) {
       online_.push_back(MakeInputScale(edit.scale));
-      weight_ = ScaleColumns(weight_, edit.scale, pool_);
+      weight_ = ScaleColumns(weight_, edit.scale, context_);
     }
-    moved_ = TransformInputs(online_, *inputs_, pool_);
+    moved_ = TransformInputs(online_, *inputs_, context_);
   }
 
   std::string_view name_;
@@ -205,7 +205,7 @@ class LayerRun {
   const Recipe& recipe_;
   LayerPlan plan_;
   uint64_t seed_;
-  ThreadPool& pool_;
+  const Context& context_;
   Matrix moved_;  // the inputs after the edits; no rows: as given
   WeightClip clip_;
   std::vector<OnlineTransform> online_, outputs_;  // in front of the product and after it
@@ -240,16 +240,16 @@ std::vector<uint8_t> OutlierMask(const QuantizedLinear& layer) {
 
 LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Recipe& recipe,
                           std::string_view weight_place, std::string_view inputs_place,
-                          uint64_t seed, ThreadPool& pool) {
+                          uint64_t seed, const Context& context) {
   // Arguments that cannot be used are refused before any work.
   if (weight.rows() == 0 || weight.cols() == 0) {
     ThrowBadInput(weight_place, "a matrix [out, in]",
                   StrCat("[", weight.rows(), ", ", weight.cols(), "]"));
   }
-  RequireFinite(weight, weight_place);
+  At(weight_place, [&] { RequireFinite(weight); });
   if (inputs != nullptr) {
     RequireFit(weight, *inputs, weight_place, inputs_place);
-    RequireFinite(*inputs, inputs_place);
+    At(inputs_place, [&] { RequireFinite(*inputs); });
   }
   if (recipe.PlanFor(kLayerName).skip) {
     ThrowBadInput(StrCat("recipe ", recipe.name), "a recipe that quantizes this layer",
@@ -265,13 +265,13 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
 
   // Only the work itself is timed, not the measurements after it.
   LayerReport report;
-  LayerRun run(weight_place, Matrix::CopyOf(weight), inputs, recipe, seed, pool);
+  LayerRun run(weight_place, Matrix::CopyOf(weight), inputs, recipe, seed, context);
   const auto start = std::chrono::steady_clock::now();
   RounderResult result = run.Run();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report.choices = std::move(run.choices);
   report.layer = std::move(result.layer);
-  report.rounded = EffectiveWeight(report.layer, pool);
+  report.rounded = EffectiveWeight(report.layer, context);
 
   // Errors on the weight and remarks, which need no inputs.
   report.rounder = recipe.PlanFor(kLayerName).rounder->name();
@@ -287,10 +287,10 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
   // Errors on the outputs.
   if (inputs == nullptr) return report;
   report.tokens = inputs->rows();
-  const double relative = RelativeOutputError(*inputs, weight, report.rounded, pool);
+  const double relative = RelativeOutputError(*inputs, weight, report.rounded, context);
   if (!std::isnan(relative)) report.rel_output_error = relative;
   if (report.layer.activations) {
-    report.rel_product_error = RelativeProductError(*inputs, weight, report.layer, pool);
+    report.rel_product_error = RelativeProductError(*inputs, weight, report.layer, context);
   }
   if (recipe.PlanFor(kLayerName).rounder->needs_gram() && inputs->rows() < weight.cols()) {
     report.notes.push_back(StrCat("fewer tokens (", inputs->rows(), ") than inputs (",
@@ -300,7 +300,7 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
 }
 
 void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
-                     const Matrix* inputs, ThreadPool& pool) {
+                     const Matrix* inputs, const Context& context) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) ThrowFailed(folder.string(), StrCat("cannot make the folder: ", error.message()));
@@ -330,7 +330,7 @@ void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& rep
 
   if (inputs == nullptr) return;
   Matrix y = Matrix::Uninitialized(inputs->rows(), out);
-  MakePackedWeight(layer, pool)->Multiply(*inputs, y, pool);
+  MakePackedWeight(layer, context)->Multiply(*inputs, y, context);
   WriteNpy(folder / "Y.npy", y);
 }
 

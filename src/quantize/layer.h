@@ -13,7 +13,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // The rounded layer and its errors, relative to the float layer.
 struct LayerReport {
@@ -38,7 +38,7 @@ struct LayerReport {
 // values that are not finite, and missing inputs where the recipe reads data.
 LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Recipe& recipe,
                           std::string_view weight_place, std::string_view inputs_place,
-                          uint64_t seed, ThreadPool& pool);
+                          uint64_t seed, const Context& context);
 
 // Writes scales.npy and zeros.npy (float32 [out, groups]; the zero point of symmetric schemes too),
 // codes.npy (uint8 [out, in]), smooth.npy (float32 [in], the product of all scales that inputs are
@@ -47,6 +47,6 @@ LayerReport QuantizeLayer(const Matrix& weight, const Matrix* inputs, const Reci
 // the layer's output on X, rounded inputs included (float32 [tokens, out]), into `folder`, which is
 // created if it is missing. Earlier files of these names are removed.
 void WriteLayerFiles(const std::filesystem::path& folder, const LayerReport& report,
-                     const Matrix* inputs, ThreadPool& pool);
+                     const Matrix* inputs, const Context& context);
 
 }  // namespace qualm

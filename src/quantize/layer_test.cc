@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "io/npy.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -28,8 +28,8 @@ Matrix Random(size_t rows, size_t cols, uint64_t seed) {
 }
 
 LayerReport Quantize(const Matrix& weight, const Matrix* inputs, const std::string& recipe) {
-  ThreadPool pool(2);
-  return QuantizeLayer(weight, inputs, FindRecipe(recipe), "W.npy", "X.npy", 0, pool);
+  testing::TestContext context(2);
+  return QuantizeLayer(weight, inputs, FindRecipe(recipe), "W.npy", "X.npy", 0, context);
 }
 
 std::string MessageOf(const Matrix& weight, const Matrix* inputs, const std::string& recipe) {
@@ -86,7 +86,8 @@ TEST(QuantizeLayer, RefusesWhatDoesNotFit) {
               HasSubstr("[X.npy] expected 32 columns, the inputs of W.npy [4, 32]; got 31"));
   EXPECT_THAT(MessageOf(weight, &none, "rtn-w4-g32"), HasSubstr("at least one row"));
   EXPECT_THAT(MessageOf(Matrix(0, 32), nullptr, "rtn-w4-g32"), HasSubstr("[W.npy]"));
-  EXPECT_THAT(MessageOf(weight, nullptr, "rtn-w4-g128"), HasSubstr("at most in_features 32"));
+  EXPECT_THAT(MessageOf(weight, nullptr, "rtn-w4-g128"),
+              HasSubstr("[layer W.npy] expected group_size of at most in_features 32"));
 }
 
 TEST(QuantizeLayer, RefusesValuesThatAreNotFiniteByFileAndPosition) {
@@ -123,8 +124,8 @@ TEST(WriteLayerFiles, PartsGiveTheWeightAndTheOutputAgain) {
   const Matrix weight = Random(6, 70, 5), inputs = Random(90, 70, 6);
   for (const char* recipe : {"gptq-w3-g32-act", "rtn-w4-channel-sym"}) {
     const LayerReport report = Quantize(weight, &inputs, recipe);
-    ThreadPool pool(1);
-    WriteLayerFiles(folder, report, &inputs, pool);
+    testing::TestContext context(1);
+    WriteLayerFiles(folder, report, &inputs, context);
     const Matrix scales = ReadNpy(folder / "scales.npy"), zeros = ReadNpy(folder / "zeros.npy");
     const Matrix y = ReadNpy(folder / "Y.npy");
     EXPECT_EQ(y.rows(), 90u);

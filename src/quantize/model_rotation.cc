@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/transformed_weight.h"
 
 namespace qualm {
@@ -82,8 +81,8 @@ void RequireRotatable(const ModelPlan& plan, const RotationOptions& options) {
 }
 
 ModelRotation::ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options,
-                             ThreadPool& pool)
-    : checkpoint_(checkpoint), plan_(checkpoint.plan()), options_(options), pool_(pool) {
+                             const Context& context)
+    : checkpoint_(checkpoint), plan_(checkpoint.plan()), options_(options), context_(context) {
   RequireRotatable(plan_, options);
   if (options.residual) {
     const size_t block = BlockOf(plan_.hidden_size, "hidden states");
@@ -125,25 +124,25 @@ Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, siz
       const std::string norm = plan_.NameIn(block, input.norm->name) + ".weight";
       MultiplyColumns(weight, FactorsOf(*input.norm, checkpoint_.Vector(norm)));
     }
-    RotateRows(*residual_, /*transposed=*/false, weight, pool_);
+    RotateRows(*residual_, /*transposed=*/false, weight, context_);
   }
 
   // Then the rotations inside the branch, which cancel between two layers or with the online one.
   const AttentionPlan* attention = AttentionOf(plan_.blocks[block]);
   if (options_.heads && site.role == SiteRole::kValue) {
-    RotateColumns(OfHeads(site.out, attention->head_dim), /*transposed=*/false, weight, pool_);
+    RotateColumns(OfHeads(site.out, attention->head_dim), /*transposed=*/false, weight, context_);
   }
   if (options_.heads && site.role == SiteRole::kAttentionOutput) {
-    RotateRows(OfHeads(site.in, attention->head_dim), /*transposed=*/false, weight, pool_);
+    RotateRows(OfHeads(site.in, attention->head_dim), /*transposed=*/false, weight, context_);
   }
   if (options_.online && site.role == SiteRole::kDown) {
     const std::unique_ptr<Rotation> inner = RotationOf(OnlineOf(site.in), site.in);
-    RotateRows(*inner, /*transposed=*/false, weight, pool_);
+    RotateRows(*inner, /*transposed=*/false, weight, context_);
   }
 
   // Output side last: writers of the hidden states.
   if (options_.residual && Writes(site.role)) {
-    RotateColumns(*residual_, /*transposed=*/false, weight, pool_);
+    RotateColumns(*residual_, /*transposed=*/false, weight, context_);
   }
   return weight;
 }
@@ -176,7 +175,7 @@ std::vector<OnlineTransform> ModelRotation::Online(const SiteInput& input) const
 
 Matrix ModelRotation::Embedding() const {
   Matrix table = ToMatrix(checkpoint_.EmbeddingWeight());
-  if (options_.residual) RotateRows(*residual_, /*transposed=*/false, table, pool_);
+  if (options_.residual) RotateRows(*residual_, /*transposed=*/false, table, context_);
   return table;
 }
 
@@ -186,7 +185,7 @@ Matrix ModelRotation::Head() const {
   if (!options_.residual) return head;
   const NormPlan& norm = plan_.final_norm;
   MultiplyColumns(head, FactorsOf(norm, checkpoint_.Vector(norm.name + ".weight")));
-  RotateRows(*residual_, /*transposed=*/false, head, pool_);
+  RotateRows(*residual_, /*transposed=*/false, head, context_);
   return head;
 }
 

@@ -22,7 +22,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // Throws bad input naming the width that has no Hadamard matrix, or only a small block of one, or
 // the norm that does not commute with a rotation.
@@ -33,7 +33,8 @@ void RequireRotatable(const ModelPlan& plan, const RotationOptions& options);
 class ModelRotation {
  public:
   // Throws as RequireRotatable does.
-  ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options, ThreadPool& pool);
+  ModelRotation(const Checkpoint& checkpoint, const RotationOptions& options,
+                const Context& context);
 
   // The rotated weight and bias of a linear layer that reads `input`.
   Matrix Weight(const SiteInput& input, const LinearSite& site, size_t block) const;
@@ -57,7 +58,7 @@ class ModelRotation {
   const Checkpoint& checkpoint_;
   const ModelPlan& plan_;
   RotationOptions options_;
-  ThreadPool& pool_;
+  const Context& context_;
   std::unique_ptr<Rotation> residual_;
   std::map<std::pair<size_t, size_t>, std::unique_ptr<Rotation>> heads_;  // by width and head_dim
 };

@@ -6,7 +6,6 @@
 
 #include "artefact/stored_bytes.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "model/block_cost.h"
 #include "model/checkpoint.h"
 #include "tensor/dense.h"
@@ -121,7 +120,7 @@ double PassesPerBlock(const Recipe& recipe) {
 
 }  // namespace
 
-double MeasureFlops(ThreadPool& pool) {
+double MeasureFlops(const Context& context) {
   constexpr size_t kTokens = 512, kSize = 1024;
   Matrix x(kTokens, kSize), w(kSize, kSize), y(kTokens, kSize);
   Rng rng(1);
@@ -133,11 +132,11 @@ double MeasureFlops(ThreadPool& pool) {
   }
 
   // The best of three runs: the first one also warms up the caches.
-  auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, pool);
+  auto weight = MakeDenseWeight({w.data(), DType::kF32, kSize, kSize}, context);
   double best = 1e30;
   for (int i = 0; i < 3; ++i) {
     auto start = std::chrono::steady_clock::now();
-    weight->Multiply(x, y, pool);
+    weight->Multiply(x, y, context);
     best = std::min(
         best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
@@ -145,7 +144,7 @@ double MeasureFlops(ThreadPool& pool) {
   return 2.0 * kTokens * kSize * kSize / best;
 }
 
-Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
+Plan MakePlan(const QuantizeOptions& options, const Context& context) {
   Checkpoint checkpoint = Checkpoint::Open(options.model);
   const size_t blocks = checkpoint.plan().blocks.size(),
                hidden_size = checkpoint.plan().hidden_size;
@@ -158,7 +157,7 @@ Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool) {
     plan.held_out_tokens = options.calibration->held_out.size() * options.calibration->length;
   }
 
-  double flops = MeasureFlops(pool);
+  double flops = MeasureFlops(context);
   plan.gflops = flops / 1e9;
   auto calibration = static_cast<double>(plan.calibration_tokens);
   auto all = calibration + static_cast<double>(plan.held_out_tokens);

@@ -11,6 +11,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // The cost of one stage, over all blocks.
 struct PlanStage {
   std::string name;           // "forward and collect", "round", "measure"
@@ -32,8 +34,8 @@ struct Plan {
 };
 
 // Operations per second of this machine's dense float product, measured in a few milliseconds.
-double MeasureFlops(ThreadPool& pool);
+double MeasureFlops(const Context& context);
 
-Plan MakePlan(const QuantizeOptions& options, ThreadPool& pool);
+Plan MakePlan(const QuantizeOptions& options, const Context& context);
 
 }  // namespace qualm

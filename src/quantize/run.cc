@@ -9,10 +9,9 @@
 #include <memory>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/packed.h"
 #include "quantize/allocation_run.h"
 #include "quantize/block_run.h"
@@ -49,20 +48,18 @@ bool CollectsFromFloatBlock(const Recipe& recipe) {
 // several. Holds what lives from the first block to the manifests. Execute is called once.
 class Run {
  public:
-  Run(const Checkpoint& checkpoint, const std::vector<RunOutput*>& outputs, ThreadPool& pool,
-      Progress& progress)
+  Run(const Checkpoint& checkpoint, const std::vector<RunOutput*>& outputs, const Context& context)
       : checkpoint_(checkpoint),
         outputs_(outputs),
         options_(outputs.front()->options()),
-        pool_(pool),
-        progress_(progress),
+        context_(context),
         plan_(checkpoint.plan()) {
     const Recipe& recipe = options_.recipe;
     blocks_see_float_ = recipe.block_order == Order::kParallel;
     QUALM_CHECK(outputs.size() == 1 || SeesFloatModel(recipe));
     if (!blocks_see_float_) plan_.kv_cache = recipe.kv_cache;  // float blocks keep float caches
     if (const RotationOptions* rotation = recipe.rotation()) {
-      rotation_.emplace(checkpoint_, *rotation, pool_);
+      rotation_.emplace(checkpoint_, *rotation, context_);
     }
   }
 
@@ -76,23 +73,24 @@ class Run {
     for (RunOutput* output : outputs_) Allocate(*output);
     const size_t blocks = plan_.blocks.size();
 
-    progress_.Begin("quantize", blocks);
+    context_.progress.Begin("quantize", blocks);
     for (size_t b = 0; b < blocks; ++b) {
       // A block that every output has is replayed, since the next block needs its outputs.
       const std::vector<RunOutput*> waiting = Waiting(b);
       if (waiting.empty()) {
         if (std::ranges::all_of(outputs_, &RunOutput::IsStopped)) break;
         Replay(b);
-        progress_.Advance(b + 1, StrCat("block ", b, " (already written)"));
+        context_.progress.Advance(b + 1, StrCat("block ", b, " (already written)"));
       } else {
         const Clock::time_point start = Clock::now();
         Quantize(b, waiting);
-        progress_.Advance(b + 1, StrCat("block ", b, " in ", HumanSeconds(SecondsSince(start))));
+        context_.progress.Advance(b + 1,
+                                  StrCat("block ", b, " in ", HumanSeconds(SecondsSince(start))));
       }
     }
 
     // An output that was asked to stop early keeps its journal instead.
-    progress_.End();
+    context_.progress.End();
     for (RunOutput* output : outputs_) {
       if (!output->IsStopped()) output->Finish(rotation());
     }
@@ -138,22 +136,23 @@ class Run {
     if (!output.recipe().allocation) return;
     output.SetLayerBits(AllocateModelBits(
         checkpoint_, output.recipe(), rotation(), *calibration_,
-        [&](size_t b) { return FloatBlock(b); }, pool_, progress_));
+        [&](size_t b) { return FloatBlock(b); }, context_));
   }
 
   // The block as the checkpoint has it, in the rotated basis if there is one.
   std::unique_ptr<DecoderBlock> FloatBlock(size_t b) {
-    std::unique_ptr<DecoderBlock> block = BuildBlock(
-        checkpoint_.tensors(), plan_, b,
-        [&](const std::string& name) { return MakeDenseWeight(checkpoint_.Weight(name), pool_); });
-    if (rotation_) BlockTensors(checkpoint_, b, &*rotation_).PutInto(*block, pool_);
+    std::unique_ptr<DecoderBlock> block =
+        BuildBlock(checkpoint_.tensors(), plan_, b, [&](const std::string& name) {
+          return MakeDenseWeight(checkpoint_.Weight(name), context_);
+        });
+    if (rotation_) BlockTensors(checkpoint_, b, &*rotation_).PutInto(*block, context_);
     return block;
   }
 
   void Advance(const DecoderBlock& block) {
     if (calibration_ == nullptr) return;
-    calibration_->Advance(block, pool_);
-    held_out_->Advance(block, pool_);
+    calibration_->Advance(block, context_);
+    held_out_->Advance(block, context_);
   }
 
   // Takes the hidden states through a block that an earlier run has written.
@@ -168,9 +167,9 @@ class Run {
       Advance(*BuildBlock(file, plan_, b, [&](const std::string& name) {
         for (const LayerRecord& record : entry.layers) {
           if (record.name != name) continue;
-          return MakePackedWeight(ReadQuantizedLinear(file, record), pool_);
+          return MakePackedWeight(ReadQuantizedLinear(file, record), context_);
         }
-        return MakeDenseWeight(file.Get(name + ".weight").AsWeight(), pool_);
+        return MakeDenseWeight(file.Get(name + ".weight").AsWeight(), context_);
       }));
     }
     checkpoint_.ReleaseBlock(b);
@@ -210,7 +209,7 @@ class Run {
     // A single recipe collects its statistics itself, which needs less memory.
     if (recipes.size() < 2 || calibration_ == nullptr) return {};
     return BlockStatistics(checkpoint_, b, recipes, calibration_.get(), held_out_.get(), nullptr,
-                           pool_)
+                           context_)
         .CollectAll(*FloatBlock(b));
   }
 
@@ -231,7 +230,7 @@ class Run {
 
     const QuantizedBlock quantized =
         QuantizeBlock({checkpoint_, recipe, rotation(), calibration_.get(), held_out_.get(),
-                       is_shared ? &collected : nullptr, output.options().seed, pool_, progress_},
+                       is_shared ? &collected : nullptr, output.options().seed, context_},
                       block);
 
     if (saved) {
@@ -240,14 +239,13 @@ class Run {
     }
 
     output.Commit(b, quantized, SecondsSince(start) + (is_shared ? collect_seconds : 0),
-                  pool_.threads());
+                  context_.pool.threads());
   }
 
   const Checkpoint& checkpoint_;
   std::vector<RunOutput*> outputs_;
   const QuantizeOptions& options_;  // of the first output; what this class reads is equal for all
-  ThreadPool& pool_;
-  Progress& progress_;
+  const Context& context_;
   bool blocks_see_float_;
   ModelPlan plan_;  // with the cache that the hidden states go through
   std::optional<ModelRotation> rotation_;
@@ -260,12 +258,12 @@ void CheckQuantizeOptions(const QuantizeOptions& options) {
   RefuseWhatCannotBeDone(options, OpenFloat(options.model));
 }
 
-QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress) {
-  return std::move(QuantizeModels({&options, 1}, pool, progress).front());
+QuantizeResult QuantizeModel(const QuantizeOptions& options, const Context& context) {
+  return std::move(QuantizeModels({&options, 1}, context).front());
 }
 
-std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all, ThreadPool& pool,
-                                           Progress& progress) {
+std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
+                                           const Context& context) {
   if (all.empty()) return {};
   const Checkpoint checkpoint = OpenFloat(all.front().model);
   const std::string source_hash = checkpoint.Hash();
@@ -276,7 +274,7 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
   std::vector<std::vector<RunOutput*>> runs;
   for (const QuantizeOptions& options : all) {
     QUALM_CHECK(options.model == all.front().model);
-    outputs.push_back(std::make_unique<RunOutput>(options, checkpoint, source_hash, progress));
+    outputs.push_back(std::make_unique<RunOutput>(options, checkpoint, source_hash, context));
     if (SeesFloatModel(options.recipe)) {
       together.push_back(outputs.back().get());
     } else {
@@ -287,11 +285,11 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
   if (!together.empty()) runs.insert(runs.begin(), together);
   for (const std::vector<RunOutput*>& run : runs) {
     if (run.size() > 1) {
-      progress.Info(StrCat(run.size(), " recipes share one pass over the float model"));
+      context.progress.Info(StrCat(run.size(), " recipes share one pass over the float model"));
     } else if (all.size() > 1) {
-      progress.Info(StrCat(run.front()->recipe().name, " has a pass of its own"));
+      context.progress.Info(StrCat(run.front()->recipe().name, " has a separate pass"));
     }
-    Run(checkpoint, run, pool, progress).Execute();
+    Run(checkpoint, run, context).Execute();
   }
 
   // Results in the order of the options, however they ran.

@@ -16,8 +16,7 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 struct QuantizeOptions {
   std::filesystem::path model;
@@ -45,13 +44,13 @@ void CheckQuantizeOptions(const QuantizeOptions& options);
 // Throws bad input for a model, recipe, calibration set or folder that cannot be used, before
 // anything is written; for weights or activations that are not finite, when it reaches them; and
 // kFailed when the disk is full or fails. What was committed stays valid.
-QuantizeResult QuantizeModel(const QuantizeOptions& options, ThreadPool& pool, Progress& progress);
+QuantizeResult QuantizeModel(const QuantizeOptions& options, const Context& context);
 
 // The same for several recipes, with results in their order. Recipes whose blocks see the float
 // model (order: {blocks: parallel}) share one pass of the hidden states, and those whose layers see
 // it as well share statistics; the rest run one after another. Every folder has the bytes of a run
 // by itself. Requires: model, calibration and spill are the same for all.
-std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all, ThreadPool& pool,
-                                           Progress& progress);
+std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
+                                           const Context& context);
 
 }  // namespace qualm

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "quantize/model_rotation.h"
 
@@ -42,7 +42,7 @@ void CheckLayer(const QuantizeOptions& options, const Checkpoint& checkpoint, si
   }
 
   if (plan.skip) return;
-  plan.rounder->RequireScheme(plan.scheme, name);
+  At([&] { return StrCat("layer ", name); }, [&] { plan.rounder->RequireScheme(plan.scheme); });
   CheckActivations(StrCat("recipe ", options.recipe.name, ": ", name), plan, site.in);
 
   if (plan.scheme.granularity != Granularity::kGroup) return;

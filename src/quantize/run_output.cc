@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "io/hash.h"
 #include "quantize/run_checks.h"
@@ -60,12 +60,12 @@ std::string TimesOf(size_t block, const QuantizedBlock& quantized, double second
 }  // namespace
 
 RunOutput::RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoint,
-                     const std::string& source_hash, Progress& progress)
+                     const std::string& source_hash, const Context& context)
     : options_(options),
       recipe_(options.recipe),
       checkpoint_(checkpoint),
       source_hash_(source_hash),
-      progress_(progress) {
+      context_(context) {
   RefuseWhatCannotBeDone(options_, checkpoint_);
   run_key_ = RunKey(options, source_hash_);
 }
@@ -78,8 +78,9 @@ bool RunOutput::Open() {
   journal_.emplace(options_.out, run_key_);
   result_.blocks_resumed = blocks_done();
   if (result_.blocks_resumed > 0) {
-    progress_.Info(StrCat(options_.out.string(), ": resuming behind block ", result_.blocks_resumed,
-                          " of ", checkpoint_.plan().blocks.size()));
+    context_.progress.Info(StrCat(options_.out.string(), ": resuming after block ",
+                                  result_.blocks_resumed, " of ",
+                                  checkpoint_.plan().blocks.size()));
   }
   return true;
 }
@@ -113,7 +114,7 @@ bool RunOutput::AlreadyFinished() {
   RequireFiles(result_.manifest);
   // A process killed after writing the manifest and before removing the journal leaves both.
   std::filesystem::remove(options_.out / kJournalName);
-  progress_.Info(StrCat(options_.out.string(), " is already complete"));
+  context_.progress.Info(StrCat(options_.out.string(), " is already complete"));
   result_.finished = true;
   return true;
 }

@@ -13,7 +13,7 @@
 
 namespace qualm {
 
-class Progress;
+struct Context;
 
 // Used in this order: construct (checks), Open, Commit for each block that is missing, Finish. A
 // run with several recipes has one of these for each.
@@ -21,7 +21,7 @@ class RunOutput {
  public:
   // The arguments must outlive this object. Throws as RefuseWhatCannotBeDone does.
   RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoint,
-            const std::string& source_hash, Progress& progress);
+            const std::string& source_hash, const Context& context);
 
   // Takes the folder for this process and opens its journal. False if an earlier run has finished
   // it: result() is complete then.
@@ -52,7 +52,7 @@ class RunOutput {
   Recipe recipe_;  // with the bits that an allocation gave
   const Checkpoint& checkpoint_;
   const std::string& source_hash_;
-  Progress& progress_;
+  const Context& context_;
   std::string run_key_;
   std::optional<OutputLock> lock_;
   std::optional<Journal> journal_;

@@ -10,9 +10,9 @@
 #include <numeric>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "quantize/block_tensors.h"
@@ -41,8 +41,8 @@ bool IsExactIn(DType type, std::span<const float> values) {
 // and keeps one block in memory.
 class StressRun {
  public:
-  StressRun(const StressOptions& options, ThreadPool& pool)
-      : options_(options), pool_(pool), checkpoint_(Checkpoint::Open(options.model)) {
+  StressRun(const StressOptions& options, const Context& context)
+      : options_(options), context_(context), checkpoint_(Checkpoint::Open(options.model)) {
     // Options that cannot give a sensible model.
     if (!(options.factor > 0) || !std::isfinite(options.factor)) {
       ThrowBadInput("--factor", "a positive number", StrCat(options.factor), "30 to 100 is usual");
@@ -60,15 +60,15 @@ class StressRun {
     PrepareFolder();
   }
 
-  StressReport Run(Progress& progress) {
+  StressReport Run() {
     const size_t blocks = checkpoint_.plan().blocks.size();
-    progress.Begin("stress", blocks);
+    context_.progress.Begin("stress", blocks);
     for (size_t b = 0; b < blocks; ++b) {
       WriteBlock(b);
-      progress.Advance(b + 1, StrCat("block ", b));
+      context_.progress.Advance(b + 1, StrCat("block ", b));
     }
     WriteRest();
-    progress.End();
+    context_.progress.End();
     return std::move(report_);
   }
 
@@ -103,7 +103,7 @@ class StressRun {
       }
       InputEdit edit;
       edit.scale = Scale(b, inputs[i]);
-      tensors.Apply(i, "stress", edit, pool_);
+      tensors.Apply(i, "stress", edit, context_);
       ++report_.groups;
     }
 
@@ -164,7 +164,7 @@ class StressRun {
   }
 
   const StressOptions& options_;
-  ThreadPool& pool_;
+  const Context& context_;
   Checkpoint checkpoint_;
   StressReport report_;
   std::map<std::string, bool> written_;
@@ -173,8 +173,8 @@ class StressRun {
 
 }  // namespace
 
-StressReport MakeStressModel(const StressOptions& options, ThreadPool& pool, Progress& progress) {
-  return StressRun(options, pool).Run(progress);
+StressReport MakeStressModel(const StressOptions& options, const Context& context) {
+  return StressRun(options, context).Run();
 }
 
 }  // namespace qualm

@@ -9,8 +9,7 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 struct StressOptions {
   std::filesystem::path model, out;
@@ -32,6 +31,6 @@ struct StressReport {
 // linear layer before) and the columns that read them smaller by the same factor. The hidden
 // channels are the same in all blocks, as in large models. Throws bad input if `out` is not a new
 // or empty folder, or for a factor that leaves the tensors' number types.
-StressReport MakeStressModel(const StressOptions& options, ThreadPool& pool, Progress& progress);
+StressReport MakeStressModel(const StressOptions& options, const Context& context);
 
 }  // namespace qualm

@@ -11,11 +11,10 @@
 #include <numeric>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
 #include "kernels/integer_weight.h"
@@ -38,11 +37,11 @@ constexpr size_t kProbeTokens = 5;
 // Check functions each add to report_.
 class Verifier {
  public:
-  Verifier(const std::filesystem::path& folder, ThreadPool& pool)
-      : folder_(folder), pool_(pool), manifest_(ReadManifest(folder)) {}
+  Verifier(const std::filesystem::path& folder, const Context& context)
+      : folder_(folder), context_(context), manifest_(ReadManifest(folder)) {}
 
-  VerifyReport Run(const std::optional<std::filesystem::path>& against, Progress& progress) {
-    progress.Begin("verify", manifest_.layers.size() + 1);
+  VerifyReport Run(const std::optional<std::filesystem::path>& against) {
+    context_.progress.Begin("verify", manifest_.layers.size() + 1);
     CheckFiles();
     if (!report_.passed()) return std::move(report_);  // damaged files: the rest would be noise
 
@@ -57,12 +56,12 @@ class Verifier {
 
     // Then layer by layer, in the manifest's order.
     size_t done = 0;
-    progress.Advance(++done, "files");
+    context_.progress.Advance(++done, "files");
     for (const LayerRecord& record : manifest_.layers) {
       CheckLayer(artefact.tensors(), record, source ? &*source : nullptr);
-      progress.Advance(++done, record.name);
+      context_.progress.Advance(++done, record.name);
     }
-    progress.End();
+    context_.progress.End();
     return std::move(report_);
   }
 
@@ -127,7 +126,7 @@ class Verifier {
       Matrix weights = layer.Dequantize();
       // A transformed layer was rounded from a float weight that the source does not have.
       if (source != nullptr && !record.is_transformed) {
-        CheckAgainst(record, EffectiveWeight(layer, pool_), *source);
+        CheckAgainst(record, EffectiveWeight(layer, context_), *source);
         ++report_.errors_against;
       }
       CheckKernel(record, std::move(layer), weights);
@@ -171,15 +170,15 @@ class Verifier {
     });
 
     // Random inputs, multiplied as a batch and the first one alone: two paths of the kernel.
-    auto kernel = MakePackedWeight(layer, pool_);
+    auto kernel = MakePackedWeight(layer, context_);
     Rng rng(weights.cols(), record.name);
     Matrix x(kProbeTokens, weights.cols());
     for (size_t t = 0; t < kProbeTokens; ++t) {
       for (float& v : x.row(t)) v = static_cast<float>(rng.Normal());
     }
     Matrix batch(kProbeTokens, weights.rows()), alone(1, weights.rows());
-    kernel->Multiply(x, batch, pool_);
-    kernel->Multiply(x.view().Rows(0, 1), alone, pool_);
+    kernel->Multiply(x, batch, context_);
+    kernel->Multiply(x.view().Rows(0, 1), alone, context_);
     size_t rows = std::min(kReferenceRows, weights.rows());
     // Compares kReferenceRows rows. A step without a common divisor visits different rows, and all
     // lanes of the panels of 16.
@@ -214,8 +213,8 @@ class Verifier {
     // Integer products are cheap: all rows, of which the chosen ones are kept.
     if (IsIntegerProduct(layer)) {
       Matrix all(x.rows(), weights.rows());
-      MakePlainIntegerWeight(layer)->Multiply(TransformInputs(layer.transforms, x, pool_), all,
-                                              pool_);
+      MakePlainIntegerWeight(layer)->Multiply(TransformInputs(layer.transforms, x, context_), all,
+                                              context_);
       for (size_t t = 0; t < x.rows(); ++t) {
         for (size_t i = 0; i < chosen.size(); ++i) expected(t, i) = all(t, chosen[i]);
       }
@@ -233,7 +232,7 @@ class Verifier {
 
   // The inputs as the weights see them: transformed and rounded.
   Matrix LayerInputs(const QuantizedLinear& layer, const Matrix& x) const {
-    Matrix inputs = TransformInputs(layer.transforms, x, pool_);
+    Matrix inputs = TransformInputs(layer.transforms, x, context_);
     if (!layer.activations) return inputs;
     const LayerActivations activations(layer);
     for (size_t t = 0; t < x.rows(); ++t) activations.Round(inputs.row(t));
@@ -255,7 +254,7 @@ class Verifier {
   }
 
   const std::filesystem::path folder_;
-  ThreadPool& pool_;
+  const Context& context_;
   Manifest manifest_;
   VerifyReport report_;
 };
@@ -263,15 +262,15 @@ class Verifier {
 }  // namespace
 
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
-                            const std::optional<std::filesystem::path>& against, ThreadPool& pool,
-                            Progress& progress) {
+                            const std::optional<std::filesystem::path>& against,
+                            const Context& context) {
   // An unfinished run has a journal but no manifest yet.
   if (!HasManifest(folder)) {
     ThrowBadInput(
         folder.string(), StrCat("a quantized model folder with ", kManifestName),
         std::filesystem::exists(folder / kJournalName) ? "an unfinished quantization" : "none");
   }
-  return Verifier(folder, pool).Run(against, progress);
+  return Verifier(folder, context).Run(against);
 }
 
 }  // namespace qualm

@@ -8,8 +8,7 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
 // What was compared, and what was wrong.
 struct VerifyReport {
@@ -31,7 +30,7 @@ struct VerifyReport {
 // are as recorded. With `against` it also checks the source's hash, the weight error of every layer
 // that no transform changed, and every unquantized tensor.
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
-                            const std::optional<std::filesystem::path>& against, ThreadPool& pool,
-                            Progress& progress);
+                            const std::optional<std::filesystem::path>& against,
+                            const Context& context);
 
 }  // namespace qualm

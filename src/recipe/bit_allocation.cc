@@ -8,7 +8,6 @@
 #include "artefact/stored_bytes.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/quality.h"
 #include "methods/transforms.h"
 
@@ -63,20 +62,20 @@ AllocationPlan ParseAllocation(const Yaml& yaml) {
 
 std::vector<LayerChoice> MeasureChoices(Span2D<const float> weight, const Scheme& scheme,
                                         Span2D<const float> sample, const AllocationPlan& plan,
-                                        ThreadPool& pool) {
+                                        const Context& context) {
   // Errors are relative to the float layer's output on the sample.
   const std::vector<float> ones(weight.cols(), 1.0f);
-  const double norm = SquaredOutputNorm(sample, weight, pool);
+  const double norm = SquaredOutputNorm(sample, weight, context);
 
   std::vector<LayerChoice> choices;
   for (int bits : plan.choices) {
     Scheme tried = scheme;
     tried.bits = bits;
-    const Matrix error = RoundScaled(weight, tried, ones, RoundedPart::kError, pool);
+    const Matrix error = RoundScaled(weight, tried, ones, RoundedPart::kError, context);
     LayerChoice choice;
     choice.bits = bits;
     choice.bytes = EstimateStoredBytes(tried, weight.rows(), weight.cols());
-    choice.error = norm == 0 ? 0 : SquaredOutputNorm(sample, error, pool) / norm;
+    choice.error = norm == 0 ? 0 : SquaredOutputNorm(sample, error, context) / norm;
     choices.push_back(choice);
   }
   return choices;

@@ -14,7 +14,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 struct Scheme;
 
 // The recipe's `allocate` key.
@@ -42,7 +42,7 @@ struct LayerChoice {
 // The layer's choices: its scheme with each number of bits. weight [out, in], sample [rows, in].
 std::vector<LayerChoice> MeasureChoices(Span2D<const float> weight, const Scheme& scheme,
                                         Span2D<const float> sample, const AllocationPlan& plan,
-                                        ThreadPool& pool);
+                                        const Context& context);
 
 // For each layer the index of its choice. Σ bytes <= budget, and Σ error is small: starting from
 // the cheapest choices, it always takes the step with the largest fall of error per byte that still

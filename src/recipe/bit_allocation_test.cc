@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -73,18 +74,18 @@ TEST(Allocate, AllOfABudgetThatFitsEverything) {
 
 TEST(MeasureChoices, CountsBytesAndErrors) {
   const testing::Toy toy(8, 32, 60, 3);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const AllocationPlan plan =
       ParseAllocation(Yaml::Parse("{target_bits: 3, choices: [4, 2, 8]}", "t"));
   EXPECT_THAT(plan.choices, ::testing::ElementsAre(2, 4, 8));
   Scheme scheme = testing::Groups(4, 16);
   const std::vector<LayerChoice> choices =
-      MeasureChoices(toy.weight, scheme, toy.inputs, plan, pool);
+      MeasureChoices(toy.weight, scheme, toy.inputs, plan, context);
   // 256 codes; 16 groups of a float32 scale; their zero points, two per row, in whole bytes.
   EXPECT_EQ(choices[0].bytes, 256u * 2 / 8 + 16 * 4 + 8);
   EXPECT_EQ(choices[2].bytes, 256u + 16 * 4 + 16);
   const Matrix rounded = MakeRounder("rtn", nullptr, "t")
-                             ->Round(toy.Input(), testing::Groups(4, 16), pool)
+                             ->Round(toy.Input(), testing::Groups(4, 16), context)
                              .layer.Dequantize();
   const Matrix zeros(8, 32);
   EXPECT_NEAR(std::sqrt(choices[1].error), toy.OutputError(rounded) / toy.OutputError(zeros), 1e-5);

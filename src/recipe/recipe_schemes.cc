@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "artefact/codebook.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/json_fields.h"
 #include "methods/rounders.h"
@@ -146,7 +146,7 @@ constexpr NumberType kFormats[] = {NumberType::kNf4,         NumberType::kFp8E4m
                                    NumberType::kMxfp4,       NumberType::kNvfp4};
 
 // Sets type, and bits if the name contains them ("int4").
-void SetType(const std::string& name, std::string_view place, Scheme& scheme) {
+void SetType(const std::string& name, Scheme& scheme) {
   const DType scale_type = scheme.scale_type;
   for (NumberType format : kFormats) {
     if (name != NameOf(format)) continue;
@@ -175,10 +175,10 @@ void SetType(const std::string& name, std::string_view place, Scheme& scheme) {
   std::vector<std::string> known;
   for (int i = kFewestBits; i <= kMostBits; ++i) known.push_back(StrCat("int", i));
   for (NumberType format : kFormats) known.emplace_back(NameOf(format));
-  ThrowUnknownName(place, "weight type", name, known);
+  ThrowUnknownName(kNoPlace, "weight type", name, known);
 }
 
-DType ScaleTypeFrom(const std::string& name, std::string_view place) {
+DType ScaleTypeFrom(const std::string& name) {
   static constexpr std::pair<const char*, DType> kTypes[] = {
       {"float16", DType::kF16}, {"bfloat16", DType::kBF16}, {"float32", DType::kF32}};
   std::vector<std::string> known;
@@ -186,7 +186,7 @@ DType ScaleTypeFrom(const std::string& name, std::string_view place) {
     if (name == spelling || name == NameOf(type)) return type;
     known.emplace_back(spelling);
   }
-  ThrowUnknownName(place, "scale_type", name, known);
+  ThrowUnknownName(kNoPlace, "scale_type", name, known);
 }
 
 // A group size without a granularity asks for groups.
@@ -264,11 +264,14 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
   ReadFields(yaml, keys);
 
   const bool is_plain_int = keys.type == "int";
-  if (Says(yaml, "type")) SetType(keys.type, PlaceOf(yaml, "type"), scheme);
+  if (Says(yaml, "type")) {
+    At([&] { return PlaceOf(yaml, "type"); }, [&] { SetType(keys.type, scheme); });
+  }
   if (keys.bits) {
     SetBits(yaml, *keys.bits, is_plain_int ? "" : keys.type, scheme);
   } else if (is_plain_int) {
-    ThrowBadInput(PlaceOf(yaml, "type"), "bits beside type int", "none", "or a type such as int4");
+    ThrowBadInput(PlaceOf(yaml, "type"), "bits together with type int", "none",
+                  "or a type such as int4");
   }
 
   // Groups, and zero points, which depend on both.
@@ -277,20 +280,23 @@ Scheme ParseWeightScheme(const Yaml& yaml, Scheme scheme) {
                   "token");
   }
   SetGroups(keys, scheme);
-  if (keys.group_size) scheme.Validate(PlaceOf(yaml, "group_size"));
+  if (keys.group_size) {
+    At([&] { return PlaceOf(yaml, "group_size"); }, [&] { scheme.Validate(); });
+  }
   SetZeroPoint(yaml, keys, scheme);
 
   if (Says(yaml, "scale_type")) {
-    const std::string place = PlaceOf(yaml, "scale_type");
-    scheme.scale_type = ScaleTypeFrom(keys.scale_type, place);
-    if (HasByteScales(scheme.type)) {
-      ThrowBadInput(place, StrCat("no scale_type with type ", NameOf(scheme.type)), keys.scale_type,
-                    "the format has scales of its own");
-    }
+    At([&] { return PlaceOf(yaml, "scale_type"); },
+       [&] {
+         scheme.scale_type = ScaleTypeFrom(keys.scale_type);
+         if (!HasByteScales(scheme.type)) return;
+         ThrowExpected(StrCat("no scale_type with type ", NameOf(scheme.type)), keys.scale_type,
+                       "the format defines its own scales");
+       });
   }
 
   if (keys.second_level) scheme.second_level = keys.second_level->level;
-  scheme.Validate(yaml.place());
+  At([&] { return yaml.place(); }, [&] { scheme.Validate(); });
   return scheme;
 }
 
@@ -298,7 +304,9 @@ namespace {
 
 // Type, bits and zero points of activations or of a part of the cache.
 void SetValueScheme(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
-  if (Says(yaml, "type")) SetType(keys.type, PlaceOf(yaml, "type"), scheme);
+  if (Says(yaml, "type")) {
+    At([&] { return PlaceOf(yaml, "type"); }, [&] { SetType(keys.type, scheme); });
+  }
   if (!yaml.IsMap()) return;
   if (keys.bits) {
     const bool is_integer = scheme.type == NumberType::kInteger;
@@ -321,18 +329,6 @@ void SetStaticRange(const Yaml& yaml, const ActivationKeys& keys, ActivationPlan
                   "another range");
   }
   plan.percentile = *keys.percentile;
-}
-
-// Dynamic int8 per token: what "int8" alone means for activations.
-Scheme DefaultActivations() {
-  Scheme scheme;
-  scheme.bits = 8;
-  scheme.granularity = Granularity::kToken;
-  scheme.zero_point = ZeroPointKind::kNone;
-  scheme.symmetric_convention = SymmetricConvention::kSigned;
-  scheme.scale_type = DType::kF32;  // found at run time, or one number in the manifest
-  scheme.dynamic = true;
-  return scheme;
 }
 
 // A format brings its group size and granularity; integers are per token unless the keys ask
@@ -381,12 +377,12 @@ ParsedActivations ParseActivations(const Yaml& yaml) {
   auto keys = KeysFrom<ActivationKeys>(yaml);
 
   // The checks of each step rely on the steps before it.
-  ActivationPlan plan{DefaultActivations()};
+  ActivationPlan plan{DefaultActivationScheme()};
   SetValueScheme(yaml, keys, plan.scheme);
   plan.scheme.scale_type = DType::kF32;
   SetActivationGroups(keys, plan.scheme);
   SetStaticRange(yaml, keys, plan);
-  ValidateActivationScheme(plan.scheme, yaml.place());
+  At([&] { return yaml.place(); }, [&] { ValidateActivationScheme(plan.scheme); });
 
   parsed.plan = plan;
   parsed.skip = std::move(keys.skip);
@@ -409,7 +405,7 @@ std::optional<KvCacheScheme> ParseKvCache(const Yaml& yaml) {
   } else {
     scheme.keys = scheme.values = ParseKvPart(yaml, part, &scheme.key_group_tokens);
   }
-  scheme.Validate(yaml.place());
+  At([&] { return yaml.place(); }, [&] { scheme.Validate(); });
   return scheme;
 }
 

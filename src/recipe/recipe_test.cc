@@ -132,7 +132,7 @@ TEST(Recipe, MistakesAreNamedWithTheirLine) {
           {"weights: {type: int9}\nrounder: rtn\n", "did you mean 'int"},
           {"weights: {type: nf8}\nrounder: rtn\n",
            "available: int2, int3, int4, int5, int6, int7, int8, nf4"},
-          {"weights: {type: int}\nrounder: rtn\n", "bits beside type int"},
+          {"weights: {type: int}\nrounder: rtn\n", "bits together with type int"},
           {"weights: {type: int4, bits: 3}\nrounder: rtn\n", "bits 4 with type int4; got 3"},
           {"weights: {bits: 1}\nrounder: rtn\n", "bits in 2..8; got 1"},
           {"weights: {bits: 4, group_size: 0}\nrounder: rtn\n", "group_size in 1.."},

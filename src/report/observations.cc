@@ -37,7 +37,8 @@ void AddItems(const StudyCell& cell, const EvaluationData& data, const Evaluatio
     columns.metric.emplace_back(data.metric);
     columns.seed.emplace_back(cell.seed);
     columns.item.emplace_back(i);
-    columns.cluster.emplace_back(data.cluster[i]);
+    columns.cluster.emplace_back(static_cast<int64_t>(data.cluster[i]));
+    // The float model's loss on the same item makes every row a pair.
     columns.weight.emplace_back(data.weight[i]);
     columns.loss.emplace_back(data.loss[i]);
     columns.float_loss.emplace_back(reference.loss[i]);
@@ -56,8 +57,10 @@ void AddItems(const StudyCell& cell, const EvaluationData& data, const Evaluatio
   }
 }
 
+// JSON has no NaN and no infinity.
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
+// An estimate with its uncertainty, and how many seeds and clusters it rests on.
 Json ToJson(const Inference& one) {
   return {{"value", NumberOrNull(one.value)},
           {"stderr", NumberOrNull(one.standard_error)},
@@ -90,6 +93,7 @@ Json CellsJson(const ReportData& data) {
                      {"scores", group.scores},
                      {"float_score", NumberOrNull(group.float_score)},
                      {"baseline", NumberOrNull(group.baseline)},
+                     // Losses relative to the float model, then other distances.
                      {"excess_loss", ToJson(cell.excess)},
                      {"p_holm", NumberOrNull(cell.p_holm)},
                      {"kl", NumberOrNull(group.kl)},
@@ -101,6 +105,7 @@ Json CellsJson(const ReportData& data) {
                      {"overlap", NumberOrNull(group.overlap)},
                      {"bits_per_weight", NumberOrNull(group.bits)},
                      {"decode_tokens_per_s", NumberOrNull(group.decode_tokens_per_s)},
+                     // Where the numbers come from.
                      {"evaluate", group.evaluate_keys},
                      {"quantize", group.quantize_keys}});
   }
@@ -148,8 +153,8 @@ ParquetTable ObservationTable(const ReportData& data) {
   for (const StudyCell& cell : data.plan.cells) {
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) continue;
-
-    const EvaluationData one = EvaluationFromRecord(*record, data.plan.spec.task_loss);
+    const EvaluationData one =
+        EvaluationOf(record->outcome, data.plan.spec.task_loss, record->label);
     const std::string name = StrCat(cell.model, "\n", cell.test);
     if (cell.recipe == "float") references[name] = one;
 
@@ -181,12 +186,14 @@ ParquetTable ObservationTable(const ReportData& data) {
   return table;
 }
 
+// A header line, then a line per row; texts are quoted where CSV needs it.
 std::string CsvOf(const ParquetTable& table) {
   std::string text;
   for (size_t c = 0; c < table.columns().size(); ++c) {
     text += StrCat(c == 0 ? "" : ",", CsvField(table.columns()[c].name));
   }
   text += "\n";
+
   for (size_t row = 0; row < table.rows(); ++row) {
     for (size_t c = 0; c < table.columns().size(); ++c) {
       if (c > 0) text += ',';
@@ -228,6 +235,7 @@ Json StudyJson(const ReportData& data) {
                            {"p_holm", NumberOrNull(one.p_holm)}});
   }
 
+  // How much is lost by calibrating on other data, by relation.
   for (const GeneralizationGap& one : data.analysis.gaps) {
     gaps.push_back({{"model", one.model},
                     {"recipe", one.recipe},
@@ -237,6 +245,7 @@ Json StudyJson(const ReportData& data) {
                     {"p_holm", NumberOrNull(one.p_holm)}});
   }
 
+  // Whether IID calibration is best, by kind of test.
   for (const FamilyAnswer& one : data.analysis.families) {
     families.push_back({{"model", one.model},
                         {"recipe", one.recipe},
@@ -246,6 +255,7 @@ Json StudyJson(const ReportData& data) {
                         {"p_holm", NumberOrNull(one.p_holm)}});
   }
 
+  // Whether a measure on text predicts the loss on tasks.
   for (const ProxyAnswer& one : data.analysis.proxies) {
     proxies.push_back({{"model", one.model},
                        {"measure", one.measure},

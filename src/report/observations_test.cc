@@ -15,8 +15,7 @@ class Observations : public testing::ReportStudy {
  protected:
   // A cell of the plan, its group in the table, and the record of its evaluation.
   void AddEvaluation(const std::string& recipe, const std::string& calibration,
-                     const std::string& test, uint64_t seed, const Json& result,
-                     const std::string& status = "done") {
+                     const std::string& test, uint64_t seed, StageOutcome outcome) {
     StudyCell cell;
     cell.model = "m";
     cell.recipe = recipe;
@@ -26,38 +25,16 @@ class Observations : public testing::ReportStudy {
     cell.relation = recipe == "float" ? Relation::kNone : Relation::kIid;
     cell.evaluate = StrCat(EvaluateKey(recipe, calibration, test), ".", seed);
     plan_.cells.push_back(cell);
-    WriteRecord(cell.evaluate, result, Json::object(), status);
+    WriteRecord(cell.evaluate, std::move(outcome));
     if (table_.Find("m", recipe, calibration, test) == nullptr) {
       AddGroup(recipe, calibration, test);
     }
   }
 
-  static Json TaskResult(const std::vector<double>& values) {
-    const std::vector<int> zeros(values.size(), 0);
-    std::vector<int> right, clusters;
-    for (double value : values) {
-      right.push_back(value > 0.5 ? 1 : 0);
-      clusters.push_back(static_cast<int>(clusters.size()));
-    }
-    return {{"kind", "task"},
-            {"metric", "acc"},
-            {"items",
-             {{"value", values},
-              {"gold", zeros},
-              {"right", right},
-              {"near_tie", zeros},
-              {"cluster", clusters}}},
-            {"scores", Json::array()}};
-  }
-  static Json TextResult(const std::vector<double>& losses) {
-    std::vector<int> clusters;
-    for (size_t i = 0; i < losses.size(); ++i) clusters.push_back(static_cast<int>(i));
-    return {{"kind", "text"},
-            {"ppl", {2.5, 0.5}},
-            {"items",
-             {{"loss", losses},
-              {"weight", std::vector<int>(losses.size(), 8)},
-              {"cluster", clusters}}}};
+  static RowsOutcome Rows(const std::vector<double>& values) {
+    std::vector<uint64_t> clusters(values.size());
+    for (size_t i = 0; i < clusters.size(); ++i) clusters[i] = i;
+    return testing::RowsOf(values, clusters);
   }
 };
 
@@ -72,9 +49,9 @@ TEST_F(Observations, OfAnEmptyStudyAreAHeader) {
 
 TEST_F(Observations, HaveARowForEachItemOfEachSeed) {
   AddTaskTest("q", "qa");
-  AddEvaluation("float", "-", "q", 0, TaskResult({1, 0}));
-  AddEvaluation("r", "a,b", "q", 0, TaskResult({0.25, 1}));
-  AddEvaluation("r", "a,b", "q", 1, TaskResult({1, 0}));
+  AddEvaluation("float", "-", "q", 0, Rows({1, 0}));
+  AddEvaluation("r", "a,b", "q", 0, Rows({0.25, 1}));
+  AddEvaluation("r", "a,b", "q", 1, Rows({1, 0}));
   // The loss is 1 - value; the float model has no bits.
   EXPECT_EQ(CsvOf(ObservationTable(Data())),
             StrCat(kHeader,
@@ -88,7 +65,7 @@ TEST_F(Observations, HaveARowForEachItemOfEachSeed) {
 
 TEST_F(Observations, WindowsOfATextAreNeitherRightNorWrong) {
   AddTextTest("t");
-  AddEvaluation("float", "-", "t", 0, TextResult({1.5, 2}));
+  AddEvaluation("float", "-", "t", 0, testing::TextOf({1.5, 2}, {8, 8}, {0, 1}));
   EXPECT_EQ(CsvOf(ObservationTable(Data())), StrCat(kHeader,
                                                     "m,float,-,0,t,none,ppl,0,0,8,1.5,1.5,,,,\n"
                                                     "m,float,-,0,t,none,ppl,1,1,8,2,2,,,,\n"));
@@ -97,10 +74,10 @@ TEST_F(Observations, WindowsOfATextAreNeitherRightNorWrong) {
 TEST_F(Observations, CellsWithoutAComparisonHaveNoRows) {
   AddTaskTest("q", "qa");
   AddTaskTest("p", "qa");
-  AddEvaluation("r", "a", "p", 0, TaskResult({1, 0}));  // the float model's is not there
-  AddEvaluation("float", "-", "q", 0, TaskResult({1, 0}));
-  AddEvaluation("r", "b", "q", 0, TaskResult({1, 0}), "failed");
-  AddEvaluation("r", "c", "q", 0, TaskResult({1, 0, 1}));  // other items
+  AddEvaluation("r", "a", "p", 0, Rows({1, 0}));  // the float model's is not there
+  AddEvaluation("float", "-", "q", 0, Rows({1, 0}));
+  AddEvaluation("r", "b", "q", 0, StageOutcome{});
+  AddEvaluation("r", "c", "q", 0, Rows({1, 0, 1}));  // other items
   StudyCell cell = plan_.cells[1];
   cell.recipe = "r";
   cell.calibration = "not in the table";

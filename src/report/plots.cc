@@ -251,18 +251,15 @@ std::string LayerSection(const ReportData& data) {
 
       // Artefacts without statistics of their layers are skipped.
       const std::optional<StageRecord> record = data.work.ReadRecord(key);
-      if (!record || !record->result.contains("layers")) continue;
+      const auto* quantized = record ? std::get_if<QuantizeOutcome>(&record->outcome) : nullptr;
+      if (quantized == nullptr) continue;
       if (!sums.contains(recipe)) recipes.push_back(recipe);
-      for (const Json& layer : record->result["layers"]) {
-        const std::string name = GetString(layer, "name", key);
-        Sum& sum = sums[recipe][name];
-        if (sum.n == 0) layers[recipe].push_back(name);
-        ++sum.n;
-
-        // A layer without held-out tokens makes the mean NaN, which the table shows as a dash.
-        sum.held_out += GetDouble(layer, "held_out", key, std::nan(""));
-        sum.calibration += GetDouble(layer, "calibration", key, std::nan(""));
-        sum.fell_back += GetBool(layer, "fell_back", key, false) ? 1 : 0;
+      for (const LayerOutcome& layer : quantized->layers) {
+        Sum& sum = sums[recipe][layer.name];
+        if (sum.n++ == 0) layers[recipe].push_back(layer.name);
+        sum.held_out += layer.held_out;
+        sum.calibration += layer.calibration;
+        sum.fell_back += layer.fell_back ? 1 : 0;
       }
     }
   }

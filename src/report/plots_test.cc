@@ -178,16 +178,19 @@ TEST_F(Plots, LayersAreMeansOverArtefactsEachCountedOnce) {
   AddTextTest("t");
   AddGroup("r", "a", "t").quantize_keys = {"q1", "q2"};
   AddGroup("r", "b", "t").quantize_keys = {"q2", "not done"};
-  const auto layer = [](const char* name, Json held_out, double calibration, bool fell_back) {
-    return Json{{"name", name},
-                {"held_out", std::move(held_out)},
-                {"calibration", calibration},
-                {"fell_back", fell_back}};
+  const auto layer = [](const char* name, double held_out, double calibration, bool fell_back) {
+    LayerOutcome one;
+    one.name = name;
+    one.held_out = held_out;
+    one.calibration = calibration;
+    one.fell_back = fell_back;
+    return one;
   };
-  WriteRecord("q1",
-              {{"layers", {layer("up", 0.25, 0.125, true), layer("down", 0.5, 0.25, false)}}});
-  WriteRecord("q2",
-              {{"layers", {layer("up", 0.5, 0.375, false), layer("down", nullptr, 0.75, false)}}});
+  QuantizeOutcome first, second;
+  first.layers = {layer("up", 0.25, 0.125, true), layer("down", 0.5, 0.25, false)};
+  second.layers = {layer("up", 0.5, 0.375, false), layer("down", NAN, 0.75, false)};
+  WriteRecord("q1", first);
+  WriteRecord("q2", second);
   const std::string html = LayerSection(Data());
   // up: (0.25 + 0.5) / 2, the largest mean that exists; its bar is whole.
   EXPECT_THAT(html, HasSubstr("<tr><th scope=\"row\">up</th><td class=\"n\">0.2500</td>"
@@ -204,8 +207,10 @@ TEST_F(Plots, LayersWithoutErrorsAreLeftOut) {
   EXPECT_EQ(LayerSection(Data()), "");
   AddTextTest("t");
   AddGroup("rtn", "-", "t").quantize_keys = {"q1", "q2"};
-  WriteRecord("q1", {{"layers", {{{"name", "up"}, {"held_out", nullptr}}}}});
-  WriteRecord("q2", {{"bits_per_weight", 3}});
+  QuantizeOutcome without_errors;
+  without_errors.layers.resize(1);
+  WriteRecord("q1", without_errors);
+  WriteRecord("q2", QuantizeOutcome{});
   EXPECT_EQ(LayerSection(Data()), "");
 }
 

@@ -24,37 +24,33 @@ std::string Calibrations(const ReportData& data) {
   for (const StudyCell& cell : data.plan.cells) {
     if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
     seen.push_back(cell.calibrate);
+
     // A stage that is not done has nothing to show.
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.calibrate);
-    if (!record || !record->is_done()) continue;
-    const Json& result = record->result;
-    const std::string& place = record->label;
-
-    table.Row(
-        {{Escape(cell.calibration)},
-         {Escape(cell.model)},
-         {StrCat(cell.seed), true},
-         {Escape(GetString(result, "corpus", place))},
-         {Escape(GetString(result, "sampler", place))},
-         {StrCat(GetInt(result, "sequences", place), " × ", GetInt(result, "length", place)), true},
-         {StrCat(GetInt(result, "documents", place)), true},
-         {StrCat("<code>", Escape(GetString(result, "hash", place)), "</code>")}});
+    const auto* set = record ? std::get_if<CalibrateOutcome>(&record->outcome) : nullptr;
+    if (set == nullptr) continue;
+    table.Row({{Escape(cell.calibration)},
+               {Escape(cell.model)},
+               {StrCat(cell.seed), true},
+               {Escape(set->corpus)},
+               {Escape(set->sampler)},
+               {StrCat(set->sequences, " × ", set->length), true},
+               {StrCat(set->documents), true},
+               {StrCat("<code>", Escape(set->hash), "</code>")}});
   }
   return table.empty() ? "" : table.Html();
 }
 
-// How a test measures: the protocol and its version, the number of tokens or items.
-std::string ProtocolOf(const TestSpec& test, const Json& result, const std::string& place) {
-  if (!test.is_task()) {
-    return StrCat(GetString(result, "protocol", place), " v",
-                  GetInt(result, "protocol_version", place), ", seqlen ",
-                  GetInt(result, "seqlen", place), ", ", GetInt(result, "n_tokens", place),
-                  " tokens");
-  }
-  return StrCat(GetString(result, "task", place), " v", GetInt(result, "task_version", place), ", ",
-                GetString(result, "metric", place), ", ", GetInt(result, "shots", place), "-shot, ",
-                GetInt(result, "n", place), " of ", GetInt(result, "rows_in_split", place),
-                " rows");
+// Everything that two perplexities must have in common to be compared.
+std::string ProtocolOf(const TextOutcome& text) {
+  return StrCat(text.protocol, " v", text.protocol_version, ", seqlen ", text.seqlen, ", ",
+                text.tokens, " tokens");
+}
+
+// The same for tasks: version, metric, shots and the rows that were asked.
+std::string ProtocolOf(const RowsOutcome& rows) {
+  return StrCat(rows.task, " v", rows.task_version, ", ", rows.metric, ", ", rows.shots, "-shot, ",
+                rows.rows, " of ", rows.rows_in_split, " rows");
 }
 
 // What each test consists of, and the tests that were left out.
@@ -70,16 +66,18 @@ std::string Tests(const ReportData& data) {
     if (group == nullptr) continue;
     const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0]);
     if (!record) continue;
+    const auto* text = std::get_if<TextOutcome>(&record->outcome);
+    const auto* rows = std::get_if<RowsOutcome>(&record->outcome);
+    if (text == nullptr && rows == nullptr) continue;
 
-    // What the test is about decides its relation to calibration sets.
     const About& about = test.about;
     table.Row({{Escape(test.name)},
-               {Escape(ProtocolOf(test, record->result, record->label))},
+               {Escape(text != nullptr ? ProtocolOf(*text) : ProtocolOf(*rows))},
                {StrCat(group->items), true},
                {StrCat(group->excess.clusters()), true},
                {Escape(StrCat(about.dataset, " / ", about.subject, " / ", about.task, " / ",
                               about.language))},
-               {Escape(GetString(record->result, "note", record->label, ""))}});
+               {Escape(rows != nullptr ? rows->note : "")}});
   }
 
   std::string html = table.empty() ? "" : table.Html();
@@ -87,7 +85,7 @@ std::string Tests(const ReportData& data) {
   // A test that is left out must be visible, or the mean would mislead.
   if (!data.plan.skipped.empty()) {
     html +=
-        StrCat("<p>", Both("Left out because their data was not at hand:", "因缺少数据而略过："),
+        StrCat("<p>", Both("Left out because their data was not available:", "因缺少数据而略过："),
                "</p><ul>");
     for (const std::string& one : data.plan.skipped) html += StrCat("<li>", Escape(one), "</li>");
     html += "</ul>\n";
@@ -117,9 +115,11 @@ std::string ProvenanceSection(const ReportData& data) {
     if (group == nullptr) continue;
     const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0], false);
     if (!record) continue;
-    models +=
-        StrCat("<li>", Escape(data.plan.spec.models[i]), ": <code>",
-               Escape(GetString(record->inputs, "model_hash", record->label)), "</code></li>");
+    const auto* inputs = std::get_if<EvaluateInputs>(&record->inputs);
+    if (inputs == nullptr) continue;
+
+    models += StrCat("<li>", Escape(data.plan.spec.models[i]), ": <code>",
+                     Escape(inputs->model_hash), "</code></li>");
   }
 
   // Several processors may have worked on one study.
@@ -135,7 +135,7 @@ std::string ProvenanceSection(const ReportData& data) {
       Both("instruction set", "指令集"), " ", Escape(data.plan.instruction_set), "</li><li>",
       processors, "</li><li>",
       Both(StrCat(data.plan.stages.size(), " stages, ", HumanSeconds(data.table.seconds),
-                  " of work in all"),
+                  " of work in total"),
            StrCat(data.plan.stages.size(), " 个阶段，共计 ", HumanSeconds(data.table.seconds))),
       "</li></ul>\n", Failures(data), Tests(data), Calibrations(data), "<details><summary>",
       Both("The study's file", "研究文件"), "</summary><pre tabindex=\"0\">",

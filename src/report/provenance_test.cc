@@ -34,9 +34,7 @@ TEST_F(Provenance, ModelsHaveTheHashThatTheirFirstEvaluationRead) {
   AddTextTest("t");
   AddGroup("float", "-", "t");
   AddGroup("r", "a", "t").model = "n";
-  WriteRecord(EvaluateKey("float", "-", "t"),
-              {{"protocol", "gptq"}, {"protocol_version", 1}, {"seqlen", 8}, {"n_tokens", 9}},
-              {{"model_hash", "abc"}});
+  WriteRecord(EvaluateKey("float", "-", "t"), testing::TextOf({1}, {1}, {0}));
   const std::string html = ProvenanceSection(Data());
   EXPECT_THAT(html, HasSubstr("<li>m: <code>abc</code></li>"));
   EXPECT_THAT(html, Not(HasSubstr("<li>n:")));  // its record is not there
@@ -48,19 +46,18 @@ TEST_F(Provenance, TestsTellTheirProtocolAndWhatTheyAreAbout) {
   AddTextTest("no cell");
   AddTextTest("no record");
   for (const char* name : {"t", "q", "no record"}) AddGroup("float", "-", name);
-  const Json inputs = {{"model_hash", "abc"}};
-  WriteRecord(EvaluateKey("float", "-", "t"),
-              {{"protocol", "gptq"}, {"protocol_version", 2}, {"seqlen", 512}, {"n_tokens", 9000}},
-              inputs);
-  WriteRecord(EvaluateKey("float", "-", "q"),
-              {{"task", "sst2"},
-               {"task_version", 3},
-               {"metric", "acc"},
-               {"shots", 5},
-               {"n", 40},
-               {"rows_in_split", 872},
-               {"note", "a <part>"}},
-              inputs);
+  TextOutcome text = testing::TextOf({1}, {1}, {0});
+  text.protocol_version = 2;
+  text.seqlen = 512;
+  text.tokens = 9000;
+  WriteRecord(EvaluateKey("float", "-", "t"), text);
+  RowsOutcome rows = testing::RowsOf({1}, {0});
+  rows.task_version = 3;
+  rows.shots = 5;
+  rows.rows = 40;
+  rows.rows_in_split = 872;
+  rows.note = "a <part>";
+  WriteRecord(EvaluateKey("float", "-", "q"), rows);
   const std::string html = ProvenanceSection(Data());
   EXPECT_THAT(html,
               HasSubstr("<tr><th scope=\"row\">t</th><td>gptq v2, seqlen 512, 9000 tokens</td>"
@@ -82,14 +79,15 @@ TEST_F(Provenance, CalibrationSetsAreListedOnceIfTheyAreDone) {
     cell.calibrate = key;
     plan_.cells.push_back(cell);
   };
-  const Json result = {{"corpus", "stories & more"},
-                       {"sampler", "concat"},
-                       {"sequences", 16},
-                       {"length", 256},
-                       {"documents", 12},
-                       {"hash", "f00"}};
-  WriteRecord("c1", result);
-  WriteRecord("c2", result, Json::object(), "failed");
+  CalibrateOutcome set;
+  set.corpus = "stories & more";
+  set.sampler = "concat";
+  set.sequences = 16;
+  set.length = 256;
+  set.documents = 12;
+  set.hash = "f00";
+  WriteRecord("c1", set);
+  WriteRecord("c2", StageOutcome{});
   add("-", "");
   add("a", "c1");
   add("a", "c1");

@@ -1,5 +1,6 @@
 // The sample browser: prompts with the float model's answer and the answers of quantized models.
-// The data is one JSON text inside the page. Its size is bounded, so flips come first.
+// The data is one JSON text inside the page, which the page's script filters. Its size is bounded,
+// so answers that changed from right to wrong or back come first.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -59,64 +60,50 @@ class SampleCollector {
     bool is_float_right = false;
   };
 
-  // The record of a finished evaluation that kept samples.
-  std::optional<StageRecord> TaskRecord(const std::string& key) const {
+  // Nothing if the stage is not done or evaluates a text.
+  std::optional<RowsOutcome> RowsOf(const std::string& key) const {
     std::optional<StageRecord> record = data_.work.ReadRecord(key);
-    if (!record || !record->is_done() || !record->result.contains("samples")) return std::nullopt;
-    return record;
-  }
-
-  // Whether each item was answered right.
-  static std::vector<uint8_t> RightOf(const StageRecord& record) {
-    std::vector<uint8_t> right;
-    for (const Json& one :
-         GetChild(GetChild(record.result, "items", record.label), "right", record.label)) {
-      right.push_back(one.is_number() && one.get<double>() != 0 ? 1 : 0);
-    }
-    return right;
+    if (!record) return std::nullopt;
+    auto* rows = std::get_if<RowsOutcome>(&record->outcome);
+    return rows == nullptr ? std::nullopt : std::optional(std::move(*rows));
   }
 
   // The prompts of one test, from the float model's record.
   void AddPrompts(const Group& group) {
-    const auto record = TaskRecord(group.evaluate_keys[0]);
-    if (!record) return;
-    const std::vector<uint8_t> right = RightOf(*record);
-    for (const Json& sample : record->result["samples"]) {
-      const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
-      if (item >= right.size()) continue;
-
+    const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
+    if (!rows) return;
+    for (const SampleOutcome& sample : rows->samples) {
+      if (sample.item >= rows->items.right.size()) continue;
       // Answers find their prompt by model, test and item.
-      index_[StrCat(group.model, "\n", group.test, "\n", item)] = prompts_.size();
-      prompts_.push_back({group.test, GetString(sample, "row", record->label, ""),
-                          GetString(sample, "prompt", record->label, ""),
-                          GetString(sample, "right", record->label, ""),
-                          GetString(sample, "answer", record->label, ""), right[item] != 0});
+      index_[StrCat(group.model, "\n", group.test, "\n", sample.item)] = prompts_.size();
+      prompts_.push_back({.test = group.test,
+                          .row = sample.row.value_or(""),
+                          .text = sample.prompt.value_or(""),
+                          .right = sample.right.value_or(""),
+                          .float_answer = sample.answer,
+                          .is_float_right = rows->items.right[sample.item] != 0});
     }
   }
 
   // The answers of one condition; only the first seed's are kept.
   void AddAnswers(const Group& group) {
-    const auto record = TaskRecord(group.evaluate_keys[0]);
-    if (!record) return;
-    const std::vector<uint8_t> right = RightOf(*record);
+    const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
+    if (!rows) return;
     conditions_.push_back(StrCat(ConditionText(data_, group.model, group.recipe),
                                  group.calibration == "-" ? "" : " · ",
                                  group.calibration == "-" ? "" : group.calibration));
 
-    for (const Json& sample : record->result["samples"]) {
-      const size_t item = static_cast<size_t>(GetInt(sample, "item", record->label));
-
-      // A sample that the float model's record lacks cannot be compared.
-      const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", item));
-      if (found == index_.end() || item >= right.size()) continue;
+    // Answers whose prompt is not known are skipped: the float model's stage may have failed.
+    for (const SampleOutcome& sample : rows->samples) {
+      const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", sample.item));
+      if (found == index_.end() || sample.item >= rows->items.right.size()) continue;
 
       const Prompt& prompt = prompts_[found->second];
-      Answer answer{found->second, conditions_.size() - 1,
-                    GetString(sample, "answer", record->label, ""), kSame};
-
-      // A changed verdict tells more than a changed text.
-      if (prompt.is_float_right && right[item] == 0) answer.flag = kRightToWrong;
-      if (!prompt.is_float_right && right[item] != 0) answer.flag = kWrongToRight;
+      const bool is_right = rows->items.right[sample.item] != 0;
+      // A flip says more than a changed text, so it decides the flag.
+      Answer answer{found->second, conditions_.size() - 1, sample.answer, kSame};
+      if (prompt.is_float_right && !is_right) answer.flag = kRightToWrong;
+      if (!prompt.is_float_right && is_right) answer.flag = kWrongToRight;
       if (answer.flag == kSame && answer.text != prompt.float_answer) answer.flag = kChanged;
       answers_.push_back(std::move(answer));
     }

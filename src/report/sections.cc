@@ -43,6 +43,7 @@ std::string Section(std::string_view id, const LocalText& title, std::string_vie
                 "-title\">", BothText(title), "</h2>\n", body, "</section>\n");
 }
 
+// How calibration data and test are related, in the words of the report.
 LocalText RelationText(Relation relation) {
   switch (relation) {
     case Relation::kIid:

@@ -105,12 +105,14 @@ std::string BudgetText(const Budget& budget, bool is_chinese) {
     text += is_chinese ? StrCat("每权重不超过 ", Number(budget.bits_per_weight, 2), " 比特")
                        : StrCat("at most ", Number(budget.bits_per_weight, 2), " bits per weight");
   }
+
   if (budget.tokens_per_second > 0) {
     if (!text.empty()) text += is_chinese ? "，" : " and ";
     text += is_chinese
                 ? StrCat("每秒至少 ", Number(budget.tokens_per_second, 0), " 个词元")
                 : StrCat("at least ", Number(budget.tokens_per_second, 0), " tokens per second");
   }
+
   if (text.empty()) text = is_chinese ? "不设预算" : "no budget";
   return text;
 }

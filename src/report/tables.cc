@@ -152,6 +152,7 @@ std::string HeatMapSection(const ReportData& data) {
                    Escape(ConditionText(data, condition.first, condition.second)), "</summary>\n",
                    HeatMap(data, condition), "</details>\n");
   }
+
   if (maps.empty()) return "";
   return Section("heat", {"Calibration against test", "校准集与测试"},
                  StrCat("<p>",
@@ -234,7 +235,7 @@ std::string CellSection(const ReportData& data) {
                              "bootstrap over seeds and clusters of items, Student's t. Detectable: "
                              "the difference that four of five such "
                              "studies would find. Overlap: share of the test's 13-grams of tokens "
-                             "that stand in the calibration text.",
+                             "that also occur in the calibration text.",
                              "得分：任务主指标或困惑度。损失：1 − 指标，或 nats。区间与 "
                              "p：对种子与题目簇的分层自助法及 t 分布。"
                              "可检出：五次此类研究中有四次能发现的差异。重叠：测试文本中出现在校准"

@@ -111,6 +111,8 @@ std::string MarkdownGaps(const ReportData& data) {
       "\n## Generalization gap (", unit.en,
       ")\n\n| recipe | relation | tests | gap [95 %] | p | Holm p | seeds agree | detectable |\n"
       "|---|---|---|---|---|---|---|---|\n");
+
+  // Positive gaps: other data is worse than the test's own kind.
   for (const GeneralizationGap& one : data.analysis.gaps) {
     text += StrCat("| ", MarkdownCell(ConditionText(data, one.model, one.recipe)), " | ",
                    RelationText(one.relation).en, " | ", one.tests, " | ",
@@ -129,6 +131,8 @@ std::string MarkdownFamilies(const ReportData& data) {
       StrCat("\n## Is IID calibration best? (", unit.en,
              "; other data minus IID: positive means yes)\n\n| recipe | kind of test | tests | "
              "difference [95 %] | Holm p | answer |\n|---|---|---|---|---|---|\n");
+
+  // Only a significant difference is called an answer.
   for (const FamilyAnswer& one : data.analysis.families) {
     const char* answer = one.difference.value > 0 ? "yes" : "no: worse";
     if (!(one.p_holm < 0.05)) answer = "no significant difference";

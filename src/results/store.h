@@ -5,12 +5,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "results/database.h"
 
 namespace qualm {
 
@@ -75,9 +76,6 @@ class ResultStore {
   // schema, kFailed where it cannot be opened. Every call below throws kFailed for a full disk or a
   // store that stays locked; what was committed stays.
   explicit ResultStore(const std::filesystem::path& file);
-  ~ResultStore();
-  ResultStore(const ResultStore&) = delete;
-  ResultStore& operator=(const ResultStore&) = delete;
 
   // Changes between Begin and Commit are kept together; the destructor takes back what was not
   // committed.
@@ -118,14 +116,12 @@ class ResultStore {
                                       int protocol) const;
 
  private:
-  class Statement;
-  struct Connection;
-  void Execute(const char* sql) const;
   int64_t PutPrompt(const std::string& text);
   void Prepare();
-  void SwitchToWal() const;
 
-  std::unique_ptr<Connection> connection_;
+  Database database_;
+  std::string last_prompt_;
+  int64_t last_prompt_id_ = 0;  // 0: none
 };
 
 }  // namespace qualm

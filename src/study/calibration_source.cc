@@ -1,14 +1,17 @@
+// Calibration sets that are not simply sampled from a corpus: rows of a task, random tokens, text
+// that the model generates itself, and mixtures of other sets. Also the JSON form in which a stage
+// keeps its set for other stages.
 #include "study/calibration_source.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "evaluate/generator.h"
+#include "generate/generate.h"
 #include "io/hash.h"
+#include "io/json_fields.h"
 #include "model/model.h"
 #include "results/store.h"
 
@@ -27,6 +30,8 @@ std::vector<Tokens> CutWindows(const Tokens& tokens, size_t length, size_t most)
   return windows;
 }
 
+// A set that knows how it was made but has no sequences yet. HashCalibration must follow when it
+// has.
 CalibrationSet NewSet(const SamplerOptions& options, std::string sampler, std::string corpus,
                       std::string corpus_hash) {
   CalibrationSet set;
@@ -39,35 +44,29 @@ CalibrationSet NewSet(const SamplerOptions& options, std::string sampler, std::s
   return set;
 }
 
-Json SequencesToJson(const std::vector<Tokens>& sequences) {
-  Json list = Json::array();
-  for (const Tokens& sequence : sequences) list.push_back(sequence);
-  return list;
-}
-
-std::vector<Tokens> SequencesFromJson(const Json& list, size_t length, std::string_view place) {
-  std::vector<Tokens> sequences;
-  if (!list.is_array()) ThrowBadInput(place, "a list of sequences", list.type_name());
-  for (const Json& one : list) {
-    const bool fits =
-        one.is_array() && one.size() == length && std::ranges::all_of(one, [](const Json& id) {
-          return id.is_number_unsigned() && id.get<uint64_t>() < (1U << 31);
-        });
-    if (!fits) ThrowBadInput(place, StrCat("sequences of ", length, " token ids"), "others");
-    sequences.push_back(one.get<Tokens>());
+// For sets from files: a kernel would read past its tables with ids that do not exist.
+void CheckSequences(const std::vector<Tokens>& sequences, size_t length, std::string_view place) {
+  for (const Tokens& sequence : sequences) {
+    if (sequence.size() != length) {
+      ThrowBadInput(place, StrCat("sequences of ", length, " token ids"),
+                    StrCat("one of ", sequence.size()));
+    }
+    const TokenId least = sequence.empty() ? 0 : *std::ranges::min_element(sequence);
+    if (least < 0) ThrowBadInput(place, "token ids of 0 or more", StrCat(least));
   }
-  return sequences;
 }
 
 }  // namespace
 
+// How many of `count` rows to draw from each subject: as evenly as the subjects' sizes allow.
 std::vector<size_t> Stratify(const std::vector<size_t>& sizes, size_t count, uint64_t seed) {
   std::vector<size_t> quota(sizes.size(), 0), order(sizes.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   Rng rng(seed, "stratify");
   Shuffle(order, rng);
-  // One row for each subject that still has one, round after round; in the last round the order
-  // decides who gets one.
+
+  // One row for each subject that still has one, round after round. In the last round the shuffled
+  // order decides which subjects get one.
   for (size_t left = count; left > 0;) {
     const size_t before = left;
     for (size_t i : order) {
@@ -75,18 +74,23 @@ std::vector<size_t> Stratify(const std::vector<size_t>& sizes, size_t count, uin
       ++quota[i];
       --left;
     }
-    if (left == before) break;
+    if (left == before) break;  // all subjects are exhausted
   }
   return quota;
 }
 
+// Uniform over the vocabulary without control tokens. It shows what a recipe gets from statistics
+// that know nothing about text.
 CalibrationSet RandomTokenSet(const Tokenizer& tokenizer, const SamplerOptions& options) {
   const SpecialTokens& special = tokenizer.special();
   const auto is_control = [&](TokenId id) {
     return id == special.bos || id == special.eos || id == special.unk || id == special.pad;
   };
+
   CalibrationSet set =
       NewSet(options, "random-tokens", "random tokens", HashBytes("random tokens"));
+
+  // Two separate random streams: asking for more of one part leaves the other as it was.
   const auto draw = [&](size_t count, std::string_view stream, std::vector<Tokens>& sequences) {
     Rng rng(options.seed, stream);
     for (size_t i = 0; i < count; ++i) {
@@ -98,6 +102,7 @@ CalibrationSet RandomTokenSet(const Tokenizer& tokenizer, const SamplerOptions& 
       sequences.push_back(std::move(tokens));
     }
   };
+
   draw(options.samples, "random tokens", set.sequences);
   draw(options.held_out, "random tokens held out", set.held_out);
   HashCalibration(set);
@@ -106,6 +111,8 @@ CalibrationSet RandomTokenSet(const Tokenizer& tokenizer, const SamplerOptions& 
 
 CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const SamplerOptions& options) {
   QUALM_CHECK(members.size() >= 2);
+
+  // Sequences of different lengths would weigh the members unequally.
   std::vector<std::string> names, hashes;
   for (const CalibrationSet& member : members) {
     names.push_back(member.corpus);
@@ -115,6 +122,8 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
                     StrCat(member.length, " in ", member.corpus));
     }
   }
+
+  // One sequence of each member in turn, so that every prefix of the set is mixed in equal parts.
   CalibrationSet set = NewSet(options, "mixed", Join(names, " + "), HashBytes(Join(hashes, "\n")));
   for (size_t i = 0; set.sequences.size() < options.samples; ++i) {
     const CalibrationSet& member = members[i % members.size()];
@@ -124,6 +133,8 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
     }
     set.sequences.push_back(member.sequences[i / members.size()]);
   }
+
+  // Held-out sequences are only measured on: fewer of them than asked for are accepted.
   for (size_t i = 0; set.held_out.size() < options.held_out; ++i) {
     const CalibrationSet& member = members[i % members.size()];
     if (i / members.size() >= member.held_out.size()) break;
@@ -134,29 +145,35 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
   return set;
 }
 
+// Generates texts from an empty prompt until there are enough tokens for all windows. Answers are
+// kept in the store, so a killed run continues with the texts that it has.
 CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_hash,
                                 double temperature, const SamplerOptions& options,
-                                ResultStore& store, ThreadPool& pool, Progress& progress) {
+                                ResultStore& store, const Context& context) {
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const size_t wanted = (options.samples + options.held_out) * options.length;
-  const size_t context = model.decoder->plan.context;
+  const size_t context_length = model.decoder->plan.context;
   const Tokens prompt = EncodeGenerationPrompt(tokenizer, "");
+
   Tokens tokens;
   size_t texts = 0;
-  progress.Begin("generate texts", wanted);
+  context.progress.Begin("generate texts", wanted);
   while (tokens.size() < wanted) {
     if (texts > 64 * (options.samples + options.held_out)) {
       ThrowFailed("self_generated", StrCat("the model's texts are too short: ", tokens.size(),
                                            " tokens in ", texts, " texts"));
     }
+
+    // A round asks for one text per sample; texts that an earlier run generated are in the store.
     std::vector<GenerationRequest> requests;
     std::vector<std::string> found(options.samples);
     std::vector<size_t> open;
     for (size_t i = 0; i < options.samples; ++i) {
       GenerationRequest request;
       request.tokens = prompt;
-      request.max_tokens = std::min(options.length, context - prompt.size());
+      request.max_tokens = std::min(options.length, context_length - prompt.size());
       request.temperature = temperature;
+      // Seed and number of the text select the random stream: the same set comes out in every run.
       request.sample = options.seed * 1'000'000 + texts + i;
       const auto stored = store.FindText(model_hash, request.Hash(), kGenerationProtocol);
       if (stored) {
@@ -166,7 +183,9 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       open.push_back(i);
       requests.push_back(std::move(request));
     }
-    GenerateTexts(*model.decoder, tokenizer, requests, {}, pool,
+
+    // Each answer is stored as soon as it is complete, once for all requests that are equal.
+    GenerateTexts(*model.decoder, tokenizer, requests, {}, context,
                   [&](std::span<const size_t> equal, const GenerationAnswer& answer) {
                     for (size_t i : equal) found[open[i]] = answer.text;
                     store.Begin();
@@ -175,14 +194,18 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
                         {answer.text, answer.tokens, std::string(FinishReasonName(answer.reason))});
                     store.Commit();
                   });
+
+    // The texts in the order of the requests, whichever finished first.
     for (const std::string& text : found) {
       const Tokens more = tokenizer.EncodeWithSpecial(text);
       tokens.insert(tokens.end(), more.begin(), more.end());
     }
     texts += options.samples;
-    progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
+    context.progress.Advance(std::min(tokens.size(), wanted), StrCat(texts, " texts"));
   }
-  progress.End();
+  context.progress.End();
+
+  // The first windows calibrate, the others are held out.
   CalibrationSet set = NewSet(options, "self-generated",
                               StrCat("self-generated at temperature ", temperature), model_hash);
   std::vector<Tokens> windows =
@@ -196,6 +219,8 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
   return set;
 }
 
+// Draws rows so that each subject has its share, and cuts their text into windows. `drawn` returns
+// the number of rows by subject, for the report.
 CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std::string_view name,
                              const std::string& hash, const Tokenizer& tokenizer,
                              const SamplerOptions& options, std::vector<size_t>* drawn) {
@@ -208,6 +233,8 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   if (available < options.samples) {
     ThrowBadInput(name, StrCat(options.samples, " rows to calibrate on"), StrCat(available));
   }
+
+  // Rows of every subject are drawn at random; those that are not drawn can be held out.
   const std::vector<size_t> quota = Stratify(sizes, options.samples, options.seed);
   std::vector<std::string> taken, rest;
   Rng rng(options.seed, "per-subject");
@@ -220,6 +247,8 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   }
   Shuffle(taken, rng);
   Shuffle(rest, rng);
+
+  // The tokens of documents, one after the other, until there are `most`.
   const auto joined = [&](const std::vector<std::string>& documents, size_t most) {
     Tokens tokens;
     for (const std::string& document : documents) {
@@ -229,6 +258,7 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
     }
     return tokens;
   };
+
   CalibrationSet set = NewSet(options, "per-subject", std::string(name), hash);
   const Tokens tokens = joined(taken, SIZE_MAX);
   set.sequences = CutWindows(tokens, options.length, SIZE_MAX);
@@ -244,43 +274,17 @@ CalibrationSet PerSubjectSet(const std::vector<SubjectDocuments>& subjects, std:
   return set;
 }
 
-Json ToJson(const CalibrationSet& set) {
-  return {{"sampler", set.sampler},
-          {"corpus", set.corpus},
-          {"corpus_hash", set.corpus_hash},
-          {"samples", set.samples},
-          {"length", set.length},
-          {"seed", set.seed},
-          {"documents", set.documents},
-          {"hash", set.hash},
-          {"held_out_hash", set.held_out_hash},
-          {"sequences", SequencesToJson(set.sequences)},
-          {"held_out", SequencesToJson(set.held_out)}};
-}
+Json ToJson(const CalibrationSet& set) { return FieldsJson(set); }
 
+// The hashes in the file must be those of its tokens: a set that was edited is refused.
 CalibrationSet CalibrationSetFromJson(const Json& json, std::string_view place) {
-  RequireObject(json,
-                {"sampler", "corpus", "corpus_hash", "samples", "length", "seed", "documents",
-                 "hash", "held_out_hash", "sequences", "held_out"},
-                place);
-  const auto size = [&](std::string_view key) {
-    const int64_t value = GetInt(json, key, place);
-    if (value < 0) ThrowBadInput(place, StrCat("'", key, "' of 0 or more"), StrCat(value));
-    return static_cast<size_t>(value);
-  };
-  CalibrationSet set;
-  set.sampler = GetString(json, "sampler", place);
-  set.corpus = GetString(json, "corpus", place);
-  set.corpus_hash = GetString(json, "corpus_hash", place);
-  set.samples = size("samples");
-  set.length = size("length");
-  set.seed = size("seed");
-  set.documents = size("documents");
-  set.sequences = SequencesFromJson(GetChild(json, "sequences", place), set.length, place);
-  set.held_out = SequencesFromJson(GetChild(json, "held_out", place), set.length, place);
+  auto set = FieldsFrom<CalibrationSet>(json, place);
+  CheckSequences(set.sequences, set.length, place);
+  CheckSequences(set.held_out, set.length, place);
+
+  const std::string hash = set.hash, held_out_hash = set.held_out_hash;
   HashCalibration(set);
-  if (set.hash != GetString(json, "hash", place) ||
-      set.held_out_hash != GetString(json, "held_out_hash", place)) {
+  if (set.hash != hash || set.held_out_hash != held_out_hash) {
     ThrowBadInput(place, "the tokens that its hashes say", "others",
                   "remove the file to make it again");
   }

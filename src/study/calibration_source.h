@@ -10,10 +10,9 @@
 
 namespace qualm {
 
+struct Context;
 struct Model;
-class Progress;
 class ResultStore;
-class ThreadPool;
 
 // `count` rows over the subjects as evenly as their sizes allow, in the subjects' order: every
 // subject gets the same number, those that have fewer all of theirs; what is left goes to subjects
@@ -32,7 +31,7 @@ CalibrationSet MixedSet(const std::vector<CalibrationSet>& members, const Sample
 // Texts are kept in the store as they come. Throws kFailed for a model that writes nothing.
 CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_hash,
                                 double temperature, const SamplerOptions& options,
-                                ResultStore& store, ThreadPool& pool, Progress& progress);
+                                ResultStore& store, const Context& context);
 
 // `documents` by subject; the drawn ones in random order, tokenised one by one, joined and cut. The
 // rest of a window is dropped, and so there are fewer sequences than documents. Held-out sequences

@@ -1,16 +1,19 @@
+// Copies the records of stages into the tables of one SQLite file, for people and other programs to
+// query. The records stay the truth: the file can be removed and made again.
 #include "study/collect.h"
-
-#include <sqlite3.h>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "results/database.h"
 #include "study/machine.h"
 
 namespace qualm {
 namespace {
 
 constexpr int kApplicationId = 0x71737475;  // "qstu": says that the file is ours
-constexpr int kLockedMilliseconds = 60000;
+constexpr DatabaseKind kResults = {.name = "results of studies",
+                                   .damaged_hint = "remove it: it is made from the records",
+                                   .failed_note = ""};
 
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS studies(
@@ -40,195 +43,133 @@ CREATE TABLE IF NOT EXISTS layers(
   PRIMARY KEY(stage, layer)) WITHOUT ROWID;
 )";
 
-class Database {
- public:
-  explicit Database(const std::filesystem::path& file) : file_(file.string()) {
-    Check(sqlite3_open(file_.c_str(), &db_));
-    sqlite3_busy_timeout(db_, kLockedMilliseconds);
-  }
-  ~Database() { sqlite3_close(db_); }
-  Database(const Database&) = delete;
-  Database& operator=(const Database&) = delete;
+// Windows and rows share a table; columns that one of them lacks are NULL.
+constexpr const char* kPutItem = "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)";
 
-  void Run(const char* sql) { Check(sqlite3_exec(db_, sql, nullptr, nullptr, nullptr)); }
-
-  int Number(const char* sql) {
-    sqlite3_stmt* statement = nullptr;
-    Check(sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr));
-    const int code = sqlite3_step(statement);
-    const int value = code == SQLITE_ROW ? sqlite3_column_int(statement, 0) : 0;
-    sqlite3_finalize(statement);
-    if (code != SQLITE_ROW && code != SQLITE_DONE) Check(code);
-    return value;
-  }
-
-  void Check(int code) const {
-    if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE) return;
-    const char* text = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code);
-    if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) {
-      ThrowBadInput(file_, "results of studies", text, "remove it: it is made from the records");
-    }
-    ThrowFailed(file_, text);
-  }
-
-  sqlite3* handle() const { return db_; }
-  const std::string& file() const { return file_; }
-
- private:
-  std::string file_;
-  sqlite3* db_ = nullptr;
-};
-
-// An insertion; Json values go by their own type.
-class Insertion {
- public:
-  Insertion(Database& database, const char* sql) : database_(database) {
-    database.Check(sqlite3_prepare_v2(database.handle(), sql, -1, &statement_, nullptr));
-  }
-  ~Insertion() { sqlite3_finalize(statement_); }
-  Insertion(const Insertion&) = delete;
-  Insertion& operator=(const Insertion&) = delete;
-
-  void Put(std::initializer_list<Json> values) {
-    int index = 0;
-    for (const Json& value : values) {
-      ++index;
-      if (value.is_null()) {
-        database_.Check(sqlite3_bind_null(statement_, index));
-      } else if (value.is_number_float()) {
-        database_.Check(sqlite3_bind_double(statement_, index, value.get<double>()));
-      } else if (value.is_number()) {
-        database_.Check(sqlite3_bind_int64(statement_, index, value.get<int64_t>()));
-      } else {
-        const std::string& text = value.get_ref<const std::string&>();
-        database_.Check(sqlite3_bind_text(statement_, index, text.c_str(),
-                                          static_cast<int>(text.size()), SQLITE_TRANSIENT));
-      }
-    }
-    database_.Check(sqlite3_step(statement_));
-    database_.Check(sqlite3_reset(statement_));
-  }
-
- private:
-  Database& database_;
-  sqlite3_stmt* statement_ = nullptr;
-};
-
-Json At(const Json& columns, const char* column, size_t index) {
-  if (!columns.contains(column) || index >= columns[column].size()) return nullptr;
-  return columns[column][index];
-}
-
-Json ValueOf(const Json& object, const char* key) {
-  return object.contains(key) ? object[key] : Json();
-}
-
+// Copies what is new: the study with its cells each time, and stages that are not there yet with
+// their items, samples and layers. Run() is called once and is one transaction, so a reader sees a
+// whole collection or the one before it.
 class Collector {
  public:
   Collector(const StudyPlan& plan, const WorkFolder& work)
-      : plan_(plan), work_(work), database_(work.Results()) {}
+      : plan_(plan), work_(work), database_(work.Results(), kResults) {}
 
   CollectCounts Run() {
-    database_.Run("BEGIN IMMEDIATE");
+    database_.Begin();
     Prepare();
     PutStudy();
     for (const Stage& stage : plan_.stages) PutStage(stage.key);
-    database_.Run("COMMIT");
+    database_.Commit();
     return counts_;
   }
 
  private:
+  // A new file gets the tables and our mark. A file that holds something else is refused.
   void Prepare() {
-    const int application = database_.Number("PRAGMA application_id");
-    const int version = database_.Number("PRAGMA user_version");
+    const int64_t application = database_.Number("PRAGMA application_id");
+    const int64_t version = database_.Number("PRAGMA user_version");
     const bool is_new = database_.Number("SELECT count(*) FROM sqlite_master") == 0;
     if (!is_new && (application != kApplicationId || version != kStudyResultsVersion)) {
       ThrowBadInput(
           database_.file(), StrCat("results of studies, version ", kStudyResultsVersion),
           application == kApplicationId ? StrCat("version ", version) : "another database");
     }
-    database_.Run(kSchema);
-    database_.Run(StrCat("PRAGMA application_id=", kApplicationId).c_str());
-    database_.Run(StrCat("PRAGMA user_version=", kStudyResultsVersion).c_str());
+    database_.Execute(kSchema);
+    database_.Execute(StrCat("PRAGMA application_id=", kApplicationId));
+    database_.Execute(StrCat("PRAGMA user_version=", kStudyResultsVersion));
   }
 
+  // Cells are written anew: a study that was changed may have lost some.
   void PutStudy() {
     const StudySpec& spec = plan_.spec;
-    Insertion(database_, "INSERT OR REPLACE INTO studies VALUES(?,?,?,?,?,?,?,?)")
-        .Put({spec.name, spec.version, spec.title.en, spec.question.en, spec.text, plan_.version,
-              plan_.instruction_set, UtcNow()});
-    Insertion(database_, "DELETE FROM cells WHERE study=?").Put({spec.name});
-    Insertion cells(database_, "INSERT INTO cells VALUES(?,?,?,?,?,?,?,?,?,?,?)");
+    Statement(database_, "INSERT OR REPLACE INTO studies VALUES(?,?,?,?,?,?,?,?)")
+        .Run(spec.name, spec.version, spec.title.en, spec.question.en, spec.text, plan_.version,
+             plan_.instruction_set, UtcNow());
+
+    Statement(database_, "DELETE FROM cells WHERE study=?").Run(spec.name);
+    Statement cells(database_, "INSERT INTO cells VALUES(?,?,?,?,?,?,?,?,?,?,?)");
     for (const StudyCell& cell : plan_.cells) {
-      cells.Put({spec.name, cell.model, cell.recipe, cell.calibration, cell.seed, cell.test,
-                 std::string(RelationName(cell.relation)), cell.calibrate, cell.quantize,
-                 cell.evaluate, cell.measure});
+      cells.Run(spec.name, cell.model, cell.recipe, cell.calibration, cell.seed, cell.test,
+                RelationName(cell.relation), cell.calibrate, cell.quantize, cell.evaluate,
+                cell.measure);
     }
   }
 
   // A stage is there already if its record is the one that was collected.
   bool IsThere(const StageRecord& record) {
-    return database_.Number(StrCat("SELECT count(*) FROM stages WHERE key='", record.key,
-                                   "' AND status='", record.is_done() ? "done" : "failed",
-                                   "' AND finished_at='", record.finished_at.substr(0, 20), "'")
-                                .c_str()) == 1;
+    Statement find(database_,
+                   "SELECT count(*) FROM stages WHERE key=? AND status=? AND finished_at=?");
+    find.Bind(record.key, record.status, record.finished_at);
+    return find.Step() && find.Int(0) == 1;
   }
 
   void PutStage(const std::string& key) {
+    // The head of a record is small. The columns of its result are only read if they are new.
     const std::optional<StageRecord> head = work_.ReadRecord(key, false);
-    if (!head || head->finished_at.find('\'') != std::string::npos || IsThere(*head)) return;
+    if (!head || IsThere(*head)) return;
     const std::optional<StageRecord> record = work_.ReadRecord(key);
     if (!record) return;
+
+    // The stage may be there with another result, from a run that was repeated.
     for (const char* table : {"items", "samples", "layers"}) {
-      Insertion(database_, StrCat("DELETE FROM ", table, " WHERE stage=?").c_str()).Put({key});
+      Statement(database_, StrCat("DELETE FROM ", table, " WHERE stage=?")).Run(key);
     }
-    Json rest = record->result;
+
+    // What has its own tables is not kept twice.
+    Json rest = ToJson(record->outcome);
     for (const char* name : {"items", "samples", "layers"}) {
       if (rest.is_object()) rest.erase(name);
     }
-    Insertion(database_, "INSERT OR REPLACE INTO stages VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
-        .Put({record->key, record->kind, record->label, record->status, record->error, record->host,
-              record->processor, record->version, record->finished_at, record->seconds,
-              record->peak_memory_bytes, record->threads, record->inputs.dump(), rest.dump()});
+    Statement(database_, "INSERT OR REPLACE INTO stages VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+        .Run(record->key, StageKindName(KindOf(record->inputs)), record->label, record->status,
+             record->error, record->host, record->processor, record->version, record->finished_at,
+             record->seconds, record->peak_memory_bytes, record->threads,
+             ToJson(record->inputs).dump(), rest.dump());
     ++counts_.stages;
-    if (!record->is_done()) return;
-    PutItems(key, record->result);
-    PutSamples(key, record->result);
-    PutLayers(key, record->result);
-  }
 
-  void PutItems(const std::string& key, const Json& result) {
-    if (!result.contains("items")) return;
-    const Json& items = result["items"];
-    const size_t n = ValueOf(items, "cluster").size();
-    Insertion rows(database_, "INSERT INTO items VALUES(?,?,?,?,?,?,?,?,?,?)");
-    for (size_t i = 0; i < n; ++i) {
-      const Json value = At(items, "value", i), weight = At(items, "weight", i);
-      Json loss = At(items, "loss", i);
-      if (loss.is_null() && value.is_number()) loss = 1 - value.get<double>();
-      rows.Put({key, i, At(items, "cluster", i), weight.is_null() ? Json(1.0) : weight, loss, value,
-                At(items, "right", i), At(items, "near_tie", i), At(items, "picked", i),
-                At(items, "gold", i)});
-      ++counts_.items;
+    // The columns of tests and the layers of artefacts go into separate tables.
+    if (const auto* text = std::get_if<TextOutcome>(&record->outcome)) PutWindows(key, text->items);
+    if (const auto* task = std::get_if<RowsOutcome>(&record->outcome)) {
+      PutRows(key, task->items);
+      PutSamples(key, task->samples);
+    }
+    if (const auto* quantized = std::get_if<QuantizeOutcome>(&record->outcome)) {
+      PutLayers(key, quantized->layers);
     }
   }
 
-  void PutSamples(const std::string& key, const Json& result) {
-    if (!result.contains("samples")) return;
-    Insertion rows(database_, "INSERT OR REPLACE INTO samples VALUES(?,?,?,?,?,?)");
-    for (const Json& sample : result["samples"]) {
-      rows.Put({key, GetInt(sample, "item", key), ValueOf(sample, "row"), ValueOf(sample, "prompt"),
-                ValueOf(sample, "right"), GetString(sample, "answer", key, "")});
+  // Windows weigh what their protocol says; rows all weigh the same.
+  void PutWindows(const std::string& key, const WindowColumns& items) {
+    constexpr std::optional<int64_t> kNone;  // only rows of tasks have these
+    Statement rows(database_, kPutItem);
+    for (size_t i = 0; i < items.cluster.size(); ++i) {
+      rows.Run(key, i, items.cluster[i], items.weight[i], items.loss[i], kNone, kNone, kNone, kNone,
+               kNone);
+    }
+    counts_.items += items.cluster.size();
+  }
+
+  void PutRows(const std::string& key, const RowColumns& items) {
+    Statement rows(database_, kPutItem);
+    for (size_t i = 0; i < items.cluster.size(); ++i) {
+      const double loss = 1 - items.value[i];
+      rows.Run(key, i, items.cluster[i], /*weight=*/1.0, loss, items.value[i], items.right[i],
+               items.near_tie[i], items.picked[i], items.gold[i]);
+    }
+    counts_.items += items.cluster.size();
+  }
+
+  void PutSamples(const std::string& key, const std::vector<SampleOutcome>& samples) {
+    Statement rows(database_, "INSERT OR REPLACE INTO samples VALUES(?,?,?,?,?,?)");
+    for (const SampleOutcome& sample : samples) {
+      rows.Run(key, sample.item, sample.row, sample.prompt, sample.right, sample.answer);
     }
   }
 
-  void PutLayers(const std::string& key, const Json& result) {
-    if (!result.contains("layers")) return;
-    Insertion rows(database_, "INSERT OR REPLACE INTO layers VALUES(?,?,?,?,?,?)");
-    for (const Json& layer : result["layers"]) {
-      rows.Put({key, GetString(layer, "name", key), GetDouble(layer, "bits", key),
-                GetDouble(layer, "mse", key), ValueOf(layer, "calibration"),
-                ValueOf(layer, "held_out")});
+  void PutLayers(const std::string& key, const std::vector<LayerOutcome>& layers) {
+    Statement rows(database_, "INSERT OR REPLACE INTO layers VALUES(?,?,?,?,?,?)");
+    for (const LayerOutcome& layer : layers) {
+      rows.Run(key, layer.name, layer.bits, layer.mse, layer.calibration, layer.held_out);
     }
   }
 

@@ -1,5 +1,6 @@
-// Estimates seconds, memory and disk of each stage from the model's shape, the number of tokens and
-// this machine's speed. The factors are rough; finished stages correct the times.
+// What stages take in time, memory and disk, from the shape of the model and the number of tokens.
+// The estimates are rough on purpose: they decide what runs next to what, and show whether a study
+// takes minutes or days. History corrects the times.
 #include "study/estimate.h"
 
 #include <algorithm>
@@ -8,16 +9,15 @@
 #include "evaluate/protocol.h"
 #include "model/block_cost.h"
 #include "model/model_plan.h"
-#include "study/stage_inputs.h"
 #include "study/work_folder.h"
 
 namespace qualm {
 namespace {
 
-// The cost of a row is not known before the row is read.
+// Rows and texts are not read for an estimate, so these typical sizes replace theirs.
 constexpr double kTokensPerRow = 300, kRowsOfWholeTask = 1500, kWindowsOfWholeText = 150;
 
-// What the estimates need of a model.
+// What the estimates need to know of a model.
 struct Shape {
   double layer_weights = 0;  // of all blocks' linear layers
   double gram_flops = 0;     // for each token
@@ -51,23 +51,24 @@ Shape ShapeOf(const ModelPlan& plan) {
 }
 
 // Sampling text costs little; only self-generated text runs the model.
-void EstimateCalibration(const CalibrationSpec& set, const Shape& shape, double flops,
+void EstimateCalibration(const CalibrateInputs& inputs, const Shape& shape, double flops,
                          Stage& stage) {
-  const double tokens = static_cast<double>(set.sampler.samples * set.sampler.length);
-  const bool runs_model = set.kind == CalibrationKind::kSelfGenerated;
+  const double tokens = static_cast<double>(inputs.samples * inputs.length);
+  const bool runs_model = inputs.kind == CalibrationKind::kSelfGenerated;
   if (flops > 0) {
     stage.seconds = tokens * 1e-6;
-    // Generation reads all weights for every token, which is far slower than large products.
+    // One token at a time reads all weights: far from the peak of large products.
     if (runs_model)
       stage.seconds += tokens * 20 * (shape.layer_weights + shape.head_weights) / flops;
   }
-
   stage.memory_bytes = static_cast<uint64_t>(
       1e8 + tokens * 16 + (runs_model ? 4 * (shape.layer_weights + shape.head_weights) : 0));
   stage.disk_bytes = static_cast<uint64_t>(tokens * 6);
 }
 
-// Three passes over the tokens and the rounding; hidden states are held for all tokens.
+// Each token passes through the layers about three times (to collect statistics, to measure errors,
+// to make the next block's inputs); then come Gram matrices and rounding. Memory holds the hidden
+// states twice and one block; disk the layers at up to 6 bits and a float head.
 void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& stage) {
   if (flops > 0) {
     stage.seconds =
@@ -80,71 +81,75 @@ void EstimateQuantize(double tokens, const Shape& shape, double flops, Stage& st
       static_cast<uint64_t>(shape.layer_weights * 0.75 + shape.head_weights * 4 + 1e5);
 }
 
-double TokensOf(const TestSpec& test, const Shape& shape) {
-  // Tasks by rows, texts by windows.
-  const double limit = static_cast<double>(test.limit);
-  if (test.is_task()) return (test.limit == 0 ? kRowsOfWholeTask : limit) * kTokensPerRow;
-
-  const PerplexityProtocol& protocol = FindProtocol(test.protocol);
-  const double window = test.seqlen != 0
-                            ? static_cast<double>(test.seqlen)
+// How many tokens a test runs through the model.
+double TokensOf(const EvaluateInputs& inputs, const Shape& shape) {
+  const double limit = static_cast<double>(inputs.limit);
+  if (inputs.kind == TestKind::kTask) {
+    return (inputs.limit == 0 ? kRowsOfWholeTask : limit) * kTokensPerRow;
+  }
+  const PerplexityProtocol& protocol = FindProtocol(inputs.protocol);
+  const double window = inputs.seqlen != 0
+                            ? static_cast<double>(inputs.seqlen)
                             : std::min(static_cast<double>(protocol.default_window), shape.context);
-  return (test.limit == 0 ? kWindowsOfWholeText : limit) * window;
+  return (inputs.limit == 0 ? kWindowsOfWholeText : limit) * window;
 }
 
-// A comparison with a reference on text runs both models; on tasks the reference has its own stage.
-void EstimateEvaluate(const TestSpec& test, bool has_reference, const Shape& shape, double flops,
+// Two operations per weight and token; the head counts because every position is scored.
+void EstimateEvaluate(const EvaluateInputs& inputs, const Shape& shape, double flops,
                       Stage& stage) {
-  const double models = has_reference && !test.is_task() ? 2 : 1;
+  // On texts, a quantized model is compared with the float one, which then runs as well.
+  const bool has_reference = !inputs.quantize.empty() && inputs.kind == TestKind::kText;
+  const double models = has_reference ? 2 : 1;
   const double weights = shape.layer_weights + shape.head_weights;
-  if (flops > 0) stage.seconds = 2 * models * TokensOf(test, shape) * weights / flops;
+  if (flops > 0) stage.seconds = 2 * models * TokensOf(inputs, shape) * weights / flops;
   stage.memory_bytes = static_cast<uint64_t>(2e8 + models * 4 * weights);
   stage.disk_bytes = static_cast<uint64_t>(2e6);
+}
+
+void EstimateMeasure(const MeasureInputs& inputs, const Shape& shape, double flops, Stage& stage) {
+  const double weights = shape.layer_weights + shape.head_weights;
+  // A decoded token reads all weights alone: it costs as much as ten of a prompt.
+  const double tokens = static_cast<double>(inputs.prompt + 10 * inputs.gen) *
+                        static_cast<double>(inputs.repetitions);
+  if (flops > 0) stage.seconds = 4 * tokens * weights / flops;
+  stage.memory_bytes = static_cast<uint64_t>(1e8 + 4 * weights);
 }
 
 }  // namespace
 
 void EstimateStages(StudyPlan& plan, double flops) {
-  // Calibration stages come before the stages that use their tokens.
-  std::map<std::string, Shape> shapes;
+  // Calibration stages come before the quantizations that need them, so their tokens are known.
+  std::map<std::string, Shape> shapes;   // by model folder
   std::map<std::string, double> tokens;  // of calibration stages
   for (Stage& stage : plan.stages) {
-    // Reading a config once per model is enough.
-    const std::string model = stage.inputs["model"];
+    const std::string& model = ModelFolderOf(stage.inputs);
     if (!shapes.contains(model)) shapes[model] = ShapeOf(ReadModelPlan(model));
     const Shape& shape = shapes[model];
 
-    // Quantization needs the tokens of its calibration stage.
-    switch (stage.kind) {
+    switch (stage.kind()) {
       case StageKind::kCalibrate: {
-        const CalibrationSpec set = CalibrationFromInputs(stage.inputs, stage.label);
-        tokens[stage.key] =
-            static_cast<double>((set.sampler.samples + set.sampler.held_out) * set.sampler.length);
-        EstimateCalibration(set, shape, flops, stage);
+        const auto& inputs = std::get<CalibrateInputs>(stage.inputs);
+        tokens[stage.key] = static_cast<double>((inputs.samples + inputs.held_out) * inputs.length);
+        EstimateCalibration(inputs, shape, flops, stage);
         break;
       }
-      case StageKind::kQuantize:
-        EstimateQuantize(stage.needs.empty() ? 0 : tokens[stage.needs[0]], shape, flops, stage);
+      case StageKind::kQuantize: {
+        const std::string& calibration = std::get<QuantizeInputs>(stage.inputs).calibration;
+        EstimateQuantize(calibration.empty() ? 0 : tokens[calibration], shape, flops, stage);
         break;
+      }
       case StageKind::kEvaluate:
-        EstimateEvaluate(TestFromInputs(stage.inputs, stage.label), !stage.needs.empty(), shape,
-                         flops, stage);
+        EstimateEvaluate(std::get<EvaluateInputs>(stage.inputs), shape, flops, stage);
         break;
-      case StageKind::kMeasure: {
-        const double all =
-            static_cast<double>(plan.spec.efficiency.prompt + 10 * plan.spec.efficiency.gen) *
-            static_cast<double>(plan.spec.efficiency.repetitions);
-        if (flops > 0) stage.seconds = 4 * all * (shape.layer_weights + shape.head_weights) / flops;
-        stage.memory_bytes =
-            static_cast<uint64_t>(1e8 + 4 * (shape.layer_weights + shape.head_weights));
+      case StageKind::kMeasure:
+        EstimateMeasure(std::get<MeasureInputs>(stage.inputs), shape, flops, stage);
         break;
-      }
     }
   }
 }
 
+// Multiplies the estimates of each kind of stage by how long its finished stages really took.
 void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
-  // Measured and estimated seconds of the finished stages of one kind.
   struct Sums {
     double measured = 0, estimated = 0;
     size_t n = 0;
@@ -154,15 +159,15 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
   for (const Stage& stage : plan.stages) {
     const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_result=*/false);
     if (!record || !record->is_done() || stage.seconds <= 0) continue;
-    Sums& sums = history[stage.kind];
+    Sums& sums = history[stage.kind()];
     sums.measured += record->seconds;
     sums.estimated += stage.seconds;
     ++sums.n;
   }
 
-  // Fewer than three say too little about a kind.
+  // One or two stages say too little about the next ones.
   for (Stage& stage : plan.stages) {
-    const Sums& sums = history[stage.kind];
+    const Sums& sums = history[stage.kind()];
     if (sums.n >= 3) stage.seconds *= sums.measured / sums.estimated;
   }
 }

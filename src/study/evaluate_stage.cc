@@ -1,3 +1,5 @@
+// Runs the tests of a study: scores a text by its perplexity or a task by its rows, and turns what
+// the scorers return into the columns of a stage's record.
 #include "study/evaluate_stage.h"
 
 #include <algorithm>
@@ -5,19 +7,16 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/strings.h"
 #include "data/named_corpora.h"
 #include "data/overlap.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
-#include "evaluate/request.h"
 #include "evaluate/task_run.h"
 #include "evaluate/window_journal.h"
 #include "model/model.h"
 #include "results/store.h"
-#include "study/stage_inputs.h"
-#include "tasks/items.h"
+#include "study/planning_steps.h"
 
 namespace qualm {
 namespace {
@@ -25,10 +24,7 @@ namespace {
 constexpr size_t kMostSamples = 1000;     // of a test, for reading
 constexpr size_t kMostPromptBytes = 600;  // the end of a prompt is what is asked
 
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-Json ToJson(const Estimate& estimate) {
-  return Json::array({NumberOrNull(estimate.value), NumberOrNull(estimate.standard_error)});
-}
+double FiniteOrNone(double value) { return std::isfinite(value) ? value : kNoNumber; }
 
 // The last bytes of a text, from the beginning of a character on.
 std::string EndOf(const std::string& text, size_t most) {
@@ -38,232 +34,246 @@ std::string EndOf(const std::string& text, size_t most) {
   return StrCat("…", text.substr(at));
 }
 
-Json OverlapToJson(const Overlap& overlap) {
-  return {{"grams", overlap.grams}, {"found", overlap.found}};
-}
+// How much of a test's text the model saw during calibration: the share of its 13-grams whose
+// hashes are stored next to the model. Unknown if the folder has no such hashes. Call Add for the
+// token ids of each item, then Sum.
+class OverlapCounter {
+ public:
+  explicit OverlapCounter(const Model& model) : seen_(ReadGramHashes(model.folder)) {}
+
+  bool is_known() const { return seen_.has_value(); }
+  void Add(std::span<const TokenId> ids) {
+    const Overlap overlap = MeasureOverlap(*seen_, ids);
+    sum_.grams += overlap.grams;
+    sum_.found += overlap.found;
+  }
+  std::optional<OverlapOutcome> Sum() const {
+    return is_known() ? std::optional(sum_) : std::nullopt;
+  }
+
+ private:
+  std::optional<std::vector<uint64_t>> seen_;
+  OverlapOutcome sum_;
+};
 
 // --- perplexity
 
-Json EvaluateText(const Stage& stage, const StudyPlan& plan, const TestSpec& test,
-                  const WorkFolder& work, const Model& model, const Model* reference,
-                  ThreadPool& pool, Progress& progress) {
-  const Corpus corpus = FindCorpus(test.corpus, CorpusUse::kEvaluation, plan.data_folder,
-                                   {.text_field = test.text_field});
-  if (corpus.hash != GetString(stage.inputs, "data_hash", stage.label)) {
-    ThrowFailed(stage.label, StrCat(test.corpus, " has changed since the study was planned"));
-  }
-  const PerplexityProtocol& protocol = FindProtocol(test.protocol);
-  const size_t seqlen = ResolveSeqlen(protocol, test.seqlen, model.decoder->plan.context);
-  const PerplexityText text = PrepareText(protocol, test.name, corpus.Joined(),
-                                          model.RequireTokenizer(), seqlen, test.limit);
-  WindowJournal journal(work.Windows(stage.key), stage.key);
+// Windows that an earlier, killed run has scored are taken from the journal. With a reference both
+// models run, and their distance is part of the scores.
+TextScores ScoreText(const PerplexityText& text, const std::string& key, const WorkFolder& work,
+                     const Model& model, const Model* reference, const Context& context) {
+  WindowJournal journal(work.Windows(key), key);
   PerplexityOptions options;
   options.known = [&](size_t t, size_t window) { return journal.Find(t, window); };
   options.keep = [&](size_t t, size_t window, const WindowRows& rows) {
     journal.Put(t, window, rows);
   };
+
   const DecoderScoringModel own(*model.decoder);
   std::optional<DecoderScoringModel> other;
   if (reference != nullptr) other.emplace(*reference->decoder);
   const ScoredModels models{&own, other ? &*other : nullptr, nullptr};
-  const TextScores scores =
-      ScorePerplexity(models, std::vector<PerplexityText>{text}, options, pool, progress)[0];
-  if (!std::isfinite(scores.ppl.value)) {
-    ThrowFailed(stage.label, "the perplexity is not finite: the model's logits overflow");
-  }
-  Json weights = Json::array(), clusters = Json::array();
-  for (const Window& window : text.windows) {
-    weights.push_back(window.weight);
-    clusters.push_back(clusters.size());
-  }
-  Json result = {
-      {"kind", "text"},
-      {"protocol", protocol.name},
-      {"protocol_version", protocol.version},
-      {"seqlen", seqlen},
-      {"n", scores.windows},
-      {"n_tokens", scores.targets},
-      {"ppl", ToJson(scores.ppl)},
-      {"items", {{"loss", scores.window_nll}, {"weight", weights}, {"cluster", clusters}}}};
-  if (scores.comparison) {
-    const Comparison& one = *scores.comparison;
-    result["distance"] = {{"kl", ToJson(one.kl_mean)},
-                          {"kl_median", ToJson(one.kl_median)},
-                          {"kl_p99", ToJson(one.kl_p99)},
-                          {"same_top1", ToJson(one.top1_agreement)},
-                          {"rms_delta_p", ToJson(one.rms_delta_p)}};
-  }
-  if (const auto seen = ReadGramHashes(model.folder)) {
-    Overlap all;
-    for (const Window& window : text.windows) {
-      const Overlap one = MeasureOverlap(*seen, text.WindowIds(window));
-      all.grams += one.grams;
-      all.found += one.found;
-    }
-    result["overlap"] = OverlapToJson(all);
-  }
-  return result;
+  return ScorePerplexity(models, std::vector<PerplexityText>{text}, options, context)[0];
 }
 
 // --- tasks
 
+// One task on one model. The constructor selects rows and finds the store; Run asks, scores, and
+// makes the record's columns from the one outcome that RunTask returns.
 class TaskStage {
  public:
-  TaskStage(const Stage& stage, const StudyPlan& plan, const TestSpec& test, const WorkFolder& work,
-            const Model& model)
-      : stage_(stage), model_(model), task_(FindTask(test.task)) {
-    SelectCategory(task_, test.category, stage.label);
+  TaskStage(const Stage& stage, const StudyPlan& plan, const WorkFolder& work, const Model& model)
+      : stage_(stage),
+        plan_(plan),
+        inputs_(std::get<EvaluateInputs>(stage.inputs)),
+        model_(model),
+        task_(FindTask(inputs_.task.path)),
+        store_(work.Answers(stage.key)) {
+    SelectCategory(task_, inputs_.category, stage.label);
     options_.data_folder = plan.data_folder;
-    options_.items.shots = test.shots;
-    options_.items.limit = test.limit;
-    options_.items.pool = static_cast<RowPool>(GetIntIn(stage.inputs, "pool", stage.label, 0, 2));
-    options_.items.pool_seed =
-        static_cast<uint64_t>(GetInt(stage.inputs, "pool_seed", stage.label));
-    options_.items.calibration_share = GetDouble(stage.inputs, "calibration_share", stage.label);
-    store_.emplace(work.Answers(stage.key));
-    options_.store = &*store_;
+    options_.items = inputs_.rows.Options();
+    options_.items.shots = inputs_.shots;
+    options_.items.limit = inputs_.limit;
+    options_.store = &store_;
     options_.run_code = false;
   }
 
-  Json Run(ThreadPool& pool, Progress& progress) {
-    const std::string hash = model_.Hash();
-    const TaskResult scored = RunTask(task_, model_, hash, options_, pool, progress);
-    const TaskItems made = MakeItems(task_, options_.items, options_.data_folder);
-    const std::vector<StoredEvaluation> evaluations = store_->Evaluations(hash);
-    QUALM_CHECK(!evaluations.empty());
-    const int64_t evaluation = evaluations.back().id;
-    Json result = {{"kind", "task"},
-                   {"task", task_.name + task_.variant},
-                   {"task_version", task_.version},
-                   {"metric", task_.metrics[0]},
-                   {"shots", made.shots},
-                   {"n", made.items.size()},
-                   {"rows_in_split", made.rows_in_split},
-                   {"prompts_with_fewer_shots", scored.prompts_with_fewer_shots},
-                   {"prompts_truncated", scored.prompts_truncated},
-                   {"note", scored.note},
-                   {"first_request", scored.first_request},
-                   {"scores", ScoresOf(scored)}};
-    result["items"] = ItemsOf(made, evaluation, hash);
-    // Prompts stand in the float model's record only: they are the same for all models.
-    const bool is_float = GetString(stage_.inputs, "quantize", stage_.label).empty();
-    result["samples"] = SamplesOf(made, evaluation, hash, is_float);
-    if (const auto seen = ReadGramHashes(model_.folder)) {
-      Overlap all;
-      for (const TaskItem& item : made.items) {
-        const size_t right = item.continuations.size() == 1 ? 0 : item.gold;
-        const Overlap one =
-            MeasureOverlap(*seen, model_.RequireTokenizer().Encode(
-                                      StrCat(item.ContextOf(right), item.continuations[right])));
-        all.grams += one.grams;
-        all.found += one.found;
-      }
-      result["overlap"] = OverlapToJson(all);
-    }
-    return result;
+  RowsOutcome Run(const Context& context) {
+    // The float model's files were compared with the planned ones: its hash is known.
+    const std::string hash = inputs_.quantize.empty() ? inputs_.model_hash : model_.Hash();
+    TaskOutcome run = RunTask(task_, model_, hash, options_, context);
+
+    plan_.RequireUnchanged(stage_, run.asked.inputs, task_.name);
+
+    return {.task = run.key.task,
+            .task_version = task_.version,
+            .metric = task_.metrics[0],
+            .shots = run.asked.shots,
+            .rows = run.items.size(),
+            .rows_in_split = run.asked.rows_in_split,
+            .prompts_with_fewer_shots = run.prompts_with_fewer_shots,
+            .prompts_truncated = run.prompts_truncated,
+            .note = run.note,
+            .first_request = run.first_request,
+            .scores = ScoresOf(run),
+            .items = ColumnsOf(run),
+            .samples = SamplesOf(run),
+            .overlap = OverlapOf(run)};
   }
 
  private:
-  static Json ScoresOf(const TaskResult& scored) {
-    Json scores = Json::array();
-    for (const TaskScore& score : scored.scores) {
+  // Of the whole task; parts are left out.
+  static std::vector<ScoreOutcome> ScoresOf(const TaskOutcome& run) {
+    std::vector<ScoreOutcome> scores;
+    for (const TaskScore& score : run.scores) {
       if (!score.part.empty()) continue;
-      scores.push_back({{"metric", score.metric},
-                        {"value", NumberOrNull(score.estimate.value)},
-                        {"stderr", NumberOrNull(score.estimate.standard_error)},
-                        {"n", score.n},
-                        {"baseline", NumberOrNull(score.baseline)}});
+      scores.push_back({.metric = score.metric,
+                        .value = FiniteOrNone(score.estimate.value),
+                        .standard_error = FiniteOrNone(score.estimate.standard_error),
+                        .baseline = FiniteOrNone(score.baseline),
+                        .n = score.n});
     }
     return scores;
   }
 
-  // Columns by item; choices' log-likelihoods where the task has choices.
-  Json ItemsOf(const TaskItems& made, int64_t evaluation, const std::string& hash) const {
-    Json value = Json::array(), right = Json::array(), picked = Json::array(),
-         near_tie = Json::array(), cluster = Json::array(), gold = Json::array();
-    std::map<std::string, size_t> clusters;
-    for (const StoredItem& item : store_->Items(evaluation)) {
-      value.push_back(std::isnan(item.value) ? 0 : item.value);
-      right.push_back(item.is_correct ? 1 : 0);
-      picked.push_back(item.picked);
-      near_tie.push_back(item.is_near_tie ? 1 : 0);
-      gold.push_back(item.gold);
-      const std::string& name = made.items[item.item].cluster;
-      const std::string key = name.empty() ? StrCat("item ", item.item) : StrCat("of ", name);
-      cluster.push_back(clusters.emplace(key, clusters.size()).first->second);
+  RowColumns ColumnsOf(const TaskOutcome& run) const {
+    RowColumns columns;
+    std::map<std::string, uint64_t> clusters;  // numbers by name
+    for (size_t i = 0; i < run.items.size(); ++i) {
+      const ItemOutcome& item = run.items[i];
+      columns.value.push_back(std::isnan(item.value) ? 0 : item.value);
+      columns.right.push_back(item.is_right ? 1 : 0);
+      columns.near_tie.push_back(item.is_near_tie ? 1 : 0);
+      columns.picked.push_back(item.picked);
+      columns.gold.push_back(item.gold);
+      if (task_.kind == TaskKind::kMultipleChoice) columns.log_likelihoods.push_back(item.choices);
+
+      // An item without a cluster is a cluster by itself.
+      const std::string& name = run.asked.items[i].cluster;
+      const std::string key = name.empty() ? StrCat("item ", i) : StrCat("of ", name);
+      columns.cluster.push_back(clusters.emplace(key, clusters.size()).first->second);
     }
-    Json items = {{"value", value},       {"right", right}, {"picked", picked},
-                  {"near_tie", near_tie}, {"gold", gold},   {"cluster", cluster}};
-    if (task_.kind == TaskKind::kMultipleChoice) {
-      Json choices = Json::array();
-      for (size_t i = 0; i < value.size(); ++i) choices.push_back(Json::array());
-      for (const auto& [item, log_likelihood] :
-           store_->LogLikelihoods(evaluation, hash, kLikelihoodProtocol)) {
-        choices.at(item).push_back(log_likelihood);
-      }
-      items["log_likelihoods"] = choices;
-    }
-    return items;
+    return columns;
   }
 
-  Json SamplesOf(const TaskItems& made, int64_t evaluation, const std::string& hash,
-                 bool with_prompts) const {
-    Json samples = Json::array();
-    for (const StoredItem& item : store_->Items(evaluation)) {
-      if (samples.size() == kMostSamples) break;
-      const TaskItem& row = made.items[item.item];
-      Json sample = {{"item", item.item}, {"answer", AnswerOf(row, item, evaluation, hash)}};
-      if (with_prompts) {
-        sample["row"] = row.place;
-        sample["prompt"] =
-            EndOf(row.ContextOf(row.contexts.size() == 1 ? 0 : row.gold), kMostPromptBytes);
-        sample["right"] = EndOf(RightAnswerOf(row), kMostPromptBytes);
+  // The first rows as people read them. Prompts and right answers are stored with the float model
+  // only, because they are the same for every model.
+  std::vector<SampleOutcome> SamplesOf(const TaskOutcome& run) const {
+    std::vector<SampleOutcome> samples;
+    for (size_t i = 0; i < std::min(run.items.size(), kMostSamples); ++i) {
+      const TaskItem& asked = run.asked.items[i];
+      SampleOutcome sample{.item = i, .answer = AnswerOf(run, i)};
+      // The report shows these next to the answers of all models.
+      if (inputs_.quantize.empty()) {
+        sample.row = asked.place;
+        sample.prompt =
+            EndOf(asked.ContextOf(asked.contexts.size() == 1 ? 0 : asked.gold), kMostPromptBytes);
+        sample.right = EndOf(RightAnswerOf(asked), kMostPromptBytes);
       }
       samples.push_back(std::move(sample));
     }
     return samples;
   }
 
-  std::string RightAnswerOf(const TaskItem& row) const {
-    if (task_.kind == TaskKind::kGeneration) return row.choices.empty() ? "" : row.choices[0];
-    return row.continuations[task_.kind == TaskKind::kMultipleChoice ? row.gold : 0];
+  // The text that counts as right; a generation task may accept several, of which this is the
+  // first.
+  std::string RightAnswerOf(const TaskItem& asked) const {
+    if (task_.kind == TaskKind::kGeneration) return asked.choices.empty() ? "" : asked.choices[0];
+    return asked.continuations[task_.kind == TaskKind::kMultipleChoice ? asked.gold : 0];
   }
 
-  std::string AnswerOf(const TaskItem& row, const StoredItem& item, int64_t evaluation,
-                       const std::string& hash) const {
-    if (task_.kind == TaskKind::kMultipleChoice) {
-      return item.picked < 0
-                 ? ""
-                 : EndOf(row.continuations[static_cast<size_t>(item.picked)], kMostPromptBytes);
+  // What the model answered, as far as its kind of task has a text for that.
+  std::string AnswerOf(const TaskOutcome& run, size_t index) const {
+    const TaskItem& asked = run.asked.items[index];
+    const ItemOutcome& item = run.items[index];
+    switch (task_.kind) {
+      case TaskKind::kMultipleChoice:
+        if (item.picked < 0) return "";
+        return EndOf(asked.continuations[static_cast<size_t>(item.picked)], kMostPromptBytes);
+      case TaskKind::kContinuation:
+        return item.is_right ? asked.continuations[0] : "";
+      case TaskKind::kGeneration:
+        return EndOf(run.texts[index * task_.generation.samples].answer.text, kMostPromptBytes);
     }
-    if (task_.kind == TaskKind::kContinuation) return item.is_correct ? row.continuations[0] : "";
-    const std::vector<StoredRequest> asked =
-        store_->Requests(evaluation, item.item, hash, kLikelihoodProtocol);
-    if (asked.empty()) return item.prediction;
-    const auto text = store_->FindText(hash, asked[0].request, kGenerationProtocol);
-    return text ? EndOf(text->text, kMostPromptBytes) : item.prediction;
+    return "";
+  }
+
+  // Overlap is measured on the question with its right answer, which is what could have been
+  // learned.
+  std::optional<OverlapOutcome> OverlapOf(const TaskOutcome& run) const {
+    OverlapCounter overlap(model_);
+    if (!overlap.is_known()) return std::nullopt;
+    for (const TaskItem& item : run.asked.items) {
+      const size_t right = item.continuations.size() == 1 ? 0 : item.gold;
+      overlap.Add(model_.RequireTokenizer().Encode(
+          StrCat(item.ContextOf(right), item.continuations[right])));
+    }
+    return overlap.Sum();
   }
 
   const Stage& stage_;
+  const StudyPlan& plan_;
+  const EvaluateInputs& inputs_;
   const Model& model_;
   Task task_;
+  ResultStore store_;
   TaskRunOptions options_;
-  std::optional<ResultStore> store_;
 };
 
 }  // namespace
 
-Json EvaluateTest(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
-                  const Model& model, const Model* reference, ThreadPool& pool,
-                  Progress& progress) {
-  const TestSpec test = TestFromInputs(stage.inputs, stage.label);
-  if (test.is_task()) {
-    return TaskStage(stage, plan, test, work, model).Run(pool, progress);
+TextOutcome EvaluateText(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
+                         const Model& model, const Model* reference, const Context& context) {
+  const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
+  // The text must still be the one that the stage's key was made from.
+  Corpus corpus = FindCorpus(inputs.corpus.path, CorpusUse::kEvaluation, plan.data_folder,
+                             {.text_field = inputs.text_field});
+  plan.RequireUnchanged(stage, corpus.inputs, inputs.corpus.path);
+
+  // Cut into windows as the protocol says, and scored.
+  const PerplexityProtocol& protocol = FindProtocol(inputs.protocol);
+  const size_t seqlen = ResolveSeqlen(protocol, inputs.seqlen, model.decoder->plan.context);
+  const PerplexityText text = PrepareText(protocol, corpus.name, corpus.Joined(),
+                                          model.RequireTokenizer(), seqlen, inputs.limit);
+  const TextScores scores = ScoreText(text, stage.key, work, model, reference, context);
+  if (!std::isfinite(scores.ppl.value)) {
+    ThrowFailed(stage.label, "the perplexity is not finite: the model's logits overflow");
   }
-  Json result = EvaluateText(stage, plan, test, work, model, reference, pool, progress);
+
+  // Totals, and a column for each property of a window.
+  TextOutcome outcome;
+  outcome.protocol = protocol.name;
+  outcome.protocol_version = protocol.version;
+  outcome.seqlen = seqlen;
+  outcome.windows = scores.windows;
+  outcome.tokens = scores.targets;
+  outcome.ppl = scores.ppl;
+  outcome.items.loss = scores.window_nll;
+
+  OverlapCounter overlap(model);
+  for (const Window& window : text.windows) {
+    outcome.items.weight.push_back(window.weight);
+    outcome.items.cluster.push_back(outcome.items.cluster.size());
+    if (overlap.is_known()) overlap.Add(text.WindowIds(window));
+  }
+  outcome.overlap = overlap.Sum();
+  if (const auto& comparison = scores.comparison) {
+    outcome.distance = DistanceOutcome{.kl = comparison->kl_mean,
+                                       .kl_median = comparison->kl_median,
+                                       .kl_p99 = comparison->kl_p99,
+                                       .same_top1 = comparison->top1_agreement,
+                                       .rms_delta_p = comparison->rms_delta_p};
+  }
+
+  // The record follows at once: the journal has done its work.
   std::error_code ignored;
   std::filesystem::remove(work.Windows(stage.key), ignored);
-  return result;
+  return outcome;
+}
+
+RowsOutcome EvaluateTask(const Stage& stage, const StudyPlan& plan, const WorkFolder& work,
+                         const Model& model, const Context& context) {
+  return TaskStage(stage, plan, work, model).Run(context);
 }
 
 }  // namespace qualm

@@ -1,6 +1,6 @@
-// The local executor: it starts `qualm stage` for groups of stages that are ready, reads their
-// records from the work folder, and decides after each end what can run next. A stage's result is
-// what its record says; the exit code only matters if there is no record.
+// The local executor: starts `qualm stage` for groups of stages that are ready, reads their records
+// from the work folder, and decides after each end what can run next. A stage's result is what its
+// record says; the exit code only matters if there is no record.
 #include "study/executor.h"
 
 #include <fcntl.h>
@@ -139,6 +139,7 @@ class LocalRun {
     const size_t waiting = static_cast<size_t>(std::ranges::count(state_, StageState::kWaiting));
     // Large groups load a model once; small ones keep all processes busy.
     const size_t most = std::max<size_t>(1, std::min<size_t>(64, waiting / (2 * options_.jobs)));
+
     for (const std::vector<size_t>& group : ReadyGroups(plan_, state_, most)) {
       Job job;
       job.stages = group;
@@ -146,8 +147,8 @@ class LocalRun {
         job.memory_bytes = std::max(job.memory_bytes, plan_.stages[i].memory_bytes);
       }
 
-      // A measurement of speed needs an idle machine.
-      job.is_exclusive = plan_.stages[group[0]].kind == StageKind::kMeasure;
+      // Speed is measured on an idle machine or not at all.
+      job.is_exclusive = plan_.stages[group[0]].kind() == StageKind::kMeasure;
       if (!Fits(job)) continue;
       Start(std::move(job));
     }
@@ -231,8 +232,8 @@ class LocalRun {
 
     state_[i] = record->is_done() ? StageState::kDone : StageState::kFailed;
     if (record->is_done()) {
-      measured_[stage.kind].first += record->seconds;
-      measured_[stage.kind].second += stage.seconds;
+      measured_[stage.kind()].first += record->seconds;
+      measured_[stage.kind()].second += stage.seconds;
       Show(StrCat("done    ", stage.label, "  ", HumanSeconds(record->seconds)), false);
     } else {
       Fail(i, record->error);
@@ -301,7 +302,7 @@ class LocalRun {
     double left = 0;
     for (size_t i = 0; i < state_.size(); ++i) {
       if (state_[i] != StageState::kWaiting && state_[i] != StageState::kRunning) continue;
-      const auto found = measured_.find(plan_.stages[i].kind);
+      const auto found = measured_.find(plan_.stages[i].kind());
       const double ratio = found == measured_.end() || found->second.second <= 0
                                ? 1
                                : found->second.first / found->second.second;

@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "study/slurm.h"
 #include "support/errors.h"
+#include "support/stage_records.h"
 #include "support/temporary_folder.h"
 
 namespace qualm {
@@ -22,6 +23,20 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
+StageInputs InputsOf(StageKind kind) {
+  switch (kind) {
+    case StageKind::kCalibrate:
+      return CalibrateInputs();
+    case StageKind::kQuantize:
+      return QuantizeInputs();
+    case StageKind::kEvaluate:
+      return EvaluateInputs();
+    case StageKind::kMeasure:
+      return MeasureInputs();
+  }
+  return {};
+}
+
 // Two calibration sets (0, 1), two models of the first (2, 3) and one of the second (4), one
 // evaluation of 2 (5), the float model's (6).
 StudyPlan SmallPlan() {
@@ -30,7 +45,7 @@ StudyPlan SmallPlan() {
                        std::vector<std::string> needs) {
     Stage stage;
     stage.key = key;
-    stage.kind = kind;
+    stage.inputs = InputsOf(kind);
     stage.group = group;
     stage.needs = std::move(needs);
     stage.memory_bytes = plan.stages.size() << 20;
@@ -129,11 +144,10 @@ class LocalRun : public ::testing::Test {
                 StageKind kind = StageKind::kEvaluate) {
     Stage stage;
     stage.key = key;
-    stage.kind = kind;
     stage.label = StrCat("stage ", key);
     stage.group = key;
     stage.needs = std::move(needs);
-    stage.inputs = Json::object();
+    stage.inputs = testing::InputsOf(kind);
     plan_.stages.push_back(stage);
   }
   static StageRecord RecordOf(const std::string& key, const std::string& error) {
@@ -142,7 +156,7 @@ class LocalRun : public ::testing::Test {
     record.label = StrCat("stage ", key);
     record.status = error.empty() ? "done" : "failed";
     record.error = error;
-    record.inputs = record.result = Json::object();
+    record.inputs = EvaluateInputs{};
     return record;
   }
   // What the program will find for a key.

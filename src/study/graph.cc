@@ -1,7 +1,9 @@
+// Turns a study into stages and cells: for every model, recipe, calibration set, seed and test that
+// the study asks for, the stages that answer it. Stages are identified by their keys, so that what
+// several cells need is in the plan only once.
 #include "study/graph.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 
@@ -11,21 +13,21 @@
 #include "study/estimate.h"
 #include "study/machine.h"
 #include "study/planned_inputs.h"
-#include "study/stage_inputs.h"
+#include "study/planning_steps.h"
 #include "tensor/isa.h"
 
 namespace qualm {
 namespace {
 
-constexpr std::array<std::string_view, 4> kKindNames = {"calibrate", "quantize", "evaluate",
-                                                        "measure"};
-
+// A rule that names nothing fits everything.
 bool Fits(const std::vector<std::string>& patterns, std::string_view text) {
   return patterns.empty() || std::ranges::any_of(patterns, [&](const std::string& pattern) {
            return MatchesGlob(text, pattern);
          });
 }
 
+// Builds the plan from inputs that are already found and hashed. Run is called once: it adds the
+// cells of each model, and every cell adds the stages that it needs before itself.
 class Planner {
  public:
   Planner(const StudySpec& spec, const PlanOptions& options, Progress& progress)
@@ -37,6 +39,7 @@ class Planner {
     plan_.version = options.version;
   }
 
+  // The float model's cells are always there, so they do not count.
   StudyPlan Run() {
     for (const PlannedModel& model : inputs_.models()) AddModel(model);
     if (std::ranges::none_of(plan_.cells,
@@ -44,7 +47,10 @@ class Planner {
       ThrowBadInput(plan_.spec.name, "at least one cell of the study's table",
                     "none: include and exclude leave nothing");
     }
+
     EstimateStages(plan_, options_.flops);
+
+    // The plan's models are names; `model_paths` has their folders.
     plan_.spec.models.clear();
     for (const PlannedModel& model : inputs_.models()) {
       plan_.spec.models.push_back(model.name);
@@ -56,23 +62,25 @@ class Planner {
  private:
   // --- stages
 
-  std::string PoolText(RowPool pool) const {
-    if (pool == RowPool::kAll) return "all rows";
-    return StrCat("pool ", static_cast<int>(pool), " ", plan_.spec.pool_seed, " ",
-                  plan_.spec.calibration_share);
+  // Where all rows may be used, seed and share would only make equal stages differ in their keys.
+  PooledRows RowsOf(RowPool pool) const {
+    if (pool == RowPool::kAll) return {};
+    return {.pool = pool,
+            .seed = plan_.spec.pool_seed,
+            .calibration_share = plan_.spec.calibration_share};
   }
 
-  // Adds the stage if there is none of this key yet; returns the key.
-  std::string AddStage(StageKind kind, std::string label, std::string group,
-                       std::vector<std::string> needs, const std::vector<std::string>& identity,
-                       Json inputs) {
-    std::vector<std::string> parts = {std::string(StageKindName(kind)), StrCat(kNumericVersion),
-                                      plan_.instruction_set};
-    parts.insert(parts.end(), identity.begin(), identity.end());
+  // Adds the stage unless one with this key is there already, and returns the key. Stages of one
+  // `group` can share a process, which loads the model once. Empty needs are dropped.
+  std::string AddStage(std::string label, std::string group, std::vector<std::string> needs,
+                       StageInputs inputs, InputSet files) {
     Stage stage;
-    stage.key = HashOfTexts(parts);
+    stage.files = files.Hash();
+    stage.key = StageKey(inputs, stage.files, plan_.instruction_set);
     if (!keys_.insert(stage.key).second) return stage.key;
-    stage.kind = kind;
+
+    // What the key depends on is complete; label and order are for people and executors.
+    plan_.files.emplace(stage.files, std::move(files));
     stage.label = std::move(label);
     stage.group = std::move(group);
     for (std::string& need : needs) {
@@ -83,107 +91,130 @@ class Planner {
     return plan_.stages.back().key;
   }
 
+  // Members of a mixture become stages too, which come first.
   std::string AddCalibration(const PlannedModel& model, const CalibrationSpec& set, uint64_t seed) {
-    std::vector<std::string> identity = {model.tokenizer_hash,
-                                         StrCat(static_cast<int>(set.kind)),
-                                         StrCat(set.sampler.samples),
-                                         StrCat(set.sampler.length),
-                                         StrCat(set.sampler.held_out),
-                                         set.sampler.sampler,
-                                         StrCat(seed)};
-    std::vector<std::string> needs;
-    Json inputs = InputsOf(set, seed);
-    inputs["model"] = model.path;
-    if (set.kind == CalibrationKind::kCorpus) {
-      identity.push_back(inputs_.TextHash(set.corpus, set.text_field, CorpusUse::kCalibration));
-      inputs["corpus"] = inputs_.CorpusPath(set.corpus);
-      inputs["corpus_hash"] = identity.back();
-    } else if (set.kind == CalibrationKind::kRows) {
-      AddRowsInputs(set, identity, inputs);
-    } else if (set.kind == CalibrationKind::kSelfGenerated) {
-      identity.push_back(model.hash);
-      identity.push_back(StrCat(set.temperature));
-    } else if (set.kind == CalibrationKind::kMixed) {
-      for (const std::string& name : set.mixed) {
-        needs.push_back(AddCalibration(model, plan_.spec.Calibration(name), seed));
-        identity.push_back(needs.back());
-      }
-      inputs["members"] = needs;
+    CalibrateInputs inputs;
+    inputs.kind = set.kind;
+    inputs.sampler = set.sampler.sampler;
+    inputs.samples = set.sampler.samples;
+    inputs.length = set.sampler.length;
+    inputs.held_out = set.sampler.held_out;
+    inputs.seed = seed;
+    inputs.model.path = model.path;
+
+    // What the kind of set adds.
+    InputSet files = model.tokenizer_files;
+    switch (set.kind) {
+      case CalibrationKind::kCorpus:
+        inputs.corpus.path = inputs_.CorpusPath(set.corpus);
+        inputs.text_field = set.text_field;
+        files.Add(inputs_.CorpusFiles(set.corpus, set.text_field, CorpusUse::kCalibration));
+        break;
+      case CalibrationKind::kRows:
+        AddRows(set, inputs, files);
+        break;
+      case CalibrationKind::kRandomTokens:
+        break;
+      case CalibrationKind::kSelfGenerated:
+        inputs.temperature = set.temperature;
+        files = model.files;
+        break;
+      case CalibrationKind::kMixed:
+        for (const std::string& name : set.mixed) {
+          inputs.members.push_back(AddCalibration(model, plan_.spec.Calibration(name), seed));
+        }
+        break;
     }
-    return AddStage(
-        StageKind::kCalibrate, StrCat("calibrate ", model.name, " ", set.name, " seed ", seed),
-        StrCat("calibrate ", model.hash), std::move(needs), identity, std::move(inputs));
+
+    // All stages of a model's calibration share a process, which loads the model at most once.
+    std::vector<std::string> needs = inputs.members;
+    return AddStage(StrCat("calibrate ", model.name, " ", set.name, " seed ", seed),
+                    StrCat("calibrate ", model.hash), std::move(needs), std::move(inputs),
+                    std::move(files));
   }
 
-  void AddRowsInputs(const CalibrationSpec& set, std::vector<std::string>& identity, Json& inputs) {
-    const Task task = FindTask(set.task);
-    const std::string split = set.split.empty() ? task.split : set.split;
-    const RowPool pool =
-        inputs_.IsScored(StrCat(task.data_set, ":", split)) ? RowPool::kCalibration : RowPool::kAll;
-    identity.push_back(inputs_.RowsHash(set.task, task, split, 0));
-    identity.push_back(set.category);
-    identity.push_back(PoolText(pool));
-    inputs["split"] = split;
-    inputs["pool"] = static_cast<int>(pool);
-    inputs["pool_seed"] = plan_.spec.pool_seed;
-    inputs["calibration_share"] = plan_.spec.calibration_share;
-    inputs["rows_hash"] = identity[identity.size() - 3];
+  // Rows that a test of the study scores as well come from the calibration pool only.
+  void AddRows(const CalibrationSpec& set, CalibrateInputs& inputs, InputSet& files) {
+    Task task = FindTask(set.task);
+    SelectCategory(task, set.category, set.name);
+    if (!set.split.empty()) task.split = set.split;
+    const bool is_scored = inputs_.IsScored(StrCat(task.data_set, ":", task.split));
+    inputs.task.path = set.task;
+    inputs.split = task.split;
+    inputs.category = set.category;
+    inputs.rows = RowsOf(is_scored ? RowPool::kCalibration : RowPool::kAll);
+
+    // Calibration reads rows without examples before them.
+    ItemOptions options;
+    options.shots = 0;
+    files.Add(TaskInputs(task, options, options_.data_folder));
   }
 
+  // The group shares model and calibration set, so that its recipes can share a pass.
   std::string AddQuantize(const PlannedModel& model, const PlannedRecipe& recipe,
                           const std::string& calibrate, const std::string& set, uint64_t seed) {
-    return AddStage(StageKind::kQuantize,
-                    StrCat("quantize ", model.name, " ", recipe.name, " ", set, " seed ", seed),
-                    StrCat("quantize ", model.hash, " ", calibrate), {calibrate},
-                    {model.hash, recipe.canonical_hash, calibrate, StrCat(seed)},
-                    Json{{"model", model.path},
-                         {"model_hash", model.hash},
-                         {"recipe", recipe.how},
-                         {"recipe_hash", recipe.canonical_hash},
-                         {"order", plan_.spec.order},
-                         {"calibration", calibrate},
-                         {"seed", seed}});
+    QuantizeInputs inputs;
+    inputs.model.path = model.path;
+    inputs.model_hash = model.hash;
+    inputs.recipe.path = recipe.how;
+    inputs.order = plan_.spec.order;
+    inputs.recipe_hash = recipe.canonical_hash;
+    inputs.calibration = calibrate;
+    inputs.seed = seed;
+    return AddStage(StrCat("quantize ", model.name, " ", recipe.name, " ", set, " seed ", seed),
+                    StrCat("quantize ", model.hash, " ", calibrate), {calibrate}, std::move(inputs),
+                    model.files);
   }
 
+  // `quantize` is the key of the stage that makes the model; empty: the float model is evaluated.
   std::string AddEvaluate(const PlannedModel& model, const PlannedTest& test,
                           const std::string& quantize, const std::string& what) {
     const TestSpec& spec = *test.spec;
-    Json inputs = InputsOf(spec);
-    inputs["model"] = model.path;
-    inputs["model_hash"] = model.hash;
-    inputs["quantize"] = quantize;
-    inputs["data_hash"] = test.data_hash;
-    if (!spec.is_task()) inputs["corpus"] = inputs_.CorpusPath(spec.corpus);
-    inputs["pool"] = static_cast<int>(test.pool);
-    inputs["pool_seed"] = plan_.spec.pool_seed;
-    inputs["calibration_share"] = plan_.spec.calibration_share;
-    const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
-    const std::string how =
-        spec.is_task() ? StrCat("task ", spec.task, " ", spec.category, " ",
-                                spec.shots ? StrCat(*spec.shots) : "-", " ", PoolText(test.pool))
-                       : StrCat("text ", protocol.name, " ", protocol.version, " ", spec.seqlen);
-    return AddStage(
-        StageKind::kEvaluate, StrCat("evaluate ", what, " on ", spec.name),
-        StrCat("evaluate ", quantize.empty() ? model.hash : quantize), {quantize},
-        {model.hash, model.tokenizer_hash, quantize, how, StrCat(spec.limit), test.data_hash},
-        std::move(inputs));
+    EvaluateInputs inputs;
+    inputs.model.path = model.path;
+    inputs.model_hash = model.hash;
+    inputs.quantize = quantize;
+    inputs.limit = spec.limit;
+    // A task's items and a text's windows depend on different settings; only those of the test's
+    // kind are filled in, so that the others cannot change the key.
+    if (spec.is_task()) {
+      inputs.kind = TestKind::kTask;
+      inputs.task.path = spec.task;
+      inputs.category = spec.category;
+      inputs.shots = spec.shots;
+      inputs.rows = RowsOf(test.pool);
+    } else {
+      const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
+      inputs.kind = TestKind::kText;
+      inputs.corpus.path = inputs_.CorpusPath(spec.corpus);
+      inputs.text_field = spec.text_field;
+      inputs.protocol = protocol.name;
+      inputs.protocol_version = protocol.version;
+      inputs.seqlen = spec.seqlen;
+    }
+
+    InputSet files = model.files;
+    files.Add(test.files);
+    return AddStage(StrCat("evaluate ", what, " on ", spec.name),
+                    StrCat("evaluate ", quantize.empty() ? model.hash : quantize), {quantize},
+                    std::move(inputs), std::move(files));
   }
 
+  // The processor is part of the inputs: a speed means nothing on another one.
   std::string AddMeasure(const PlannedModel& model, const std::string& quantize,
                          const std::string& what) {
     const EfficiencySpec& spec = plan_.spec.efficiency;
     if (!spec.is_asked) return "";
-    const std::string processor = ProcessorName();
-    return AddStage(StageKind::kMeasure, StrCat("measure ", what), StrCat("measure ", what),
-                    {quantize},
-                    {model.hash, quantize, processor, StrCat(spec.prompt), StrCat(spec.gen),
-                     StrCat(spec.repetitions)},
-                    Json{{"model", model.path},
-                         {"quantize", quantize},
-                         {"processor", processor},
-                         {"prompt", spec.prompt},
-                         {"gen", spec.gen},
-                         {"repetitions", spec.repetitions}});
+    MeasureInputs inputs;
+    inputs.model.path = model.path;
+    inputs.model_hash = model.hash;
+    inputs.quantize = quantize;
+    inputs.processor = ProcessorName();
+    inputs.prompt = spec.prompt;
+    inputs.gen = spec.gen;
+    inputs.repetitions = spec.repetitions;
+    return AddStage(StrCat("measure ", what), StrCat("measure ", what), {quantize},
+                    std::move(inputs), model.files);
   }
 
   // --- the table
@@ -201,21 +232,25 @@ class Planner {
            std::ranges::none_of(spec.exclude, matches);
   }
 
+  // The float model on every test is what all losses are measured against.
   void AddModel(const PlannedModel& model) {
     const std::string measure = AddMeasure(model, "", StrCat(model.name, " float"));
     for (const PlannedTest& test : inputs_.tests()) {
-      StudyCell cell{model.name,      "float", "-", 0,  test.spec->name,
-                     Relation::kNone, "",      "",  "", measure};
-      cell.evaluate = AddEvaluate(model, test, "", StrCat(model.name, " float"));
-      plan_.cells.push_back(cell);
+      plan_.cells.push_back({.model = model.name,
+                             .recipe = "float",
+                             .calibration = "-",
+                             .test = test.spec->name,
+                             .evaluate = AddEvaluate(model, test, "", StrCat(model.name, " float")),
+                             .measure = measure});
     }
+
     for (const PlannedRecipe& recipe : inputs_.recipes()) {
       if (!recipe.needs_calibration) {
         AddCells(model, recipe, nullptr, 0);
         continue;
       }
       for (const CalibrationSpec& set : plan_.spec.calibrations) {
-        // The same condition again takes the seeds behind the others'.
+        // A repetition of a condition ("again") takes the seeds after those of the first.
         const size_t first = set.again.empty() ? 0 : plan_.spec.seeds;
         for (size_t s = 0; s < plan_.spec.seeds; ++s) AddCells(model, recipe, &set, first + s);
       }
@@ -224,18 +259,14 @@ class Planner {
 
   void AddCells(const PlannedModel& model, const PlannedRecipe& recipe, const CalibrationSpec* set,
                 uint64_t seed) {
+    // The cells that the study asks for; without any, nothing is quantized.
     std::vector<StudyCell> cells;
     for (const PlannedTest& test : inputs_.tests()) {
-      StudyCell cell{model.name,
-                     recipe.name,
-                     set == nullptr ? "-" : set->name,
-                     seed,
-                     test.spec->name,
-                     Relation::kNone,
-                     "",
-                     "",
-                     "",
-                     ""};
+      StudyCell cell{.model = model.name,
+                     .recipe = recipe.name,
+                     .calibration = set == nullptr ? "-" : set->name,
+                     .seed = seed,
+                     .test = test.spec->name};
       if (set != nullptr) {
         cell.relation =
             set->is_control ? Relation::kControl : RelationOf(set->about, test.spec->about);
@@ -243,16 +274,20 @@ class Planner {
       if (IsAsked(cell)) cells.push_back(std::move(cell));
     }
     if (cells.empty()) return;
+
     const std::string calibrate = set == nullptr ? "" : AddCalibration(model, *set, seed);
     const std::string set_name = set == nullptr ? "-" : set->name;
     const std::string quantize = AddQuantize(model, recipe, calibrate, set_name, seed);
     const std::string what = StrCat(model.name, " ", recipe.name, " ", set_name, " seed ", seed);
+
     // Speed does not depend on the calibration data: one artefact of a recipe is measured.
     std::string& measure = measured_[StrCat(model.hash, recipe.canonical_hash)];
     if (measure.empty()) measure = AddMeasure(model, quantize, what);
+
     for (StudyCell& cell : cells) {
-      const auto test = std::ranges::find_if(
-          inputs_.tests(), [&](const PlannedTest& one) { return one.spec->name == cell.test; });
+      const auto test = std::ranges::find_if(inputs_.tests(), [&](const PlannedTest& planned) {
+        return planned.spec->name == cell.test;
+      });
       cell.calibrate = calibrate;
       cell.quantize = quantize;
       cell.measure = measure;
@@ -270,23 +305,19 @@ class Planner {
 
 }  // namespace
 
-std::string_view StageKindName(StageKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
-
-StageKind StageKindFromName(std::string_view name, std::string_view place) {
-  const auto found = std::ranges::find(kKindNames, name);
-  if (found == kKindNames.end()) {
-    ThrowUnknownName(place, "kind of stage", name,
-                     std::vector<std::string>(kKindNames.begin(), kKindNames.end()));
-  }
-  return static_cast<StageKind>(found - kKindNames.begin());
-}
-
 const Stage& StudyPlan::Find(std::string_view key) const {
   const auto found = std::ranges::find(stages, key, &Stage::key);
   if (found == stages.end()) {
     ThrowBadInput("stage", StrCat("a stage of study ", spec.name), StrCat("'", key, "'"));
   }
   return *found;
+}
+
+void StudyPlan::RequireUnchanged(const Stage& stage, InputSet& opened,
+                                 std::string_view what) const {
+  InputSet planned = files.at(stage.files);
+  if (planned.FirstOther(opened) == nullptr) return;
+  ThrowFailed(stage.label, StrCat(what, " has changed since the study was planned"));
 }
 
 StudyPlan MakeStudyPlan(const StudySpec& spec, const PlanOptions& options, Progress& progress) {

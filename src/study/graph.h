@@ -1,59 +1,61 @@
-// A study as a graph of stages. Every stage is named by a hash of all inputs that decide its result
-// (model files, recipe, calibration tokens' origin, seed, task and data, instruction set, qualm's
-// numeric version), so a finished stage is never done again and equal stages serve several studies.
+// A study as a graph of stages. Every stage is named by the hash of its inputs and of the files
+// that it reads (stage.h), so a finished stage is never done again and equal stages serve several
+// studies.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "io/input_set.h"
 #include "io/json.h"
 #include "study/spec.h"
+#include "study/stage.h"
 
 namespace qualm {
 
 class Progress;
 
-// Raised whenever equal inputs give other numbers than before: results of another one are not
-// reused.
-inline constexpr int kNumericVersion = 1;
-
-enum class StageKind : uint8_t { kCalibrate, kQuantize, kEvaluate, kMeasure };
-std::string_view StageKindName(StageKind kind);
-StageKind StageKindFromName(std::string_view name, std::string_view place);
-
-struct Stage {
-  std::string key;  // 32 hex digits
-  StageKind kind = StageKind::kCalibrate;
-  std::string label;               // "quantize gptq-w4-g64 stories seed 0"
-  std::string group;               // stages of one group share what one process loads or computes
-  std::vector<std::string> needs;  // keys
-  Json inputs;                     // what the stage reads: see stage_run.cc
-  double seconds = 0;              // estimates
-  uint64_t memory_bytes = 0, disk_bytes = 0;
-};
-
-// One place of the study's table. Stage keys: `evaluate` answers the test.
+// One entry of the study's table.
 struct StudyCell {
-  std::string model, recipe,
-      calibration;  // recipe "float": the model itself; calibration "-": none
+  std::string model;
+  std::string recipe;       // "float": the model itself
+  std::string calibration;  // "-": none
   uint64_t seed = 0;
   std::string test;
   Relation relation = Relation::kNone;
-  std::string calibrate, quantize, evaluate, measure;  // empty: there is none
+  // Keys of stages; `evaluate` answers the test. Empty: there is none.
+  std::string calibrate = {}, quantize = {}, evaluate = {}, measure = {};
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("model", self.model);
+    visit("recipe", self.recipe);
+    visit("calibration", self.calibration);
+    visit("seed", self.seed, {.is_seed = true});
+    visit("test", self.test);
+    visit("relation", self.relation);
+    visit("calibrate", self.calibrate);
+    visit("quantize", self.quantize);
+    visit("evaluate", self.evaluate);
+    visit("measure", self.measure);
+  }
 };
 
 struct StudyPlan {
   StudySpec spec;
   std::vector<std::string> model_paths;  // of spec.models, which are names now
   std::string data_folder, instruction_set, version;
-  std::vector<Stage> stages;  // needs before those that need them
+  std::vector<Stage> stages;              // needs before those that need them
+  std::map<std::string, InputSet> files;  // by their hash: what stages read
   std::vector<StudyCell> cells;
   std::vector<std::string> skipped;  // tests whose data is not at hand, with what is missing
 
   const Stage& Find(std::string_view key) const;
+  // Throws kFailed if one of the files that a stage has opened is not the one that was planned.
+  void RequireUnchanged(const Stage& stage, InputSet& opened, std::string_view what) const;
 };
 
 struct PlanOptions {

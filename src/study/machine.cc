@@ -1,4 +1,5 @@
-// Reads the machine's facts from /proc and the system's calls.
+// What a record says about the machine: its name, processor, memory and clock, from /proc and
+// system calls. What cannot be found is empty or 0, because no stage should fail for it.
 #include "study/machine.h"
 
 #include <sys/resource.h>
@@ -37,6 +38,7 @@ std::string HostName() {
 std::string ProcessorName() { return LineOf("/proc/cpuinfo", "model name"); }
 
 uint64_t AvailableMemoryBytes() {
+  // The kernel counts in KiB.
   const std::string text = LineOf("/proc/meminfo", "MemAvailable");
   return std::strtoull(text.c_str(), nullptr, 10) * 1024;
 }
@@ -50,6 +52,7 @@ uint64_t FreeDiskBytes(const std::string& folder) {
 uint64_t PeakMemoryBytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
+  // Linux counts in KiB here, too.
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
@@ -57,6 +60,7 @@ double SteadySeconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// "2024-05-01T12:00:00Z".
 std::string UtcNow() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};

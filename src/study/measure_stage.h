@@ -1,17 +1,16 @@
-// Speed and memory of an artefact, as the JSON of a stage's record.
+// Speed and memory of a model, as the outcome of a stage.
 #pragma once
 
 #include <string>
 
-#include "io/json.h"
-#include "study/graph.h"
+#include "study/stage_outcome.h"
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
-Json MeasureArtefact(const std::string& folder, const Stage& stage, ThreadPool& pool,
-                     Progress& progress);
+// Throws kFailed on another processor than the one that was planned for.
+MeasureOutcome MeasureArtefact(const std::string& folder, const MeasureInputs& inputs,
+                               const std::string& label, const Context& context);
 
 }  // namespace qualm

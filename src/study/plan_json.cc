@@ -1,174 +1,120 @@
-// A plan as a file: what the processes that run its stages and those that report on it read.
-#include <algorithm>
-
+// A plan as a file. The processes that run its stages read it, and so do status and reports, so
+// that all of them work on the same plan even if the study's YAML changes meanwhile.
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
+#include "io/json_fields.h"
 #include "study/graph.h"
-#include "study/stage_inputs.h"
 
 namespace qualm {
 namespace {
 
+constexpr int kPlanFormat = 2;
+
+// The kind is stored next to the inputs because it decides which struct they are.
 Json ToJson(const Stage& stage) {
-  return {{"key", stage.key},
-          {"kind", StageKindName(stage.kind)},
-          {"label", stage.label},
-          {"group", stage.group},
-          {"needs", stage.needs},
-          {"inputs", stage.inputs},
-          {"seconds", stage.seconds},
-          {"memory_bytes", stage.memory_bytes},
-          {"disk_bytes", stage.disk_bytes}};
+  Json json = FieldsJson(stage);
+  json["kind"] = StageKindName(stage.kind());
+  json["inputs"] = ToJson(stage.inputs);
+  return json;
 }
 
-std::vector<std::string> TextsOf(const Json& json, const char* key, std::string_view place) {
-  std::vector<std::string> texts;
-  for (const Json& one : GetChild(json, key, place)) {
-    if (!one.is_string()) ThrowBadInput(place, StrCat("texts in '", key, "'"), one.type_name());
-    texts.push_back(one);
-  }
-  return texts;
-}
-
+// Keys become file names in the work folder; anything but hex digits is refused.
 Stage StageFromJson(const Json& json, std::string_view place) {
   Stage stage;
-  stage.key = GetString(json, "key", place);
+  std::vector<std::string> keys = KeysOf(stage);
+  keys.insert(keys.end(), {"kind", "inputs"});
+  RequireObject(json, keys, place);
+  At(place, [&] {
+    fields::JsonReader reader(json);
+    Stage::Fields(reader, stage);
+  });
+
   const bool is_hash = stage.key.size() == 32 &&
                        stage.key.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!is_hash) ThrowBadInput(place, "keys of 32 hex digits", StrCat("'", stage.key, "'"));
-  stage.kind = StageKindFromName(GetString(json, "kind", place), place);
-  stage.label = GetString(json, "label", place);
-  stage.group = GetString(json, "group", place);
-  stage.needs = TextsOf(json, "needs", place);
-  stage.inputs = GetChild(json, "inputs", place);
-  stage.seconds = GetDouble(json, "seconds", place);
-  stage.memory_bytes = static_cast<uint64_t>(GetInt(json, "memory_bytes", place));
-  stage.disk_bytes = static_cast<uint64_t>(GetInt(json, "disk_bytes", place));
+  const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
+  stage.inputs = StageInputsFromJson(kind, GetChild(json, "inputs", place), place);
   return stage;
 }
 
-Json ToJson(const StudyCell& cell) {
-  return {{"model", cell.model},
-          {"recipe", cell.recipe},
-          {"calibration", cell.calibration},
-          {"seed", cell.seed},
-          {"test", cell.test},
-          {"relation", RelationName(cell.relation)},
-          {"calibrate", cell.calibrate},
-          {"quantize", cell.quantize},
-          {"evaluate", cell.evaluate},
-          {"measure", cell.measure}};
+// The format is checked before anything else, because a plan of another format has other keys.
+void RequireFormat(const Json& json, std::string_view place) {
+  RequireObject(json,
+                {"format", "study", "model_paths", "data_folder", "instruction_set", "version",
+                 "skipped", "files", "stages", "cells"},
+                place);
+  if (const int64_t format = GetInt(json, "format", place); format != kPlanFormat) {
+    ThrowBadInput(place, StrCat("a plan of format ", kPlanFormat), StrCat(format));
+  }
 }
 
-StudyCell CellFromJson(const Json& json, std::string_view place) {
-  return {GetString(json, "model", place),
-          GetString(json, "recipe", place),
-          GetString(json, "calibration", place),
-          static_cast<uint64_t>(GetInt(json, "seed", place)),
-          GetString(json, "test", place),
-          RelationFromName(GetString(json, "relation", place), place),
-          GetString(json, "calibrate", place),
-          GetString(json, "quantize", place),
-          GetString(json, "evaluate", place),
-          GetString(json, "measure", place)};
-}
-
-Json ToJson(const LocalText& text) { return {{"en", text.en}, {"zh", text.zh}}; }
-
-LocalText LocalTextFromJson(const Json& json, const char* key, std::string_view place) {
-  const Json& text = GetChild(json, key, place);
-  return {GetString(text, "en", place), GetString(text, "zh", place)};
-}
-
-Json SpecToJson(const StudySpec& spec) {
-  Json calibrations = Json::array(), tests = Json::array(), budgets = Json::array();
-  for (const CalibrationSpec& set : spec.calibrations) calibrations.push_back(InputsOf(set, 0));
-  for (const TestSpec& test : spec.tests) tests.push_back(InputsOf(test));
-  for (const Budget& budget : spec.budgets) {
-    budgets.push_back({{"bits_per_weight", budget.bits_per_weight},
-                       {"tokens_per_second", budget.tokens_per_second}});
+// A plan is only used if it is whole: every needed stage and every set of files is in it.
+void CheckStages(const StudyPlan& plan, std::string_view place) {
+  for (const Stage& stage : plan.stages) {
+    for (const std::string& need : stage.needs) (void)plan.Find(need);
+    if (!plan.files.contains(stage.files)) {
+      ThrowBadInput(place, StrCat("the files of stage ", stage.label), "none");
+    }
   }
-  return {{"name", spec.name},
-          {"version", spec.version},
-          {"title", ToJson(spec.title)},
-          {"question", ToJson(spec.question)},
-          {"models", spec.models},
-          {"recipes", spec.recipes},
-          {"order", spec.order},
-          {"seeds", spec.seeds},
-          {"calibrations", std::move(calibrations)},
-          {"tests", std::move(tests)},
-          {"loss", spec.task_loss == TaskLoss::kNll ? "nll" : "error"},
-          {"budgets", std::move(budgets)},
-          {"text", spec.text}};
-}
-
-StudySpec SpecFromJson(const Json& json, std::string_view place) {
-  StudySpec spec;
-  spec.name = GetString(json, "name", place);
-  spec.version = static_cast<int>(GetInt(json, "version", place));
-  spec.title = LocalTextFromJson(json, "title", place);
-  spec.question = LocalTextFromJson(json, "question", place);
-  spec.models = TextsOf(json, "models", place);
-  spec.recipes = TextsOf(json, "recipes", place);
-  spec.order = GetString(json, "order", place);
-  spec.seeds = static_cast<size_t>(GetInt(json, "seeds", place));
-  for (const Json& set : GetChild(json, "calibrations", place)) {
-    spec.calibrations.push_back(CalibrationFromInputs(set, place));
-  }
-  for (const Json& test : GetChild(json, "tests", place)) {
-    spec.tests.push_back(TestFromInputs(test, place));
-  }
-  spec.task_loss = GetString(json, "loss", place) == "nll" ? TaskLoss::kNll : TaskLoss::kError;
-  for (const Json& budget : GetChild(json, "budgets", place)) {
-    spec.budgets.push_back({GetDouble(budget, "bits_per_weight", place),
-                            GetDouble(budget, "tokens_per_second", place)});
-  }
-  spec.text = GetString(json, "text", place);
-  return spec;
 }
 
 }  // namespace
 
+// Files are stored once under the hash of their set, which stages then refer to.
 Json ToJson(const StudyPlan& plan) {
-  Json stages = Json::array(), cells = Json::array();
+  Json stages = Json::array(), cells = Json::array(), files = Json::object();
   for (const Stage& stage : plan.stages) stages.push_back(ToJson(stage));
-  for (const StudyCell& cell : plan.cells) cells.push_back(ToJson(cell));
-  return {{"format", 1},
-          {"study", SpecToJson(plan.spec)},
+  for (const StudyCell& cell : plan.cells) cells.push_back(FieldsJson(cell));
+  for (const auto& [hash, set] : plan.files) files[hash] = FieldsJson(set);
+
+  return {{"format", kPlanFormat},
+          // The study itself, as it was read, so that its file is not needed again.
+          {"study", FieldsJson(plan.spec)},
           {"model_paths", plan.model_paths},
           {"data_folder", plan.data_folder},
           {"instruction_set", plan.instruction_set},
           {"version", plan.version},
           {"skipped", plan.skipped},
+          // What there is to do, and which answers the cells are.
+          {"files", std::move(files)},
           {"stages", std::move(stages)},
           {"cells", std::move(cells)}};
 }
 
 StudyPlan StudyPlanFromJson(const Json& json, std::string_view place) {
-  RequireObject(json,
-                {"format", "study", "model_paths", "data_folder", "instruction_set", "version",
-                 "skipped", "stages", "cells"},
-                place);
-  if (GetInt(json, "format", place) != 1) {
-    ThrowBadInput(place, "a plan of format 1", StrCat(GetInt(json, "format", place)));
-  }
+  RequireFormat(json, place);
   StudyPlan plan;
-  plan.spec = SpecFromJson(GetChild(json, "study", place), place);
-  plan.model_paths = TextsOf(json, "model_paths", place);
+  // What holds for the whole study.
+  At(place, [&] { ReadFields(fields::ChildOf(json, "study"), plan.spec); });
   plan.data_folder = GetString(json, "data_folder", place);
   plan.instruction_set = GetString(json, "instruction_set", place);
   plan.version = GetString(json, "version", place);
-  plan.skipped = TextsOf(json, "skipped", place);
-  for (const Json& stage : GetChild(json, "stages", place)) {
+
+  const auto read_texts = [&](const char* key, std::vector<std::string>& texts) {
+    for (const Json& text : fields::ListOf(json, key)) {
+      texts.push_back(fields::TextItem(text, key));
+    }
+  };
+  At(place, [&] {
+    read_texts("model_paths", plan.model_paths);
+    read_texts("skipped", plan.skipped);
+  });
+
+  // Sets of files, stages and cells; CheckStages then looks at how they refer to one another.
+  At(place, [&] {
+    for (const auto& set : fields::ChildOf(json, "files").items()) {
+      ReadFields(set.value(), plan.files[set.key()]);
+    }
+    for (const Json& cell : fields::ListOf(json, "cells")) {
+      ReadFields(cell, plan.cells.emplace_back());
+    }
+  });
+  for (const Json& stage :
+       At(place, [&]() -> const Json& { return fields::ListOf(json, "stages"); })) {
     plan.stages.push_back(StageFromJson(stage, place));
   }
-  for (const Json& cell : GetChild(json, "cells", place)) {
-    plan.cells.push_back(CellFromJson(cell, place));
-  }
-  for (const Stage& stage : plan.stages) {
-    for (const std::string& need : stage.needs) (void)plan.Find(need);
-  }
+  CheckStages(plan, place);
   return plan;
 }
 

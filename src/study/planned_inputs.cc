@@ -1,12 +1,10 @@
-// Resolves the names of a study to files, reads what is needed of them and hashes their contents;
-// keys of stages are made of these hashes. Names are looked for at the current folder, the study's
-// and the data folder.
+// Finds and hashes the models, recipes, texts and rows of a study, and says what is missing before
+// any stage runs. What is found here goes into the keys of stages.
 #include "study/planned_inputs.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/progress.h"
 #include "base/strings.h"
 #include "data/row_sets.h"
@@ -14,13 +12,12 @@
 #include "io/hash.h"
 #include "model/model.h"
 #include "recipe/recipe.h"
-#include "study/stage_inputs.h"
-#include "tasks/embedded_tasks.h"
+#include "study/planning_steps.h"
 
 namespace qualm {
 namespace {
 
-// The path as it is, or below the study's or the data folder; empty if there is no such file.
+// The path as it is, or relative to the study's or the data folder; empty if no such file exists.
 std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) return path;
@@ -31,21 +28,7 @@ std::string ResolvePath(const std::string& path, const PlanOptions& options) {
   return "";
 }
 
-// The text of a built-in task or of a file: a change of its text changes the hash.
-std::string TaskText(const std::string& name) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (file.name == StrCat(name, ".yaml")) return std::string(file.text);
-  }
-  return ReadFile(name, 1 << 20);
-}
-
 }  // namespace
-
-std::string HashOfTexts(const std::vector<std::string>& texts) {
-  Hasher hasher;
-  for (const std::string& text : texts) hasher.Add(text);
-  return hasher.Hex();
-}
 
 PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progress& progress)
     : spec_(std::move(spec)), options_(options), progress_(progress) {
@@ -58,18 +41,16 @@ PlannedInputs::PlannedInputs(StudySpec spec, const PlanOptions& options, Progres
   ReadTests();
 }
 
+// NAME=FOLDER or FOLDER; without a name the folder's last part is the name.
 void PlannedInputs::ReadModels() {
   // --model replaces the study's models.
   const std::vector<std::string>& wanted = options_.models.empty() ? spec_.models : options_.models;
   if (wanted.empty()) {
-    ThrowBadInput(spec_.name, "a model", "none",
-                  "this study has none of its own: --model NAME=FOLDER");
+    ThrowBadInput(spec_.name, "a model", "none", "this study names none: --model NAME=FOLDER");
   }
-
-  for (const std::string& one : wanted) {
-    // "NAME=FOLDER", or a folder whose last part is the name.
-    const size_t equals = one.find('=');
-    const std::string path = equals == std::string::npos ? one : one.substr(equals + 1);
+  for (const std::string& named : wanted) {
+    const size_t equals = named.find('=');
+    const std::string path = equals == std::string::npos ? named : named.substr(equals + 1);
     PlannedModel model;
 
     model.path = ResolvePath(path, options_);
@@ -78,16 +59,19 @@ void PlannedInputs::ReadModels() {
                     "relative paths begin at the current or the study's folder");
     }
 
-    // The name and the tokenizer; hashing reads the whole model, so it is announced.
     model.path = std::filesystem::absolute(model.path).lexically_normal().string();
     model.name = equals == std::string::npos ? std::filesystem::path(model.path).filename().string()
-                                             : one.substr(0, equals);
+                                             : named.substr(0, equals);
     if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
-    progress_.Info(StrCat("hashing ", model.path));
-    model.hash = Checkpoint::Open(model.path).Hash();
-    model.tokenizer_hash = TokenizerHash(model.path);
 
-    // Results are told apart by the model's name.
+    // Every file is read once here; stages carry the hashes.
+    progress_.Info(StrCat("hashing ", model.path));
+    model.files = Checkpoint::Open(model.path).Inputs();
+    model.hash = Checkpoint::HashOf(model.files);
+    model.tokenizer_files = LoadTokenizer(model.path)->inputs();
+    model.tokenizer_files.HashFiles();
+    model.files.Add(model.tokenizer_files);
+
     for (const PlannedModel& other : models_) {
       if (other.name == model.name) {
         ThrowBadInput("--model", "different names", StrCat("'", model.name, "' twice"),
@@ -96,20 +80,6 @@ void PlannedInputs::ReadModels() {
     }
     models_.push_back(std::move(model));
   }
-}
-
-std::string PlannedInputs::TokenizerHash(const std::string& folder) {
-  // All files that may influence the tokens, with their names.
-  std::vector<std::string> hashes;
-  for (const char* name :
-       {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"}) {
-    const std::filesystem::path file = std::filesystem::path(folder) / name;
-    std::error_code ignored;
-    if (!std::filesystem::exists(file, ignored)) continue;
-    hashes.emplace_back(name);
-    hashes.push_back(HashFile(file));
-  }
-  return HashOfTexts(hashes);
 }
 
 void PlannedInputs::ReadRecipes() {
@@ -122,7 +92,6 @@ void PlannedInputs::ReadRecipes() {
       if (recipe.how.empty()) recipe.how = name;  // FindRecipe says what is wrong
     }
 
-    // Keys are made of the canonical text, not of the file's.
     const Recipe found = OrderedRecipe(recipe.how, spec_.order);
     recipe.name = found.name;
     recipe.canonical_hash = HashBytes(found.CanonicalJson());
@@ -162,11 +131,13 @@ void PlannedInputs::DropMissingSets() {
     skipped_.push_back(StrCat("calibration set ", set.name, ": no file ", file));
     progress_.Warn(StrCat(skipped_.back(), "; it is left out"));
   }
+
   std::erase_if(sets, [&](const CalibrationSpec& set) {
     return std::ranges::find(missing, set.name) != missing.end();
   });
 
-  // Mixed sets lose their missing parts; a mixture of fewer than two sets is none.
+  // Mixtures lose the members that are missing; a mixture that keeps fewer than two is left out as
+  // well.
   for (CalibrationSpec& set : sets) {
     std::erase_if(set.mixed, [&](const std::string& name) {
       return std::ranges::find(missing, name) != missing.end();
@@ -216,7 +187,7 @@ void PlannedInputs::ReadTests() {
       if (!ReadTask(spec, test)) continue;
     } else {
       (void)FindProtocol(spec.protocol);
-      test.data_hash = TextHash(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
+      test.files = CorpusFiles(spec.corpus, spec.text_field, CorpusUse::kEvaluation);
     }
     tests_.push_back(std::move(test));
   }
@@ -243,33 +214,25 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
     return false;
   }
 
-  // Rows for calibration must not be scored.
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
-  test.data_hash = RowsHash(spec.task, task, task.split, spec.shots.value_or(task.default_shots));
+  test.files = TaskInputs(task, items, options_.data_folder);
+  test.files.HashFiles();
   return true;
 }
 
-std::string PlannedInputs::RowsHash(const std::string& name, const Task& task,
-                                    const std::string& split, size_t shots) {
-  const RowSet& set = FindRowSet(task.data_set, task.name);
-  std::vector<std::string> parts = {
-      TaskText(name), HashOfFiles(set, set.FindSplit(split, name), options_.data_folder)};
-  if (shots > 0 && !task.shot_split.empty()) {
-    parts.push_back(HashOfFiles(set, set.FindSplit(task.shot_split, name), options_.data_folder));
-  }
-  return HashOfTexts(parts);
-}
-
-std::string PlannedInputs::TextHash(const std::string& corpus, const std::string& field,
-                                    CorpusUse use) {
+const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std::string& field,
+                                           CorpusUse use) {
+  // Tests and calibration sets often name the same text: it is found and hashed once.
   const std::string found = ResolvePath(corpus, options_);
   const std::string name = found.empty() ? corpus : found;
-  // Computed once for each text, field and use.
-  std::string& hash = text_hashes_[StrCat(name, "\n", field, "\n", static_cast<int>(use))];
-  if (hash.empty()) {
-    hash = FindCorpus(name, use, options_.data_folder, {.text_field = field}).hash;
-  }
-  return hash;
+  const std::string key = StrCat(name, "\n", field, "\n", static_cast<int>(use));
+  const auto known = corpus_files_.find(key);
+  if (known != corpus_files_.end()) return known->second;
+
+  InputSet& files = corpus_files_[key];
+  files = FindCorpus(name, use, options_.data_folder, {.text_field = field}).inputs;
+  files.HashFiles();
+  return files;
 }
 
 std::string PlannedInputs::CorpusPath(const std::string& corpus) const {

@@ -15,13 +15,15 @@ namespace qualm {
 
 // A model with the hashes that keys of stages are made of.
 struct PlannedModel {
-  std::string name, path, hash, tokenizer_hash;
+  std::string name, path, hash;
+  InputSet files;            // checkpoint and tokenizer, with their hashes
+  InputSet tokenizer_files;  // those of the tokenizer alone
 };
 
 // A test with its data; `pool` says which rows may be scored.
 struct PlannedTest {
   const TestSpec* spec = nullptr;
-  std::string data_hash;  // of the text, or of the task and its files
+  InputSet files;  // of the text, or of the task
   RowPool pool = RowPool::kAll;
 };
 
@@ -31,10 +33,6 @@ struct PlannedRecipe {
   bool needs_calibration = false;
 };
 
-std::string HashOfTexts(const std::vector<std::string>& texts);
-
-// Everything is read in the constructor; afterwards the graph asks for hashes and paths. Text
-// hashes are kept, since several stages name the same text.
 class PlannedInputs {
  public:
   // Throws bad input for anything that is missing; with skip_missing, tests and calibration sets
@@ -50,12 +48,9 @@ class PlannedInputs {
   const std::vector<PlannedTest>& tests() const { return tests_; }
   const std::vector<std::string>& skipped() const { return skipped_; }
 
-  // The hash of the task's text, the files of a split, and the files of its examples if there are
-  // any.
-  std::string RowsHash(const std::string& name, const Task& task, const std::string& split,
-                       size_t shots);
-  std::string TextHash(const std::string& corpus, const std::string& field, CorpusUse use);
-  // An absolute path if it is a file, else the name as it is.
+  // Reads the corpus when it is first asked for: a text that cannot be read is found here.
+  const InputSet& CorpusFiles(const std::string& corpus, const std::string& field, CorpusUse use);
+  // Absolute where it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
   // Whether a test scores the rows of "set:split", so that not all of them may be used for
   // calibration.
@@ -63,7 +58,6 @@ class PlannedInputs {
 
  private:
   void ReadModels();
-  static std::string TokenizerHash(const std::string& folder);
   void ReadRecipes();
   void DropMissingSets();
   std::string MissingFileOf(const CalibrationSpec& set) const;
@@ -78,8 +72,8 @@ class PlannedInputs {
   std::vector<PlannedRecipe> recipes_;
   std::vector<PlannedTest> tests_;  // point into spec_
   std::vector<std::string> skipped_;
-  std::set<std::string> calibrated_, scored_;  // "set:split"
-  std::map<std::string, std::string> text_hashes_;
+  std::set<std::string> calibrated_, scored_;     // "set:split"
+  std::map<std::string, InputSet> corpus_files_;  // by path, field and use
 };
 
 }  // namespace qualm

@@ -1,6 +1,7 @@
-// Talks to Slurm through its programs: sbatch for submitting, squeue for states, scancel. Each
-// array has a list of stage keys and a small script that takes its key from that list by the task's
-// number. Dependencies between stages are dependencies between tasks.
+// Runs a study on a cluster through Slurm's programs: sbatch submits, squeue tells states, scancel
+// cancels. Stages of one kind go into an array, which has a list of stage keys and a small script
+// that takes its key from that list by the task's number. Dependencies between stages become
+// dependencies between tasks.
 #include "study/slurm.h"
 
 #include <fcntl.h>
@@ -179,6 +180,7 @@ class Submitter {
 
 }  // namespace
 
+// Groups open stages into as few arrays as their kinds and needs allow.
 std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
                                         const std::vector<SlurmState>& state) {
   std::map<std::string, size_t> index;
@@ -201,11 +203,11 @@ std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
     // Stages of the same kind, depth and needs can share an array.
     std::ranges::sort(waits_for);
     const std::string shape =
-        StrCat(static_cast<int>(stage.kind), " ", depth[i], " ", Join(waits_for, " "));
+        StrCat(static_cast<int>(stage.kind()), " ", depth[i], " ", Join(waits_for, " "));
     const auto found = last.find(shape);
     if (found == last.end() || arrays[found->second].second.stages.size() == kMostTasks) {
       last[shape] = arrays.size();
-      arrays.push_back({depth[i], {stage.kind, {}, waits_for, 0}});
+      arrays.push_back({depth[i], {stage.kind(), {}, waits_for, 0}});
     }
 
     SlurmArray& array = arrays[last[shape]].second;
@@ -213,6 +215,7 @@ std::vector<SlurmArray> PlanSlurmArrays(const StudyPlan& plan,
     array.memory_bytes = std::max(array.memory_bytes, stage.memory_bytes);
   }
 
+  // By depth: an array is submitted after those that it waits for, when their ids are known.
   std::ranges::stable_sort(arrays, {}, [](const auto& one) { return one.first; });
   std::vector<SlurmArray> ordered;
   for (auto& one : arrays) ordered.push_back(std::move(one.second));
@@ -224,6 +227,7 @@ SlurmSubmission SubmitToSlurm(const StudyPlan& plan, const WorkFolder& work,
   return Submitter(plan, work, options).Run();
 }
 
+// What earlier submissions stored: the Slurm task of each stage's key.
 std::map<std::string, std::string> SlurmTasks(const WorkFolder& work, const std::string& study) {
   // Nothing was submitted: no file.
   const std::filesystem::path file = work.Slurm(study);
@@ -241,6 +245,7 @@ std::map<std::string, std::string> SlurmTasks(const WorkFolder& work, const std:
   return tasks;
 }
 
+// States by task id, of all tasks that Slurm still knows. A line is an id and a state.
 std::map<std::string, std::string> SlurmQueue() {
   std::map<std::string, std::string> queue;
   for (const std::string& line :
@@ -251,6 +256,7 @@ std::map<std::string, std::string> SlurmQueue() {
   return queue;
 }
 
+// Returns how many tasks were cancelled.
 size_t CancelSlurm(const WorkFolder& work, const std::string& study) {
   // Only tasks that are still in the queue can be cancelled.
   const std::map<std::string, std::string> queue = SlurmQueue();

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "support/errors.h"
+#include "support/stage_records.h"
 #include "support/temporary_folder.h"
 
 namespace qualm {
@@ -57,10 +58,9 @@ class Slurm : public ::testing::Test {
   void AddStage(char name, StageKind kind, const std::string& needs = "") {
     Stage stage;
     stage.key = Key(name);
-    stage.kind = kind;
     stage.label = StrCat("stage ", name);
     for (char need : needs) stage.needs.push_back(Key(need));
-    stage.inputs = Json::object();
+    stage.inputs = testing::InputsOf(kind);
     stage.memory_bytes = uint64_t{3} << 20;
     plan_.stages.push_back(stage);
   }
@@ -68,7 +68,7 @@ class Slurm : public ::testing::Test {
     StageRecord record;
     record.key = Key(name);
     record.status = status;
-    record.inputs = record.result = Json::object();
+    record.inputs = EvaluateInputs{};
     work_.WriteRecord(record);
   }
 

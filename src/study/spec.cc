@@ -1,6 +1,6 @@
 // Studies, from YAML: maps of plain values state their fields (io/fields.h), and what keys mean
-// together is checked here. A study may extend another one: a key that it does not have is the
-// other's.
+// together is checked here. A study may extend a built-in one; keys that it leaves out are taken
+// from that one.
 #include "study/spec.h"
 
 #include <algorithm>
@@ -21,6 +21,7 @@ std::vector<std::string> Names(std::span<const std::string_view> views) {
   return {views.begin(), views.end()};
 }
 
+// One text or a list of them.
 std::vector<std::string> TextsOf(const Yaml& yaml) {
   if (yaml.kind() == Yaml::Kind::kScalar) return {yaml.AsString()};
   std::vector<std::string> texts;
@@ -43,6 +44,7 @@ size_t SizeIn(const Yaml* yaml, std::string_view key, size_t fallback, int64_t l
       IntOption(yaml, key, static_cast<int64_t>(fallback), least, kMostSize));
 }
 
+// A text without languages is used for all of them.
 LocalText LocalTextOf(const Yaml& yaml) {
   if (!yaml.IsMap()) return {yaml.AsString(), yaml.AsString()};
   return OptionsFrom<LocalText>(&yaml);
@@ -83,7 +85,7 @@ struct SelfGenerated {
   }
 };
 
-// How rows that are both calibrated on and scored are parted.
+// How rows that are used for both calibration and scoring are divided.
 struct Pools {
   uint64_t seed = 0;
   double calibration_share = 0.5;
@@ -95,7 +97,7 @@ struct Pools {
   }
 };
 
-// What holds for all tests that do not say otherwise; 0: no limit.
+// Defaults for all tests that do not set these themselves; 0: no limit.
 struct Limits {
   size_t rows = 0, windows = 0, seqlen = 0;
   std::string protocol = TestSpec{}.protocol;
@@ -109,7 +111,7 @@ struct Limits {
   }
 };
 
-// A set that is not a text of any kind: `source` is the key that says so.
+// A set of a control condition, which is not text of a language or subject. `source` is its key.
 void ReadControl(std::string_view source, const Yaml& value, CalibrationSpec& spec) {
   spec.is_control = true;
   if (source == "random_tokens") {
@@ -125,7 +127,7 @@ void ReadControl(std::string_view source, const Yaml& value, CalibrationSpec& sp
   }
 }
 
-// Exactly one of the keys that say where the text comes from.
+// Where the text comes from: exactly one of the keys below says so.
 void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
   constexpr std::array<std::string_view, 6> kSources = {"corpus",         "rows",  "random_tokens",
                                                         "self_generated", "mixed", "again"};
@@ -138,6 +140,7 @@ void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
                   given.empty() ? "none" : Join(given, " and "));
   }
 
+  // The value's form depends on the key; what it says goes into the fields of that kind.
   const Yaml& value = yaml.Get(given[0]);
   if (given[0] == "corpus") {
     spec.corpus = value.AsString();
@@ -148,6 +151,7 @@ void ReadKind(const Yaml& yaml, CalibrationSpec& spec) {
     spec.task = rows.task;
     spec.split = rows.split;
     spec.category = rows.category;
+    // Rows are drawn by subject unless the study says otherwise.
     spec.sampler.sampler = TextIn(yaml, "sampler", "per-subject");
   } else if (given[0] == "again") {
     spec.again = value.AsString();
@@ -177,6 +181,7 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   yaml.RequireKnownKeys(std::array<std::string, 13>{
       "name", "corpus", "text_field", "rows", "random_tokens", "self_generated", "mixed", "again",
       "samples", "length", "sampler", "held_out", "about"});
+
   CalibrationSpec spec;
   spec.name = yaml.Get("name").AsString();
   spec.sampler = defaults;
@@ -202,6 +207,7 @@ void ReadCalibration(const Yaml& yaml, const SamplerOptions& defaults,
   }
 }
 
+// A test as YAML states it; TestsOf makes one or more TestSpec of it.
 struct TestKeys {
   std::string name, task, corpus, text_field = "text", protocol, category;
   size_t seqlen = 0;
@@ -232,6 +238,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   keys.seqlen = limits.seqlen;
   ReadFields(yaml, keys);
 
+  // Text and task exclude each other, and one name cannot belong to several tasks.
   const bool has_name = yaml.Find("name") != nullptr;
   std::vector<std::string> tasks = keys.tasks;
   if (yaml.Find("task") != nullptr) tasks.push_back(keys.task);
@@ -239,6 +246,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
     ThrowBadInput(yaml.place(), "one of corpus, task and tasks (which have no name)", "others");
   }
 
+  // What all of the tests have in common.
   TestSpec test;
   test.corpus = keys.corpus;
   test.text_field = keys.text_field;
@@ -253,6 +261,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
     return {test};
   }
 
+  // The name tells tests of one task apart, and reports group tests by their data set.
   std::vector<TestSpec> tests;
   for (const std::string& task : tasks) {
     TestSpec& added = tests.emplace_back(test);
@@ -264,6 +273,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   return tests;
 }
 
+// Patterns that match no cell are allowed; a relation that does not exist is a typing error.
 std::vector<PairRule> RulesOf(const Yaml& yaml, std::string_view key) {
   std::vector<PairRule> rules;
   const Yaml* list = yaml.Find(key);
@@ -285,10 +295,11 @@ const CalibrationSpec& SetNamed(const StudySpec& spec, std::string_view name,
   ThrowUnknownName(place, "calibration set", name, names);
 }
 
-// Sets that name others: members of a mixture must be there; `again` takes over another set's
-// everything but its name (and, when it is drawn, its seeds).
+// Resolves sets that name other sets. Members of a mixture must exist. A set with `again` takes
+// over everything but its name from the other set; it gets other seeds when it is drawn.
 void ResolveNamedSets(StudySpec& spec, const std::string& place) {
   for (CalibrationSpec& set : spec.calibrations) {
+    // A mixture is one level deep: its members are sampled themselves.
     for (const std::string& member : set.mixed) {
       if (SetNamed(spec, member, place).kind == CalibrationKind::kMixed) {
         ThrowBadInput(place, "a mixture of sets that are none themselves", member);
@@ -296,8 +307,9 @@ void ResolveNamedSets(StudySpec& spec, const std::string& place) {
     }
     if (set.again.empty()) continue;
 
+    // `again` stays in the copy: planning gives repetitions other seeds by it.
     CalibrationSpec copy = SetNamed(spec, set.again, place);
-    if (!copy.again.empty()) ThrowBadInput(place, "again of a set of its own", set.again);
+    if (!copy.again.empty()) ThrowBadInput(place, "again of another set", set.again);
     copy.name = set.name;
     copy.again = set.again;
     set = std::move(copy);
@@ -318,7 +330,7 @@ constexpr std::array<std::string_view, 19> kKeys = {
     "order",   "seeds",   "defaults", "limits",     "calibration", "tests",  "include",
     "exclude", "pools",   "loss",     "efficiency", "budgets"};
 
-// The values of a study's keys; those of the study that it extends where it has none of its own.
+// The values of a study's keys: its own, or else those of the study that it extends.
 class StudyKeys {
  public:
   StudyKeys(const Yaml& own, const Yaml* base) : own_(own), base_(base) {}
@@ -348,7 +360,7 @@ void ReadTests(const StudyKeys& keys, StudySpec& spec) {
   }
 }
 
-// The name of a study names files in the work folder.
+// The name becomes part of file names in the work folder, so it must be a plain word.
 std::string StudyNameOf(const Yaml& yaml) {
   std::string name = yaml.AsString();
   const bool is_plain =
@@ -360,7 +372,7 @@ std::string StudyNameOf(const Yaml& yaml) {
   return name;
 }
 
-// Rows and columns of the table are told apart by their names, and there must be some.
+// A table needs rows and columns, and they are told apart by their names.
 void RequireWholeTable(const StudySpec& spec, const std::string& place) {
   std::vector<std::string> sets, tests;
   for (const CalibrationSpec& set : spec.calibrations) sets.push_back(set.name);
@@ -374,6 +386,7 @@ void RequireWholeTable(const StudySpec& spec, const std::string& place) {
 }
 
 StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) {
+  // What the study is called and asks, and what it runs on.
   const StudyKeys keys(yaml, base);
   StudySpec spec;
   spec.name = StudyNameOf(yaml.Get("name"));
@@ -413,6 +426,7 @@ StudySpec StudyOf(const Yaml& yaml, const Yaml* base, const std::string& place) 
     }
   }
 
+  // Names can only be resolved when all sets are known.
   ResolveNamedSets(spec, place);
   RequireWholeTable(spec, place);
   return spec;
@@ -425,6 +439,7 @@ const EmbeddedFile* FindEmbedded(std::string_view name) {
   return nullptr;
 }
 
+// An unknown key is refused at the top level, too: it would be ignored silently.
 Yaml ParseKeys(std::string_view text, std::string_view place) {
   Yaml yaml = Yaml::Parse(text, place);
   yaml.RequireKnownKeys(Names(kKeys));
@@ -450,6 +465,7 @@ Relation RelationFromName(std::string_view name, std::string_view place) {
   return EnumFromName<Relation>(name, place);
 }
 
+// How far a test is from the calibration text: the most general property in which they differ.
 Relation RelationOf(const About& calibration, const About& test) {
   if (calibration.language != test.language) return Relation::kCrossLanguage;
   if (calibration.task != test.task) return Relation::kCrossTask;
@@ -475,6 +491,9 @@ StudySpec ParseStudy(std::string_view yaml_text, std::string_view place) {
     spec.text = yaml_text;
     return spec;
   }
+
+  // Only built-in studies are extended, and only one level deep: a reader finds every key in two
+  // files at most.
   const EmbeddedFile* file = FindEmbedded(extends->AsString());
   if (file == nullptr) {
     ThrowUnknownName(extends->place(), "study", extends->AsString(), StudyNames());
@@ -483,6 +502,7 @@ StudySpec ParseStudy(std::string_view yaml_text, std::string_view place) {
   if (const Yaml* nested = base.Find("extends")) {
     ThrowBadInput(extends->place(), "a study that extends no other", nested->AsString());
   }
+
   spec = StudyOf(yaml, &base, std::string(place));
   spec.text = StrCat(yaml_text, "\n# extends:\n", file->text);
   return spec;

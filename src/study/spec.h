@@ -70,6 +70,26 @@ struct CalibrationSpec {
   std::string again;
   bool is_control = false;
   About about;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("kind", self.kind);
+    visit("corpus", self.corpus);
+    visit("text_field", self.text_field);
+    visit("task", self.task);
+    visit("split", self.split);
+    visit("category", self.category);
+    visit("mixed", self.mixed);
+    visit("temperature", self.temperature);
+    visit("sampler", self.sampler.sampler);
+    visit("samples", self.sampler.samples);
+    visit("length", self.sampler.length);
+    visit("held_out", self.sampler.held_out);
+    visit("again", self.again);
+    visit("is_control", self.is_control);
+    visit("about", self.about);
+  }
 };
 
 struct TestSpec {
@@ -82,6 +102,20 @@ struct TestSpec {
   About about;
 
   bool is_task() const { return !task.empty(); }
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("corpus", self.corpus);
+    visit("text_field", self.text_field);
+    visit("protocol", self.protocol);
+    visit("seqlen", self.seqlen);
+    visit("task", self.task);
+    visit("category", self.category);
+    visit("shots", self.shots);
+    visit("limit", self.limit);
+    visit("about", self.about);
+  }
 };
 
 // A rule names recipes, calibration sets, tests and relations by patterns; empty ones fit all.
@@ -151,6 +185,24 @@ struct StudySpec {
   double calibration_share = 0.5;  // of such rows, about
 
   const CalibrationSpec& Calibration(std::string_view wanted) const;
+
+  // What a plan keeps: rules, pools and efficiency have become its cells and stages.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("name", self.name);
+    visit("version", self.version);
+    visit("title", self.title);
+    visit("question", self.question);
+    visit("models", self.models);
+    visit("recipes", self.recipes);
+    visit("order", self.order);
+    visit("seeds", self.seeds);
+    visit("calibrations", self.calibrations);
+    visit("tests", self.tests);
+    visit("loss", self.task_loss);
+    visit("budgets", self.budgets);
+    visit("text", self.text);
+  }
 };
 
 // Strict: an unknown key, name or relation is bad input with its line and the nearest name.

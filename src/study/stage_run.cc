@@ -1,3 +1,5 @@
+// Runs stages by their kinds and writes their records. What several stages of a group need (a
+// model, a tokenizer, a pass over the calibration tokens) is loaded or done once.
 #include "study/stage_run.h"
 
 #include <algorithm>
@@ -5,11 +7,10 @@
 #include <map>
 #include <set>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/progress.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "data/named_corpora.h"
 #include "io/hash.h"
 #include "model/model.h"
@@ -19,46 +20,53 @@
 #include "study/evaluate_stage.h"
 #include "study/machine.h"
 #include "study/measure_stage.h"
-#include "study/stage_inputs.h"
+#include "study/planning_steps.h"
 #include "tasks/items.h"
 
 namespace qualm {
 namespace {
 
-Json NumberOrNull(const std::optional<MeasuredError>& error) {
-  return error ? Json(error->relative_output_error) : Json();
+double NumberOrNone(const std::optional<MeasuredError>& error) {
+  return error ? error->relative_output_error : kNoNumber;
 }
 
-// What a report shows of the layers; the rest stands in the artefact's manifest.
-Json LayersOf(const Manifest& manifest) {
-  Json layers = Json::array();
+// What a report shows of the layers; everything else stays in the artefact's manifest.
+std::vector<LayerOutcome> LayersOf(const Manifest& manifest) {
+  std::vector<LayerOutcome> layers;
   for (const LayerRecord& layer : manifest.layers) {
-    layers.push_back({{"name", layer.name},
-                      {"bits", layer.bits_per_weight},
-                      {"mse", layer.quality.weight_mse},
-                      {"calibration", NumberOrNull(layer.quality.calibration)},
-                      {"held_out", NumberOrNull(layer.quality.held_out)},
-                      {"fell_back", layer.quality.fell_back_to_rtn}});
+    layers.push_back({.name = layer.name,
+                      .bits = layer.bits_per_weight,
+                      .mse = layer.quality.weight_mse,
+                      .calibration = NumberOrNone(layer.quality.calibration),
+                      .held_out = NumberOrNone(layer.quality.held_out),
+                      .fell_back = layer.quality.fell_back_to_rtn});
   }
   return layers;
 }
 
+// Runs the stages of one process, one after the other: construct, QuantizeTogether where several
+// quantizations share their data, then Run for each stage. Models and tokenizers stay loaded,
+// because the next stage of a group usually needs them again.
 class GroupRunner {
  public:
   GroupRunner(const StudyPlan& plan, const WorkFolder& work, const StageRunOptions& options,
-              ThreadPool& pool, Progress& progress)
-      : plan_(plan), work_(work), options_(options), pool_(pool), progress_(progress) {}
+              const Context& context)
+      : plan_(plan), work_(work), options_(options), context_(context) {}
 
-  StageOutcome Run(const Stage& stage) {
+  StageEnd Run(const Stage& stage) {
+    // Another process may run the stage or have finished it since the plan was made.
     const std::unique_ptr<StageLock> lock = work_.TryLock(stage.key);
-    if (!lock) return End(stage, StageOutcome::kHeldByOther, "");
-    if (work_.IsDone(stage.key)) return End(stage, StageOutcome::kFoundDone, "");
+    if (!lock) return End(stage, StageEnd::kHeldByOther, "");
+    if (work_.IsDone(stage.key)) return End(stage, StageEnd::kFoundDone, "");
+
+    // Whatever goes wrong with the stage is recorded, so that its dependents learn of it and the
+    // next stage can run.
     const auto start = std::chrono::steady_clock::now();
     StageRecord record = NewRecord(stage);
     try {
       RequireNeeds(stage);
-      RunningFile running(work_, stage.key, progress_);
-      record.result = Make(stage, running);
+      RunningFile running(work_, stage.key, context_.progress);
+      record.outcome = Make(stage, Context{context_.pool, running});
       record.status = "done";
     } catch (const Error& error) {
       record.error = error.what();
@@ -67,34 +75,37 @@ class GroupRunner {
     } catch (const std::exception& error) {
       record.error = StrCat("[internal] ", error.what());
     }
+
     record.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     record.peak_memory_bytes = PeakMemoryBytes();
     record.finished_at = UtcNow();
     work_.WriteRecord(record);
-    return End(stage, record.is_done() ? StageOutcome::kDone : StageOutcome::kFailed, record.error);
+    return End(stage, record.is_done() ? StageEnd::kDone : StageEnd::kFailed, record.error);
   }
 
  private:
-  StageOutcome End(const Stage& stage, StageOutcome outcome, const std::string& error) const {
-    if (options_.on_end) options_.on_end(stage, outcome, error);
-    return outcome;
+  StageEnd End(const Stage& stage, StageEnd end, const std::string& error) const {
+    if (options_.on_end) options_.on_end(stage, end, error);
+    return end;
   }
 
+  // Failed until proven otherwise.
   StageRecord NewRecord(const Stage& stage) const {
     StageRecord record;
     record.key = stage.key;
-    record.kind = StageKindName(stage.kind);
     record.label = stage.label;
     record.status = "failed";
     record.host = HostName();
     record.processor = ProcessorName();
     record.version = options_.version;
-    record.threads = pool_.threads();
+    record.threads = context_.pool.threads();
     record.inputs = stage.inputs;
+    record.files = stage.files;
     return record;
   }
 
+  // Executors start a stage after its needs, but a person or Slurm may start it in any case.
   void RequireNeeds(const Stage& stage) const {
     for (const std::string& need : stage.needs) {
       if (work_.IsDone(need)) continue;
@@ -102,81 +113,94 @@ class GroupRunner {
     }
   }
 
-  Json Make(const Stage& stage, Progress& progress) {
-    switch (stage.kind) {
+  // One function for each kind of stage; what it returns becomes the record's result.
+  StageOutcome Make(const Stage& stage, const Context& context) {
+    switch (stage.kind()) {
       case StageKind::kCalibrate:
-        return Calibrate(stage, progress);
+        return Calibrate(stage, context);
       case StageKind::kQuantize:
-        return Quantize(stage, progress);
+        return Quantize(stage, context);
       case StageKind::kEvaluate:
-        return Evaluate(stage, progress);
-      case StageKind::kMeasure:
-        return MeasureArtefact(ArtefactOf(stage), stage, pool_, progress);
+        return Evaluate(stage, context);
+      // Speed is measured from the folder: loading is part of what is measured.
+      case StageKind::kMeasure: {
+        const auto& inputs = std::get<MeasureInputs>(stage.inputs);
+        return MeasureArtefact(FolderOf(inputs.model, inputs.quantize), inputs, stage.label,
+                               context);
+      }
     }
     return {};
   }
 
   // --- calibrate
 
-  Json Calibrate(const Stage& stage, Progress& progress) {
-    const CalibrationSpec spec = CalibrationFromInputs(stage.inputs, stage.label);
-    Json result;
-    const CalibrationSet set = MakeSet(stage, spec, result, progress);
+  // The set goes into a file for quantizations and mixtures; the record only describes it.
+  CalibrateOutcome Calibrate(const Stage& stage, const Context& context) {
+    CalibrateOutcome outcome;
+    const CalibrationSet set = MakeSet(stage, outcome, context);
     WriteFileAtomically(work_.Calibration(stage.key), ToJson(set).dump());
-    result["hash"] = set.hash;
-    result["corpus"] = set.corpus;
-    result["sampler"] = set.sampler;
-    result["sequences"] = set.sequences.size();
-    result["length"] = set.length;
-    result["tokens"] = set.tokens();
-    result["documents"] = set.documents;
-    result["held_out"] = set.held_out.size();
-    return result;
+
+    outcome.hash = set.hash;
+    outcome.corpus = set.corpus;
+    outcome.sampler = set.sampler;
+    outcome.sequences = set.sequences.size();
+    outcome.length = set.length;
+    outcome.tokens = set.tokens();
+    outcome.documents = set.documents;
+    outcome.held_out = set.held_out.size();
+    return outcome;
   }
 
-  CalibrationSet MakeSet(const Stage& stage, const CalibrationSpec& spec, Json& result,
-                         Progress& progress) {
-    const std::string folder = GetString(stage.inputs, "model", stage.label);
-    switch (spec.kind) {
+  // The set of this kind. Rows also fill the outcome's subjects.
+  CalibrationSet MakeSet(const Stage& stage, CalibrateOutcome& outcome, const Context& context) {
+    const auto& inputs = std::get<CalibrateInputs>(stage.inputs);
+    const std::string& folder = inputs.model.path;
+    switch (inputs.kind) {
       case CalibrationKind::kCorpus: {
-        const Corpus corpus = FindCorpus(spec.corpus, CorpusUse::kCalibration, plan_.data_folder,
-                                         {.text_field = spec.text_field});
-        RequireUnchanged(stage, "corpus_hash", corpus.hash, spec.corpus);
-        return SampleCalibration(corpus, TokenizerOf(folder), spec.sampler);
+        Corpus corpus = FindCorpus(inputs.corpus.path, CorpusUse::kCalibration, plan_.data_folder,
+                                   {.text_field = inputs.text_field});
+        plan_.RequireUnchanged(stage, corpus.inputs, inputs.corpus.path);
+        return SampleCalibration(corpus, TokenizerOf(folder), inputs.Sampler());
       }
       case CalibrationKind::kRows:
-        return RowSetOf(stage, spec, TokenizerOf(folder), result);
+        return RowSetOf(stage, inputs, outcome);
       case CalibrationKind::kRandomTokens:
-        return RandomTokenSet(TokenizerOf(folder), spec.sampler);
+        return RandomTokenSet(TokenizerOf(folder), inputs.Sampler());
       case CalibrationKind::kSelfGenerated: {
         const Model& model = ModelOf(folder);
+        // Texts are kept in the stage's own store, so that a killed run does not generate them
+        // again.
         ResultStore store(work_.Answers(stage.key));
-        return SelfGeneratedSet(model, model.Hash(), spec.temperature, spec.sampler, store, pool_,
-                                progress);
+        return SelfGeneratedSet(model, model.Hash(), inputs.temperature, inputs.Sampler(), store,
+                                context);
       }
       case CalibrationKind::kMixed: {
+        // The members are stages that have ended: their sets are in files.
         std::vector<CalibrationSet> members;
-        for (const std::string& need : stage.needs) members.push_back(ReadSet(need));
-        return MixedSet(members, spec.sampler);
+        for (const std::string& key : inputs.members) members.push_back(ReadSet(key));
+        return MixedSet(members, inputs.Sampler());
       }
     }
     QUALM_CHECK(false);
     return {};
   }
 
-  CalibrationSet RowSetOf(const Stage& stage, const CalibrationSpec& spec,
-                          const Tokenizer& tokenizer, Json& result) const {
-    Task task = FindTask(spec.task);
-    SelectCategory(task, spec.category, stage.label);
-    task.split = GetString(stage.inputs, "split", stage.label);
-    ItemOptions options;
+  // Rows in the form in which their task asks them, followed by the right answers.
+  CalibrationSet RowSetOf(const Stage& stage, const CalibrateInputs& inputs,
+                          CalibrateOutcome& outcome) {
+    Task task = FindTask(inputs.task.path);
+    SelectCategory(task, inputs.category, stage.label);
+    task.split = inputs.split;
+    ItemOptions options = inputs.rows.Options();
     options.shots = 0;
-    options.pool = static_cast<RowPool>(GetIntIn(stage.inputs, "pool", stage.label, 0, 2));
-    options.pool_seed = static_cast<uint64_t>(GetInt(stage.inputs, "pool_seed", stage.label));
-    options.calibration_share = GetDouble(stage.inputs, "calibration_share", stage.label);
+
+    TaskItems rows = MakeItems(task, options, plan_.data_folder);
+    plan_.RequireUnchanged(stage, rows.inputs, task.name);
+
+    // A document for each row; rows of one subject follow one another.
     std::vector<SubjectDocuments> subjects;
     Hasher hasher;
-    for (const TaskItem& item : MakeItems(task, options, plan_.data_folder).items) {
+    for (const TaskItem& item : rows.items) {
       if (subjects.empty() || subjects.back().subject != item.subset) {
         subjects.push_back({item.subset, {}});
       }
@@ -185,26 +209,20 @@ class GroupRunner {
           StrCat(item.shots->header, item.ContextOf(right), item.continuations[right], "\n\n"));
       hasher.Add(subjects.back().documents.back());
     }
+
+    // Rows are drawn by subject, and the record says how many of each.
     std::vector<size_t> drawn;
     const std::string name =
         StrCat(task.name, task.variant, ":", task.split,
                options.pool == RowPool::kCalibration ? " (calibration pool)" : "");
-    CalibrationSet set =
-        PerSubjectSet(subjects, name, hasher.Hex(), tokenizer, spec.sampler, &drawn);
-    Json table = Json::array();
+    CalibrationSet set = PerSubjectSet(subjects, name, hasher.Hex(), TokenizerOf(inputs.model.path),
+                                       inputs.Sampler(), &drawn);
     for (size_t i = 0; i < subjects.size(); ++i) {
-      table.push_back({{"subject", subjects[i].subject},
-                       {"rows", subjects[i].documents.size()},
-                       {"drawn", drawn[i]}});
+      outcome.subjects.push_back({.subject = subjects[i].subject,
+                                  .rows = subjects[i].documents.size(),
+                                  .drawn = drawn[i]});
     }
-    result["subjects"] = std::move(table);
     return set;
-  }
-
-  static void RequireUnchanged(const Stage& stage, std::string_view key, const std::string& hash,
-                               const std::string& what) {
-    if (GetString(stage.inputs, key, stage.label) == hash) return;
-    ThrowFailed(stage.label, StrCat(what, " has changed since the study was planned"));
   }
 
   CalibrationSet ReadSet(const std::string& key) const {
@@ -214,38 +232,50 @@ class GroupRunner {
 
   // --- quantize
 
+  // A stage whose inputs are not the planned ones would be stored under the wrong key.
+  static void RequireSameHash(const Stage& stage, const std::string& planned,
+                              const std::string& hash, const std::string& what) {
+    if (planned == hash) return;
+    ThrowFailed(stage.label, StrCat(what, " has changed since the study was planned"));
+  }
+
   QuantizeOptions OptionsOf(const Stage& stage) const {
+    const auto& inputs = std::get<QuantizeInputs>(stage.inputs);
     QuantizeOptions options;
-    options.model = GetString(stage.inputs, "model", stage.label);
+    options.model = inputs.model.path;
     options.out = work_.Artefact(stage.key);
-    options.recipe = OrderedRecipe(GetString(stage.inputs, "recipe", stage.label),
-                                   GetString(stage.inputs, "order", stage.label));
-    RequireUnchanged(stage, "recipe_hash", HashBytes(options.recipe.CanonicalJson()),
-                     StrCat("recipe ", options.recipe.name));
-    options.seed = static_cast<uint64_t>(GetInt(stage.inputs, "seed", stage.label));
+    options.recipe = OrderedRecipe(inputs.recipe.path, inputs.order);
+    RequireSameHash(stage, inputs.recipe_hash, HashBytes(options.recipe.CanonicalJson()),
+                    StrCat("recipe ", options.recipe.name));
+
+    options.seed = inputs.seed;
     options.qualm_version = options_.version;
-    if (!stage.needs.empty()) options.calibration = ReadSet(stage.needs[0]);
+    if (!inputs.calibration.empty()) options.calibration = ReadSet(inputs.calibration);
     return options;
   }
 
-  Json Quantize(const Stage& stage, Progress& progress) {
-    const QuantizeResult result = QuantizeModel(OptionsOf(stage), pool_, progress);
-    RequireUnchanged(stage, "model_hash", result.manifest.source_hash, "the model");
-    return {{"artefact_hash", result.manifest.ArtefactHash()},
-            {"bits_per_weight", result.manifest.bits_per_weight_layers},
-            {"bits_per_weight_model", result.manifest.bits_per_weight_model},
-            {"blocks_resumed", result.blocks_resumed},
-            {"layers", LayersOf(result.manifest)}};
+  // Continues an artefact that a killed run or QuantizeTogether has begun.
+  QuantizeOutcome Quantize(const Stage& stage, const Context& context) {
+    const QuantizeResult result = QuantizeModel(OptionsOf(stage), context);
+    RequireSameHash(stage, std::get<QuantizeInputs>(stage.inputs).model_hash,
+                    result.manifest.source_hash, "the model");
+    return {.artefact_hash = result.manifest.ArtefactHash(),
+            .bits_per_weight = result.manifest.bits_per_weight_layers,
+            .bits_per_weight_model = result.manifest.bits_per_weight_model,
+            .blocks_resumed = result.blocks_resumed,
+            .layers = LayersOf(result.manifest)};
   }
 
  public:
-  // Makes the folders of stages that may share one pass of the calibration tokens, before they are
-  // run one by one, which then only reads what they find. What fails here fails there again, by
-  // itself.
+  // Quantizes stages that may share one pass of the calibration tokens, into their folders. Run
+  // then only reads what it finds there and writes the records. A failure here is only a warning:
+  // Run meets it again, for the stage that it belongs to.
   void QuantizeTogether(const std::vector<const Stage*>& stages) {
     std::vector<std::unique_ptr<StageLock>> locks;
     std::vector<QuantizeOptions> all;
     try {
+      // Stages that are open, that no other process holds, and whose blocks read the float model's
+      // hidden states: with a sequential order the recipes' hidden states would differ.
       for (const Stage* stage : stages) {
         if (work_.IsDone(stage->key)) continue;
         locks.push_back(work_.TryLock(stage->key));
@@ -254,34 +284,33 @@ class GroupRunner {
         if (options.recipe.block_order == Order::kParallel) all.push_back(std::move(options));
       }
       if (all.size() < 2) return;
-      RunningFile running(work_, stages[0]->key, progress_);
-      (void)QuantizeModels(all, pool_, running);
+
+      RunningFile running(work_, stages[0]->key, context_.progress);
+      (void)QuantizeModels(all, Context{context_.pool, running});
     } catch (const Error& error) {
-      progress_.Warn(StrCat("quantizing together failed, one by one now: ", error.what()));
+      context_.progress.Warn(StrCat("quantizing together failed, one by one now: ", error.what()));
     }
   }
 
  private:
   // --- evaluate
 
-  // The folder of what a stage looks at: the artefact, or the float model.
-  std::string ArtefactOf(const Stage& stage) const {
-    const std::string quantize = GetString(stage.inputs, "quantize", stage.label);
-    return quantize.empty() ? GetString(stage.inputs, "model", stage.label)
-                            : work_.Artefact(quantize).string();
+  // The folder of the model that a stage evaluates or measures: the artefact, or the float model.
+  std::string FolderOf(const Place& model, const std::string& quantize) const {
+    return quantize.empty() ? model.path : work_.Artefact(quantize).string();
   }
 
-  Json Evaluate(const Stage& stage, Progress& progress) {
-    const std::string folder = GetString(stage.inputs, "model", stage.label);
-    const std::string artefact = ArtefactOf(stage);
-    const bool is_float = artefact == folder;
-    const bool needs_reference = !is_float && GetString(stage.inputs, "task", stage.label).empty();
-    const Model& model = ModelOf(artefact);
-    if (is_float && model.Hash() != GetString(stage.inputs, "model_hash", stage.label)) {
-      ThrowFailed(stage.label, "the model has changed since the study was planned");
+  StageOutcome Evaluate(const Stage& stage, const Context& context) {
+    const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
+    Model& model = ModelOf(FolderOf(inputs.model, inputs.quantize));
+    // An artefact is identified by the stage that made it; the float model is compared with the
+    // plan.
+    if (inputs.quantize.empty()) plan_.RequireUnchanged(stage, model.inputs, "the model");
+    if (inputs.kind == TestKind::kTask) {
+      return EvaluateTask(stage, plan_, work_, model, context);
     }
-    const Model* reference = needs_reference ? &ModelOf(folder) : nullptr;
-    return EvaluateTest(stage, plan_, work_, model, reference, pool_, progress);
+    const Model* reference = inputs.quantize.empty() ? nullptr : &ModelOf(inputs.model.path);
+    return EvaluateText(stage, plan_, work_, model, reference, context);
   }
 
   const Tokenizer& TokenizerOf(const std::string& folder) {
@@ -290,45 +319,47 @@ class GroupRunner {
     return *tokenizer;
   }
 
-  const Model& ModelOf(const std::string& folder) {
+  Model& ModelOf(const std::string& folder) {
     std::optional<Model>& model = models_[folder];
-    if (!model) model.emplace(LoadModel(folder, {}, pool_));
+    if (!model) model.emplace(LoadModel(folder, {}, context_));
     return *model;
   }
 
   const StudyPlan& plan_;
   const WorkFolder& work_;
   const StageRunOptions& options_;
-  ThreadPool& pool_;
-  Progress& progress_;
+  const Context& context_;
   std::map<std::string, std::optional<Model>> models_;
   std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers_;
 };
 
 }  // namespace
 
-std::vector<StageOutcome> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
-                                    const WorkFolder& work, const StageRunOptions& options,
-                                    ThreadPool& pool, Progress& progress) {
-  GroupRunner runner(plan, work, options, pool, progress);
-  std::map<std::string, std::vector<const Stage*>> quantize;
+std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
+                                const WorkFolder& work, const StageRunOptions& options,
+                                const Context& context) {
+  // Quantizations of one group first, together where there are several.
+  GroupRunner runner(plan, work, options, context);
+  std::map<std::string, std::vector<const Stage*>> quantize;  // by group
   for (const std::string& key : keys) {
     const Stage& stage = plan.Find(key);
-    if (stage.kind == StageKind::kQuantize) quantize[stage.group].push_back(&stage);
+    if (stage.kind() == StageKind::kQuantize) quantize[stage.group].push_back(&stage);
   }
   for (const auto& [group, stages] : quantize) {
     if (stages.size() > 1) runner.QuantizeTogether(stages);
   }
-  std::vector<StageOutcome> outcomes;
-  for (const std::string& key : keys) outcomes.push_back(runner.Run(plan.Find(key)));
-  return outcomes;
+
+  // Then every stage by itself, in the order of the keys.
+  std::vector<StageEnd> ends;
+  for (const std::string& key : keys) ends.push_back(runner.Run(plan.Find(key)));
+  return ends;
 }
 
+// For a stage whose process ended without writing a record.
 void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& work,
                    const std::string& error) {
   StageRecord record;
   record.key = stage.key;
-  record.kind = StageKindName(stage.kind);
   record.label = stage.label;
   record.status = "failed";
   record.error = error;
@@ -337,6 +368,7 @@ void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& 
   record.version = plan.version;
   record.finished_at = UtcNow();
   record.inputs = stage.inputs;
+  record.files = stage.files;
   work.WriteRecord(record);
 }
 

@@ -12,22 +12,21 @@
 
 namespace qualm {
 
-class Progress;
-class ThreadPool;
+struct Context;
 
-enum class StageOutcome : uint8_t { kDone, kFoundDone, kFailed, kHeldByOther };
+enum class StageEnd : uint8_t { kDone, kFoundDone, kFailed, kHeldByOther };
 
 struct StageRunOptions {
   std::string version;  // of qualm
-  // Called behind every stage of a group.
-  std::function<void(const Stage& stage, StageOutcome outcome, const std::string& error)> on_end;
+  // Called after every stage of a group.
+  std::function<void(const Stage& stage, StageEnd end, const std::string& error)> on_end;
 };
 
 // The stages of one group, in their order; models stay loaded between them. Failures are recorded
 // and the rest goes on. Throws only where the work folder itself fails (a full disk).
-std::vector<StageOutcome> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
-                                    const WorkFolder& work, const StageRunOptions& options,
-                                    ThreadPool& pool, Progress& progress);
+std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::string>& keys,
+                                const WorkFolder& work, const StageRunOptions& options,
+                                const Context& context);
 
 // A record for a stage that could not say so itself (its process died, its input failed).
 void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& work,

@@ -1,3 +1,5 @@
+// Files of the work folder: records that appear whole or not at all, locks by which processes share
+// the folder, and files that say what a stage is doing.
 #include "study/work_folder.h"
 
 #include <fcntl.h>
@@ -8,34 +10,45 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/json_fields.h"
 #include "study/machine.h"
 
 namespace qualm {
-namespace {
 
-StageRecord RecordFromJson(const Json& json, std::string_view place, bool with_result) {
+// Inputs and outcome depend on the kind of stage, so they are read after the plain fields.
+StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool with_outcome) {
   StageRecord record;
-  record.key = GetString(json, "key", place);
-  record.kind = GetString(json, "kind", place);
-  record.label = GetString(json, "label", place);
-  record.status = GetString(json, "status", place);
-  record.error = GetString(json, "error", place, "");
-  record.host = GetString(json, "host", place);
-  record.processor = GetString(json, "processor", place);
-  record.version = GetString(json, "version", place);
-  record.finished_at = GetString(json, "finished_at", place);
-  record.seconds = GetDouble(json, "seconds", place);
-  record.peak_memory_bytes = static_cast<uint64_t>(GetInt(json, "peak_memory_bytes", place));
-  record.threads = static_cast<int>(GetInt(json, "threads", place));
-  record.inputs = GetChild(json, "inputs", place);
-  if (with_result) record.result = GetChild(json, "result", place);
+  std::vector<std::string> keys = KeysOf(record);
+  keys.insert(keys.end(), {"kind", "inputs", "result"});
+  RequireObject(json, keys, place);
+  At(place, [&] {
+    fields::JsonReader reader(json);
+    StageRecord::Fields(reader, record);
+  });
+
+  // The outcome is read on demand: its columns can have a value for every row of a test.
+  const StageKind kind = StageKindFromName(GetString(json, "kind", place), place);
+  record.inputs =
+      StageInputsFromJson(kind, GetChild(json, "inputs", place), StrCat(place, ": inputs"));
+  const Json& result = GetChild(json, "result", place);
+  if (with_outcome && record.is_done()) {
+    record.outcome = StageOutcomeFromJson(record.inputs, result, StrCat(place, ": result"));
+  }
   return record;
 }
 
-}  // namespace
+Json ToJson(const StageRecord& record) {
+  Json json = FieldsJson(record);
+  json["kind"] = StageKindName(KindOf(record.inputs));
+  json["inputs"] = ToJson(record.inputs);
+  json["result"] = ToJson(record.outcome);
+  return json;
+}
 
+// One subfolder for each kind of file; work_folder.h lists them.
 WorkFolder::WorkFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
   for (const char* name :
        {"stages", "calibration", "artefacts", "answers", "logs", "studies", "slurm"}) {
@@ -74,35 +87,23 @@ std::filesystem::path WorkFolder::Running(std::string_view key) const {
   return InStages(key, ".running");
 }
 
-std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_result) const {
+// A damaged record, or one of another stage, counts as missing: the stage runs again.
+std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_outcome) const {
   const std::filesystem::path file = InStages(key, ".json");
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return std::nullopt;
   try {
-    StageRecord record = RecordFromJson(ReadJsonFile(file), file.string(), with_result);
+    StageRecord record = StageRecordFromJson(ReadJsonFile(file), file.string(), with_outcome);
     if (record.key != key) return std::nullopt;
     return record;
+    // The caller only wants to know whether there is a usable record.
   } catch (const Error&) {
     return std::nullopt;
   }
 }
 
 void WorkFolder::WriteRecord(const StageRecord& record) const {
-  const Json json = {{"key", record.key},
-                     {"kind", record.kind},
-                     {"label", record.label},
-                     {"status", record.status},
-                     {"error", record.error},
-                     {"host", record.host},
-                     {"processor", record.processor},
-                     {"version", record.version},
-                     {"finished_at", record.finished_at},
-                     {"seconds", record.seconds},
-                     {"peak_memory_bytes", record.peak_memory_bytes},
-                     {"threads", record.threads},
-                     {"inputs", record.inputs},
-                     {"result", record.result}};
-  WriteFileAtomically(InStages(record.key, ".json"), StrCat(json.dump(), "\n"));
+  WriteFileAtomically(InStages(record.key, ".json"), StrCat(ToJson(record).dump(), "\n"));
 }
 
 void WorkFolder::RemoveRecord(std::string_view key) const {
@@ -115,6 +116,7 @@ bool WorkFolder::IsDone(std::string_view key) const {
   return record && record->is_done();
 }
 
+// The kernel releases the lock when the process ends, however it ends; the file may stay.
 std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
   const std::filesystem::path file = InStages(key, ".lock");
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -128,6 +130,7 @@ std::unique_ptr<StageLock> WorkFolder::TryLock(std::string_view key) const {
 
 StageLock::~StageLock() { ::close(fd_); }
 
+// Two executors of one study on one machine would start every stage twice.
 std::unique_ptr<StageLock> WorkFolder::BeLocalRunner(std::string_view study) const {
   const std::filesystem::path file = folder_ / "studies" / StrCat(study, ".", HostName(), ".pid");
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -136,6 +139,8 @@ std::unique_ptr<StageLock> WorkFolder::BeLocalRunner(std::string_view study) con
     ::close(fd);
     ThrowFailed(file.string(), "another process runs this study here; 'qualm cancel' stops it");
   }
+
+  // The process that holds the lock is named in the file, for `qualm cancel`.
   const std::string pid = StrCat(getpid(), "\n");
   const bool is_whole = ::ftruncate(fd, 0) == 0 &&
                         ::write(fd, pid.data(), pid.size()) == static_cast<ssize_t>(pid.size());
@@ -148,6 +153,8 @@ std::optional<int64_t> WorkFolder::LocalRunner(std::string_view study) const {
   const std::filesystem::path file = folder_ / "studies" / StrCat(study, ".", HostName(), ".pid");
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return std::nullopt;
+
+  // A file that can be locked is left over from a run that has ended.
   const StageLock closes(fd);
   if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return std::nullopt;  // nobody holds it
   char text[32] = {};
@@ -161,17 +168,7 @@ std::optional<RunningStage> WorkFolder::ReadRunning(std::string_view key) const 
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return std::nullopt;
   try {
-    const Json json = ReadJsonFile(file);
-    const std::string place = file.string();
-    RunningStage running;
-    running.host = GetString(json, "host", place);
-    running.stage = GetString(json, "stage", place);
-    running.detail = GetString(json, "detail", place);
-    running.started_at = GetString(json, "started_at", place);
-    running.pid = GetInt(json, "pid", place);
-    running.done = static_cast<uint64_t>(GetInt(json, "done", place));
-    running.total = static_cast<uint64_t>(GetInt(json, "total", place));
-    return running;
+    return FieldsFrom<RunningStage>(ReadJsonFile(file), file.string());
   } catch (const Error&) {
     return std::nullopt;  // it went away while it was read
   }
@@ -190,6 +187,7 @@ RunningFile::~RunningFile() {
   std::filesystem::remove(file_, ignored);
 }
 
+// Written at once, so that a status query sees the new step.
 void RunningFile::Begin(std::string_view stage, uint64_t total) {
   now_.stage = stage;
   now_.total = total;
@@ -210,15 +208,15 @@ void RunningFile::End() { next_.End(); }
 void RunningFile::Warn(std::string_view message) { next_.Warn(message); }
 void RunningFile::Info(std::string_view message) { next_.Info(message); }
 
+// At most twice a second, unless the stage has just changed.
 void RunningFile::Write(bool always) {
   const double now = SteadySeconds();
   if (!always && now - written_ < 0.5) return;
   written_ = now;
-  const Json json = {{"host", now_.host},    {"pid", now_.pid},   {"started_at", now_.started_at},
-                     {"stage", now_.stage},  {"done", now_.done}, {"total", now_.total},
-                     {"detail", now_.detail}};
-  // Only for people: a torn one is read as none. Not worth waiting for the disk.
-  const std::string text = json.dump();
+
+  // Renamed into place, but not synced: only people and the progress display read it, and a file
+  // that is torn by a crash is read as none.
+  const std::string text = FieldsJson(now_).dump();
   const std::string temporary = StrCat(file_.string(), ".new");
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return;

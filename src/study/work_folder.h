@@ -13,36 +13,67 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/progress.h"
-#include "io/json.h"
+#include "study/stage_outcome.h"
 
 namespace qualm {
 
-struct Stage;
-
 struct StageRecord {
-  std::string key, kind, label;
+  std::string key, label;
   std::string status;  // "done" or "failed"
   std::string error;
   std::string host, processor, version, finished_at;  // UTC
   double seconds = 0;
   uint64_t peak_memory_bytes = 0;  // of the process; of a group of stages the largest so far
   int threads = 0;
-  Json inputs, result;
+  StageInputs inputs;
+  std::string files;     // the hash of the files that it read
+  StageOutcome outcome;  // of a stage that is done, if it was read
 
   bool is_done() const { return status == "done"; }
+
+  // All but inputs and outcome, whose structs depend on the kind of stage.
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("key", self.key);
+    visit("label", self.label);
+    visit("status", self.status);
+    visit("error", self.error);
+    visit("host", self.host);
+    visit("processor", self.processor);
+    visit("version", self.version);
+    visit("finished_at", self.finished_at);
+    visit("seconds", self.seconds);
+    visit("peak_memory_bytes", self.peak_memory_bytes);
+    visit("threads", self.threads);
+    visit("files", self.files);
+  }
 };
 
 struct RunningStage {
   std::string host, stage, detail, started_at;
   int64_t pid = 0;
   uint64_t done = 0, total = 0;
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("host", self.host);
+    visit("pid", self.pid);
+    visit("started_at", self.started_at);
+    visit("stage", self.stage);
+    visit("done", self.done);
+    visit("total", self.total);
+    visit("detail", self.detail);
+  }
 };
+
+// Throws bad input, with the place, for what is not a whole record.
+StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool with_outcome = true);
+Json ToJson(const StageRecord& record);
 
 class StageLock;
 
@@ -63,7 +94,7 @@ class WorkFolder {
 
   // Nothing where the stage has not ended. A record that cannot be read counts as none: the stage
   // runs again.
-  std::optional<StageRecord> ReadRecord(std::string_view key, bool with_result = true) const;
+  std::optional<StageRecord> ReadRecord(std::string_view key, bool with_outcome = true) const;
   void WriteRecord(const StageRecord& record) const;
   void RemoveRecord(std::string_view key) const;  // the stage may run again
   bool IsDone(std::string_view key) const;

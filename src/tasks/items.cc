@@ -66,7 +66,8 @@ class ItemMaker {
     return item;
   }
 
-  std::string HeaderOf(const SourcedRow& row) const {
+  // The file of a header is added to `inputs`.
+  std::string HeaderOf(const SourcedRow& row, InputSet& inputs) const {
     const std::string place = Place(task_.split, row);
     if (!task_.has_header_file) return task_.header.Render(ScopeOf(row), place);
     const std::string path = task_.header_file.Render(ScopeOf(row), place);
@@ -75,6 +76,7 @@ class ItemMaker {
       ThrowBadInput(task_.name, StrCat("the file ", (data_folder_ / path).string()), "none",
                     StrCat("it comes from: ", set_.source));
     }
+    AddDataFile(data_folder_, path, inputs);
     const std::string text = ReadDataFile(data_folder_, path);
     const size_t at = text.find(task_.header_after);
     if (at == std::string::npos) {
@@ -190,14 +192,14 @@ class ItemMaker {
 class ShotMaker {
  public:
   ShotMaker(const Task& task, const RowSet& set, const ItemMaker& maker, size_t count,
-            uint64_t seed, const std::filesystem::path& data_folder)
-      : task_(task), maker_(maker), count_(count), seed_(seed) {
+            uint64_t seed, const std::filesystem::path& data_folder, InputSet& inputs)
+      : task_(task), maker_(maker), count_(count), seed_(seed), inputs_(inputs) {
     if (count == 0) return;
     if (task.shot_split.empty()) {
       ThrowBadInput("--shots", StrCat("0: task ", task.name, " has no split for examples"),
                     StrCat(count));
     }
-    for (SourcedRow& row : LoadRows(set, task.shot_split, "", data_folder)) {
+    for (SourcedRow& row : LoadRows(set, task.shot_split, "", data_folder, &inputs)) {
       if (maker.IsAsked(row)) rows_[row.subset].push_back(std::move(row));
     }
   }
@@ -209,9 +211,9 @@ class ShotMaker {
   }
 
  private:
-  std::shared_ptr<const Shots> Make(const SourcedRow& row) const {
+  std::shared_ptr<const Shots> Make(const SourcedRow& row) {
     auto shots = std::make_shared<Shots>();
-    shots->header = maker_.HeaderOf(row);
+    shots->header = maker_.HeaderOf(row, inputs_);
     if (count_ == 0) return shots;
     const auto found = rows_.find(row.subset);
     const size_t available = found == rows_.end() ? 0 : found->second.size();
@@ -239,20 +241,38 @@ class ShotMaker {
   const ItemMaker& maker_;
   size_t count_;
   uint64_t seed_;
+  InputSet& inputs_;  // of the items that are being made
   std::map<std::string, std::vector<SourcedRow>> rows_;
   std::map<std::string, std::shared_ptr<const Shots>> made_;
 };
 
+// Empty where the task asks all of the set.
+std::vector<std::string> SubsetsOf(const Task& task) {
+  return task.subsets.empty() ? std::vector<std::string>{""} : task.subsets;
+}
+
 std::vector<SourcedRow> RowsOf(const Task& task, const RowSet& set,
-                               const std::filesystem::path& data_folder) {
-  if (task.subsets.empty()) return LoadRows(set, task.split, "", data_folder);
+                               const std::filesystem::path& data_folder, InputSet& inputs) {
   std::vector<SourcedRow> rows;
-  for (const std::string& subset : task.subsets) {
-    for (SourcedRow& row : LoadRows(set, task.split, subset, data_folder)) {
+  for (const std::string& subset : SubsetsOf(task)) {
+    for (SourcedRow& row : LoadRows(set, task.split, subset, data_folder, &inputs)) {
       rows.push_back(std::move(row));
     }
   }
   return rows;
+}
+
+// What a task needs in addition to rows: the pieces of BLEU, and headers that are files.
+std::vector<std::string> OtherFilesOf(const Task& task, const RowSet& set) {
+  std::vector<std::string> files;
+  if (!task.generation.bleu_pieces.empty()) files.push_back(task.generation.bleu_pieces);
+  if (!task.has_header_file) return files;
+  const std::vector<std::string>& subsets = task.subsets.empty() ? set.subsets : task.subsets;
+  for (const std::string& subset : subsets) {
+    files.push_back(task.header_file.Render({{"subset", subset}}, task.name));
+  }
+  if (subsets.empty()) files.push_back(task.header_file.Render(Json::object(), task.name));
+  return files;
 }
 
 }  // namespace
@@ -272,16 +292,7 @@ std::string MissingTaskFile(const Task& task, const ItemOptions& options,
     std::string missing = MissingFile(set, set.FindSplit(split, task.name), data_folder);
     if (!missing.empty()) return missing;
   }
-  std::vector<std::string> others;
-  if (!task.generation.bleu_pieces.empty()) others.push_back(task.generation.bleu_pieces);
-  if (task.has_header_file) {
-    const std::vector<std::string>& subsets = task.subsets.empty() ? set.subsets : task.subsets;
-    for (const std::string& subset : subsets) {
-      others.push_back(task.header_file.Render({{"subset", subset}}, task.name));
-    }
-    if (subsets.empty()) others.push_back(task.header_file.Render(Json::object(), task.name));
-  }
-  for (const std::string& path : others) {
+  for (const std::string& path : OtherFilesOf(task, set)) {
     std::error_code ignored;
     if (!std::filesystem::exists(PathOnDisk(data_folder, path), ignored)) {
       return PathOnDisk(data_folder, path).string();
@@ -296,11 +307,27 @@ RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
   return rng.Uniform() < calibration_share ? RowPool::kCalibration : RowPool::kScored;
 }
 
+InputSet TaskInputs(const Task& task, const ItemOptions& options,
+                    const std::filesystem::path& data_folder) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  InputSet inputs = task.inputs;
+  for (const std::string& subset : SubsetsOf(task)) {
+    AddRowFiles(set, set.FindSplit(task.split, task.name), subset, data_folder, inputs);
+  }
+  if (options.shots.value_or(task.default_shots) > 0 && !task.shot_split.empty()) {
+    AddRowFiles(set, set.FindSplit(task.shot_split, task.name), "", data_folder, inputs);
+  }
+  for (const std::string& path : OtherFilesOf(task, set)) AddDataFile(data_folder, path, inputs);
+  return inputs;
+}
+
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
   const ItemMaker maker(task, set, data_folder);
-  std::vector<SourcedRow> rows = RowsOf(task, set, data_folder);
+  TaskItems made;
+  made.inputs = task.inputs;
+  std::vector<SourcedRow> rows = RowsOf(task, set, data_folder, made.inputs);
   std::erase_if(rows, [&](const SourcedRow& row) {
     const bool is_in_pool =
         options.pool == RowPool::kAll ||
@@ -311,7 +338,6 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
     ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
                   "none; 'where' leaves all of them out");
   }
-  TaskItems made;
   made.rows_in_split = rows.size();
   made.shots = options.shots.value_or(task.default_shots);
   if (options.limit > 0 && options.limit < rows.size()) {
@@ -321,7 +347,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
     for (size_t i : Draw(options.limit, rows.size(), rng)) drawn.push_back(std::move(rows[i]));
     rows = std::move(drawn);
   }
-  ShotMaker shots(task, set, maker, made.shots, options.fewshot_seed, data_folder);
+  ShotMaker shots(task, set, maker, made.shots, options.fewshot_seed, data_folder, made.inputs);
   for (const SourcedRow& row : rows) {
     made.items.push_back(maker.Make(row, task.split));
     made.items.back().shots = shots.For(row);

@@ -64,11 +64,16 @@ struct TaskItems {
   size_t shots = 0;
   bool is_partial = false;  // a limit left rows out
   size_t rows_in_split = 0;
+  InputSet inputs;  // the task's text and the files that were read
 };
 
 // Throws bad input for data that is not there or does not fit the task, and for shots where the
 // task has none or the split has too few.
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
+                    const std::filesystem::path& data_folder);
+
+// The files that MakeItems reads, and those that the task's metrics need, without reading them.
+InputSet TaskInputs(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder);
 
 // The first file that the task needs (rows, examples if there are any, headers, pieces of BLEU) and

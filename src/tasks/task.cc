@@ -267,10 +267,16 @@ std::string TaskTitle(std::string_view name) {
 
 Task FindTask(const std::string& name_or_path) {
   for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (StemOf(file) == name_or_path) return ParseTask(file.text, file.name);
+    if (StemOf(file) != name_or_path) continue;
+    Task task = ParseTask(file.text, file.name);
+    task.inputs.AddText(StrCat("tasks/", file.name), file.text);
+    return task;
   }
   if (name_or_path.ends_with(".yaml") || name_or_path.find('/') != std::string::npos) {
-    return ParseTask(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
+    Task task = ParseTask(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
+    const std::filesystem::path path = name_or_path;
+    task.inputs.Add(StrCat("tasks/", path.filename().string()), path);
+    return task;
   }
   std::vector<std::string> names = TaskNames();
   for (const TaskGroup& group : AllTaskGroups()) names.push_back(group.name);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/input_set.h"
 #include "tasks/template.h"
 
 namespace qualm {
@@ -81,6 +82,7 @@ struct Task {
   AnswerKind answer_kind = AnswerKind::kLetter;
   std::vector<std::string> metrics;  // the first is the task's main one
   GenerationSpec generation;
+  InputSet inputs;  // the text that it was read from, when FindTask found it
 };
 
 // Strict: an unknown key, filter, metric or data set is bad input with its line.

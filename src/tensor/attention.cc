@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "tensor/vector_ops.h"
 
 namespace qualm {
@@ -131,6 +131,8 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
   const HeadOfJob head{
       cache, kv_head, parameters.scale, parameters.soft_cap,
       parameters.alibi_slopes.empty() ? 0.0f : parameters.alibi_slopes[head_index]};
+
+  // Every query starts with an empty sum, in the place of its output.
   QueryState queries[kQueryTile];
   for (size_t row = first; row < last; ++row) {
     QueryState& query = queries[row - first];
@@ -147,6 +149,7 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
   };
   const size_t last_position = job.first_position + last - 1;
   size_t block = first_visible(job.first_position + first) / kKeyBlock;
+  // A block's keys are read by all queries of the tile before the next block is touched.
   for (; block * kKeyBlock <= last_position; ++block) {
     for (size_t i = 0; i < last - first; ++i) {
       const size_t position = queries[i].position;
@@ -158,6 +161,7 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
   }
 
   for (size_t i = 0; i < last - first; ++i) {
+    // The softmax's denominator is known only at the end.
     const float factor = 1.0f / queries[i].sum;
     for (size_t d = 0; d < cache.head_dim; ++d) queries[i].out[d] *= factor;
   }
@@ -166,9 +170,12 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
 }  // namespace
 
 void Attention(std::span<const AttentionJob> jobs, const AttentionParameters& parameters,
-               ThreadPool& pool) {
+               const Context& context) {
   QUALM_CHECK(parameters.alibi_slopes.empty() ||
               parameters.alibi_slopes.size() == parameters.heads);
+
+  // Tiles are independent and about equally large: whatever thread takes one, the sums are the
+  // same.
   struct Tile {
     const AttentionJob* job;
     size_t head, first, last;
@@ -181,7 +188,8 @@ void Attention(std::span<const AttentionJob> jobs, const AttentionParameters& pa
       }
     }
   }
-  pool.ParallelFor(tiles.size(), [&](size_t i) {
+
+  context.pool.ParallelFor(tiles.size(), [&](size_t i) {
     const Tile& tile = tiles[i];
     AttendTile(*tile.job, parameters, tile.head, tile.first, tile.last);
   });

@@ -1,4 +1,4 @@
-// Causal attention: each query weighs the values of its own and earlier positions, which a cache
+// Causal attention: each query weighs the values at its own and earlier positions, which a cache
 // holds. One definition serves prompts, single tokens and batches of sequences.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // Keys and values of one block of one sequence.
 // Keys: per kv head, blocks of kKeyBlock positions, each [head_dim][kKeyBlock] (transposed, so that
@@ -63,6 +63,6 @@ inline float ScaleOfHeadDim(size_t head_dim) {
 // softmax(scores)·v with an online softmax over key blocks: memory does not grow with the square of
 // the length, and a query's sums depend on absolute positions alone.
 void Attention(std::span<const AttentionJob> jobs, const AttentionParameters& parameters,
-               ThreadPool& pool);
+               const Context& context);
 
 }  // namespace qualm

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 #include "tensor/reference/attention_reference.h"
 
@@ -43,25 +43,25 @@ AttentionParameters ParametersOf(const Shape& shape, std::span<const float> slop
 
 Matrix RunAttention(const Shape& shape, const Matrix& q, const Matrix& k, const Matrix& v,
                     int threads) {
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   AttentionCache cache(shape.kv_heads, shape.dim, shape.length);
   for (size_t s = 0; s < shape.length; ++s) cache.Store(s, k.row(s), v.row(s));
   Matrix out(q.rows(), q.cols());
   std::vector<AttentionJob> jobs = {{&cache, shape.first, q.view(), out.view()}};
   const std::vector<float> slopes = SlopesOf(shape);
-  Attention(jobs, ParametersOf(shape, slopes), pool);
+  Attention(jobs, ParametersOf(shape, slopes), context);
   return out;
 }
 
 // The last query's result over one head of one dimension with the key and value of each position.
 float Attend(float query, const std::vector<float>& keys, const std::vector<float>& values,
              const AttentionParameters& parameters) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   AttentionCache cache(1, 1, keys.size());
   for (size_t s = 0; s < keys.size(); ++s) cache.Store(s, {&keys[s], 1}, {&values[s], 1});
   float out = NAN;
   const AttentionJob job{&cache, keys.size() - 1, {&query, 1, 1}, {&out, 1, 1}};
-  Attention({&job, 1}, parameters, pool);
+  Attention({&job, 1}, parameters, context);
   return out;
 }
 
@@ -101,11 +101,11 @@ TEST(AttentionByHandTest, TheCapDoesNotBoundAlibi) {
 }
 
 TEST(AttentionByHandTest, AJobWithoutQueriesWritesNothing) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   AttentionCache cache(1, 4, 1);
   const AttentionJob job{&cache, 0, {}, {}};
-  Attention({&job, 1}, {.heads = 1, .scale = 1}, pool);
-  Attention({}, {.heads = 1, .scale = 1}, pool);
+  Attention({&job, 1}, {.heads = 1, .scale = 1}, context);
+  Attention({}, {.heads = 1, .scale = 1}, context);
 }
 
 class AttentionTest : public ::testing::TestWithParam<Shape> {};

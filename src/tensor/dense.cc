@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "tensor/panel_kernels.h"
 #include "tensor/panels.h"
 
@@ -21,14 +21,14 @@ namespace {
 // are (FloatPanels) and asks Unpack for the 16-bit types.
 class DenseWeight final : public LinearWeight, private PanelSource {
  public:
-  DenseWeight(const WeightView& weight, ThreadPool& pool)
+  DenseWeight(const WeightView& weight, const Context& context)
       : out_(weight.rows),
         in_(weight.cols),
         type_(weight.type == DType::kF64 ? DType::kF32 : weight.type),
         format_(StrCat("dense-", ToLower(NameOf(type_)))),
         panels_(PanelCount(out_) * in_ * kPanelLanes * SizeOf(type_)) {
     QUALM_CHECK(IsFloat(weight.type));
-    pool.ParallelFor(PanelCount(out_), [&](size_t panel) { Pack(weight, panel); });
+    context.pool.ParallelFor(PanelCount(out_), [&](size_t panel) { Pack(weight, panel); });
   }
 
   size_t out_features() const override { return out_; }
@@ -36,9 +36,9 @@ class DenseWeight final : public LinearWeight, private PanelSource {
   size_t weight_bytes() const override { return panels_.size(); }
   std::string_view format() const override { return format_; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
-    MultiplyPanels(*this, x, y, pool);
+    MultiplyPanels(*this, x, y, context);
   }
 
  private:
@@ -108,14 +108,14 @@ class FloatPanelWeight final : public WritableWeight, private PanelSource {
   size_t weight_bytes() const override { return panels_.size() * sizeof(float); }
   std::string_view format() const override { return "dense-f32"; }
 
-  void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const override {
+  void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const override {
     QUALM_CHECK(x.cols() == in_ && y.cols() == out_ && x.rows() == y.rows());
-    MultiplyPanels(*this, x, y, pool);
+    MultiplyPanels(*this, x, y, context);
   }
 
   void Write(const std::function<void(size_t row, std::span<float> values)>& write,
-             ThreadPool& pool) override {
-    pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
+             const Context& context) override {
+    context.pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
       const size_t lanes = std::min(kPanelLanes, out_ - panel * kPanelLanes);
       // The caller writes whole rows, so a panel's rows are collected before they are interleaved.
       thread_local std::vector<float> rows;
@@ -143,8 +143,8 @@ class FloatPanelWeight final : public WritableWeight, private PanelSource {
 
 }  // namespace
 
-std::unique_ptr<LinearWeight> MakeDenseWeight(const WeightView& weight, ThreadPool& pool) {
-  return std::make_unique<DenseWeight>(weight, pool);
+std::unique_ptr<LinearWeight> MakeDenseWeight(const WeightView& weight, const Context& context) {
+  return std::make_unique<DenseWeight>(weight, context);
 }
 
 std::unique_ptr<WritableWeight> MakeWritableWeight(size_t out_features, size_t in_features) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 #include "tensor/linear.h"
 #include "tensor/reference/linear_reference.h"
@@ -50,9 +50,9 @@ class DenseTest : public ::testing::TestWithParam<std::string_view> {
   void TearDown() override { SetInstructionSet(AvailableInstructionSets().back()); }
 
   static Matrix Product(const LinearWeight& weight, Span2D<const float> x, int threads) {
-    ThreadPool pool(threads);
+    testing::TestContext context(threads);
     Matrix y(x.rows(), weight.out_features());
-    weight.Multiply(x, y, pool);
+    weight.Multiply(x, y, context);
     return y;
   }
 };
@@ -61,18 +61,18 @@ INSTANTIATE_TEST_SUITE_P(Isa, DenseTest, ::testing::ValuesIn(AvailableInstructio
                          [](const auto& of) { return std::string(of.param); });
 
 TEST_P(DenseTest, MatchesAProductComputedByHand) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const float w[] = {1, 2, 3, -4, 5, 6}, x[] = {10, 1, 0.5f};
-  const auto weight = MakeDenseWeight({w, DType::kF32, 2, 3}, pool);
+  const auto weight = MakeDenseWeight({w, DType::kF32, 2, 3}, context);
   const Matrix y = Product(*weight, {x, 1, 3}, 1);
   EXPECT_EQ(y(0, 0), 13.5f);   // 10 + 2 + 1.5
   EXPECT_EQ(y(0, 1), -32.0f);  // -40 + 5 + 3
 }
 
 TEST_P(DenseTest, NamesItsFormatAndBytes) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Stored w(Random(17, 5, 1), DType::kBF16);
-  const auto weight = MakeDenseWeight(w.view(), pool);
+  const auto weight = MakeDenseWeight(w.view(), context);
   EXPECT_EQ(weight->format(), "dense-bf16");
   EXPECT_EQ(weight->out_features(), 17u);
   EXPECT_EQ(weight->in_features(), 5u);
@@ -80,26 +80,26 @@ TEST_P(DenseTest, NamesItsFormatAndBytes) {
 }
 
 TEST_P(DenseTest, NoTokensNoInputsNoOutputs) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const Matrix w = Random(5, 7, 1);
-  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 5, 7}, pool);
+  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 5, 7}, context);
   EXPECT_EQ(Product(*weight, Matrix(0, 7), 2).rows(), 0u);
-  const auto no_outputs = MakeDenseWeight({w.data(), DType::kF32, 0, 7}, pool);
+  const auto no_outputs = MakeDenseWeight({w.data(), DType::kF32, 0, 7}, context);
   EXPECT_EQ(Product(*no_outputs, Matrix(3, 7), 2).cols(), 0u);
-  const auto no_inputs = MakeDenseWeight({w.data(), DType::kF32, 2, 0}, pool);
+  const auto no_inputs = MakeDenseWeight({w.data(), DType::kF32, 2, 0}, context);
   Matrix y(1, 2);
   y(0, 0) = y(0, 1) = 5;
-  no_inputs->Multiply(Matrix(1, 0), y, pool);
+  no_inputs->Multiply(Matrix(1, 0), y, context);
   EXPECT_EQ(y(0, 0), 0.0f);
   EXPECT_EQ(y(0, 1), 0.0f);
 }
 
 TEST_P(DenseTest, EqualsTheDefinitionBitForBitForAllShapes) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (size_t in : std::initializer_list<size_t>{1, 2, 15, 31, 172, 255, 256, 257, 300, 520}) {
     for (size_t out : std::initializer_list<size_t>{1, 3, 15, 16, 17, 33, 130}) {
       const Matrix w = Random(out, in, in * 1000 + out);
-      const auto weight = MakeDenseWeight({w.data(), DType::kF32, out, in}, pool);
+      const auto weight = MakeDenseWeight({w.data(), DType::kF32, out, in}, context);
       for (size_t tokens : std::initializer_list<size_t>{1, 2, 5, 7, 33}) {
         const Matrix x = Random(tokens, in, tokens);
         Matrix expected(tokens, out);
@@ -112,10 +112,10 @@ TEST_P(DenseTest, EqualsTheDefinitionBitForBitForAllShapes) {
 }
 
 TEST_P(DenseTest, EqualsTheDefinitionForAllTokenCountsAndTypes) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (DType type : {DType::kF64, DType::kF32, DType::kF16, DType::kBF16}) {
     const Stored w(Random(150, 530, 3), type);
-    const auto weight = MakeDenseWeight(w.view(), pool);
+    const auto weight = MakeDenseWeight(w.view(), context);
     const Matrix x = Random(530, 530, 4);
     Matrix expected(x.rows(), 150);
     reference::Multiply(x, w.values, expected);
@@ -129,9 +129,9 @@ TEST_P(DenseTest, EqualsTheDefinitionForAllTokenCountsAndTypes) {
 }
 
 TEST_P(DenseTest, OneTokenEqualsTheRowOfABatchForAnyThreads) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Stored w(Random(200, 700, 5), DType::kBF16);
-  const auto weight = MakeDenseWeight(w.view(), pool);
+  const auto weight = MakeDenseWeight(w.view(), context);
   const Matrix x = Random(40, 700, 6), batch = Product(*weight, x, 1);
   for (int threads : {1, 2, 3}) {
     EXPECT_TRUE(SameBits(Product(*weight, x, threads), batch));
@@ -143,9 +143,9 @@ TEST_P(DenseTest, OneTokenEqualsTheRowOfABatchForAnyThreads) {
 }
 
 TEST_P(DenseTest, StaysWithinTheDerivedBoundOfTheDoubleProduct) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const Matrix w = Random(48, 1111, 7), x = Random(9, 1111, 8);
-  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 48, 1111}, pool);
+  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 48, 1111}, context);
   const Matrix y = Product(*weight, x, 2);
   std::vector<double> exact(9 * 48), size(9 * 48);
   reference::MultiplyInDouble(x, w, {exact.data(), 9, 48});
@@ -161,14 +161,14 @@ TEST_P(DenseTest, StaysWithinTheDerivedBoundOfTheDoubleProduct) {
 }
 
 TEST_P(DenseTest, WritesOnlyItsColumnsOfStridedOutputs) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const Matrix w = Random(21, 40, 9), x_wide = Random(5, 60, 10);
   const Span2D<const float> x = x_wide.view().Cols(11, 40);
-  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 21, 40}, pool);
+  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 21, 40}, context);
   Matrix expected(5, 21), wide(5, 30);
   reference::Multiply(x, w, expected);
   std::fill_n(wide.data(), 150, -7.0f);
-  weight->Multiply(x, wide.view().Cols(4, 21), pool);
+  weight->Multiply(x, wide.view().Cols(4, 21), context);
   for (size_t row = 0; row < 5; ++row) {
     for (size_t column = 0; column < 30; ++column) {
       const bool inside = column >= 4 && column < 25;
@@ -178,7 +178,7 @@ TEST_P(DenseTest, WritesOnlyItsColumnsOfStridedOutputs) {
 }
 
 TEST_P(DenseTest, NotANumberAndInfinityReachTheirOutputsOnly) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Matrix w = Random(20, 300, 11), x = Random(8, 300, 12);
   w(3, 299) = std::numeric_limits<float>::quiet_NaN();
@@ -186,7 +186,7 @@ TEST_P(DenseTest, NotANumberAndInfinityReachTheirOutputsOnly) {
   x(6, 150) = std::numeric_limits<float>::quiet_NaN();
   x(0, 0) = x(7, 0) = 1;
   x(7, 0) = -1;
-  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 20, 300}, pool);
+  const auto weight = MakeDenseWeight({w.data(), DType::kF32, 20, 300}, context);
   const Matrix y = Product(*weight, x, 2);
   for (size_t row = 0; row < 8; ++row) {
     for (size_t column = 0; column < 20; ++column) {
@@ -198,12 +198,12 @@ TEST_P(DenseTest, NotANumberAndInfinityReachTheirOutputsOnly) {
 }
 
 TEST_P(DenseTest, ConvertsEveryHalfAndBFloat16) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   std::vector<uint16_t> bits(65536);
   for (size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<uint16_t>(i);
   const float one = 1;
   for (DType type : {DType::kF16, DType::kBF16}) {
-    const auto weight = MakeDenseWeight({bits.data(), type, bits.size(), 1}, pool);
+    const auto weight = MakeDenseWeight({bits.data(), type, bits.size(), 1}, context);
     const Matrix y = Product(*weight, {&one, 1, 1}, 1);
     for (size_t i = 0; i < bits.size(); ++i) {
       const float expected =

@@ -116,6 +116,7 @@ void ConvertToFloat(DType type, const void* from, float* to, size_t count) {
   }
 }
 
+// Halves and bfloat16 are rounded to nearest, ties to even.
 void ConvertFromFloat(const float* from, DType type, void* to, size_t count) {
   QUALM_CHECK(IsFloat(type));
   auto* bytes = static_cast<unsigned char*>(to);

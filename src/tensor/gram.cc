@@ -7,8 +7,8 @@
 
 #include <algorithm>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "tensor/panel_kernels.h"
 
 namespace qualm {
@@ -28,12 +28,12 @@ T* Scratch(size_t count) {
 
 // x [tokens, in] as panels [panel][token][lane]; lanes beyond the last column are 0.
 template <typename T>
-AlignedArray<T> PackPanels(Span2D<const float> x, ThreadPool& pool) {
+AlignedArray<T> PackPanels(Span2D<const float> x, const Context& context) {
   constexpr size_t kLanes = kLanesOf<T>;
   const size_t panel_count = (x.cols() + kLanes - 1) / kLanes;
   AlignedArray<T> panels(panel_count * x.rows() * kLanes);
 
-  pool.ParallelFor(panel_count, [&](size_t panel) {
+  context.pool.ParallelFor(panel_count, [&](size_t panel) {
     const size_t column = panel * kLanes, count = std::min(kLanes, x.cols() - column);
     T* to = panels.data() + panel * x.rows() * kLanes;
     // Lanes of one token side by side: a panel is read token by token.
@@ -65,6 +65,7 @@ void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_
   const PanelKernels<T>& kernels = PanelKernelsInUse<T>();
   const size_t first_panel = first / kLanes, panel_count = (x.cols() + kLanes - 1) / kLanes;
 
+  // The strip is the product's "x", the panels from the diagonal on are its weight.
   PanelProduct<T> product;
   product.row_groups = {rows, (rows + kernels.most_rows - 1) / kernels.most_rows};
   product.group_end = product.row_groups.groups;
@@ -89,9 +90,9 @@ void AccumulateStrip(Span2D<const float> x, const T* panels, size_t first, size_
 
 // Mirrors the upper triangle tile by tile, so that reads and writes both stay in the cache.
 template <typename T>
-void CopyUpperToLower(Span2D<T> gram, ThreadPool& pool) {
+void CopyUpperToLower(Span2D<T> gram, const Context& context) {
   const size_t n = gram.rows();
-  pool.ParallelFor((n + kMirrorTile - 1) / kMirrorTile, [&](size_t tile) {
+  context.pool.ParallelFor((n + kMirrorTile - 1) / kMirrorTile, [&](size_t tile) {
     const size_t begin = tile * kMirrorTile, end = std::min(n, begin + kMirrorTile);
     for (size_t first = 0; first < end; first += kMirrorTile) {
       for (size_t r = begin; r < end; ++r) {
@@ -104,28 +105,28 @@ void CopyUpperToLower(Span2D<T> gram, ThreadPool& pool) {
 
 // The whole computation for one precision.
 template <typename T>
-void Accumulate(Span2D<const float> x, Span2D<T> gram, ThreadPool& pool) {
+void Accumulate(Span2D<const float> x, Span2D<T> gram, const Context& context) {
   QUALM_CHECK(gram.rows() == x.cols() && gram.cols() == x.cols());
 
   for (size_t token = 0; token < x.rows(); token += kTokensAtOnce) {
     const Span2D<const float> run = x.Rows(token, std::min(kTokensAtOnce, x.rows() - token));
-    const AlignedArray<T> panels = PackPanels<T>(run, pool);
-    pool.ParallelFor((x.cols() + kStripRows - 1) / kStripRows, [&](size_t strip) {
+    const AlignedArray<T> panels = PackPanels<T>(run, context);
+    context.pool.ParallelFor((x.cols() + kStripRows - 1) / kStripRows, [&](size_t strip) {
       const size_t first = strip * kStripRows, rows = std::min(kStripRows, x.cols() - first);
       AccumulateStrip(run, panels.data(), first, rows, gram);
     });
   }
-  CopyUpperToLower(gram, pool);
+  CopyUpperToLower(gram, context);
 }
 
 }  // namespace
 
-void AccumulateGram(Span2D<const float> x, Span2D<float> gram, ThreadPool& pool) {
-  Accumulate(x, gram, pool);
+void AccumulateGram(Span2D<const float> x, Span2D<float> gram, const Context& context) {
+  Accumulate(x, gram, context);
 }
 
-void AccumulateGram64(Span2D<const float> x, Span2D<double> gram, ThreadPool& pool) {
-  Accumulate(x, gram, pool);
+void AccumulateGram64(Span2D<const float> x, Span2D<double> gram, const Context& context) {
+  Accumulate(x, gram, context);
 }
 
 }  // namespace qualm

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 #include "tensor/isa.h"
 #include "tensor/reference/linear_reference.h"
 
@@ -32,11 +32,11 @@ INSTANTIATE_TEST_SUITE_P(Isa, GramTest, ::testing::ValuesIn(AvailableInstruction
                          [](const auto& of) { return std::string(of.param); });
 
 TEST_P(GramTest, MatchesTwoTokensComputedByHand) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const float x[] = {1, 2, 3, -4};
   Matrix gram(2, 2);
   gram(0, 0) = 100;
-  AccumulateGram({x, 2, 2}, gram, pool);
+  AccumulateGram({x, 2, 2}, gram, context);
   EXPECT_EQ(gram(0, 0), 110.0f);  // 100 + 1·1 + 3·3
   EXPECT_EQ(gram(0, 1), -10.0f);  // 1·2 - 3·4
   EXPECT_EQ(gram(1, 0), -10.0f);
@@ -44,14 +44,14 @@ TEST_P(GramTest, MatchesTwoTokensComputedByHand) {
 }
 
 TEST_P(GramTest, NoTokensAddNothing) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Matrix gram(3, 3);
   gram(1, 1) = 4;
-  AccumulateGram(Matrix(0, 3), gram, pool);
+  AccumulateGram(Matrix(0, 3), gram, context);
   EXPECT_EQ(gram(1, 1), 4.0f);
   EXPECT_EQ(gram(0, 1), 0.0f);
   Matrix empty(0, 0);
-  AccumulateGram(Matrix(5, 0), empty, pool);
+  AccumulateGram(Matrix(5, 0), empty, context);
 }
 
 TEST_P(GramTest, EqualsTheDefinitionBitForBitForAnyThreads) {
@@ -63,10 +63,10 @@ TEST_P(GramTest, EqualsTheDefinitionBitForBitForAnyThreads) {
       reference::AccumulateGram(x, expected);
       reference::AccumulateGram(x, expected);
       for (int threads : {1, 2, 3}) {
-        ThreadPool pool(threads);
+        testing::TestContext context(threads);
         Matrix gram(in, in);
-        AccumulateGram(x, gram, pool);
-        AccumulateGram(x, gram, pool);
+        AccumulateGram(x, gram, context);
+        AccumulateGram(x, gram, context);
         ASSERT_EQ(std::memcmp(gram.data(), expected.data(), in * in * sizeof(float)), 0)
             << in << " " << tokens << " " << threads;
       }
@@ -75,22 +75,22 @@ TEST_P(GramTest, EqualsTheDefinitionBitForBitForAnyThreads) {
 }
 
 TEST_P(GramTest, CutsBetweenBlocksDoNotShow) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const Matrix x = Random(1500, 40, 5);
   Matrix whole(40, 40), parts(40, 40);
-  AccumulateGram(x, whole, pool);
-  AccumulateGram(x.view().Rows(0, 256), parts, pool);
-  AccumulateGram(x.view().Rows(256, 1024), parts, pool);
-  AccumulateGram(x.view().Rows(1280, 220), parts, pool);
+  AccumulateGram(x, whole, context);
+  AccumulateGram(x.view().Rows(0, 256), parts, context);
+  AccumulateGram(x.view().Rows(256, 1024), parts, context);
+  AccumulateGram(x.view().Rows(1280, 220), parts, context);
   EXPECT_EQ(std::memcmp(whole.data(), parts.data(), 1600 * sizeof(float)), 0);
 }
 
 TEST_P(GramTest, IsSymmetricAndWithinTheDerivedBoundOfDouble) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   constexpr size_t kIn = 70, kTokens = 700;
   const Matrix x = Random(kTokens, kIn, 6);
   Matrix gram(kIn, kIn), transposed(kIn, kTokens);
-  AccumulateGram(x, gram, pool);
+  AccumulateGram(x, gram, context);
   for (size_t t = 0; t < kTokens; ++t) {
     for (size_t i = 0; i < kIn; ++i) transposed(i, t) = x(t, i);
   }
@@ -107,12 +107,12 @@ TEST_P(GramTest, IsSymmetricAndWithinTheDerivedBoundOfDouble) {
 }
 
 TEST_P(GramTest, DoubleAccumulationIsNearlyExact) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   constexpr size_t kIn = 45, kTokens = 1300;
   const Matrix x = Random(kTokens, kIn, 7);
   std::vector<double> exact(kIn * kIn), gram(kIn * kIn);
   reference::AccumulateGramInDouble(x, {exact.data(), kIn, kIn});
-  AccumulateGram64(x, {gram.data(), kIn, kIn}, pool);
+  AccumulateGram64(x, {gram.data(), kIn, kIn}, context);
   // Both sums have at most kTokens roundings of 2^-53 of sqrt(g_ii·g_jj), a bound of the
   // magnitudes.
   for (size_t i = 0; i < kIn; ++i) {

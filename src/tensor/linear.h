@@ -17,7 +17,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 inline constexpr size_t kReductionBlock = 256;
 
@@ -33,7 +33,7 @@ class LinearWeight {
 
   // y = x·Wᵀ. x [tokens, in], y [tokens, out]; y's rows may be any memory but must not overlap x.
   // Any number of tokens, also 0.
-  virtual void Multiply(Span2D<const float> x, Span2D<float> y, ThreadPool& pool) const = 0;
+  virtual void Multiply(Span2D<const float> x, Span2D<float> y, const Context& context) const = 0;
 };
 
 }  // namespace qualm

@@ -9,8 +9,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "tensor/tile_update.h"
 
 namespace qualm {
@@ -30,12 +30,12 @@ size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 template <typename T>
 class Elimination {
  public:
-  Elimination(size_t n, ThreadPool& pool)
+  Elimination(size_t n, const Context& context)
       : n_(n),
         panels_(CeilDivide(n, kPanel)),
         // A strip of rows may begin at the last row and still needs its full height.
         panel_step_((n + kStripColumns) * kPanel),
-        pool_(pool),
+        context_(context),
         work_(panels_ * panel_step_),
         strips_(CeilDivide(n, kStripColumns) * kBlock * kStripColumns),
         pivot_(kBlock * kBlock),
@@ -45,7 +45,7 @@ class Elimination {
 
   // Takes the upper triangle of J·matrix·J: rows and columns in reverse order.
   void Load(Span2D<const T> matrix) {
-    pool_.ParallelFor(panels_, [&](size_t panel) {
+    context_.pool.ParallelFor(panels_, [&](size_t panel) {
       std::fill_n(Row(panel, 0), panel_step_, T{0});
       const size_t end = std::min(n_, (panel + 1) * kPanel);
       for (size_t r = 0; r < end; ++r) {
@@ -64,13 +64,14 @@ class Elimination {
       if (!FactorPivot()) return false;
       InvertPivot();
       // Solve the row block for all columns, both of the inverse and of the rest.
-      pool_.ParallelFor(CeilDivide(panels_, kPanelsAtOnce), [&](size_t group) {
+      context_.pool.ParallelFor(CeilDivide(panels_, kPanelsAtOnce), [&](size_t group) {
         const size_t panel = group * kPanelsAtOnce;
         SolvePanels(panel, std::min(kPanelsAtOnce, panels_ - panel));
       });
 
       // S_k is the left operand of the update of every row below, so it is packed once.
-      pool_.ParallelFor(CeilDivide(n_ - end(), kStripColumns), [&](size_t s) { PackStrip(s); });
+      context_.pool.ParallelFor(CeilDivide(n_ - end(), kStripColumns),
+                                [&](size_t s) { PackStrip(s); });
       UpdateRest();
     }
     return true;
@@ -78,7 +79,7 @@ class Elimination {
 
   // matrix = J·L⁻¹·J, zeros below the diagonal.
   void Store(Span2D<T> matrix) const {
-    pool_.ParallelFor(n_, [&](size_t r) {
+    context_.pool.ParallelFor(n_, [&](size_t r) {
       T* to = matrix.row(r).data();
       std::fill_n(to, r, T{0});
       for (size_t c = r; c < n_; ++c) {
@@ -202,7 +203,7 @@ class Elimination {
   void UpdateRest() {
     const size_t row_tasks = CeilDivide(n_ - end(), kRowsPerTask);
     const size_t panel_tasks = CeilDivide(panels_, kPanelsPerTask);
-    pool_.ParallelFor(row_tasks * panel_tasks, [&](size_t task) {
+    context_.pool.ParallelFor(row_tasks * panel_tasks, [&](size_t task) {
       const size_t row = end() + task / panel_tasks * kRowsPerTask;
       const size_t panel = task % panel_tasks * kPanelsPerTask;
       UpdateBlock(row, std::min(row + kRowsPerTask, n_), panel,
@@ -228,7 +229,7 @@ class Elimination {
   }
 
   size_t n_, panels_, panel_step_;
-  ThreadPool& pool_;
+  const Context& context_;
   size_t first_ = 0, size_ = 0;   // the row block that is being eliminated
   AlignedArray<T> work_;          // panels of [n, kPanel]
   AlignedArray<T> strips_;        // S_k in strips of [kBlock, kStripColumns]
@@ -240,10 +241,10 @@ class Elimination {
 
 // The whole computation for one precision.
 template <typename T>
-bool Invert(Span2D<T> matrix, ThreadPool& pool) {
+bool Invert(Span2D<T> matrix, const Context& context) {
   const size_t n = matrix.rows();
   QUALM_CHECK(matrix.cols() == n);
-  Elimination<T> elimination(n, pool);
+  Elimination<T> elimination(n, context);
   elimination.Load(matrix);
   if (!elimination.Run()) return false;
   elimination.Store(matrix);
@@ -255,7 +256,11 @@ bool Invert(Span2D<T> matrix, ThreadPool& pool) {
 
 }  // namespace
 
-bool InvertToUpperFactor(Span2D<float> matrix, ThreadPool& pool) { return Invert(matrix, pool); }
-bool InvertToUpperFactor(Span2D<double> matrix, ThreadPool& pool) { return Invert(matrix, pool); }
+bool InvertToUpperFactor(Span2D<float> matrix, const Context& context) {
+  return Invert(matrix, context);
+}
+bool InvertToUpperFactor(Span2D<double> matrix, const Context& context) {
+  return Invert(matrix, context);
+}
 
 }  // namespace qualm

@@ -5,7 +5,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // Replaces the symmetric positive definite H [n, n] by U, the upper triangular Cholesky factor of
 // its inverse: H⁻¹ = Uᵀ·U, zeros below the diagonal. Only the lower triangle of H is read. With J
@@ -15,7 +15,7 @@ class ThreadPool;
 // any number of threads and any instruction set. Returns false if H is not finite or not positive
 // definite in this precision; the matrix is then unusable. Requires: square, contiguous (stride =
 // n).
-[[nodiscard]] bool InvertToUpperFactor(Span2D<float> matrix, ThreadPool& pool);
-[[nodiscard]] bool InvertToUpperFactor(Span2D<double> matrix, ThreadPool& pool);
+[[nodiscard]] bool InvertToUpperFactor(Span2D<float> matrix, const Context& context);
+[[nodiscard]] bool InvertToUpperFactor(Span2D<double> matrix, const Context& context);
 
 }  // namespace qualm

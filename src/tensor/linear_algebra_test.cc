@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 #include "tensor/tile_update.h"
 
 namespace qualm {
@@ -97,10 +97,10 @@ double Difference(const Square<T>& a, const Square<double>& b) {
 
 TEST(InvertToUpperFactor, TwoByTwoByHand) {
   // H⁻¹ = [[2, 1], [1, 1]] = UᵀU with U = [[√2, 1/√2], [0, 1/√2]]; H = [[1, -1], [-1, 2]].
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Square<double> h(2);
   h.values = {1, -1, -1, 2};
-  ASSERT_TRUE(InvertToUpperFactor(h.view(), pool));
+  ASSERT_TRUE(InvertToUpperFactor(h.view(), context));
   EXPECT_NEAR(h(0, 0), std::sqrt(2.0), 1e-15);
   EXPECT_NEAR(h(0, 1), std::sqrt(0.5), 1e-15);
   EXPECT_EQ(h(1, 0), 0);
@@ -108,14 +108,14 @@ TEST(InvertToUpperFactor, TwoByTwoByHand) {
 }
 
 TEST(InvertToUpperFactor, OneByOneAndDiagonal) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Square<float> one(1);
   one.values = {4};
-  ASSERT_TRUE(InvertToUpperFactor(one.view(), pool));
+  ASSERT_TRUE(InvertToUpperFactor(one.view(), context));
   EXPECT_EQ(one(0, 0), 0.5f);
   Square<float> diagonal(200);
   for (size_t i = 0; i < 200; ++i) diagonal(i, i) = float((i + 1) * (i + 1));
-  ASSERT_TRUE(InvertToUpperFactor(diagonal.view(), pool));
+  ASSERT_TRUE(InvertToUpperFactor(diagonal.view(), context));
   for (size_t i = 0; i < 200; ++i) {
     for (size_t j = 0; j < 200; ++j) {
       EXPECT_FLOAT_EQ(diagonal(i, j), i == j ? 1.0f / float(i + 1) : 0.0f);
@@ -124,18 +124,18 @@ TEST(InvertToUpperFactor, OneByOneAndDiagonal) {
 }
 
 TEST(InvertToUpperFactor, EqualsTheFactorOfTheExplicitInverse) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   // Around the sizes of panels (8, 16), strips (6), blocks (128) and tasks (192 rows).
   const std::vector<size_t> sizes = {2, 5, 6, 7, 15, 16, 17, 33, 127, 128, 129, 200, 257, 330};
   for (size_t n : sizes) {
     const Square<double> h = PositiveDefinite(n, n);
     const Square<double> expected = NaiveUpperFactor(h);
     Square<double> in_double = h;
-    ASSERT_TRUE(InvertToUpperFactor(in_double.view(), pool));
+    ASSERT_TRUE(InvertToUpperFactor(in_double.view(), context));
     // The condition number is below 1e5, the unit roundoff 1.1e-16 (double) or 6e-8 (float).
     EXPECT_LT(Difference(in_double, expected), 1e-11) << n;
     Square<float> in_float = As<float>(h);
-    ASSERT_TRUE(InvertToUpperFactor(in_float.view(), pool));
+    ASSERT_TRUE(InvertToUpperFactor(in_float.view(), context));
     EXPECT_LT(Difference(in_float, expected), 5e-3) << n;
     for (size_t i = 0; i < n; ++i) {
       for (size_t j = 0; j < i; ++j) EXPECT_EQ(in_float(i, j), 0);
@@ -144,43 +144,43 @@ TEST(InvertToUpperFactor, EqualsTheFactorOfTheExplicitInverse) {
 }
 
 TEST(InvertToUpperFactor, ReadsOnlyTheLowerTriangle) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Square<double> h = PositiveDefinite(150, 1), half = h;
   for (size_t i = 0; i < h.n; ++i) {
     for (size_t j = i + 1; j < h.n; ++j) half(i, j) = std::nan("");
   }
-  ASSERT_TRUE(InvertToUpperFactor(h.view(), pool));
-  ASSERT_TRUE(InvertToUpperFactor(half.view(), pool));
+  ASSERT_TRUE(InvertToUpperFactor(h.view(), context));
+  ASSERT_TRUE(InvertToUpperFactor(half.view(), context));
   EXPECT_EQ(h.values, half.values);
 }
 
 TEST(InvertToUpperFactor, TheSameBitsForAnyNumberOfThreads) {
   const Square<float> h = As<float>(PositiveDefinite(391, 2));
   Square<float> first = h;
-  ThreadPool one(1);
+  testing::TestContext one(1);
   ASSERT_TRUE(InvertToUpperFactor(first.view(), one));
   for (int threads : {2, 3, 7}) {
-    ThreadPool pool(threads);
+    testing::TestContext context(threads);
     Square<float> again = h;
-    ASSERT_TRUE(InvertToUpperFactor(again.view(), pool));
+    ASSERT_TRUE(InvertToUpperFactor(again.view(), context));
     EXPECT_EQ(std::memcmp(first.values.data(), again.values.data(), first.values.size() * 4), 0);
   }
 }
 
 TEST(InvertToUpperFactor, RefusesWhatIsNotPositiveDefinite) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   for (size_t bad : std::vector<size_t>{0, 5, 130, 199}) {
     for (double value : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
       Square<double> h(200);
       for (size_t i = 0; i < h.n; ++i) h(i, i) = 1;
       h(bad, bad) = value;
-      EXPECT_FALSE(InvertToUpperFactor(h.view(), pool)) << bad << " " << value;
+      EXPECT_FALSE(InvertToUpperFactor(h.view(), context)) << bad << " " << value;
     }
   }
   // Positive diagonal, but a 2 x 2 minor below 0.
   Square<float> h(2);
   h.values = {1, 2, 2, 1};
-  EXPECT_FALSE(InvertToUpperFactor(h.view(), pool));
+  EXPECT_FALSE(InvertToUpperFactor(h.view(), context));
 }
 
 template <typename T>

@@ -1,24 +1,25 @@
-// Loops over rows, shared out to threads in pieces of rows. What pays in vector instructions is in
-// vector_ops.h.
+// Operations between matrix products: norms, rotation, activations, sums. They are loops over rows,
+// divided among threads in pieces of rows. What pays in vector instructions is in vector_ops.h.
 #include "tensor/ops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/context.h"
 #include "tensor/vector_ops.h"
 
 namespace qualm {
 namespace {
 
-// Rows a piece of work holds: enough to outweigh handing it out, few enough to share.
+// Rows of a piece of work: enough to outweigh the cost of handing it out, few enough to share.
 constexpr size_t kRowsPerPiece = 16;
 
+// Calls body(row) for every row; rows are independent, so the threads change no result.
 template <typename Body>
-void ForRowPieces(size_t rows, ThreadPool& pool, const Body& body) {
+void ForRowPieces(size_t rows, const Context& context, const Body& body) {
   size_t pieces = (rows + kRowsPerPiece - 1) / kRowsPerPiece;
-  pool.ParallelFor(pieces, [&](size_t piece) {
+  context.pool.ParallelFor(pieces, [&](size_t piece) {
     size_t end = std::min(rows, (piece + 1) * kRowsPerPiece);
     for (size_t row = piece * kRowsPerPiece; row < end; ++row) body(row);
   });
@@ -33,7 +34,7 @@ double MeanOf(std::span<const float> x, const Term& term) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) / static_cast<double>(x.size());
 }
 
-// The factors of Norm's columns, kept in `memory` where they are not the weights as they are.
+// The factors of Norm's columns: the weights as they are, or offset + weight in `memory`.
 std::span<const float> FactorsOf(std::span<const float> weight, float offset, size_t cols,
                                  std::vector<float>& memory) {
   QUALM_CHECK(!weight.empty() || offset == 0);
@@ -64,15 +65,17 @@ void NormalizeRow(std::span<const float> x, const NormParameters& parameters,
 }  // namespace
 
 void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
-          std::span<const float> bias, Span2D<float> out, ThreadPool& pool) {
+          std::span<const float> bias, Span2D<float> out, const Context& context) {
   QUALM_CHECK(weight.empty() || weight.size() == x.cols());
   QUALM_CHECK(bias.empty() || bias.size() == x.cols());
   QUALM_CHECK(out.cols() == x.cols() && out.rows() == x.rows());
+
+  // The factors are the same for all rows.
   std::vector<float> memory;
   const std::span<const float> factors =
       FactorsOf(weight, parameters.weight_offset, x.cols(), memory);
 
-  ForRowPieces(x.rows(), pool, [&](size_t t) {
+  ForRowPieces(x.rows(), context, [&](size_t t) {
     std::span<float> row = out.row(t);
     NormalizeRow(x.row(t), parameters, row);
     for (size_t i = 0; i < row.size(); ++i) row[i] *= factors[i];
@@ -85,6 +88,7 @@ RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> 
       sine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())) {
   for (size_t p = 0; p < positions.size(); ++p) {
     for (size_t i = 0; i < inverse_frequency.size(); ++i) {
+      // In double, because a float cannot hold large positions times small frequencies exactly.
       double angle = static_cast<double>(positions[p]) * inverse_frequency[i];
       cosine(p, i) = static_cast<float>(std::cos(angle));
       sine(p, i) = static_cast<float>(std::sin(angle));
@@ -107,6 +111,8 @@ void TurnPairs(std::span<const float> cosine, std::span<const float> sine, float
 
 }  // namespace
 
+// Only the first 2·pairs values of each head turn (partial rotation). The layout says which two
+// values form a pair: neighbours, or one of each half.
 void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosine,
                std::span<const float> sine, RotaryLayout layout) {
   const size_t pairs = cosine.size();
@@ -121,27 +127,27 @@ void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosin
   }
 }
 
-void Activate(Activation activation, Span2D<float> x, ThreadPool& pool) {
-  ForRowPieces(x.rows(), pool,
+void Activate(Activation activation, Span2D<float> x, const Context& context) {
+  ForRowPieces(x.rows(), context,
                [&](size_t t) { ActivateValues(activation, x.row(t).data(), nullptr, x.cols()); });
 }
 
 void GatedActivation(Activation activation, Span2D<float> gate, Span2D<const float> up,
-                     ThreadPool& pool) {
+                     const Context& context) {
   QUALM_CHECK(gate.rows() == up.rows() && gate.cols() == up.cols());
-  ForRowPieces(gate.rows(), pool, [&](size_t t) {
+  ForRowPieces(gate.rows(), context, [&](size_t t) {
     ActivateValues(activation, gate.row(t).data(), up.row(t).data(), gate.cols());
   });
 }
 
-void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool) {
-  ForRowPieces(to.rows(), pool,
+void AddRows(Span2D<float> to, Span2D<const float> from, const Context& context) {
+  ForRowPieces(to.rows(), context,
                [&](size_t t) { AddTo(to.row(t).data(), from.row(t).data(), to.cols()); });
 }
 
-void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, ThreadPool& pool) {
+void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, const Context& context) {
   QUALM_CHECK(to.rows() == from.rows() && to.cols() == from.cols());
-  ForRowPieces(to.rows(), pool, [&](size_t t) {
+  ForRowPieces(to.rows(), context, [&](size_t t) {
     const std::span<float> sums = to.row(t);
     const std::span<const float> added = from.row(t);
     for (size_t i = 0; i < sums.size(); ++i) sums[i] += added[i] * factor;
@@ -154,17 +160,18 @@ void AddBias(Span2D<float> to, std::span<const float> bias) {
   for (size_t t = 0; t < to.rows(); ++t) AddTo(to.row(t).data(), bias.data(), bias.size());
 }
 
-void ScaleRows(Span2D<float> x, float factor, ThreadPool& pool) {
-  ForRowPieces(x.rows(), pool, [&](size_t t) {
+void ScaleRows(Span2D<float> x, float factor, const Context& context) {
+  ForRowPieces(x.rows(), context, [&](size_t t) {
     for (float& value : x.row(t)) value *= factor;
   });
 }
 
-void SoftCap(Span2D<float> logits, float cap, ThreadPool& pool) {
-  ForRowPieces(logits.rows(), pool,
+void SoftCap(Span2D<float> logits, float cap, const Context& context) {
+  ForRowPieces(logits.rows(), context,
                [&](size_t t) { SoftCapValues(logits.row(t).data(), logits.cols(), cap); });
 }
 
+// Shifted by the largest logit, so that no exponential overflows.
 double LogSumExp(std::span<const float> logits) {
   float largest = *std::ranges::max_element(logits);
   double sum = 0;

@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 enum class NormKind : uint8_t {
   kRms,    // x/sqrt(mean(x²) + eps) (Zhang & Sennrich 2019)
@@ -29,7 +29,7 @@ struct NormParameters {
 // computed in double, in two passes. x and out [tokens, cols], weight and bias [cols]; out may be
 // x.
 void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
-          std::span<const float> bias, Span2D<float> out, ThreadPool& pool);
+          std::span<const float> bias, Span2D<float> out, const Context& context);
 
 // cos and sin of position·inverse_frequency[i] for some positions, computed in double.
 struct RopeTable {
@@ -50,26 +50,26 @@ void ApplyRope(std::span<float> x, size_t head_dim, std::span<const float> cosin
                std::span<const float> sine, RotaryLayout layout);
 
 // x = activation(x), per element.
-void Activate(Activation activation, Span2D<float> x, ThreadPool& pool);
+void Activate(Activation activation, Span2D<float> x, const Context& context);
 
 // gate = activation(gate)·up, per element.
 void GatedActivation(Activation activation, Span2D<float> gate, Span2D<const float> up,
-                     ThreadPool& pool);
+                     const Context& context);
 
 // to += from, per element.
-void AddRows(Span2D<float> to, Span2D<const float> from, ThreadPool& pool);
+void AddRows(Span2D<float> to, Span2D<const float> from, const Context& context);
 
 // to += from·factor, per element; the product is rounded before the sum.
-void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, ThreadPool& pool);
+void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, const Context& context);
 
 // Adds `bias` to every row, unless it is empty.
 void AddBias(Span2D<float> to, std::span<const float> bias);
 
 // x = x·factor, per element.
-void ScaleRows(Span2D<float> x, float factor, ThreadPool& pool);
+void ScaleRows(Span2D<float> x, float factor, const Context& context);
 
 // logits = cap·tanh(logits/cap), per element; cap > 0.
-void SoftCap(Span2D<float> logits, float cap, ThreadPool& pool);
+void SoftCap(Span2D<float> logits, float cap, const Context& context);
 
 // log Σ exp(logits) of one row, in double.
 double LogSumExp(std::span<const float> logits);

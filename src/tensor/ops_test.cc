@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 #include "tensor/reference/ops_reference.h"
 
 namespace qualm {
@@ -21,9 +21,9 @@ using ::testing::Pointwise;
 
 std::vector<float> NormOf(std::vector<float> x, const NormParameters& parameters,
                           std::vector<float> weight, std::vector<float> bias) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Span2D<float> row(x.data(), 1, x.size());
-  Norm(row, parameters, weight, bias, row, pool);
+  Norm(row, parameters, weight, bias, row, context);
   return x;
 }
 
@@ -78,7 +78,7 @@ TEST(NormTest, AnInfinityOrNaNMakesItsRowNaN) {
 }
 
 TEST(NormTest, AgreesWithTheDefinitionInDouble) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (double mean : {0.0, 1000.0}) {
     const Matrix x = testing::RandomMatrix(3, 157, 1, mean);
     const Matrix weight = testing::RandomMatrix(1, 157, 2), bias = testing::RandomMatrix(1, 157, 3);
@@ -86,7 +86,7 @@ TEST(NormTest, AgreesWithTheDefinitionInDouble) {
       for (float offset : {0.0f, 1.0f}) {
         const NormParameters parameters{.kind = kind, .eps = 1e-5, .weight_offset = offset};
         Matrix got(3, 157);
-        Norm(x, parameters, weight.row(0), bias.row(0), got, pool);
+        Norm(x, parameters, weight.row(0), bias.row(0), got, context);
         for (size_t t = 0; t < 3; ++t) {
           const std::vector<double> expected =
               reference::Norm(x.row(t), parameters, weight.row(0), bias.row(0));
@@ -164,69 +164,72 @@ TEST(RopeTest, AgreesWithTheDefinitionInDouble) {
 }
 
 TEST(RowsTest, ScaledSumsAndProductsByHand) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Matrix x(2, 2), from(2, 2);
   x(0, 0) = 1, x(0, 1) = 2, x(1, 0) = 3, x(1, 1) = -4;
   from(0, 0) = 8, from(1, 1) = 2;
-  AddScaled(x, from, 0.5f, pool);
+  AddScaled(x, from, 0.5f, context);
   EXPECT_THAT(x.row(0), ElementsAre(5, 2));
   EXPECT_THAT(x.row(1), ElementsAre(3, -3));
-  ScaleRows(x, -2, pool);
+  ScaleRows(x, -2, context);
   EXPECT_THAT(x.row(0), ElementsAre(-10, -4));
   EXPECT_THAT(x.row(1), ElementsAre(-6, 6));
 }
 
 TEST(RowsTest, AScaledSumRoundsTheProductFirst) {
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   // 3·float(1/3) is 1 + 2^-25, which rounds to 1 and leaves nothing of a sum with -1.
   Matrix x(1, 1), from(1, 1);
   x(0, 0) = -1, from(0, 0) = 1.0f / 3;
-  AddScaled(x, from, 3, pool);
+  AddScaled(x, from, 3, context);
   EXPECT_EQ(x(0, 0), 0);
 }
 
 TEST(RowsTest, SoftCapAndActivationsReachEveryElement) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Matrix x(40, 3);
   for (size_t t = 0; t < 40; ++t) std::ranges::fill(x.row(t), 1e9f);
-  SoftCap(x, 30, pool);
+  SoftCap(x, 30, context);
   for (size_t t = 0; t < 40; ++t) EXPECT_THAT(x.row(t), ElementsAre(30, 30, 30));
-  GatedActivation(Activation::kRelu2, x, x.view(), pool);
+  GatedActivation(Activation::kRelu2, x, x.view(), context);
   for (size_t t = 0; t < 40; ++t) EXPECT_THAT(x.row(t), ElementsAre(27000, 27000, 27000));
 }
 
 // The operations that work on each row alone, with fixed other arguments.
 struct RowOperation {
   std::string name;
-  std::function<void(Span2D<float> x, ThreadPool& pool)> apply;
+  std::function<void(Span2D<float> x, const Context& context)> apply;
 };
 
 std::vector<RowOperation> RowOperations() {
   static const Matrix weight = testing::RandomMatrix(1, 37, 5),
                       bias = testing::RandomMatrix(1, 37, 6);
   return {
-      {"rms norm", [](auto x, auto& pool) { Norm(x, {}, weight.row(0), {}, x, pool); }},
+      {"rms norm",
+       [](auto x, const Context& context) { Norm(x, {}, weight.row(0), {}, x, context); }},
       {"layer norm",
-       [](auto x, auto& pool) {
+       [](auto x, const Context& context) {
          Norm(x, {.kind = NormKind::kLayer, .weight_offset = 1}, weight.row(0), bias.row(0), x,
-              pool);
+              context);
        }},
-      {"activation", [](auto x, auto& pool) { Activate(Activation::kGeluErf, x, pool); }},
+      {"activation",
+       [](auto x, const Context& context) { Activate(Activation::kGeluErf, x, context); }},
       {"gated activation",
-       [](auto x, auto& pool) {
-         GatedActivation(Activation::kGeluTanh, x, Matrix::CopyOf(x), pool);
+       [](auto x, const Context& context) {
+         GatedActivation(Activation::kGeluTanh, x, Matrix::CopyOf(x), context);
        }},
-      {"sum", [](auto x, auto& pool) { AddRows(x, Matrix::CopyOf(x), pool); }},
-      {"scaled sum", [](auto x, auto& pool) { AddScaled(x, Matrix::CopyOf(x), 0.3f, pool); }},
-      {"scale", [](auto x, auto& pool) { ScaleRows(x, 0.3f, pool); }},
-      {"soft cap", [](auto x, auto& pool) { SoftCap(x, 2, pool); }},
+      {"sum", [](auto x, const Context& context) { AddRows(x, Matrix::CopyOf(x), context); }},
+      {"scaled sum",
+       [](auto x, const Context& context) { AddScaled(x, Matrix::CopyOf(x), 0.3f, context); }},
+      {"scale", [](auto x, const Context& context) { ScaleRows(x, 0.3f, context); }},
+      {"soft cap", [](auto x, const Context& context) { SoftCap(x, 2, context); }},
   };
 }
 
 TEST(RowsTest, ARowAloneHasTheBitsItHasInABatchForAnyThreads) {
   const Matrix rows = testing::RandomMatrix(50, 37, 7);
   for (const RowOperation& operation : RowOperations()) {
-    ThreadPool one(1), three(3);
+    testing::TestContext one(1), three(3);
     Matrix together = Matrix::CopyOf(rows);
     operation.apply(together, three);
     for (size_t t = 0; t < rows.rows(); ++t) {
@@ -241,9 +244,9 @@ TEST(RowsTest, ARowAloneHasTheBitsItHasInABatchForAnyThreads) {
 }
 
 TEST(RowsTest, NoRowsAreNoWork) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   Matrix none(0, 37);
-  for (const RowOperation& operation : RowOperations()) operation.apply(none, pool);
+  for (const RowOperation& operation : RowOperations()) operation.apply(none, context);
 }
 
 TEST(LogSumExpTest, DoesNotOverflow) {

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "tensor/linear.h"
 #include "tensor/panel_kernels.h"
 
@@ -39,9 +39,10 @@ struct Problem {
 };
 
 // Copies x [rows, in] into the order in which the kernels read it: by block, group, k, row.
-void PackRows(Span2D<const float> x, const RowGroups& groups, float* packed, ThreadPool& pool) {
+void PackRows(Span2D<const float> x, const RowGroups& groups, float* packed,
+              const Context& context) {
   const size_t blocks = (x.cols() + kReductionBlock - 1) / kReductionBlock;
-  pool.ParallelFor(blocks, [&](size_t block) {
+  context.pool.ParallelFor(blocks, [&](size_t block) {
     const size_t first = block * kReductionBlock;
     const size_t depth = std::min(kReductionBlock, x.cols() - first);
 
@@ -152,7 +153,7 @@ void MultiplyManyRows(const Problem& problem, size_t first_panel, size_t panel_c
 
 // Up to kRowsAtOnce rows times the whole weight.
 void MultiplyRows(const PanelSource& source, Span2D<const float> x, Span2D<float> y,
-                  ThreadPool& pool) {
+                  const Context& context) {
   const PanelKernels<float>& kernels = PanelKernelsInUse<float>();
   const size_t rows = x.rows();
   const RowGroups groups = {rows, (rows + kernels.most_rows - 1) / kernels.most_rows};
@@ -161,7 +162,7 @@ void MultiplyRows(const PanelSource& source, Span2D<const float> x, Span2D<float
   AlignedArray<float> packed;
   if (rows > 1) {
     packed = AlignedArray<float>(rows * x.cols());
-    PackRows(x, groups, packed.data(), pool);
+    PackRows(x, groups, packed.data(), context);
   }
   const Problem problem = {source, kernels,  rows > 1 ? packed.data() : x.data(),
                            groups, x.cols(), y};
@@ -172,11 +173,11 @@ void MultiplyRows(const PanelSource& source, Span2D<const float> x, Span2D<float
   const bool few = rows <= kFewRows;
   size_t per_task = kernels.panels_at_once(groups.Size(0));
   if (!few) {
-    const size_t fair = panels / (4 * static_cast<size_t>(pool.threads()));
+    const size_t fair = panels / (4 * static_cast<size_t>(context.pool.threads()));
     per_task = std::max(per_task, std::min(kPanelsPerTask, fair));
   }
 
-  pool.ParallelFor((panels + per_task - 1) / per_task, [&](size_t task) {
+  context.pool.ParallelFor((panels + per_task - 1) / per_task, [&](size_t task) {
     const size_t first = task * per_task, count = std::min(per_task, panels - first);
     if (few) {
       MultiplyFewRows(problem, first, count);
@@ -192,7 +193,7 @@ constexpr size_t kDirectGroups = 2;
 
 // A few rows times the whole weight with the source's own kernel.
 void MultiplyFewDirectly(const PanelSource& source, const PanelSource::DirectForm& form,
-                         Span2D<const float> x, Span2D<float> y, ThreadPool& pool) {
+                         Span2D<const float> x, Span2D<float> y, const Context& context) {
   const size_t rows = x.rows(), panels = PanelCount(y.cols());
   const RowGroups groups = {rows, (rows + form.most_rows - 1) / form.most_rows};
 
@@ -200,7 +201,7 @@ void MultiplyFewDirectly(const PanelSource& source, const PanelSource::DirectFor
   AlignedArray<float> packed;
   if (rows > 1) {
     packed = AlignedArray<float>(rows * x.cols());
-    pool.ParallelFor(groups.groups, [&](size_t group) {
+    context.pool.ParallelFor(groups.groups, [&](size_t group) {
       const size_t first = groups.First(group), count = groups.Size(group);
       float* to = packed.data() + first * x.cols();
       for (size_t r = 0; r < count; ++r) {
@@ -211,7 +212,7 @@ void MultiplyFewDirectly(const PanelSource& source, const PanelSource::DirectFor
   }
 
   // Neighbouring panels of a task share the rows in the cache.
-  pool.ParallelFor((panels + form.panels - 1) / form.panels, [&](size_t task) {
+  context.pool.ParallelFor((panels + form.panels - 1) / form.panels, [&](size_t task) {
     const size_t first = task * form.panels, count = std::min(form.panels, panels - first);
     const size_t column = first * kPanelLanes;
     const size_t columns = std::min(count * kPanelLanes, y.cols() - column);
@@ -230,7 +231,7 @@ void PanelSource::MultiplyDirectly(size_t, size_t, const float*, Span2D<float>) 
 }
 
 void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<float> y,
-                    ThreadPool& pool) {
+                    const Context& context) {
   // An empty sum is 0, and without rows there is nothing to write.
   if (x.cols() == 0) {
     for (size_t row = 0; row < y.rows(); ++row) std::ranges::fill(y.row(row), 0.0f);
@@ -240,14 +241,14 @@ void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<flo
 
   const PanelSource::DirectForm direct = source.Direct();
   if (x.rows() <= kDirectGroups * direct.most_rows) {
-    MultiplyFewDirectly(source, direct, x, y, pool);
+    MultiplyFewDirectly(source, direct, x, y, context);
     return;
   }
 
   // With many tokens, x and y are cut so that the packed part of x fits into the cache.
   for (size_t row = 0; row < x.rows(); row += kRowsAtOnce) {
     const size_t count = std::min(kRowsAtOnce, x.rows() - row);
-    MultiplyRows(source, x.Rows(row, count), y.Rows(row, count), pool);
+    MultiplyRows(source, x.Rows(row, count), y.Rows(row, count), context);
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 inline size_t PanelCount(size_t out_features) {
   return (out_features + kPanelLanes - 1) / kPanelLanes;
@@ -40,6 +40,6 @@ class PanelSource {
 // once and nothing but y is written. With many tokens, panels are unpacked once for hundreds of
 // them.
 void MultiplyPanels(const PanelSource& source, Span2D<const float> x, Span2D<float> y,
-                    ThreadPool& pool);
+                    const Context& context);
 
 }  // namespace qualm

@@ -8,8 +8,8 @@
 #include <numeric>
 #include <optional>
 
+#include "base/context.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 namespace {
@@ -297,9 +297,10 @@ std::pair<size_t, size_t> KroneckerSizes(size_t n) {
   return {p, n / p};
 }
 
-void RotateRows(const Rotation& rotation, bool transposed, Span2D<float> matrix, ThreadPool& pool) {
+void RotateRows(const Rotation& rotation, bool transposed, Span2D<float> matrix,
+                const Context& context) {
   QUALM_CHECK(matrix.cols() == rotation.size());
-  pool.ParallelFor(matrix.rows(), [&](size_t r) {
+  context.pool.ParallelFor(matrix.rows(), [&](size_t r) {
     if (transposed) {
       rotation.ApplyTransposed(matrix.row(r));
     } else {
@@ -309,10 +310,10 @@ void RotateRows(const Rotation& rotation, bool transposed, Span2D<float> matrix,
 }
 
 void RotateColumns(const Rotation& rotation, bool transposed, Span2D<float> matrix,
-                   ThreadPool& pool) {
+                   const Context& context) {
   QUALM_CHECK(matrix.rows() == rotation.size());
   constexpr size_t kColumns = 16;  // read together: a cache line of each row
-  pool.ParallelFor((matrix.cols() + kColumns - 1) / kColumns, [&](size_t piece) {
+  context.pool.ParallelFor((matrix.cols() + kColumns - 1) / kColumns, [&](size_t piece) {
     const size_t first = piece * kColumns, count = std::min(kColumns, matrix.cols() - first);
     Matrix columns(count, matrix.rows());
     // Copy 16 columns into rows, rotate them, and copy them back.

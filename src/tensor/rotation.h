@@ -11,7 +11,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 class Rotation {
  public:
@@ -48,8 +48,9 @@ std::vector<float> DrawKroneckerFactors(size_t p, size_t q, uint64_t seed);
 std::pair<size_t, size_t> KroneckerSizes(size_t n);
 
 // Rotates every row or every column of the matrix.
-void RotateRows(const Rotation& rotation, bool transposed, Span2D<float> matrix, ThreadPool& pool);
+void RotateRows(const Rotation& rotation, bool transposed, Span2D<float> matrix,
+                const Context& context);
 void RotateColumns(const Rotation& rotation, bool transposed, Span2D<float> matrix,
-                   ThreadPool& pool);
+                   const Context& context);
 
 }  // namespace qualm

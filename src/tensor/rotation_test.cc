@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -146,7 +146,7 @@ TEST(Kronecker, IsTheProductOfItsFactors) {
 }
 
 TEST(RotateMatrix, RowsAndColumns) {
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const auto rotation = MakeHadamard(20, 20, 4);
   const Matrix q = Dense(*rotation, false);
   Matrix m(20, 20);
@@ -155,8 +155,8 @@ TEST(RotateMatrix, RowsAndColumns) {
     for (float& v : m.row(r)) v = static_cast<float>(rng.Normal());
   }
   Matrix rows = Matrix::CopyOf(m), columns = Matrix::CopyOf(m);
-  RotateRows(*rotation, false, rows, pool);
-  RotateColumns(*rotation, false, columns, pool);
+  RotateRows(*rotation, false, rows, context);
+  RotateColumns(*rotation, false, columns, context);
   for (size_t i = 0; i < 20; ++i) {
     for (size_t j = 0; j < 20; ++j) {
       double row = 0, column = 0;
@@ -168,7 +168,7 @@ TEST(RotateMatrix, RowsAndColumns) {
       EXPECT_NEAR(columns(i, j), column, 1e-6);
     }
   }
-  RotateRows(*rotation, true, rows, pool);
+  RotateRows(*rotation, true, rows, context);
   for (size_t i = 0; i < 20; ++i) {
     for (size_t j = 0; j < 20; ++j) EXPECT_NEAR(rows(i, j), m(i, j), 2e-6);
   }

@@ -151,6 +151,7 @@ void Product(const T* strip, const T* panels, size_t panels_step, size_t panel_c
           sum[l] = std::fma(factor, panel[k * kLanesOf<T> + l], sum[l]);
         }
       }
+
       std::copy_n(sum, kLanesOf<T>, at);
     }
   }

@@ -59,6 +59,8 @@ HWY_INLINE void MapVectors(float* values, const float* factors, size_t count,
     if (factors != nullptr) result = hn::Mul(result, hn::LoadU(d, factors + i));
     hn::StoreU(result, d, values + i);
   }
+
+  // Fewer values than a vector: the buffer's other lanes are computed and dropped.
   if (i < count) {
     HWY_ALIGN float rest[16] = {};
     std::copy(values + i, values + count, rest);
@@ -206,6 +208,7 @@ HWY_INLINE V InDouble(D d, V x, const Function& function) {
   return hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
 }
 
+// The two GELUs are computed in double (vector_ops.h says why), the others in float.
 void ActivateValues(Activation activation, float* values, const float* factors, size_t count) {
   switch (activation) {
     case Activation::kSilu:
@@ -270,6 +273,7 @@ void AddTo(float* to, const float* from, size_t count) {
 namespace qualm {
 namespace {
 
+// The same formulas one value at a time, GELU in double as well.
 float ActivationOf(Activation activation, float x) {
   const double wide = x, cubed = wide * wide * wide;
   switch (activation) {

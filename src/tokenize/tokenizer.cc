@@ -30,11 +30,14 @@ std::unique_ptr<Tokenizer> LoadModelFile(const fs::path& path, const TokenizerCo
   return ParseSentencePiece(bytes, path.string(), config);
 }
 
-std::unique_ptr<Tokenizer> LoadFile(const fs::path& path) {
-  TokenizerConfig config = ReadTokenizerConfig(path.parent_path());
+// The tokenizer of one file; `config` comes from the other files of its folder.
+std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& config) {
+  config.inputs.Add(path.filename().string(), path);
   if (path.extension() == ".model") return LoadModelFile(path, config);
   if (path.filename() == "vocab.json") {
-    return LoadVocabAndMerges(path, path.parent_path() / "merges.txt", config);
+    const fs::path merges = path.parent_path() / "merges.txt";
+    config.inputs.Add("merges.txt", merges);
+    return LoadVocabAndMerges(path, merges, config);
   }
   if (path.extension() == ".json") {
     return ParseTokenizerJson(ReadFile(path, kLargestFile), path.string(), config);
@@ -42,15 +45,22 @@ std::unique_ptr<Tokenizer> LoadFile(const fs::path& path) {
   ThrowBadInput(path.string(), "tokenizer.json, a SentencePiece .model or vocab.json", "neither");
 }
 
+fs::path FileIn(const fs::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
+    if (fs::exists(folder / name)) return folder / name;
+  }
+  ThrowBadInput(folder.string(), "tokenizer.json, tokenizer.model or vocab.json in the folder",
+                "none of them");
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const fs::path& path) {
-  if (!fs::is_directory(path)) return LoadFile(path);
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
-    if (fs::exists(path / name)) return LoadFile(path / name);
-  }
-  ThrowBadInput(path.string(), "tokenizer.json, tokenizer.model or vocab.json in the folder",
-                "none of them");
+  const fs::path file = fs::is_directory(path) ? FileIn(path) : path;
+  TokenizerConfig config = ReadTokenizerConfig(file.parent_path());
+  std::unique_ptr<Tokenizer> tokenizer = LoadFile(file, config);
+  tokenizer->inputs_ = std::move(config.inputs);
+  return tokenizer;
 }
 
 std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids) {

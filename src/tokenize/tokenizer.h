@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/input_set.h"
+
 namespace qualm {
 
 using TokenId = int32_t;
@@ -39,6 +41,8 @@ class Tokenizer {
   virtual size_t vocab_size() const = 0;
   virtual std::string_view kind() const = 0;  // "sentencepiece-bpe", "tokenizer.json-bpe", ...
   const SpecialTokens& special() const { return special_; }
+  // The files that LoadTokenizer read.
+  const InputSet& inputs() const { return inputs_; }
 
   // Encode with BOS in front once where the configuration asks for it (a text that already starts
   // with the BOS token is not given a second one), EOS likewise at the end.
@@ -46,6 +50,10 @@ class Tokenizer {
 
  protected:
   SpecialTokens special_;
+
+ private:
+  friend std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
+  InputSet inputs_;
 };
 
 // "1:<s> 306:▁A ...": ids and pieces, so that a reader sees what the model was really given.

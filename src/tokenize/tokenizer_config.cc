@@ -89,16 +89,20 @@ void ReadAddedTokensFile(const std::filesystem::path& path, TokenizerConfig& con
 TokenizerConfig ReadTokenizerConfig(const std::filesystem::path& folder) {
   TokenizerConfig config;
   config.folder = folder.string();
-  if (std::filesystem::exists(folder / "tokenizer_config.json")) {
-    ReadMainFile(folder / "tokenizer_config.json", config);
-  }
-  if (std::filesystem::exists(folder / "special_tokens_map.json")) {
-    std::filesystem::path path = folder / "special_tokens_map.json";
+  // Whether the file is there; what is there is read below.
+  const auto has = [&](const char* name) {
+    if (!std::filesystem::exists(folder / name)) return false;
+    config.inputs.Add(name, folder / name);
+    return true;
+  };
+
+  if (has("tokenizer_config.json")) ReadMainFile(folder / "tokenizer_config.json", config);
+  if (has("special_tokens_map.json")) {
+    const std::filesystem::path path = folder / "special_tokens_map.json";
     ReadNamedTokens(ReadJsonFile(path), path.string(), config);
   }
-  if (std::filesystem::exists(folder / "added_tokens.json")) {
-    ReadAddedTokensFile(folder / "added_tokens.json", config);
-  }
+  if (has("added_tokens.json")) ReadAddedTokensFile(folder / "added_tokens.json", config);
+
   std::sort(config.added_tokens.begin(), config.added_tokens.end(),
             [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   return config;

@@ -19,6 +19,7 @@ struct TokenizerConfig {
   std::optional<bool> add_bos, add_eos, add_prefix_space, legacy;
   std::optional<std::string> bos, eos, unk, pad;  // pieces
   std::vector<AddedToken> added_tokens;           // by id
+  InputSet inputs;                                // the files that were there
 };
 
 // Keys that do not concern the text's way to ids and back (chat templates, lengths) are not read.

@@ -128,6 +128,33 @@ TEST(LoadTokenizer, ASentencePieceModelAloneHasBosOn) {
   EXPECT_EQ(LoadTokenizer(folder.path())->EncodeWithSpecial("ab"), (Ids{260, 259, 2}));
 }
 
+TEST(LoadTokenizer, TheFilesThatWereReadAreKnown) {
+  const auto roles_in = [](const TemporaryFolder& folder) {
+    const std::unique_ptr<Tokenizer> tokenizer = LoadTokenizer(folder.path());
+    std::vector<std::string> roles;
+    for (const InputFile& file : tokenizer->inputs().files()) {
+      EXPECT_EQ(file.path, (folder.path() / file.role).string());
+      roles.push_back(file.role);
+    }
+    return roles;
+  };
+  TemporaryFolder model;
+  model.Write("tokenizer.model", testing::SerializeSentencePiece(SmallModel()));
+  model.Write("README.md", "");
+  EXPECT_THAT(roles_in(model), ::testing::ElementsAre("tokenizer.model"));
+  model.Write("added_tokens.json", R"({"<sep>": 263})");
+  model.Write("special_tokens_map.json", R"({"eos_token": "</s>"})");
+  model.Write("tokenizer_config.json", "{}");
+  EXPECT_THAT(roles_in(model),
+              ::testing::ElementsAre("tokenizer_config.json", "special_tokens_map.json",
+                                     "added_tokens.json", "tokenizer.model"));
+
+  TemporaryFolder pair;
+  pair.Write("vocab.json", kVocab);
+  pair.Write("merges.txt", kMerges);
+  EXPECT_THAT(roles_in(pair), ::testing::ElementsAre("vocab.json", "merges.txt"));
+}
+
 TEST(LoadTokenizer, AddedTokensOfASentencePieceModelComeFromTheConfiguration) {
   TemporaryFolder folder;
   folder.Write("tokenizer.model", testing::SerializeSentencePiece(SmallModel()));

@@ -6,11 +6,10 @@
 #include <filesystem>
 #include <string>
 
-#include "base/progress.h"
-#include "base/thread_pool.h"
 #include "data/corpus.h"
 #include "quantize/run.h"
 #include "support/shared_data.h"
+#include "support/test_context.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm::testing {
@@ -48,9 +47,8 @@ class DemoRun : public ::testing::Test {
   }
 
   static Manifest Run(const QuantizeOptions& options, int threads = 2) {
-    ThreadPool pool(threads);
-    SilentProgress progress;
-    return QuantizeModel(options, pool, progress).manifest;
+    TestContext context(threads);
+    return QuantizeModel(options, context).manifest;
   }
 
   std::filesystem::path folder_;

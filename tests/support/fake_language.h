@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/context.h"
 #include "evaluate/scoring_model.h"
 #include "tokenize/tokenizer.h"
 
@@ -52,7 +53,7 @@ class FormulaModel final : public ScoringModel {
   }
 
   size_t vocab_size() const override { return vocab_; }
-  Matrix Hidden(std::span<const std::vector<TokenId>> windows, ThreadPool&) const override {
+  Matrix Hidden(std::span<const std::vector<TokenId>> windows, const Context&) const override {
     size_t tokens = 0;
     for (const auto& window : windows) tokens += window.size();
     Matrix hidden(tokens, 2);
@@ -65,7 +66,7 @@ class FormulaModel final : public ScoringModel {
     }
     return hidden;
   }
-  void Logits(Span2D<const float> hidden, Span2D<float> logits, ThreadPool&) const override {
+  void Logits(Span2D<const float> hidden, Span2D<float> logits, const Context&) const override {
     for (size_t row = 0; row < hidden.rows(); ++row) {
       for (size_t v = 0; v < vocab_; ++v) {
         logits(row, v) =

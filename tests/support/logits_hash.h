@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "base/rng.h"
 #include "io/hash.h"
 #include "model/decoder.h"
@@ -22,27 +23,27 @@ inline std::vector<TokenId> RandomTokens(size_t count, size_t vocabulary, uint64
 
 // `step` tokens go through the model at a time.
 inline std::string LogitsHash(const Decoder& decoder, std::span<const TokenId> ids, size_t step,
-                              ThreadPool& pool) {
+                              const Context& context) {
   KvCache cache = decoder.MakeCache(ids.size());
   Hasher hasher;
   for (size_t first = 0; first < ids.size(); first += step) {
     const std::span<const TokenId> piece = ids.subspan(first, std::min(step, ids.size() - first));
-    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, pool);
+    const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, piece}}, context);
     Matrix logits(piece.size(), decoder.plan.vocab_size());
-    decoder.Logits(hidden, logits, pool);
+    decoder.Logits(hidden, logits, context);
     hasher.Add(logits.data(), logits.rows() * logits.cols() * sizeof(float));
   }
   return hasher.Hex();
 }
 
 inline std::string PrefillHash(const Decoder& decoder, std::span<const TokenId> ids,
-                               ThreadPool& pool) {
-  return LogitsHash(decoder, ids, ids.size(), pool);
+                               const Context& context) {
+  return LogitsHash(decoder, ids, ids.size(), context);
 }
 
 inline std::string CachedHash(const Decoder& decoder, std::span<const TokenId> ids,
-                              ThreadPool& pool) {
-  return LogitsHash(decoder, ids, 1, pool);
+                              const Context& context) {
+  return LogitsHash(decoder, ids, 1, context);
 }
 
 }  // namespace qualm::testing

@@ -22,10 +22,10 @@ def about(language):
 
 
 def calibration(name, language, control=False, again=""):
-    return {"name": name, "kind": 2 if control else 0, "corpus": "x.txt", "text_field": "text", "task": "",
+    return {"name": name, "kind": "random_tokens" if control else "corpus", "corpus": "x.txt", "text_field": "text", "task": "",
             "split": "", "category": "", "mixed": [], "temperature": 1.0, "sampler": "random-crop",
             "samples": 16, "length": 64, "held_out": 2, "again": again, "is_control": control,
-            "about": about(language), "seed": 0}
+            "about": about(language)}
 
 
 def test(name, language, task):
@@ -33,10 +33,27 @@ def test(name, language, task):
             "seqlen": 64, "task": "made-up" if task else "", "category": "", "limit": 0, "about": about(language)}
 
 
+NO_FILES = "0" * 32  # the hash under which the plan keeps the empty set of files
+
+
+def inputs_of(kind, result):
+    common = {"model": {"path": "/m"}, "model_hash": "0" * 32}
+    if kind == "quantize":
+        return common | {"recipe": {"path": "r"}, "order": "", "recipe_hash": "", "calibration": "", "seed": 0}
+    return common | {"kind": result["kind"], "quantize": "", "limit": 0, "corpus": {"path": ""}, "text_field": "text",
+                     "protocol": "gptq", "protocol_version": 1, "seqlen": 64, "task": {"path": ""}, "category": "",
+                     "shots": None, "rows": {"pool": "all", "seed": 0, "calibration_share": 0.0}}
+
+
+def estimate(value, error):
+    return {"value": value, "stderr": error}
+
+
 def record(stage, result):
     return {"key": stage["key"], "kind": stage["kind"], "label": stage["label"], "status": "done", "error": "",
             "host": "host", "processor": "Processor <1>", "version": "0", "finished_at": "2026-01-01T00:00:00Z",
-            "seconds": 1.0, "peak_memory_bytes": 1, "threads": 1, "inputs": stage["inputs"], "result": result}
+            "seconds": 1.0, "peak_memory_bytes": 1, "threads": 1, "inputs": stage["inputs"],
+            "files": stage["files"], "result": result}
 
 
 class Study:
@@ -45,8 +62,8 @@ class Study:
 
     def stage(self, kind, label, result, needs=()):
         stage = {"key": key_of(self.name, kind, label), "kind": kind, "label": label, "group": kind,
-                 "needs": list(needs), "inputs": {"model_hash": "0" * 32}, "seconds": 1.0, "memory_bytes": 1,
-                 "disk_bytes": 1}
+                 "needs": list(needs), "inputs": inputs_of(kind, result), "files": NO_FILES, "seconds": 1.0,
+                 "memory_bytes": 1, "disk_bytes": 1}
         self.stages.append(stage)
         self.records.append(record(stage, result))
         return stage["key"]
@@ -56,10 +73,11 @@ class Study:
         noise = random.Random(self.name + str(excess))
         losses = [loss + excess + noise.gauss(0, .02) * (excess > 0) for loss in losses]
         return {"kind": "text", "protocol": "gptq", "protocol_version": 1, "seqlen": 64, "n": 24, "n_tokens": 1512,
-                "ppl": [math.exp(sum(losses) / 24), .5],
+                "ppl": estimate(math.exp(sum(losses) / 24), .5),
                 "items": {"loss": losses, "weight": [1.0] * 24, "cluster": list(range(24))},
-                "distance": {"kl": [excess, .001], "kl_median": [excess, .001], "kl_p99": [excess, .001],
-                             "same_top1": [.9, .01], "rms_delta_p": [.01, .001]},
+                "distance": {"kl": estimate(excess, .001), "kl_median": estimate(excess, .001),
+                             "kl_p99": estimate(excess, .001), "same_top1": estimate(.9, .01),
+                             "rms_delta_p": estimate(.01, .001)},
                 "overlap": {"grams": 100, "found": 3}}
 
     def task_result(self, seed, is_float):
@@ -93,7 +111,8 @@ class Study:
                     layers = [{"name": f"layer.{i}", "bits": 4.0, "mse": 1e-4, "calibration": .05, "held_out": .06 + i / 100,
                                "fell_back": False} for i in range(4)]
                     quantize = self.stage("quantize", what, {"artefact_hash": "x", "bits_per_weight": 2.5 + r,
-                                                             "bits_per_weight_model": 5.0, "layers": layers})
+                                                             "bits_per_weight_model": 5.0, "blocks_resumed": 0,
+                                                             "layers": layers})
                     for one in tests:
                         relation = "control" if made["is_control"] else \
                             "iid" if made["about"] == one["about"] else "cross-language"
@@ -106,8 +125,8 @@ class Study:
                  "question": {"en": "Is the page well?", "zh": "页面是否正常？"}, "models": ["model"],
                  "recipes": recipes, "order": "", "seeds": seeds, "calibrations": calibrations, "tests": tests,
                  "loss": "error", "budgets": [{"bits_per_weight": 3.0, "tokens_per_second": 0.0}], "text": "name: x"}
-        plan = {"format": 1, "study": study, "model_paths": ["/m"], "data_folder": "", "instruction_set": "avx2",
-                "version": "0", "skipped": ["a test: no file"], "stages": self.stages, "cells": self.cells}
+        plan = {"format": 2, "study": study, "model_paths": ["/m"], "data_folder": "", "instruction_set": "avx2",
+                "version": "0", "skipped": ["a test: no file"], "files": {NO_FILES: {"files": []}}, "stages": self.stages, "cells": self.cells}
         for name in ("stages", "studies"):
             os.makedirs(os.path.join(folder, name))
         with open(os.path.join(folder, "studies", self.name + ".json"), "w") as out:

@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "report/sections.h"
 #include "study/work_folder.h"
+#include "support/stage_records.h"
 #include "support/temporary_folder.h"
 
 namespace qualm::testing {
@@ -135,16 +136,8 @@ class ReportStudy : public ::testing::Test {
     return StrCat("e.", recipe, ".", calibration, ".", test);
   }
 
-  void WriteRecord(const std::string& key, const Json& result, const Json& inputs = Json::object(),
-                   const std::string& status = "done") const {
-    StageRecord record;
-    record.key = key;
-    record.kind = "evaluate";
-    record.label = "stage " + key;
-    record.status = status;
-    record.inputs = inputs;
-    record.result = result;
-    work_.WriteRecord(record);
+  void WriteRecord(const std::string& key, StageOutcome outcome) const {
+    work_.WriteRecord(RecordOf(key, std::move(outcome)));
   }
 
   TemporaryFolder folder_;

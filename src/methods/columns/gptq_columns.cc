@@ -9,8 +9,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "tensor/tile_update.h"
 
@@ -24,7 +24,7 @@ constexpr size_t kMostStripsPerTask = 8;  // rows of W that share a pass over U:
 // The first strip may begin a little before the end.
 class PackedUpper {
  public:
-  PackedUpper(const Matrix& upper, size_t block, ThreadPool& pool) : block_(block) {
+  PackedUpper(const Matrix& upper, size_t block, const Context& context) : block_(block) {
     const size_t n = upper.rows();
 
     // Each block of rows that has columns after it gets one piece of values_.
@@ -33,7 +33,7 @@ class PackedUpper {
       size_ += (StripsEnd(n) - FirstStrip(end)) * block * kStripColumns;
     }
     values_ = AlignedArray<float>(size_);
-    pool.ParallelFor(starts_.size(), [&](size_t b) {
+    context.pool.ParallelFor(starts_.size(), [&](size_t b) {
       float* to = values_.data() + starts_[b];
       for (size_t strip = FirstStrip((b + 1) * block); strip < StripsEnd(n); ++strip) {
         for (size_t r = b * block; r < (b + 1) * block; ++r) {
@@ -265,7 +265,7 @@ class RowTask {
 
 QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme,
                                 const HessianFactor& factor, const ColumnLoopOptions& options,
-                                ThreadPool& pool) {
+                                const Context& context) {
   const size_t in = weight.cols();
   QUALM_CHECK(factor.upper.rows() == in && options.block > 0);
   QUALM_CHECK(options.hooks == nullptr || scheme.granularity != Granularity::kTensor);
@@ -277,7 +277,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
   const Grid grid = MakeGrid(weight, scheme, result);
 
   // Everything that the tasks share.
-  const PackedUpper packed(factor.upper, bounded.block, pool);
+  const PackedUpper packed(factor.upper, bounded.block, context);
   Shared shared{weight,
                 scheme,
                 factor,
@@ -290,7 +290,7 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
                 result.group_size()};
   if (scheme.granularity == Granularity::kTensor) {
     shared.tensor_point = options.tensor_point ? *options.tensor_point
-                                               : FitTensor(weight, grid, options.search, pool);
+                                               : FitTensor(weight, grid, options.search, context);
   }
 
   // Late groups in another order of columns: each input records its group.
@@ -303,9 +303,9 @@ QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme
 
   const size_t strips = StripCount(weight.rows());
   // At least two tasks for each thread; the result does not depend on how the rows are divided.
-  const size_t strips_per_task =
-      std::clamp<size_t>(strips / (2 * static_cast<size_t>(pool.threads())), 1, kMostStripsPerTask);
-  pool.ParallelFor((strips + strips_per_task - 1) / strips_per_task, [&](size_t task) {
+  const size_t strips_per_task = std::clamp<size_t>(
+      strips / (2 * static_cast<size_t>(context.pool.threads())), 1, kMostStripsPerTask);
+  context.pool.ParallelFor((strips + strips_per_task - 1) / strips_per_task, [&](size_t task) {
     const size_t first = task * strips_per_task;
     RowTask(shared, first * kPanelLanes, std::min(strips_per_task, strips - first), result).Run();
   });

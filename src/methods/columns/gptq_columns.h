@@ -19,6 +19,8 @@
 
 namespace qualm {
 
+struct Context;
+
 // What a method does differently inside the loop. Strips of kPanelLanes rows run in several threads
 // at once; the calls for one strip come in order.
 class ColumnHooks {
@@ -55,6 +57,6 @@ struct ColumnLoopOptions {
 // Requires: factor.upper is not empty.
 QuantizedLinear QuantizeColumns(Span2D<const float> weight, const Scheme& scheme,
                                 const HessianFactor& factor, const ColumnLoopOptions& options,
-                                ThreadPool& pool);
+                                const Context& context);
 
 }  // namespace qualm

@@ -6,8 +6,8 @@
 #include <array>
 
 #include "artefact/grid.h"
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "tensor/tile_update.h"
 
@@ -68,7 +68,7 @@ void PassOverStrip(size_t strip, Span2D<const float> weight, const Matrix& hessi
 }  // namespace
 
 void GreedyPass(Span2D<const float> weight, Span2D<const float> gram, double damp,
-                QuantizedLinear& layer, ThreadPool& pool) {
+                QuantizedLinear& layer, const Context& context) {
   QUALM_CHECK(layer.scheme.granularity == Granularity::kTensor &&
               layer.scheme.type == NumberType::kInteger);
   // H is the Gram matrix with damping on its diagonal.
@@ -83,8 +83,9 @@ void GreedyPass(Span2D<const float> weight, Span2D<const float> gram, double dam
   }
 
   const Grid grid(layer.scheme, layer.scheme.bits);
-  pool.ParallelFor(StripCount(weight.rows()),
-                   [&](size_t strip) { PassOverStrip(strip, weight, hessian, grid, layer); });
+  context.pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
+    PassOverStrip(strip, weight, hessian, grid, layer);
+  });
 }
 
 }  // namespace qualm

@@ -7,12 +7,12 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // One pass over the columns in order; the proxy loss never grows (up to rounding). weight [out,
 // in], gram [in, in] with damp·mean(diag) added to its diagonal; `layer` has the codes to start
 // from and gets the new ones. Requires a kTensor scheme of integers.
 void GreedyPass(Span2D<const float> weight, Span2D<const float> gram, double damp,
-                QuantizedLinear& layer, ThreadPool& pool);
+                QuantizedLinear& layer, const Context& context);
 
 }  // namespace qualm

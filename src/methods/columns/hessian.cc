@@ -7,9 +7,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/error.h"
+#include "base/context.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "tensor/linear_algebra.h"
 
 namespace qualm {
@@ -44,12 +44,12 @@ class Hessian {
   double factor_;
 };
 
-void RequireFinite(const Hessian& hessian, std::string_view layer) {
+void RequireFinite(const Hessian& hessian) {
   for (size_t r = 0; r < hessian.size(); ++r) {
     double sum = 0;  // NaN or infinite if an element is
     for (size_t c = 0; c <= r; ++c) sum += std::abs(hessian.Gram(r, c));
     if (std::isfinite(sum)) continue;
-    ThrowBadInput(StrCat("layer ", layer), "finite calibration inputs",
+    ThrowExpected("finite calibration inputs",
                   StrCat(hessian.Gram(r, r), " on the diagonal of XᵀX"), StrCat("at input ", r));
   }
 }
@@ -80,8 +80,8 @@ std::vector<uint32_t> FallingOrder(const std::vector<double>& diagonal) {
 // The lower triangle of H + λ·I, with rows and columns in the factor's order.
 template <typename T>
 void Fill(const Hessian& hessian, const HessianFactor& factor, const std::vector<double>& diagonal,
-          double lambda, Span2D<T> matrix, ThreadPool& pool) {
-  pool.ParallelFor(matrix.rows(), [&](size_t r) {
+          double lambda, Span2D<T> matrix, const Context& context) {
+  context.pool.ParallelFor(matrix.rows(), [&](size_t r) {
     auto column = [&](size_t p) -> size_t { return factor.order.empty() ? p : factor.order[p]; };
     const size_t row = column(r);
     for (size_t c = 0; c < r; ++c) {
@@ -92,21 +92,21 @@ void Fill(const Hessian& hessian, const HessianFactor& factor, const std::vector
 }
 
 bool FactorInFloat(const Hessian& hessian, const std::vector<double>& diagonal, double lambda,
-                   HessianFactor& factor, ThreadPool& pool) {
+                   HessianFactor& factor, const Context& context) {
   Matrix matrix = Matrix::Uninitialized(hessian.size(), hessian.size());
-  Fill(hessian, factor, diagonal, lambda, matrix.view(), pool);
-  if (!InvertToUpperFactor(matrix.view(), pool)) return false;
+  Fill(hessian, factor, diagonal, lambda, matrix.view(), context);
+  if (!InvertToUpperFactor(matrix.view(), context)) return false;
   factor.upper = std::move(matrix);
   return true;
 }
 
 bool FactorInDouble(const Hessian& hessian, const std::vector<double>& diagonal, double lambda,
-                    HessianFactor& factor, ThreadPool& pool) {
+                    HessianFactor& factor, const Context& context) {
   const size_t n = hessian.size();
   AlignedArray<double> values(n * n);
   Span2D<double> matrix(values.data(), n, n);
-  Fill(hessian, factor, diagonal, lambda, matrix, pool);
-  if (!InvertToUpperFactor(matrix, pool)) return false;
+  Fill(hessian, factor, diagonal, lambda, matrix, context);
+  if (!InvertToUpperFactor(matrix, context)) return false;
   factor.upper = Matrix::Uninitialized(n, n);
   ConvertToFloat(DType::kF64, values.data(), factor.upper.data(), n * n);
   // A factor that overflows or vanishes in float32 is as useless as a failed factorisation.
@@ -131,9 +131,9 @@ void MoveToTheEnd(std::span<const uint32_t> columns, size_t size, std::vector<ui
 }  // namespace
 
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
-                            ThreadPool& pool) {
+                            const Context& context) {
   const Hessian hessian(input);
-  RequireFinite(hessian, input.layer);
+  RequireFinite(hessian);
   HessianFactor factor;
   const std::vector<double> diagonal = Diagonal(hessian, factor);
 
@@ -150,8 +150,9 @@ HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& opt
   for (factor.attempts = 1;; ++factor.attempts) {
     factor.damping = damping;
     const bool in_double = hessian.is_double() || factor.attempts > 1;
-    const bool worked = in_double ? FactorInDouble(hessian, diagonal, damping * mean, factor, pool)
-                                  : FactorInFloat(hessian, diagonal, damping * mean, factor, pool);
+    const bool worked = in_double
+                            ? FactorInDouble(hessian, diagonal, damping * mean, factor, context)
+                            : FactorInFloat(hessian, diagonal, damping * mean, factor, context);
     if (worked || factor.attempts > kRaises) return factor;
     damping = std::max(10 * damping, 0.001);
   }
@@ -185,11 +186,11 @@ void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderR
 }
 
 const HessianFactor& FactorCache::Get(const RounderInput& input, const HessianOptions& options,
-                                      ThreadPool& pool) {
+                                      const Context& context) {
   const bool is_double = !input.gram64.empty();
   if (!factor_ || options != options_ || is_double != is_double_) {
     factor_.reset();  // before the next one takes as much memory
-    factor_ = FactorHessian(input, options, pool);
+    factor_ = FactorHessian(input, options, context);
     options_ = options;
     is_double_ = is_double;
   }

@@ -10,6 +10,8 @@
 
 namespace qualm {
 
+struct Context;
+
 struct HessianOptions {
   bool act_order = false;           // columns by falling diag(H), ties by index; else as they are
   double damp = 0.01;               // λ = damp·mean(diag H) is added to the diagonal
@@ -34,7 +36,7 @@ struct HessianFactor {
 // float64 (from 0.001 on if it was 0).
 // Throws bad input for a Gram matrix that is not finite, naming the input.
 HessianFactor FactorHessian(const RounderInput& input, const HessianOptions& options,
-                            ThreadPool& pool);
+                            const Context& context);
 
 // The factor used where there is none: H = I feeds no error forward, so columns round to nearest.
 HessianFactor IdentityFactor(size_t n);
@@ -48,9 +50,9 @@ void DescribeFactor(const HessianFactor& factor, double damp_asked_for, RounderR
 // passed in a RounderInput with another.
 class FactorCache {
  public:
-  // FactorHessian(input, options, pool); valid until the next call.
+  // FactorHessian(input, options, context); valid until the next call.
   const HessianFactor& Get(const RounderInput& input, const HessianOptions& options,
-                           ThreadPool& pool);
+                           const Context& context);
 
  private:
   HessianOptions options_;

@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 
-#include "base/thread_pool.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -31,9 +31,9 @@ struct Diagonal {
 
 TEST(FactorHessian, DeadColumnsCountAsOneInTheMean) {
   Diagonal diagonal;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const HessianFactor factor =
-      FactorHessian(diagonal.input, {.act_order = false, .damp = 0.5}, pool);
+      FactorHessian(diagonal.input, {.act_order = false, .damp = 0.5}, context);
   EXPECT_THAT(factor.dead, ElementsAre(0, 1, 0, 0));
   EXPECT_EQ(factor.dead_count, 1u);
   EXPECT_THAT(factor.order, IsEmpty());
@@ -48,9 +48,10 @@ TEST(FactorHessian, DeadColumnsCountAsOneInTheMean) {
 
 TEST(FactorHessian, HIsTwiceTheMeanOverTokens) {
   Diagonal diagonal;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   diagonal.input.gram_tokens = 8;  // diag(H) = 1, 1 (dead), 4.5, 0.25
-  const HessianFactor factor = FactorHessian(diagonal.input, {.act_order = true, .damp = 0}, pool);
+  const HessianFactor factor =
+      FactorHessian(diagonal.input, {.act_order = true, .damp = 0}, context);
   EXPECT_THAT(factor.order, ElementsAre(2, 0, 1, 3)) << "ties by index";
   EXPECT_FLOAT_EQ(factor.upper(0, 0), 1 / std::sqrt(4.5f));
   EXPECT_FLOAT_EQ(factor.upper(3, 3), 2);
@@ -65,8 +66,8 @@ TEST(FactorHessian, FactorsTheInverseInTheOrderOfTheColumns) {
   input.weight = weight;
   input.gram = gram;
   input.gram_tokens = 2;
-  ThreadPool pool(1);
-  const HessianFactor factor = FactorHessian(input, {.act_order = true, .damp = 0}, pool);
+  testing::TestContext context(1);
+  const HessianFactor factor = FactorHessian(input, {.act_order = true, .damp = 0}, context);
   EXPECT_THAT(factor.order, ElementsAre(1, 0));
   const float first = 1 / std::sqrt(3.0f);
   EXPECT_FLOAT_EQ(factor.upper(0, 0), first);
@@ -77,16 +78,16 @@ TEST(FactorHessian, FactorsTheInverseInTheOrderOfTheColumns) {
 
 TEST(FactorCache, FactorsAgainOnlyForOtherOptions) {
   Diagonal diagonal;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   FactorCache cache;
   const HessianOptions weak = {.act_order = false, .damp = 0.5};
   const HessianOptions strong = {.act_order = false, .damp = 2};
-  const float first = cache.Get(diagonal.input, weak, pool).upper(0, 0);
+  const float first = cache.Get(diagonal.input, weak, context).upper(0, 0);
   // Not read again for the same options: the cache belongs to one Gram matrix.
   diagonal.gram(0, 0) = 100;
-  EXPECT_EQ(cache.Get(diagonal.input, weak, pool).upper(0, 0), first);
-  const HessianFactor fresh = FactorHessian(diagonal.input, strong, pool);
-  const HessianFactor& other = cache.Get(diagonal.input, strong, pool);
+  EXPECT_EQ(cache.Get(diagonal.input, weak, context).upper(0, 0), first);
+  const HessianFactor fresh = FactorHessian(diagonal.input, strong, context);
+  const HessianFactor& other = cache.Get(diagonal.input, strong, context);
   EXPECT_EQ(other.damping, 2);
   EXPECT_EQ(other.upper(0, 0), fresh.upper(0, 0));
   EXPECT_NE(other.upper(0, 0), first);

@@ -8,9 +8,9 @@
 #include <limits>
 
 #include "artefact/codebook.h"
-#include "base/error.h"
+#include "base/context.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 
 namespace qualm {
 
@@ -93,7 +93,7 @@ GridLanes SamePoint(GridPoint point) {
 }
 
 GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
-                    ThreadPool& pool) {
+                    const Context& context) {
   const size_t strips = StripCount(weight.rows());
   // The range of the whole matrix.
   float min = weight(0, 0), max = weight(0, 0);
@@ -110,7 +110,7 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
   std::vector<std::array<double, kShrinkSteps>> errors(strips);
   std::array<float, kPanelLanes> unit;
   unit.fill(1 / whole.scale);
-  pool.ParallelFor(strips, [&](size_t strip) {
+  context.pool.ParallelFor(strips, [&](size_t strip) {
     AlignedArray<float> values(weight.cols() * kPanelLanes);
     LoadStrip(weight, strip * kPanelLanes, values.data());
 
@@ -137,9 +137,9 @@ GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch sea
 }
 
 void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
-                  QuantizedLinear& layer, ThreadPool& pool) {
+                  QuantizedLinear& layer, const Context& context) {
   const size_t in = weight.cols();
-  pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
+  context.pool.ParallelFor(StripCount(weight.rows()), [&](size_t strip) {
     const size_t first_row = strip * kPanelLanes;
     AlignedArray<float> values(in * kPanelLanes);
     AlignedArray<uint8_t> codes(in * kPanelLanes);
@@ -177,12 +177,11 @@ std::string ScaleLimitNote(const QuantizedLinear& layer) {
                 ": weights are clipped; use scale_type float32");
 }
 
-void RequireFinite(Span2D<const float> weight, std::string_view layer) {
+void RequireFinite(Span2D<const float> weight) {
   for (size_t r = 0; r < weight.rows(); ++r) {
     for (size_t c = 0; c < weight.cols(); ++c) {
       if (std::isfinite(weight(r, c))) continue;
-      ThrowBadInput(StrCat("layer ", layer), "finite weights", StrCat(weight(r, c)),
-                    StrCat("at row ", r, ", column ", c));
+      ThrowExpected("finite weights", StrCat(weight(r, c)), StrCat("at row ", r, ", column ", c));
     }
   }
 }
@@ -198,22 +197,18 @@ Grid MakeGrid(Span2D<const float> weight, const Scheme& scheme, QuantizedLinear&
   return Grid(scheme, scheme.bits, layer.tensor_scale);
 }
 
-void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
-                         bool takes_second_level) {
-  const std::string place = StrCat("layer ", layer);
-
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, bool takes_second_level) {
   // Scales per token or at run time are for activations only.
   if (scheme.granularity == Granularity::kToken || scheme.dynamic) {
-    ThrowBadInput(place, "granularity tensor, channel or group",
+    ThrowExpected("granularity tensor, channel or group",
                   scheme.dynamic ? "a dynamic scheme" : "token");
   }
   if (scheme.second_level && !takes_second_level) {
-    ThrowBadInput(place, "a scheme without second_level", "one",
-                  "this rounder does not quantize scales");
+    ThrowExpected("a scheme without second_level", "one", "this rounder does not quantize scales");
   }
   if (scheme.granularity == Granularity::kGroup &&
       static_cast<size_t>(scheme.group_size) > in_features) {
-    ThrowBadInput(place, StrCat("group_size of at most in_features ", in_features),
+    ThrowExpected(StrCat("group_size of at most in_features ", in_features),
                   StrCat(scheme.group_size), "use a smaller group or granularity: channel");
   }
 }

@@ -16,7 +16,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 inline size_t StripCount(size_t rows) { return (rows + kPanelLanes - 1) / kPanelLanes; }
 
@@ -35,7 +35,7 @@ void StorePoints(const GridLanes& lanes, size_t first_row, size_t group, Quantiz
 
 // The one point of a kTensor scheme.
 GridPoint FitTensor(Span2D<const float> weight, const Grid& grid, ClipSearch search,
-                    ThreadPool& pool);
+                    const Context& context);
 GridLanes SamePoint(GridPoint point);
 
 // Chooses scale and zero point of one group of a strip, values [count, kPanelLanes]; may run in
@@ -43,17 +43,16 @@ GridLanes SamePoint(GridPoint point);
 using GroupFit = std::function<void(const float* values, size_t count, GridLanes& lanes)>;
 // Fits every group of every row and takes the nearest code for every weight.
 void RoundByGroup(Span2D<const float> weight, const Grid& grid, const GroupFit& fit,
-                  QuantizedLinear& layer, ThreadPool& pool);
+                  QuantizedLinear& layer, const Context& context);
 
 // A remark if scales had to be lowered to the largest number of their type, so that weights beyond
 // are clipped. Empty otherwise.
 std::string ScaleLimitNote(const QuantizedLinear& layer);
 
 // Throws bad input naming the first NaN or infinite weight.
-void RequireFinite(Span2D<const float> weight, std::string_view layer);
+void RequireFinite(Span2D<const float> weight);
 // Throws bad input if the scheme cannot be used for weights of this layer.
-void RequireStaticScheme(const Scheme& scheme, size_t in_features, std::string_view layer,
-                         bool takes_second_level = false);
+void RequireStaticScheme(const Scheme& scheme, size_t in_features, bool takes_second_level = false);
 
 // The grid of a layer's weights; nvfp4's tensor scale is taken from all of them and noted in
 // `layer`.

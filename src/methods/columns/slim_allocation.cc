@@ -7,8 +7,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/columns/slim_grid.h"
 #include "methods/quality.h"
@@ -40,8 +40,8 @@ std::vector<double> SalienceOfGroups(Span2D<const float> weight, const Scheme& s
 class Outputs {
  public:
   Outputs(Span2D<const float> weight, const Scheme& scheme, Span2D<const float> sample,
-          ThreadPool& pool)
-      : weight_(weight), scheme_(scheme), grids_(scheme), pool_(pool) {
+          const Context& context)
+      : weight_(weight), scheme_(scheme), grids_(scheme), context_(context) {
     // Rows are taken at equal distances over the sample.
     const size_t rows = std::min(kMostRows, sample.rows()), step = sample.rows() / rows;
     inputs_ = Matrix(rows, sample.cols());
@@ -49,9 +49,9 @@ class Outputs {
       std::ranges::copy(sample.row(t * step), inputs_.row(t).begin());
     }
 
-    log_float_ = DenseProduct(inputs_, weight, pool_);
+    log_float_ = DenseProduct(inputs_, weight, context_);
     LogSoftmax(log_float_);
-    quantized_ = DenseProduct(inputs_, Rounded(0, weight.cols(), scheme.bits), pool_);
+    quantized_ = DenseProduct(inputs_, Rounded(0, weight.cols(), scheme.bits), context_);
   }
 
   // Rounds one group with other bits than before and updates the outputs by the difference.
@@ -69,7 +69,7 @@ class Outputs {
     }
 
     // Only this group's inputs take part in the change.
-    const Matrix change = DenseProduct(inputs, difference, pool_);
+    const Matrix change = DenseProduct(inputs, difference, context_);
     for (size_t t = 0; t < change.rows(); ++t) {
       for (size_t r = 0; r < change.cols(); ++r) quantized_(t, r) += change(t, r);
     }
@@ -82,7 +82,7 @@ class Outputs {
 
     // Each row's sum in one thread, then the mean in order of the rows.
     std::vector<double> rows(log_quantized.rows());
-    pool_.ParallelFor(rows.size(), [&](size_t t) {
+    context_.pool.ParallelFor(rows.size(), [&](size_t t) {
       double sum = 0;
       for (size_t r = 0; r < log_quantized.cols(); ++r) {
         const double q = log_quantized(t, r);
@@ -96,7 +96,7 @@ class Outputs {
  private:
   // x − log Σ exp(x) per row, in place, with the largest value taken out first.
   void LogSoftmax(Matrix& logits) const {
-    pool_.ParallelFor(logits.rows(), [&](size_t t) {
+    context_.pool.ParallelFor(logits.rows(), [&](size_t t) {
       const std::span<float> row = logits.row(t);
       const float largest = *std::ranges::max_element(row);
       double sum = 0;
@@ -111,7 +111,7 @@ class Outputs {
   Matrix Rounded(size_t first, size_t count, int bits) const {
     const size_t size = scheme_.GroupSize(weight_.cols());
     Matrix rounded(weight_.rows(), count);
-    pool_.ParallelFor(StripCount(weight_.rows()), [&](size_t strip) {
+    context_.pool.ParallelFor(StripCount(weight_.rows()), [&](size_t strip) {
       const size_t row = strip * kPanelLanes;
       AlignedArray<float> values(count * kPanelLanes);
       LoadStrip({weight_.data() + first, weight_.rows(), count, weight_.stride()}, row,
@@ -137,7 +137,7 @@ class Outputs {
   Span2D<const float> weight_;
   const Scheme& scheme_;
   MixedGrids grids_;
-  ThreadPool& pool_;
+  const Context& context_;
   Matrix inputs_, log_float_, quantized_;
 };
 
@@ -145,7 +145,7 @@ class Outputs {
 
 std::vector<uint8_t> AllocateGroupBits(Span2D<const float> weight, const Scheme& scheme,
                                        const HessianFactor& factor, Span2D<const float> sample,
-                                       ThreadPool& pool) {
+                                       const Context& context) {
   // Groups by rising salience; ties keep their order.
   const std::vector<double> salience = SalienceOfGroups(weight, scheme, factor);
   const size_t groups = salience.size();
@@ -156,7 +156,7 @@ std::vector<uint8_t> AllocateGroupBits(Span2D<const float> weight, const Scheme&
 
   // One more pair at a time: the least salient group left loses a bit, the most salient one gains
   // it.
-  Outputs outputs(weight, scheme, sample, pool);
+  Outputs outputs(weight, scheme, sample, context);
   double least = outputs.Divergence();
   size_t best = 0;
   for (size_t i = 1; i <= groups / 2; ++i) {

@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-class ThreadPool;
+struct Context;
 
 // Bits of each group: N = scheme.bits for most, N − 1 for the i least salient and N + 1 for the i
 // most salient ones, so that the mean stays N. Salience of a group: Σ w²/U_jj² over its columns and
@@ -19,6 +19,6 @@ class ThreadPool;
 // mean over the sampled rows (at most 512 of them). Ties: fewer changed groups, lower index.
 std::vector<uint8_t> AllocateGroupBits(Span2D<const float> weight, const Scheme& scheme,
                                        const HessianFactor& factor, Span2D<const float> sample,
-                                       ThreadPool& pool);
+                                       const Context& context);
 
 }  // namespace qualm

@@ -8,9 +8,8 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/columns/outlier_lists.h"
 #include "methods/method_options.h"
@@ -163,19 +162,19 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return false; }
   bool stores_scheme_only() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.type != NumberType::kInteger || !scheme.is_symmetric() ||
         scheme.granularity == Granularity::kTensor) {
-      ThrowBadInput(StrCat("layer ", layer), "symmetric integers per channel or group",
-                    scheme.ShortName(), "easyquant optimises the scale of a symmetric grid");
+      ThrowExpected("symmetric integers per channel or group", scheme.ShortName(),
+                    "easyquant optimises the scale of a symmetric grid");
     }
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
-    RequireScheme(scheme, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
+    RequireScheme(scheme);
     // An outlier is 0 in the rest: it has no error there and widens no range.
     Matrix rest = Matrix::CopyOf(input.weight);
     OutlierLists outliers(rest.rows());
@@ -190,7 +189,7 @@ class EasyQuant final : public WithOptions<Rounder, Options> {
           grid.FitLanes(values, count, ClipSearch::kNone, lanes);
           ScaleSearch(grid, options_, values, count).Run(lanes);
         },
-        result.layer, pool);
+        result.layer, context);
     if (outliers.count() > 0) result.layer.outliers = outliers.Take();
     return result;
   }

@@ -10,6 +10,7 @@
 #include "methods/rounders/rtn.h"
 #include "methods/test_support.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -26,12 +27,12 @@ Scheme Symmetric(int bits, int group) {
 RounderResult Round(const Matrix& weight, const Scheme& scheme, const char* options,
                     int threads = 2) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   RounderInput input;
   input.layer = "toy";
   input.weight = weight;
-  RounderResult result = MakeEasyQuant(&yaml)->Round(input, scheme, pool);
-  result.layer.Validate("toy");
+  RounderResult result = MakeEasyQuant(&yaml)->Round(input, scheme, context);
+  result.layer.Validate();
   return result;
 }
 
@@ -47,9 +48,9 @@ double SquaredError(const std::vector<double>& row, double s, int bits) {
 TEST(EasyQuant, FindsAScaleNearTheBestOne) {
   const Matrix weight = testing::HeavyTails(24, 200, 3, 100, 8);
   const Matrix rounded = Round(weight, Symmetric(4, 0), "{outliers: false}").layer.Dequantize();
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Matrix nearest =
-      RoundToNearest(weight, Symmetric(4, 0), ClipSearch::kNone, pool).Dequantize();
+      RoundToNearest(weight, Symmetric(4, 0), ClipSearch::kNone, context).Dequantize();
   double got_total = 0, best_total = 0, nearest_total = 0;
   for (size_t r = 0; r < 24; ++r) {
     std::vector<double> row(weight.row(r).begin(), weight.row(r).end());
@@ -111,9 +112,9 @@ TEST(EasyQuant, OutliersLeaveTheRestAFinerGrid) {
 
 TEST(EasyQuant, StepsZeroIsRoundingToNearest) {
   const Matrix weight = testing::HeavyTails(9, 40, 2, 100, 8);
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   EXPECT_EQ(Round(weight, Symmetric(4, 16), "{outliers: false, steps: 0}").layer.codes,
-            RoundToNearest(weight, Symmetric(4, 16), ClipSearch::kNone, pool).codes);
+            RoundToNearest(weight, Symmetric(4, 16), ClipSearch::kNone, context).codes);
 }
 
 TEST(EasyQuant, DegenerateLayersAndThreads) {

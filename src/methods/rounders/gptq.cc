@@ -2,7 +2,7 @@
 // Out: codes. The work is done in hessian.cc and gptq_columns.cc.
 #include "methods/rounders/gptq.h"
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
@@ -41,9 +41,9 @@ struct GptqOptions {
     visit("gram64", self.gram64, {.meaning = "the Gram matrix and its factor in float64"});
   }
 
-  void Validate(std::string_view place) const {
+  void Validate() const {
     if (columns.static_groups && columns.reference_group_scales) {
-      ThrowBadInput(place, "static_groups or reference_group_scales", "both",
+      ThrowExpected("static_groups or reference_group_scales", "both",
                     "static groups are fitted before any update");
     }
   }
@@ -60,21 +60,21 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
   bool needs_gram64() const override { return options_.gram64; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     ColumnLoopOptions columns = options_.columns;
     columns.search = options_.mse ? ClipSearch::kMse : ClipSearch::kNone;
 
     // Layers that read the same input may share their factor.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
+    const HessianFactor& factor = factors.Get(input, options_.hessian, context);
 
     RounderResult result;
     DescribeFactor(factor, options_.hessian.damp, result);
     if (result.fell_back_to_rtn) {
-      result.layer = RoundToNearest(input.weight, scheme, columns.search, pool);
+      result.layer = RoundToNearest(input.weight, scheme, columns.search, context);
       return result;
     }
 
@@ -84,7 +84,7 @@ class Gptq final : public WithOptions<Rounder, GptqOptions> {
                                     " inputs were always 0 in the calibration data: their "
                                     "weights are set to 0"));
     }
-    result.layer = QuantizeColumns(input.weight, scheme, factor, columns, pool);
+    result.layer = QuantizeColumns(input.weight, scheme, factor, columns, context);
     return result;
   }
 };

@@ -11,12 +11,12 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/yaml.h"
 #include "methods/columns/hessian.h"
 #include "methods/rounders/gptq_oracle.h"
 #include "methods/rounders/rtn.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -32,10 +32,10 @@ using testing::Toy;
 
 RounderResult Round(const RounderInput& input, const Scheme& scheme, const std::string& options,
                     int threads = 1) {
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   const Yaml yaml = Yaml::Parse(options, "options");
-  RounderResult result = MakeGptq(options.empty() ? nullptr : &yaml)->Round(input, scheme, pool);
-  result.layer.Validate("toy");
+  RounderResult result = MakeGptq(options.empty() ? nullptr : &yaml)->Round(input, scheme, context);
+  result.layer.Validate();
   return result;
 }
 
@@ -215,10 +215,10 @@ TEST(Gptq, TheSameForAnyNumberOfThreads) {
 
 TEST(Gptq, GroupsOfPermutedColumnsAreFoundThroughGIdx) {
   const Toy toy(8, 30, 100, 23);
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   HessianOptions hessian;
   hessian.act_order = true;
-  const HessianFactor factor = FactorHessian(toy.Input(), hessian, pool);
+  const HessianFactor factor = FactorHessian(toy.Input(), hessian, context);
   const QuantizedLinear layer =
       Round(toy.Input(), Groups(4, 8), "{act_order: true, static_groups: false}").layer;
   for (size_t p = 0; p < 30; ++p) EXPECT_EQ(layer.g_idx[factor.order[p]], p / 8);
@@ -238,12 +238,12 @@ TEST(Gptq, RowsDoNotDependOnEachOther) {
 
 TEST(Gptq, BeatsRoundToNearestTwiceOnCorrelatedInputs) {
   const Toy toy(48, 96, 400, 9);
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   for (int bits : {2, 3, 4}) {
     for (int group : {0, 32}) {
       const Scheme scheme = Groups(bits, group);
-      const double rtn =
-          toy.OutputError(RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).Dequantize());
+      const double rtn = toy.OutputError(
+          RoundToNearest(toy.weight, scheme, ClipSearch::kNone, context).Dequantize());
       const double plain = toy.OutputError(Round(toy.Input(), scheme, "").layer.Dequantize());
       const double ordered =
           toy.OutputError(Round(toy.Input(), scheme, "act_order: true").layer.Dequantize());
@@ -257,10 +257,10 @@ TEST(Gptq, UncorrelatedInputsOfEqualSizeGiveRoundToNearest) {
   Toy toy(20, 30, 10, 10);
   toy.gram = Matrix(30, 30);
   for (size_t i = 0; i < 30; ++i) toy.gram(i, i) = 5;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Scheme scheme = Groups(3, 7);
   EXPECT_EQ(Round(toy.Input(), scheme, "").layer.codes,
-            RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).codes);
+            RoundToNearest(toy.weight, scheme, ClipSearch::kNone, context).codes);
 }
 
 TEST(Gptq, AScaledGramMatrixChangesNothing) {
@@ -291,8 +291,8 @@ TEST(Gptq, FewerTokensThanInputsNeedNothingButDamping) {
   const RounderResult result = Round(toy.Input(), Groups(4, 0), "");
   EXPECT_EQ(result.damping_attempts, 1);
   EXPECT_EQ(result.damping, 0.01);
-  ThreadPool pool(1);
-  const QuantizedLinear rtn = RoundToNearest(toy.weight, Groups(4, 0), ClipSearch::kNone, pool);
+  testing::TestContext context(1);
+  const QuantizedLinear rtn = RoundToNearest(toy.weight, Groups(4, 0), ClipSearch::kNone, context);
   EXPECT_LT(2 * toy.OutputError(result.layer.Dequantize()), toy.OutputError(rtn.Dequantize()));
 }
 
@@ -321,13 +321,13 @@ TEST(Gptq, DampingIsRaisedTenfoldUntilTheMatrixIsPositiveDefinite) {
 TEST(Gptq, FallsBackToRoundToNearestWithAFlag) {
   Toy toy(10, 16, 40, 19);
   toy.gram(5, 5) = -1e6f;
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const RounderResult result = Round(toy.Input(), Groups(4, 8), "");
   EXPECT_TRUE(result.fell_back_to_rtn);
   EXPECT_EQ(result.damping_attempts, 4);
   EXPECT_FALSE(result.damping.has_value());
   EXPECT_EQ(result.layer.codes,
-            RoundToNearest(toy.weight, Groups(4, 8), ClipSearch::kNone, pool).codes);
+            RoundToNearest(toy.weight, Groups(4, 8), ClipSearch::kNone, context).codes);
   EXPECT_THAT(result.notes[0], HasSubstr("not positive definite"));
 }
 
@@ -352,7 +352,7 @@ TEST(Gptq, RefusesDataThatAreNotFinite) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
     Toy toy(10, 16, 40, 21);
     toy.gram(9, 9) = bad;
-    EXPECT_THAT(message(toy), HasSubstr("layer toy"));
+    EXPECT_THAT(message(toy), HasSubstr("finite calibration inputs"));
     EXPECT_THAT(message(toy), HasSubstr("at input 9"));
     toy = Toy(10, 16, 40, 21);
     toy.weight(4, 2) = bad;
@@ -415,9 +415,9 @@ TEST(Gptq, BeatsRoundingToNearestOnEveryNumberFormat) {
   for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E5m2,
                           NumberType::kMxfp4, NumberType::kNvfp4}) {
     const Scheme scheme = SchemeOfFormat(type);
-    ThreadPool pool(2);
-    const double nearest =
-        toy.OutputError(RoundToNearest(toy.weight, scheme, ClipSearch::kNone, pool).Dequantize());
+    testing::TestContext context(2);
+    const double nearest = toy.OutputError(
+        RoundToNearest(toy.weight, scheme, ClipSearch::kNone, context).Dequantize());
     EXPECT_LT(toy.OutputError(Round(toy.Input(), scheme, "").layer.Dequantize()), 0.7 * nearest)
         << NameOf(type);
   }

@@ -7,9 +7,8 @@
 #include <array>
 #include <cmath>
 
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/method_options.h"
 
@@ -122,20 +121,20 @@ class Hqq final : public WithOptions<Rounder, HqqOptions> {
   std::string_view name() const override { return "hqq"; }
   bool needs_gram() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.type == NumberType::kInteger && scheme.zero_point == ZeroPointKind::kFloat &&
         scheme.granularity != Granularity::kTensor) {
       return;
     }
-    ThrowBadInput(StrCat("layer ", layer), "integers with zero_point: float per channel or group",
-                  scheme.ShortName(), "hqq chooses fractional zero points");
+    ThrowExpected("integers with zero_point: float per channel or group", scheme.ShortName(),
+                  "hqq chooses fractional zero points");
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireScheme(scheme, input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireScheme(scheme);
+    RequireFinite(input.weight);
 
     // Scales come from the range, zero points from the solver.
     RounderResult result;
@@ -147,7 +146,7 @@ class Hqq final : public WithOptions<Rounder, HqqOptions> {
           grid.FitLanes(values, count, ClipSearch::kNone, lanes);
           GroupSolver(grid, options_, scheme.scale_type, values, count).Solve(lanes);
         },
-        result.layer, pool);
+        result.layer, context);
     return result;
   }
 };

@@ -7,12 +7,12 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "io/yaml.h"
 #include "methods/rounders/rtn.h"
 #include "methods/test_support.h"
 #include "support/errors.h"
 #include "support/random_matrix.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -29,13 +29,13 @@ Scheme FloatZeros(int bits, int group) {
 
 RounderResult Round(const Matrix& weight, const Scheme& scheme, const std::string& options = "",
                     int threads = 1) {
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   const Yaml yaml = Yaml::Parse(options, "options");
   RounderInput input;
   input.layer = "toy";
   input.weight = weight;
-  RounderResult result = MakeHqq(options.empty() ? nullptr : &yaml)->Round(input, scheme, pool);
-  result.layer.Validate("toy");
+  RounderResult result = MakeHqq(options.empty() ? nullptr : &yaml)->Round(input, scheme, context);
+  result.layer.Validate();
   return result;
 }
 
@@ -113,10 +113,10 @@ TEST(Hqq, MatchesTheNaiveIteration) {
 
 TEST(Hqq, ClearlyBeatsRoundingToNearestInItsNorm) {
   const Matrix weight = testing::HeavyTails(64, 256, 9, 20, 4);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   for (int bits : {2, 3, 4}) {
     const Scheme scheme = FloatZeros(bits, 64);
-    const Matrix nearest = RoundToNearest(weight, scheme, ClipSearch::kNone, pool).Dequantize();
+    const Matrix nearest = RoundToNearest(weight, scheme, ClipSearch::kNone, context).Dequantize();
     const Matrix solved = Round(weight, scheme).layer.Dequantize();
     EXPECT_LT(PowerError(weight, solved, 0.7), 0.97 * PowerError(weight, nearest, 0.7)) << bits;
   }
@@ -124,10 +124,10 @@ TEST(Hqq, ClearlyBeatsRoundingToNearestInItsNorm) {
 
 TEST(Hqq, WithoutIterationsItIsRoundingToNearest) {
   const Matrix weight = testing::HeavyTails(20, 50, 4, 20, 4);
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Scheme scheme = FloatZeros(3, 16);
   const QuantizedLinear layer = Round(weight, scheme, "iterations: 0").layer;
-  const QuantizedLinear nearest = RoundToNearest(weight, scheme, ClipSearch::kNone, pool);
+  const QuantizedLinear nearest = RoundToNearest(weight, scheme, ClipSearch::kNone, context);
   EXPECT_EQ(layer.codes, nearest.codes);
   EXPECT_EQ(layer.zeros, nearest.zeros);
 }

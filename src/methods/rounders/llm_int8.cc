@@ -36,9 +36,9 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
   bool needs_input_range() const override { return true; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     QUALM_CHECK(input.input_abs_max.size() == input.weight.cols());
     // The inputs that stay float.
     FloatColumns columns;
@@ -57,7 +57,7 @@ class LlmInt8 final : public WithOptions<Rounder, Options> {
     }
 
     RounderResult result;
-    result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, pool);
+    result.layer = RoundToNearest(rest, scheme, ClipSearch::kNone, context);
     std::string note = FloatColumnsNote(columns);
     if (!note.empty()) result.notes.push_back(std::move(note));
     if (!columns.column.empty()) result.layer.float_columns = std::move(columns);

@@ -8,6 +8,7 @@
 #include "io/yaml.h"
 #include "kernels/packed.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -24,11 +25,11 @@ Scheme Int8() {
 
 RounderResult Round(const Toy& toy, const std::vector<float>& largest, const char* options) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   RounderInput input = toy.Input();
   input.input_abs_max = largest;
-  RounderResult result = MakeLlmInt8(&yaml)->Round(input, Int8(), pool);
-  result.layer.Validate("toy");
+  RounderResult result = MakeLlmInt8(&yaml)->Round(input, Int8(), context);
+  result.layer.Validate();
   return result;
 }
 
@@ -50,9 +51,9 @@ TEST(LlmInt8, IsTheMixedProduct) {
   ASSERT_TRUE(result.layer.float_columns.has_value());
   EXPECT_THAT(result.layer.float_columns->column, ElementsAre(4, 10));
   result.layer.activations = Int8PerToken();
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   Matrix y(9, 7);
-  MakePackedWeight(result.layer, pool)->Multiply(toy.inputs, y, pool);
+  MakePackedWeight(result.layer, context)->Multiply(toy.inputs, y, context);
   for (size_t t = 0; t < 9; ++t) {
     double input_range = 0;
     for (size_t c = 0; c < 12; ++c) {
@@ -86,11 +87,11 @@ TEST(LlmInt8, IsTheMixedProduct) {
 
 TEST(LlmInt8, WithoutOutliersItRoundsToNearest) {
   const Toy toy(5, 16, 20, 1);
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const RounderResult result = Round(toy, std::vector<float>(16, 6.0f), "{threshold: 6}");
   EXPECT_FALSE(result.layer.float_columns.has_value());
   EXPECT_EQ(result.layer.codes,
-            MakeRounder("rtn", nullptr, "test")->Round(toy.Input(), Int8(), pool).layer.codes);
+            MakeRounder("rtn", nullptr, "test")->Round(toy.Input(), Int8(), context).layer.codes);
 }
 
 TEST(LlmInt8, AllInputsMayBeOutliers) {

@@ -8,9 +8,8 @@
 #include <numeric>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
 #include "methods/columns/lanes.h"
@@ -101,24 +100,24 @@ class Owq final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return true; }
   bool stores_scheme_only() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.granularity == Granularity::kTensor) {
-      ThrowBadInput(StrCat("layer ", layer), "granularity channel or group", "tensor",
+      ThrowExpected("granularity channel or group", "tensor",
                     "one range for all would hold the float columns");
     }
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
-    RequireScheme(scheme, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
+    RequireScheme(scheme);
 
     // Float columns come last, so that the errors of all rounded columns reach them.
-    const std::vector<uint32_t> columns = SensitiveColumns(input, scheme, pool);
+    const std::vector<uint32_t> columns = SensitiveColumns(input, scheme, context);
     HessianOptions hessian = options_.hessian;
     hessian.last = columns;
-    HessianFactor factor = FactorHessian(input, hessian, pool);
+    HessianFactor factor = FactorHessian(input, hessian, context);
 
     RounderResult result;
     DescribeFactor(factor, hessian.damp, result);
@@ -132,7 +131,7 @@ class Owq final : public WithOptions<Rounder, Options> {
     loop.static_groups = true;
     loop.hooks = &hooks;
 
-    result.layer = QuantizeColumns(input.weight, scheme, factor, loop, pool);
+    result.layer = QuantizeColumns(input.weight, scheme, factor, loop, context);
     result.layer.float_columns = std::move(hooks.result());
     std::string note = FloatColumnsNote(*result.layer.float_columns);
     if (!note.empty()) result.notes.push_back(std::move(note));
@@ -143,10 +142,10 @@ class Owq final : public WithOptions<Rounder, Options> {
   // The columns with the largest λ, in rising order. H_jj is proportional to the Gram matrix's
   // diagonal; ties go to the lower index.
   std::vector<uint32_t> SensitiveColumns(const RounderInput& input, const Scheme& scheme,
-                                         ThreadPool& pool) const {
+                                         const Context& context) const {
     const size_t in = input.weight.cols();
     const Matrix nearest =
-        RoundToNearest(input.weight, scheme, ClipSearch::kNone, pool).Dequantize();
+        RoundToNearest(input.weight, scheme, ClipSearch::kNone, context).Dequantize();
     // The rounding error of each column, times how large its input is.
     std::vector<double> sensitivity(in, 0.0);
     for (size_t r = 0; r < input.weight.rows(); ++r) {

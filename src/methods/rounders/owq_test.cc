@@ -8,6 +8,7 @@
 #include "io/yaml.h"
 #include "methods/rounders/rtn.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -20,9 +21,9 @@ using testing::Toy;
 RounderResult Round(const RounderInput& input, const Scheme& scheme, const char* options,
                     int threads = 2) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(threads);
-  RounderResult result = MakeOwq(&yaml)->Round(input, scheme, pool);
-  result.layer.Validate("toy");
+  testing::TestContext context(threads);
+  RounderResult result = MakeOwq(&yaml)->Round(input, scheme, context);
+  result.layer.Validate();
   return result;
 }
 
@@ -31,9 +32,9 @@ TEST(Owq, KeepsTheMostSensitiveColumns) {
   Toy toy(12, 20, 50, 4);
   for (size_t t = 0; t < 50; ++t) toy.inputs(t, 6) *= 30, toy.inputs(t, 17) *= 20;
   toy.UpdateGram();
-  ThreadPool pool(1);
+  testing::TestContext context(1);
   const Matrix nearest =
-      RoundToNearest(toy.weight, Groups(3, 0), ClipSearch::kNone, pool).Dequantize();
+      RoundToNearest(toy.weight, Groups(3, 0), ClipSearch::kNone, context).Dequantize();
   std::vector<std::pair<double, uint32_t>> sensitivity;
   for (uint32_t c = 0; c < 20; ++c) {
     double error = 0;
@@ -108,9 +109,9 @@ TEST(Owq, BeatsRoundingToNearestWhereAColumnStandsOut) {
   Toy toy(32, 64, 300, 7);
   for (size_t t = 0; t < 300; ++t) toy.inputs(t, 9) *= 40;
   toy.UpdateGram();
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const double nearest = toy.OutputError(
-      RoundToNearest(toy.weight, Groups(3, 32), ClipSearch::kNone, pool).Dequantize());
+      RoundToNearest(toy.weight, Groups(3, 32), ClipSearch::kNone, context).Dequantize());
   EXPECT_LT(toy.OutputError(Round(toy.Input(), Groups(3, 32), "{columns: 1}").layer.Dequantize()),
             0.5 * nearest);
 }

@@ -10,10 +10,10 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/context.h"
+#include "base/error_place.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "kernels/transformed_weight.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/greedy_pass.h"
@@ -112,7 +112,8 @@ std::vector<float> Rescaling(const Incoherent& data) {
 }
 
 // Applies rescaling and rotations to W and to the Gram matrix, and lists them as online transforms.
-Incoherent MakeIncoherent(const RounderInput& input, const Options& options, ThreadPool& pool) {
+Incoherent MakeIncoherent(const RounderInput& input, const Options& options,
+                          const Context& context) {
   Incoherent data{Matrix::CopyOf(input.weight), Matrix::CopyOf(input.gram), {}};
   if (!options.incoherence) return data;
   if (options.rescale) {
@@ -120,10 +121,10 @@ Incoherent MakeIncoherent(const RounderInput& input, const Options& options, Thr
     // x/d meets W·d, and the Gram matrix of x/d has 1/d on both sides.
     OnlineTransform online;
     online.factors = scale;
-    pool.ParallelFor(data.weight.rows(), [&](size_t r) {
+    context.pool.ParallelFor(data.weight.rows(), [&](size_t r) {
       for (size_t j = 0; j < scale.size(); ++j) data.weight(r, j) *= scale[j];
     });
-    pool.ParallelFor(scale.size(), [&](size_t i) {
+    context.pool.ParallelFor(scale.size(), [&](size_t i) {
       for (size_t j = 0; j < scale.size(); ++j) {
         data.gram(i, j) = data.gram(i, j) / scale[i] / scale[j];
       }
@@ -142,10 +143,10 @@ Incoherent MakeIncoherent(const RounderInput& input, const Options& options, Thr
   const auto left = RotationOf(data.transforms.back(), out);
 
   // The rotation of the inputs acts on both, that of the outputs on W only.
-  RotateRows(*right, /*transposed=*/false, data.weight, pool);
-  RotateColumns(*left, /*transposed=*/false, data.weight, pool);
-  RotateRows(*right, /*transposed=*/false, data.gram, pool);
-  RotateColumns(*right, /*transposed=*/false, data.gram, pool);
+  RotateRows(*right, /*transposed=*/false, data.weight, context);
+  RotateColumns(*left, /*transposed=*/false, data.weight, context);
+  RotateRows(*right, /*transposed=*/false, data.gram, context);
+  RotateColumns(*right, /*transposed=*/false, data.gram, context);
   // The two passes rounded rows and columns in different order, so the halves differ in the last
   // bits.
   for (size_t i = 0; i < in; ++i) {
@@ -176,29 +177,29 @@ class Quip final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return true; }
   bool stores_scheme_only() const override { return false; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     if (scheme.type == NumberType::kInteger && scheme.granularity == Granularity::kTensor &&
         scheme.zero_point == ZeroPointKind::kFloat && !scheme.range_includes_zero) {
       return;
     }
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers with granularity: tensor, zero_point: float and range_includes_zero: "
-                  "false",
-                  scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
+    ThrowExpected(
+        "integers with granularity: tensor, zero_point: float and range_includes_zero: "
+        "false",
+        scheme.ShortName(), "quip has one grid around 0 for the whole rotated matrix");
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireFinite(input.weight, input.layer);
-    RequireScheme(scheme, input.layer);
+                      const Context& context) const override {
+    RequireFinite(input.weight);
+    RequireScheme(scheme);
     // Everything after this happens in the rotated basis.
-    Incoherent data = MakeIncoherent(input, options_, pool);
+    Incoherent data = MakeIncoherent(input, options_, context);
     RounderInput rotated = input;
     rotated.weight = data.weight;
     rotated.gram = data.gram;
     HessianOptions hessian;
     hessian.damp = options_.damp;
-    const HessianFactor factor = FactorHessian(rotated, hessian, pool);
+    const HessianFactor factor = FactorHessian(rotated, hessian, context);
     RounderResult result;
     DescribeFactor(factor, options_.damp, result);
 
@@ -209,12 +210,12 @@ class Quip final : public WithOptions<Rounder, Options> {
 
     result.layer = result.fell_back_to_rtn
                        ? QuantizeColumns(data.weight, scheme, IdentityFactor(data.weight.cols()),
-                                         columns, pool)
-                       : QuantizeColumns(data.weight, scheme, factor, columns, pool);
+                                         columns, context)
+                       : QuantizeColumns(data.weight, scheme, factor, columns, context);
 
     // Greedy passes need the Gram matrix to be usable.
     for (int64_t pass = 0; pass < options_.greedy_passes && !result.fell_back_to_rtn; ++pass) {
-      GreedyPass(data.weight, data.gram, options_.damp, result.layer, pool);
+      GreedyPass(data.weight, data.gram, options_.damp, result.layer, context);
     }
     result.layer.transforms = data.transforms;
     return result;

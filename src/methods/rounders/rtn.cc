@@ -4,7 +4,6 @@
 
 #include <array>
 
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "methods/method_options.h"
 
@@ -34,12 +33,12 @@ class Rtn final : public WithOptions<Rounder, Options> {
   bool needs_gram() const override { return false; }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireFinite(input.weight);
     const ClipSearch search = options_.clip == Clip::kMse ? ClipSearch::kMse : ClipSearch::kNone;
     RounderResult result;
-    result.layer = RoundToNearest(input.weight, scheme, search, pool);
+    result.layer = RoundToNearest(input.weight, scheme, search, context);
     return result;
   }
 };
@@ -47,21 +46,21 @@ class Rtn final : public WithOptions<Rounder, Options> {
 }  // namespace
 
 QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme, ClipSearch search,
-                               ThreadPool& pool) {
+                               const Context& context) {
   QuantizedLinear layer = MakeQuantizedLinear(weight.rows(), weight.cols(), scheme);
   const Grid grid = MakeGrid(weight, scheme, layer);
   // One point for the whole matrix, or one for each group.
   if (scheme.granularity == Granularity::kTensor) {
-    const GridLanes lanes = SamePoint(FitTensor(weight, grid, search, pool));
+    const GridLanes lanes = SamePoint(FitTensor(weight, grid, search, context));
     RoundByGroup(
-        weight, grid, [&](const float*, size_t, GridLanes& to) { to = lanes; }, layer, pool);
+        weight, grid, [&](const float*, size_t, GridLanes& to) { to = lanes; }, layer, context);
   } else {
     RoundByGroup(
         weight, grid,
         [&](const float* values, size_t count, GridLanes& to) {
           grid.FitLanes(values, count, search, to);
         },
-        layer, pool);
+        layer, context);
   }
   return layer;
 }

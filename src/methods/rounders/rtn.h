@@ -8,11 +8,12 @@
 
 namespace qualm {
 
+struct Context;
 class Yaml;
 
 // weight [out, in], finite.
 QuantizedLinear RoundToNearest(Span2D<const float> weight, const Scheme& scheme, ClipSearch search,
-                               ThreadPool& pool);
+                               const Context& context);
 
 std::unique_ptr<Rounder> MakeRtn(const Yaml* options);
 

@@ -9,9 +9,8 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
 #include "methods/columns/lanes.h"
@@ -170,29 +169,28 @@ class Slim final : public WithOptions<Rounder, Options> {
   bool stores_scheme_only() const override { return false; }
   bool needs_sample() const override { return true; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     const bool fits = scheme.type == NumberType::kInteger &&
                       scheme.granularity == Granularity::kGroup && !scheme.is_symmetric();
     if (!fits || scheme.bits < 2 || scheme.bits > 7) {
-      ThrowBadInput(StrCat("layer ", layer), "asymmetric integers of 2 to 7 bits in groups",
-                    scheme.ShortName(), "slim gives groups one bit more or less");
+      ThrowExpected("asymmetric integers of 2 to 7 bits in groups", scheme.ShortName(),
+                    "slim gives groups one bit more or less");
     }
     if (scheme.bits == 2 && scheme.zero_point != ZeroPointKind::kFloat) {
-      ThrowBadInput(StrCat("layer ", layer), "zero_point: float with 2 bits",
-                    NameOf(scheme.zero_point),
+      ThrowExpected("zero_point: float with 2 bits", NameOf(scheme.zero_point),
                     "groups of 1 bit have their two values around a mean");
     }
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer);
-    RequireScheme(scheme, input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols());
+    RequireScheme(scheme);
+    RequireFinite(input.weight);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor& factor = factors.Get(input, options_.hessian, pool);
+    const HessianFactor& factor = factors.Get(input, options_.hessian, context);
 
     RounderResult result;
     DescribeFactor(factor, options_.hessian.damp, result);
@@ -201,7 +199,7 @@ class Slim final : public WithOptions<Rounder, Options> {
     std::vector<uint8_t> bits(scheme.GroupCount(input.weight.cols()),
                               static_cast<uint8_t>(scheme.bits));
     if (!result.fell_back_to_rtn) {
-      bits = AllocateGroupBits(input.weight, scheme, factor, input.sample, pool);
+      bits = AllocateGroupBits(input.weight, scheme, factor, input.sample, context);
     }
 
     SlimHooks hooks(scheme, options_, bits);
@@ -209,8 +207,8 @@ class Slim final : public WithOptions<Rounder, Options> {
     columns.hooks = &hooks;
     result.layer = result.fell_back_to_rtn
                        ? QuantizeColumns(input.weight, scheme, IdentityFactor(input.weight.cols()),
-                                         columns, pool)
-                       : QuantizeColumns(input.weight, scheme, factor, columns, pool);
+                                         columns, context)
+                       : QuantizeColumns(input.weight, scheme, factor, columns, context);
 
     const bool is_mixed = std::ranges::any_of(bits, [&](uint8_t b) { return b != scheme.bits; });
     if (is_mixed) result.layer.bits_per_group = std::move(bits);

@@ -9,6 +9,7 @@
 #include "methods/columns/slim_allocation.h"
 #include "methods/columns/slim_grid.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -24,11 +25,11 @@ Scheme SlimScheme(int bits, int group) {
 
 RounderResult Round(const Toy& toy, const Scheme& scheme, const char* options, int threads = 2) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(threads);
+  testing::TestContext context(threads);
   RounderInput input = toy.Input();
   input.sample = toy.inputs;
-  RounderResult result = MakeSlim(&yaml)->Round(input, scheme, pool);
-  result.layer.Validate("toy");
+  RounderResult result = MakeSlim(&yaml)->Round(input, scheme, context);
+  result.layer.Validate();
   return result;
 }
 
@@ -64,11 +65,11 @@ TEST(SlimAllocation, TakesTheNumberWithTheSmallestDivergence) {
       for (size_t t = 0; t < 40; ++t) toy.inputs(t, c) *= 6;
     }
     toy.UpdateGram();
-    ThreadPool pool(2);
+    testing::TestContext context(2);
     const Scheme scheme = SlimScheme(3, 8);
-    const HessianFactor factor = FactorHessian(toy.Input(), {}, pool);
+    const HessianFactor factor = FactorHessian(toy.Input(), {}, context);
     const std::vector<uint8_t> got =
-        AllocateGroupBits(toy.weight, scheme, factor, toy.inputs, pool);
+        AllocateGroupBits(toy.weight, scheme, factor, toy.inputs, context);
     std::vector<double> salience(6, 0.0);
     for (size_t c = 0; c < 48; ++c) {
       for (size_t r = 0; r < 10; ++r) {
@@ -174,11 +175,11 @@ TEST(Slim, KeepsTheMeanNumberOfBits) {
   int total = 0;
   for (uint8_t b : result.layer.bits_per_group) total += b;
   EXPECT_EQ(total, 2 * 8);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const Yaml none = Yaml::Parse("{}", "test");
   EXPECT_LT(toy.OutputError(result.layer.Dequantize()),
             toy.OutputError(MakeRounder("gptq", &none, "test")
-                                ->Round(toy.Input(), testing::Groups(2, 16), pool)
+                                ->Round(toy.Input(), testing::Groups(2, 16), context)
                                 .layer.Dequantize()));
 }
 

@@ -9,9 +9,8 @@
 #include <cmath>
 
 #include "artefact/grid.h"
-#include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/columns/gptq_columns.h"
 #include "methods/columns/hessian.h"
 #include "methods/columns/lanes.h"
@@ -261,27 +260,27 @@ class Spqr final : public WithOptions<Rounder, Options> {
   bool stores_scheme_only() const override { return false; }
   bool makes_second_level() const override { return true; }
 
-  void RequireScheme(const Scheme& scheme, std::string_view layer) const override {
+  void RequireScheme(const Scheme& scheme) const override {
     const bool fits = scheme.type == NumberType::kInteger &&
                       scheme.granularity == Granularity::kGroup &&
                       scheme.zero_point == ZeroPointKind::kFloat && scheme.second_level &&
                       kPanelLanes % static_cast<size_t>(scheme.second_level->group_rows) == 0;
     if (fits) return;
-    ThrowBadInput(StrCat("layer ", layer),
-                  "integers in groups with zero_point: float and second_level: {bits, group_rows "
-                  "1, 2, 4, 8 or 16}",
-                  scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
+    ThrowExpected(
+        "integers in groups with zero_point: float and second_level: {bits, group_rows "
+        "1, 2, 4, 8 or 16}",
+        scheme.ShortName(), "spqr quantizes scales and fractional zero points again");
   }
 
   RounderResult Round(const RounderInput& input, const Scheme& scheme,
-                      ThreadPool& pool) const override {
-    RequireStaticScheme(scheme, input.weight.cols(), input.layer, /*takes_second_level=*/true);
-    RequireScheme(scheme, input.layer);
-    RequireFinite(input.weight, input.layer);
+                      const Context& context) const override {
+    RequireStaticScheme(scheme, input.weight.cols(), /*takes_second_level=*/true);
+    RequireScheme(scheme);
+    RequireFinite(input.weight);
     // The factor for the loop, shared with layers that read the same input.
     FactorCache own;
     FactorCache& factors = input.factors != nullptr ? *input.factors : own;
-    const HessianFactor* factor = &factors.Get(input, options_.hessian, pool);
+    const HessianFactor* factor = &factors.Get(input, options_.hessian, context);
     RounderResult result;
     DescribeFactor(*factor, options_.hessian.damp, result);
 
@@ -301,7 +300,7 @@ class Spqr final : public WithOptions<Rounder, Options> {
     SpqrHooks hooks(scheme, *factor, threshold, shape);
     ColumnLoopOptions columns;
     columns.hooks = &hooks;
-    result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, pool);
+    result.layer = QuantizeColumns(input.weight, scheme, *factor, columns, context);
 
     result.layer.second_level_scales = std::move(shape.second_level_scales);
     result.layer.second_level_zeros = std::move(shape.second_level_zeros);

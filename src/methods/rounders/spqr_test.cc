@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/yaml.h"
 #include "methods/test_support.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -26,8 +27,8 @@ Scheme SpqrScheme(int bits, int group, int group_rows = 16) {
 RounderResult Round(const RounderInput& input, const Scheme& scheme, const char* options,
                     int threads = 2) {
   const Yaml yaml = Yaml::Parse(options, "test");
-  ThreadPool pool(threads);
-  return MakeSpqr(&yaml)->Round(input, scheme, pool);
+  testing::TestContext context(threads);
+  return MakeSpqr(&yaml)->Round(input, scheme, context);
 }
 
 struct Fit {
@@ -175,7 +176,7 @@ TEST(Spqr, IsTheNaiveMethod) {
     toy.weight(7, 13) = -8;
     const RounderResult result = Round(toy.Input(), SpqrScheme(3, 8, static_cast<int>(group_rows)),
                                        "{act_order: false, damp: 0.01, outlier_threshold: 0.1}");
-    result.layer.Validate("test");
+    result.layer.Validate();
     const Naive expected = NaiveSpqr(toy, 3, 8, group_rows, 0.1, 0.01).Run();
     const Matrix got = result.layer.Dequantize();
     size_t outliers = 0;
@@ -205,10 +206,10 @@ TEST(Spqr, WithoutAThresholdNothingIsKept) {
 
 TEST(Spqr, BeatsRoundingToNearestAndCountsItsBits) {
   const Toy toy(64, 64, 400, 6);
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const RounderResult result = Round(toy.Input(), SpqrScheme(3, 16), "{damp: 0.01}");
   const double nearest = toy.OutputError(MakeRounder("rtn", nullptr, "test")
-                                             ->Round(toy.Input(), testing::Groups(3, 16), pool)
+                                             ->Round(toy.Input(), testing::Groups(3, 16), context)
                                              .layer.Dequantize());
   EXPECT_LT(toy.OutputError(result.layer.Dequantize()), 0.7 * nearest);
   // 3 bits; per row two strings of four 3-bit codes in whole bytes; per 256 weights four float32;
@@ -224,11 +225,11 @@ TEST(Spqr, DegenerateLayers) {
   for (float& w : toy.weight.row(2)) w = 0;
   for (size_t t = 0; t < 40; ++t) toy.inputs(t, 4) = 0;
   toy.UpdateGram();
-  Round(toy.Input(), SpqrScheme(2, 16), "{damp: 0.01}").layer.Validate("zero row, dead column");
+  Round(toy.Input(), SpqrScheme(2, 16), "{damp: 0.01}").layer.Validate();
   toy.weight = Matrix(5, 18);
-  Round(toy.Input(), SpqrScheme(2, 16), "{}").layer.Validate("zeros");
+  Round(toy.Input(), SpqrScheme(2, 16), "{}").layer.Validate();
   Toy narrow(1, 1, 10, 1);
-  Round(narrow.Input(), SpqrScheme(4, 1), "{}").layer.Validate("one weight");
+  Round(narrow.Input(), SpqrScheme(4, 1), "{}").layer.Validate();
   Toy dead(4, 16, 20, 2);
   dead.inputs = Matrix(20, 16);
   dead.UpdateGram();

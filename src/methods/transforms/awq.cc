@@ -12,7 +12,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/method_options.h"
 #include "methods/transforms/clip_search.h"
 
@@ -114,7 +113,7 @@ class Awq final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "awq"; }
 
-  InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
+  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
     // A scale is of no use if nothing is rounded, or if it would cost an online operation unasked.
     InputEdit edit;
     edit.keep_online = !options_.fold;
@@ -134,7 +133,7 @@ class Awq final : public WithOptions<Transform, Options> {
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double ratio = static_cast<double>(i) / static_cast<double>(options_.grid);
       std::vector<float> scale = Candidate(group.stats->abs_mean, relative, ratio);
-      const double loss = layers ? layers->Of(scale, pool) : ModuleLoss(group, scale, pool);
+      const double loss = layers ? layers->Of(scale, context) : ModuleLoss(group, scale, context);
       if (!(loss < best)) continue;
       best = loss;
       edit.scale = std::move(scale);
@@ -148,7 +147,7 @@ class Awq final : public WithOptions<Transform, Options> {
     return edit;
   }
 
-  std::vector<WeightClip> Clip(const TransformGroup& group, ThreadPool& pool) const override {
+  std::vector<WeightClip> Clip(const TransformGroup& group, const Context& context) const override {
     if (!options_.clip) return {};
     const ClipOptions search{.is_asymmetric = options_.clip_range == ClipRange::kAsymmetric,
                              .first_token = options_.clip_loss == ClipLoss::kFirstToken};
@@ -158,7 +157,7 @@ class Awq final : public WithOptions<Transform, Options> {
       const TransformLinear& linear = group.linears[i];
       if (linear.scheme == nullptr || linear.scheme->granularity == Granularity::kTensor) continue;
       if (linear.feeds_scores && !options_.clip_scores) continue;
-      clips[i] = SearchClip(linear.weight, *linear.scheme, group.stats->sample, search, pool);
+      clips[i] = SearchClip(linear.weight, *linear.scheme, group.stats->sample, search, context);
     }
     return clips;
   }
@@ -184,12 +183,12 @@ class Awq final : public WithOptions<Transform, Options> {
 
   // The module's loss with every rounded layer's weight replaced.
   static double ModuleLoss(const TransformGroup& group, std::span<const float> scale,
-                           ThreadPool& pool) {
+                           const Context& context) {
     std::vector<Matrix> weights;
     for (const TransformLinear& linear : group.linears) {
       weights.push_back(linear.scheme == nullptr ? Matrix::CopyOf(linear.weight)
                                                  : RoundScaled(linear.weight, *linear.scheme, scale,
-                                                               RoundedPart::kWhole, pool));
+                                                               RoundedPart::kWhole, context));
     }
     return group.module_loss(weights);
   }

@@ -6,6 +6,7 @@
 #include "methods/transforms.h"
 #include "methods/transforms/clip_search.h"
 #include "methods/transforms/test_group.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -71,8 +72,8 @@ TEST(Awq, FindsTheScalesOfTheNaiveSearch) {
     for (uint64_t seed : std::initializer_list<uint64_t>{11, 12, 13}) {
       TestGroup group(2, 9, 20, 60, seed);
       const Yaml yaml = Yaml::Parse(over_weight ? "{scale: activation_over_weight}" : "{}", "test");
-      ThreadPool pool(2);
-      const InputEdit edit = MakeTransform("awq", &yaml, "test")->Choose(group.View(), pool);
+      testing::TestContext context(2);
+      const InputEdit edit = MakeTransform("awq", &yaml, "test")->Choose(group.View(), context);
       const Candidate expected = SearchInDouble(group, over_weight, 20);
       ASSERT_EQ(edit.scale.size(), 20u);
       for (size_t j = 0; j < 20; ++j) {
@@ -86,9 +87,9 @@ TEST(Awq, FindsTheScalesOfTheNaiveSearch) {
 TEST(Awq, LowersTheLossWhereInputsDiffer) {
   TestGroup group(1, 32, 64, 200, 3);
   for (size_t t = 0; t < 200; ++t) group.inputs(t, 10) *= 50;
-  ThreadPool pool(2);
+  testing::TestContext context(2);
   const TransformGroup view = group.View();
-  const InputEdit edit = MakeTransform("awq", nullptr, "test")->Choose(view, pool);
+  const InputEdit edit = MakeTransform("awq", nullptr, "test")->Choose(view, context);
   const auto loss = [&](bool scaled) {
     double total = 0;
     for (size_t r = 0; r < 32; ++r) {
@@ -119,8 +120,8 @@ TEST(Awq, TheModuleLossDecidesWhereThereIsOne) {
     EXPECT_EQ(weights.size(), 1u);
     return calls++ == 13 ? 0.5 : 1.0;
   };
-  ThreadPool pool(1);
-  EXPECT_EQ(MakeTransform("awq", nullptr, "test")->Choose(view, pool).choice, "ratio 0.65");
+  testing::TestContext context(1);
+  EXPECT_EQ(MakeTransform("awq", nullptr, "test")->Choose(view, context).choice, "ratio 0.65");
   EXPECT_EQ(calls, 20);
 }
 
@@ -128,10 +129,10 @@ TEST(Awq, LeavesOutWhatCannotBeFoldedUnlessAsked) {
   TestGroup group(1, 8, 16, 30, 4);
   TransformGroup view = group.View();
   view.can_fold = false;
-  ThreadPool pool(1);
-  EXPECT_TRUE(MakeTransform("awq", nullptr, "test")->Choose(view, pool).scale.empty());
+  testing::TestContext context(1);
+  EXPECT_TRUE(MakeTransform("awq", nullptr, "test")->Choose(view, context).scale.empty());
   const Yaml yaml = Yaml::Parse("{scale_unfoldable: true}", "test");
-  EXPECT_FALSE(MakeTransform("awq", &yaml, "test")->Choose(view, pool).scale.empty());
+  EXPECT_FALSE(MakeTransform("awq", &yaml, "test")->Choose(view, context).scale.empty());
 }
 
 // The error of one row and group for a clipped range, in double.
@@ -160,11 +161,12 @@ TEST(ClipSearch, TakesTheBestOfTenShrunkenRanges) {
       TestGroup group(1, 19, 20, tokens, 21);
       group.scheme.granularity = Granularity::kGroup;
       group.scheme.group_size = 12;  // the last group has 8
-      ThreadPool pool(2);
+      testing::TestContext context(2);
       // Ranges that are not mirrored: a mirrored one has its zero point exactly between two codes,
       // where float and double part.
-      const WeightClip clip = SearchClip(group.weights[0], group.scheme, group.inputs,
-                                         {.is_asymmetric = true, .first_token = first_token}, pool);
+      const WeightClip clip =
+          SearchClip(group.weights[0], group.scheme, group.inputs,
+                     {.is_asymmetric = true, .first_token = first_token}, context);
       for (size_t r = 0; r < 19; ++r) {
         for (size_t g = 0; g < 2; ++g) {
           const size_t first = g * 12, count = g == 0 ? 12 : 8;

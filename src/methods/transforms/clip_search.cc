@@ -7,8 +7,8 @@
 #include <array>
 #include <cmath>
 
+#include "base/context.h"
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "methods/columns/lanes.h"
 #include "tensor/tile_update.h"
 
@@ -169,7 +169,7 @@ class StripSearch {
 }  // namespace
 
 WeightClip SearchClip(Span2D<const float> weight, const Scheme& scheme, Span2D<const float> sample,
-                      const ClipOptions& options, ThreadPool& pool) {
+                      const ClipOptions& options, const Context& context) {
   QUALM_CHECK(sample.rows() > 0 && sample.cols() == weight.cols());
   QUALM_CHECK(scheme.granularity != Granularity::kTensor);
   WeightClip clip;
@@ -187,7 +187,7 @@ WeightClip SearchClip(Span2D<const float> weight, const Scheme& scheme, Span2D<c
     const size_t first = group * clip.group_size;
     const size_t count = std::min(clip.group_size, weight.cols() - first);
     const GroupError error(sample, first, count, options);
-    pool.ParallelFor(strips, [&](size_t strip) {
+    context.pool.ParallelFor(strips, [&](size_t strip) {
       AlignedArray<float> values(count * kPanelLanes);
       const size_t row = strip * kPanelLanes;
       LoadStrip({weight.data() + first, weight.rows(), count, weight.stride()}, row, values.data());

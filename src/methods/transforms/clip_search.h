@@ -7,6 +7,8 @@
 
 namespace qualm {
 
+struct Context;
+
 struct ClipOptions {
   // Shrinks minimum and maximum by the same factor; else both bounds are the largest magnitude.
   bool is_asymmetric = false;
@@ -18,6 +20,6 @@ struct ClipOptions {
 // Factors 1 − i/20, i < 10; the first one of the smallest error. weight [out, in], sample [rows,
 // in] with rows > 0. Granularity channel or group.
 WeightClip SearchClip(Span2D<const float> weight, const Scheme& scheme, Span2D<const float> sample,
-                      const ClipOptions& options, ThreadPool& pool);
+                      const ClipOptions& options, const Context& context);
 
 }  // namespace qualm

@@ -9,9 +9,9 @@
 #include <limits>
 
 #include "artefact/activations.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
 #include "methods/activation_range.h"
 #include "methods/method_options.h"
 #include "methods/quality.h"
@@ -37,14 +37,14 @@ struct Options {
 // computed once; Loss is called for each candidate.
 class Search {
  public:
-  Search(const TransformGroup& group, std::span<const float> shift, ThreadPool& pool)
-      : group_(group), pool_(pool) {
+  Search(const TransformGroup& group, std::span<const float> shift, const Context& context)
+      : group_(group), context_(context) {
     moved_ = Matrix::CopyOf(group.stats->sample);
     for (size_t t = 0; t < moved_.rows(); ++t) {
       for (size_t c = 0; c < shift.size(); ++c) moved_(t, c) -= shift[c];
     }
     for (const TransformLinear& linear : group.linears) {
-      outputs_.push_back(DenseProduct(moved_, linear.weight, pool));
+      outputs_.push_back(DenseProduct(moved_, linear.weight, context));
     }
   }
 
@@ -60,8 +60,9 @@ class Search {
       const TransformLinear& linear = group_.linears[i];
       if (linear.scheme == nullptr) continue;
       const Matrix rounded =
-          RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kScaled, pool_);
-      total += SquaredDistance(outputs_[i], DenseProduct(Rounded(linear, scaled), rounded, pool_));
+          RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kScaled, context_);
+      total +=
+          SquaredDistance(outputs_[i], DenseProduct(Rounded(linear, scaled), rounded, context_));
     }
     return total;
   }
@@ -72,12 +73,13 @@ class Search {
     Matrix rounded = Matrix::CopyOf(x);
     if (linear.activations == nullptr) return rounded;
     const ActivationQuantizer quantizer(FitActivations(*linear.activations, x, {}, {}));
-    pool_.ParallelFor(x.rows(), [&](size_t t) { quantizer.Round(x.row(t), rounded.row(t)); });
+    context_.pool.ParallelFor(x.rows(),
+                              [&](size_t t) { quantizer.Round(x.row(t), rounded.row(t)); });
     return rounded;
   }
 
   const TransformGroup& group_;
-  ThreadPool& pool_;
+  const Context& context_;
   Matrix moved_;
   std::vector<Matrix> outputs_;  // of the float layers on the moved inputs
 };
@@ -88,7 +90,7 @@ class OsPlus final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "os_plus"; }
 
-  InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
+  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
     const LayerStats& stats = *group.stats;
     InputEdit edit;
     edit.keep_online = !options_.fold;
@@ -103,7 +105,7 @@ class OsPlus final : public WithOptions<Transform, Options> {
     }
 
     const float widest = *std::ranges::max_element(half);
-    const Search search(group, edit.shift, pool);
+    const Search search(group, edit.shift, context);
     double best = std::numeric_limits<double>::infinity();
 
     // Thresholds from the widest range downwards; of equal losses the first.

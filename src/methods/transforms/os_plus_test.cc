@@ -5,6 +5,7 @@
 #include "io/yaml.h"
 #include "methods/transforms.h"
 #include "methods/transforms/test_group.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -46,9 +47,9 @@ double LossInDouble(const TestGroup& group, const std::vector<double>& shift,
 TEST(OsPlus, FindsTheShiftAndTheThresholdOfTheNaiveSearch) {
   TestGroup group(1, 10, 16, 50, 31);
   for (size_t t = 0; t < 50; ++t) group.inputs(t, 5) = 40 + 5 * group.inputs(t, 5);
-  group.activations = ParseActivations(Yaml::Parse("int8", "test")).plan;
-  ThreadPool pool(2);
-  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), pool);
+  group.activations = ActivationPlan{DefaultActivationScheme()};
+  testing::TestContext context(2);
+  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), context);
   std::vector<double> shift(16), half(16);
   double widest = 0;
   for (size_t j = 0; j < 16; ++j) {
@@ -79,8 +80,8 @@ TEST(OsPlus, FindsTheShiftAndTheThresholdOfTheNaiveSearch) {
 TEST(OsPlus, WithoutShiftOnlyScales) {
   TestGroup group(1, 4, 8, 20, 2);
   const Yaml yaml = Yaml::Parse("{shift: false, grid: 3}", "test");
-  ThreadPool pool(1);
-  const InputEdit edit = MakeTransform("os_plus", &yaml, "test")->Choose(group.View(), pool);
+  testing::TestContext context(1);
+  const InputEdit edit = MakeTransform("os_plus", &yaml, "test")->Choose(group.View(), context);
   EXPECT_TRUE(edit.shift.empty());
   EXPECT_EQ(edit.scale.size(), 8u);
 }
@@ -88,8 +89,8 @@ TEST(OsPlus, WithoutShiftOnlyScales) {
 TEST(OsPlus, InputsThatAreAllZeroAreLeftAlone) {
   TestGroup group(1, 4, 8, 20, 2);
   group.inputs = Matrix(20, 8);
-  ThreadPool pool(1);
-  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), pool);
+  testing::TestContext context(1);
+  const InputEdit edit = MakeTransform("os_plus", nullptr, "test")->Choose(group.View(), context);
   EXPECT_THAT(edit.scale, ::testing::Each(1.0f));
   EXPECT_THAT(edit.shift, ::testing::Each(0.0f));
 }

@@ -15,7 +15,7 @@ class QuaRot final : public WithOptions<Transform, RotationOptions> {
   std::string_view name() const override { return "quarot"; }
   bool needs_data() const override { return false; }
   const RotationOptions* rotation() const override { return &options_; }
-  InputEdit Choose(const TransformGroup&, ThreadPool&) const override { return {}; }
+  InputEdit Choose(const TransformGroup&, const Context&) const override { return {}; }
 };
 
 }  // namespace

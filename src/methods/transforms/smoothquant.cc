@@ -32,8 +32,8 @@ class SmoothQuant final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "smoothquant"; }
 
-  InputEdit Choose(const TransformGroup& group, ThreadPool& pool) const override {
-    const std::vector<float> x = AbsMax(*group.stats), w = ColumnAbsMax(group, pool);
+  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
+    const std::vector<float> x = AbsMax(*group.stats), w = ColumnAbsMax(group, context);
     InputEdit edit;
     edit.scale.resize(x.size());
 

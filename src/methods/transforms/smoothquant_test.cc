@@ -6,6 +6,7 @@
 #include "methods/test_support.h"
 #include "methods/transforms.h"
 #include "methods/transforms/test_group.h"
+#include "support/test_context.h"
 
 namespace qualm {
 namespace {
@@ -19,8 +20,9 @@ TEST(SmoothQuant, IsTheDefinition) {
     const Yaml yaml = Yaml::Parse(options, "test");
     const Yaml* alpha_yaml = yaml.Find("alpha");
     const double alpha = alpha_yaml == nullptr ? 0.5 : alpha_yaml->AsDouble();
-    ThreadPool pool(2);
-    const InputEdit edit = MakeTransform("smoothquant", &yaml, "test")->Choose(group.View(), pool);
+    testing::TestContext context(2);
+    const InputEdit edit =
+        MakeTransform("smoothquant", &yaml, "test")->Choose(group.View(), context);
     ASSERT_EQ(edit.scale.size(), 12u);
     EXPECT_TRUE(edit.shift.empty());
     for (size_t j = 0; j < 12; ++j) {
@@ -39,8 +41,9 @@ TEST(SmoothQuant, AnInputThatNobodySawKeepsItsScale) {
   TestGroup group(1, 4, 3, 10, 1);
   for (size_t t = 0; t < 10; ++t) group.inputs(t, 1) = 0;
   for (size_t r = 0; r < 4; ++r) group.weights[0](r, 2) = 0;
-  ThreadPool pool(1);
-  const InputEdit edit = MakeTransform("smoothquant", nullptr, "test")->Choose(group.View(), pool);
+  testing::TestContext context(1);
+  const InputEdit edit =
+      MakeTransform("smoothquant", nullptr, "test")->Choose(group.View(), context);
   EXPECT_EQ(edit.scale[1], 1);
   EXPECT_TRUE(std::isfinite(edit.scale[2]));
 }

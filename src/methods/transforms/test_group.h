@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "methods/activation_plan.h"
 #include "methods/test_support.h"
 #include "methods/transforms.h"
+#include "support/test_context.h"
 
 namespace qualm::testing {
 
@@ -24,10 +24,10 @@ struct TestGroup {
   // The group as a transform sees it; this object must outlive the view.
   TransformGroup View() {
     // Statistics over all inputs, with every row in the sample.
-    ThreadPool pool(1);
+    TestContext context(1);
     Collector collector(inputs.cols(), inputs.rows(),
                         {.channel_statistics = true, .sample_rows = inputs.rows()});
-    collector.Add(inputs, pool);
+    collector.Add(inputs, context);
     stats = collector.Take();
 
     TransformGroup group;

@@ -1,6 +1,6 @@
-// Gemma 2 (model_type "gemma2"): norms before and after each branch, weights stored as w - 1, soft
-// caps on scores and logits, every second block with a sliding window, scaled embeddings that are
-// the head as well.
+// Gemma 2 (model_type "gemma2"): norms before and after each branch with weights stored as w - 1,
+// soft caps on scores and logits, a sliding window in every second block, and scaled embeddings
+// that also serve as the head.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -25,12 +25,14 @@ float ReadCap(const ConfigReader& config, std::string_view key, double fallback)
   return config.HasNull(key) ? 0.0f : static_cast<float>(config.Positive(key, fallback));
 }
 
-// For each block whether it sees a window only: layer_types, or every second one from the first.
+// For each block, whether it attends to a window only: layer_types says so, or else every second
+// block does, from the first on.
 std::vector<bool> ReadWindowed(const ConfigReader& config, size_t blocks) {
   std::vector<bool> windowed(blocks);
   for (size_t b = 0; b < blocks; ++b) windowed[b] = b % 2 == 0;
   if (!config.Has("layer_types")) return windowed;
 
+  // Newer files list the type of every block.
   const Json& types = config.json()["layer_types"];
   if (!types.is_array() || types.size() != blocks) {
     config.Refuse("layer_types", StrCat("a list of ", blocks, " types"), types.dump());
@@ -46,15 +48,18 @@ std::vector<bool> ReadWindowed(const ConfigReader& config, size_t blocks) {
 
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
+  // LLaMA's shape with the defaults that Gemma 2's configurations leave out.
   options.defaults = {.context = 8192, .kv_heads = 4, .head_dim = 256};
   options.activation = ReadGemmaActivation(config);
   options.tied_by_default = true;
   ModelPlan plan = StandardPlan(config, options);
 
+  // What surrounds the blocks.
   plan.final_norm.parameters.weight_offset = 1;
   plan.embedding.scale = static_cast<float>(std::sqrt(static_cast<double>(plan.hidden_size)));
   plan.logit_soft_cap = ReadCap(config, "final_logit_softcapping", 30);
 
+  // What all blocks share.
   const bool has_bias = config.Bool("attention_bias", false);
   const double query_scale = config.Positive("query_pre_attn_scalar", 256);
   const float score_cap = ReadCap(config, "attn_logit_softcapping", 50);
@@ -65,6 +70,9 @@ ModelPlan Plan(const ConfigReader& config) {
     const NormParameters norm{
         .kind = NormKind::kRms, .eps = plan.final_norm.parameters.eps, .weight_offset = 1};
     const auto norm_plan = [&](const char* name) { return NormPlan{name, plan.hidden_size, norm}; };
+
+    // The norm named post_attention_layernorm follows the attention here; in LLaMA it precedes the
+    // MLP.
     block.branches[0].norm = norm_plan("input_layernorm");
     block.branches[0].norm_after = norm_plan("post_attention_layernorm");
     block.branches[1].norm = norm_plan("pre_feedforward_layernorm");

@@ -1,4 +1,5 @@
-// LLaMA 1 to 3 (model_type "llama"): optional biases by attention_bias and mlp_bias.
+// LLaMA 1 to 3 (model_type "llama"): the standard block, with the biases that attention_bias and
+// mlp_bias ask for.
 #include "model/family.h"
 #include "model/standard_plan.h"
 
@@ -6,6 +7,7 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
+  // Reading the activation refuses any other than silu, which the standard block has.
   ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
   ModelPlan plan = StandardPlan(config, {});
   const bool attention_bias = config.Bool("attention_bias", false);

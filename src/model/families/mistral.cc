@@ -8,6 +8,8 @@ namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
   ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
+
+  // Missing keys mean the sizes of Mistral 7B.
   StandardOptions options;
   options.defaults.context = 131072;
   options.defaults.kv_heads = 8;

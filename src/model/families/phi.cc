@@ -1,5 +1,5 @@
-// Phi 1, 1.5 and 2 (model_type "phi"): one LayerNorm in front of an attention and a plain MLP that
-// run in parallel, biases everywhere, rotation of a part of each head.
+// Phi 1, 1.5 and 2 (model_type "phi"): one LayerNorm feeds an attention and a plain MLP that run in
+// parallel. Linear layers, norms and head have biases, and only a part of each head is rotated.
 #include <cmath>
 
 #include "base/strings.h"
@@ -9,12 +9,13 @@
 namespace qualm {
 namespace {
 
-// The values of a head that are rotated. Newer files put the share with the other rotary keys.
+// How many values of a head are rotated. Newer files put the share with the other rotary keys.
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim) {
   const char* key = "partial_rotary_factor";
   const bool is_newer = config.Has("rope_parameters") && config.Inner("rope_parameters").Has(key);
   const double factor =
       is_newer ? config.Inner("rope_parameters").Positive(key, 0.5) : config.Positive(key, 0.5);
+
   const double dims = std::floor(factor * static_cast<double>(head_dim));
   if (factor > 1 || dims < 2 || std::fmod(dims, 2) != 0) {
     config.Refuse(key, StrCat("a share of head_dim ", head_dim, " that is an even number"),
@@ -33,6 +34,8 @@ ModelPlan Plan(const ConfigReader& config) {
 
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_eps", 1e-5)};
+
+  // The linear layers, all with biases.
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.dense");
   attention.rotary = ReadRotary(config, ReadRotaryDims(config, sizes.head_dim));
   MlpPlan mlp;
@@ -44,6 +47,7 @@ ModelPlan Plan(const ConfigReader& config) {
     site->requires_bias = true;
   }
 
+  // Both branches name the same norm, so they share its output.
   BlockPlan block;
   block.branches.resize(2);
   block.branches[0].norm = NormPlan{"input_layernorm", sizes.hidden, norm, /*has_bias=*/true};
@@ -52,6 +56,7 @@ ModelPlan Plan(const ConfigReader& config) {
   block.branches[1].part = mlp;
   block.branches[1].is_parallel = true;
 
+  // The last norm has another name than LLaMA's, and the head a bias.
   ModelPlan plan = PlainModel(sizes, config.Bool("tie_word_embeddings", false), norm);
   plan.final_norm = NormPlan{"model.final_layernorm", sizes.hidden, norm, /*has_bias=*/true};
   plan.head.requires_bias = true;

@@ -1,5 +1,6 @@
-// Qwen2 and Qwen2.5 (model_type "qwen2"): biases on q, k and v; a sliding window only if
-// use_sliding_window says so, and then only in the blocks from max_window_layers on.
+// Qwen2 and Qwen2.5 (model_type "qwen2"): biases on the query, key and value layers. A sliding
+// window applies only if use_sliding_window says so, and then only to the blocks from
+// max_window_layers on.
 #include "base/strings.h"
 #include "model/family.h"
 #include "model/standard_plan.h"
@@ -7,6 +8,7 @@
 namespace qualm {
 namespace {
 
+// The keys of the window are often present without use_sliding_window, and then mean nothing.
 void AddWindows(const ConfigReader& config, ModelPlan& plan) {
   if (!config.Bool("use_sliding_window", false)) return;
   if (config.HasNull("sliding_window")) return;
@@ -23,10 +25,12 @@ void AddWindows(const ConfigReader& config, ModelPlan& plan) {
 
 ModelPlan Plan(const ConfigReader& config) {
   ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
+
   StandardOptions options;
   options.defaults.context = 32768;
   ModelPlan plan = StandardPlan(config, options);
 
+  // Biases are always there; no key of the configuration says so.
   for (BlockPlan& block : plan.blocks) {
     AttentionPlan& attention = AttentionIn(block);
     for (LinearSite* site : {&attention.query, &attention.key, &attention.value}) {

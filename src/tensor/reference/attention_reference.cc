@@ -1,3 +1,5 @@
+// The definition of attention as plain loops in double: scores of all visible keys, softmax,
+// weighted sum of values. The kernel's tests compare with it.
 #include "tensor/reference/attention_reference.h"
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 namespace qualm::reference {
 namespace {
 
+// One query with one key. `distance` is the number of positions between them.
 double Score(std::span<const float> query, std::span<const float> key, double distance,
              const AttentionParameters& parameters, size_t head) {
   double dot = 0;
@@ -27,6 +30,7 @@ Matrix Attention(Span2D<const float> queries, Span2D<const float> keys, Span2D<c
   const size_t head_dim = queries.cols() / parameters.heads;
   Matrix out(queries.rows(), queries.cols());
   for (size_t t = 0; t < queries.rows(); ++t) {
+    // A query sees its own position and those before it, as far as the window reaches.
     const size_t position = first_position + t, window = parameters.window;
     const size_t first = window > 0 && position + 1 > window ? position + 1 - window : 0;
     for (size_t head = 0; head < parameters.heads; ++head) {
@@ -39,6 +43,7 @@ Matrix Attention(Span2D<const float> queries, Span2D<const float> keys, Span2D<c
         weights.push_back(Score(query, keys.row(s).subspan(kv, head_dim),
                                 static_cast<double>(position - s), parameters, head));
       }
+
       const double largest = *std::ranges::max_element(weights);
       double sum = 0;
       for (double& weight : weights) sum += weight = std::exp(weight - largest);

@@ -10,6 +10,7 @@
 
 namespace qualm::reference {
 
+// The order of sums that linear.h defines, so kernels must agree in every bit.
 void Multiply(Span2D<const float> x, Span2D<const float> w, Span2D<float> y) {
   for (size_t m = 0; m < x.rows(); ++m) {
     for (size_t n = 0; n < w.rows(); ++n) {
@@ -27,6 +28,7 @@ void Multiply(Span2D<const float> x, Span2D<const float> w, Span2D<float> y) {
   }
 }
 
+// The exact product, for bounds on what float sums may lose.
 void MultiplyInDouble(Span2D<const float> x, Span2D<const float> w, Span2D<double> y) {
   for (size_t m = 0; m < x.rows(); ++m) {
     for (size_t n = 0; n < w.rows(); ++n) {
@@ -37,6 +39,7 @@ void MultiplyInDouble(Span2D<const float> x, Span2D<const float> w, Span2D<doubl
   }
 }
 
+// What such a bound is relative to.
 void MagnitudeOfTerms(Span2D<const float> x, Span2D<const float> w, Span2D<double> y) {
   for (size_t m = 0; m < x.rows(); ++m) {
     for (size_t n = 0; n < w.rows(); ++n) {
@@ -70,6 +73,7 @@ void AccumulateGramInDouble(Span2D<const float> x, Span2D<double> gram) {
   }
 }
 
+// Relative error of a float sum: half a unit in the last place for each rounding on the way.
 double FloatSumBound(size_t in, size_t block) {
   const size_t roundings = std::min(in, block) + (in + block - 1) / block;
   return 1.01 * 0x1.0p-24 * static_cast<double>(roundings);

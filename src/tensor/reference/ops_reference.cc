@@ -1,3 +1,5 @@
+// The definitions of norms, activations and rotation in double, as plain formulas. The tests of
+// ops.h compare with them.
 #include "tensor/reference/ops_reference.h"
 
 #include <cmath>
@@ -7,6 +9,7 @@ namespace qualm::reference {
 
 std::vector<double> Norm(std::span<const float> x, const NormParameters& parameters,
                          std::span<const float> weight, std::span<const float> bias) {
+  // An RMS norm is a layer norm whose mean is taken as 0.
   const auto n = static_cast<double>(x.size());
   double mean = 0;
   if (parameters.kind == NormKind::kLayer) {
@@ -15,6 +18,7 @@ std::vector<double> Norm(std::span<const float> x, const NormParameters& paramet
   double variance = 0;
   for (float v : x) variance += (v - mean) * (v - mean) / n;
 
+  // The weight may be stored as w - offset; without a weight the factor is 1.
   std::vector<double> out;
   for (size_t i = 0; i < x.size(); ++i) {
     const double normalized = (x[i] - mean) / std::sqrt(variance + parameters.eps);
@@ -43,6 +47,7 @@ double ActivationOf(Activation activation, double x) {
   return NAN;
 }
 
+// Turns each pair of a head by its angle; values that belong to no pair stay.
 std::vector<double> Rotated(std::span<const float> head, std::span<const float> cosine,
                             std::span<const float> sine, RotaryLayout layout) {
   std::vector<double> out(head.begin(), head.end());

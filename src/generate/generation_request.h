@@ -1,4 +1,4 @@
-// A request for text: the model continues a prompt (PROTOCOLS, section 3).
+// A text asked of a model: what it says after a prompt (PROTOCOLS, section 3).
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct GenerationRequest {
 
 enum class FinishReason : uint8_t { kStop, kEos, kLength };
 std::string_view FinishReasonName(FinishReason reason);
+FinishReason FinishReasonFromName(std::string_view name);  // an unknown one is kLength
 
 struct GenerationAnswer {
   std::string text;     // valid UTF-8, without the stop string

@@ -1,21 +1,12 @@
-// What a stage is told: the parts of a study's specification as JSON and back, and the small steps
-// that planning and running must take alike.
+// The small steps that planning and running must take alike.
 #pragma once
 
 #include <string>
 
-#include "io/json.h"
 #include "recipe/recipe.h"
-#include "study/spec.h"
 #include "tasks/task.h"
 
 namespace qualm {
-
-Json InputsOf(const CalibrationSpec& set, uint64_t seed);
-CalibrationSpec CalibrationFromInputs(const Json& inputs, std::string_view place);
-
-Json InputsOf(const TestSpec& test);
-TestSpec TestFromInputs(const Json& inputs, std::string_view place);
 
 // A recipe with the study's order in place of its own, where that has one.
 Recipe OrderedRecipe(const std::string& name_or_path, const std::string& order);

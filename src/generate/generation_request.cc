@@ -1,9 +1,10 @@
-// Hashes and prompts of text requests. Prompts are encoded as for likelihoods (request.h).
-#include "evaluate/generation_request.h"
+// Hashes and prompts of text requests. Equal hashes mean equal answers, so everything that the text
+// depends on is hashed.
+#include "generate/generation_request.h"
 
 #include "base/strings.h"
-#include "evaluate/request.h"
 #include "io/hash.h"
+#include "tokenize/prompt.h"
 
 namespace qualm {
 
@@ -21,8 +22,15 @@ std::string_view FinishReasonName(FinishReason reason) {
   return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kEos ? "eos" : "length";
 }
 
+FinishReason FinishReasonFromName(std::string_view name) {
+  return name == "stop"  ? FinishReason::kStop
+         : name == "eos" ? FinishReason::kEos
+                         : FinishReason::kLength;
+}
+
+// Generation needs at least one token to start from: an empty prompt becomes BOS or its substitute.
 std::vector<TokenId> EncodeGenerationPrompt(const Tokenizer& tokenizer, std::string_view prompt) {
-  if (Trim(prompt).empty()) return EncodeContext(tokenizer, "").tokens;
+  if (Trim(prompt).empty()) return {EmptyPrompt(tokenizer)};
   return EncodePrompt(tokenizer, prompt);
 }
 
