@@ -2,13 +2,26 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/strings.h"
 #include "study/slurm.h"
+#include "support/errors.h"
+#include "support/stage_records.h"
+#include "support/temporary_folder.h"
 
 namespace qualm {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 StageInputs InputsOf(StageKind kind) {
   switch (kind) {
@@ -96,6 +109,212 @@ TEST(SlurmArrays, WaitForWhatIsInTheQueue) {
   ASSERT_EQ(arrays.size(), 1U);
   EXPECT_THAT(arrays[0].stages, ElementsAre(5));
   EXPECT_THAT(arrays[0].waits_for, ElementsAre("q0"));
+}
+
+// Runs with a small script in place of `qualm stage`. It writes down its threads and keys, and
+// moves the record that a test has prepared for a key to its place; without one it exits with 3.
+class LocalRun : public ::testing::Test {
+ protected:
+  LocalRun() : work_(folder_ / "work") {
+    std::filesystem::create_directories(folder_ / "ready");
+    Program(StrCat("threads=$4\nshift 4\necho \"$threads:\" \"$@\" >> ", log(), "\nfor key; do mv ",
+                   (folder_ / "ready").string(), "/$key.json ", work_.path().string(),
+                   "/stages/ || exit 3; done"));
+    options_.command = {(folder_ / "program").string()};
+    options_.threads = 8;
+    options_.memory_bytes = uint64_t{1} << 30;
+    plan_.spec.name = "made-up";
+  }
+
+  std::string log() const { return (folder_ / "log").string(); }
+  // What was started, a line for each process.
+  std::vector<std::string> Calls() const {
+    std::vector<std::string> lines = std::filesystem::exists(log()) ? Split(ReadFile(log()), '\n')
+                                                                    : std::vector<std::string>{""};
+    lines.pop_back();
+    return lines;
+  }
+  void Program(const std::string& script) const {
+    const std::filesystem::path file =
+        folder_.Write("program", StrCat("#!/bin/sh\n", script, "\n"));
+    ::chmod(file.c_str(), 0755);
+  }
+
+  void AddStage(const std::string& key, std::vector<std::string> needs = {},
+                StageKind kind = StageKind::kEvaluate) {
+    Stage stage;
+    stage.key = key;
+    stage.label = StrCat("stage ", key);
+    stage.group = key;
+    stage.needs = std::move(needs);
+    stage.inputs = testing::InputsOf(kind);
+    plan_.stages.push_back(stage);
+  }
+  static StageRecord RecordOf(const std::string& key, const std::string& error) {
+    StageRecord record;
+    record.key = key;
+    record.label = StrCat("stage ", key);
+    record.status = error.empty() ? "done" : "failed";
+    record.error = error;
+    record.inputs = EvaluateInputs{};
+    return record;
+  }
+  // What the program will find for a key.
+  void Prepare(const std::string& key, const std::string& error = "") const {
+    const WorkFolder other(folder_ / "other");
+    other.WriteRecord(RecordOf(key, error));
+    std::filesystem::rename(folder_ / "other/stages" / (key + ".json"),
+                            folder_ / "ready" / (key + ".json"));
+  }
+
+  testing::TemporaryFolder folder_;
+  WorkFolder work_;
+  StudyPlan plan_;
+  ExecutorOptions options_;
+};
+
+TEST_F(LocalRun, RunsStagesAfterWhatTheyNeed) {
+  AddStage("a");
+  AddStage("b", {"a"});
+  AddStage("c", {"b"});
+  for (const char* key : {"a", "b", "c"}) Prepare(key);
+  std::vector<std::string> events;
+  options_.on_change = [&](const RunView& view) {
+    if (!view.event.empty()) events.push_back(view.event);
+    EXPECT_EQ(view.total, 3u);
+    EXPECT_FALSE(view.event_is_failure);
+  };
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_THAT(Calls(), ElementsAre("8: a", "8: b", "8: c"));
+  EXPECT_EQ(summary.total, 3u);
+  EXPECT_EQ(summary.done, 3u);
+  EXPECT_EQ(summary.found + summary.failed + summary.blocked, 0u);
+  EXPECT_FALSE(summary.is_interrupted);
+  EXPECT_THAT(events, ElementsAre("done    stage a  0.0s", "done    stage b  0.0s",
+                                  "done    stage c  0.0s"));
+  EXPECT_TRUE(std::filesystem::exists(work_.Plan("made-up")));
+}
+
+TEST_F(LocalRun, WhatIsDoneIsNotDoneAgain) {
+  AddStage("a");
+  AddStage("b", {"a"});
+  work_.WriteRecord(RecordOf("a", ""));
+  Prepare("b");
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_THAT(Calls(), ElementsAre("8: b"));
+  EXPECT_EQ(summary.found, 1u);
+  EXPECT_EQ(summary.done, 1u);
+}
+
+TEST_F(LocalRun, AFailureBlocksWhatNeedsItAndNothingElse) {
+  AddStage("a");
+  AddStage("b", {"a"});
+  AddStage("c", {"b"});
+  AddStage("d");
+  Prepare("a", "[x] bad");
+  Prepare("d");
+  size_t failures = 0;
+  options_.on_change = [&](const RunView& view) { failures += view.event_is_failure ? 1 : 0; };
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_EQ(summary.failed, 1u);
+  EXPECT_EQ(summary.blocked, 2u);
+  EXPECT_EQ(summary.done, 1u);
+  EXPECT_EQ(failures, 1u);
+  EXPECT_THAT(summary.failures, ElementsAre("stage a: [x] bad"));
+}
+
+TEST_F(LocalRun, AnEarlierFailureIsTriedAgainUnlessTheUserSaysNo) {
+  AddStage("a");
+  work_.WriteRecord(RecordOf("a", "bad"));
+  options_.retry_failed = false;
+  EXPECT_EQ(RunLocally(plan_, work_, options_).failed, 1u);
+  EXPECT_THAT(Calls(), IsEmpty());
+  options_.retry_failed = true;
+  Prepare("a");
+  EXPECT_EQ(RunLocally(plan_, work_, options_).done, 1u);
+}
+
+TEST_F(LocalRun, TheFirstStageOfADeadProcessFailsAndTheOthersRunAgain) {
+  for (const char* key : {"a", "b", "c", "d"}) AddStage(key);
+  for (Stage& stage : plan_.stages) stage.group = "one";
+  for (const char* key : {"b", "c", "d"}) Prepare(key);
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_EQ(Calls()[0], "8: a b");  // at most half of what waits goes into one process
+  EXPECT_EQ(summary.failed, 1u);
+  EXPECT_EQ(summary.done, 3u);
+  EXPECT_THAT(summary.failures,
+              ElementsAre(StrCat("stage a: [process] ended with exit code 3; its log: ",
+                                 work_.Log("a").string())));
+  EXPECT_THAT(work_.ReadRecord("a")->error, StartsWith("[process] ended with exit code 3"));
+}
+
+TEST_F(LocalRun, AKilledProcessMayHaveRunOutOfMemory) {
+  AddStage("a");
+  Program("kill -9 $$");
+  EXPECT_THAT(RunLocally(plan_, work_, options_).failures,
+              ElementsAre(HasSubstr("died of signal 9 (Killed); out of memory?; its log: ")));
+}
+
+TEST_F(LocalRun, AStageThatAnotherProcessHoldsIsLookedAtAgain) {
+  AddStage("a");
+  Prepare("a");
+  // The first time it ends well without a record.
+  const std::string mark = (folder_ / "mark").string();
+  Program(StrCat("[ -e ", mark, " ] || { touch ", mark, "; exit 0; }\nmv ",
+                 (folder_ / "ready/a.json").string(), " ", work_.path().string(), "/stages/"));
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_EQ(summary.done, 1u);
+  EXPECT_THAT(summary.failures, IsEmpty());
+}
+
+TEST_F(LocalRun, ThreadsArePartedAmongTheProcessesExceptForMeasurements) {
+  AddStage("a");
+  AddStage("b", {"a"}, StageKind::kMeasure);
+  for (const char* key : {"a", "b"}) Prepare(key);
+  options_.jobs = 4;
+  RunLocally(plan_, work_, options_);
+  EXPECT_THAT(Calls(), ElementsAre("2: a", "8: b"));
+}
+
+TEST_F(LocalRun, MeasurementsAndLargeStagesRunAlone) {
+  AddStage("a");
+  AddStage("b");
+  AddStage("c", {}, StageKind::kMeasure);
+  for (const char* key : {"a", "b", "c"}) Prepare(key);
+  plan_.stages[0].memory_bytes = plan_.stages[1].memory_bytes = uint64_t{600} << 20;  // of 1024
+  options_.jobs = 3;
+  // A folder that two processes cannot both make.
+  const std::string here = (folder_ / "here").string(), ready = (folder_ / "ready").string();
+  Program(StrCat("mkdir ", here, " || exit 3\nshift 4\nsleep 0.05\nrmdir ", here, "\nmv ", ready,
+                 "/$1.json ", work_.path().string(), "/stages/"));
+  EXPECT_EQ(RunLocally(plan_, work_, options_).done, 3u);
+}
+
+TEST_F(LocalRun, AProgramThatIsNotThereIsNamed) {
+  AddStage("a");
+  options_.command = {"/no such program"};
+  EXPECT_EQ(ErrorOf([&] { RunLocally(plan_, work_, options_); }, ErrorKind::kFailed),
+            "[/no such program] cannot start: No such file or directory");
+}
+
+TEST_F(LocalRun, AStudyRunsOnceOnAMachine) {
+  AddStage("a");
+  const std::unique_ptr<StageLock> other = work_.BeLocalRunner("made-up");
+  EXPECT_THAT(ErrorOf([&] { RunLocally(plan_, work_, options_); }, ErrorKind::kFailed),
+              HasSubstr("another process runs this study here"));
+}
+
+TEST_F(LocalRun, ASignalStopsTheProcessesAndEndsTheRun) {
+  AddStage("a");
+  AddStage("b", {"a"});
+  Program("exec sleep 60");
+  options_.on_change = [&](const RunView& view) {
+    if (!view.running.empty()) std::raise(SIGTERM);
+  };
+  const RunSummary summary = RunLocally(plan_, work_, options_);
+  EXPECT_TRUE(summary.is_interrupted);
+  EXPECT_EQ(summary.done + summary.failed, 0u);
+  EXPECT_FALSE(work_.ReadRecord("a"));  // it will run again
 }
 
 }  // namespace

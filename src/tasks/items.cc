@@ -171,8 +171,8 @@ class ItemMaker {
       gold = static_cast<size_t>(std::ranges::find(ids, answer) - ids.begin());
     } else {
       const auto [end, error] = std::from_chars(answer.data(), answer.data() + answer.size(), gold);
-      if (error != std::errc() || end != answer.data() + answer.size()) gold = ids.size();
       if (task_.answer_kind == AnswerKind::kNumber) --gold;  // 0 becomes too large
+      if (error != std::errc() || end != answer.data() + answer.size()) gold = ids.size();
     }
     if (gold >= ids.size()) {
       ThrowBadInput(item.place, StrCat("an answer among ", ids.size(), " choices"),

@@ -69,6 +69,66 @@ TEST(Template, NumbersAndChoicesOfRows) {
   EXPECT_THAT(ErrorOf([&] { render("{t|multiple_of:3}", ""); }), HasSubstr("expected a number"));
 }
 
+TEST(Template, NumbersAndTruthValuesAreWrittenAsJson) {
+  const Json scope = {{"half", 0.5}, {"yes", true}, {"minus", -3}};
+  EXPECT_EQ(Render("{half} {yes} {minus}", scope), "0.5 true -3");
+}
+
+TEST(Template, AConditionHoldsForWhatIsThereAndNeitherEmptyNorZero) {
+  const Json scope = {{"text", "x"},
+                      {"number", 0.5},
+                      {"yes", true},
+                      {"list", {0}},
+                      {"object", {{"a", 1}}},
+                      {"no", false},
+                      {"zero", 0.0},
+                      {"none", nullptr},
+                      {"empty", ""},
+                      {"no_list", Json::array()},
+                      {"no_object", Json::object()}};
+  for (const auto& [name, value] : scope.items()) {
+    const bool is_given =
+        name == "text" || name == "number" || name == "yes" || name == "list" || name == "object";
+    EXPECT_EQ(Render("{if " + name + "}given{end}", scope), is_given ? "given" : "") << name;
+  }
+  EXPECT_EQ(Render("{if object.a}given{end}{if object.b}not{end}", scope), "given");
+}
+
+TEST(Template, InnerLoopsSeeTheOuterOnesAndHideTheRow) {
+  const Json scope = {{"x", "row"},
+                      {"outer", {{{"n", "a"}, {"inner", {1, 2}}}, {{"n", "b"}, {"inner", {3}}}}}};
+  EXPECT_EQ(
+      Render("{x}{for x in outer}{for y in x.inner} {x.n}{y}{letter}{end}{letter}{end}{x}", scope),
+      "row a1A a2BA b3ABrow");
+  EXPECT_EQ(Render("{for x in none}{x}{end}", {{"none", Json::array()}}), "");
+}
+
+TEST(Template, LettersStartAgainAfterZ) {
+  Json scope;
+  for (int i = 0; i < 27; ++i) scope["c"].push_back(i);
+  EXPECT_EQ(Render("{for x in c}{letter}{end}", scope), "ABCDEFGHIJKLMNOPQRSTUVWXYZA");
+}
+
+TEST(Template, EightLevelsAreEnough) {
+  const auto nested = [](int levels) {
+    std::string text = "x";
+    for (int i = 0; i < levels; ++i) text = "{if a}" + text + "{end}";
+    return text;
+  };
+  EXPECT_EQ(Render(nested(8), {{"a", 1}}), "x");
+  EXPECT_THAT(ErrorOf([&] { Template(nested(9), "t:1"); }),
+              HasSubstr("[t:1] expected a template with at most 8 levels;"));
+}
+
+TEST(FindPath, GoesThroughObjectsAndLists) {
+  const Json scope = {{"a", {{{"b", 7}}, "text"}}};
+  EXPECT_EQ(*FindPath(scope, "a.0.b"), 7);
+  EXPECT_EQ(*FindPath(scope, "a.1"), "text");
+  for (const char* path : {"b", "a.2", "a.x", "a.0x", "a.-1", "a.1.c", "a.0.c", ""}) {
+    EXPECT_EQ(FindPath(scope, path), nullptr) << path;
+  }
+}
+
 TEST(Template, Uses) {
   const Template t("{with strip}{for x in c}{choice|lower}{end}{end}", "t");
   EXPECT_TRUE(t.Uses("choice"));
@@ -90,6 +150,23 @@ TEST(Template, MistakesNameTheirPlace) {
               }),
               HasSubstr("[row 3] unknown field 'qestion'; did you mean 'question'"));
   EXPECT_THAT(ErrorOf([] { Render("{a}", {{"a", {1}}}); }), HasSubstr("text or a number in 'a'"));
+  EXPECT_EQ(ErrorOf([] {
+              Render("{a}", {{"a", nullptr}});
+            }),
+            "[row 3] expected text or a number in 'a'; got null");
+  EXPECT_EQ(ErrorOf([] { Template("{}", "t"); }),
+            "[t] expected a template with a field's name in braces; got {}");
+  EXPECT_EQ(ErrorOf([] { Template("{for x of c}{end}", "t"); }),
+            "[t] expected a template with {for NAME in LIST}; got for x of c");
+  EXPECT_EQ(ErrorOf([] { Template("{with strip}a", "t"); }),
+            "[t] expected a template with an {end} for every {for}, {if} and {with}; got none");
+  EXPECT_THAT(ErrorOf([] { Template("{a|map}", "t"); }), HasSubstr("arguments of map; got 0"));
+  EXPECT_THAT(ErrorOf([] { Template("{a|strip:b}", "t"); }),
+              HasSubstr("0 arguments of strip; got 1"));
+  EXPECT_EQ(ErrorOf([] {
+              Render("{for x in q}{end}", {{"q", "text"}});
+            }),
+            "[row 3] expected a list in 'q'; got string");
 }
 
 }  // namespace
