@@ -71,17 +71,21 @@ Json RopeScalingAsJson(const RopeScaling& scaling) {
   return nullptr;
 }
 
-// The first block that attends within a window, and the window's size; models with windows use it
-// from that block on.
+// The size of the window and the first block that has one; if later blocks see everything again,
+// the blocks that have it are listed.
 void AddWindow(const ModelPlan& plan, Json& json) {
-  json["sliding_window"] = nullptr;
+  std::vector<size_t> windowed;
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
     const AttentionPlan* attention = AttentionOf(plan.blocks[b]);
-    if (attention == nullptr || attention->window == 0) continue;
-    json["sliding_window"] = attention->window;
-    json["first_window_layer"] = b;
-    return;
+    if (attention != nullptr && attention->window > 0) windowed.push_back(b);
   }
+
+  json["sliding_window"] = nullptr;
+  if (windowed.empty()) return;
+  json["sliding_window"] = AttentionOf(plan.blocks[windowed.front()])->window;
+  json["first_window_layer"] = windowed.front();
+  const bool is_without_gap = windowed.size() == plan.blocks.size() - windowed.front();
+  if (!is_without_gap) json["window_layers"] = windowed;
 }
 
 // The attention of the first block, in the words of config.json.
