@@ -26,7 +26,7 @@ int Run(const Flags& flags, const Globals& globals) {
   SilentProgress silent;
   const Context context{pool, silent};
   const StudyTable table = ReadStudyTable(plan, work);
-  if (table.cells == table.missing_cells) {
+  if (table.runs == table.missing_runs) {
     ThrowBadInput(plan.spec.name, "results", "none in this work folder", "qualm run makes them");
   }
 
@@ -46,9 +46,9 @@ int Run(const Flags& flags, const Globals& globals) {
 
   // A report with gaps is useful, but it must not pass for a complete one.
   WriteFileAtomically(flags.out, text);
-  if (table.missing_cells > 0) {
+  if (table.missing_runs > 0) {
     MakeProgress(globals)->Warn(
-        StrCat(table.missing_cells, " of ", table.cells, " cells are missing in ", flags.out));
+        StrCat(table.missing_runs, " of ", table.runs, " cells are missing in ", flags.out));
   }
   Print(StrCat(flags.out, ": ", HumanBytes(text.size()), "\n"));
   return kOk;

@@ -47,17 +47,17 @@ class Adviser {
  public:
   Adviser(const StudyTable& table, const std::string& model) : table_(table), model_(model) {
     for (const TestSpec& test : table.plan->spec.tests) {
-      const Group* reference = table.Find(model, "float", "-", test.name);
+      const Cell* reference = table.Find(model, "float", "-", test.name);
       if (reference != nullptr) references_.push_back(reference);
     }
 
     // Shares and nats cannot be added, so mixed tests are measured in standard deviations.
-    const auto is_share = [](const Group* group) { return group->is_share; };
+    const auto is_share = [](const Cell* group) { return group->is_share; };
     const bool all_shares = std::ranges::all_of(references_, is_share);
     const bool is_mixed = !all_shares && std::ranges::any_of(references_, is_share);
 
     // Nats of texts and of choices are the same unit but differ in size.
-    const auto is_text = [](const Group* group) { return group->is_text; };
+    const auto is_text = [](const Cell* group) { return group->is_text; };
     const bool has_both =
         std::ranges::any_of(references_, is_text) && !std::ranges::all_of(references_, is_text);
 
@@ -65,14 +65,14 @@ class Adviser {
     unit_ = all_shares ? "share" : "nats";
     if (is_scaled) {
       unit_ = "float model's standard deviations";
-      std::erase_if(references_, [&](const Group* group) {
+      std::erase_if(references_, [&](const Cell* group) {
         if (SpreadOf(group->loss) > 0) return false;
         tests_left_out_.push_back(group->test);
         return true;
       });
     }
 
-    for (const Group* group : references_) {
+    for (const Cell* group : references_) {
       factors_.push_back(is_scaled ? 1 / SpreadOf(group->loss) : 1);
     }
   }
@@ -108,7 +108,7 @@ class Adviser {
   // The recipe and calibration set of every artefact, without twins, which repeat a condition.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;
-    for (const Group& group : table_.groups) {
+    for (const Cell& group : table_.cells) {
       if (group.model != model_ || group.recipe == "float" || IsTwin(group.calibration)) continue;
       const std::pair<std::string, std::string> one = {group.recipe, group.calibration};
       if (std::ranges::find(all, one) == all.end()) all.push_back(one);
@@ -128,7 +128,7 @@ class Adviser {
     // The tests' losses are put side by side in the order of references_.
     std::vector<LossTable> tables;
     for (size_t t = 0; t < references_.size(); ++t) {
-      const Group* group =
+      const Cell* group =
           table_.Find(model_, candidate.recipe, candidate.calibration, references_[t]->test);
       if (group == nullptr) return std::nullopt;
       tables.push_back(Scaled(group->excess, factors_[t]));
@@ -218,7 +218,7 @@ class Adviser {
 
   const StudyTable& table_;
   std::string model_, unit_;
-  std::vector<const Group*> references_;  // the float model's cells, one for each test
+  std::vector<const Cell*> references_;  // the float model's cells, one for each test
   std::vector<double> factors_;
   std::vector<std::string> tests_left_out_;
 };

@@ -77,7 +77,7 @@ class Analyser {
   // Models and recipes that use a calibration set, in the table's order.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;
-    for (const Group& group : table_.groups) {
+    for (const Cell& group : table_.cells) {
       const std::pair<std::string, std::string> one = {group.model, group.recipe};
       if (group.calibration != "-" && std::ranges::find(all, one) == all.end()) all.push_back(one);
     }
@@ -85,10 +85,10 @@ class Analyser {
   }
 
   // The calibrated cells of one model, recipe and test.
-  std::vector<const Group*> GroupsOf(const std::string& model, const std::string& recipe,
-                                     const std::string& test) const {
-    std::vector<const Group*> groups;
-    for (const Group& group : table_.groups) {
+  std::vector<const Cell*> GroupsOf(const std::string& model, const std::string& recipe,
+                                    const std::string& test) const {
+    std::vector<const Cell*> groups;
+    for (const Cell& group : table_.cells) {
       const bool fits = group.model == model && group.recipe == recipe && group.test == test;
       if (fits && group.calibration != "-") groups.push_back(&group);
     }
@@ -98,8 +98,8 @@ class Analyser {
   // Every quantized cell against the float model.
   void SummarizeCells() {
     std::vector<LossTable> tables;
-    for (size_t g = 0; g < table_.groups.size(); ++g) {
-      const Group& group = table_.groups[g];
+    for (size_t g = 0; g < table_.cells.size(); ++g) {
+      const Cell& group = table_.cells[g];
       if (group.recipe == "float") continue;
       CellSummary cell;
       cell.group = g;
@@ -128,11 +128,11 @@ class Analyser {
 
   // The mean over the calibration sets of the test's own kind, and their names; empty if there is
   // no such set.
-  static std::optional<LossTable> IidOf(const std::vector<const Group*>& groups,
+  static std::optional<LossTable> IidOf(const std::vector<const Cell*>& groups,
                                         std::string& names) {
     std::vector<LossTable> tables;
     names.clear();
-    for (const Group* group : groups) {
+    for (const Cell* group : groups) {
       if (group->relation != Relation::kIid) continue;
       tables.push_back(group->excess);
       names += StrCat(names.empty() ? "" : " and ", group->calibration);
@@ -143,23 +143,23 @@ class Analyser {
   }
 
   // The same without twins.
-  std::vector<const Group*> FirstGroupsOf(const std::string& model, const std::string& recipe,
-                                          const std::string& test) const {
-    std::vector<const Group*> groups = GroupsOf(model, recipe, test);
-    std::erase_if(groups, [&](const Group* group) { return IsTwin(group->calibration); });
+  std::vector<const Cell*> FirstGroupsOf(const std::string& model, const std::string& recipe,
+                                         const std::string& test) const {
+    std::vector<const Cell*> groups = GroupsOf(model, recipe, test);
+    std::erase_if(groups, [&](const Cell* group) { return IsTwin(group->calibration); });
     return groups;
   }
 
   // Each calibration set against the sets of the test's own kind.
   void CompareCalibrations(const std::string& model, const std::string& recipe) {
     for (const TestSpec& test : table_.plan->spec.tests) {
-      const std::vector<const Group*> groups = FirstGroupsOf(model, recipe, test.name);
+      const std::vector<const Cell*> groups = FirstGroupsOf(model, recipe, test.name);
       std::string names;
       const std::optional<LossTable> iid = IidOf(groups, names);
       if (!iid) continue;
 
       // Every set of another kind is compared with that mean.
-      for (const Group* group : groups) {
+      for (const Cell* group : groups) {
         if (group->relation == Relation::kIid) continue;
         CalibrationComparison one;
         one.model = model;
@@ -176,13 +176,13 @@ class Analyser {
 
   // The mean over the sets of the relations that `counts` accepts, minus the mean over the sets of
   // the test's own kind; empty if either is missing.
-  std::optional<LossTable> GapOn(const std::vector<const Group*>& groups,
+  std::optional<LossTable> GapOn(const std::vector<const Cell*>& groups,
                                  const std::function<bool(Relation)>& counts) const {
     std::string names;
     const std::optional<LossTable> iid = IidOf(groups, names);
 
     std::vector<LossTable> others;
-    for (const Group* group : groups) {
+    for (const Cell* group : groups) {
       if (group->relation != Relation::kIid && counts(group->relation)) {
         others.push_back(group->excess);
       }
@@ -276,10 +276,10 @@ class Analyser {
     std::vector<LossTable> twins, splits;
 
     // Collect each twin's difference from its original, and all splits of their seeds.
-    for (const Group& group : table_.groups) {
+    for (const Cell& group : table_.cells) {
       for (const auto& [original, twin] : twins_) {
         if (group.calibration != original) continue;
-        const Group* other = table_.Find(group.model, group.recipe, twin, group.test);
+        const Cell* other = table_.Find(group.model, group.recipe, twin, group.test);
         if (other == nullptr || other->excess.clusters() < 2) continue;
         twins.push_back(group.excess.Minus(other->excess));
         for (LossTable& split : SplitsOf(group.excess, other->excess)) {
@@ -331,14 +331,14 @@ class Analyser {
     std::vector<double> x, y;
 
     // A point is a condition: its measure on the text, and its mean loss on the tasks.
-    for (const Group& group : table_.groups) {
+    for (const Cell& group : table_.cells) {
       const bool counts = group.model == model && group.test == text && group.recipe != "float" &&
                           !IsTwin(group.calibration);
       if (!counts) continue;
       double sum = 0;
       bool is_whole = true;
       for (const std::string& task : tasks) {
-        const Group* other = table_.Find(model, group.recipe, group.calibration, task);
+        const Cell* other = table_.Find(model, group.recipe, group.calibration, task);
         is_whole &= other != nullptr;
         if (other != nullptr) sum += other->excess.Mean() / static_cast<double>(tasks.size());
       }

@@ -14,7 +14,7 @@ struct Context;
 
 // A cell against the float model on the same items.
 struct CellSummary {
-  size_t group = 0;                       // index in StudyTable::groups
+  size_t group = 0;                       // index in StudyTable::cells
   Inference excess;                       // loss minus the float model's
   double p_holm = 1;                      // over all cells of the study
   double score = 0, score_deviation = 0;  // of the main metric over seeds; NaN for one seed

@@ -48,7 +48,7 @@ class MadeUpStudy : public ::testing::Test {
 
   void Add(const std::string& recipe, const std::string& calibration, const std::string& test,
            Relation relation, double excess, double noise) {
-    Group group;
+    Cell group;
     group.model = "m";
     group.recipe = recipe;
     group.calibration = calibration;
@@ -66,7 +66,7 @@ class MadeUpStudy : public ::testing::Test {
       group.excess.AddSeed(sums);
       group.scores.push_back(1);
     }
-    table_.groups.push_back(std::move(group));
+    table_.cells.push_back(std::move(group));
   }
 
   StudyAnalysis Analyse() {
@@ -115,7 +115,7 @@ TEST_F(MadeUpStudy, WithoutADifferenceNoneIsSaid) {
 TEST_F(MadeUpStudy, GuidanceTakesTheBestUnderABudget) {
   Fill(0.1, 0.4, 0.01);
   for (const char* test : {"a", "b"}) Add("better", "-", test, Relation::kNone, 0.01, 0.001);
-  for (Group& group : table_.groups) {
+  for (Cell& group : table_.cells) {
     if (group.recipe == "better") group.bits = 4;
   }
   plan_.spec.budgets = {{3.5, 0}, {0, 10}};
@@ -133,7 +133,7 @@ TEST_F(MadeUpStudy, GuidanceTakesTheBestUnderABudget) {
 // Texts and tasks have no common unit; a test on which all float losses are equal has none at all.
 TEST_F(MadeUpStudy, MixedTestsAreInStandardDeviations) {
   Fill(0.1, 0.4, 0.01);
-  for (Group& group : table_.groups) {
+  for (Cell& group : table_.cells) {
     group.is_text = group.test == "a";
     if (group.recipe != "float" || group.test != "a") continue;
     group.loss = LossTable(std::vector<double>(30, 1));

@@ -1,4 +1,4 @@
-// Reads the typed outcomes of a study's stages and makes groups of them. A group is a condition on
+// Reads the typed outcomes of a study's stages and makes cells of them. A cell is a condition on
 // a test, over all of its seeds: losses by item and seed, differences from the float model,
 // distances, bits and speed.
 #include "analysis/study_table.h"
@@ -99,8 +99,8 @@ void NumberClusters(EvaluationData& data) {
   for (size_t i = 0; i < data.cluster.size(); ++i) data.cluster[i] = i;
 }
 
-// Reads the records cell by cell. Run is called once. The float model's cells come first in a plan,
-// so that all later cells find what they are compared with. A group is made with its first cell,
+// Reads the records run by run. Run is called once. The float model's runs come first in a plan,
+// so that all later ones find what they are compared with. A cell is made with its first run,
 // filled seed by seed, and finished at the end.
 class TableReader {
  public:
@@ -123,29 +123,29 @@ class TableReader {
     table_.processors.assign(processors.begin(), processors.end());
 
     // Cells without a result are counted, because a table with holes must say so.
-    for (const StudyCell& cell : plan_.cells) {
-      ++table_.cells;
-      if (!Add(cell)) ++table_.missing_cells;
+    for (const CellRun& cell : plan_.cells) {
+      ++table_.runs;
+      if (!Add(cell)) ++table_.missing_runs;
     }
-    for (Group& group : table_.groups) Finish(group);
+    for (Cell& group : table_.cells) Finish(group);
     return std::move(table_);
   }
 
  private:
   // A condition on a test, whatever the seed.
-  static std::string NameOf(const StudyCell& cell) {
+  static std::string NameOf(const CellRun& cell) {
     return StrCat(cell.model, "\n", cell.recipe, "\n", cell.calibration, "\n", cell.test);
   }
 
   // Null if the float model was not evaluated on the cell's test.
-  const EvaluationData* FloatData(const StudyCell& cell) const {
+  const EvaluationData* FloatData(const CellRun& cell) const {
     const auto found = float_data_.find(StrCat(cell.model, "\n", cell.test));
     return found == float_data_.end() ? nullptr : &found->second;
   }
 
   // Adds one evaluation to its group. False if it is not done, or if there is no float model's
   // evaluation of the same items to compare it with.
-  bool Add(const StudyCell& cell) {
+  bool Add(const CellRun& cell) {
     const std::optional<StageRecord> record = work_.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) return false;
     EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
@@ -159,7 +159,7 @@ class TableReader {
     }
 
     // Excess loss is paired: the same item on both models, before anything is summed.
-    Group& group = GroupOf(cell, data);
+    Cell& group = GroupOf(cell, data);
     std::vector<double> excess(data.loss.size());
     for (size_t i = 0; i < excess.size(); ++i) excess[i] = data.loss[i] - reference->loss[i];
     group.loss.AddSeed(ByCluster(data, data.loss));
@@ -177,10 +177,10 @@ class TableReader {
   }
 
   // The group of this condition and test, made when its first cell arrives.
-  Group& GroupOf(const StudyCell& cell, const EvaluationData& data) {
-    const auto [found, is_new] = index_.emplace(NameOf(cell), table_.groups.size());
-    if (!is_new) return table_.groups[found->second];
-    Group group;
+  Cell& GroupOf(const CellRun& cell, const EvaluationData& data) {
+    const auto [found, is_new] = index_.emplace(NameOf(cell), table_.cells.size());
+    if (!is_new) return table_.cells[found->second];
+    Cell group;
     group.model = cell.model;
     group.recipe = cell.recipe;
     group.calibration = cell.calibration;
@@ -197,14 +197,14 @@ class TableReader {
     // NaN until a stage has measured it.
     group.overlap = group.bits = group.model_bits = kNone;
     group.decode_tokens_per_s = group.decode_low = group.decode_high = kNone;
-    table_.groups.push_back(std::move(group));
-    return table_.groups.back();
+    table_.cells.push_back(std::move(group));
+    return table_.cells.back();
   }
 
   // Adds distances to the float model's answers. These are sums over seeds; Finish makes means of
   // them.
   static void AddDistances(const EvaluationData& data, const EvaluationData& reference,
-                           Group& group) {
+                           Cell& group) {
     // Of tasks the divergence is over the choices of each row.
     double kl = data.kl, kl_error = data.kl_error;
 
@@ -240,7 +240,7 @@ class TableReader {
   }
 
   // The largest share of the test's 13-grams that any seed's calibration text contains.
-  static void AddOverlap(const EvaluationData& data, Group& group) {
+  static void AddOverlap(const EvaluationData& data, Cell& group) {
     if (data.overlap_grams == 0) return;
     const double share =
         static_cast<double>(data.overlap_found) / static_cast<double>(data.overlap_grams);
@@ -248,7 +248,7 @@ class TableReader {
   }
 
   // Bits and speed come from the first seed that has them.
-  void AddArtefact(const StudyCell& cell, Group& group) {
+  void AddArtefact(const CellRun& cell, Cell& group) {
     if (!cell.quantize.empty() && std::isnan(group.bits)) {
       if (const auto* quantized = OutcomeOf<QuantizeOutcome>(cell.quantize)) {
         group.bits = quantized->bits_per_weight;
@@ -279,7 +279,7 @@ class TableReader {
   }
 
   // Turns the sums of AddDistances into means over seeds.
-  static void Finish(Group& group) {
+  static void Finish(Cell& group) {
     const double seeds = static_cast<double>(group.seeds.size());
     for (double* sum : {&group.kl, &group.kl_error, &group.same_top1, &group.right_to_wrong,
                         &group.wrong_to_right}) {
@@ -324,9 +324,9 @@ EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::str
   return data;
 }
 
-const Group* StudyTable::Find(const std::string& model, const std::string& recipe,
-                              const std::string& calibration, const std::string& test) const {
-  for (const Group& group : groups) {
+const Cell* StudyTable::Find(const std::string& model, const std::string& recipe,
+                             const std::string& calibration, const std::string& test) const {
+  for (const Cell& group : cells) {
     if (group.model == model && group.recipe == recipe && group.calibration == calibration &&
         group.test == test) {
       return &group;

@@ -33,7 +33,7 @@ struct EvaluationData {
 };
 
 // A cell of the study's tables: all seeds of one condition on one test.
-struct Group {
+struct Cell {
   std::string model, recipe, calibration, test;  // recipe "float": the model itself
   Relation relation = Relation::kNone;
   std::vector<uint64_t> seeds;
@@ -59,14 +59,14 @@ struct Group {
 // The whole table, and what the report says about how it came about.
 struct StudyTable {
   const StudyPlan* plan = nullptr;
-  std::vector<Group> groups;  // float first, then in the plan's order
-  size_t cells = 0, missing_cells = 0;
+  std::vector<Cell> cells;              // float first, then in the plan's order
+  size_t runs = 0, missing_runs = 0;    // of all cells and seeds
   std::vector<std::string> failures;    // "label: error"
   std::vector<std::string> processors;  // processors that made the results, each once
   double seconds = 0;                   // of all stages together
 
-  const Group* Find(const std::string& model, const std::string& recipe,
-                    const std::string& calibration, const std::string& test) const;
+  const Cell* Find(const std::string& model, const std::string& recipe,
+                   const std::string& calibration, const std::string& test) const;
 };
 
 // Cells whose stages are not done count as missing, not as errors. Throws bad input for records

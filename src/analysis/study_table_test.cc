@@ -103,7 +103,7 @@ class Table : public ::testing::Test {
   // A cell of the plan; each seed has its own evaluation, the artefact is `quantize`.
   void AddCell(const std::string& recipe, uint64_t seed, const std::string& key,
                const std::string& quantize = "", const std::string& measure = "") {
-    StudyCell cell;
+    CellRun cell;
     cell.model = "m";
     cell.recipe = recipe;
     cell.calibration = recipe == "float" ? "-" : "a";
@@ -127,9 +127,9 @@ TEST_F(Table, OfAPlanWithoutRecordsIsMissing) {
   AddCell("float", 0, "f");
   AddCell("r", 0, "e");
   const StudyTable table = ReadStudyTable(plan_, work_);
-  EXPECT_THAT(table.groups, IsEmpty());
-  EXPECT_EQ(table.cells, 2u);
-  EXPECT_EQ(table.missing_cells, 2u);
+  EXPECT_THAT(table.cells, IsEmpty());
+  EXPECT_EQ(table.runs, 2u);
+  EXPECT_EQ(table.missing_runs, 2u);
   EXPECT_EQ(table.Find("m", "r", "a", "t"), nullptr);
 }
 
@@ -141,11 +141,11 @@ TEST_F(Table, HasTheExcessOverTheFloatModelByClusterAndSeed) {
   Write("e0", TextOf({1.5, 2, 4}, {8, 8, 4}, {0, 0, 1}));
   Write("e1", TextOf({1, 2, 3.5}, {8, 8, 4}, {0, 0, 1}));
   const StudyTable table = ReadStudyTable(plan_, work_);
-  EXPECT_EQ(table.missing_cells, 0u);
-  ASSERT_EQ(table.groups.size(), 2u);
-  EXPECT_EQ(table.groups[0].recipe, "float");
-  EXPECT_EQ(table.groups[0].excess.Mean(), 0);
-  const Group& group = *table.Find("m", "r", "a", "t");
+  EXPECT_EQ(table.missing_runs, 0u);
+  ASSERT_EQ(table.cells.size(), 2u);
+  EXPECT_EQ(table.cells[0].recipe, "float");
+  EXPECT_EQ(table.cells[0].excess.Mean(), 0);
+  const Cell& group = *table.Find("m", "r", "a", "t");
   EXPECT_THAT(group.excess.weights(), ElementsAre(16, 4));
   ASSERT_EQ(group.excess.seeds(), 2u);
   EXPECT_EQ(group.excess.sum(0, 0), 4);  // 8 · 0.5
@@ -174,9 +174,9 @@ TEST_F(Table, CellsThatCannotBePairedAreMissing) {
   Write("other clusters", RowsOf({1, 0, 1}, {0, 1, 1}));
   Write("failed", StageOutcome{});
   const StudyTable table = ReadStudyTable(plan_, work_);
-  EXPECT_EQ(table.cells, 5u);
-  EXPECT_EQ(table.missing_cells, 4u);
-  EXPECT_EQ(table.groups.size(), 1u);
+  EXPECT_EQ(table.runs, 5u);
+  EXPECT_EQ(table.missing_runs, 4u);
+  EXPECT_EQ(table.cells.size(), 1u);
 }
 
 TEST_F(Table, FlipsAreMeansOverSeedsAndOverlapIsTheLargest) {
@@ -191,7 +191,7 @@ TEST_F(Table, FlipsAreMeansOverSeedsAndOverlapIsTheLargest) {
   Write("e0", first);
   Write("e1", second);
   const StudyTable table = ReadStudyTable(plan_, work_);
-  const Group& group = table.groups[1];
+  const Cell& group = table.cells[1];
   EXPECT_EQ(group.right_to_wrong, 1.5);
   EXPECT_EQ(group.wrong_to_right, 0.5);
   EXPECT_EQ(group.near_ties, 2u);
@@ -208,8 +208,8 @@ TEST_F(Table, DistancesOfTasksAreThoseOfTheChoices) {
   Write("f", reference);
   Write("e", data);
   const StudyTable table = ReadStudyTable(plan_, work_);
-  EXPECT_NEAR(table.groups[1].kl, std::log(2 / std::sqrt(3)) / 2, 1e-12);
-  EXPECT_TRUE(std::isnan(table.groups[0].kl));  // the float model has no distance from itself
+  EXPECT_NEAR(table.cells[1].kl, std::log(2 / std::sqrt(3)) / 2, 1e-12);
+  EXPECT_TRUE(std::isnan(table.cells[0].kl));  // the float model has no distance from itself
 }
 
 TEST_F(Table, BitsAndSpeedComeFromTheFirstStageThatHasThem) {
@@ -229,7 +229,7 @@ TEST_F(Table, BitsAndSpeedComeFromTheFirstStageThatHasThem) {
   measured.decode.median = 30;
   Write("s1", measured);
   const StudyTable table = ReadStudyTable(plan_, work_);
-  const Group& group = table.groups[1];
+  const Cell& group = table.cells[1];
   EXPECT_EQ(group.bits, 3.25);  // q0 is not done
   EXPECT_EQ(group.model_bits, 4.5);
   EXPECT_EQ(group.decode_tokens_per_s, 20);

@@ -26,7 +26,7 @@ struct Columns {
 };
 
 // Appends the rows of one evaluation.
-void AddItems(const StudyCell& cell, const EvaluationData& data, const EvaluationData& reference,
+void AddItems(const CellRun& cell, const EvaluationData& data, const EvaluationData& reference,
               double bits, Columns& columns) {
   for (size_t i = 0; i < data.loss.size(); ++i) {
     columns.model.emplace_back(cell.model);
@@ -81,7 +81,7 @@ Json CellsJson(const ReportData& data) {
   Json cells = Json::array();
   for (const CellSummary& cell : data.analysis.cells) {
     // Names and sizes come from the group, inferences from the analysis.
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     cells.push_back({{"model", group.model},
                      {"recipe", group.recipe},
                      {"calibration", group.calibration},
@@ -150,7 +150,7 @@ ParquetTable ObservationTable(const ReportData& data) {
 
   // The float model's evaluations, by model and test. The plan lists them first.
   std::map<std::string, EvaluationData> references;
-  for (const StudyCell& cell : data.plan.cells) {
+  for (const CellRun& cell : data.plan.cells) {
     const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
     if (!record || !record->is_done()) continue;
     const EvaluationData one =
@@ -159,7 +159,7 @@ ParquetTable ObservationTable(const ReportData& data) {
     if (cell.recipe == "float") references[name] = one;
 
     // Cells that the table leaves out have no rows here either.
-    const Group* group = data.table.Find(cell.model, cell.recipe, cell.calibration, cell.test);
+    const Cell* group = data.table.Find(cell.model, cell.recipe, cell.calibration, cell.test);
     if (group == nullptr || !references.contains(name)) continue;
     if (references[name].loss.size() != one.loss.size()) continue;
     AddItems(cell, one, references[name], group->bits, columns);
@@ -272,8 +272,8 @@ Json StudyJson(const ReportData& data) {
           {"version", data.plan.spec.version},
           {"qualm_version", data.plan.version},
           {"instruction_set", data.plan.instruction_set},
-          {"cells_asked", data.table.cells},
-          {"cells_missing", data.table.missing_cells},
+          {"cells_asked", data.table.runs},
+          {"cells_missing", data.table.missing_runs},
           {"skipped", data.plan.skipped},
           {"failures", data.table.failures},
           {"cells", CellsJson(data)},

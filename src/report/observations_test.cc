@@ -16,7 +16,7 @@ class Observations : public testing::ReportStudy {
   // A cell of the plan, its group in the table, and the record of its evaluation.
   void AddEvaluation(const std::string& recipe, const std::string& calibration,
                      const std::string& test, uint64_t seed, StageOutcome outcome) {
-    StudyCell cell;
+    CellRun cell;
     cell.model = "m";
     cell.recipe = recipe;
     cell.calibration = calibration;
@@ -78,7 +78,7 @@ TEST_F(Observations, CellsWithoutAComparisonHaveNoRows) {
   AddEvaluation("float", "-", "q", 0, Rows({1, 0}));
   AddEvaluation("r", "b", "q", 0, StageOutcome{});
   AddEvaluation("r", "c", "q", 0, Rows({1, 0, 1}));  // other items
-  StudyCell cell = plan_.cells[1];
+  CellRun cell = plan_.cells[1];
   cell.recipe = "r";
   cell.calibration = "not in the table";
   plan_.cells.push_back(cell);
@@ -111,8 +111,8 @@ TEST_F(Observations, JsonOfAnEmptyStudyHasEveryKeyAndNoEntry) {
 TEST_F(Observations, JsonOfACellHasNullForWhatThereIsNot) {
   AddTaskTest("q", "qa");
   AddCell("r", "a", "q", Chosen(0.5, NAN, std::numeric_limits<double>::infinity(), NAN), NAN);
-  table_.groups[0].relation = Relation::kControl;
-  table_.groups[0].quantize_keys = {"k"};
+  table_.cells[0].relation = Relation::kControl;
+  table_.cells[0].quantize_keys = {"k"};
   const Json json = StudyJson(Data());
   const Json& cell = json["cells"][0];
   EXPECT_EQ(cell["recipe"], "r");
@@ -135,8 +135,8 @@ TEST_F(Observations, JsonOfACellHasNullForWhatThereIsNot) {
 TEST_F(Observations, JsonHasEveryStatementOfTheAnalysis) {
   plan_.skipped = {"s"};
   table_.failures = {"f"};
-  table_.cells = 9;
-  table_.missing_cells = 2;
+  table_.runs = 9;
+  table_.missing_runs = 2;
   const Inference inference = Chosen(0.5, 0.25, 0.75, 0.01);
   analysis_.comparisons.push_back(
       {"m", "r", "t", "b", "a", Relation::kCrossSubject, inference, 0.02});

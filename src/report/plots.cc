@@ -108,7 +108,7 @@ std::string SizeChart(const ReportData& data, const std::string& model, const st
   std::map<std::string, LineSeries> series;  // by base and length
   const LossUnit unit = UnitOf(data.IsShare(test));
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     if (group.model != model || group.recipe != recipe || group.test != test) continue;
     if (group.calibration == "-") continue;
     const CalibrationSpec& set = data.plan.spec.Calibration(group.calibration);
@@ -243,7 +243,7 @@ std::string LayerSection(const ReportData& data) {
   std::vector<std::string> seen;
 
   // Several cells may share one artefact, which counts once.
-  for (const Group& group : data.table.groups) {
+  for (const Cell& group : data.table.cells) {
     const std::string recipe = ConditionText(data, group.model, group.recipe);
     for (const std::string& key : group.quantize_keys) {
       if (std::ranges::find(seen, key) != seen.end()) continue;

@@ -21,7 +21,7 @@ std::string Calibrations(const ReportData& data) {
 
   // Cells share calibration stages; each is listed once.
   std::vector<std::string> seen;
-  for (const StudyCell& cell : data.plan.cells) {
+  for (const CellRun& cell : data.plan.cells) {
     if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
     seen.push_back(cell.calibrate);
 
@@ -61,7 +61,7 @@ std::string Tests(const ReportData& data) {
 
   // The float model's evaluation knows the size of the test.
   for (const TestSpec& test : data.plan.spec.tests) {
-    const Group* group = data.table.Find(
+    const Cell* group = data.table.Find(
         data.plan.spec.models.empty() ? "" : data.plan.spec.models[0], "float", "-", test.name);
     if (group == nullptr) continue;
     const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0]);
@@ -108,8 +108,8 @@ std::string ProvenanceSection(const ReportData& data) {
 
   // The hash of every model, as its float evaluation recorded it.
   for (size_t i = 0; i < data.plan.spec.models.size(); ++i) {
-    const Group* group = nullptr;
-    for (const Group& one : data.table.groups) {
+    const Cell* group = nullptr;
+    for (const Cell& one : data.table.cells) {
       if (one.model == data.plan.spec.models[i] && group == nullptr) group = &one;
     }
     if (group == nullptr) continue;

@@ -71,7 +71,7 @@ TEST_F(Provenance, TestsTellTheirProtocolAndWhatTheyAreAbout) {
 
 TEST_F(Provenance, CalibrationSetsAreListedOnceIfTheyAreDone) {
   const auto add = [&](const std::string& calibration, const std::string& key) {
-    StudyCell cell;
+    CellRun cell;
     cell.model = "m";
     cell.recipe = "r";
     cell.calibration = calibration;

@@ -38,14 +38,14 @@ class Page : public testing::ReportStudy {
     guidance.candidates.push_back({"r", "a", 3.5, NAN, inference, 0.75, 1, false});
     guidance.candidates.push_back({"r", "b", 4.5, NAN, inference, 0.25, 0.01, true});
     analysis_.guidance.push_back(guidance);
-    table_.cells = 3;
+    table_.runs = 3;
   }
 };
 
 TEST_F(Page, HasTheTitleAndHowMuchIsDone) {
   plan_.spec.title = {"A <study>", "研究 & 更多"};
-  table_.cells = 9;
-  table_.missing_cells = 2;
+  table_.runs = 9;
+  table_.missing_runs = 2;
   const std::string html = HtmlReport(Data());
   EXPECT_THAT(html, StartsWith("<!DOCTYPE html>\n<html lang=\"en\">"));
   EXPECT_THAT(html, HasSubstr("<title>A &lt;study&gt;</title>"));
@@ -84,7 +84,7 @@ TEST_F(Page, NavigatesToTheChaptersThatAreThereInTheirOrder) {
 TEST_F(Page, HasEveryTextInBothLanguages) {
   Fill();
   plan_.spec.seeds = 1;
-  table_.missing_cells = 1;
+  table_.missing_runs = 1;
   plan_.skipped = {"q: none"};
   table_.failures = {"x: bad"};
   analysis_.false_alarms.comparisons = 1;

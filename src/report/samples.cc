@@ -36,10 +36,10 @@ class SampleCollector {
 
   // All answers as JSON, the telling ones first, as many as the bound allows.
   std::string Json_() {
-    for (const Group& group : data_.table.groups) {
+    for (const Cell& group : data_.table.cells) {
       if (group.recipe == "float") AddPrompts(group);
     }
-    for (const Group& group : data_.table.groups) {
+    for (const Cell& group : data_.table.cells) {
       if (group.recipe != "float") AddAnswers(group);
     }
     // Flips tell most, unchanged answers least.
@@ -69,7 +69,7 @@ class SampleCollector {
   }
 
   // The prompts of one test, from the float model's record.
-  void AddPrompts(const Group& group) {
+  void AddPrompts(const Cell& group) {
     const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
     if (!rows) return;
     for (const SampleOutcome& sample : rows->samples) {
@@ -86,7 +86,7 @@ class SampleCollector {
   }
 
   // The answers of one condition; only the first seed's are kept.
-  void AddAnswers(const Group& group) {
+  void AddAnswers(const Cell& group) {
     const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
     if (!rows) return;
     conditions_.push_back(StrCat(ConditionText(data_, group.model, group.recipe),

@@ -8,7 +8,7 @@
 namespace qualm {
 
 bool ReportData::IsShare(const std::string& test) const {
-  for (const Group& group : table.groups) {
+  for (const Cell& group : table.cells) {
     if (group.test == test) return group.is_share;
   }
   return false;

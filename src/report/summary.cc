@@ -62,7 +62,7 @@ std::string CostSentences(const ReportData& data) {
   std::string html;
   std::vector<std::pair<std::string, std::string>> seen;
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     const std::pair<std::string, std::string> one = {group.model, group.recipe};
     if (std::ranges::find(seen, one) != seen.end()) continue;
     seen.push_back(one);
@@ -71,7 +71,7 @@ std::string CostSentences(const ReportData& data) {
     size_t all = 0, worse = 0, better = 0;
     double least = INFINITY, most = -INFINITY;
     for (const CellSummary& other : data.analysis.cells) {
-      const Group& its = data.table.groups[other.group];
+      const Cell& its = data.table.cells[other.group];
       if (its.model != group.model || its.recipe != group.recipe) continue;
       ++all;
       worse += other.p_holm < 0.05 && other.excess.value > 0 ? 1 : 0;
@@ -204,13 +204,13 @@ std::string SummarySection(const ReportData& data) {
   }
 
   // Results of an unfinished study may still change.
-  if (data.table.missing_cells > 0) {
+  if (data.table.missing_runs > 0) {
     body += StrCat(
         "<p class=\"warning\">",
-        Both(StrCat(data.table.missing_cells, " of ", data.table.cells,
+        Both(StrCat(data.table.missing_runs, " of ", data.table.runs,
                     " cells are missing: their stages are not done or failed (see provenance). "
                     "What is said here is about the others."),
-             StrCat(data.table.cells, " 个单元格中缺少 ", data.table.missing_cells,
+             StrCat(data.table.runs, " 个单元格中缺少 ", data.table.missing_runs,
                     " 个：其阶段未完成或失败（见“来源”）。以下结论仅针对其余部分。")),
         "</p>\n");
   }

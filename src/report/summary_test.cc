@@ -164,8 +164,8 @@ TEST_F(Summary, FalseAlarmsAreToldIfThereIsATwin) {
 
 TEST_F(Summary, OneSeedAndMissingCellsAreWarnedOf) {
   plan_.spec.seeds = 1;
-  table_.cells = 9;
-  table_.missing_cells = 2;
+  table_.runs = 9;
+  table_.missing_runs = 2;
   const std::string html = SummarySection(Data());
   EXPECT_EQ(CountOf(html, "<p class=\"warning\">"), 2u);
   EXPECT_THAT(html, HasSubstr("One seed: intervals and p-values hold the items' variation only"));

@@ -16,7 +16,7 @@ using Condition = std::pair<std::string, std::string>;  // model, recipe
 std::vector<Condition> ConditionsOf(const ReportData& data, bool only_calibrated) {
   std::vector<Condition> all;
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     if (only_calibrated && group.calibration == "-") continue;
     const Condition one = {group.model, group.recipe};
     if (std::ranges::find(all, one) == all.end()) all.push_back(one);
@@ -25,7 +25,7 @@ std::vector<Condition> ConditionsOf(const ReportData& data, bool only_calibrated
 }
 
 // The comparison of this cell with calibration on the test's own kind, if the study has it.
-const CalibrationComparison* FindComparison(const ReportData& data, const Group& group) {
+const CalibrationComparison* FindComparison(const ReportData& data, const Cell& group) {
   for (const CalibrationComparison& one : data.analysis.comparisons) {
     if (one.model == group.model && one.recipe == group.recipe && one.test == group.test &&
         one.calibration == group.calibration) {
@@ -65,7 +65,7 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
   std::map<std::string, Range> ranges;  // colours compare the calibration sets of one test
   // Collect rows, columns and colours; a cell may be missing.
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     if (Condition{group.model, group.recipe} != condition) continue;
     if (std::ranges::find(tests, group.test) == tests.end()) tests.push_back(group.test);
     if (std::ranges::find(sets, group.calibration) == sets.end()) sets.push_back(group.calibration);
@@ -95,7 +95,7 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
         continue;
       }
       const CellSummary& cell = *found->second;
-      const Group& group = data.table.groups[cell.group];
+      const Cell& group = data.table.cells[cell.group];
 
       // The number, its mark and its standard error; the shade is a variable of the cell's style.
       const LossUnit unit = UnitOf(data.IsShare(test));
@@ -137,7 +137,7 @@ void AddOnce(std::vector<std::string>& names, const std::string& name) {
 }
 
 // Items, clusters and seeds of a cell.
-std::string Counts(const Group& group) {
+std::string Counts(const Cell& group) {
   return StrCat(group.items, " / ", group.excess.clusters(), " / ", group.excess.seeds());
 }
 
@@ -179,7 +179,7 @@ std::string CellSection(const ReportData& data) {
                 Both("seeds agree", "种子一致"), "KL",
                 Both("right→wrong / wrong→right", "对→错 / 错→对"), Both("overlap", "重叠")});
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     const LossUnit unit = UnitOf(data.IsShare(group.test));
     const int digits = group.is_text ? 3 : 4;
 

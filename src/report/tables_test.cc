@@ -61,7 +61,7 @@ TEST_F(Tables, AHeatMapMarksWhatDiffersSignificantlyFromIid) {
   for (const char* set : {"iid", "worse", "better", "at the limit", "no p", "alone"}) {
     AddCell("r", set, "t", Chosen(0.3, 0, 1, 0.5));
   }
-  table_.groups[0].relation = Relation::kIid;
+  table_.cells[0].relation = Relation::kIid;
   Compare("worse", "t", 0.2, 0.049);
   Compare("better", "t", -0.2, 0.049);
   Compare("at the limit", "t", 0.2, 0.05);
@@ -101,7 +101,7 @@ TEST_F(Tables, TheFirstSixHeatMapsAreOpen) {
 TEST_F(Tables, TheTableOfAllCellsShowsEveryNumberOfATask) {
   AddTaskTest("q", "qa");
   AddCell("r<1", "a", "q", Chosen(0.05, 0.02, 0.08, 0.0004), 0.0123);
-  table_.groups[0].relation = Relation::kIid;
+  table_.cells[0].relation = Relation::kIid;
   EXPECT_THAT(
       CellSection(Data()),
       HasSubstr(
@@ -123,9 +123,9 @@ TEST_F(Tables, TheTableOfAllCellsHasDashesForWhatATextOrOneSeedDoesNotHave) {
   CellSummary& cell = AddCell("r", "-", "t", Chosen(0.05, NAN, NAN, NAN), NAN);
   cell.score_deviation = NAN;
   cell.excess.seeds = cell.excess.seeds_agreeing = 1;
-  table_.groups[0].excess = LossTable(std::vector<double>(4, 10));
-  table_.groups[0].excess.AddSeed({1, 1, 1, 1});
-  table_.groups[0].kl = table_.groups[0].overlap = NAN;
+  table_.cells[0].excess = LossTable(std::vector<double>(4, 10));
+  table_.cells[0].excess.AddSeed({1, 1, 1, 1});
+  table_.cells[0].kl = table_.cells[0].overlap = NAN;
   const std::string html = CellSection(Data());
   EXPECT_THAT(html, HasSubstr("<td class=\"n\">40 / 4 / 1</td><td class=\"n\">0.500</td>"
                               "<td class=\"n\">0.750</td><td class=\"n\">+0.050 [–, –]</td>"

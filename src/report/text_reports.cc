@@ -150,7 +150,7 @@ std::string MarkdownCells(const ReportData& data) {
       "float | loss − float "
       "[95 %] | Holm p | KL | overlap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
 
     // Losses of shares are shown in percentage points.
     const LossUnit unit = UnitOf(data.IsShare(group.test));
@@ -175,8 +175,8 @@ std::string MarkdownReport(const ReportData& data) {
   std::string text =
       StrCat("# ", data.plan.spec.title.en, "\n\n", data.plan.spec.question.en, "\n\nStudy ",
              data.plan.spec.name, " v", data.plan.spec.version, "; ",
-             data.table.cells - data.table.missing_cells, " of ", data.table.cells,
-             " cells; qualm ", data.plan.version, ", ", data.plan.instruction_set, ".\n");
+             data.table.runs - data.table.missing_runs, " of ", data.table.runs, " cells; qualm ",
+             data.plan.version, ", ", data.plan.instruction_set, ".\n");
 
   // What is missing comes before what was found.
   for (const std::string& one : data.plan.skipped) text += StrCat("\nLeft out: ", one, "\n");
@@ -223,7 +223,7 @@ std::string CsvReport(const ReportData& data) {
       "right_to_wrong,wrong_to_right,near_ties,overlap,bits_per_weight,bits_per_weight_model,"
       "decode_tokens_per_s\n";
   for (const CellSummary& cell : data.analysis.cells) {
-    const Group& group = data.table.groups[cell.group];
+    const Cell& group = data.table.cells[cell.group];
     const Inference& excess = cell.excess;
 
     // The names and the score.
@@ -267,7 +267,7 @@ std::string LatexReport(const ReportData& data) {
 
     // Rows in the table's order, the float model first.
     std::vector<std::pair<std::string, std::string>> rows;
-    for (const Group& group : data.table.groups) {
+    for (const Cell& group : data.table.cells) {
       const std::pair<std::string, std::string> row = {group.recipe, group.calibration};
       if (group.model == model && std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
     }
@@ -277,7 +277,7 @@ std::string LatexReport(const ReportData& data) {
       text += StrCat(LatexText(recipe), " & ", LatexText(calibration));
       for (const std::string& test : tests) {
         // A cell that is not done is a dash.
-        const Group* group = data.table.Find(model, recipe, calibration, test);
+        const Cell* group = data.table.Find(model, recipe, calibration, test);
         if (group == nullptr) {
           text += " & --";
           continue;

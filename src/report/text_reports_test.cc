@@ -47,8 +47,8 @@ class TextReports : public testing::ReportStudy {
 };
 
 TEST_F(TextReports, MarkdownOfAnEmptyStudyIsItsHead) {
-  table_.cells = 9;
-  table_.missing_cells = 2;
+  table_.runs = 9;
+  table_.missing_runs = 2;
   EXPECT_EQ(
       MarkdownReport(Data()),
       "# A made-up study\n\nIs it so?\n\nStudy made-up v3; 7 of 9 cells; qualm 1.2.3, avx2.\n"
@@ -157,9 +157,9 @@ TEST_F(TextReports, MarkdownHasALineForEachCell) {
   AddTaskTest("q", "qa");
   AddCell("r", "a|b|", "t|u", Chosen(0.5, 0.25, 0.75, 0.01), 0.0123);
   AddCell("r", "-", "q", Chosen(0.125, NAN, NAN, NAN), NAN).score_deviation = NAN;
-  table_.groups[0].relation = Relation::kCrossDataset;
-  table_.groups[1].relation = Relation::kNone;
-  table_.groups[1].kl = table_.groups[1].overlap = NAN;
+  table_.cells[0].relation = Relation::kCrossDataset;
+  table_.cells[1].relation = Relation::kNone;
+  table_.cells[1].kl = table_.cells[1].overlap = NAN;
   EXPECT_THAT(
       MarkdownReport(Data()),
       HasSubstr("| r | a\\|b\\| | t\\|u | other dataset | 40/4/3 | 0.5000 ± 0.0100 | 0.7500 | "
@@ -171,7 +171,7 @@ TEST_F(TextReports, MarkdownHasALineForEachCell) {
 TEST_F(TextReports, CsvHasEveryDigitAndEmptyFieldsForWhatThereIsNot) {
   AddTextTest("t,u");
   AddCell("r \"x\"", "a", "t,u", Chosen(0.1, -0.0625, NAN, 1e-7), NAN).score_deviation = NAN;
-  table_.groups[0].relation = Relation::kCrossTask;
+  table_.cells[0].relation = Relation::kCrossTask;
   const std::string csv = CsvReport(Data());
   const size_t end = csv.find('\n');
   EXPECT_EQ(

@@ -88,7 +88,7 @@ class Collector {
 
     Statement(database_, "DELETE FROM cells WHERE study=?").Run(spec.name);
     Statement cells(database_, "INSERT INTO cells VALUES(?,?,?,?,?,?,?,?,?,?,?)");
-    for (const StudyCell& cell : plan_.cells) {
+    for (const CellRun& cell : plan_.cells) {
       cells.Run(spec.name, cell.model, cell.recipe, cell.calibration, cell.seed, cell.test,
                 RelationName(cell.relation), cell.calibrate, cell.quantize, cell.evaluate,
                 cell.measure);

@@ -43,7 +43,7 @@ class Planner {
   StudyPlan Run() {
     for (const PlannedModel& model : inputs_.models()) AddModel(model);
     if (std::ranges::none_of(plan_.cells,
-                             [](const StudyCell& cell) { return cell.recipe != "float"; })) {
+                             [](const CellRun& cell) { return cell.recipe != "float"; })) {
       ThrowBadInput(plan_.spec.name, "at least one cell of the study's table",
                     "none: include and exclude leave nothing");
     }
@@ -219,13 +219,13 @@ class Planner {
 
   // --- the table
 
-  static bool Matches(const PairRule& rule, const StudyCell& cell) {
+  static bool Matches(const PairRule& rule, const CellRun& cell) {
     return Fits(rule.models, cell.model) && Fits(rule.recipes, cell.recipe) &&
            Fits(rule.calibrations, cell.calibration) && Fits(rule.tests, cell.test) &&
            Fits(rule.relations, RelationName(cell.relation));
   }
 
-  bool IsAsked(const StudyCell& cell) const {
+  bool IsAsked(const CellRun& cell) const {
     const auto matches = [&](const PairRule& rule) { return Matches(rule, cell); };
     const StudySpec& spec = plan_.spec;
     return (spec.include.empty() || std::ranges::any_of(spec.include, matches)) &&
@@ -260,13 +260,13 @@ class Planner {
   void AddCells(const PlannedModel& model, const PlannedRecipe& recipe, const CalibrationSpec* set,
                 uint64_t seed) {
     // The cells that the study asks for; without any, nothing is quantized.
-    std::vector<StudyCell> cells;
+    std::vector<CellRun> cells;
     for (const PlannedTest& test : inputs_.tests()) {
-      StudyCell cell{.model = model.name,
-                     .recipe = recipe.name,
-                     .calibration = set == nullptr ? "-" : set->name,
-                     .seed = seed,
-                     .test = test.spec->name};
+      CellRun cell{.model = model.name,
+                   .recipe = recipe.name,
+                   .calibration = set == nullptr ? "-" : set->name,
+                   .seed = seed,
+                   .test = test.spec->name};
       if (set != nullptr) {
         cell.relation =
             set->is_control ? Relation::kControl : RelationOf(set->about, test.spec->about);
@@ -284,7 +284,7 @@ class Planner {
     std::string& measure = measured_[StrCat(model.hash, recipe.canonical_hash)];
     if (measure.empty()) measure = AddMeasure(model, quantize, what);
 
-    for (StudyCell& cell : cells) {
+    for (CellRun& cell : cells) {
       const auto test = std::ranges::find_if(inputs_.tests(), [&](const PlannedTest& planned) {
         return planned.spec->name == cell.test;
       });

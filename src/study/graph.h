@@ -18,8 +18,8 @@ namespace qualm {
 
 class Progress;
 
-// One entry of the study's table.
-struct StudyCell {
+// One seed of a cell of the study's table.
+struct CellRun {
   std::string model;
   std::string recipe;       // "float": the model itself
   std::string calibration;  // "-": none
@@ -50,7 +50,7 @@ struct StudyPlan {
   std::string data_folder, instruction_set, version;
   std::vector<Stage> stages;              // needs before those that need them
   std::map<std::string, InputSet> files;  // by their hash: what stages read
-  std::vector<StudyCell> cells;
+  std::vector<CellRun> cells;
   std::vector<std::string> skipped;  // tests whose data is not at hand, with what is missing
 
   const Stage& Find(std::string_view key) const;

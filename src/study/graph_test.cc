@@ -52,7 +52,7 @@ TEST(StudyGraph, HasAStageForEachDifferentThing) {
   EXPECT_EQ(KeysOf(plan, StageKind::kEvaluate).size(), 8U);
   EXPECT_EQ(plan.cells.size(), 8U);
   EXPECT_EQ(plan.cells[0].recipe, "float");
-  for (const StudyCell& cell : plan.cells) {
+  for (const CellRun& cell : plan.cells) {
     if (cell.calibration == "again") {
       EXPECT_GE(cell.seed, 2U);  // other seeds than the original's
     }

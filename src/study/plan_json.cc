@@ -65,7 +65,7 @@ void CheckStages(const StudyPlan& plan, std::string_view place) {
 Json ToJson(const StudyPlan& plan) {
   Json stages = Json::array(), cells = Json::array(), files = Json::object();
   for (const Stage& stage : plan.stages) stages.push_back(ToJson(stage));
-  for (const StudyCell& cell : plan.cells) cells.push_back(FieldsJson(cell));
+  for (const CellRun& cell : plan.cells) cells.push_back(FieldsJson(cell));
   for (const auto& [hash, set] : plan.files) files[hash] = FieldsJson(set);
 
   return {{"format", kPlanFormat},

@@ -80,9 +80,9 @@ class ReportStudy : public ::testing::Test {
 
   // A condition on one test, with one seed for each mean excess loss. Texts have losses in nats,
   // tasks in shares.
-  Group& AddGroup(const std::string& recipe, const std::string& calibration,
-                  const std::string& test, const std::vector<double>& excess = {0}) {
-    Group group;
+  Cell& AddGroup(const std::string& recipe, const std::string& calibration, const std::string& test,
+                 const std::vector<double>& excess = {0}) {
+    Cell group;
     group.model = "m";
     group.recipe = recipe;
     group.calibration = calibration;
@@ -113,8 +113,8 @@ class ReportStudy : public ::testing::Test {
     group.model_bits = 4.5;
     group.decode_tokens_per_s = NAN;
     group.evaluate_keys = {EvaluateKey(recipe, calibration, test)};
-    table_.groups.push_back(std::move(group));
-    return table_.groups.back();
+    table_.cells.push_back(std::move(group));
+    return table_.cells.back();
   }
 
   // The same with its summary against the float model.
@@ -122,7 +122,7 @@ class ReportStudy : public ::testing::Test {
                        const std::string& test, const Inference& excess, double p_holm = 0.5) {
     AddGroup(recipe, calibration, test, {excess.value, excess.value, excess.value});
     CellSummary cell;
-    cell.group = table_.groups.size() - 1;
+    cell.group = table_.cells.size() - 1;
     cell.excess = excess;
     cell.p_holm = p_holm;
     cell.score = 0.5;
