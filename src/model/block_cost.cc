@@ -8,17 +8,34 @@
 namespace qualm {
 namespace {
 
-// Queries and keys are rotated (the values are not); keys and values go into the cache.
+// Queries and keys are rotated, values are not.
 void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
   if (plan.rotary) {
     counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * plan.rotary->dims);
   }
-  counts.cached += static_cast<double>(plan.key.out + plan.value.out);
 }
 
 // An activation costs one pass over the inner values; a gated one also multiplies two of them.
 void AddPart(const MlpPlan& plan, TokenCounts& counts) {
   (plan.gate ? counts.gated : counts.activated) += static_cast<double>(plan.up.out);
+}
+
+// A value inside a part waits from the input whose readers make it until its own turn.
+size_t HeldValues(const std::vector<SiteInput>& inputs) {
+  size_t held = 0, most = 0;
+  for (const SiteInput& input : inputs) {
+    for (const PartStep& reader : input.readers) {
+      for (const SiteInput& later : inputs) {
+        const PartStep& made_for = later.readers.front();
+        const bool is_made = !later.reads_residual && made_for.branch == reader.branch &&
+                             made_for.step == reader.step + 1;
+        if (is_made) held += later.width;
+      }
+    }
+    most = std::max(most, held);
+    if (!input.reads_residual) held -= input.width;
+  }
+  return most;
 }
 
 }  // namespace
@@ -28,19 +45,21 @@ void TokenCounts::Add(const TokenCounts& other) {
   linear_weights += other.linear_weights;
   normed += other.normed;
   rotated += other.rotated;
-  cached += other.cached;
   gated += other.gated;
   activated += other.activated;
   residual += other.residual;
   input_squares += other.input_squares;
   widest_input = std::max(widest_input, other.widest_input);
+  held_values = std::max(held_values, other.held_values);
 }
 
 TokenCounts CountsOf(const BlockPlan& plan) {
   TokenCounts counts;
 
   // Linear layers, the norms in front of them, and the Gram matrices that calibration accumulates.
-  for (const SiteInput& input : SiteInputs(plan)) {
+  const std::vector<SiteInput> inputs = SiteInputs(plan);
+  counts.held_values = HeldValues(inputs);
+  for (const SiteInput& input : inputs) {
     const double width = static_cast<double>(input.width);
     counts.input_squares += width * width;
     counts.widest_input = std::max(counts.widest_input, input.width);

@@ -15,12 +15,13 @@ struct TokenCounts {
   double linear_weights = 0;  // weights of linear layers: one multiply-add each
   double normed = 0;          // values that norms read and write
   double rotated = 0;         // values of queries and keys that are rotated
-  double cached = 0;          // keys and values that are stored
   double gated = 0;           // values that an activation makes and a second value multiplies
   double activated = 0;       // values that an activation alone makes
   double residual = 0;        // values that branches add to the hidden states
   double input_squares = 0;   // Σ width² over the inputs: products of a Gram matrix
   size_t widest_input = 0;
+  // Most values inside parts that wait at once when a block is run input by input.
+  size_t held_values = 0;
 
   void Add(const TokenCounts& other);
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "base/error_place.h"
 #include "base/strings.h"
@@ -127,6 +128,15 @@ void CheckAttention(const AttentionPlan& plan) {
           StrCat("an even number up to head_dim ", plan.head_dim), StrCat(dims));
   }
 
+  // Rotation trusts the roles.
+  for (const auto& [site, role, field] :
+       {std::tuple(&plan.query, SiteRole::kQuery, "query"),
+        std::tuple(&plan.key, SiteRole::kKey, "key"),
+        std::tuple(&plan.value, SiteRole::kValue, "value"),
+        std::tuple(&plan.output, SiteRole::kAttentionOutput, "output")}) {
+    check(site->role == role, StrCat(field, ".role"), "the role of its place", "another role");
+  }
+
   // The four linear layers have the widths that the heads ask for.
   check(plan.query.out == plan.heads * plan.head_dim, "query.out",
         StrCat(plan.heads, " heads of ", plan.head_dim), StrCat(plan.query.out));
@@ -136,6 +146,42 @@ void CheckAttention(const AttentionPlan& plan) {
   }
   check(plan.output.in == plan.query.out, "output.in", StrCat(plan.query.out),
         StrCat(plan.output.in));
+}
+
+void CheckMlp(const MlpPlan& plan) {
+  const bool has_roles = (!plan.gate || plan.gate->role == SiteRole::kGate) &&
+                         plan.up.role == SiteRole::kUp && plan.down.role == SiteRole::kDown;
+  if (!has_roles) ThrowBadInput("mlp.role", "the roles gate, up and down", "other roles");
+}
+
+bool IsSameNorm(const NormPlan& a, const NormPlan& b) {
+  return a.name == b.name && a.width == b.width && a.has_bias == b.has_bias &&
+         a.parameters.kind == b.parameters.kind && a.parameters.eps == b.parameters.eps &&
+         a.parameters.weight_offset == b.parameters.weight_offset;
+}
+
+// A norm's tensors belong to one place: a scale that is folded into them is seen by all who read
+// its output. Only parallel branches may share a norm, because they share its output.
+void CheckNorms(const BlockPlan& plan, size_t hidden_size, std::set<std::string>& names) {
+  const NormPlan* shared = nullptr;  // of the parallel branches so far
+  for (const Branch& branch : plan.branches) {
+    const bool is_shared =
+        branch.is_parallel && branch.norm && shared != nullptr && branch.norm->name == shared->name;
+    if (is_shared && !IsSameNorm(*branch.norm, *shared)) {
+      ThrowBadInput(shared->name, "the same norm in parallel branches", "different parameters");
+    }
+    for (const std::optional<NormPlan>* norm : {&branch.norm, &branch.norm_after}) {
+      if (!*norm || (norm == &branch.norm && is_shared)) continue;
+      if ((*norm)->name.empty()) ThrowExpected("norms with names", "a norm without one");
+      if (!names.insert((*norm)->name).second) {
+        ThrowExpected("norms and linear layers of different names",
+                      StrCat("two of ", (*norm)->name));
+      }
+      if ((*norm)->width == hidden_size) continue;
+      ThrowBadInput((*norm)->name, StrCat("hidden size ", hidden_size), StrCat((*norm)->width));
+    }
+    if (!branch.is_parallel || shared == nullptr) shared = branch.norm ? &*branch.norm : nullptr;
+  }
 }
 
 }  // namespace
@@ -152,6 +198,8 @@ void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
     if (const auto* attention = std::get_if<AttentionPlan>(&branch.part)) {
       CheckAttention(*attention);
       ++attentions;
+    } else {
+      CheckMlp(std::get<MlpPlan>(branch.part));
     }
 
     // What a branch adds is as wide as the hidden states.
@@ -181,10 +229,7 @@ void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
     }
   }
 
-  for (const NormPlan& norm : NormsOf(plan)) {
-    if (norm.width == hidden_size) continue;
-    ThrowBadInput(norm.name, StrCat("hidden size ", hidden_size), StrCat(norm.width));
-  }
+  CheckNorms(plan, hidden_size, names);
 }
 
 }  // namespace qualm

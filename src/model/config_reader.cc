@@ -67,7 +67,11 @@ ConfigReader ConfigReader::Inner(std::string_view key) const {
 
 void ConfigReader::Refuse(std::string_view key, std::string_view expected, std::string_view got,
                           std::string_view hint) const {
-  ThrowBadInput(StrCat(place_, ":", key), expected, got, hint);
+  // A value from the file may be of any length.
+  constexpr size_t kLongest = 80;
+  const std::string shown(got.substr(0, kLongest));
+  ThrowBadInput(StrCat(place_, ":", key), expected, got.size() > kLongest ? shown + "..." : shown,
+                hint);
 }
 
 }  // namespace qualm

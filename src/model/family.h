@@ -18,7 +18,7 @@ struct Family {
   ModelPlan (*plan)(const ConfigReader& config);
 };
 
-// The table (families.cc), one line per file in families/, or what a ScopedFamilies put in its
+// The table (families.cc), two lines per file in families/, or what a ScopedFamilies put in its
 // place.
 std::span<const Family* const> AllFamilies();
 const Family& FindFamily(std::string_view model_type, std::span<const Family* const> families);

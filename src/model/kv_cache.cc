@@ -23,7 +23,8 @@ KvCache::KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheS
     const size_t heads = attention == nullptr ? 0 : attention->kv_heads;
     const size_t head_dim = attention == nullptr ? 0 : attention->head_dim;
     blocks_.emplace_back(heads, head_dim, capacity, group_tokens);
-    if (scheme) quantizers_.emplace_back(*scheme, heads, head_dim);
+    quantizers_.emplace_back();
+    if (scheme && attention != nullptr) quantizers_.back().emplace(*scheme, heads, head_dim);
   }
 }
 
@@ -52,10 +53,10 @@ void KvCache::CopyFrom(const KvCache& other) {
 
 void KvCache::Store(size_t block, size_t position, std::span<const float> key,
                     std::span<const float> value) {
-  if (quantizers_.empty()) {
+  if (!quantizers_[block]) {
     blocks_[block].Store(position, key, value);
   } else {
-    quantizers_[block].Store(position, key, value, blocks_[block]);
+    quantizers_[block]->Store(position, key, value, blocks_[block]);
   }
 }
 

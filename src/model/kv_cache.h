@@ -36,7 +36,7 @@ class KvCache {
 
  private:
   std::vector<AttentionCache> blocks_;
-  std::vector<KvQuantizer> quantizers_;  // one for each block; empty: floats stay as they are
+  std::vector<std::optional<KvQuantizer>> quantizers_;  // by block; empty: floats are kept
   size_t length_ = 0, capacity_ = 0;
 };
 

@@ -32,7 +32,7 @@ struct LinearSite {
   std::string name;  // inside the block ("self_attn.q_proj"); of the head: in full
   SiteRole role = SiteRole::kQuery;
   size_t out = 0, in = 0;      // of W, [out, in]
-  bool requires_bias = false;  // a bias that the checkpoint has is used in any case
+  bool requires_bias = false;  // in a block, a bias that the checkpoint has is used in any case
 };
 
 // A norm and its tensors NAME.weight and, if `has_bias`, NAME.bias, each [width].

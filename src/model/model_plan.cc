@@ -17,29 +17,39 @@ std::string ModelPlan::NameIn(size_t block, std::string_view site) const {
 
 namespace {
 
-ModelPlan PlanFrom(const Json& json, std::span<const Family* const> families) {
-  if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
-
-  // model_type selects the family, as in Hugging Face's loaders.
-  const std::string model_type = GetString(json, "model_type", kNoPlace);
-  ModelPlan plan = FindFamily(model_type, families).plan(ConfigReader(json));
-  plan.model_type = model_type;
+// Tables, head and last norm against the blocks between them, then the blocks.
+void CheckModelPlan(const ModelPlan& plan) {
+  const auto check = [&](size_t got, size_t expected, std::string_view field) {
+    if (got != expected) ThrowBadInput(field, StrCat(expected), StrCat(got));
+  };
+  if (plan.blocks.empty()) ThrowExpected("a model with blocks", "none");
+  check(plan.embedding.width, plan.hidden_size, "embedding.width");
+  check(plan.head.in, plan.hidden_size, "head.in");
+  check(plan.head.out, plan.embedding.rows, "head.out");
+  check(plan.final_norm.width, plan.hidden_size, "final_norm.width");
+  if (plan.head.role != SiteRole::kHead) ThrowBadInput("head.role", "head", "another role");
 
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
     At([&] { return StrCat("block ", b); }, [&] { CheckPlan(plan.blocks[b], plan.hidden_size); });
   }
+}
+
+ModelPlan PlanFrom(const Json& json) {
+  if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
+
+  // model_type selects the family, as in Hugging Face's loaders.
+  const std::string model_type = GetString(json, "model_type", kNoPlace);
+  ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(ConfigReader(json));
+  plan.model_type = model_type;
+
+  CheckModelPlan(plan);
   return plan;
 }
 
 }  // namespace
 
-ModelPlan ParseModelPlan(const Json& json, std::string_view place,
-                         std::span<const Family* const> families) {
-  return At(place, [&] { return PlanFrom(json, families); });
-}
-
 ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
-  return ParseModelPlan(json, place, AllFamilies());
+  return At(place, [&] { return PlanFrom(json); });
 }
 
 ModelPlan ReadModelPlan(const std::filesystem::path& folder) {

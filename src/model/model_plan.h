@@ -43,9 +43,7 @@ struct ModelPlan {
 };
 
 // Throws bad input naming file and key; an unknown model_type lists the supported ones.
-ModelPlan ParseModelPlan(const Json& json, std::string_view place,
-                         std::span<const Family* const> families);
-ModelPlan ParseModelPlan(const Json& json, std::string_view place);  // of all families
+ModelPlan ParseModelPlan(const Json& json, std::string_view place);
 ModelPlan ReadModelPlan(const std::filesystem::path& folder);
 
 // Floats that a cache keeps for one position over all blocks: keys and values.

@@ -156,6 +156,27 @@ TEST(ModelPlan, Gemma2CapsThatAreNullAreOff) {
   EXPECT_EQ(Attention(json).soft_cap, 0);
 }
 
+TEST(ModelPlan, Gemma2TakesTheSecondActivationKeyLiterally) {
+  Json json = Valid();
+  json["model_type"] = "gemma2";
+  const auto activation = [&] {
+    ModelPlan plan = Parse(json);
+    return MlpIn(plan.blocks[0]).activation;
+  };
+  json["hidden_act"] = "gelu";
+  EXPECT_EQ(activation(), Activation::kGeluTanh);
+  json["hidden_activation"] = "gelu";
+  EXPECT_EQ(activation(), Activation::kGeluErf);
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  EXPECT_EQ(activation(), Activation::kGeluTanh);
+}
+
+TEST(ModelPlan, RotaryParametersByTypeOfBlockAreRefused) {
+  EXPECT_THAT(Complaint("rope_parameters", {{"full_attention", {{"rope_theta", 1e6}}},
+                                            {"sliding_attention", {{"rope_theta", 1e4}}}}),
+              HasSubstr("[c.json:rope_parameters] expected one set of rotary parameters"));
+}
+
 TEST(ModelPlan, PhiRefusesWhatItCannotRunByItsKey) {
   Json json = Valid();
   json["model_type"] = "phi";

@@ -42,6 +42,11 @@ RopeScaling ReadRopeScaling(const ConfigReader& config) {
   const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!config.Has(key)) return scaling;
   const ConfigReader inner = config.Inner(key);
+  for (const auto& item : inner.json().items()) {
+    if (!item.value().is_object()) continue;
+    config.Refuse(key, "one set of rotary parameters for all blocks",
+                  StrCat("a set for ", item.key()));
+  }
 
   // Older files spell the key "type".
   const std::string kind = inner.Text("rope_type", inner.Text("type", ""));

@@ -12,11 +12,15 @@ namespace qualm {
 namespace {
 
 Activation ReadGemmaActivation(const ConfigReader& config) {
-  // Newer files repeat the activation under a second key, which then decides; "gelu" has always
-  // meant the tanh form.
-  const char* key = config.Has("hidden_activation") ? "hidden_activation" : "hidden_act";
+  // Newer files repeat the activation under a second key, which then decides and is meant
+  // literally. Under the first one "gelu" has always meant the tanh form.
+  if (config.Has("hidden_activation")) {
+    return ReadActivation(
+        config, "hidden_activation", "gelu_pytorch_tanh",
+        {{"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu", Activation::kGeluErf}});
+  }
   return ReadActivation(
-      config, key, "gelu_pytorch_tanh",
+      config, "hidden_act", "gelu_pytorch_tanh",
       {{"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu", Activation::kGeluTanh}});
 }
 
@@ -35,7 +39,8 @@ std::vector<bool> ReadWindowed(const ConfigReader& config, size_t blocks) {
   // Newer files list the type of every block.
   const Json& types = config.json()["layer_types"];
   if (!types.is_array() || types.size() != blocks) {
-    config.Refuse("layer_types", StrCat("a list of ", blocks, " types"), types.dump());
+    config.Refuse("layer_types", StrCat("a list of ", blocks, " types"),
+                  types.is_array() ? StrCat("a list of ", types.size()) : types.type_name());
   }
   for (size_t b = 0; b < blocks; ++b) {
     if (types[b] != "sliding_attention" && types[b] != "full_attention") {
