@@ -11,7 +11,7 @@ namespace qualm {
 struct RotationOptions {
   bool residual = true;  // hidden states between blocks
   bool heads = true;     // values inside attention heads
-  bool online = true;    // the input of down_proj
+  bool online = true;    // the input of each MLP's last layer
   uint64_t seed = 0;
 
   template <class Visitor, class Self>

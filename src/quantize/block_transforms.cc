@@ -108,8 +108,7 @@ class BlockTransformer {
   void Edit(size_t i, const Transform& transform, LayerStats& stats) {
     if (IsSkipped(i)) return;
     TransformGroup view = View(i, stats);
-    // A search by the module's loss leaves its last candidate in the block; the destructor puts the
-    // float weights back.
+    // A search by the module's loss leaves its last candidate in the block.
     ModuleLoss module_loss(*this, i, stats);
     if (inputs_[i].reads_residual) {
       view.module_loss = [&](std::span<const Matrix> weights) { return module_loss.Of(weights); };
@@ -124,11 +123,13 @@ class BlockTransformer {
       run_.context.progress.Warn(
           StrCat(view.linears[0].name, ": ", transform.name(),
                  " is left out: a layer that reads the same input stays float"));
+      module_loss.Restore();
       return;
     }
 
     tensors_.Apply(i, transform.name(), edit, run_.context);
     EditSample(edit, stats);
+    module_loss.Restore();
   }
 
   // The sample follows the edit; a new pass is not needed until the next transform.
@@ -150,8 +151,9 @@ class BlockTransformer {
     ModuleLoss(const ModuleLoss&) = delete;
     ModuleLoss& operator=(const ModuleLoss&) = delete;
 
-    // Runs after the edits, if there are any, so the block continues with the edited weights.
-    ~ModuleLoss() {
+    // Puts the weights back that the last candidate replaced; after the edits, if there are any, so
+    // that the block continues with the edited weights.
+    void Restore() {
       if (!expected_) return;
       owner_.tensors_.PutReaders(input_, owner_.block_, owner_.run_.context);
       owner_.tensors_.PutInto(owner_.block_, owner_.run_.context);
@@ -169,9 +171,16 @@ class BlockTransformer {
     }
 
    private:
+    // Whether tokens mix anywhere between the input and the end of the branches that it opens.
+    bool NeedsSequences(size_t input) const {
+      if (owner_.inputs_[input].needs_sequences) return true;
+      return std::ranges::any_of(owner_.block_.MadeBy(input),
+                                 [&](size_t later) { return NeedsSequences(later); });
+    }
+
     // Attention needs whole sequences; branches that see tokens one by one take the sample.
     Matrix Output() const {
-      if (owner_.inputs_[input_].needs_sequences) {
+      if (NeedsSequences(input_)) {
         return owner_.run_.calibration->BranchOutput(owner_.block_, input_, owner_.run_.context);
       }
       return owner_.block_.BranchOutput(input_, {}, stats_.sample, owner_.run_.context);

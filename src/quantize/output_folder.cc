@@ -190,6 +190,11 @@ bool IsTensorFile(std::string_view name) {
 }
 
 // Quantized layers first, then changed tensors, then every tensor of the block that is neither.
+Json UntiedConfig(Json config) {
+  config["tie_word_embeddings"] = false;
+  return config;
+}
+
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized) {
   TensorBatch batch;
@@ -253,9 +258,7 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
     // A rotated head is not the embedding any more.
     if (name == "config.json" && is_rotated) {
-      Json config = ReadJsonFile(checkpoint.folder() / name);
-      config["tie_word_embeddings"] = false;
-      WriteJsonFile(out / name, config);
+      WriteJsonFile(out / name, UntiedConfig(ReadJsonFile(checkpoint.folder() / name)));
     } else {
       WriteFileAtomically(out / name, ReadFile(checkpoint.folder() / name));
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "artefact/manifest.h"
+#include "io/json.h"
 #include "model/checkpoint.h"
 #include "quantize/block_run.h"
 
@@ -38,6 +39,9 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
 // float32), then the block's other tensors as they are.
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized);
+
+// The config.json of a model whose head is not its embedding.
+Json UntiedConfig(Json config);
 
 // Writes "rest.safetensors" (every tensor outside the blocks), the index, copies of config and
 // tokenizer files and, with a calibration set, the hashes of its 13-grams. `block_files` are the

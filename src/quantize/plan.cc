@@ -27,7 +27,7 @@ struct Costs {
   uint64_t gram_bytes = 0;
   uint64_t factor_bytes = 0, weight_elements = 0;
   uint64_t sample_columns = 0;  // of a token sample, summed in the same way
-  size_t widest = 0;
+  size_t widest = 0, held_values = 0;
 };
 
 uint64_t GramBytes(const Rounder& rounder, size_t inputs) {
@@ -98,11 +98,14 @@ void AddBlock(const Checkpoint& checkpoint, const Recipe& recipe, size_t sequenc
 
   const TokenCounts counts = CountsOf(block);
   costs.widest = std::max(costs.widest, counts.widest_input);
+  costs.held_values = std::max(costs.held_values, counts.held_values);
   costs.forward_flops_per_token += 2 * counts.linear_weights;
-  // Scores and sums over half a sequence on average, two operations each.
-  if (const AttentionPlan* attention = AttentionOf(block)) {
-    costs.forward_flops_per_token +=
-        2.0 * static_cast<double>(sequence_length * attention->query.out);
+  // A score and a sum for each position that a query sees, a multiply-add each.
+  const AttentionPlan* attention = AttentionOf(block);
+  if (attention != nullptr && sequence_length > 0) {
+    const double length = static_cast<double>(sequence_length);
+    costs.forward_flops_per_token += 4 * static_cast<double>(attention->query.out) *
+                                     PairsSeen(attention->window, length) / length;
   }
   costs.stored_bytes += stored_bytes;
   costs.block_bytes = std::max(costs.block_bytes, block_bytes);
@@ -190,12 +193,13 @@ Plan MakePlan(const QuantizeOptions& options, const Context& context) {
   plan.stages.push_back({"measure", sampled * costs.measure_flops_per_token / flops,
                          costs.gram_bytes + costs.factor_bytes / 2 +
                              4 * costs.weight_elements * sizeof(float) + samples});
-  // Sequential layers keep the widest inputs of all tokens between two sites, and a copy of the
+  // Sequential layers keep the values of all tokens that wait inside a block, and a copy of the
   // block's inputs if the next block must see the float block's output.
   bool staged = options.recipe.layer_order == Order::kSequential;
   bool saved = staged && options.recipe.block_order == Order::kParallel;
   uint64_t hidden = static_cast<uint64_t>(all) *
-                    (hidden_size * (saved ? 2 : 1) + (staged ? costs.widest : 0)) * sizeof(float);
+                    (hidden_size * (saved ? 2 : 1) + (staged ? costs.held_values : 0)) *
+                    sizeof(float);
 
   plan.resident_bytes =
       (options.spill ? 0 : hidden) + costs.block_bytes + costs.block_stored_bytes * 2;

@@ -3,12 +3,14 @@
 #include "quantize/run_checks.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "quantize/model_rotation.h"
+#include "quantize/output_folder.h"
 
 namespace qualm {
 namespace {
@@ -97,6 +99,16 @@ void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
   }
 }
 
+// The head of a rotated model is another matrix than the embedding, and config.json must be able to
+// say so in the family's words.
+void RequireUntying(const Checkpoint& checkpoint) {
+  if (!checkpoint.plan().tied_embeddings) return;
+  const std::filesystem::path path = checkpoint.folder() / "config.json";
+  if (!ParseModelPlan(UntiedConfig(ReadJsonFile(path)), path.string()).tied_embeddings) return;
+  ThrowBadInput("quarot", "a family whose head is untied by tie_word_embeddings: false",
+                checkpoint.plan().model_type, "use {quarot: {residual: false}}");
+}
+
 }  // namespace
 
 void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& checkpoint) {
@@ -122,6 +134,7 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
 
   if (const RotationOptions* rotation = options.recipe.rotation()) {
     RequireRotatable(checkpoint.plan(), *rotation);
+    if (rotation->residual) RequireUntying(checkpoint);
   }
 
   // Then every linear layer, and the patterns against their names.
