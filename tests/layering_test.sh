@@ -8,6 +8,13 @@ trap 'rm -rf "$scratch"' EXIT
 
 "$source_tree/tools/check_layers" "$source_tree"
 
+# ARCHITECTURE.md's table of layers has a row for each folder.
+for folder in "$source_tree"/src/*/; do
+  name=$(basename "$folder")
+  grep -q "^| [0-9]* | \`src/$name/\` |" "$source_tree/ARCHITECTURE.md" ||
+    { echo "src/$name/ has no row in ARCHITECTURE.md" >&2; exit 1; }
+done
+
 # A copy of the tree with one file more must be refused, and for the right reason.
 expect_refused() { # name, file, contents, what the complaint contains
   rm -rf "$scratch/src"
@@ -23,7 +30,7 @@ expect_refused() { # name, file, contents, what the complaint contains
     exit 1
   fi
 }
-expect_refused "an upward include" src/base/zz.h '#include "model/config.h"' 'base (rank 0) may not'
+expect_refused "an upward include" src/base/zz.h '#include "model/model_plan.h"' 'base (rank 0) may not'
 expect_refused "an include of the same rank" src/model/zz.cc '#include "data/corpus.h"' 'may not'
 expect_refused "tokenize inside io" src/io/zz.cc '  #  include "tokenize/tokenizer.h"' 'may not'
 expect_refused "a path without its folder" src/io/zz.cc '#include "json.h"' 'not the path'

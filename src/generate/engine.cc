@@ -192,8 +192,9 @@ std::vector<Engine::Part> Engine::NextPass() {
   const size_t prompt_tokens = batch_tokens - std::min(batch_tokens, parts.size());
   size_t room = prompt_tokens;
   for (Slot* slot : Prompts()) {
-    TakeFromOthers(*slot);
+    // A prompt that waits for another one takes over what that has when it is there as a whole.
     if (will_be_computed(*slot)) continue;
+    TakeFromOthers(*slot);
     const size_t wanted = slot->pending.size();
     const size_t tokens = wanted <= prompt_tokens ? wanted : room;
     if (tokens == 0 || tokens > room) {
