@@ -1,7 +1,7 @@
 // What models compute and what that is worth: the bits of logits of every family and of the
 // embedded demo model, and the scores of each kind of task, of generated texts and of the
 // perplexity protocols on the demo model and the made-up rows of tests/data/rows, against the
-// tables in tests/baseline/. How a table is rewritten, and what its values depend on, stands in
+// tables in tests/baseline/. How a table is rewritten, and what its values depend on, is said in
 // support/pinned_table.h.
 #include <gtest/gtest.h>
 
