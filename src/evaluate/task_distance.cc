@@ -19,7 +19,12 @@ ScoredDistances DistancesOnTask(const TaskOutcome& reference_outcome, const Mode
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   if (!outcome.texts.empty()) return {{kNone, kNone}, {kNone, kNone}};
   if (outcome.key.prompt_hash != reference_outcome.key.prompt_hash) {
-    ThrowBadInput(outcome.key.task, "models whose tokenizers read the prompts alike", "others");
+    const auto& ours = outcome.requests.requests;
+    const auto& theirs = reference_outcome.requests.requests;
+    size_t at = 0;
+    while (at < ours.size() && at < theirs.size() && ours[at].hash == theirs[at].hash) ++at;
+    ThrowBadInput(outcome.key.task, "two models with the same tokenizer",
+                  StrCat("token sequences that differ at request ", at));
   }
 
   // All requests of the task, in order: an item's are next to each other.

@@ -110,7 +110,8 @@ class Verifier {
       ++report_.tensors_against;
       if (kept == nullptr || kept->type != tensor.type || kept->shape != tensor.shape ||
           !std::ranges::equal(kept->bytes, tensor.bytes)) {
-        Problem(tensor.name, "expected the source's bytes; got others");
+        Problem(tensor.name, kept == nullptr ? "expected the source's tensor; got none"
+                                             : "expected the source's bytes; got different ones");
       }
     }
   }

@@ -123,7 +123,8 @@ void ReadControl(std::string_view source, const Yaml& value, CalibrationSpec& sp
   } else {
     spec.kind = CalibrationKind::kMixed;
     spec.mixed = TextsOf(value);
-    if (spec.mixed.size() < 2) ThrowBadInput(value.place(), "two names or more", "fewer");
+    if (spec.mixed.size() < 2)
+      ThrowBadInput(value.place(), "two names or more", StrCat(spec.mixed.size()));
   }
 }
 
@@ -243,7 +244,12 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   std::vector<std::string> tasks = keys.tasks;
   if (yaml.Find("task") != nullptr) tasks.push_back(keys.task);
   if (keys.corpus.empty() == tasks.empty() || (!keys.tasks.empty() && has_name)) {
-    ThrowBadInput(yaml.place(), "one of corpus, task and tasks (which have no name)", "others");
+    std::vector<std::string> found;
+    for (const char* key : {"corpus", "task", "tasks", "name"}) {
+      if (yaml.Find(key) != nullptr) found.emplace_back(key);
+    }
+    ThrowBadInput(yaml.place(), "exactly one of corpus, task or tasks (tasks takes no name)",
+                  found.empty() ? "none of them" : Join(found, ", "));
   }
 
   // What all of the tests have in common.
