@@ -73,13 +73,14 @@ TEST(BlockCost, AttentionOfEqualBlocksIsCountedTogetherFullOnesFirst) {
 }
 
 TEST(BlockCost, PairsSeenAreTheSumOverQueries) {
-  for (const size_t window : {0, 1, 4, 20}) {
+  for (const size_t window : std::vector<size_t>{0, 1, 4, 20}) {
     double pairs = 0;
     for (size_t t = 0; t < 10; ++t) {
       pairs += static_cast<double>(window == 0 ? t + 1 : std::min(window, t + 1));
     }
     EXPECT_EQ(PairsSeen(window, 10), pairs) << window;
-    EXPECT_EQ(PositionsSeen(window, 9), window == 0 ? 10 : std::min<double>(double(window), 10));
+    EXPECT_EQ(PositionsSeen(window, 9),
+              window == 0 ? 10 : std::min(static_cast<double>(window), 10.0));
   }
 }
 
