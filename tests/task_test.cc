@@ -103,12 +103,13 @@ TEST_F(Tasks, TheFilesThatAreReadAreKnownBefore) {
   const Task task = FindTask(file.string());
   ItemOptions options;
   EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
-              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv", "glue-sst2/train.tsv"));
+              ElementsAre("tasks/t.yaml", "datasets/sst2.yaml", "glue-sst2/dev.tsv",
+                          "glue-sst2/train.tsv"));
   EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
             roles_of(TaskInputs(task, options, folder_)));
   options.shots = 0;
   EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
-              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv"));
+              ElementsAre("tasks/t.yaml", "datasets/sst2.yaml", "glue-sst2/dev.tsv"));
   EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
             roles_of(TaskInputs(task, options, folder_)));
   EXPECT_FALSE(FindTask("boolq").inputs.Find("tasks/boolq.yaml")->hash.empty());
