@@ -195,6 +195,9 @@ TEST(StudyGraph, AFileThatChangedIsNotWhatWasPlanned) {
   opened.AddText("another", "file");
   EXPECT_THAT(testing::ErrorOf([&] { plan.RequireUnchanged(stage, opened, "the text"); }),
               ::testing::HasSubstr("the text has changed since the study was planned"));
+  InputSet none;
+  EXPECT_THAT(testing::ErrorOf([&] { plan.RequireUnchanged(stage, none, "the text"); }),
+              ::testing::HasSubstr("the text names no file"));
 }
 
 TEST(StudyGraph, APlanWithoutTheFilesOfAStageIsRefused) {
