@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "evaluate/comparison.h"
 #include "evaluate/task_run.h"
@@ -262,6 +263,23 @@ TEST_F(Tasks, AnswersComeFromTheStoreTheSecondTime) {
 }
 
 // The last evaluation of the model in the store is another one.
+TEST_F(Tasks, FilesThatAreRefusedAreNotScored) {
+  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, context_);
+  ResultStore store(folder_ / "results.db");
+  TaskRunOptions options;
+  options.data_folder = folder_;
+  options.store = &store;
+  options.on_inputs = [](InputSet& opened) {
+    EXPECT_NE(opened.Find("glue-sst2/dev.tsv"), nullptr);
+    ThrowFailed("t", "another file");
+  };
+  EXPECT_THAT(ErrorOf([&] {
+                (void)RunTask(ParseTask(kSst2, "t.yaml"), model, model.Hash(), options, context_);
+              }),
+              HasSubstr("another file"));
+  EXPECT_TRUE(store.Evaluations().empty());
+}
+
 TEST_F(Tasks, AnOutcomeIsWhatItsOwnEvaluationKept) {
   ResultStore store(folder_ / "r.db");
   const TaskOutcome whole = Run(kSst2, &store), part = Run(kSst2, &store, 2);
