@@ -130,6 +130,7 @@ class GroupRunner {
                                context);
       }
     }
+    QUALM_CHECK(false);
     return {};
   }
 
