@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "evaluate/comparison.h"
 #include "evaluate/task_run.h"
@@ -103,15 +104,57 @@ TEST_F(Tasks, TheFilesThatAreReadAreKnownBefore) {
   const Task task = FindTask(file.string());
   ItemOptions options;
   EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
-              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv", "glue-sst2/train.tsv"));
+              ElementsAre("tasks/t.yaml", "datasets/sst2.yaml", "glue-sst2/dev.tsv",
+                          "glue-sst2/train.tsv"));
   EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
             roles_of(TaskInputs(task, options, folder_)));
   options.shots = 0;
   EXPECT_THAT(roles_of(TaskInputs(task, options, folder_)),
-              ElementsAre("tasks/t.yaml", "glue-sst2/dev.tsv"));
+              ElementsAre("tasks/t.yaml", "datasets/sst2.yaml", "glue-sst2/dev.tsv"));
   EXPECT_EQ(roles_of(MakeItems(task, options, folder_).inputs),
             roles_of(TaskInputs(task, options, folder_)));
   EXPECT_FALSE(FindTask("boolq").inputs.Find("tasks/boolq.yaml")->hash.empty());
+}
+
+// As far as their rows are here: from headers that are files, in several formats and subsets.
+TEST_F(Tasks, ThoseThatShipReadWhatIsKnownBefore) {
+  const std::filesystem::path rows = testing::SourceRoot() / "tests" / "data" / "rows";
+  size_t tasks = 0, with_headers = 0;
+  for (const std::string& name : TaskNames()) {
+    const Task task = FindTask(name);
+    ItemOptions options;
+    if (!MissingTaskFile(task, options, rows).empty()) continue;
+    options.limit = 2;
+    InputSet opened = MakeItems(task, options, rows).inputs;
+    InputSet planned = TaskInputs(task, options, rows);
+    EXPECT_EQ(planned.FirstOther(opened), nullptr) << name;
+    ++tasks;
+    if (task.has_header_file) ++with_headers;
+  }
+  EXPECT_GE(tasks, 20U);
+  EXPECT_GE(with_headers, 1U);
+}
+
+// A second file with a line for each row, and pieces in a folder that has other files of tokenizers
+// as well.
+TEST_F(Tasks, BleuOverPiecesReadsWhatIsKnownBefore) {
+  const std::filesystem::path demo = testing::SourceRoot() / "demo/model";
+  const std::filesystem::path flores = folder_ / "flores";
+  std::filesystem::create_directories(flores);
+  WriteFileAtomically(flores / "devtest.zhen.test.en.txt", "one\ntwo\n");
+  WriteFileAtomically(flores / "devtest.zhen.test.zh.txt", "yi\ner\n");
+  std::filesystem::copy(demo / "tokenizer.model",
+                        flores / "flores200_sacrebleu_tokenizer_spm.model");
+  std::filesystem::copy(demo / "tokenizer_config.json", flores / "tokenizer_config.json");
+
+  const Task task = FindTask("flores-en-zh-spm");
+  const Model model = LoadModel(demo, {}, context_);
+  TaskRunOptions options;
+  options.data_folder = folder_;
+  InputSet opened = RunTask(task, model, model.Hash(), options, context_).asked.inputs;
+  InputSet planned = TaskInputs(task, options.items, folder_);
+  EXPECT_EQ(planned.FirstOther(opened), nullptr);
+  EXPECT_EQ(opened.FirstOther(planned), nullptr);
 }
 
 TEST_F(Tasks, AChoiceMayStandInTheContext) {
@@ -220,6 +263,23 @@ TEST_F(Tasks, AnswersComeFromTheStoreTheSecondTime) {
 }
 
 // The last evaluation of the model in the store is another one.
+TEST_F(Tasks, FilesThatAreRefusedAreNotScored) {
+  const Model model = LoadModel(testing::SourceRoot() / "demo/model", {}, context_);
+  ResultStore store(folder_ / "results.db");
+  TaskRunOptions options;
+  options.data_folder = folder_;
+  options.store = &store;
+  options.on_inputs = [](InputSet& opened) {
+    EXPECT_NE(opened.Find("glue-sst2/dev.tsv"), nullptr);
+    ThrowFailed("t", "another file");
+  };
+  EXPECT_THAT(ErrorOf([&] {
+                (void)RunTask(ParseTask(kSst2, "t.yaml"), model, model.Hash(), options, context_);
+              }),
+              HasSubstr("another file"));
+  EXPECT_TRUE(store.Evaluations().empty());
+}
+
 TEST_F(Tasks, AnOutcomeIsWhatItsOwnEvaluationKept) {
   ResultStore store(folder_ / "r.db");
   const TaskOutcome whole = Run(kSst2, &store), part = Run(kSst2, &store, 2);

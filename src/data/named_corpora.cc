@@ -120,7 +120,9 @@ std::span<const NamedCorpus> AllNamedCorpora() {
   static const std::vector<NamedCorpus> corpora = [] {
     std::vector<NamedCorpus> all;
     for (const EmbeddedFile& file : EmbeddedDatasets()) {
-      if (!IsRowSet(file)) all.push_back(ParseNamedCorpus(file.text, file.name));
+      if (IsRowSet(file)) continue;
+      all.push_back(ParseNamedCorpus(file.text, file.name));
+      all.back().definition.AddText(StrCat("datasets/", file.name), file.text);
     }
     return all;
   }();
@@ -153,6 +155,8 @@ Corpus FindCorpus(const std::string& path_or_name, CorpusUse use,
       MakeCorpus(StrCat(named.name, ":", split),
                  FindReader(named.reader, named.name).read(ReadFile(path, options.max_file_bytes)));
   corpus.separator = named.join;
+  // The same file, joined in another way, is another text.
+  corpus.inputs.Add(named.definition);
   corpus.inputs.Add(file, path);
   return corpus;
 }

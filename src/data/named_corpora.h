@@ -16,6 +16,7 @@ namespace qualm {
 
 struct NamedCorpus {
   std::string name, title, citation, licence, source;
+  InputSet definition;                                      // the text, where it is compiled in
   std::string reader;                                       // of CorpusReaderNames()
   std::string join;                                         // between documents
   std::vector<std::pair<std::string, std::string>> splits;  // name, path below the data folder

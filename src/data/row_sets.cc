@@ -177,7 +177,9 @@ std::span<const RowSet> AllRowSets() {
   static const std::vector<RowSet> sets = [] {
     std::vector<RowSet> all;
     for (const EmbeddedFile& file : EmbeddedDatasets()) {
-      if (IsRowSet(file)) all.push_back(ParseRowSet(file.text, file.name));
+      if (!IsRowSet(file)) continue;
+      all.push_back(ParseRowSet(file.text, file.name));
+      all.back().definition.AddText(StrCat("datasets/", file.name), file.text);
     }
     return all;
   }();
@@ -257,6 +259,8 @@ void AddDataFile(const std::filesystem::path& data_folder, const std::string& pa
 
 void AddRowFiles(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
                  const std::filesystem::path& data_folder, InputSet& inputs) {
+  // Equal files of another format are other rows.
+  inputs.Add(set.definition);
   for (const std::string& subset : SubsetsOf(set, only_subset)) {
     for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
       AddDataFile(data_folder, path, inputs);

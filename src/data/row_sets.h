@@ -16,7 +16,8 @@ namespace qualm {
 
 struct RowSet {
   std::string name, title, citation, licence, source;
-  std::string note;  // where the files at hand are a part or a substitute; empty: they are not
+  std::string note;     // where the files at hand are a part or a substitute; empty: they are not
+  InputSet definition;  // the text of a set that is compiled in; of another one empty
   RowFormat format;
   // Parts of the set, each in files of its own, "abstract_algebra"; empty: there are none.
   std::vector<std::string> subsets;
@@ -56,14 +57,14 @@ struct SourcedRow {
   size_t index = 0;    // in its file, from 0
 };
 
-// All rows of a split, or of one of its subsets; the files that were read are added to `inputs`, if
-// it is not null. Throws bad input for a file that is not there, with where it was looked for and
-// where to get it.
+// All rows of a split, or of one of its subsets; the set's definition and the files that were read
+// are added to `inputs`, if it is not null. Throws bad input for a file that is not there, with
+// where it was looked for and where to get it.
 std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split,
                                  std::string_view only_subset,
                                  const std::filesystem::path& data_folder,
                                  InputSet* inputs = nullptr);
-// Adds the files that LoadRows would read, without reading them.
+// Adds the definition and the files that LoadRows would read, without reading them.
 void AddRowFiles(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
                  const std::filesystem::path& data_folder, InputSet& inputs);
 // Adds a file below the data folder; one inside an archive is the archive.

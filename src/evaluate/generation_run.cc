@@ -11,6 +11,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/row_sets.h"
 #include "evaluate/task_runner.h"
 #include "metrics/text_metrics.h"
 
@@ -93,7 +94,10 @@ class GenerationRunner final : public TaskRunner {
   // --- requests
 
   void Ask() override {
-    if (pieces_) outcome_.asked.inputs.Add(pieces_->inputs());
+    // Under the name that TaskInputs gives the file.
+    if (pieces_) {
+      AddDataFile(options_.data_folder, task_.generation.bleu_pieces, outcome_.asked.inputs);
+    }
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) AskItem(i);
     NameEvaluation(std::span<const TextRequest>(outcome_.texts));
   }

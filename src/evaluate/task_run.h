@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,9 @@ struct TaskRunOptions {
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   bool run_code = false;               // whether programs that the model writes may be run
   ResultStore* store = nullptr;        // null: nothing is kept
+  // Called with the files that the items and their metrics are made of, before anything is kept and
+  // before the model runs; may throw. Empty: nobody asks.
+  std::function<void(InputSet& opened)> on_inputs;
 };
 
 struct TaskScore {

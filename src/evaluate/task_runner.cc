@@ -38,6 +38,7 @@ TaskOutcome TaskRunner::Run() {
   outcome_.note = FindRowSet(task_.data_set, task_.name).note;
 
   Ask();
+  if (options_.on_inputs) options_.on_inputs(outcome_.asked.inputs);
   if (options_.store != nullptr) OpenEvaluation(*options_.store);
   Answer();
 

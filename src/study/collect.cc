@@ -72,7 +72,9 @@ class Collector {
     if (!is_new && (application != kApplicationId || version != kStudyResultsVersion)) {
       ThrowBadInput(
           database_.file(), StrCat("results of studies, version ", kStudyResultsVersion),
-          application == kApplicationId ? StrCat("version ", version) : "another database");
+          application == kApplicationId ? StrCat("version ", version) : "another database",
+          application == kApplicationId ? "remove the file: it is made again from the records"
+                                        : "");
     }
     database_.Execute(kSchema);
     database_.Execute(StrCat("PRAGMA application_id=", kApplicationId));

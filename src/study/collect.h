@@ -10,7 +10,7 @@
 
 namespace qualm {
 
-inline constexpr int kStudyResultsVersion = 1;
+inline constexpr int kStudyResultsVersion = 2;
 
 struct CollectCounts {
   size_t stages = 0, items = 0;  // added now

@@ -1,8 +1,10 @@
 #include "study/collect.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "results/database.h"
+#include "support/errors.h"
 #include "support/temporary_folder.h"
 
 namespace qualm {
@@ -73,6 +75,14 @@ TEST_F(Collected, EachOutcomeHasItsTable) {
   EXPECT_EQ(count("stages WHERE kind = 'evaluate' AND result NOT LIKE '%\"items\"%'"), 2);
 
   EXPECT_EQ(CollectResults(plan_, work_).stages, 0U);  // what is there is left alone
+}
+
+TEST_F(Collected, ResultsOfAnotherVersionMayBeRemoved) {
+  CollectResults(plan_, work_);
+  Database(work_.Results(), kAny).Execute("PRAGMA user_version=1");
+  EXPECT_THAT(testing::ErrorOf([&] { CollectResults(plan_, work_); }),
+              ::testing::HasSubstr("expected results of studies, version 2; got version 1; remove "
+                                   "the file: it is made again from the records"));
 }
 
 }  // namespace

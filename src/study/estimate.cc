@@ -157,7 +157,7 @@ void ScaleByHistory(StudyPlan& plan, const WorkFolder& work) {
 
   std::map<StageKind, Sums> history;
   for (const Stage& stage : plan.stages) {
-    const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_result=*/false);
+    const std::optional<StageRecord> record = work.ReadRecord(stage.key, /*with_outcome=*/false);
     if (!record || !record->is_done() || stage.seconds <= 0) continue;
     Sums& sums = history[stage.kind()];
     sums.measured += record->seconds;

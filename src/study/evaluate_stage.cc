@@ -96,15 +96,16 @@ class TaskStage {
     options_.items.limit = inputs_.limit;
     options_.store = &store_;
     options_.run_code = false;
+    // Rows that are not the planned ones are not worth a forward pass.
+    options_.on_inputs = [this](InputSet& opened) {
+      plan_.RequireUnchanged(stage_, opened, task_.name);
+    };
   }
 
   RowsOutcome Run(const Context& context) {
     // The float model's files were compared with the planned ones: its hash is known.
     const std::string hash = inputs_.quantize.empty() ? inputs_.model_hash : model_.Hash();
-    TaskOutcome run = RunTask(task_, model_, hash, options_, context);
-
-    plan_.RequireUnchanged(stage_, run.asked.inputs, task_.name);
-
+    const TaskOutcome run = RunTask(task_, model_, hash, options_, context);
     return {.task = run.key.task,
             .task_version = task_.version,
             .metric = task_.metrics[0],

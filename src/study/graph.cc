@@ -315,6 +315,9 @@ const Stage& StudyPlan::Find(std::string_view key) const {
 
 void StudyPlan::RequireUnchanged(const Stage& stage, InputSet& opened,
                                  std::string_view what) const {
+  // A loader that reports nothing would pass every comparison.
+  if (opened.files().empty()) ThrowFailed(stage.label, StrCat(what, " names no file that it read"));
+
   InputSet planned = files.at(stage.files);
   if (planned.FirstOther(opened) == nullptr) return;
   ThrowFailed(stage.label, StrCat(what, " has changed since the study was planned"));

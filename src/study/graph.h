@@ -54,7 +54,8 @@ struct StudyPlan {
   std::vector<std::string> skipped;  // tests whose data is not at hand, with what is missing
 
   const Stage& Find(std::string_view key) const;
-  // Throws kFailed if one of the files that a stage has opened is not the one that was planned.
+  // Throws kFailed if one of the files that a stage has opened is not the one that was planned, and
+  // for a set without files.
   void RequireUnchanged(const Stage& stage, InputSet& opened, std::string_view what) const;
 };
 

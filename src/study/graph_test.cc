@@ -168,6 +168,25 @@ TEST(StudyGraph, KeysChangeWithEveryFileThatIsRead) {
   }
 }
 
+// Both data sets read the same file; they join its lines in different ways.
+TEST(StudyGraph, ATextThatIsJoinedInAnotherWayIsAnotherTest) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "ptb");
+  folder.Write("ptb/ptb.test.txt", "one line\nand another\n");
+  PlanOptions options;
+  options.data_folder = folder.path();
+  SilentProgress progress;
+  const StudyPlan plan =
+      MakeStudyPlan(ParseStudy(StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [",
+                                      testing::SourceRoot().string(),
+                                      "/demo/model]\nrecipes: [rtn-w4-g64]\ntests:\n"
+                                      "  - {name: a, corpus: \"ptb:test\"}\n"
+                                      "  - {name: b, corpus: \"ptb-new:test\"}\n"),
+                               "x.yaml"),
+                    options, progress);
+  EXPECT_EQ(KeysOf(plan, StageKind::kEvaluate).size(), 4U);  // of two models
+}
+
 TEST(StudyGraph, AFileThatChangedIsNotWhatWasPlanned) {
   const StudyPlan plan = PlanOf("");
   const Stage& stage = plan.stages[0];
@@ -176,6 +195,9 @@ TEST(StudyGraph, AFileThatChangedIsNotWhatWasPlanned) {
   opened.AddText("another", "file");
   EXPECT_THAT(testing::ErrorOf([&] { plan.RequireUnchanged(stage, opened, "the text"); }),
               ::testing::HasSubstr("the text has changed since the study was planned"));
+  InputSet none;
+  EXPECT_THAT(testing::ErrorOf([&] { plan.RequireUnchanged(stage, none, "the text"); }),
+              ::testing::HasSubstr("the text names no file"));
 }
 
 TEST(StudyGraph, APlanWithoutTheFilesOfAStageIsRefused) {

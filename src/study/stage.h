@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -172,6 +173,14 @@ struct MeasureInputs {
 
 // In the order of StageKind.
 using StageInputs = std::variant<CalibrateInputs, QuantizeInputs, EvaluateInputs, MeasureInputs>;
+
+template <StageKind kKind, class Inputs>
+inline constexpr bool kHasInputs =
+    std::is_same_v<std::variant_alternative_t<static_cast<size_t>(kKind), StageInputs>, Inputs>;
+static_assert(kHasInputs<StageKind::kCalibrate, CalibrateInputs> &&
+              kHasInputs<StageKind::kQuantize, QuantizeInputs> &&
+              kHasInputs<StageKind::kEvaluate, EvaluateInputs> &&
+              kHasInputs<StageKind::kMeasure, MeasureInputs>);
 
 inline StageKind KindOf(const StageInputs& inputs) {
   return static_cast<StageKind>(inputs.index());

@@ -125,10 +125,12 @@ class GroupRunner {
       // Speed is measured from the folder: loading is part of what is measured.
       case StageKind::kMeasure: {
         const auto& inputs = std::get<MeasureInputs>(stage.inputs);
+        if (inputs.quantize.empty()) RequirePlannedModel(stage, inputs.model.path);
         return MeasureArtefact(FolderOf(inputs.model, inputs.quantize), inputs, stage.label,
                                context);
       }
     }
+    QUALM_CHECK(false);
     return {};
   }
 
@@ -160,14 +162,14 @@ class GroupRunner {
         Corpus corpus = FindCorpus(inputs.corpus.path, CorpusUse::kCalibration, plan_.data_folder,
                                    {.text_field = inputs.text_field});
         plan_.RequireUnchanged(stage, corpus.inputs, inputs.corpus.path);
-        return SampleCalibration(corpus, TokenizerOf(folder), inputs.Sampler());
+        return SampleCalibration(corpus, TokenizerOf(stage, folder), inputs.Sampler());
       }
       case CalibrationKind::kRows:
         return RowSetOf(stage, inputs, outcome);
       case CalibrationKind::kRandomTokens:
-        return RandomTokenSet(TokenizerOf(folder), inputs.Sampler());
+        return RandomTokenSet(TokenizerOf(stage, folder), inputs.Sampler());
       case CalibrationKind::kSelfGenerated: {
-        const Model& model = ModelOf(folder);
+        const Model& model = FloatModelOf(stage, folder);
         // Texts are kept in the stage's own store, so that a killed run does not generate them
         // again.
         ResultStore store(work_.Answers(stage.key));
@@ -215,8 +217,9 @@ class GroupRunner {
     const std::string name =
         StrCat(task.name, task.variant, ":", task.split,
                options.pool == RowPool::kCalibration ? " (calibration pool)" : "");
-    CalibrationSet set = PerSubjectSet(subjects, name, hasher.Hex(), TokenizerOf(inputs.model.path),
-                                       inputs.Sampler(), &drawn);
+    CalibrationSet set =
+        PerSubjectSet(subjects, name, hasher.Hex(), TokenizerOf(stage, inputs.model.path),
+                      inputs.Sampler(), &drawn);
     for (size_t i = 0; i < subjects.size(); ++i) {
       outcome.subjects.push_back({.subject = subjects[i].subject,
                                   .rows = subjects[i].documents.size(),
@@ -302,21 +305,39 @@ class GroupRunner {
 
   StageOutcome Evaluate(const Stage& stage, const Context& context) {
     const auto& inputs = std::get<EvaluateInputs>(stage.inputs);
-    Model& model = ModelOf(FolderOf(inputs.model, inputs.quantize));
-    // An artefact is identified by the stage that made it; the float model is compared with the
-    // plan.
-    if (inputs.quantize.empty()) plan_.RequireUnchanged(stage, model.inputs, "the model");
+    // An artefact is identified by the stage that made it.
+    const bool is_float = inputs.quantize.empty();
+    const Model& model = is_float ? FloatModelOf(stage, inputs.model.path)
+                                  : ModelOf(FolderOf(inputs.model, inputs.quantize));
     if (inputs.kind == TestKind::kTask) {
       return EvaluateTask(stage, plan_, work_, model, context);
     }
-    const Model* reference = inputs.quantize.empty() ? nullptr : &ModelOf(inputs.model.path);
+    const Model* reference = is_float ? nullptr : &FloatModelOf(stage, inputs.model.path);
     return EvaluateText(stage, plan_, work_, model, reference, context);
   }
 
-  const Tokenizer& TokenizerOf(const std::string& folder) {
-    std::unique_ptr<Tokenizer>& tokenizer = tokenizers_[folder];
-    if (!tokenizer) tokenizer = LoadTokenizer(folder);
-    return *tokenizer;
+  // --- what stages load, compared with the plan
+
+  const Tokenizer& TokenizerOf(const Stage& stage, const std::string& folder) {
+    LoadedTokenizer& loaded = tokenizers_[folder];
+    if (!loaded.tokenizer) {
+      loaded.tokenizer = LoadTokenizer(folder);
+      loaded.inputs = loaded.tokenizer->inputs();
+    }
+    plan_.RequireUnchanged(stage, loaded.inputs, "the tokenizer");
+    return *loaded.tokenizer;
+  }
+
+  const Model& FloatModelOf(const Stage& stage, const std::string& folder) {
+    Model& model = ModelOf(folder);
+    plan_.RequireUnchanged(stage, model.inputs, "the model");
+    return model;
+  }
+
+  // For a stage that loads the model's folder by itself.
+  void RequirePlannedModel(const Stage& stage, const std::string& folder) const {
+    InputSet opened = Checkpoint::Open(folder).Inputs();
+    plan_.RequireUnchanged(stage, opened, "the model");
   }
 
   Model& ModelOf(const std::string& folder) {
@@ -325,12 +346,18 @@ class GroupRunner {
     return *model;
   }
 
+  // With the hashes of its files, which are made once.
+  struct LoadedTokenizer {
+    std::unique_ptr<Tokenizer> tokenizer;
+    InputSet inputs;
+  };
+
   const StudyPlan& plan_;
   const WorkFolder& work_;
   const StageRunOptions& options_;
   const Context& context_;
   std::map<std::string, std::optional<Model>> models_;
-  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers_;
+  std::map<std::string, LoadedTokenizer> tokenizers_;
 };
 
 }  // namespace
