@@ -64,8 +64,9 @@ Matrix DecoderBlock::ResidualInput(size_t input, Span2D<const float> hidden,
   QUALM_CHECK(inputs_[input].reads_residual);
   const std::optional<NormPlan>& plan = inputs_[input].norm;
   if (!plan) return Matrix::CopyOf(hidden);
-  const auto norm =
-      std::ranges::find(norms_, plan->name, [](const NormLayer& layer) { return layer.plan.name; });
+  // A name is compared where it is: this runs for every norm of every token.
+  const auto has_name = [&](const NormLayer& layer) { return layer.plan.name == plan->name; };
+  const auto norm = std::ranges::find_if(norms_, has_name);
 
   Matrix normed = Matrix::Uninitialized(hidden.rows(), hidden.cols());
   norm->Apply(hidden, normed, context);
