@@ -16,6 +16,7 @@
 #include "quantize/stress.h"
 #include "support/logits_hash.h"
 #include "support/pinned_table.h"
+#include "support/random_calibration.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 #include "support/test_context.h"
@@ -27,6 +28,7 @@ namespace {
 using testing::CachedHash;
 using testing::PinnedTable;
 using testing::PrefillHash;
+using testing::RandomCalibration;
 using testing::RandomTokens;
 
 // A recipe without its name: its line of weights, and all others.
@@ -244,21 +246,6 @@ CalibrationSet DemoCalibration() {
                            *LoadTokenizer(DemoModel()), sampler);
 }
 
-// For models without a tokenizer.
-CalibrationSet RandomCalibration(size_t vocabulary) {
-  CalibrationSet set;
-  set.length = 48;
-  for (uint64_t seed = 0; seed < 4; ++seed) {
-    set.sequences.push_back(RandomTokens(set.length, vocabulary, seed));
-  }
-  set.held_out.push_back(RandomTokens(set.length, vocabulary, 4));
-  set.sampler = "random-tokens";
-  set.corpus = "none";
-  set.samples = set.sequences.size();
-  HashCalibration(set);
-  return set;
-}
-
 Recipe RecipeOf(const Case& one) {
   return ParseRecipe(StrCat("name: ", one.name, "\nweights: {", one.weights, "}\n", one.others),
                      one.name);
@@ -419,7 +406,7 @@ TEST(BaselineQuantize, EveryFamily) {
   PinnedTable table("families.txt");
   for (const std::filesystem::path& model : models) {
     const std::string family = model.filename().string();
-    const CalibrationSet calibration = RandomCalibration(ReadModelPlan(model).vocab_size());
+    const CalibrationSet calibration = RandomCalibration(ReadModelPlan(model).vocab_size(), 4);
     for (const Case& one : kFamilyCases) {
       const std::string name = StrCat(family, "/", one.name);
       const std::filesystem::path out = folder / StrCat(family, "-", one.name);

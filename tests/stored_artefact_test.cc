@@ -21,6 +21,7 @@
 #include "quantize/verify.h"
 #include "support/logits_hash.h"
 #include "support/pinned_table.h"
+#include "support/random_calibration.h"
 #include "support/shared_data.h"
 #include "support/test_context.h"
 
@@ -29,6 +30,7 @@ namespace {
 
 using testing::ExactText;
 using testing::PinnedTable;
+using testing::RandomCalibration;
 using testing::RandomTokens;
 
 struct StoredFolder {
@@ -88,26 +90,12 @@ std::filesystem::path SourceOf(const StoredFolder& folder) {
   return Artefacts() / "sources" / folder.source;
 }
 
-CalibrationSet RandomCalibration() {
-  CalibrationSet set;
-  set.length = 48;
-  for (uint64_t seed = 0; seed < 8; ++seed) {
-    set.sequences.push_back(RandomTokens(set.length, kVocabulary, seed));
-  }
-  set.held_out.push_back(RandomTokens(set.length, kVocabulary, 8));
-  set.sampler = "random-tokens";
-  set.corpus = "none";
-  set.samples = set.sequences.size();
-  HashCalibration(set);
-  return set;
-}
-
 void Make(const StoredFolder& folder, const Context& context) {
   QuantizeOptions options;
   options.model = SourceOf(folder);
   options.out = Artefacts() / folder.name;
   options.recipe = ParseRecipe(StrCat("name: ", folder.name, "\n", folder.recipe), folder.name);
-  options.calibration = RandomCalibration();
+  options.calibration = RandomCalibration(kVocabulary, 8);
   options.qualm_version = testing::kBaselineVersion;
   QuantizeModel(options, context);
   std::filesystem::remove(options.out / "timings.json");  // of no use to later versions
