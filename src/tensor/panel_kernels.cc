@@ -192,17 +192,31 @@ void Multiply(const PanelProduct<T>& p) {
   }
 }
 
+// Calls convert(i) for each of the whole vectors of `lanes` elements among `count` and returns how many
+// elements they hold. A turn of the loop takes four vectors: with one, a fifth of the speed hung on where
+// the linker happened to put these few instructions.
+template <typename Convert>
+size_t ConvertVectors(size_t count, size_t lanes, const Convert& convert) {
+  size_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    convert(i);
+    convert(i + lanes);
+    convert(i + 2 * lanes);
+    convert(i + 3 * lanes);
+  }
+  for (; i + lanes <= count; i += lanes) convert(i);
+  return i;
+}
+
 // Conversions of whole vectors, then of what is left, element by element.
 void ConvertHalf(const uint16_t* from, float* to, size_t count) {
   const hn::ScalableTag<float> d;
   const hn::Rebind<hwy::float16_t, decltype(d)> d16;
-  const size_t lanes = hn::Lanes(d);
   const auto* halves = reinterpret_cast<const hwy::float16_t*>(from);
 
-  size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d16, halves + i)), d, to + i);
-  }
+  size_t i = ConvertVectors(count, hn::Lanes(d), [&](size_t at) HWY_ATTR {
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d16, halves + at)), d, to + at);
+  });
   for (; i < count; ++i) to[i] = ToFloat(Half{from[i]});
 }
 
@@ -210,13 +224,11 @@ void ConvertBFloat16(const uint16_t* from, float* to, size_t count) {
   const hn::ScalableTag<uint32_t> d;
   const hn::Rebind<uint16_t, decltype(d)> d16;
   const hn::RebindToFloat<decltype(d)> df;
-  const size_t lanes = hn::Lanes(d);
 
-  size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(d, hn::LoadU(d16, from + i)));
-    hn::StoreU(hn::BitCast(df, bits), df, to + i);
-  }
+  size_t i = ConvertVectors(count, hn::Lanes(d), [&](size_t at) HWY_ATTR {
+    const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(d, hn::LoadU(d16, from + at)));
+    hn::StoreU(hn::BitCast(df, bits), df, to + at);
+  });
   for (; i < count; ++i) to[i] = ToFloat(BFloat16{from[i]});
 }
 
