@@ -111,6 +111,11 @@ function(qualm_library folder)
     add_library(qualm_${folder} INTERFACE)
     target_link_libraries(qualm_${folder} INTERFACE qualm_options ${ARG_DEPS} ${ARG_LIBS})
   endif()
+  # Loops of few instructions are up to 30 % slower where they happen to lie across two cache lines, so
+  # that a change anywhere else in the program would look like one of speed.
+  if(folder MATCHES "^(tensor|kernels)$")
+    target_compile_options(qualm_${folder} PRIVATE -falign-functions=64 -falign-loops=64)
+  endif()
   # What many files include. Heavier headers that few need would slow the others down: reading a
   # precompiled header takes time in proportion to its size.
   if(folder STREQUAL "base")
