@@ -1,4 +1,4 @@
-// A group of linear layers with correlated inputs, for the tests of transforms.
+// Linear layers that read one input with correlated channels, for the tests of transforms.
 #pragma once
 
 #include <algorithm>
@@ -12,17 +12,17 @@
 
 namespace qualm::testing {
 
-// Owns the weights and statistics that a view of the group refers to.
-struct TestGroup {
-  TestGroup(size_t layers, size_t out, size_t in, size_t tokens, uint64_t seed)
+// Owns the weights and statistics that a view of them refers to.
+struct TestReaders {
+  TestReaders(size_t layers, size_t out, size_t in, size_t tokens, uint64_t seed)
       : inputs(Toy(1, in, tokens, seed).inputs) {
     for (size_t i = 0; i < layers; ++i) weights.push_back(Toy(out, in, 1, seed + 1 + i).weight);
     scheme = Groups(4, 0);
     scheme.range_includes_zero = false;
   }
 
-  // The group as a transform sees it; this object must outlive the view.
-  TransformGroup View() {
+  // The readers as a transform sees it; this object must outlive the view.
+  InputReaders View() {
     // Statistics over all inputs, with every row in the sample.
     TestContext context(1);
     Collector collector(inputs.cols(), inputs.rows(),
@@ -30,19 +30,19 @@ struct TestGroup {
     collector.Add(inputs, context);
     stats = collector.Take();
 
-    TransformGroup group;
+    InputReaders readers;
     for (const Matrix& weight : weights) {
       TransformLinear linear;
       linear.name = "toy";
       linear.weight = weight;
       linear.scheme = &scheme;
       if (activations) linear.activations = &*activations;
-      group.linears.push_back(linear);
+      readers.linears.push_back(linear);
     }
 
-    group.stats = &stats;
-    group.can_fold = true;
-    return group;
+    readers.stats = &stats;
+    readers.can_fold = true;
+    return readers;
   }
 
   Matrix inputs;
