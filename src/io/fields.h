@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "io/yaml.h"
@@ -87,7 +88,10 @@ size_t ChoiceFromName(const EnumNames& names, std::string_view name, std::string
 
 template <class Enum>
 std::string_view NameOfEnum(Enum value) {
-  return NamesOfEnum(value).names[static_cast<size_t>(value)];
+  const auto index = static_cast<size_t>(value);
+  const std::span<const std::string_view> names = NamesOfEnum(value).names;
+  QUALM_CHECK(index < names.size());
+  return names[index];
 }
 template <class Enum>
 Enum EnumFromName(std::string_view name, std::string_view place) {

@@ -329,8 +329,16 @@ TEST(Fields, ColumnsKeepTheirTypes) {
   EXPECT_EQ(error_with("loss", {"a"}), "[r.json] expected loss as numbers; got \"a\"");
   EXPECT_EQ(error_with("picked", {0.5}),
             "[r.json] expected picked in -9223372036854775808..9223372036854775807; got 0.5");
+  EXPECT_EQ(error_with("picked", {uint64_t{1} << 63}),
+            "[r.json] expected picked in -9223372036854775808..9223372036854775807; got "
+            "9223372036854775808");
   EXPECT_EQ(error_with("right", {256}), "[r.json] expected right in 0..255; got 256");
   EXPECT_EQ(error_with("choices", {1}), "[r.json] expected choices as lists; got 1");
+}
+
+TEST(Fields, AValueOfAnEnumThatHasNoNameIsFound) {
+  EXPECT_EQ(NameOfEnum(Loss::kLayers), "layers");
+  EXPECT_DEATH((void)NameOfEnum(static_cast<Loss>(2)), "index < names.size");
 }
 
 TEST(Fields, StructsRefuseCombinationsAtTheirPlace) {
