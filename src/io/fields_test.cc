@@ -61,7 +61,7 @@ struct Sample {
     visit("act_order", self.act_order, {.meaning = "columns by falling diag(H)"});
     visit("static_groups", self.static_groups, {.meaning = "as act_order"}, self.act_order);
     visit("block", self.block, {.range = InRange(1, 65536)});
-    visit("count", self.count, {.optional = true, .alias = "number"});
+    visit("count", self.count, {.optional = true});
     visit("seed", self.seed, {.is_seed = true});
     visit("damp", self.damp, {.range = InRange(0, 100), .hint = "0.01 is usual"});
     visit("threshold", self.threshold, {.range = InRange(0, 1e9), .infinite_as_none = true});
@@ -219,15 +219,10 @@ TEST(Fields, AMissingFieldFollowsAnotherOneUnlessItIsSaid) {
   EXPECT_FALSE(OptionsFrom<Sample>(&said).static_groups);
 }
 
-TEST(Fields, AliasesAndSingleValuesAreRead) {
-  const Yaml yaml = Yaml::Parse("{name: x, number: 3, notes: one}", "r.yaml");
-  EXPECT_EQ(OptionsFrom<Sample>(&yaml).count, 3U);
+TEST(Fields, ASingleValueIsAListOfOne) {
+  const Yaml yaml = Yaml::Parse("{name: x, notes: one}", "r.yaml");
   EXPECT_THAT(OptionsFrom<Sample>(&yaml).notes, ElementsAre("one"));
   EXPECT_EQ(YamlError<Sample>("{name: x, notes: {a: 1}}"), "[r.yaml:1] expected a list; got a map");
-  Json json = FieldsJson(Sample{});
-  json.erase("count");
-  json["number"] = 4;
-  EXPECT_EQ(FieldsFrom<Sample>(json, "r.json").count, 4U);
 }
 
 TEST(Fields, UnknownKeysAreAnsweredWithTheNearest) {
@@ -278,7 +273,6 @@ TEST(Fields, JsonMessagesNameThePlace) {
 TEST(Fields, EveryKeyOfARecordMustBeThereUnlessItsRuleSaysOtherwise) {
   const Json whole = FieldsJson(FilledSample());
   for (const std::string& key : KeysOf(Sample{})) {
-    if (!whole.contains(key)) continue;  // an alias
     Json json = whole;
     json.erase(key);
     const bool can_miss = key == "count" || key == "damping" || key == "calibration" ||
