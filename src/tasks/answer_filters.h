@@ -1,5 +1,5 @@
-// What is read off the texts that a model writes: named chains of functions from texts to texts,
-// those of lm-evaluation-harness 0.4.13 and one of ours (docs/tasks.md, "Filters").
+// What counts as the answer in the texts that a model writes: named chains of functions from texts
+// to texts, those of lm-evaluation-harness 0.4.13 and one of ours (docs/tasks.md, "Filters").
 #pragma once
 
 #include <functional>
@@ -33,6 +33,9 @@ class AnswerFilter {
   // run Python code.
   AnswerFilter(std::string name, const Yaml& functions);
 
+  // The filter that `prediction: TEXT` stands for: the template TEXT for each text.
+  static AnswerFilter OfTemplate(std::string_view text, std::string_view place);
+
   const std::string& name() const { return name_; }
 
   // What is left of an item's texts: a list, or a single value after take_first. A value is a text
@@ -45,6 +48,8 @@ class AnswerFilter {
                                        const FilteredItem& item) const;
 
  private:
+  AnswerFilter() = default;
+
   std::string name_;
   std::vector<Function> functions_;
 };
