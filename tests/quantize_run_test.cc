@@ -382,5 +382,16 @@ TEST_F(QuantizeRun, ThePlanKnowsTheDiskAndWhichOrdersNeedMore) {
             disk_of(base));
 }
 
+// Names of files may hold any bytes; the manifest, which is written last, must not fail for that.
+TEST_F(QuantizeRun, NamesThatAreNoUtf8AreNoReasonToLoseTheWork) {
+  const std::filesystem::path model = folder_ / "caf\xe9";
+  std::filesystem::copy(DemoModel(), model);
+  QuantizeOptions options = Options("rtn-w4-g64", "out", model);
+  options.calibration->corpus = "na\xefve.txt";
+  const Manifest manifest = Run(options);
+  EXPECT_EQ(manifest.source_name, "caf\xef\xbf\xbd");
+  EXPECT_EQ(ReadManifest(options.out).calibration->corpus, "na\xef\xbf\xbdve.txt");
+}
+
 }  // namespace
 }  // namespace qualm

@@ -69,6 +69,71 @@ python3 -c "import json; j = json.load(open('$scratch/sent')); assert j['submitt
 wait_for_queue
 [[ $(count "done" one) == 15 ]] || fail "the lost stage was not done again"
 
+# Part of an array is lost and sent again, with what waited for it, while the rest of it waits: every
+# task finds its own stage.
+study part 61 > "$scratch/part.yaml"
+release_all() { # a part of an array that has ended cannot be released, which is said and does not matter
+  local job
+  for job in $(squeue -h -o %A | sort -u); do scontrol release "$job" > /dev/null 2>&1 || true; done
+}
+held() { # study: submits it, to wait until it is released
+  "$qualm" run "$1" --work "$work" --executor slurm --slurm-option=--hold --json
+}
+held "$scratch/part.yaml" > /dev/null
+read -r array first < <(python3 -c "
+import json
+tasks = json.load(open('$work/slurm/part.json'))
+stages = {s['key']: s['kind'] for s in json.load(open('$work/studies/part.json'))['stages']}
+print(next((i.split('_')[0], k) for k, i in tasks.items() if i.endswith('_0') and stages[k] == 'calibrate'))" |
+  tr -d "(),'")
+scontrol release "${array}_0"
+for _ in $(seq 60); do [[ -e $work/stages/$first.json ]] && break || sleep 0.5; done
+[[ -e $work/stages/$first.json ]] || fail "a released task did not end: $(squeue)"
+rm "$work/stages/$first.json" # as if its node had failed
+for _ in $(seq 60); do squeue --array -h -o %i | grep -qx "${array}_0" || break; sleep 0.5; done
+held "$scratch/part.yaml" > "$scratch/sent"
+python3 -c "import json; j = json.load(open('$scratch/sent')); assert j['submitted'] == 3, j"
+
+# While all that waits, the study is changed and submitted: what waits keeps the plan that it was sent with.
+# One stage, which reads no calibration data, is done: study one has it.
+cp "$work/studies/part.json" "$scratch/old_plan.json"
+sed 's/windows: 4/windows: 3/' "$scratch/part.yaml" > "$scratch/changed.yaml"
+held "$scratch/changed.yaml" > "$scratch/sent"
+python3 -c "import json; j = json.load(open('$scratch/sent')); assert (j['submitted'], j['queued_before'], j['done_before']) == (6, 8, 1), j"
+release_all
+wait_for_queue
+[[ $(count "done" changed) == 15 ]] || fail "$("$qualm" status "$scratch/changed.yaml" --work "$work")"
+python3 - "$scratch/old_plan.json" "$work" << 'PY' || fail "a stage of the study as it was is not done"
+import json, os, sys
+for stage in json.load(open(sys.argv[1]))["stages"]:
+    record = json.load(open(os.path.join(sys.argv[2], "stages", stage["key"] + ".json")))
+    assert record["status"] == "done", record
+PY
+
+# A program that cannot be started any more when a task begins: the end of the task's log tells, in the
+# status and at the next submission, and --keep-failed records it once.
+study gone 62 > "$scratch/gone.yaml"
+cp "$qualm" "$scratch/qualm"
+"$scratch/qualm" run "$scratch/gone.yaml" --work "$work" --executor slurm --slurm-option=--hold --json \
+  > "$scratch/sent"
+lost=$(python3 -c "import json; print(json.load(open('$scratch/sent'))['submitted'])")
+((lost > 9)) || fail "only $lost stages of study gone were sent"
+chmod -x "$scratch/qualm"
+release_all
+wait_for_queue
+"$qualm" status "$scratch/gone.yaml" --work "$work" > "$scratch/status" && fail "the status is a success"
+(($(grep -c "^failed.*ended without a result; last line: .*ermission denied" "$scratch/status") == lost)) ||
+  fail "the status does not say why: $(cat "$scratch/status")"
+for _ in 1 2; do
+  "$qualm" run "$scratch/gone.yaml" --work "$work" --executor slurm --keep-failed --json > "$scratch/sent"
+  python3 -c "import json; j = json.load(open('$scratch/sent'))
+assert j['submitted'] == 0 and j['left_alone'] == $lost and 'ermission denied' in j['failures'][0], j"
+done
+"$qualm" run "$scratch/gone.yaml" --work "$work" --executor slurm > "$scratch/sent"
+grep -q "^failed, tried again: .*ermission denied" "$scratch/sent" || fail "$(cat "$scratch/sent")"
+wait_for_queue
+[[ $(count "done" gone) == 15 ]] || fail "$("$qualm" status "$scratch/gone.yaml" --work "$work")"
+
 # Cancel empties the queue; a new submission finishes.
 study two 63 > "$scratch/two.yaml"
 "$qualm" run "$scratch/two.yaml" --work "$work" --executor slurm \

@@ -10,6 +10,7 @@
 
 #include "base/strings.h"
 #include "data/corpus.h"
+#include "io/json_text.h"
 #include "progress_display.h"
 
 namespace qualm::cli {
@@ -56,7 +57,7 @@ void Print(std::string_view text) {
 
 // Invalid UTF-8 (in texts of models) is replaced, so that readers of the JSON do not fail.
 void PrintJson(const Json& value) {
-  Print(value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
+  Print(JsonText(value));
   Print("\n");
 }
 

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "io/json_text.h"
 #include "report/observations.h"
 #include "study/collect.h"
 #include "study_cli.h"
@@ -46,7 +47,7 @@ int Run(const Flags& flags, const Globals& globals) {
     WriteParquet(flags.out, ObservationTable(data));
   } else {
     const std::string text =
-        globals.json ? StrCat(StudyJson(data).dump(), "\n") : CsvOf(ObservationTable(data));
+        globals.json ? StrCat(JsonText(StudyJson(data)), "\n") : CsvOf(ObservationTable(data));
     if (flags.out.empty()) {
       Print(text);
       return kOk;

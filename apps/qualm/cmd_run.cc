@@ -157,6 +157,7 @@ int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
   options.cpus = flags.cpus;
   options.at_once = flags.at_once;
   options.extra = flags.slurm_options;
+  options.retry_failed = !flags.keep_failed;
 
   // The next step for the user is qualm status, so its command is printed.
   const SlurmSubmission sent = SubmitToSlurm(plan, work, options);
@@ -166,8 +167,14 @@ int Submit(const Flags& flags, const StudyPlan& plan, const WorkFolder& work,
                {"submitted", sent.submitted},
                {"arrays", sent.arrays},
                {"done_before", sent.done_before},
-               {"queued_before", sent.queued_before}});
+               {"queued_before", sent.queued_before},
+               {"left_alone", sent.left_alone},
+               {"failures", sent.failures}});
   } else {
+    for (const std::string& failure : sent.failures) {
+      Print(StrCat(flags.keep_failed ? "failed, left alone: " : "failed, tried again: ", failure,
+                   "\n"));
+    }
     Print(StrCat(plan.spec.name, ": ", sent.submitted, " stages submitted in ", sent.arrays,
                  " job arrays; ", sent.done_before, " were done and ", sent.queued_before,
                  " in the queue before\nqualm status ", plan.spec.name, " --work ",

@@ -2,8 +2,10 @@
 // process.
 #include <sys/prctl.h>
 
+#include <charconv>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 
 #include "base/context.h"
 #include "base/error.h"
@@ -19,15 +21,32 @@ struct Flags {
   std::string plan;
   std::vector<std::string> keys;
   bool dies_with_parent = false;
+  std::optional<std::string> ended;
+  std::string log;
 };
+
+// For a script that saw the process of a stage end: what the stage itself could not record.
+int RecordEnd(const Flags& flags, const StudyPlan& plan, const WorkFolder& work) {
+  int code = 0;
+  const auto [end, error] =
+      std::from_chars(flags.ended->data(), flags.ended->data() + flags.ended->size(), code);
+  if (error != std::errc() || end != flags.ended->data() + flags.ended->size()) {
+    ThrowBadInput("--ended", "an exit code", StrCat("'", *flags.ended, "'"));
+  }
+  for (const std::string& key : flags.keys) {
+    RecordDeath(plan, plan.Find(key), work, code, flags.log);
+  }
+  return kOk;
+}
 
 int Run(const Flags& flags, const Globals& globals) {
   // A run that is killed takes its stages along; the next run continues them.
   if (flags.dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StudyPlan plan = StudyPlanFromJson(ReadJsonFile(flags.plan), flags.plan);
 
-  // The plan's path also tells the work folder: the plan is WORK/studies/NAME.json.
+  // The plan's path also tells the work folder: the plan is WORK/plans/HASH.json.
   const WorkFolder work(std::filesystem::absolute(flags.plan).parent_path().parent_path());
+  if (flags.ended) return RecordEnd(flags, plan, work);
 
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
@@ -53,11 +72,18 @@ int Run(const Flags& flags, const Globals& globals) {
 
 Command AddStage(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  arguments.Add("PLAN", flags->plan, "WORK/studies/NAME.json, as qualm run writes it").Required();
+  arguments.Add("PLAN", flags->plan, "WORK/plans/HASH.json, as qualm run writes it").Required();
   arguments.Add("KEYS", flags->keys, "Stages, in the order they are to run").Required();
   arguments.Flag("--die-with-parent", flags->dies_with_parent,
                  "End when the process that started this one does");
-  arguments.Examples("  qualm stage qualm-work/studies/demo.json 0f3a...   # as executors do");
+  const Argument ended = arguments.Add(
+      "--ended", flags->ended,
+      "Run nothing: record that the stages' process ended with this code, if nothing else is");
+  arguments.Add("--log", flags->log, "With --ended: the log that has its last line").Needs(ended);
+  arguments.Examples(
+      "  qualm stage qualm-work/plans/5c1e....json 0f3a...   # as executors do\n"
+      "  qualm stage qualm-work/plans/5c1e....json 0f3a... --ended 137 --log "
+      "qualm-work/logs/a.log");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

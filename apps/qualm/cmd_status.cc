@@ -46,6 +46,8 @@ StageStatus StatusOf(const Stage& stage, const WorkFolder& work,
   if (task != tasks.end()) {
     const auto queued = queue.find(task->second);
     if (queued != queue.end()) return {"queued", StrCat(task->second, " ", queued->second)};
+    const std::string death = SlurmDeath(work, task->second);
+    if (!death.empty()) return {"failed", death};
     return {"waiting", StrCat("task ", task->second, " ended without a result; run again")};
   }
   return {"waiting", ""};

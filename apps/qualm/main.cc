@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "cli_page.h"
 #include "tensor/isa.h"
 
 #ifdef __GLIBC__
@@ -40,7 +41,7 @@ constexpr CommandEntry kCommands[] = {
     {"run", "Run a study: calibrate, quantize and evaluate what is not done yet", AddRun},
     {"report", "What a study found: a page that opens offline, Markdown, CSV or LaTeX", AddReport},
     {"export", "Results of a study for other programs: SQLite, CSV, JSON, Parquet", AddExport},
-    {"status", "Where a study stands, here or in Slurm's queue", AddStatus},
+    {"status", "How far a study is, here or in Slurm's queue", AddStatus},
     {"cancel", "Stop a study; what is done stays", AddCancel},
     {"stage", "Run single stages of a planned study; what executors start", AddStage},
     {"list", "What there is to choose from", AddList},
@@ -120,8 +121,8 @@ int Run(const Command& command, const Globals& globals) {
 }
 
 // A forward pass takes and frees the same few matrices in every block. glibc would hand those of a
-// megabyte back to the system each time and have their pages cleared again, which costs a tenth of a
-// prefill. Larger ones still come from the system and return to it at once.
+// megabyte back to the system each time and have their pages cleared again, which costs a tenth of
+// a prefill. Larger ones still come from the system and return to it at once.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
@@ -154,13 +155,20 @@ int Main(int argc, char** argv) {
     sub->fallthrough();  // --threads and --quiet may also follow the command
     Arguments arguments(*sub);
     commands.emplace_back(sub, entry.add(arguments, globals));
+    sub->footer(StrCat(NotesOf(entry.name), sub->get_footer()));
   }
+
+  // After the commands, which would each take it over.
+  app.set_help_all_flag("--help-all", "All commands with their options, in Markdown");
 
   // Help and version are not errors, but CLI11 reports them as exceptions.
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     Print(app.help());
+    return FinishOutput() ? kOk : kFailed;
+  } catch (const CLI::CallForAllHelp&) {
+    Print(CliPage(app));
     return FinishOutput() ? kOk : kFailed;
   } catch (const CLI::CallForVersion& version) {
     Print(StrCat(version.what(), "\n"));

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/opened_files.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -49,6 +50,7 @@ class Descriptor {
 std::string ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) ThrowBadInput(path.string(), "a readable file", std::strerror(errno));
+  NoteOpened(path);
 
   // A folder can be opened like a file, but not read.
   struct stat info;

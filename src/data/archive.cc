@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/opened_files.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -50,6 +51,7 @@ std::string ReadZipEntry(const std::filesystem::path& archive, std::string_view 
     zip_error_fini(&error);
     ThrowBadInput(archive.string(), "a zip archive", text);
   }
+  NoteOpened(archive);
   const std::string name(entry), place = StrCat(archive.string(), ":", entry);
   zip_stat_t stat;
   if (zip_stat(zip.get(), name.c_str(), 0, &stat) != 0) {
@@ -73,6 +75,7 @@ std::string ReadZipEntry(const std::filesystem::path& archive, std::string_view 
 std::string ReadGzip(const std::filesystem::path& path, uint64_t max_bytes) {
   const std::unique_ptr<gzFile_s, CloseGzip> file(gzopen(path.c_str(), "rb"));
   if (!file) ThrowBadInput(path.string(), "a file that can be read", "none");
+  NoteOpened(path);
   std::string bytes;
   std::vector<char> piece(size_t{1} << 20);
   int count;

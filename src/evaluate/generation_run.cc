@@ -96,10 +96,8 @@ class GenerationRunner final : public TaskRunner {
   // --- requests
 
   void Ask() override {
-    // Under the name that TaskInputs gives the file.
-    if (pieces_) {
-      AddDataFile(options_.data_folder, task_.generation.bleu_pieces, outcome_.asked.inputs);
-    }
+    // Under the names that TaskInputs gives the files.
+    if (pieces_) AddPieceFiles(task_, *pieces_, options_.data_folder, outcome_.asked.inputs);
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) AskItem(i);
     NameEvaluation(std::span<const TextRequest>(outcome_.texts));
   }

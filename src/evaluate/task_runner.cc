@@ -49,14 +49,15 @@ TaskOutcome TaskRunner::Run() {
 
 // What makes two evaluations the same. A limit that left nothing out does not count.
 void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_tokens) {
-  const TaskItems& asked = outcome_.asked;
+  TaskItems& asked = outcome_.asked;
   outcome_.key = {.model = model_hash_,
                   .task = task_.name + task_.variant,
                   .version = task_.version,
                   .shots = asked.shots,
                   .fewshot_seed = options_.items.fewshot_seed,
                   .limit = asked.is_partial ? options_.items.limit : 0,
-                  .prompt_hash = std::move(prompt_hash)};
+                  .prompt_hash = std::move(prompt_hash),
+                  .files = asked.inputs.Hash()};
   outcome_.first_request =
       HeadOf(tokenizer_, first_tokens) + " ... " + TailOf(tokenizer_, first_tokens);
 }

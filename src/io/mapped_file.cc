@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/opened_files.h"
 #include "base/strings.h"
 
 namespace qualm {
@@ -20,6 +21,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe must not wait for a writer. For regular files it has no effect.
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) ThrowBadInput(path.string(), "a readable file", std::strerror(errno));
+  NoteOpened(path);
 
   // Devices and pipes cannot be mapped like a file.
   struct stat info;

@@ -2,7 +2,9 @@
 // fits how it is stored. The tokenizer is loaded if the folder has one.
 #include "model/model.h"
 
+#include <algorithm>
 #include <map>
+#include <optional>
 
 #include "artefact/store.h"
 #include "base/error.h"
@@ -95,11 +97,55 @@ void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manife
   }
 }
 
+// A file that decides what the model does and that the manifest does not know: it was put there
+// after the model was quantized, and the artefact's hash says nothing of it.
+void RefuseAddedFiles(const InputSet& opened, const Manifest& manifest) {
+  for (const InputFile& file : opened.files()) {
+    const bool is_known =
+        file.role == kManifestName ||
+        std::ranges::find(manifest.files, file.role, &FileRecord::name) != manifest.files.end();
+    if (is_known) continue;
+    ThrowBadInput(file.path, "only files that the manifest lists", "one that it does not list",
+                  "it was added after the model was quantized: remove it, or quantize again");
+  }
+}
+
 // A journal without a manifest is left by a quantization that was interrupted.
 void RefuseUnfinished(const std::filesystem::path& folder) {
   if (HasManifest(folder) || !std::filesystem::exists(folder / kJournalName)) return;
   ThrowBadInput(folder.string(), "a finished model", "an unfinished quantization",
                 "run the same 'qualm quantize' command again: it resumes");
+}
+
+// What a folder holds besides weights in memory, and the files that were opened for it.
+struct OpenedFolder {
+  std::optional<Manifest> manifest;
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
+  InputSet inputs;
+};
+
+// The manifest first: it says which weights the checkpoint may lack.
+OpenedFolder OpenFolder(const std::filesystem::path& folder) {
+  RefuseUnfinished(folder);
+  OpenedFolder opened;
+  if (HasManifest(folder)) {
+    opened.manifest = ReadManifest(folder);
+    opened.inputs.Add(kManifestName, folder / kManifestName);
+    CheckSmallFiles(folder, *opened.manifest);
+  }
+
+  opened.checkpoint = std::make_unique<Checkpoint>(
+      Checkpoint::Open(folder, /*allow_missing_linears=*/opened.manifest.has_value()));
+  if (opened.manifest) CheckLayerRecords(*opened.checkpoint, *opened.manifest);
+  opened.inputs.Add(opened.checkpoint->Inputs());
+
+  if (HasTokenizer(folder)) {
+    opened.tokenizer = LoadTokenizer(folder);
+    opened.inputs.Add(opened.tokenizer->inputs());
+  }
+  if (opened.manifest) RefuseAddedFiles(opened.inputs, *opened.manifest);
+  return opened;
 }
 
 }  // namespace
@@ -112,7 +158,23 @@ const Tokenizer& Model::RequireTokenizer() const {
   return *tokenizer;
 }
 
-std::string Model::Hash() const { return manifest ? manifest->ArtefactHash() : checkpoint->Hash(); }
+// The hash of a quantized folder is over the records of its files, so the files must still be
+// those.
+std::string Model::Hash() const {
+  InputSet files = inputs;
+  if (!manifest) return files.Hash();
+
+  files.HashFiles();
+  for (const FileRecord& record : manifest->files) {
+    const InputFile* file = files.Find(record.name);
+    if (file == nullptr || file->hash == record.hash) continue;
+    ThrowBadInput(file->path, StrCat("the file with hash ", record.hash), file->hash,
+                  "it was changed after the model was quantized");
+  }
+  return manifest->ArtefactHash();
+}
+
+InputSet ModelFiles(const std::filesystem::path& folder) { return OpenFolder(folder).inputs; }
 
 bool HasTokenizer(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
@@ -177,26 +239,14 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
 
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
                 const Context& context) {
-  RefuseUnfinished(folder);
+  OpenedFolder opened = OpenFolder(folder);
   Model model;
   model.folder = folder;
-
-  // The manifest first: it says which weights the checkpoint may lack.
-  if (HasManifest(folder)) {
-    model.manifest = ReadManifest(folder);
-    model.inputs.Add(kManifestName, folder / kManifestName);
-    CheckSmallFiles(folder, *model.manifest);
-  }
+  model.manifest = std::move(opened.manifest);
+  model.checkpoint = std::move(opened.checkpoint);
+  model.tokenizer = std::move(opened.tokenizer);
+  model.inputs = std::move(opened.inputs);
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
-  model.checkpoint = std::make_unique<Checkpoint>(
-      Checkpoint::Open(folder, /*allow_missing_linears=*/manifest != nullptr));
-  if (manifest != nullptr) CheckLayerRecords(*model.checkpoint, *manifest);
-  model.inputs.Add(model.checkpoint->Inputs());
-
-  if (HasTokenizer(folder)) {
-    model.tokenizer = LoadTokenizer(folder);
-    model.inputs.Add(model.tokenizer->inputs());
-  }
 
   // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
   // are packed: memory holds the model about once.

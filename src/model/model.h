@@ -34,7 +34,9 @@ struct Model {
   bool is_quantized() const { return manifest.has_value(); }
   // Throws bad input naming the folder if there is no tokenizer.
   const Tokenizer& RequireTokenizer() const;
-  // What results are keyed by: the artefact's hash, or the checkpoint's (read from disk each time).
+  // What results are keyed by: a hash over the names and contents of all files that loading opened,
+  // or the artefact's hash. Reads those files. Throws bad input if one of a quantized folder is not
+  // what the manifest says.
   std::string Hash() const;
 
   // Rounded copies of tables, where an option asked for them; the decoder looks at these too.
@@ -45,6 +47,9 @@ struct Model {
 // says so.
 Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
                 const Context& context);
+
+// The files that LoadModel opens, found without making any weights.
+InputSet ModelFiles(const std::filesystem::path& folder);
 
 // Makes the weights of a quantized layer's or a float layer's product, as the folder holds it.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,

@@ -112,6 +112,14 @@ std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   return found;
 }
 
+InputSet SourceFiles(const Checkpoint& checkpoint) {
+  InputSet files = checkpoint.Inputs();
+  for (const std::string& name : CompanionFiles(checkpoint.folder())) {
+    files.Add(name, checkpoint.folder() / name);
+  }
+  return files;
+}
+
 // The lock is on the folder's descriptor: it needs no file and ends with the process.
 OutputLock::OutputLock(const std::filesystem::path& out) {
   std::error_code error;

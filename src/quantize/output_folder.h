@@ -66,4 +66,7 @@ bool IsTensorFile(std::string_view name);
 // settings).
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model);
 
+// The files that quantizing a float model reads or copies: its checkpoint and its companions.
+InputSet SourceFiles(const Checkpoint& checkpoint);
+
 }  // namespace qualm

@@ -266,7 +266,11 @@ std::vector<QuantizeResult> QuantizeModels(std::span<const QuantizeOptions> all,
                                            const Context& context) {
   if (all.empty()) return {};
   const Checkpoint checkpoint = OpenFloat(all.front().model);
-  const std::string source_hash = checkpoint.Hash();
+  // The checkpoint is read for its hash once; the set of all files takes that over.
+  InputSet files = checkpoint.Inputs();
+  const std::string source_hash = Checkpoint::HashOf(files);
+  files.Add(SourceFiles(checkpoint));
+  if (all.front().on_inputs) all.front().on_inputs(files);
 
   // Recipes that see the float model run together, all others by themselves.
   std::vector<std::unique_ptr<RunOutput>> outputs;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "artefact/manifest.h"
 #include "calibrate/sampler.h"
+#include "io/input_set.h"
 #include "recipe/recipe.h"
 
 namespace qualm {
@@ -28,6 +30,9 @@ struct QuantizeOptions {
   bool spill = false;      // keep hidden states in a mapped file under `out`
   std::optional<size_t> stop_after_blocks;  // write this many blocks, then stop without a manifest
   std::string qualm_version;
+  // Called with the files of the model before anything is written; may throw. Empty: nobody asks.
+  // Of several runs the first one's is called, as the model is the same for all.
+  std::function<void(InputSet& opened)> on_inputs;
 };
 
 // What a run has done; the manifest says what is in the folder.

@@ -12,6 +12,7 @@
 #include "io/hash.h"
 #include "quantize/run_checks.h"
 #include "tensor/isa.h"
+#include "tokenize/utf8.h"
 
 namespace qualm {
 namespace {
@@ -37,7 +38,8 @@ std::string RunKey(const QuantizeOptions& options, const std::string& source_has
 
 CalibrationRecord RecordOf(const CalibrationSet& set) {
   CalibrationRecord record;
-  record.corpus = set.corpus;
+  // A name of a file may hold any bytes, and the manifest is written when all work is done.
+  record.corpus = RepairUtf8(set.corpus);
   record.sampler = set.sampler;
   record.hash = set.hash;
   record.held_out_hash = set.held_out_hash;
@@ -150,7 +152,8 @@ Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
   manifest.qualm_version = options_.qualm_version;
   manifest.recipe_name = options_.recipe.name;
   manifest.recipe_json = options_.recipe.CanonicalJson();
-  manifest.source_name = std::filesystem::absolute(options_.model).lexically_normal().filename();
+  manifest.source_name =
+      RepairUtf8(std::filesystem::absolute(options_.model).lexically_normal().filename().string());
   manifest.source_hash = source_hash_;
   // All linear layers have one type in practice, so the first one names the source's.
   const ModelPlan& plan = checkpoint_.plan();

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "tokenize/utf8.h"
 
 namespace qualm {
 namespace {
@@ -107,7 +108,9 @@ void Statement::Reset() {
   bound_ = 0;
 }
 
-void Statement::BindText(std::string_view text) {
+// Programs that read the file take a text for UTF-8, as SQLite says it is.
+void Statement::BindText(std::string_view bytes) {
+  const std::string text = RepairUtf8(bytes);
   // A null pointer would be NULL, not the empty text.
   database_.Check(sqlite3_bind_text(statement_, ++bound_, text.empty() ? "" : text.data(),
                                     static_cast<int>(text.size()), SQLITE_TRANSIENT));

@@ -103,7 +103,7 @@ class Statement {
   void BindNext(const std::optional<Value>& value) {
     value ? BindNext(*value) : BindNull();
   }
-  void BindText(std::string_view text);
+  void BindText(std::string_view bytes);
   void BindInt(int64_t value);
   void BindReal(double value);
   void BindNull();

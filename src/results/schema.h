@@ -4,8 +4,8 @@
 
 namespace qualm {
 
-// Written to every store; a store of version 1 is upgraded, a newer one is refused.
-inline constexpr int kSchemaVersion = 2;
+// Written to every store; older ones are upgraded, a newer one is refused.
+inline constexpr int kSchemaVersion = 3;
 // "qual" as a number. It tells our stores from other SQLite files.
 inline constexpr int kApplicationId = 0x7175616c;
 
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS texts(
 CREATE TABLE IF NOT EXISTS evaluations(
   id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL, version INTEGER NOT NULL,
   shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL, row_limit INTEGER NOT NULL,
-  prompt_hash TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
-  UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash));
+  prompt_hash TEXT NOT NULL, files TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash, files));
 CREATE TABLE IF NOT EXISTS items(
   evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
   subset TEXT NOT NULL, row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
@@ -49,6 +49,20 @@ inline constexpr const char* kUpgradeFrom1 = R"(
 ALTER TABLE items ADD COLUMN value REAL;
 ALTER TABLE items ADD COLUMN prediction TEXT;
 UPDATE items SET value = is_correct;
+)";
+
+// From version 2 to 3: which files an evaluation read is not known of older ones. What makes
+// evaluations unique cannot be changed in place.
+inline constexpr const char* kUpgradeFrom2 = R"(
+CREATE TABLE evaluations_3(
+  id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL, version INTEGER NOT NULL,
+  shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL, row_limit INTEGER NOT NULL,
+  prompt_hash TEXT NOT NULL, files TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash, files));
+INSERT INTO evaluations_3 SELECT id, model, task, version, shots, fewshot_seed, row_limit,
+  prompt_hash, '', is_finished FROM evaluations;
+DROP TABLE evaluations;
+ALTER TABLE evaluations_3 RENAME TO evaluations;
 )";
 
 }  // namespace qualm

@@ -17,7 +17,7 @@ constexpr DatabaseKind kStore = {.name = "a results store",
 // Binds what makes two evaluations the same.
 Statement& BindKey(Statement& statement, const EvaluationKey& key) {
   return statement.Bind(key.model, key.task, key.version, key.shots, key.fewshot_seed, key.limit,
-                        key.prompt_hash);
+                        key.prompt_hash, key.files);
 }
 
 }  // namespace
@@ -55,7 +55,9 @@ void ResultStore::Prepare() {
 
   // Two processes may come here at once: the second one waits and finds what the first one made.
   database_.Begin();
-  if (database_.Number("PRAGMA user_version") == 1) database_.Execute(kUpgradeFrom1);
+  const int64_t found = database_.Number("PRAGMA user_version");
+  if (found == 1) database_.Execute(kUpgradeFrom1);
+  if (found == 1 || found == 2) database_.Execute(kUpgradeFrom2);
   database_.Execute(kSchema);
   database_.Execute(StrCat("PRAGMA application_id = ", kApplicationId));
   database_.Execute(StrCat("PRAGMA user_version = ", kSchemaVersion));
@@ -134,12 +136,13 @@ void ResultStore::PutText(std::string_view model, std::string_view request, int 
 int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
   Statement insert(database_,
                    "INSERT OR IGNORE INTO evaluations(model, task, version, shots, fewshot_seed, "
-                   "row_limit, prompt_hash) VALUES(?, ?, ?, ?, ?, ?, ?)");
+                   "row_limit, prompt_hash, files) VALUES(?, ?, ?, ?, ?, ?, ?, ?)");
   BindKey(insert, key).Step();
 
-  Statement find(database_,
-                 "SELECT id FROM evaluations WHERE model = ? AND task = ? AND version = ? AND "
-                 "shots = ? AND fewshot_seed = ? AND row_limit = ? AND prompt_hash = ?");
+  Statement find(
+      database_,
+      "SELECT id FROM evaluations WHERE model = ? AND task = ? AND version = ? AND "
+      "shots = ? AND fewshot_seed = ? AND row_limit = ? AND prompt_hash = ? AND files = ?");
   QUALM_CHECK(BindKey(find, key).Step());
   return find.Int(0);
 }
@@ -185,10 +188,11 @@ void ResultStore::FinishEvaluation(int64_t evaluation) {
 
 // Of one model, or of all if `model` is empty.
 std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) const {
-  Statement statement(database_,
-                      "SELECT id, model, task, version, shots, fewshot_seed, row_limit, "
-                      "prompt_hash, is_finished FROM evaluations WHERE ?1 = '' OR model = ?1 "
-                      "ORDER BY id");
+  Statement statement(
+      database_,
+      "SELECT id, model, task, version, shots, fewshot_seed, row_limit, "
+      "prompt_hash, files, is_finished FROM evaluations WHERE ?1 = '' OR model = ?1 "
+      "ORDER BY id");
   statement.Bind(model);
 
   // Columns in the order of the SELECT.
@@ -202,8 +206,9 @@ std::vector<StoredEvaluation> ResultStore::Evaluations(std::string_view model) c
                       .shots = statement.Unsigned(4),
                       .fewshot_seed = statement.Unsigned(5),
                       .limit = statement.Unsigned(6),
-                      .prompt_hash = statement.Text(7)};
-    evaluation.is_finished = statement.Bool(8);
+                      .prompt_hash = statement.Text(7),
+                      .files = statement.Text(8)};
+    evaluation.is_finished = statement.Bool(9);
     all.push_back(std::move(evaluation));
   }
   return all;

@@ -35,6 +35,9 @@ struct EvaluationKey {
   uint64_t shots = 0, fewshot_seed = 0;
   uint64_t limit = 0;       // rows; 0: all
   std::string prompt_hash;  // over all requests: data, template and tokenizer
+  // Over the task and the files of its rows and metrics, which also decide what answers are worth;
+  // empty: not known, of stores before schema 3.
+  std::string files = {};
 
   bool operator==(const EvaluationKey&) const = default;
 };

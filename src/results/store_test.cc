@@ -80,6 +80,41 @@ TEST_F(Store, AnOlderSchemaIsBroughtUpToDate) {
   }
 }
 
+// One of the second schema knows no files of its evaluations; it keeps them with their ids, and a
+// new run of the same task is another evaluation.
+TEST_F(Store, TheSecondSchemaIsBroughtUpToDate) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(file().c_str(), &db), SQLITE_OK);
+  const char* old = R"(
+    CREATE TABLE evaluations(id INTEGER PRIMARY KEY, model TEXT NOT NULL, task TEXT NOT NULL,
+      version INTEGER NOT NULL, shots INTEGER NOT NULL, fewshot_seed INTEGER NOT NULL,
+      row_limit INTEGER NOT NULL, prompt_hash TEXT NOT NULL, is_finished INTEGER NOT NULL DEFAULT 0,
+      UNIQUE(model, task, version, shots, fewshot_seed, row_limit, prompt_hash));
+    INSERT INTO evaluations VALUES(7, 'm', 'boolq', 1, 0, 0, 0, 'p', 1);
+    PRAGMA application_id = 0x7175616c;
+    PRAGMA user_version = 2;)";
+  ASSERT_EQ(sqlite3_exec(db, old, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+  sqlite3_close(db);
+
+  ResultStore store(file());
+  ASSERT_EQ(store.Evaluations().size(), 1u);
+  EvaluationKey key = store.Evaluations()[0].key;
+  EXPECT_EQ(key.files, "");
+  EXPECT_TRUE(store.Evaluations()[0].is_finished);
+  EXPECT_EQ(store.PutEvaluation(key), 7);
+  key.files = "f";
+  const int64_t other = store.PutEvaluation(key);
+  EXPECT_NE(other, 7);
+  EXPECT_EQ(store.PutEvaluation(key), other);
+}
+
+// Python's sqlite3 and other readers fail on a text that is none.
+TEST_F(Store, TextsAreUtf8WhateverTheRowsHold) {
+  ResultStore store(file());
+  store.PutText("m", "t", 1, {"caf\xe9", 1, "stop"});
+  EXPECT_EQ(store.FindText("m", "t", 1)->text, "caf\xef\xbf\xbd");
+}
+
 TEST_F(Store, SeveralMayMakeItAtOnce) {
   for (int round = 0; round < 20; ++round) {
     const std::filesystem::path made = folder_ / std::to_string(round);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "io/json_text.h"
 #include "results/database.h"
 #include "study/machine.h"
 
@@ -126,7 +127,7 @@ class Collector {
         .Run(record->key, StageKindName(KindOf(record->inputs)), record->label, record->status,
              record->error, record->host, record->processor, record->version, record->finished_at,
              record->seconds, record->peak_memory_bytes, record->threads,
-             ToJson(record->inputs).dump(), rest.dump());
+             JsonText(ToJson(record->inputs)), JsonText(rest));
     ++counts_.stages;
 
     // The columns of tests and the layers of artefacts go into separate tables.

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "study/machine.h"
+#include "study/stage_death.h"
 #include "study/stage_run.h"
 
 extern char** environ;
@@ -53,13 +54,9 @@ class SignalGuard {
   }, old_term_{};
 };
 
-// For the record of a stage whose process left none.
-std::string HowItDied(int status) {
-  if (WIFSIGNALED(status)) {
-    return StrCat("[process] died of signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)),
-                  ")", WTERMSIG(status) == SIGKILL ? "; out of memory?" : "");
-  }
-  return StrCat("[process] ended with exit code ", WEXITSTATUS(status));
+// As a shell counts: 128 and the number of the signal.
+int ShellCode(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 // A running process and the stages it was given.
@@ -80,13 +77,12 @@ class LocalRun {
     threads_ = options.threads > 0 ? options.threads
                                    : static_cast<int>(std::thread::hardware_concurrency());
     memory_ = options.memory_bytes > 0 ? options.memory_bytes : AvailableMemoryBytes() / 5 * 4;
-    plan_file_ = work.Plan(plan.spec.name);
   }
 
   RunSummary Run() {
     const std::unique_ptr<StageLock> runner = work_.BeLocalRunner(plan_.spec.name);
     // The children read the plan from this file.
-    WriteJsonFile(plan_file_, ToJson(plan_));
+    plan_file_ = KeepPlan(plan_, work_);
 
     started_ = SteadySeconds();
     for (size_t i = 0; i < state_.size(); ++i) {
@@ -274,8 +270,8 @@ class LocalRun {
       // The stage that it died of gets a record, so that it does not run again and again.
       std::error_code ignored;
       std::filesystem::remove(work_.Running(stage.key), ignored);
-      const std::string error = StrCat(
-          HowItDied(status), "; its log: ", work_.Log(plan_.stages[job.stages[0]].key).string());
+      const std::string error =
+          DeathMessage(ShellCode(status), work_.Log(plan_.stages[job.stages[0]].key));
       RecordFailure(plan_, stage, work_, error);
       Fail(i, error);
     }

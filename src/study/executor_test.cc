@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "study/slurm.h"
+#include "study/stage_run.h"
 #include "support/errors.h"
 #include "support/stage_records.h"
 #include "support/temporary_folder.h"
@@ -17,7 +18,9 @@
 namespace qualm {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using testing::ErrorOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -242,10 +245,69 @@ TEST_F(LocalRun, TheFirstStageOfADeadProcessFailsAndTheOthersRunAgain) {
   EXPECT_EQ(Calls()[0], "8: a b");  // at most half of what waits goes into one process
   EXPECT_EQ(summary.failed, 1u);
   EXPECT_EQ(summary.done, 3u);
-  EXPECT_THAT(summary.failures,
-              ElementsAre(StrCat("stage a: [process] ended with exit code 3; its log: ",
-                                 work_.Log("a").string())));
+  EXPECT_THAT(
+      summary.failures,
+      ElementsAre(AllOf(StartsWith("stage a: [process] ended with exit code 3; last line: "),
+                        EndsWith(StrCat("; its log: ", work_.Log("a").string())))));
   EXPECT_THAT(work_.ReadRecord("a")->error, StartsWith("[process] ended with exit code 3"));
+}
+
+// What a person needs to know is in the table and in the record, not only in the log.
+TEST_F(LocalRun, ADeadProcessIsToldWithItsLastErrorLine) {
+  AddStage("a");
+  Program("echo 'qualm: [x] no luck' >&2\nprintf 'calibrating\\r\\033[Kbye\\n' >&2\nexit 3");
+  const std::string error =
+      StrCat("[process] ended with exit code 3; last line: qualm: [x] no luck; its log: ",
+             work_.Log("a").string());
+  EXPECT_THAT(RunLocally(plan_, work_, options_).failures, ElementsAre(StrCat("stage a: ", error)));
+  EXPECT_EQ(work_.ReadRecord("a")->error, error);
+}
+
+// Without an error among them, the last line is all there is: as a terminal shows it.
+TEST_F(LocalRun, ALineForATerminalIsShownAsText) {
+  AddStage("a");
+  Program("printf 'gone\\r\\033[Kcaf\\351\\n\\n' >&2\nexit 3");
+  EXPECT_THAT(RunLocally(plan_, work_, options_).failures,
+              ElementsAre(HasSubstr("code 3; last line: [Kcaf\xef\xbf\xbd; its log")));
+}
+
+// A run on another machine plans the study anew while this one runs: its stages keep their plan.
+TEST_F(LocalRun, StagesReadThePlanThatTheyWereStartedFor) {
+  AddStage("a");
+  Prepare("a");
+  std::string plans;
+  options_.on_change = [&](const RunView&) {
+    for (const auto& entry : std::filesystem::directory_iterator(work_.path() / "plans")) {
+      if (!entry.path().extension().empty()) plans = entry.path().string();
+    }
+    WriteFileAtomically(work_.Plan("made-up"), "{}");
+  };
+  EXPECT_EQ(RunLocally(plan_, work_, options_).done, 1u);
+  EXPECT_THAT(ReadFile(plans), HasSubstr("stage a"));
+}
+
+TEST_F(LocalRun, ARecordTakesAnyBytes) {
+  AddStage("a");
+  RecordFailure(plan_, plan_.stages[0], work_, "caf\xe9");
+  ASSERT_TRUE(work_.ReadRecord("a"));
+  EXPECT_EQ(work_.ReadRecord("a")->error, "caf\xef\xbf\xbd");
+}
+
+// Only what nobody has told is recorded.
+TEST_F(LocalRun, ADeathIsRecordedOnce) {
+  AddStage("a");
+  const std::filesystem::path log = folder_.Write("log", "sh: qualm: not found\n");
+  {
+    const std::unique_ptr<StageLock> runs = work_.TryLock("a");
+    RecordDeath(plan_, plan_.stages[0], work_, 1, log);
+    EXPECT_FALSE(work_.ReadRecord("a"));
+  }
+  RecordDeath(plan_, plan_.stages[0], work_, 127, log);
+  EXPECT_EQ(work_.ReadRecord("a")->error,
+            StrCat("[process] ended with exit code 127; last line: sh: qualm: not found; its log: ",
+                   log.string()));
+  RecordDeath(plan_, plan_.stages[0], work_, 137, log);
+  EXPECT_THAT(work_.ReadRecord("a")->error, HasSubstr("127"));
 }
 
 TEST_F(LocalRun, AKilledProcessMayHaveRunOutOfMemory) {

@@ -163,7 +163,7 @@ class Planner {
     inputs.seed = seed;
     return AddStage(StrCat("quantize ", model.name, " ", recipe.name, " ", set, " seed ", seed),
                     StrCat("quantize ", model.hash, " ", calibrate), {calibrate}, std::move(inputs),
-                    model.files);
+                    model.source_files);
   }
 
   // `quantize` is the key of the stage that makes the model; empty: the float model is evaluated.

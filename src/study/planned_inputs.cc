@@ -11,6 +11,7 @@
 #include "evaluate/protocol.h"
 #include "io/hash.h"
 #include "model/model.h"
+#include "quantize/output_folder.h"
 #include "recipe/recipe.h"
 #include "study/planning_steps.h"
 
@@ -66,11 +67,13 @@ void PlannedInputs::ReadModels() {
 
     // Every file is read once here; stages carry the hashes.
     progress_.Info(StrCat("hashing ", model.path));
-    model.files = Checkpoint::Open(model.path).Inputs();
-    model.hash = Checkpoint::HashOf(model.files);
+    model.files = ModelFiles(model.path);
+    model.hash = model.files.Hash();
+    model.source_files = model.files;
+    model.source_files.Add(SourceFiles(Checkpoint::Open(model.path)));
+    model.source_files.HashFiles();
     model.tokenizer_files = LoadTokenizer(model.path)->inputs();
     model.tokenizer_files.HashFiles();
-    model.files.Add(model.tokenizer_files);
 
     for (const PlannedModel& other : models_) {
       if (other.name == model.name) {
@@ -223,8 +226,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
 const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std::string& field,
                                            CorpusUse use) {
   // Tests and calibration sets often name the same text: it is found and hashed once.
-  const std::string found = ResolvePath(corpus, options_);
-  const std::string name = found.empty() ? corpus : found;
+  const std::string name = CorpusPath(corpus);
   const std::string key = StrCat(name, "\n", field, "\n", static_cast<int>(use));
   const auto known = corpus_files_.find(key);
   if (known != corpus_files_.end()) return known->second;

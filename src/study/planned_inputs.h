@@ -16,8 +16,9 @@ namespace qualm {
 // A model with the hashes that keys of stages are made of.
 struct PlannedModel {
   std::string name, path, hash;
-  InputSet files;            // checkpoint and tokenizer, with their hashes
-  InputSet tokenizer_files;  // those of the tokenizer alone
+  InputSet files;            // that running it opens, with their hashes
+  InputSet source_files;     // that quantizing it reads or copies
+  InputSet tokenizer_files;  // of the tokenizer alone
 };
 
 // A test with its data; `pool` says which rows may be scored.

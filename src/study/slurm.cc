@@ -17,6 +17,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "study/stage_death.h"
+#include "study/stage_run.h"
 
 extern char** environ;
 
@@ -81,49 +83,100 @@ std::string Quoted(const std::string& word) {
   return quoted + "'";
 }
 
+std::filesystem::path LogOf(const WorkFolder& work, const std::string& task) {
+  return work.path() / "logs" / StrCat("slurm-", task, ".log");
+}
+
+void Cancel(const std::vector<std::string>& tasks) {
+  if (tasks.empty()) return;
+  std::vector<std::string> words = {"scancel"};
+  words.insert(words.end(), tasks.begin(), tasks.end());
+  (void)OutputOf(std::move(words));
+}
+
 // Submits the open stages of a plan. Run is called once; tasks_ is written to the work folder after
 // every array, so that a crash in between loses none.
 class Submitter {
  public:
   Submitter(const StudyPlan& plan, const WorkFolder& work, const SlurmOptions& options)
-      : plan_(plan), work_(work), options_(options), tasks_(SlurmTasks(work, plan.spec.name)) {}
+      : plan_(plan),
+        work_(work),
+        options_(options),
+        alone_(work.BeSubmitter(plan.spec.name)),
+        tasks_(SlurmTasks(work, plan.spec.name)) {}
 
   SlurmSubmission Run() {
-    WriteJsonFile(work_.Plan(plan_.spec.name), ToJson(plan_));
+    plan_file_ = KeepPlan(plan_, work_);
 
-    // Each stage is done, in the queue, or open; an open one loses what is left of earlier tries.
+    // The queue is asked first: a task that has left it by now has written its record.
     const std::map<std::string, std::string> queue = SlurmQueue();
-    std::vector<SlurmState> state(plan_.stages.size(), SlurmState::kDone);
-    for (size_t i = 0; i < plan_.stages.size(); ++i) {
-      const std::string& key = plan_.stages[i].key;
-      if (work_.IsDone(key)) {
-        ++result_.done_before;
-        tasks_.erase(key);
-      } else if (tasks_.contains(key) && queue.contains(tasks_[key])) {
-        state[i] = SlurmState::kQueued;
-        ++result_.queued_before;
-      } else {
-        state[i] = SlurmState::kOpen;
-        tasks_.erase(key);
-        work_.RemoveRecord(key);
+    std::map<std::string, size_t> index;
+    std::vector<SlurmState> state;
+    std::vector<std::string> outdated;
+    for (const Stage& stage : plan_.stages) {
+      state.push_back(StateOf(stage, queue));
+      const auto needs_one = [&](SlurmState wanted) {
+        return std::ranges::any_of(
+            stage.needs, [&](const std::string& need) { return state[index.at(need)] == wanted; });
+      };
+      if (state.back() == SlurmState::kOpen && needs_one(SlurmState::kLeftAlone)) {
+        state.back() = SlurmState::kLeftAlone;
       }
+      // A task that waits for one that has ended would start before the new one of that stage.
+      if (state.back() == SlurmState::kQueued && needs_one(SlurmState::kOpen) &&
+          queue.at(tasks_.at(stage.key)) == "PENDING") {
+        outdated.push_back(tasks_.at(stage.key));
+        tasks_.erase(stage.key);
+        state.back() = SlurmState::kOpen;
+      }
+      index[stage.key] = state.size() - 1;
     }
+    Cancel(outdated);
+
+    const auto count = [&](SlurmState wanted) {
+      return static_cast<size_t>(std::ranges::count(state, wanted));
+    };
+    result_.done_before = count(SlurmState::kDone);
+    result_.queued_before = count(SlurmState::kQueued);
+    result_.left_alone = count(SlurmState::kLeftAlone);
 
     for (const SlurmArray& array : PlanSlurmArrays(plan_, state)) Submit(array);
     return result_;
   }
 
  private:
+  // A stage is done, in the queue, or open; an open one loses what is left of earlier tries. One
+  // that failed, with or without a record, is open again or left alone.
+  SlurmState StateOf(const Stage& stage, const std::map<std::string, std::string>& queue) {
+    const std::optional<StageRecord> record = work_.ReadRecord(stage.key, false);
+    const auto task = tasks_.find(stage.key);
+    if (!record && task != tasks_.end() && queue.contains(task->second)) return SlurmState::kQueued;
+
+    std::string error;
+    if (record) {
+      error = record->error;
+    } else if (task != tasks_.end()) {
+      error = SlurmDeath(work_, task->second);
+    }
+    if (task != tasks_.end()) tasks_.erase(task);
+    if (record && record->is_done()) return SlurmState::kDone;
+
+    if (!error.empty()) result_.failures.push_back(StrCat(stage.label, ": ", error));
+    if (!error.empty() && !options_.retry_failed) {
+      if (!record) RecordFailure(plan_, stage, work_, error);
+      return SlurmState::kLeftAlone;
+    }
+    work_.RemoveRecord(stage.key);
+    return SlurmState::kOpen;
+  }
+
   // Writes the array's list and script, submits them and stores the task ids.
   void Submit(const SlurmArray& array) {
-    const std::string first = plan_.stages[array.stages[0]].key;
-    const std::filesystem::path base = work_.path() / "slurm" / first;
-
     // The array's task n runs the key in line n of the list.
     std::string keys;
     for (size_t i : array.stages) keys += StrCat(plan_.stages[i].key, "\n");
-    WriteFileAtomically(StrCat(base.string(), ".list"), keys);
-    WriteFileAtomically(StrCat(base.string(), ".sh"), ScriptOf(StrCat(base.string(), ".list")));
+    const std::filesystem::path list = work_.WriteOnce("slurm", ".list", keys);
+    const std::filesystem::path script = work_.WriteOnce("slurm", ".sh", ScriptOf(list.string()));
 
     std::vector<std::string> words = {"sbatch", "--parsable"};
     words.push_back(StrCat("--job-name=qualm-", plan_.spec.name, "-", StageKindName(array.kind)));
@@ -131,7 +184,7 @@ class Submitter {
                            options_.at_once > 0 ? StrCat("%", options_.at_once) : ""));
     words.push_back(StrCat("--cpus-per-task=", options_.cpus));
     words.push_back(StrCat("--mem=", (array.memory_bytes >> 20) + 1, "M"));
-    words.push_back(StrCat("--output=", work_.path().string(), "/logs/slurm-%A_%a.log"));
+    words.push_back(StrCat("--output=", LogOf(work_, "%A_%a").string()));
     // A speed that is measured next to other work is worthless.
     if (array.kind == StageKind::kMeasure) words.emplace_back("--exclusive");
 
@@ -140,7 +193,7 @@ class Submitter {
     for (const std::string& key : array.waits_for) dependency += StrCat(":", tasks_.at(key));
     if (!dependency.empty()) words.push_back(StrCat("--dependency=afterany", dependency));
     words.insert(words.end(), options_.extra.begin(), options_.extra.end());
-    words.push_back(StrCat(base.string(), ".sh"));
+    words.push_back(script.string());
 
     // The answer is the job's number.
     std::string id(Trim(OutputOf(std::move(words))));
@@ -162,19 +215,28 @@ class Submitter {
   }
 
   std::string ScriptOf(const std::string& list) const {
-    // The script finds its key by the number of its task.
     std::string command;
     for (const std::string& word : options_.command) command += StrCat(Quoted(word), " ");
+    command += Quoted(plan_file_.string());
+    const std::string log = StrCat(Quoted(LogOf(work_, "").parent_path().string()),
+                                   "/slurm-\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\".log");
+
+    // A process that is killed cannot record that. A task that is ended from outside does not
+    // either: Slurm writes into its log why.
     return StrCat("#!/bin/sh\n# One stage of study ", plan_.spec.name, " for each task.\n",
-                  "key=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" ", Quoted(list), ")\n", "exec ",
-                  command, Quoted(work_.Plan(plan_.spec.name).string()),
-                  " --threads \"${SLURM_CPUS_PER_TASK:-1}\" \"$key\"\n");
+                  "key=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" ", Quoted(list), ")\n",
+                  "trap 'exit 143' TERM\n", command,
+                  " --threads \"${SLURM_CPUS_PER_TASK:-1}\" \"$key\"\n", "code=$?\n",
+                  "[ \"$code\" -eq 0 ] || ", command, " --ended \"$code\" --log ", log,
+                  " \"$key\"\n", "exit \"$code\"\n");
   }
 
   const StudyPlan& plan_;
   const WorkFolder& work_;
   const SlurmOptions& options_;
+  const std::unique_ptr<StageLock> alone_;
   std::map<std::string, std::string> tasks_;
+  std::filesystem::path plan_file_;
   SlurmSubmission result_;
 };
 
@@ -256,17 +318,31 @@ std::map<std::string, std::string> SlurmQueue() {
   return queue;
 }
 
+// A task that a person cancelled has not failed; what Slurm ends for a reason ("DUE TO TIME LIMIT")
+// is.
+std::string SlurmDeath(const WorkFolder& work, const std::string& task) {
+  const std::filesystem::path log = LogOf(work, task);
+  std::error_code ignored;
+  if (!std::filesystem::exists(log, ignored)) return "";
+
+  const std::string line = LastErrorLine(log);
+  const bool is_cancelled =
+      line.find(" CANCELLED ") != std::string::npos && line.find(" DUE TO ") == std::string::npos;
+  if (is_cancelled) return "";
+  return StrCat("[slurm] task ", task, " ended without a result",
+                line.empty() ? "" : StrCat("; last line: ", line), "; its log: ", log.string());
+}
+
 // Returns how many tasks were cancelled.
 size_t CancelSlurm(const WorkFolder& work, const std::string& study) {
   // Only tasks that are still in the queue can be cancelled.
   const std::map<std::string, std::string> queue = SlurmQueue();
-  std::vector<std::string> words = {"scancel"};
+  std::vector<std::string> tasks;
   for (const auto& [key, id] : SlurmTasks(work, study)) {
-    if (queue.contains(id)) words.push_back(id);
+    if (queue.contains(id)) tasks.push_back(id);
   }
-
-  if (words.size() > 1) (void)OutputOf(words);
-  return words.size() - 1;
+  Cancel(tasks);
+  return tasks.size();
 }
 
 }  // namespace qualm

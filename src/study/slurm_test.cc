@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -27,9 +28,10 @@ using ::testing::StartsWith;
 class Slurm : public ::testing::Test {
  protected:
   Slurm() : work_(folder_ / "it's") {
-    // Jobs are numbered from 17; the queue is what a file says.
-    Program("sbatch",
-            StrCat("echo \"$@\" >> ", log(), "\nn=$(wc -l < ", log(), ")\necho $((16 + n))"));
+    // Jobs are numbered from 17; the queue is what a file says. sbatch keeps a copy of the script.
+    Program("sbatch", StrCat("echo \"$@\" >> ", log(), "\nn=$((16 + $(wc -l < ", log(),
+                             ")))\nfor script; do :; done\ncp \"$script\" ",
+                             (folder_ / "script.").string(), "$n\necho $n"));
     Program("squeue", StrCat("cat ", (folder_ / "queue").string()));
     Program("scancel", StrCat("echo cancel \"$@\" >> ", log()));
     Queue("");
@@ -38,7 +40,9 @@ class Slurm : public ::testing::Test {
     setenv("PATH", StrCat((folder_ / "bin").string(), ":", path_).c_str(), 1);
 
     plan_.spec.name = "made-up";
-    options_.command = {"/bin/qualm", "stage"};
+    plan_.files[""].AddText("made-up", "text");
+    Program("qualm", StrCat("echo \"$@\" >> ", (folder_ / "calls").string()));
+    options_.command = {(folder_ / "bin/qualm").string(), "stage"};
     options_.cpus = 2;
   }
   ~Slurm() override { setenv("PATH", path_.c_str(), 1); }
@@ -51,6 +55,32 @@ class Slurm : public ::testing::Test {
     const std::filesystem::path file =
         folder_.Write(StrCat("bin/", name), StrCat("#!/bin/sh\n", script, "\n"));
     ::chmod(file.c_str(), 0755);
+  }
+
+  // What waiting tasks will read, by file.
+  std::map<std::string, std::string> Promised() const {
+    std::map<std::string, std::string> files;
+    for (const char* folder : {"plans", "slurm"}) {
+      for (const auto& entry : std::filesystem::directory_iterator(work_.path() / folder)) {
+        const std::filesystem::path& file = entry.path();
+        const bool is_for_people = file.stem() == "made-up";  // made-up.json, made-up.lock
+        if (!is_for_people) files[file.string()] = ReadFile(file);
+      }
+    }
+    return files;
+  }
+  std::string PlanFile() const {
+    const std::filesystem::directory_iterator first(work_.path() / "plans");
+    return first->path().string();
+  }
+  // How the task calls the program, as Slurm starts it: a line for each call.
+  std::string Start(int job, int task) const {
+    std::filesystem::remove(folder_ / "calls");
+    const std::string command =
+        StrCat("SLURM_CPUS_PER_TASK=2 SLURM_ARRAY_JOB_ID=", job, " SLURM_ARRAY_TASK_ID=", task,
+               " sh ", (folder_ / StrCat("script.", job)).string());
+    (void)std::system(command.c_str());
+    return ReadFile(folder_ / "calls");
   }
 
   // Keys have 32 digits; a stage is named by the first one.
@@ -101,17 +131,140 @@ TEST_F(Slurm, ArraysAreSubmittedAfterWhatTheyNeed) {
               ElementsAre(Pair(Key('a'), "17_0"), Pair(Key('b'), "17_1"), Pair(Key('c'), "18_0")));
 }
 
+// The folder's name has a quote, which the script escapes.
 TEST_F(Slurm, ATaskRunsTheKeyInItsLineOfTheList) {
   AddStage('a', StageKind::kEvaluate);
   AddStage('b', StageKind::kEvaluate);
   SubmitToSlurm(plan_, work_, options_);
-  const std::string base = (work_.path() / "slurm" / Key('a')).string();
-  EXPECT_EQ(ReadFile(base + ".list"), StrCat(Key('a'), "\n", Key('b'), "\n"));
-  // The folder's name has a quote, which the script escapes.
-  const std::string script = ReadFile(base + ".sh");
-  EXPECT_THAT(script, HasSubstr("/it'\\''s/slurm/"));
-  EXPECT_THAT(script, HasSubstr("exec '/bin/qualm' 'stage' '"));
-  EXPECT_THAT(script, HasSubstr("--threads \"${SLURM_CPUS_PER_TASK:-1}\" \"$key\"\n"));
+  EXPECT_EQ(Start(17, 1), StrCat("stage ", PlanFile(), " --threads 2 ", Key('b'), "\n"));
+  EXPECT_EQ(Start(17, 0), StrCat("stage ", PlanFile(), " --threads 2 ", Key('a'), "\n"));
+}
+
+// One task's node failed. It is submitted again alone, and the others still find their stages.
+TEST_F(Slurm, PartOfAnArrayIsSubmittedAgainWhileTheRestWaits) {
+  for (char name : {'a', 'b', 'c', 'd'}) AddStage(name, StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  const std::map<std::string, std::string> before = Promised();
+  Queue("17_1 PENDING\n17_2 PENDING\n17_3 PENDING\n");
+  EXPECT_EQ(SubmitToSlurm(plan_, work_, options_).submitted, 1u);
+
+  for (const auto& [file, text] : before) EXPECT_EQ(ReadFile(file), text) << file;
+  EXPECT_THAT(Start(17, 2), HasSubstr(Key('c')));
+  EXPECT_THAT(Start(17, 3), HasSubstr(Key('d')));
+  EXPECT_THAT(Start(18, 0), HasSubstr(Key('a')));
+}
+
+// What waits for the task that was lost would start before the new one: it is sent again, too.
+TEST_F(Slurm, WhatWaitsForALostTaskIsSubmittedAgain) {
+  AddStage('a', StageKind::kCalibrate);
+  AddStage('b', StageKind::kQuantize, "a");
+  AddStage('c', StageKind::kEvaluate, "b");
+  AddStage('d', StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  Queue("18_0 PENDING\n19_0 PENDING\n20_0 PENDING\n");
+  ASSERT_EQ(SlurmTasks(work_, "made-up").at(Key('d')), "18_0");
+  const SlurmSubmission again = SubmitToSlurm(plan_, work_, options_);
+  EXPECT_EQ(again.submitted, 3u);
+  EXPECT_EQ(again.queued_before, 1u);
+  const std::vector<std::string> calls = Split(Log(), '\n');
+  EXPECT_EQ(calls[4], "cancel 19_0 20_0");
+  EXPECT_THAT(
+      calls[6],
+      HasSubstr(StrCat("--dependency=afterany:", SlurmTasks(work_, "made-up").at(Key('a')), " ")));
+  // One that runs already is left alone.
+  Queue(StrCat(SlurmTasks(work_, "made-up").at(Key('b')), " RUNNING\n"));
+  EXPECT_EQ(SubmitToSlurm(plan_, work_, options_).queued_before, 1u);
+}
+
+// A study is changed and submitted while stages of what it was wait: they find their own plan.
+TEST_F(Slurm, AChangedStudyLeavesWhatWaitsAsItWas) {
+  AddStage('a', StageKind::kEvaluate);
+  AddStage('b', StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  const std::map<std::string, std::string> before = Promised();
+  const std::string old_plan = PlanFile();
+  Queue("17_0 PENDING\n17_1 PENDING\n");
+
+  plan_.stages.clear();
+  AddStage('b', StageKind::kEvaluate);
+  AddStage('c', StageKind::kEvaluate);
+  EXPECT_EQ(SubmitToSlurm(plan_, work_, options_).submitted, 1u);
+  for (const auto& [file, text] : before) EXPECT_EQ(ReadFile(file), text) << file;
+  EXPECT_THAT(Start(17, 0), StartsWith(StrCat("stage ", old_plan, " ")));
+  EXPECT_THAT(ReadFile(old_plan), HasSubstr(Key('a')));
+  EXPECT_THAT(Start(18, 0), HasSubstr(Key('c')));
+  // What waits for the study as it was can still be cancelled.
+  EXPECT_EQ(SlurmTasks(work_, "made-up").at(Key('a')), "17_0");
+}
+
+TEST_F(Slurm, TheSamePlanIsKeptOnceWhateverIsEstimated) {
+  AddStage('a', StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  const std::map<std::string, std::string> before = Promised();
+  plan_.stages[0].seconds = 99;
+  SubmitToSlurm(plan_, work_, options_);
+  EXPECT_EQ(Promised(), before);
+}
+
+// The program is killed: the script says so to the program, which keeps a record.
+TEST_F(Slurm, ATaskWhoseProcessDiesHasThatRecorded) {
+  AddStage('a', StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  Program("qualm", StrCat("echo \"$@\" >> ", (folder_ / "calls").string(),
+                          "\ncase \"$*\" in *--ended*) exit 0;; esac\nkill -9 $$"));
+  EXPECT_EQ(Start(17, 0), StrCat("stage ", PlanFile(), " --threads 2 ", Key('a'), "\nstage ",
+                                 PlanFile(), " --ended 137 --log ", work_.path().string(),
+                                 "/logs/slurm-17_0.log ", Key('a'), "\n"));
+}
+
+// It died with its script, and nothing could be recorded: the end of its log tells.
+TEST_F(Slurm, ATaskThatLeftNoRecordIsAFailure) {
+  AddStage('a', StageKind::kEvaluate);
+  AddStage('b', StageKind::kEvaluate, "a");
+  SubmitToSlurm(plan_, work_, options_);
+  WriteFileAtomically(work_.path() / "logs" / "slurm-17_0.log",
+                      "begins\nqualm: [x] no luck\nbye\n");
+  const std::string error =
+      StrCat("[slurm] task 17_0 ended without a result; last line: qualm: [x] no luck; its log: ",
+             (work_.path() / "logs" / "slurm-17_0.log").string());
+  EXPECT_EQ(SlurmDeath(work_, "17_0"), error);
+
+  // Left alone it is recorded, once; so is what needs it, by being left alone, too.
+  options_.retry_failed = false;
+  for (int round = 0; round < 2; ++round) {
+    const SlurmSubmission kept = SubmitToSlurm(plan_, work_, options_);
+    EXPECT_EQ(kept.submitted, 0u);
+    EXPECT_EQ(kept.left_alone, 2u);
+    EXPECT_THAT(kept.failures, ElementsAre(StrCat("stage a: ", error)));
+    EXPECT_EQ(work_.ReadRecord(Key('a'), false)->error, error);
+  }
+
+  options_.retry_failed = true;
+  const SlurmSubmission again = SubmitToSlurm(plan_, work_, options_);
+  EXPECT_EQ(again.submitted, 2u);
+  EXPECT_THAT(again.failures, ElementsAre(StrCat("stage a: ", error)));
+}
+
+TEST_F(Slurm, WhatAPersonCancelsIsNoFailure) {
+  AddStage('a', StageKind::kEvaluate);
+  SubmitToSlurm(plan_, work_, options_);
+  const std::filesystem::path log = work_.path() / "logs" / "slurm-17_0.log";
+  WriteFileAtomically(log,
+                      "slurmstepd: error: *** JOB 17 ON n CANCELLED AT 2026-01-01T00:00:00 ***");
+  EXPECT_EQ(SlurmDeath(work_, "17_0"), "");
+  EXPECT_THAT(SubmitToSlurm(plan_, work_, options_).failures, IsEmpty());
+  WriteFileAtomically(
+      log,
+      "slurmstepd: error: *** JOB 17 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***");
+  EXPECT_THAT(SlurmDeath(work_, "17_0"), HasSubstr("DUE TO TIME LIMIT"));
+}
+
+TEST_F(Slurm, OneProcessSubmitsAStudyAtATime) {
+  AddStage('a', StageKind::kEvaluate);
+  const std::unique_ptr<StageLock> other = work_.BeSubmitter("made-up");
+  EXPECT_THAT(ErrorOf([&] { SubmitToSlurm(plan_, work_, options_); }, ErrorKind::kFailed),
+              HasSubstr("another process submits this study now"));
+  EXPECT_EQ(Log(), "");
 }
 
 TEST_F(Slurm, ASpeedIsMeasuredAlone) {

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/context.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/opened_files.h"
 #include "base/strings.h"
 #include "data/named_corpora.h"
 #include "io/hash.h"
+#include "io/json_text.h"
 #include "model/model.h"
 #include "quantize/run.h"
 #include "results/store.h"
@@ -21,6 +24,7 @@
 #include "study/machine.h"
 #include "study/measure_stage.h"
 #include "study/planning_steps.h"
+#include "study/stage_death.h"
 #include "tasks/items.h"
 
 namespace qualm {
@@ -61,13 +65,19 @@ class GroupRunner {
 
     // Whatever goes wrong with the stage is recorded, so that its dependents learn of it and the
     // next stage can run.
-    const auto start = std::chrono::steady_clock::now();
+    const Clock::time_point start = Clock::now();
     StageRecord record = NewRecord(stage);
     try {
       RequireNeeds(stage);
-      RunningFile running(work_, stage.key, context_.progress);
-      record.outcome = Make(stage, Context{context_.pool, running});
+      const OpenedFiles opened;
+      {
+        RunningFile running(work_, stage.key, context_.progress);
+        record.outcome = Make(stage, Context{context_.pool, running});
+      }
+      RequireKnownFiles(stage, opened.paths());
       record.status = "done";
+      Keep(record, start);
+      return End(stage, StageEnd::kDone, "");
     } catch (const Error& error) {
       record.error = error.what();
     } catch (const std::bad_alloc&) {
@@ -76,15 +86,23 @@ class GroupRunner {
       record.error = StrCat("[internal] ", error.what());
     }
 
-    record.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    record.peak_memory_bytes = PeakMemoryBytes();
-    record.finished_at = UtcNow();
-    work_.WriteRecord(record);
-    return End(stage, record.is_done() ? StageEnd::kDone : StageEnd::kFailed, record.error);
+    // Also a result that could not be kept is a failure.
+    record.status = "failed";
+    record.outcome = {};
+    Keep(record, start);
+    return End(stage, StageEnd::kFailed, record.error);
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  void Keep(StageRecord& record, Clock::time_point start) const {
+    record.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    record.peak_memory_bytes = PeakMemoryBytes();
+    record.finished_at = UtcNow();
+    work_.WriteRecord(record);
+  }
+
   StageEnd End(const Stage& stage, StageEnd end, const std::string& error) const {
     if (options_.on_end) options_.on_end(stage, end, error);
     return end;
@@ -108,8 +126,30 @@ class GroupRunner {
   // Executors start a stage after its needs, but a person or Slurm may start it in any case.
   void RequireNeeds(const Stage& stage) const {
     for (const std::string& need : stage.needs) {
-      if (work_.IsDone(need)) continue;
-      ThrowFailed(stage.label, StrCat("its input is not done: ", plan_.Find(need).label));
+      const std::optional<StageRecord> record = work_.ReadRecord(need, false);
+      if (record && record->is_done()) continue;
+      ThrowFailed(stage.label, StrCat("its input is not done: ", plan_.Find(need).label,
+                                      record ? StrCat(": ", record->error) : ""));
+    }
+  }
+
+  // A stage that opened a file that is not in its key would be found done when that file changes.
+  // What other stages made is named by their keys, and a recipe by its canonical text.
+  void RequireKnownFiles(const Stage& stage, const std::set<std::string>& opened) const {
+    std::set<std::string> known;
+    for (const InputFile& file : plan_.files.at(stage.files).files()) {
+      if (!file.path.empty()) known.insert(OpenedFiles::Spelled(file.path));
+    }
+    if (const auto* quantize = std::get_if<QuantizeInputs>(&stage.inputs)) {
+      known.insert(OpenedFiles::Spelled(quantize->recipe.path));
+    }
+
+    const std::string work = StrCat(OpenedFiles::Spelled(work_.path()), "/");
+    for (const std::string& path : opened) {
+      if (known.contains(path) || path.starts_with(work)) continue;
+      ThrowFailed(stage.label, StrCat("it opened ", path, ", which is not part of its key; ",
+                                      "its result is not kept, because it would be found done ",
+                                      "when that file changes"));
     }
   }
 
@@ -140,7 +180,7 @@ class GroupRunner {
   CalibrateOutcome Calibrate(const Stage& stage, const Context& context) {
     CalibrateOutcome outcome;
     const CalibrationSet set = MakeSet(stage, outcome, context);
-    WriteFileAtomically(work_.Calibration(stage.key), ToJson(set).dump());
+    WriteFileAtomically(work_.Calibration(stage.key), JsonText(ToJson(set)));
 
     outcome.hash = set.hash;
     outcome.corpus = set.corpus;
@@ -253,6 +293,10 @@ class GroupRunner {
 
     options.seed = inputs.seed;
     options.qualm_version = options_.version;
+    // A model that is not the planned one is not worth a pass.
+    options.on_inputs = [this, &stage](InputSet& opened) {
+      plan_.RequireUnchanged(stage, opened, "the model");
+    };
     if (!inputs.calibration.empty()) options.calibration = ReadSet(inputs.calibration);
     return options;
   }
@@ -260,8 +304,6 @@ class GroupRunner {
   // Continues an artefact that a killed run or QuantizeTogether has begun.
   QuantizeOutcome Quantize(const Stage& stage, const Context& context) {
     const QuantizeResult result = QuantizeModel(OptionsOf(stage), context);
-    RequireSameHash(stage, std::get<QuantizeInputs>(stage.inputs).model_hash,
-                    result.manifest.source_hash, "the model");
     return {.artefact_hash = result.manifest.ArtefactHash(),
             .bits_per_weight = result.manifest.bits_per_weight_layers,
             .bits_per_weight_model = result.manifest.bits_per_weight_model,
@@ -336,7 +378,7 @@ class GroupRunner {
 
   // For a stage that loads the model's folder by itself.
   void RequirePlannedModel(const Stage& stage, const std::string& folder) const {
-    InputSet opened = Checkpoint::Open(folder).Inputs();
+    InputSet opened = ModelFiles(folder);
     plan_.RequireUnchanged(stage, opened, "the model");
   }
 
@@ -397,6 +439,26 @@ void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& 
   record.inputs = stage.inputs;
   record.files = stage.files;
   work.WriteRecord(record);
+}
+
+void RecordDeath(const StudyPlan& plan, const Stage& stage, const WorkFolder& work, int code,
+                 const std::filesystem::path& log) {
+  const std::unique_ptr<StageLock> lock = work.TryLock(stage.key);
+  if (!lock || work.ReadRecord(stage.key, false)) return;
+  std::error_code ignored;
+  std::filesystem::remove(work.Running(stage.key), ignored);
+  RecordFailure(plan, stage, work, DeathMessage(code, log));
+}
+
+// Estimates are for people: without them, a plan that asks for the same is the same file.
+std::filesystem::path KeepPlan(const StudyPlan& plan, const WorkFolder& work) {
+  WriteJsonFile(work.Plan(plan.spec.name), ToJson(plan));
+  StudyPlan bare = plan;
+  for (Stage& stage : bare.stages) {
+    stage.seconds = 0;
+    stage.memory_bytes = stage.disk_bytes = 0;
+  }
+  return work.WriteOnce("plans", ".json", StrCat(ToJson(bare).dump(), "\n"));
 }
 
 }  // namespace qualm

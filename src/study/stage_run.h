@@ -28,8 +28,17 @@ std::vector<StageEnd> RunStages(const StudyPlan& plan, const std::vector<std::st
                                 const WorkFolder& work, const StageRunOptions& options,
                                 const Context& context);
 
+// Keeps the plan as the study's newest, for people and reports, and once more for the processes
+// that run its stages: a file that is never written again, whatever is planned next. Returns the
+// latter.
+std::filesystem::path KeepPlan(const StudyPlan& plan, const WorkFolder& work);
+
 // A record for a stage that could not say so itself (its process died, its input failed).
 void RecordFailure(const StudyPlan& plan, const Stage& stage, const WorkFolder& work,
                    const std::string& error);
+// The same for a process that ended with `code` (DeathMessage), unless the stage has a record by
+// now or another process runs it.
+void RecordDeath(const StudyPlan& plan, const Stage& stage, const WorkFolder& work, int code,
+                 const std::filesystem::path& log);
 
 }  // namespace qualm

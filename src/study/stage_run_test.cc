@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/context.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "base/strings.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
@@ -97,6 +99,50 @@ TEST_F(PlannedFiles, StagesThatRunTheFloatModelRefuseAnother) {
                              &Labelled("evaluate model rtn", "on story")}) {
     EXPECT_THAT(ErrorOfRun(*stage), HasSubstr("the model has changed")) << stage->label;
   }
+}
+
+// Before any work: no folder is begun. Also a file that is only copied decides what is made.
+TEST_F(PlannedFiles, QuantizationRefusesAnotherModelBeforeItBegins) {
+  const Stage& quantize = Labelled("quantize model rtn", "seed 0");
+  for (const char* file : {"config.json", "generation_config.json", "tokenizer_config.json"}) {
+    const std::string before = ReadFile(folder_.path() / "model" / file);
+    Append(file, " ");
+    EXPECT_THAT(ErrorOfRun(quantize), HasSubstr("the model has changed")) << file;
+    EXPECT_FALSE(std::filesystem::exists(work_.Artefact(quantize.key))) << file;
+    work_.RemoveRecord(quantize.key);
+    WriteFileAtomically(folder_.path() / "model" / file, before);
+  }
+  EXPECT_EQ(ErrorOfRun(quantize), "");
+}
+
+// Plays a loader that opens a file and tells nobody.
+class OpensAFile final : public Progress {
+ public:
+  explicit OpensAFile(std::filesystem::path file) : file_(std::move(file)) {}
+  void Begin(std::string_view, uint64_t) override { (void)ReadFile(file_); }
+  void Advance(uint64_t, std::string_view) override {}
+  void End() override {}
+  void Warn(std::string_view) override {}
+  void Info(std::string_view) override { (void)ReadFile(file_); }
+
+ private:
+  std::filesystem::path file_;
+};
+
+TEST_F(PlannedFiles, AFileThatIsNotPartOfTheKeyFailsTheStage) {
+  const Stage& story = Labelled("evaluate model float", "on story");
+  OpensAFile secret(folder_.Write("secret.json", "{}"));
+  RunStages(plan_, {story.key}, work_, {}, Context{context_.pool, secret});
+  const auto record = work_.ReadRecord(story.key);
+  ASSERT_TRUE(record);
+  EXPECT_FALSE(record->is_done());
+  EXPECT_THAT(record->error, HasSubstr("secret.json, which is not part of its key"));
+
+  // A file of the stage may be opened.
+  work_.RemoveRecord(story.key);
+  OpensAFile known(folder_.path() / "model" / "config.json");
+  RunStages(plan_, {story.key}, work_, {}, Context{context_.pool, known});
+  EXPECT_TRUE(work_.IsDone(story.key));
 }
 
 TEST_F(PlannedFiles, StagesRunOnWhatWasPlanned) {

@@ -13,11 +13,12 @@
 #include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/hash.h"
 #include "io/json_fields.h"
+#include "io/json_text.h"
 #include "study/machine.h"
 
 namespace qualm {
-
 // Inputs and outcome depend on the kind of stage, so they are read after the plain fields.
 StageRecord StageRecordFromJson(const Json& json, std::string_view place, bool with_outcome) {
   StageRecord record;
@@ -51,7 +52,7 @@ Json ToJson(const StageRecord& record) {
 // One subfolder for each kind of file; work_folder.h lists them.
 WorkFolder::WorkFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
   for (const char* name :
-       {"stages", "calibration", "artefacts", "answers", "logs", "studies", "slurm"}) {
+       {"stages", "calibration", "artefacts", "answers", "logs", "studies", "plans", "slurm"}) {
     std::error_code error;
     std::filesystem::create_directories(folder_ / name, error);
     if (error) ThrowFailed((folder_ / name).string(), StrCat("cannot make it: ", error.message()));
@@ -87,6 +88,18 @@ std::filesystem::path WorkFolder::Running(std::string_view key) const {
   return InStages(key, ".running");
 }
 
+// A file with this name and another content was damaged: it is made anew.
+std::filesystem::path WorkFolder::WriteOnce(std::string_view folder, std::string_view ending,
+                                            std::string_view text) const {
+  const std::string hash = HashBytes(text);
+  const std::filesystem::path file = folder_ / folder / StrCat(hash, ending);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored) || HashFile(file) != hash) {
+    WriteFileAtomically(file, text);
+  }
+  return file;
+}
+
 // A damaged record, or one of another stage, counts as missing: the stage runs again.
 std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool with_outcome) const {
   const std::filesystem::path file = InStages(key, ".json");
@@ -103,7 +116,7 @@ std::optional<StageRecord> WorkFolder::ReadRecord(std::string_view key, bool wit
 }
 
 void WorkFolder::WriteRecord(const StageRecord& record) const {
-  WriteFileAtomically(InStages(record.key, ".json"), StrCat(ToJson(record).dump(), "\n"));
+  WriteFileAtomically(InStages(record.key, ".json"), StrCat(JsonText(ToJson(record)), "\n"));
 }
 
 void WorkFolder::RemoveRecord(std::string_view key) const {
@@ -147,6 +160,16 @@ std::unique_ptr<StageLock> WorkFolder::BeLocalRunner(std::string_view study) con
   auto lock = std::make_unique<StageLock>(fd);
   if (!is_whole) ThrowFailed(file.string(), StrCat("cannot write: ", std::strerror(errno)));
   return lock;
+}
+
+// Two submissions at once would both find a stage open and send it twice.
+std::unique_ptr<StageLock> WorkFolder::BeSubmitter(std::string_view study) const {
+  const std::filesystem::path file = folder_ / "slurm" / StrCat(study, ".lock");
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) ThrowFailed(file.string(), StrCat("cannot open: ", std::strerror(errno)));
+  auto lock = std::make_unique<StageLock>(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+  ThrowFailed(file.string(), "another process submits this study now");
 }
 
 std::optional<int64_t> WorkFolder::LocalRunner(std::string_view study) const {
@@ -216,7 +239,7 @@ void RunningFile::Write(bool always) {
 
   // Renamed into place, but not synced: only people and the progress display read it, and a file
   // that is torn by a crash is read as none.
-  const std::string text = FieldsJson(now_).dump();
+  const std::string text = JsonText(FieldsJson(now_));
   const std::string temporary = StrCat(file_.string(), ".new");
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return;

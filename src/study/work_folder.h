@@ -7,7 +7,9 @@
 //   calibration/KEY.json  token sequences      artefacts/KEY/  quantized models
 //   answers/KEY.db        requests and answers of a task (the results store)
 //   logs/KEY.log          standard error of the process
-//   studies/NAME.json     plans                results.db      what was collected (collect.h)
+//   studies/NAME.json     the newest plan      results.db      what was collected (collect.h)
+//   plans/HASH.json       what processes that run stages read: never written again
+//   slurm/NAME.json       tasks by stage       slurm/HASH.*    scripts and lists of job arrays
 #pragma once
 
 #include <cstdint>
@@ -92,6 +94,11 @@ class WorkFolder {
   std::filesystem::path Results() const { return folder_ / "results.db"; }
   std::filesystem::path Slurm(std::string_view study) const;
 
+  // For what a process will read later, when this one has gone on: keeps the text below `folder`
+  // under the hash of its content, and returns the file. What is there is not written again.
+  std::filesystem::path WriteOnce(std::string_view folder, std::string_view ending,
+                                  std::string_view text) const;
+
   // Nothing where the stage has not ended. A record that cannot be read counts as none: the stage
   // runs again.
   std::optional<StageRecord> ReadRecord(std::string_view key, bool with_outcome = true) const;
@@ -103,6 +110,8 @@ class WorkFolder {
   // returned lock lives.
   std::optional<int64_t> LocalRunner(std::string_view study) const;
   std::unique_ptr<StageLock> BeLocalRunner(std::string_view study) const;
+  // Throws kFailed while another process submits the study's stages to Slurm.
+  std::unique_ptr<StageLock> BeSubmitter(std::string_view study) const;
 
   // Null if another process holds it.
   std::unique_ptr<StageLock> TryLock(std::string_view key) const;

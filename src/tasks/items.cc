@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
+#include "tokenize/tokenizer.h"
 
 namespace qualm {
 namespace {
@@ -318,7 +319,22 @@ InputSet TaskInputs(const Task& task, const ItemOptions& options,
     AddRowFiles(set, set.FindSplit(task.shot_split, task.name), "", data_folder, inputs);
   }
   for (const std::string& path : OtherFilesOf(task, set)) AddDataFile(data_folder, path, inputs);
+  if (!task.generation.bleu_pieces.empty()) {
+    AddPieceFiles(task, *LoadTokenizer(data_folder / task.generation.bleu_pieces), data_folder,
+                  inputs);
+  }
   return inputs;
+}
+
+// Pieces are opened like a model's tokenizer, with their side files.
+void AddPieceFiles(const Task& task, const Tokenizer& pieces,
+                   const std::filesystem::path& data_folder, InputSet& inputs) {
+  const std::filesystem::path beside =
+      std::filesystem::path(task.generation.bleu_pieces).parent_path();
+  for (const InputFile& file : pieces.inputs().files()) {
+    const std::filesystem::path name = std::filesystem::path(file.path).filename();
+    AddDataFile(data_folder, (beside / name).string(), inputs);
+  }
 }
 
 TaskItems MakeItems(const Task& task, const ItemOptions& options,

@@ -13,6 +13,8 @@
 
 namespace qualm {
 
+class Tokenizer;
+
 // Where no split is free, the rows of one are parted once by a seeded hash: some to calibrate on,
 // the others to score (PROTOCOLS, section 7).
 enum class RowPool : uint8_t { kAll, kCalibration, kScored };
@@ -72,9 +74,14 @@ struct TaskItems {
 TaskItems MakeItems(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder);
 
-// The files that MakeItems reads, and those that the task's metrics need, without reading them.
+// The files that MakeItems reads, and those that the task's metrics need. Of these it opens BLEU's
+// pieces, to learn which files belong to them.
 InputSet TaskInputs(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder);
+// Adds the files that the task's pieces of BLEU were read from, by their names below the data
+// folder.
+void AddPieceFiles(const Task& task, const Tokenizer& pieces,
+                   const std::filesystem::path& data_folder, InputSet& inputs);
 
 // The first file that the task needs (rows, examples if there are any, headers, pieces of BLEU) and
 // that is not there; empty: all are.
