@@ -5,6 +5,7 @@
 #include <map>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -197,6 +198,10 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
     model.tokenizer = LoadTokenizer(folder);
     model.inputs.Add(model.tokenizer->inputs());
   }
+
+  model.generation = ReadGenerationConfig(folder, model.checkpoint->plan().vocab_size());
+  model.inputs.Add(model.generation.inputs);
+  for (const std::string& warning : model.generation.warnings) context.progress.Warn(warning);
 
   // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
   // are packed: memory holds the model about once.

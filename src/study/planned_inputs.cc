@@ -66,8 +66,11 @@ void PlannedInputs::ReadModels() {
 
     // Every file is read once here; stages carry the hashes.
     progress_.Info(StrCat("hashing ", model.path));
-    model.files = Checkpoint::Open(model.path).Inputs();
+    const Checkpoint checkpoint = Checkpoint::Open(model.path);
+    model.files = checkpoint.Inputs();
     model.hash = Checkpoint::HashOf(model.files);
+    model.files.Add(ReadGenerationConfig(model.path, checkpoint.plan().vocab_size()).inputs);
+    model.files.HashFiles();
     model.tokenizer_files = LoadTokenizer(model.path)->inputs();
     model.tokenizer_files.HashFiles();
     model.files.Add(model.tokenizer_files);
@@ -215,6 +218,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
   }
 
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
+  test.is_generated = task.kind == TaskKind::kGeneration;
   test.files = TaskInputs(task, items, options_.data_folder);
   test.files.HashFiles();
   return true;
