@@ -267,8 +267,8 @@ TEST(BaselineScore, GeneratedTexts) {
   for (const double temperature : {0.0, 0.7, 1.5}) {
     GenerateOptions options;
     options.max_tokens = 24;
-    options.temperature = temperature;
-    options.top_p = 0.95;
+    options.sampling.temperature = temperature;
+    options.sampling.top_p = 0.95;
     options.seed = 4;
     std::vector<std::string> tokens;
     for (TokenId id : Generate(*model.decoder, prompt, options, context))

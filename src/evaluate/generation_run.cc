@@ -59,7 +59,7 @@ class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
                    const TaskRunOptions& options, const Context& context)
-      : TaskRunner(task, model, model_hash, options, context) {
+      : TaskRunner(task, model, model_hash, options, context), other_ends_(model.OtherEnds()) {
     metric_options_.bleu_tokenizer = task.generation.bleu_tokenizer;
     metric_options_.run_code = options.run_code;
     const auto& exact_match = task.generation.exact_match;
@@ -115,6 +115,7 @@ class GenerationRunner final : public TaskRunner {
     request.stop = task_.generation.stop;
     request.temperature = task_.generation.temperature;
     request.top_p = task_.generation.top_p;
+    request.other_ends = other_ends_;
 
     // Shots are left out, the last one first, until the prompt leaves room for the text.
     const size_t room = context - request.max_tokens;
@@ -296,6 +297,7 @@ class GenerationRunner final : public TaskRunner {
     return score;
   }
 
+  const std::vector<TokenId> other_ends_;
   std::vector<const TextMetric*> metrics_;
   MetricOptions metric_options_;
   std::unique_ptr<Tokenizer> pieces_;  // which `metric_options_` may point to

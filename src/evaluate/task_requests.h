@@ -20,6 +20,8 @@ struct AskedRequest {
   std::string hash;
   size_t shots = 0;         // in front of its context
   LikelihoodAnswer answer;  // later
+
+  const std::string& PromptHash() const { return hash; }
 };
 
 // One text of an item of a generation task.
@@ -29,6 +31,8 @@ struct TextRequest {
   size_t item = 0;
   size_t shots = 0;         // in front of its context
   GenerationAnswer answer;  // later
+
+  std::string PromptHash() const { return request.PromptHash(); }
 };
 
 struct AskedItem {
