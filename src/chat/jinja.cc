@@ -252,8 +252,19 @@ class Renderer {
 
 }  // namespace
 
-JinjaTemplate::JinjaTemplate(std::string_view text, std::string_view place)
-    : place_(place), nodes_(ParseJinja(text, place)) {}
+JinjaOptions PlainJinjaOptions() {
+  JinjaOptions plain;
+  plain.trim_blocks = plain.lstrip_blocks = false;
+  plain.is_sandboxed = plain.is_chat = false;
+  return plain;
+}
+
+JinjaTemplate::JinjaTemplate(std::string_view text, std::string_view place, JinjaOptions options)
+    : place_(place), options_(std::move(options)), nodes_(ParseJinja(text, place)) {
+  if (!options_.is_chat || !options_.filters.empty()) {
+    ThrowBadInput(place, "the settings of chat templates", "others");
+  }
+}
 JinjaTemplate::JinjaTemplate(JinjaTemplate&&) noexcept = default;
 JinjaTemplate& JinjaTemplate::operator=(JinjaTemplate&&) noexcept = default;
 JinjaTemplate::~JinjaTemplate() = default;
