@@ -31,6 +31,7 @@ constexpr CommandEntry kCommands[] = {
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity of texts or scores of tasks, and the distance to a reference", AddEval},
     {"data", "Data sets of tasks: what there is and whether it is whole", AddData},
+    {"prompts", "What a task asks, as texts, without a model", AddPrompts},
     {"samples", "What tasks asked and what was answered", AddSamples},
     {"compare", "Two models on the same items: differences, flips, significance", AddCompare},
     {"layer", "Quantize one linear layer from .npy files", AddLayer},
@@ -120,8 +121,8 @@ int Run(const Command& command, const Globals& globals) {
 }
 
 // A forward pass takes and frees the same few matrices in every block. glibc would hand those of a
-// megabyte back to the system each time and have their pages cleared again, which costs a tenth of a
-// prefill. Larger ones still come from the system and return to it at once.
+// megabyte back to the system each time and have their pages cleared again, which costs a tenth of
+// a prefill. Larger ones still come from the system and return to it at once.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20);

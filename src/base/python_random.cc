@@ -29,8 +29,7 @@ PythonRandom::PythonRandom(uint64_t seed) {
     i = 1;
   };
   for (size_t round = 0; round < kWords; ++round) {
-    state_[i] =
-        (state_[i] ^ ((state_[i - 1] ^ (state_[i - 1] >> 30)) * 1664525u)) + key[j] + j;
+    state_[i] = (state_[i] ^ ((state_[i - 1] ^ (state_[i - 1] >> 30)) * 1664525u)) + key[j] + j;
     advance();
     if (++j >= length) j = 0;
   }
@@ -45,8 +44,7 @@ PythonRandom::PythonRandom(uint64_t seed) {
 void PythonRandom::Refill() {
   constexpr size_t kShift = 397;
   for (size_t i = 0; i < kWords; ++i) {
-    const uint32_t word =
-        (state_[i] & 0x80000000u) | (state_[(i + 1) % kWords] & 0x7fffffffu);
+    const uint32_t word = (state_[i] & 0x80000000u) | (state_[(i + 1) % kWords] & 0x7fffffffu);
     state_[i] = state_[(i + kShift) % kWords] ^ (word >> 1) ^ ((word & 1) != 0 ? 0x9908b0dfu : 0);
   }
   next_ = 0;

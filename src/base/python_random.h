@@ -16,8 +16,8 @@ class PythonRandom {
   // random.Random(seed) of a whole number that is not negative.
   explicit PythonRandom(uint64_t seed);
 
-  uint32_t Next();              // 32 uniform bits
-  uint64_t Bits(int count);     // getrandbits(count), 1 to 64
+  uint32_t Next();               // 32 uniform bits
+  uint64_t Bits(int count);      // getrandbits(count), 1 to 64
   uint64_t Below(uint64_t end);  // _randbelow(end), `end` > 0
   // The places that sample(population, count) of CPython 3.8 to 3.13 takes of `total`, in the order
   // drawn. Requires: count <= total.

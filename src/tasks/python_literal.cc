@@ -30,7 +30,8 @@ class LiteralParser {
 
   // Line ends count as blanks: inside brackets they are, and elsewhere literals have none.
   void SkipBlanks() {
-    while (at_ < text_.size() && std::string_view(" \t\n\r\f").find(text_[at_]) != std::string::npos) {
+    while (at_ < text_.size() &&
+           std::string_view(" \t\n\r\f").find(text_[at_]) != std::string::npos) {
       ++at_;
     }
   }
@@ -178,8 +179,8 @@ class LiteralParser {
   // Decimal numbers. A whole number has no zeros in front.
   bool Number(Json& value) {
     const size_t begin = at_;
-    while (at_ < text_.size() && std::string_view("+-.0123456789eE").find(text_[at_]) !=
-                                     std::string_view::npos) {
+    while (at_ < text_.size() &&
+           std::string_view("+-.0123456789eE").find(text_[at_]) != std::string_view::npos) {
       ++at_;
     }
     std::string_view word = text_.substr(begin, at_ - begin);

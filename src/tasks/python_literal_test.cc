@@ -35,9 +35,11 @@ TEST(PythonLiteral, ReadsWhatPythonPrints) {
 }
 
 TEST(PythonLiteral, RefusesWhatIsNoLiteral) {
-  for (const char* text : {"", "[", "[1", "[1 2]", "['a'", "'a", "'a\nb'", "a", "[a]", "007", "1 2",
-                           "{1: 2}", "{'a'}", "{'a': 1 'b': 2}", "'\\x4'", "'\\ud800'", "--1", "1.2.3",
-                           "nan", "[1,,2]", "[,]", "f'a'", "r"}) {
+  for (const char* text :
+       {"",       "[",         "[1",  "[1 2]", "['a'",   "'a",     "'a\nb'",
+        "a",      "[a]",       "007", "1 2",   "{1: 2}", "{'a'}",  "{'a': 1 'b': 2}",
+        "'\\x4'", "'\\ud800'", "--1", "1.2.3", "nan",    "[1,,2]", "[,]",
+        "f'a'",   "r"}) {
     EXPECT_FALSE(ParsePythonLiteral(text)) << text;
   }
   EXPECT_TRUE(ParsePythonLiteral(std::string(60, '[') + std::string(60, ']')));
