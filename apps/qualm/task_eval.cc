@@ -54,6 +54,7 @@ Json ToJson(const TaskScore& score) {
                {"partial", score.is_partial},
                {"near_ties", score.near_ties}};
   if (!score.part.empty()) json["part"] = score.part;
+  if (!score.filter.empty()) json["filter"] = score.filter;
   return json;
 }
 
@@ -345,6 +346,7 @@ class TaskEvaluation {
   void PrintScores(const TaskOutcome& outcome) {
     std::vector<std::vector<std::string>> table = {
         {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
+    bool has_filters = false;
     for (const TaskScore& score : outcome.scores) {
       if (score.part.starts_with("subset ")) continue;
       table.push_back(
@@ -352,8 +354,12 @@ class TaskEvaluation {
            StrCat(score.shots), score.part.empty() ? "all" : score.part, score.metric,
            NumberText(score, score.estimate.value), ErrorText(score), StrCat(score.n),
            Percent(score.baseline), StrCat(score.near_ties)});
+      // Which filter read the answers, where the task has several.
+      if (!score.filter.empty()) table.back().push_back(score.filter);
+      has_filters = has_filters || !score.filter.empty();
     }
-    Print(FormatTable(table, {false, true, false, false, true, true, true, true, true}));
+    if (has_filters) table[0].push_back("filter");
+    Print(FormatTable(table, {false, true, false, false, true, true, true, true, true, false}));
   }
 
   const TaskFlags& flags_;

@@ -41,6 +41,7 @@ struct TaskScore {
   size_t shots = 0;
   std::string part;    // empty: all of it; "category humanities", "subset anatomy"
   std::string metric;  // acc, acc_norm, ...; "_macro" behind it: the mean over subsets
+  std::string filter;  // of tasks with several; "exact_match,NAME" is the metric of a further one
   Estimate estimate;
   size_t n = 0;
   double baseline = 0;  // of accuracies: the most frequent right choice, or chance; NaN: none

@@ -103,6 +103,11 @@ void TaskRunner::KeepItems(ResultStore& store) const {
                                          .is_near_tie = item.is_near_tie,
                                          .value = item.value,
                                          .prediction = item.prediction});
+    for (size_t f = 0; f < item.further.size(); ++f) {
+      const FilteredOutcome& filtered = item.further[f];
+      store.PutReading(*outcome_.evaluation,
+                       {i, f, filtered.filter, filtered.prediction, filtered.value});
+    }
   }
 
   store.FinishEvaluation(*outcome_.evaluation);

@@ -53,8 +53,10 @@ constexpr FilterCase kCases[] = {
     {"number", " about 3 ", "about 3"},
     {"last_number", "3-2 = 1, or -4.", "-4"},
     {"last_number", "none", ""},
-    {"letter", "The answer is (B).", "B"},
-    {"letter", "A1 or 2B or CD", ""},
+    {"letter:ABCD", "The answer is (B).", "B"},
+    {"letter:ABCD", "A1 or 2B or CD", ""},
+    {"letter:ABCD", "I think it is D", "D"},  // the pronoun is not an option
+    {"letter:ABCDEFGHIJ", "(I)", "I"},
     {"replace:X:y", "aXbX", "ayby"},
     {"replace::y", "aXb", "aXb"},  // nothing occurs nowhere
     {"spaces", "a_b__c", "a b  c"},

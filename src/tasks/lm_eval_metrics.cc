@@ -68,24 +68,28 @@ bool TruthOf(const Yaml& value) {
   ThrowBadInput(value.place(), "true or false", value.AsString());
 }
 
-// Texts are compared as they are.
-void CheckExactMatch(const Yaml& metric) {
-  metric.RequireKnownKeys(std::array<std::string, 7>{"metric", "aggregation", "higher_is_better",
-                                                     "ignore_case", "ignore_punctuation",
-                                                     "ignore_numbers", "regexes_to_ignore"});
-  for (std::string_view key : {"ignore_case", "ignore_punctuation", "ignore_numbers"}) {
-    const Yaml* value = metric.Find(key);
-    if (value != nullptr && TruthOf(*value)) {
-      ThrowBadInput(value->place(), StrCat(key, ": false"), value->AsString());
-    }
+// filter_list: [{name: NAME, filter: [{function: ...}]}], the first being the main one. Without it
+// the first text counts as it is.
+std::vector<AnswerFilter> ReadFilters(const TaskKeys& keys) {
+  const Yaml* own = keys.Find("qualm");
+  const Yaml* prediction = own == nullptr ? nullptr : own->Find("prediction");
+  std::vector<AnswerFilter> filters;
+  if (prediction != nullptr) {
+    filters.push_back(AnswerFilter::OfTemplate(prediction->AsString(), prediction->place()));
+    return filters;
   }
-  const Yaml* ignored = metric.Find("regexes_to_ignore");
-  if (ignored != nullptr) ThrowBadInput(ignored->place(), "no regexes_to_ignore", "some");
-}
-
-void CheckFilters(const TaskKeys& keys) {
-  const Yaml* filters = keys.Find("filter_list");
-  if (filters != nullptr) ThrowBadInput(filters->place(), "no filter_list", "one");
+  const Yaml* list = keys.Find("filter_list");
+  if (list == nullptr) {
+    const Yaml first = Yaml::Parse("[{function: take_first}]", keys.place());
+    filters.emplace_back("none", first);
+    return filters;
+  }
+  for (const Yaml& filter : list->AsList()) {
+    filter.RequireKnownKeys(std::array<std::string, 2>{"name", "filter"});
+    filters.emplace_back(filter.Get("name").AsString(), filter.Get("filter"));
+  }
+  if (filters.empty()) ThrowBadInput(list->place(), "a filter", "none");
+  return filters;
 }
 
 void ReadMetric(const Yaml& metric, Task& task) {
@@ -103,7 +107,10 @@ void ReadMetric(const Yaml& metric, Task& task) {
   }
 
   if (name == "exact_match") {
-    CheckExactMatch(metric);
+    metric.RequireKnownKeys(std::array<std::string, 7>{"metric", "aggregation", "higher_is_better",
+                                                       "ignore_case", "ignore_punctuation",
+                                                       "ignore_numbers", "regexes_to_ignore"});
+    task.generation.exact_match = ReadExactMatchOptions(metric);
   } else {
     metric.RequireKnownKeys(
         std::array<std::string, 3>{"metric", "aggregation", "higher_is_better"});
@@ -148,11 +155,6 @@ void ReadGeneration(const TaskKeys& keys, Task& task) {
   GenerationSpec& spec = task.generation;
   spec.max_tokens = 256;
   spec.stop = {task.separator};
-  const Yaml* own = keys.Find("qualm");
-  const Yaml* prediction = own == nullptr ? nullptr : own->Find("prediction");
-  spec.prediction = prediction == nullptr ? Template("{generated}", keys.place())
-                                          : Template(prediction->AsString(), prediction->place());
-
   if (const Yaml* options = keys.Find("generation_kwargs")) {
     options->RequireKnownKeys(std::array<std::string, 8>{"until", "max_gen_toks", "max_tokens",
                                                          "max_new_tokens", "max_completion_tokens",
@@ -177,7 +179,7 @@ void ReadGeneration(const TaskKeys& keys, Task& task) {
     // Greedy texts are all the same: one of them stands for all.
     spec.samples = spec.temperature > 0 ? static_cast<size_t>(count) : 1;
   }
-  CheckFilters(keys);
+  spec.filters = ReadFilters(keys);
 }
 
 }  // namespace

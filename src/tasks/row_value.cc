@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/yaml.h"
+#include "metrics/python_regex.h"
 #include "tasks/filters.h"
 #include "tasks/python_literal.h"
 
@@ -56,6 +57,24 @@ JinjaFilter FromTemplateFilter(const TemplateFilter& filter) {
           }};
 }
 
+// The harness's regex_replace(pattern, repl, count=0), which is re.sub.
+Json RegexReplace(const Json& value, const std::vector<Json>& arguments) {
+  constexpr std::string_view kName = "regex_replace";
+  if (!value.is_string() || !arguments[0].is_string() || !arguments[1].is_string()) {
+    ThrowBadInput(kName, "texts", value.is_string() ? "other arguments" : value.type_name());
+  }
+  const auto replacement = arguments[1].get<std::string>();
+  if (replacement.find('\\') != std::string::npos) {
+    ThrowBadInput(kName, "a replacement without backslashes", StrCat("'", replacement, "'"),
+                  "groups in replacements are not read");
+  }
+  if (!arguments[2].is_null() && arguments[2] != 0) {
+    ThrowBadInput(kName, "count = 0, which replaces all", arguments[2].dump());
+  }
+  const PythonRegex regex(arguments[0].get<std::string>(), kName);
+  return regex.ReplaceAll(value.get<std::string>(), replacement);
+}
+
 }  // namespace
 
 JinjaOptions TaskJinjaOptions() {
@@ -63,6 +82,7 @@ JinjaOptions TaskJinjaOptions() {
   options.keep_trailing_newline = true;
   options.strict_undefined = true;
   options.is_chat = false;
+  options.filters.push_back({"regex_replace", {"pattern", "repl", "count?"}, RegexReplace});
   for (const TemplateFilter& filter : AllTemplateFilters()) {
     // Jinja has its own filters of these names.
     constexpr std::string_view kTaken[] = {"lower", "capitalize", "replace", "map"};

@@ -12,6 +12,7 @@
 #include "io/yaml.h"
 #include "metrics/text_metrics.h"
 #include "metrics/words.h"
+#include "tasks/answer_functions.h"
 #include "tasks/embedded_tasks.h"
 #include "tasks/lm_eval_task.h"
 
@@ -149,6 +150,22 @@ void ReadChoices(const Yaml& yaml, Task& task) {
   task.answer_kind = static_cast<AnswerKind>(ChoiceOption(&answer, "is", 0, kAnswerNames));
 }
 
+// `filters`, or `prediction: TEXT`, which is one filter of that template.
+void ReadFilters(const Yaml& yaml, GenerationSpec& spec) {
+  const Yaml *filters = yaml.Find("filters"), *prediction = yaml.Find("prediction");
+  if (filters != nullptr && prediction != nullptr) {
+    ThrowBadInput(prediction->place(), "filters or prediction", "both");
+  }
+  if (filters != nullptr) {
+    spec.filters = ReadAnswerFilters(*filters);
+  } else {
+    spec.filters.push_back(
+        prediction == nullptr
+            ? AnswerFilter::OfTemplate("{generated|strip}", yaml.place())
+            : AnswerFilter::OfTemplate(prediction->AsString(), prediction->place()));
+  }
+}
+
 void ReadGeneration(const Yaml& yaml, Task& task) {
   const Yaml& generate = yaml.Get("generate");
   generate.RequireKnownKeys(std::array<std::string, 7>{
@@ -172,9 +189,7 @@ void ReadGeneration(const Yaml& yaml, Task& task) {
   if ((spec.bleu_tokenizer == "spm") == spec.bleu_pieces.empty()) {
     ThrowBadInput(generate.place(), "bleu: spm together with bleu_pieces", "one of them");
   }
-  const Yaml* prediction = yaml.Find("prediction");
-  spec.prediction = prediction == nullptr ? Template("{generated|strip}", yaml.place())
-                                          : Template(prediction->AsString(), prediction->place());
+  ReadFilters(yaml, spec);
   ReadTexts(yaml.Get("references"), 1, task);
 }
 
@@ -199,17 +214,33 @@ void RefuseKeys(const Yaml& yaml, std::span<const std::string_view> keys, std::s
   }
 }
 
+// {metric: exact_match, ignore_case: true}: the one metric that has options.
+void ReadMetricOptions(const Yaml& metric, Task& task) {
+  if (task.metrics.back() != "exact_match" || task.kind != TaskKind::kGeneration) {
+    ThrowBadInput(metric.place(), "options of exact_match only", task.metrics.back());
+  }
+  metric.RequireKnownKeys(std::array<std::string, 5>{"metric", "ignore_case", "ignore_punctuation",
+                                                     "ignore_numbers", "regexes_to_ignore"});
+  if (task.generation.exact_match) {
+    ThrowBadInput(metric.place(), "options of exact_match once", "them again");
+  }
+  task.generation.exact_match = ReadExactMatchOptions(metric);
+}
+
 void ReadMetrics(const Yaml& yaml, Task& task) {
   for (const Yaml& metric : yaml.Get("metrics").AsList()) {
-    task.metrics.push_back(RequireTaskMetric(metric, task.kind));
+    const Yaml& name = metric.IsMap() ? metric.Get("metric") : metric;
+    task.metrics.push_back(RequireTaskMetric(name, task.kind));
+    if (metric.IsMap()) ReadMetricOptions(metric, task);
   }
   if (task.metrics.empty()) ThrowBadInput(yaml.Get("metrics").place(), "a metric", "none");
 }
 
 Task ParseOwnTask(const Yaml& yaml) {
-  yaml.RequireKnownKeys(std::array<std::string, 16>{
-      "name", "title", "version", "harness", "kind", "data", "shots", "header", "context",
-      "continuation", "choices", "answer", "metrics", "generate", "prediction", "references"});
+  yaml.RequireKnownKeys(
+      std::array<std::string, 17>{"name", "title", "version", "harness", "kind", "data", "shots",
+                                  "header", "context", "continuation", "choices", "answer",
+                                  "metrics", "generate", "prediction", "filters", "references"});
   Task task;
   task.name = yaml.Get("name").AsString();
   task.title = yaml.Get("title").AsString();
@@ -217,7 +248,7 @@ Task ParseOwnTask(const Yaml& yaml) {
   task.harness = TextOf(yaml, "harness");
   task.kind = static_cast<TaskKind>(ChoiceOption(&yaml, "kind", 0, kKindNames));
   constexpr std::array<std::string_view, 2> kChoiceKeys = {"choices", "answer"};
-  constexpr std::array<std::string_view, 3> kGenerationKeys = {"generate", "prediction",
+  constexpr std::array<std::string_view, 4> kGenerationKeys = {"generate", "prediction", "filters",
                                                                "references"};
   const std::string_view kind = kKindNames[static_cast<size_t>(task.kind)];
   if (task.kind != TaskKind::kMultipleChoice) RefuseKeys(yaml, kChoiceKeys, kind);
@@ -319,6 +350,11 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
   if (IsLmEvalTask(yaml)) return ParseLmEvalTask(yaml_text, std::string(place), ReadBeside);
   return ParseOwnTask(yaml);
+}
+
+ExactMatchOptions ReadExactMatchOptions(const Yaml& metric) {
+  return {RegexesToIgnore(metric), BoolArgument(metric, "ignore_case"),
+          BoolArgument(metric, "ignore_punctuation"), BoolArgument(metric, "ignore_numbers")};
 }
 
 std::span<const MetricEntry> AllTaskMetrics() {

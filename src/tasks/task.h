@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "io/input_set.h"
+#include "metrics/exact_match.h"
+#include "tasks/answer_filters.h"
 #include "tasks/template.h"
 
 namespace qualm {
@@ -45,7 +47,11 @@ struct GenerationSpec {
   double temperature = 0, top_p = 1;
   std::string bleu_tokenizer = "13a";  // 13a, zh, none, spm
   std::string bleu_pieces;             // spm: the model's file below the data folder
-  Template prediction;                 // of the row and {generated}
+  // What is taken from the texts as answers. Metrics of the first one have their plain names, those
+  // of the others are called "exact_match,NAME".
+  std::vector<AnswerFilter> filters;
+  // Of the metric exact_match where the task gives it options; else texts must be equal.
+  std::optional<ExactMatchOptions> exact_match;
 };
 
 struct Task {
@@ -98,6 +104,11 @@ struct Task {
 
 // The seed of the harness's examples where none is given.
 inline constexpr uint64_t kLmEvalFewshotSeed = 1234;
+
+// The options of exact_match in a metric that is a map: {metric: exact_match, ignore_case: true,
+// ...}. Reads ignore_case, ignore_punctuation, ignore_numbers and regexes_to_ignore; other keys are
+// the caller's to check.
+ExactMatchOptions ReadExactMatchOptions(const Yaml& metric);
 
 // Strict: an unknown key, filter, metric or data set is bad input with its line. Reads our own
 // format and, told apart by its keys, that of lm-evaluation-harness.
