@@ -180,7 +180,7 @@ TEST(BaselineScore, EachKindOfTask) {
     std::optional<ChatTemplate> chat;
     if (*one.chat != '\0') {
       chat.emplace(FindChatTemplate(one.chat, DemoModel()));
-      options.chat = &*chat;
+      options.style.chat = &*chat;
       task.variant = StrCat("@", chat->name());
     }
 

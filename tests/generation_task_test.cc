@@ -70,7 +70,7 @@ class GenerationTasks : public ::testing::Test {
   }
   TaskOutcome Run(const std::string& yaml, const TaskRunOptions& options) {
     Task task = ParseTask(yaml, "t.yaml");
-    if (options.chat != nullptr) task.variant = "@" + options.chat->name();
+    task.variant = options.style.Variant();
     return RunTask(task, model_, model_.Hash(), options, context_);
   }
   std::string Refusal(const std::string& yaml) {
@@ -254,7 +254,7 @@ TEST_F(GenerationTasks, AConversationIsAResultOfItsOwn) {
   (void)Run(kTask, Options(&store));
   const ChatTemplate chat = FindChatTemplate("chatml", folder_);
   TaskRunOptions options = Options(&store);
-  options.chat = &chat;
+  options.style.chat = &chat;
   const TaskOutcome result = Run(kTask, options);
   EXPECT_EQ(result.scores[0].task, "tiny@chatml");
   EXPECT_EQ(result.answers_found, 0u);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "chat/model_templates.h"
+#include "tokenize/blanks.h"
 
 namespace qualm {
 namespace {
@@ -41,6 +42,14 @@ Json VariablesOf(const ChatOptions& options, const Json& special_tokens) {
 
   for (const auto& [name, value] : options.variables.items()) variables[name] = value;
   return variables;
+}
+
+Json ListOf(const std::vector<ChatMessage>& messages) {
+  Json list = Json::array();
+  for (const ChatMessage& message : messages) {
+    list.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  return list;
 }
 
 JinjaOptions JinjaOptionsOf(const ChatOptions& options) {
@@ -143,20 +152,39 @@ ChatTemplate::ChatTemplate(std::string name, std::string_view text, std::string_
       inputs_(std::move(inputs)) {}
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages) const {
-  Json list = Json::array();
-  for (const ChatMessage& message : messages) {
-    list.push_back({{"role", message.role}, {"content", message.content}});
-  }
-  return RenderJson(list);
+  return RenderJson(ListOf(messages));
 }
 
 std::string ChatTemplate::RenderJson(const Json& messages) const {
+  return RenderWith(variables_, messages);
+}
+
+// The end of the message is found by a mark behind it, which ends in a blank: where the template
+// strips messages, the blank is gone, and so are those in front of the mark.
+std::string ChatTemplate::RenderContinued(std::vector<ChatMessage> messages) const {
+  constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";
+  QUALM_CHECK(!messages.empty());
+  messages.back().content += kMark;
+  Json variables = variables_;
+  variables["add_generation_prompt"] = false;
+  std::string text = RenderWith(std::move(variables), ListOf(messages));
+
+  const size_t at = text.rfind(Trim(kMark));
+  if (at == std::string::npos) {
+    ThrowBadInput(name_, "a chat template that shows the last message", "none of its words",
+                  "the answer's beginning cannot be given");
+  }
+  const bool keeps_blanks = std::string_view(text).substr(at).starts_with(kMark);
+  text.resize(at);
+  return keeps_blanks ? text : std::string(WithoutBlanksAtEnd(text));
+}
+
+std::string ChatTemplate::RenderWith(Json variables, const Json& messages) const {
   CheckListOfObjects(messages, "messages");
   if (!messages.is_array() || messages.empty()) {
     ThrowBadInput("messages", "at least one message", "none");
   }
 
-  Json variables = variables_;
   Json list = Json::array();
   for (const Json& message : messages) list.push_back(NormalizedMessage(message));
   variables["messages"] = std::move(list);

@@ -39,6 +39,9 @@ class ChatTemplate {
   // `messages` is a list of objects with at least a role. As transformers does, a key whose value
   // is null is left out, and reasoning is passed under both of its names.
   std::string RenderJson(const Json& messages) const;
+  // The text up to the end of the last message's words, which the model goes on with; transformers'
+  // continue_final_message. Throws bad input for a template that leaves the last message out.
+  std::string RenderContinued(std::vector<ChatMessage> messages) const;
   // A name of NamedChatTemplates, "model" for the model's own, else the file's stem.
   const std::string& name() const { return name_; }
   // The files that it was read from; of a named one its text.
@@ -49,6 +52,8 @@ class ChatTemplate {
                                        const ChatOptions&);
   ChatTemplate(std::string name, std::string_view text, std::string_view place, Json variables,
                const ChatOptions& options, InputSet inputs);
+
+  std::string RenderWith(Json variables, const Json& messages) const;
 
   std::string name_;
   Json variables_;  // all but the messages

@@ -122,7 +122,7 @@ class GenerationRunner final : public TaskRunner {
     asked.shots = outcome_.asked.shots;
     const auto encode = [&] {
       request.tokens =
-          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.chat));
+          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.style));
     };
     encode();
     while (asked.shots > 0 && request.tokens.size() > room) {

@@ -19,7 +19,6 @@
 
 namespace qualm {
 
-class ChatTemplate;
 struct Context;
 struct Model;
 
@@ -28,9 +27,9 @@ struct TaskRunOptions {
   std::filesystem::path data_folder;
   ScorerOptions scorer;
   EngineOptions generator;
-  const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
-  bool run_code = false;               // whether programs that the model writes may be run
-  ResultStore* store = nullptr;        // null: nothing is kept
+  PromptStyle style;
+  bool run_code = false;         // whether programs that the model writes may be run
+  ResultStore* store = nullptr;  // null: nothing is kept
   // Called with the files that the items and their metrics are made of, before anything is kept and
   // before the model runs; may throw. Empty: nobody asks.
   std::function<void(InputSet& opened)> on_inputs;

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "metrics/answers.h"
 #include "metrics/follow_rules.h"
+#include "metrics/wikitext.h"
 #include "metrics/words.h"
 
 namespace qualm {
@@ -101,6 +102,8 @@ std::string HellaSwag(std::string text, Arguments) {
   }
   return ReplaceAll(std::move(text), "  ", " ");
 }
+
+std::string Wikitext(std::string text, Arguments) { return DetokenizeWikitext(std::move(text)); }
 
 // A printed Python bytes literal, b'...' or b"...", as its bytes; other text as it is.
 std::string PythonBytes(std::string text, Arguments) {
@@ -214,6 +217,7 @@ constexpr TemplateFilter kFilters[] = {
     {"replace", 2, Replace},
     {"spaces", 0, Spaces},
     {"hellaswag", 0, HellaSwag},
+    {"wikitext", 0, Wikitext},
     {"python_bytes", 0, PythonBytes},
     {"map", kAnyArguments, Map},
     {"mean_at_least", 1, MeanAtLeast},

@@ -62,6 +62,9 @@ constexpr FilterCase kCases[] = {
     {"spaces", "a_b__c", "a b  c"},
     {"hellaswag", " a [title] b [x] c ", "a. b c"},
     {"hellaswag", "a [x", "a [x"},
+    {"wikitext", " = A = \n \n He said : \" yes \" ( no ) , 1 @,@ 000 .",
+     " = A =\n\nHe said: \"yes\" (no), 1,000 ."},
+    {"wikitext", "/' 5/ s ' N ( open", "/'[0-9]/ s' 1 ( open"},
     {"python_bytes", "b'a\\tb\\rc\\\\d'", "a\tb\rc\\d"},
     {"python_bytes", "b'\\xc3\\xa4'", "\xc3\xa4"},
     {"python_bytes", "b'\\xZZ'", "xZZ"},  // not two digits

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -9,8 +11,10 @@
 #include "data/row_sets.h"
 #include "io/yaml.h"
 #include "metrics/text_metrics.h"
+#include "metrics/words.h"
 #include "tasks/answer_functions.h"
 #include "tasks/embedded_tasks.h"
+#include "tasks/lm_eval_task.h"
 
 namespace qualm {
 namespace {
@@ -32,9 +36,16 @@ constexpr MetricEntry kMetrics[] = {
      TaskKind::kMultipleChoice},
     {"bias_disambig", "BBQ's bias score where the context tells, -1 to 1",
      TaskKind::kMultipleChoice},
+    {"f1", "of two choices: F1 of picking the second one", TaskKind::kMultipleChoice},
+    {"mcc", "of two choices: Matthews' correlation of picked and right ones, -1 to 1",
+     TaskKind::kMultipleChoice},
     {"acc_pmi", "the same, minus the log-likelihood without a context", TaskKind::kMultipleChoice},
     {"acc", "share of continuations that are what the model would say", TaskKind::kContinuation},
     {"ppl", "exp of the mean negative log-likelihood of a continuation", TaskKind::kContinuation},
+    {"word_perplexity", "of texts: exp of the negative log-likelihood over their words",
+     TaskKind::kContinuation},
+    {"byte_perplexity", "the same over their UTF-8 bytes", TaskKind::kContinuation},
+    {"bits_per_byte", "the logarithm of that to the base 2", TaskKind::kContinuation},
 };
 
 std::string TextOf(const Yaml& yaml, std::string_view key) {
@@ -217,29 +228,15 @@ void ReadMetricOptions(const Yaml& metric, Task& task) {
 }
 
 void ReadMetrics(const Yaml& yaml, Task& task) {
-  std::vector<std::string> known;
-  for (const MetricEntry& metric : AllTaskMetrics()) {
-    if (metric.kind == task.kind) known.emplace_back(metric.name);
-  }
   for (const Yaml& metric : yaml.Get("metrics").AsList()) {
     const Yaml& name = metric.IsMap() ? metric.Get("metric") : metric;
-    task.metrics.push_back(name.AsString());
-    if (std::ranges::find(known, task.metrics.back()) == known.end()) {
-      ThrowUnknownName(name.place(), "metric", task.metrics.back(), known);
-    }
+    task.metrics.push_back(RequireTaskMetric(name, task.kind));
     if (metric.IsMap()) ReadMetricOptions(metric, task);
   }
   if (task.metrics.empty()) ThrowBadInput(yaml.Get("metrics").place(), "a metric", "none");
 }
 
-std::string_view StemOf(const EmbeddedFile& file) {
-  return file.name.substr(0, file.name.size() - std::string_view(".yaml").size());
-}
-
-}  // namespace
-
-Task ParseTask(std::string_view yaml_text, std::string_view place) {
-  const Yaml yaml = Yaml::Parse(yaml_text, place);
+Task ParseOwnTask(const Yaml& yaml) {
   yaml.RequireKnownKeys(
       std::array<std::string, 17>{"name", "title", "version", "harness", "kind", "data", "shots",
                                   "header", "context", "continuation", "choices", "answer",
@@ -273,6 +270,88 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   return task;
 }
 
+constexpr std::string_view kLmEval = "-lm-eval";
+constexpr uint64_t kLargestFile = uint64_t{1} << 20;
+
+std::string_view StemOf(const EmbeddedFile& file) {
+  return file.name.substr(0, file.name.size() - std::string_view(".yaml").size());
+}
+
+const EmbeddedFile* FindEmbedded(std::string_view name) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (StemOf(file) == name) return &file;
+  }
+  return nullptr;
+}
+
+// Files that a user's file includes lie beside it.
+IncludedFile ReadBeside(const std::string& path, const std::string& from) {
+  const std::filesystem::path file = std::filesystem::path(from).parent_path() / path;
+  return {file.string(), ReadFile(file, kLargestFile)};
+}
+
+// Files that are compiled in include one another by name.
+IncludedFile ReadEmbedded(const std::string& path, const std::string& from) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (file.name == path) return {path, std::string(file.text)};
+  }
+  ThrowBadInput(from, "an included file of tasks/", path);
+}
+
+// The task's own name is its file's: the harness's task of the same name is another file.
+Task ReadEmbeddedTask(const EmbeddedFile& file) {
+  const std::string place(file.name);
+  const Yaml yaml = Yaml::Parse(file.text, place);
+  Task task =
+      IsLmEvalTask(yaml) ? ParseLmEvalTask(file.text, place, ReadEmbedded) : ParseOwnTask(yaml);
+  task.name = StemOf(file);
+  task.inputs.AddText(StrCat("tasks/", file.name), file.text);
+  return task;
+}
+
+// The task asks one of its subsets; the name of the result says which.
+Task WithSubset(Task task, const std::string& subset, std::string_view place) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  const std::vector<std::string>& subsets = task.subsets.empty() ? set.subsets : task.subsets;
+  if (std::ranges::find(subsets, subset) == subsets.end()) {
+    ThrowUnknownName(place, StrCat("subset of ", task.name), subset, subsets);
+  }
+  task.subsets = {subset};
+  task.variant = StrCat(":", subset);
+  return task;
+}
+
+// "mmlu_anatomy-lm-eval": the harness has a task for each subset, we have one for all.
+std::optional<Task> FindSubsetTask(std::string_view name) {
+  if (!name.ends_with(kLmEval)) return std::nullopt;
+  const std::string wanted(name.substr(0, name.size() - kLmEval.size()));
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (!StemOf(file).ends_with(kLmEval)) continue;
+    Task task = ReadEmbeddedTask(file);
+    if (!task.lm_eval || task.lm_eval->subset_task.empty()) continue;
+    for (const std::string& subset : FindRowSet(task.data_set, task.name).subsets) {
+      if (ReplaceAll(task.lm_eval->subset_task, "{subset}", subset) != wanted) continue;
+      return WithSubset(std::move(task), subset, name);
+    }
+  }
+  return std::nullopt;
+}
+
+Task ReadTaskFile(const std::string& path) {
+  const std::string text = ReadFile(path, kLargestFile);
+  Task task = ParseTask(text, path);
+  task.inputs.Add(StrCat("tasks/", std::filesystem::path(path).filename().string()), path);
+  return task;
+}
+
+}  // namespace
+
+Task ParseTask(std::string_view yaml_text, std::string_view place) {
+  const Yaml yaml = Yaml::Parse(yaml_text, place);
+  if (IsLmEvalTask(yaml)) return ParseLmEvalTask(yaml_text, std::string(place), ReadBeside);
+  return ParseOwnTask(yaml);
+}
+
 ExactMatchOptions ReadExactMatchOptions(const Yaml& metric) {
   return {RegexesToIgnore(metric), BoolArgument(metric, "ignore_case"),
           BoolArgument(metric, "ignore_punctuation"), BoolArgument(metric, "ignore_numbers")};
@@ -289,6 +368,16 @@ std::span<const MetricEntry> AllTaskMetrics() {
   return all;
 }
 
+std::string RequireTaskMetric(const Yaml& metric, TaskKind kind) {
+  std::string name = metric.AsString();
+  std::vector<std::string> known;
+  for (const MetricEntry& one : AllTaskMetrics()) {
+    if (one.kind == kind) known.emplace_back(one.name);
+  }
+  if (std::ranges::find(known, name) != known.end()) return name;
+  ThrowUnknownName(metric.place(), "metric", name, known);
+}
+
 std::vector<std::string> TaskNames() {
   std::vector<std::string> names;
   for (const EmbeddedFile& file : EmbeddedTasks()) names.emplace_back(StemOf(file));
@@ -296,24 +385,26 @@ std::vector<std::string> TaskNames() {
 }
 
 std::string TaskTitle(std::string_view name) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (StemOf(file) == name) return Yaml::Parse(file.text, file.name).Get("title").AsString();
-  }
-  return "";
+  const EmbeddedFile* file = FindEmbedded(name);
+  if (file == nullptr) return "";
+  const Yaml yaml = Yaml::Parse(file->text, file->name);
+  return (IsLmEvalTask(yaml) ? yaml.Get("qualm") : yaml).Get("title").AsString();
 }
 
 Task FindTask(const std::string& name_or_path) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (StemOf(file) != name_or_path) continue;
-    Task task = ParseTask(file.text, file.name);
-    task.inputs.AddText(StrCat("tasks/", file.name), file.text);
-    return task;
+  if (const EmbeddedFile* file = FindEmbedded(name_or_path)) return ReadEmbeddedTask(*file);
+
+  // NAME:SUBSET, also of a file.
+  const size_t colon = name_or_path.rfind(':');
+  if (colon != std::string::npos && colon > 0) {
+    const std::string name = name_or_path.substr(0, colon);
+    if (FindEmbedded(name) != nullptr || name.ends_with(".yaml")) {
+      return WithSubset(FindTask(name), name_or_path.substr(colon + 1), "--task");
+    }
   }
+  if (std::optional<Task> task = FindSubsetTask(name_or_path)) return std::move(*task);
   if (name_or_path.ends_with(".yaml") || name_or_path.find('/') != std::string::npos) {
-    Task task = ParseTask(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
-    const std::filesystem::path path = name_or_path;
-    task.inputs.Add(StrCat("tasks/", path.filename().string()), path);
-    return task;
+    return ReadTaskFile(name_or_path);
   }
   std::vector<std::string> names = TaskNames();
   for (const TaskGroup& group : AllTaskGroups()) names.push_back(group.name);
