@@ -93,7 +93,7 @@ class ScaledRounding {
       GridPoint point = tensor_point_;
       if (!is_tensor_) {
         float min = 0, max = 0;
-        RangeOf(readers, min, max);
+        RangeOf(group, min, max);
         point = grid_.Fit(min, max);
       }
       RoundSame(grid_, point, group, nullptr, group.data());
