@@ -180,13 +180,6 @@ std::string Model::Hash() const {
 
 InputSet ModelFiles(const std::filesystem::path& folder) { return OpenFolder(folder).inputs; }
 
-bool HasTokenizer(const std::filesystem::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
-    if (std::filesystem::exists(folder / name)) return true;
-  }
-  return false;
-}
-
 // A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
 // float weights that give the same outputs. All other layers are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,

@@ -67,7 +67,4 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
 // naming the layer.
 void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest);
 
-// Whether the folder holds files that LoadTokenizer can read.
-bool HasTokenizer(const std::filesystem::path& folder);
-
 }  // namespace qualm

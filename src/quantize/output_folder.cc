@@ -28,7 +28,8 @@ namespace {
 constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr const char* kRestName = "rest.safetensors";
 constexpr const char* kTimingsName = "timings.json";
-constexpr std::array<std::string_view, 10> kCompanions = {"config.json",
+// What LoadTokenizer and chat templates read (names or globs), and the model's two configurations.
+constexpr std::array<std::string_view, 17> kCompanions = {"config.json",
                                                           "generation_config.json",
                                                           "tokenizer.json",
                                                           "tokenizer.model",
@@ -37,7 +38,19 @@ constexpr std::array<std::string_view, 10> kCompanions = {"config.json",
                                                           "added_tokens.json",
                                                           "vocab.json",
                                                           "merges.txt",
-                                                          "chat_template.jinja"};
+                                                          "chat_template.jinja",
+                                                          "chat_template.json",
+                                                          "vocab.txt",
+                                                          "*.tiktoken",
+                                                          "tiktoken.model",
+                                                          "spiece.model",
+                                                          "sentencepiece.bpe.model",
+                                                          "spm.model"};
+
+bool IsCompanion(const std::string& name) {
+  return std::ranges::any_of(kCompanions,
+                             [&](std::string_view glob) { return MatchesGlob(name, glob); });
+}
 
 std::string BlockFileName(size_t block) {
   std::string digits = StrCat(block);
@@ -73,8 +86,7 @@ bool IsOurs(const std::string& temporary_or_name) {
        {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName, kCalibrationGramsName}) {
     if (name == own) return true;
   }
-  return MatchesGlob(name, "block-?????.safetensors") ||
-         std::ranges::find(kCompanions, name) != kCompanions.end();
+  return MatchesGlob(name, "block-?????.safetensors") || IsCompanion(name);
 }
 
 // Adds embedding, head and last norm in the rotated basis; returns the names of what they replace.
@@ -106,8 +118,15 @@ void RemoveAll(const std::vector<std::filesystem::path>& files) {
 
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   std::vector<std::string> found;
-  for (std::string_view name : kCompanions) {
-    if (std::filesystem::exists(model / name)) found.emplace_back(name);
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(model)) {
+    names.insert(entry.path().filename().string());
+  }
+
+  // In the table's order, which the hash of a source depends on.
+  for (std::string_view glob : kCompanions) {
+    std::ranges::copy_if(names, std::back_inserter(found),
+                         [&](const std::string& name) { return MatchesGlob(name, glob); });
   }
   return found;
 }

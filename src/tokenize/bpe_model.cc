@@ -31,6 +31,22 @@ TokenId BpeModel::SymbolOf(uint32_t unit) const {
   return found == symbols_.end() ? -1 : found->second;
 }
 
+void BpeModel::SetAffixes(std::string_view prefix, std::string_view suffix) {
+  has_affixes_ = true;
+  prefix_ = prefix;
+  suffix_ = suffix;
+}
+
+void BpeModel::SetPlacedSymbol(uint32_t unit, bool is_first, bool is_last, TokenId symbol) {
+  placed_symbols_[uint64_t{unit} << 2 | (is_first ? 2u : 0u) | (is_last ? 1u : 0u)] = symbol;
+}
+
+TokenId BpeModel::PlacedSymbolOf(uint32_t unit, bool is_first, bool is_last) const {
+  auto found =
+      placed_symbols_.find(uint64_t{unit} << 2 | (is_first ? 2u : 0u) | (is_last ? 1u : 0u));
+  return found == placed_symbols_.end() ? -1 : found->second;
+}
+
 void BpeModel::AddMerge(TokenId left, TokenId right, uint32_t rank, TokenId result,
                         std::string_view left_text, std::string_view right_text) {
   QUALM_CHECK(!left_text.empty() && !right_text.empty());
@@ -88,26 +104,58 @@ std::vector<TokenId> BpeModel::ExpansionOf(TokenId symbol) const {
   return expansion == expansions_.end() ? std::vector<TokenId>{symbol} : expansion->second;
 }
 
-std::vector<TokenId> BpeModel::Merged(std::string_view text, TokenId forbidden) const {
+bool BpeModel::AppendBytes(std::string_view text, std::vector<TokenId>& symbols) const {
+  if (!has_byte_fallback_) return false;
+  const size_t start = symbols.size();
+  for (char c : text) {
+    const TokenId id = byte_ids_[static_cast<unsigned char>(c)];
+    if (id < 0) {
+      symbols.resize(start);
+      return false;
+    }
+    symbols.push_back(id);
+  }
+  return true;
+}
+
+// An unknown unit is written down when the next one with a symbol comes, so that bytes in between
+// stand before it: what the Hugging Face library does.
+std::vector<TokenId> BpeModel::Symbols(std::string_view text) const {
   std::vector<TokenId> symbols;
   symbols.reserve(text.size());
-  bool after_unknown = false;
-  while (!text.empty()) {
-    size_t length = units_ == Units::kBytes ? 1 : CharacterLength(text);
-    TokenId symbol = SymbolOf(units_ == Units::kBytes ? static_cast<unsigned char>(text[0])
-                                                      : CodePoint(text.substr(0, length)));
-    if (symbol >= 0) {
-      symbols.push_back(symbol);
-    } else if (has_byte_fallback_) {
-      for (char c : text.substr(0, length)) {
-        symbols.push_back(byte_ids_[static_cast<unsigned char>(c)]);
-      }
-    } else if (unknown_ >= 0 && !(after_unknown && fuse_unknown_)) {
-      symbols.push_back(unknown_);
-    }
-    after_unknown = symbol < 0;
+  bool has_pending_unknown = false;
+  for (bool is_first = true; !text.empty(); is_first = false) {
+    const size_t length = units_ == Units::kBytes ? 1 : CharacterLength(text);
+    const std::string_view character = text.substr(0, length);
+    const bool is_last = length == text.size();
+    const uint32_t unit = length == 1 ? static_cast<unsigned char>(text[0]) : CodePoint(character);
     text.remove_prefix(length);
+
+    const TokenId symbol = has_affixes_ ? PlacedSymbolOf(unit, is_first, is_last) : SymbolOf(unit);
+    if (symbol >= 0) {
+      if (has_pending_unknown) symbols.push_back(unknown_);
+      has_pending_unknown = false;
+      symbols.push_back(symbol);
+      continue;
+    }
+    if (has_affixes_) {
+      std::string spelled = is_first ? "" : prefix_;
+      spelled += character;
+      if (is_last) spelled += suffix_;
+      if (AppendBytes(spelled, symbols)) continue;
+    } else if (AppendBytes(character, symbols)) {
+      continue;
+    }
+    if (unknown_ < 0) continue;
+    if (has_pending_unknown && !fuse_unknown_) symbols.push_back(unknown_);
+    has_pending_unknown = true;
   }
+  if (has_pending_unknown) symbols.push_back(unknown_);
+  return symbols;
+}
+
+std::vector<TokenId> BpeModel::Merged(std::string_view text, TokenId forbidden) const {
+  std::vector<TokenId> symbols = Symbols(text);
   merges_.Apply(symbols, forbidden);
   return symbols;
 }

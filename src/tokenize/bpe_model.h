@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -24,6 +25,10 @@ class BpeModel {
 
   // The symbol that stands for one unit (a code point, or a byte) before any merge.
   void SetSymbol(uint32_t unit, TokenId symbol);
+  // Inside a word every character but the first is spelled with `prefix`, and the last with
+  // `suffix`; symbols then depend on the place, and those of SetSymbol are not used.
+  void SetAffixes(std::string_view prefix, std::string_view suffix);
+  void SetPlacedSymbol(uint32_t unit, bool is_first, bool is_last, TokenId symbol);
   // `left_text` and `right_text` are what the two symbols spell, in units of this model.
   void AddMerge(TokenId left, TokenId right, uint32_t rank, TokenId result,
                 std::string_view left_text, std::string_view right_text);
@@ -31,8 +36,9 @@ class BpeModel {
   // spell its units (merges of byte-fallback pieces).
   void ForbidCutting() { may_cut_ = false; }
 
-  // What a unit without a symbol becomes: the pieces of its bytes, else `unknown` (one for a run of
-  // them if `fuse`), else nothing at all, which is what the Hugging Face library does.
+  // What a unit without a symbol becomes: the pieces of its bytes if there are all (-1: none), else
+  // `unknown` (one for a run of them if `fuse`), else nothing at all, which is what the Hugging
+  // Face library does.
   void SetByteFallback(const std::array<TokenId, 256>& byte_ids);
   void SetUnknown(TokenId unknown, bool fuse);
   // A symbol that is not an id of the vocabulary, and the ids it is written as in the end.
@@ -51,6 +57,11 @@ class BpeModel {
 
  private:
   TokenId SymbolOf(uint32_t unit) const;
+  TokenId PlacedSymbolOf(uint32_t unit, bool is_first, bool is_last) const;
+  // Appends the byte pieces of `text`; false and nothing if one of them is missing.
+  bool AppendBytes(std::string_view text, std::vector<TokenId>& symbols) const;
+  // The symbols of `text` before any merge.
+  std::vector<TokenId> Symbols(std::string_view text) const;
   // Whether `unit` may leave nothing of its own behind, so that what stands around it becomes
   // neighbours or one unknown piece.
   bool MayVanish(uint32_t unit) const;
@@ -61,11 +72,14 @@ class BpeModel {
   Units units_;
   bool may_cut_ = true;
   bool has_byte_fallback_ = false;
+  bool has_affixes_ = false;
+  std::string prefix_, suffix_;
   bool fuse_unknown_ = false;
   TokenId unknown_ = -1;
   std::array<TokenId, 256> byte_ids_{};
   std::array<TokenId, 256> small_symbols_;  // by unit below 256
   std::unordered_map<uint32_t, TokenId> symbols_;
+  std::unordered_map<uint64_t, TokenId> placed_symbols_;  // unit << 2 | is_first << 1 | is_last
   MergeTable merges_;
   MergeReach reach_;
   std::unordered_map<TokenId, std::vector<TokenId>> expansions_;

@@ -34,6 +34,12 @@ const Alphabet& TheAlphabet() {
 
 std::string_view ByteLevelCharacter(unsigned char byte) { return TheAlphabet().characters[byte]; }
 
+std::string ByteLevelPieceOf(std::string_view text) {
+  std::string out;
+  for (char byte : text) out += ByteLevelCharacter(static_cast<unsigned char>(byte));
+  return out;
+}
+
 std::optional<std::string> BytesOfByteLevelPiece(std::string_view piece) {
   const Alphabet& alphabet = TheAlphabet();
   std::string out;

@@ -11,6 +11,8 @@ namespace qualm {
 
 // The character that spells `byte`, as UTF-8.
 std::string_view ByteLevelCharacter(unsigned char byte);
+// The characters that spell the bytes of `text`.
+std::string ByteLevelPieceOf(std::string_view text);
 // The bytes that `piece` spells, or nothing if it holds a character outside the alphabet.
 std::optional<std::string> BytesOfByteLevelPiece(std::string_view piece);
 

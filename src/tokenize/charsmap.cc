@@ -50,6 +50,14 @@ Charsmap::Charsmap(std::string_view blob, std::string_view place) {
 }
 
 Charsmap::Match Charsmap::Longest(std::string_view text) const {
+  return Find(text, /*stop_at_first=*/false);
+}
+
+Charsmap::Match Charsmap::Shortest(std::string_view text) const {
+  return Find(text, /*stop_at_first=*/true);
+}
+
+Charsmap::Match Charsmap::Find(std::string_view text, bool stop_at_first) const {
   Match best;
   if (units_.empty()) return best;
   size_t node = OffsetOf(units_[0]);
@@ -63,6 +71,7 @@ Charsmap::Match Charsmap::Longest(std::string_view text) const {
     best.length = i + 1;
     uint32_t start = ValueOf(units_[node]);
     best.replacement = replacements_.data() + start;  // up to its zero byte
+    if (stop_at_first) break;
   }
   return best;
 }

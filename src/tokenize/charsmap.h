@@ -24,8 +24,11 @@ class Charsmap {
     std::string_view replacement;  // lives as long as this
   };
   Match Longest(std::string_view text) const;
+  Match Shortest(std::string_view text) const;
 
  private:
+  Match Find(std::string_view text, bool stop_at_first) const;
+
   std::vector<uint32_t> units_;
   std::string replacements_;
 };

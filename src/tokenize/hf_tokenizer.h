@@ -1,5 +1,6 @@
-// BPE as the Hugging Face files describe it: tokenizer.json, or vocab.json + merges.txt.
-// text -> added tokens -> normalizer -> added tokens -> words -> BPE, and back through the decoder.
+// A tokenizer as the Hugging Face library puts it together, whatever files it comes from:
+// text -> added tokens -> normalizer -> added tokens -> words -> model, and back through the
+// decoder.
 #pragma once
 
 #include <cstdint>
@@ -7,47 +8,41 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <unordered_map>
 #include <vector>
 
 #include "io/json.h"
 #include "tokenize/added_tokens.h"
-#include "tokenize/bpe_model.h"
 #include "tokenize/normalizer.h"
 #include "tokenize/piece_decoder.h"
 #include "tokenize/pre_tokenizer.h"
+#include "tokenize/sentencepiece_model.h"
 #include "tokenize/tokenizer.h"
 #include "tokenize/tokenizer_config.h"
 #include "tokenize/vocabulary.h"
+#include "tokenize/word_model.h"
 
 namespace qualm {
-
-// The "model" part of a tokenizer.json.
-struct BpeSpec {
-  Vocabulary vocabulary;
-  std::vector<std::pair<std::string, std::string>> merges;  // by rank
-  std::string unknown_piece;                                // empty: none
-  bool fuse_unknown = false;
-  bool byte_fallback = false;
-  bool ignore_merges = false;  // a word that is a piece needs no merges
-};
 
 // All parts, ready to be put together.
 struct HfSpec {
   std::string place;  // for messages
   std::string kind;
-  BpeSpec model;
+  Vocabulary vocabulary;
+  WordModelSpec model;
   std::vector<AddedToken> added_tokens;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PieceDecoder decoder;
+  bool cleans_up_spaces = false;  // the decoded text is passed through CleanUpSpaces
   SpecialTokens special;
+  std::vector<std::string> warnings;
 };
 
 class HfTokenizer final : public Tokenizer {
  public:
   // Throws bad input if the parts do not fit together: merges of unknown pieces, clashing ids.
-  HfTokenizer(HfSpec spec, const TokenizerConfig& config);
+  HfTokenizer(HfSpec spec, const TokenizerConfig& config, bool flags_count);
 
   std::vector<TokenId> Encode(std::string_view text) const override;
   std::string Decode(std::span<const TokenId> ids, bool keep_special = false) const override;
@@ -58,29 +53,57 @@ class HfTokenizer final : public Tokenizer {
 
  private:
   struct Call;  // what one Encode needs while it runs
-  static BpeModel BuildModel(const HfSpec& spec);
+  void AddTokens(const HfSpec& spec);
   void EncodeSegment(std::string_view segment, bool starts_text, Call& call) const;
 
   std::string kind_;
-  BpeModel model_;
+  std::unique_ptr<const WordModel> model_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   PieceDecoder decoder_;
+  bool cleans_up_spaces_;
   Vocabulary vocabulary_;
   AddedTokenSplitter raw_tokens_, normalized_tokens_;
-  enum : uint8_t { kIsAdded = 1, kIsSpecial = 2 };
+  enum : uint8_t { kIsSpecial = 1 };
   std::vector<uint8_t> flags_;  // by id
+  // Of added tokens that are looked for in normalized text: what the library decodes them to.
+  std::unordered_map<TokenId, std::string> spellings_;
 };
 
 // tokenizer.json, its text given; `place` is used in messages. `config` is what stands beside it.
 std::unique_ptr<Tokenizer> ParseTokenizerJson(std::string_view text, std::string_view place,
                                               const TokenizerConfig& config);
 
-// vocab.json + merges.txt. The pre-tokenizer is that of `config`'s tokenizer class: GPT-2's if none
-// is named, Qwen2's for Qwen2Tokenizer.
+// vocab.json + merges.txt. What else belongs to the tokenizer is that of `config`'s class: GPT-2's
+// if none is named.
 std::unique_ptr<Tokenizer> LoadVocabAndMerges(const std::filesystem::path& vocab_path,
                                               const std::filesystem::path& merges_path,
                                               const TokenizerConfig& config);
+
+// vocab.txt, one piece a line: BERT's tokenizer.
+std::unique_ptr<Tokenizer> LoadVocabText(const std::filesystem::path& path,
+                                         const TokenizerConfig& config);
+
+// A rank file of tiktoken, "IQ== 0" on every line: Llama 3's tokenizer.model, qwen.tiktoken.
+bool IsRankFile(std::string_view bytes);
+std::unique_ptr<Tokenizer> ParseRankFile(std::string_view bytes, std::string_view place,
+                                         const TokenizerConfig& config);
+
+// A SentencePiece model under a class of transformers that does not run it by Google's library but
+// builds a tokenizer of its own from it: LlamaTokenizer, GemmaTokenizer, T5Tokenizer. Null for any
+// other class.
+std::unique_ptr<Tokenizer> BuildFromSentencePiece(const SentencePieceModel& model,
+                                                  std::string_view place,
+                                                  const TokenizerConfig& config);
+
+// The last steps for any of these: tokens and flags of `config`, then the tokenizer. `flags_count`:
+// add_bos_token and add_eos_token of the configuration decide, not what the file said.
+std::unique_ptr<Tokenizer> FinishTokenizer(HfSpec spec, const TokenizerConfig& config,
+                                           bool flags_count);
+
+// What LlamaTokenizer makes of a vocabulary with its merges, whatever a tokenizer.json beside them
+// says of normalizer, words and decoder.
+void ApplyLlamaClass(const TokenizerConfig& config, HfSpec& spec);
 
 // {"piece": id, ...}.
 Vocabulary ParseVocabulary(const Json& json, std::string_view place);

@@ -22,7 +22,8 @@ Pattern Pattern::Parse(const Json& json, std::string_view place) {
     if (json.contains("Regex")) return Expression(GetString(json, "Regex", place), place);
     if (json.contains("String")) {
       std::string text = GetString(json, "String", place);
-      if (text.empty()) ThrowBadInput(place, "a string to look for", "an empty one");
+      // The empty string matches between any two characters, as an empty expression does.
+      if (text.empty()) return Expression("", place);
       return Literal(std::move(text));
     }
   }

@@ -15,9 +15,7 @@ using testing::BadInputFrom;
 using ::testing::HasSubstr;
 
 std::string Decoded(const char* json, const std::vector<std::string>& pieces) {
-  std::vector<DecodedPiece> list;
-  for (const std::string& piece : pieces) list.push_back({piece, false});
-  return PieceDecoder::Parse(ParseJson(json, "test"), "decoder").Decode(std::move(list));
+  return PieceDecoder::Parse(ParseJson(json, "test"), "decoder").Decode(pieces);
 }
 
 constexpr const char* kLlama = R"({"type": "Sequence", "decoders": [
@@ -28,14 +26,15 @@ TEST(PieceDecoder, NoneJoinsWithSpaces) { EXPECT_EQ(Decoded("null", {"a", "b"}),
 
 TEST(PieceDecoder, LlamasSequenceGivesSpacesAndBytes) {
   EXPECT_EQ(Decoded(kLlama, {"▁▁He", "llo", "<0xF0>", "<0x9f>", "<0xA6>", "<0x99>"}), " Hello🦙");
-  EXPECT_EQ(Decoded(kLlama, {"a", "<0xFF>"}), "a\xff");  // stays as it is
+  // One bad byte spoils the run of bytes that it is in.
+  EXPECT_EQ(Decoded(kLlama, {"a", "<0x41>", "<0xFF>", "b"}), "a\ufffd\ufffdb");
   EXPECT_EQ(Decoded(kLlama, {}), "");
 }
 
 TEST(PieceDecoder, ByteLevelGivesBytesAndLeavesOthersAlone) {
   EXPECT_EQ(Decoded(R"({"type": "ByteLevel"})", {"Ġa", "Ã©", "我"}), " aé我");
-  PieceDecoder decoder = PieceDecoder::ByteLevel();
-  EXPECT_EQ(decoder.Decode({{"Ã", false}, {"é", true}}), "\xc3é");  // an added token is text
+  // A character that was cut off gives one replacement character, whatever its length.
+  EXPECT_EQ(PieceDecoder::ByteLevel().Decode({"ðŁĺ", "a", "ÿ"}), "\ufffda\ufffd");
 }
 
 TEST(PieceDecoder, MetaspaceDropsTheFirstSpace) {
@@ -57,7 +56,7 @@ TEST(PieceDecoder, ExpressionsSeeRepairedText) {
 }
 
 TEST(PieceDecoder, OthersAreRefusedByName) {
-  for (const char* type : {"WordPiece", "BPEDecoder", "CTC"}) {
+  for (const char* type : {"Wordpiece", "Byte"}) {
     EXPECT_THAT(BadInputFrom([&] { Decoded(StrCat(R"({"type": ")", type, "\"}").c_str(), {}); }),
                 HasSubstr(StrCat("'", type, "', which is not supported")));
   }

@@ -1,3 +1,5 @@
+// Reads the steps from JSON and applies them one after the other to a list of words. The steps are
+// those of the Hugging Face library, with its names and corner cases.
 #include "tokenize/pre_tokenizer.h"
 
 #include <algorithm>
@@ -6,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "tokenize/byte_level.h"
+#include "tokenize/unicode.h"
 #include "tokenize/utf8.h"
 
 namespace qualm {
@@ -20,6 +24,21 @@ constexpr std::string_view kQwen2Words =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+constexpr std::string_view kLlama3Words =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+constexpr std::string_view kPunctuation = "[!-/:-@\\[-`{-~\\p{P}]";
+
+// A character of JSON's string `key`; any other length is bad input.
+std::string OneCharacter(const std::string& text, std::string_view key, std::string_view place) {
+  if (text.empty() || CharacterLength(text) != text.size()) {
+    ThrowBadInput(place, StrCat("one character as '", key, "'"), StrCat("'", text, "'"));
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -42,10 +61,53 @@ PreTokenizer PreTokenizer::Qwen2(bool add_prefix_space) {
   return pre_tokenizer;
 }
 
+PreTokenizer PreTokenizer::Llama3() {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.AppendExpression(kLlama3Words, Behavior::kIsolated);
+  pre_tokenizer.AppendByteLevel(/*add_prefix_space=*/false, /*use_regex=*/false);
+  return pre_tokenizer;
+}
+
+PreTokenizer PreTokenizer::Bert() {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.AppendBert();
+  return pre_tokenizer;
+}
+
+PreTokenizer PreTokenizer::WhiteSpaceSplit() {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.AppendExpression("\\s+", Behavior::kRemoved);
+  return pre_tokenizer;
+}
+
+PreTokenizer PreTokenizer::Metaspace(Prefix prefix, bool split) {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.AppendMetaspace(std::string(kMetaSpace), prefix, split);
+  return pre_tokenizer;
+}
+
+PreTokenizer PreTokenizer::AfterSpaces() {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.steps_.emplace_back(
+      SplitStep{Pattern::Literal(" "), Behavior::kMergedWithPrevious, /*invert=*/false});
+  return pre_tokenizer;
+}
+
+void PreTokenizer::Then(PreTokenizer other) {
+  if (is_byte_level_) SpellBytes();
+  std::move(other.steps_.begin(), other.steps_.end(), std::back_inserter(steps_));
+  is_byte_level_ = other.is_byte_level_;
+}
+
+void PreTokenizer::SpellBytes() {
+  if (!is_byte_level_) return;
+  steps_.emplace_back(SpellBytesStep{});
+  is_byte_level_ = false;
+}
+
 void PreTokenizer::Append(const Json& json, std::string_view place) {
   std::string type = GetString(json, "type", place);
   std::string here = StrCat(place, ".", type);
-  if (is_byte_level_) ThrowBadInput(place, "ByteLevel as the last pre-tokenizer", type);
   if (type == "Sequence") {
     // Both spellings occur.
     const char* key = json.contains("pretokenizers") ? "pretokenizers" : "pre_tokenizers";
@@ -53,7 +115,12 @@ void PreTokenizer::Append(const Json& json, std::string_view place) {
       ThrowBadInput(here, "a list 'pretokenizers'", "none");
     }
     for (const Json& part : json[key]) Append(part, here);
-  } else if (type == "ByteLevel") {
+    return;
+  }
+
+  // What follows ByteLevel looks at the characters that spell the bytes.
+  SpellBytes();
+  if (type == "ByteLevel") {
     AppendByteLevel(GetBool(json, "add_prefix_space", here, true),
                     GetBool(json, "use_regex", here, true));
   } else if (type == "Metaspace") {
@@ -65,18 +132,31 @@ void PreTokenizer::Append(const Json& json, std::string_view place) {
                                    ? Behavior::kIsolated
                                    : Behavior::kContiguous);
   } else if (type == "Punctuation") {
-    AppendExpression("[!-/:-@\\[-`{-~\\p{P}]",
+    AppendExpression(kPunctuation,
                      ParseBehavior(GetString(json, "behavior", here, "Isolated"), here));
   } else if (type == "Whitespace") {
     AppendExpression(StrCat("[", kRustWord, "]+|[^", kRustWord, "\\s]+"), Behavior::kRemoved,
                      /*invert=*/true);
   } else if (type == "WhitespaceSplit") {
     AppendExpression("\\s+", Behavior::kRemoved);
+  } else if (type == "BertPreTokenizer") {
+    AppendBert();
+  } else if (type == "CharDelimiterSplit") {
+    std::string delimiter = OneCharacter(GetString(json, "delimiter", here), "delimiter", here);
+    steps_.emplace_back(
+        SplitStep{Pattern::Literal(std::move(delimiter)), Behavior::kRemoved, /*invert=*/false});
+  } else if (type == "FixedLength") {
+    const int64_t length = GetInt(json, "length", here, 5);
+    if (length < 1) ThrowBadInput(here, "a 'length' of at least 1", StrCat(length));
+    steps_.emplace_back(FixedLengthStep{static_cast<size_t>(length)});
+  } else if (type == "UnicodeScripts") {
+    steps_.emplace_back(ScriptsStep{});
   } else {
     ThrowBadInput(
         place,
-        "a pre-tokenizer among ByteLevel, Digits, Metaspace, Punctuation, Sequence, Split, "
-        "Whitespace, WhitespaceSplit",
+        "a pre-tokenizer among BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, "
+        "FixedLength, Metaspace, Punctuation, Sequence, Split, UnicodeScripts, Whitespace, "
+        "WhitespaceSplit",
         StrCat("'", type, "', which is not supported"));
   }
 }
@@ -104,26 +184,38 @@ void PreTokenizer::AppendSplit(const Json& json, std::string_view place) {
 }
 
 void PreTokenizer::AppendMetaspace(const Json& json, std::string_view place) {
-  std::string replacement = GetString(json, "replacement", place, kMetaSpace);
-  if (replacement.empty() || CharacterLength(replacement) != replacement.size()) {
-    ThrowBadInput(place, "one character as 'replacement'", StrCat("'", replacement, "'"));
-  }
+  const std::string replacement =
+      OneCharacter(GetString(json, "replacement", place, kMetaSpace), "replacement", place);
   std::string scheme = GetString(json, "prepend_scheme", place, "");
-  bool add_prefix_space = GetBool(json, "add_prefix_space", place, scheme != "never");
-  if (scheme.empty()) scheme = add_prefix_space ? "always" : "never";
-  if (add_prefix_space != (scheme != "never")) {
+  const bool add_prefix_space = GetBool(json, "add_prefix_space", place, true);
+  if (!add_prefix_space && !scheme.empty() && scheme != "never") {
     ThrowBadInput(place, "'prepend_scheme' and 'add_prefix_space' to agree", scheme);
   }
+  if (scheme.empty()) scheme = add_prefix_space ? "always" : "never";
   if (scheme != "always" && scheme != "first" && scheme != "never") {
     const std::vector<std::string> known = {"always", "first", "never"};
     ThrowUnknownName(place, "prepend_scheme", scheme, known);
   }
+  const Prefix prefix = scheme == "always"  ? Prefix::kAlways
+                        : scheme == "first" ? Prefix::kFirst
+                                            : Prefix::kNever;
+  AppendMetaspace(replacement, prefix, GetBool(json, "split", place, true));
+}
+
+void PreTokenizer::AppendMetaspace(const std::string& replacement, Prefix prefix, bool split) {
   steps_.emplace_back(ReplaceStep{" ", replacement});
-  if (scheme != "never") steps_.emplace_back(PrefixStep{replacement, scheme == "first"});
-  if (GetBool(json, "split", place, true)) {
+  if (prefix != Prefix::kNever) {
+    steps_.emplace_back(PrefixStep{replacement, prefix == Prefix::kFirst});
+  }
+  if (split) {
     steps_.emplace_back(
         SplitStep{Pattern::Literal(replacement), Behavior::kMergedWithNext, /*invert=*/false});
   }
+}
+
+void PreTokenizer::AppendBert() {
+  AppendExpression("\\s", Behavior::kRemoved);
+  AppendExpression(kPunctuation, Behavior::kIsolated);
 }
 
 void PreTokenizer::AppendExpression(std::string_view expression, Behavior behavior, bool invert) {
@@ -137,6 +229,8 @@ void PreTokenizer::AppendByteLevel(bool add_prefix_space, bool use_regex) {
 }
 
 void PreTokenizer::Apply(std::vector<Word>& words, std::deque<std::string>& storage) const {
+  // Nothing is put before an empty word and nothing is left of it.
+  if (!steps_.empty()) std::erase_if(words, [](const Word& word) { return word.text.empty(); });
   for (const Step& step : steps_) {
     std::visit([&](const auto& concrete) { ApplyStep(concrete, words, storage); }, step);
   }
@@ -232,6 +326,55 @@ void PreTokenizer::ApplyStep(const PrefixStep& step, std::vector<Word>& words,
     if (word.text.starts_with(step.prefix) || (step.only_at_start && !word.starts_text)) continue;
     word.text = storage.emplace_back(StrCat(step.prefix, word.text));
   }
+}
+
+void PreTokenizer::ApplyStep(const SpellBytesStep&, std::vector<Word>& words,
+                             std::deque<std::string>& storage) {
+  for (Word& word : words) word.text = storage.emplace_back(ByteLevelPieceOf(word.text));
+}
+
+void PreTokenizer::ApplyStep(const FixedLengthStep& step, std::vector<Word>& words,
+                             std::deque<std::string>&) {
+  std::vector<Word> out;
+  for (const Word& word : words) {
+    size_t begin = 0;
+    for (size_t end = 0, count = 0; end < word.text.size();) {
+      end += CharacterLength(word.text.substr(end));
+      if (++count < step.characters && end < word.text.size()) continue;
+      out.push_back({word.text.substr(begin, end - begin), word.starts_text && begin == 0});
+      begin = end;
+      count = 0;
+    }
+  }
+  words = std::move(out);
+}
+
+// A word begins with each character of another script than the last one that had any. What stands
+// before the first such character is in no word, as in the library.
+void PreTokenizer::ApplyStep(const ScriptsStep&, std::vector<Word>& words,
+                             std::deque<std::string>&) {
+  std::vector<Word> out;
+  for (const Word& word : words) {
+    std::vector<size_t> begins;
+    int last_script = -1;
+    bool has_script = false;
+    ForEachCharacter(word.text, [&](uint32_t code, std::string_view character) {
+      const int script = ScriptOf(code);
+      if (script < 0) return;
+      if (!has_script || script != last_script) {
+        begins.push_back(static_cast<size_t>(character.data() - word.text.data()));
+      }
+      has_script = true;
+      last_script = script;
+    });
+
+    begins.push_back(word.text.size());
+    for (size_t i = 0; i + 1 < begins.size(); ++i) {
+      out.push_back({word.text.substr(begins[i], begins[i + 1] - begins[i]),
+                     word.starts_text && begins[i] == 0});
+    }
+  }
+  words = std::move(out);
 }
 
 }  // namespace qualm

@@ -107,16 +107,17 @@ TEST(PreTokenizer, DigitsPunctuationAndWhitespaceSplit) {
 }
 
 TEST(PreTokenizer, OthersAreRefusedByName) {
-  for (const char* type : {"BertPreTokenizer", "UnicodeScripts", "CharDelimiterSplit"}) {
+  for (const char* type : {"Sentences", "Bert"}) {
     EXPECT_THAT(BadInputFrom([&] { Words(StrCat(R"({"type": ")", type, "\"}"), ""); }),
                 HasSubstr(StrCat("'", type, "', which is not supported")));
   }
-  EXPECT_THAT(BadInputFrom([] {
-                Words(R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"},
-                         {"type": "Digits"}]})",
-                      "");
-              }),
-              HasSubstr("ByteLevel as the last"));
+}
+
+TEST(PreTokenizer, WhatFollowsByteLevelSeesTheSpelledBytes) {
+  EXPECT_THAT(Words(R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"},
+                        {"type": "CharDelimiterSplit", "delimiter": "Ġ"}]})",
+                    "é b"),
+              ElementsAre("Ã©", "b"));
 }
 
 TEST(PreTokenizer, BrokenDescriptionsAreRefused) {
@@ -124,7 +125,9 @@ TEST(PreTokenizer, BrokenDescriptionsAreRefused) {
        {R"({"type": "Split", "behavior": "Isolated"})", R"({"type": "Sequence"})",
         R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolatd"})",
         R"({"type": "Split", "pattern": {"String": "a"}})",
-        R"({"type": "Metaspace", "replacement": "ab"})",
+        R"({"type": "Metaspace", "replacement": "ab"})", R"({"type": "CharDelimiterSplit"})",
+        R"({"type": "CharDelimiterSplit", "delimiter": "ab"})",
+        R"({"type": "FixedLength", "length": 0})",
         R"({"type": "Metaspace", "replacement": "a", "prepend_scheme": "sometimes"})",
         R"({"type": "Metaspace", "replacement": "a", "prepend_scheme": "always",
             "add_prefix_space": false})",

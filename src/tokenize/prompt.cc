@@ -20,8 +20,13 @@ std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view t
   if (is_written && (ids.empty() || ids[0] != *special.bos)) {
     ids = tokenizer.Encode(text.substr(written.size()));
     ids.insert(ids.begin(), *special.bos);
-  } else if (with_bos && special.add_bos && (ids.empty() || ids[0] != *special.bos)) {
-    ids.insert(ids.begin(), *special.bos);
+    return ids;
+  }
+
+  if (!with_bos) return ids;
+  const std::vector<TokenId> before = tokenizer.TokensBefore();
+  if (!before.empty() && (ids.empty() || ids[0] != before[0])) {
+    ids.insert(ids.begin(), before.begin(), before.end());
   }
   return ids;
 }

@@ -8,99 +8,10 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "tokenize/oniguruma.h"
 #include "tokenize/utf8.h"
 
 namespace qualm {
-namespace {
-
-// What stands inside brackets for each class escape. Unicode's White_Space is Z and these controls;
-// PCRE2 counts U+180E too, and leaves marks out of \w.
-std::string_view ClassBody(char escape) {
-  switch (escape) {
-    case 's':
-      return "\\x09-\\x0d\\x85\\p{Z}";
-    case 'S':
-      return "\\S\\x{180e}";
-    case 'w':
-      return "\\p{L}\\p{M}\\p{N}\\p{Pc}";
-    case 'W':
-      return "\\p{C}\\p{Pd}\\p{Ps}\\p{Pe}\\p{Pi}\\p{Pf}\\p{Po}\\p{S}\\p{Z}";
-    case 'd':
-      return "\\p{Nd}";
-    case 'D':
-      return "\\P{Nd}";
-    case 'h':
-      return "0-9A-Fa-f";
-    case 'H':
-      return "\\x00-/:-@G-`g-\\x{10ffff}";
-    default:
-      return {};
-  }
-}
-
-// True for "(?m", "(?i-m:" and the like at `at`.
-bool SetsOptionM(std::string_view pattern, size_t at) {
-  if (pattern.substr(at, 2) != "(?") return false;
-  for (size_t i = at + 2; i < pattern.size(); ++i) {
-    char c = pattern[i];
-    if (c == 'm') return true;
-    if (c != '-' && (c < 'a' || c > 'z')) return false;
-  }
-  return false;
-}
-
-[[noreturn]] void ThrowUnsupported(std::string_view what, std::string_view pattern,
-                                   std::string_view place) {
-  ThrowBadInput(place, "a pattern that means the same to PCRE2", StrCat(what, " in ", pattern));
-}
-
-}  // namespace
-
-std::string TranslateOnigurumaPattern(std::string_view pattern, std::string_view place) {
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      std::string_view body = ClassBody(pattern[++i]);
-      if (body.empty()) {
-        out += c;
-        out += pattern[i];
-      } else {
-        out += in_class ? std::string(body) : StrCat("[", body, "]");
-      }
-      continue;
-    }
-    if (!in_class) {
-      if (SetsOptionM(pattern, i)) ThrowUnsupported("the inline option m", pattern, place);
-      if (c == '[') {
-        in_class = true;
-        // A bracket right at the beginning is an ordinary character.
-        for (std::string_view opening : {"[^]", "[]", "[^"}) {
-          if (pattern.substr(i, opening.size()) != opening) continue;
-          out += opening.substr(0, opening.size() - 1);
-          i += opening.size() - 1;
-          c = pattern[i];
-          break;
-        }
-      }
-    } else if (pattern.substr(i, 2) == "[:") {
-      size_t end = pattern.find(":]", i);
-      if (end == std::string_view::npos) ThrowUnsupported("an open [:name:]", pattern, place);
-      out += pattern.substr(i, end + 2 - i);
-      i = end + 1;
-      continue;
-    } else if (c == '[') {
-      ThrowUnsupported("a character class inside another", pattern, place);
-    } else if (pattern.substr(i, 2) == "&&") {
-      ThrowUnsupported("an intersection of character classes (&&)", pattern, place);
-    } else if (c == ']') {
-      in_class = false;
-    }
-    out += c;
-  }
-  return out;
-}
 
 struct Regex::Code {
   std::string place, pattern;

@@ -9,11 +9,6 @@
 
 namespace qualm {
 
-// `pattern` with \s \S \w \W \d \D \h \H spelled out as Unicode properties. Throws bad input at
-// `place` for nested character classes, class intersections and the inline option m, which mean
-// something else to PCRE2.
-std::string TranslateOnigurumaPattern(std::string_view pattern, std::string_view place);
-
 // The inside of a character class for \w as Rust's regex crate reads it, which runs the patterns
 // that the tokenizers library has of its own (Unicode TS 18, Annex C): letters, marks, decimal
 // digits, connectors and the two joiners, but no superscripts.

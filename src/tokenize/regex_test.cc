@@ -92,12 +92,32 @@ TEST(Regex, MistakesAreNamedWithTheirPlace) {
   EXPECT_NE(BadInputFrom([] { Regex("\\C", "x"); }), "");
 }
 
-TEST(Regex, WhatPcreReadsDifferentlyIsRefused) {
-  EXPECT_THAT(BadInputFrom([] { Regex("[a-z&&[^b]]", "x"); }), HasSubstr("intersection"));
-  EXPECT_THAT(BadInputFrom([] { Regex("[a[bc]]", "x"); }), HasSubstr("inside another"));
-  EXPECT_THAT(BadInputFrom([] { Regex("(?m:a.b)", "x"); }), HasSubstr("inline option m"));
-  EXPECT_THAT(BadInputFrom([] { Regex("(?i-m)a", "x"); }), HasSubstr("inline option m"));
+TEST(Regex, WhatPcreReadsDifferentlyIsRewritten) {
+  EXPECT_THAT(Matches("[a-z&&[^b]]", "abC"), ElementsAre("a"));
+  EXPECT_THAT(Matches("[^a-z&&[^b]]", "abC"), ElementsAre("b", "C"));
+  EXPECT_THAT(Matches("[a[bc]]+", "abcd"), ElementsAre("abc"));
+  EXPECT_THAT(Matches("(?m:a.b)", "a\nb"), ElementsAre("a\nb"));
+  EXPECT_THAT(Matches("(?m-i)a.", "a\nA"), ElementsAre("a\n"));
+  EXPECT_THAT(Matches("a{,2}b", "aab"), ElementsAre("aab"));
+  // A plus repeats the interval once more, so all digits are one match.
+  EXPECT_THAT(Matches("\\p{N}{1,3}+", "12345"), ElementsAre("12345"));
+  EXPECT_THAT(Matches("(?:ab){2}+c", "ababababc"), ElementsAre("ababababc"));
+  EXPECT_THAT(Matches("\\u4e2d", "中"), ElementsAre("中"));
+  EXPECT_THAT(Matches("\\p{Letter}", "a1"), ElementsAre("a"));
+  EXPECT_THAT(Matches("\\p{^Lu}", "aB"), ElementsAre("a"));
+  EXPECT_THAT(Matches("[[:punct:]]", "a.$"), ElementsAre(".", "$"));
+  EXPECT_THAT(Matches("\\b.", "a½ b"), ElementsAre("a", " ", "b"));
+  // Oniguruma's own table for Latin-1 holds outside of brackets only.
+  EXPECT_THAT(Matches("\\w", "½①Ⓐ"), ElementsAre("½", "Ⓐ"));
+  EXPECT_THAT(Matches("[\\w]", "½①Ⓐ"), ElementsAre("Ⓐ"));
+}
+
+TEST(Regex, WhatPcreCannotDoIsRefused) {
+  EXPECT_THAT(BadInputFrom([] { Regex("\\y", "x"); }), HasSubstr("got \\y in \\y"));
+  EXPECT_THAT(BadInputFrom([] { Regex("(?~ab)", "x"); }), HasSubstr("(?~...)"));
   EXPECT_THAT(BadInputFrom([] { Regex("[[:alpha", "x"); }), HasSubstr("[:name:]"));
+  EXPECT_THAT(BadInputFrom([] { Regex("[[:alfa:]]", "x"); }), HasSubstr("[:alfa:]"));
+  EXPECT_THAT(BadInputFrom([] { Regex(std::string(1000, '['), "x"); }), HasSubstr("more than 32"));
 }
 
 TEST(Regex, AHopelessPatternGivesUp) {

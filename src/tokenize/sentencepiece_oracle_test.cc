@@ -78,7 +78,6 @@ std::string TrainModel(const TemporaryFolder& folder, const std::string& options
   return ReadFile(prefix + ".model");
 }
 
-// The library decodes byte pieces that make no character to U+FFFD; ours leaves them as they are.
 void ExpectAgreement(const sentencepiece::SentencePieceProcessor& library, const Tokenizer& ours,
                      const std::string& text) {
   std::vector<int> expected;
@@ -87,7 +86,7 @@ void ExpectAgreement(const sentencepiece::SentencePieceProcessor& library, const
   ASSERT_EQ(ids, expected) << "text: " << text;
   std::string decoded;
   ASSERT_TRUE(library.Decode(expected, &decoded).ok());
-  ASSERT_EQ(RepairUtf8(ours.Decode(ids)), decoded) << "text: " << text;
+  ASSERT_EQ(ours.Decode(ids), decoded) << "text: " << text;
 }
 
 class TrainedModel : public ::testing::TestWithParam<const char*> {};
@@ -130,7 +129,8 @@ TEST_P(RealModel, GivesTheLibrarysIdsAndTexts) {
   QUALM_SHARED_OR_SKIP(path, GetParam());
   sentencepiece::SentencePieceProcessor library;
   ASSERT_TRUE(library.Load(path.string()).ok());
-  auto ours = LoadTokenizer(path);
+  // Without the folder's configuration, which makes special tokens of "<s>" and the like in a text.
+  auto ours = ParseSentencePiece(ReadFile(path), path.string(), {});
   for (const char* name : {"datasets/calib-exllamav2/multilingual.utf8",
                            "datasets/calib-exllamav2/code.utf8", "text/cmmlu-questions-zh.txt"}) {
     QUALM_SHARED_OR_SKIP(text_path, name);

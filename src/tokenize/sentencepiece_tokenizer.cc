@@ -1,5 +1,6 @@
 #include "tokenize/sentencepiece_tokenizer.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -8,6 +9,7 @@
 #include "base/strings.h"
 #include "tokenize/added_tokens.h"
 #include "tokenize/byte_trie.h"
+#include "tokenize/hf_tokenizer.h"
 #include "tokenize/piece_decoder.h"
 #include "tokenize/sentencepiece_bpe.h"
 #include "tokenize/sentencepiece_model.h"
@@ -90,7 +92,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     }
     SetSpecial(model);
     AddTokens(config, place);
-    ApplyConfig(config, vocabulary_, special_);
+    ApplyConfig(config, vocabulary_, /*flags_count=*/true, special_, warnings_);
   }
 
   std::vector<TokenId> Encode(std::string_view text) const override {
@@ -129,7 +131,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       if (dropped || !out.empty()) at_start = false;
       dropped = AppendPiece(id, piece, at_start, keep_special, out);
     }
-    return out;
+    return RepairUtf8(out);
   }
 
   std::string Piece(TokenId id) const override { return std::string(vocabulary_.Piece(id)); }
@@ -166,19 +168,34 @@ class SentencePieceTokenizer final : public Tokenizer {
     special_.add_bos = special_.bos.has_value();
   }
 
-  // Tokens that only the configuration knows, behind those of the model.
+  // Tokens that the configuration knows: by their ids, then those that it only names, as far as the
+  // model has them.
   void AddTokens(const TokenizerConfig& config, std::string_view place) {
-    for (const AddedToken& token : config.added_tokens) {
-      TokenId known = vocabulary_.Find(token.content);
-      if (known >= 0 && known != token.id) {
-        ThrowBadInput(place, StrCat("the model's id ", known, " for '", token.content, "'"),
-                      StrCat(token.id));
+    for (const AddedToken& token : config.added_tokens) AddToken(token, place);
+    for (const auto* tokens : {&config.named_tokens, &config.further_tokens}) {
+      for (AddedToken token : *tokens) {
+        token.id = vocabulary_.Find(token.content);
+        const bool is_known =
+            std::any_of(config.added_tokens.begin(), config.added_tokens.end(),
+                        [&](const AddedToken& other) { return other.content == token.content; });
+        if (token.id >= 0 && !is_known) AddToken(token, place);
       }
-      if (known < 0) vocabulary_.Add(token.content, token.id, place);
-      types_.resize(vocabulary_.size(), PieceType::kUserDefined);
-      if (token.is_special) types_[static_cast<size_t>(token.id)] = PieceType::kControl;
-      added_tokens_.Add(token, token.content, place);
     }
+  }
+
+  void AddToken(const AddedToken& token, std::string_view place) {
+    const TokenId known = vocabulary_.Find(token.content);
+    if (known >= 0 && known != token.id) {
+      ThrowBadInput(place, StrCat("the model's id ", known, " for '", token.content, "'"),
+                    StrCat(token.id));
+    }
+    if (known < 0) vocabulary_.Add(token.content, token.id, place);
+    types_.resize(vocabulary_.size(), PieceType::kUserDefined);
+    // The unknown piece keeps its own surface.
+    if (token.is_special && token.id != unknown_) {
+      types_[static_cast<size_t>(token.id)] = PieceType::kControl;
+    }
+    added_tokens_.Add(token, token.content, place);
   }
 
   void EncodeSegment(std::string_view segment, bool with_prefix, std::vector<TokenId>& ids) const {
@@ -250,6 +267,7 @@ std::unique_ptr<Tokenizer> ParseSentencePiece(std::string_view bytes, std::strin
                                               const TokenizerConfig& config) {
   SentencePieceModel model = ParseSentencePieceModel(bytes, place);
   RequireSupported(model, place);
+  if (auto tokenizer = BuildFromSentencePiece(model, place, config)) return tokenizer;
   return std::make_unique<SentencePieceTokenizer>(model, place, config);
 }
 

@@ -17,16 +17,36 @@ constexpr uint64_t kLargestFile = uint64_t{1} << 30;
 
 // A StreamingDecoder forgets what is older than this many tokens.
 constexpr size_t kStreamWindow = 64, kStreamContext = 8;
+// So many tokens without an end of a character will not become one.
+constexpr size_t kStreamMost = 512;
+
+// Bytes at the end of `text` that a later token may still change: U+FFFD stands there while the
+// bytes of a character are coming in.
+size_t HeldBackBytes(std::string_view text) {
+  size_t held = 0;
+  while (text.substr(0, text.size() - held).ends_with(kReplacementCharacter)) {
+    held += kReplacementCharacter.size();
+  }
+  return held;
+}
+
+// Where a StreamingDecoder may forget what was before: the last tokens whose text does not begin in
+// the middle of a character. Empty if there is no such place.
+std::vector<TokenId> ContextOf(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  constexpr size_t kBytesOfCharacter = 4;
+  for (size_t count = kStreamContext; count < kStreamContext + kBytesOfCharacter; ++count) {
+    const std::span<const TokenId> context = ids.last(count);
+    const std::string text = tokenizer.Decode(context);
+    if (!text.empty() && !text.starts_with(kReplacementCharacter)) {
+      return {context.begin(), context.end()};
+    }
+  }
+  return {};
+}
 
 std::unique_ptr<Tokenizer> LoadModelFile(const fs::path& path, const TokenizerConfig& config) {
-  std::string bytes = ReadFile(path, kLargestFile);
-  // Rank files ("IQ== 0" on every line) carry the same name in some releases.
-  std::string_view first_line = std::string_view(bytes).substr(0, bytes.find('\n'));
-  if (first_line.size() < 40 && first_line.find("= ") != std::string_view::npos) {
-    ThrowBadInput(path.string(), "a SentencePiece model",
-                  "a rank file, which does not say how to split words",
-                  "use the release's tokenizer.json");
-  }
+  const std::string bytes = ReadFile(path, kLargestFile);
+  if (IsRankFile(bytes)) return ParseRankFile(bytes, path.string(), config);
   return ParseSentencePiece(bytes, path.string(), config);
 }
 
@@ -34,6 +54,9 @@ std::unique_ptr<Tokenizer> LoadModelFile(const fs::path& path, const TokenizerCo
 std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& config) {
   config.inputs.Add(path.filename().string(), path);
   if (path.extension() == ".model") return LoadModelFile(path, config);
+  if (path.extension() == ".tiktoken") {
+    return ParseRankFile(ReadFile(path, kLargestFile), path.string(), config);
+  }
   if (path.filename() == "vocab.json") {
     const fs::path merges = path.parent_path() / "merges.txt";
     config.inputs.Add("merges.txt", merges);
@@ -42,18 +65,50 @@ std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& confi
   if (path.extension() == ".json") {
     return ParseTokenizerJson(ReadFile(path, kLargestFile), path.string(), config);
   }
-  ThrowBadInput(path.string(), "tokenizer.json, a SentencePiece .model or vocab.json", "neither");
+  if (path.filename() == "vocab.txt") return LoadVocabText(path, config);
+  ThrowBadInput(path.string(),
+                "tokenizer.json, a .model or .tiktoken file, vocab.json or vocab.txt",
+                path.filename().string());
+}
+
+// The first *.tiktoken of a folder by name; empty if there is none.
+fs::path RankFileIn(const fs::path& folder) {
+  fs::path first;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() != ".tiktoken") continue;
+    if (first.empty() || entry.path() < first) first = entry.path();
+  }
+  return first;
+}
+
+// The file that holds a folder's tokenizer; empty if there is none.
+fs::path FindFileIn(const fs::path& folder) {
+  const auto has = [&](const char* name) { return fs::exists(folder / name); };
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tiktoken.model",
+                           "sentencepiece.bpe.model", "spm.model"}) {
+    if (has(name)) return folder / name;
+  }
+  if (has("vocab.json") && has("merges.txt")) return folder / "vocab.json";
+  if (const fs::path ranks = RankFileIn(folder); !ranks.empty()) return ranks;
+  if (has("vocab.txt")) return folder / "vocab.txt";
+  // Half of a pair: its reader says what is missing.
+  if (has("vocab.json")) return folder / "vocab.json";
+  return {};
 }
 
 fs::path FileIn(const fs::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
-    if (fs::exists(folder / name)) return folder / name;
-  }
-  ThrowBadInput(folder.string(), "tokenizer.json, tokenizer.model or vocab.json in the folder",
-                "none of them");
+  const fs::path file = FindFileIn(folder);
+  if (!file.empty()) return file;
+  ThrowBadInput(
+      folder.string(),
+      "tokenizer.json, tokenizer.model, spiece.model, vocab.json + merges.txt, *.tiktoken "
+      "or vocab.txt in the folder",
+      "none of them");
 }
 
 }  // namespace
+
+bool HasTokenizer(const fs::path& folder) { return !FindFileIn(folder).empty(); }
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const fs::path& path) {
   const fs::path file = fs::is_directory(path) ? FileIn(path) : path;
@@ -69,13 +124,29 @@ std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> id
   return text;
 }
 
+bool Tokenizer::Has(TokenId id) const {
+  return id >= 0 && static_cast<size_t>(id) < vocab_size() && !Piece(id).empty();
+}
+
+std::vector<TokenId> Tokenizer::TokensBefore() const {
+  if (!special_.before.empty()) return special_.before;
+  return special_.add_bos ? std::vector<TokenId>{*special_.bos} : std::vector<TokenId>{};
+}
+
+std::vector<TokenId> Tokenizer::TokensAfter() const {
+  if (!special_.after.empty()) return special_.after;
+  return special_.add_eos ? std::vector<TokenId>{*special_.eos} : std::vector<TokenId>{};
+}
+
 std::vector<TokenId> Tokenizer::EncodeWithSpecial(std::string_view text) const {
   std::vector<TokenId> ids = Encode(text);
-  if (special_.add_bos && (ids.empty() || ids.front() != *special_.bos)) {
-    ids.insert(ids.begin(), *special_.bos);
+  const std::vector<TokenId> before = TokensBefore(), after = TokensAfter();
+  if (!before.empty() && (ids.empty() || ids.front() != before.front())) {
+    ids.insert(ids.begin(), before.begin(), before.end());
   }
-  if (special_.add_eos && (ids.empty() || ids.back() != *special_.eos))
-    ids.push_back(*special_.eos);
+  if (!after.empty() && (ids.empty() || ids.back() != after.back())) {
+    ids.insert(ids.end(), after.begin(), after.end());
+  }
   return ids;
 }
 
@@ -87,16 +158,15 @@ std::string StreamingDecoder::Push(TokenId id) {
   // A decoder that strips the end of the text can take back what was there; wait for more then.
   if (text.size() <= emitted_bytes_) return {};
   std::string_view fresh = std::string_view(text).substr(emitted_bytes_);
-  fresh.remove_suffix(UnfinishedBytes(fresh));
+  if (ids_.size() < kStreamMost) fresh.remove_suffix(HeldBackBytes(fresh));
   emitted_bytes_ += fresh.size();
   std::string out = RepairUtf8(fresh);
   if (ids_.size() >= kStreamWindow && emitted_bytes_ == text.size()) {
     // What comes next depends on the tokens before only through whether text has begun.
-    std::vector<TokenId> context(ids_.end() - kStreamContext, ids_.end());
-    std::string context_text = tokenizer_.Decode(context);
-    if (!context_text.empty()) {
+    std::vector<TokenId> context = ContextOf(tokenizer_, ids_);
+    if (!context.empty()) {
+      emitted_bytes_ = tokenizer_.Decode(context).size();
       ids_ = std::move(context);
-      emitted_bytes_ = context_text.size();
     }
   }
   return out;

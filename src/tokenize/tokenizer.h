@@ -21,6 +21,8 @@ struct SpecialTokens {
   std::optional<TokenId> bos, eos, unk, pad;
   bool add_bos = false;  // what the tokenizer's own configuration asks for
   bool add_eos = false;
+  // What stands around a text where that is not just BOS and EOS, as the flags say.
+  std::vector<TokenId> before, after;
 };
 
 class Tokenizer {
@@ -31,25 +33,33 @@ class Tokenizer {
   // their id where the tokenizer's file says so. `text` is arbitrary bytes. Thread-safe.
   virtual std::vector<TokenId> Encode(std::string_view text) const = 0;
 
-  // The text of `ids`; special tokens are left out unless `keep_special`. Invalid UTF-8 stays as it
-  // is.
+  // The text of `ids`, well-formed UTF-8: bytes that are not give U+FFFD. Special tokens are left
+  // out unless `keep_special`, and so are ids that the vocabulary does not have.
   virtual std::string Decode(std::span<const TokenId> ids, bool keep_special = false) const = 0;
 
   // The vocabulary entry as the file spells it ("▁the", "Ġthe", "<0x0A>").
   virtual std::string Piece(TokenId id) const = 0;
   virtual std::optional<TokenId> IdOfPiece(std::string_view piece) const = 0;
   virtual size_t vocab_size() const = 0;
+  // Whether Decode knows the id.
+  bool Has(TokenId id) const;
   virtual std::string_view kind() const = 0;  // "sentencepiece-bpe", "tokenizer.json-bpe", ...
   const SpecialTokens& special() const { return special_; }
+  // What is odd about the files but does no harm, one sentence each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   // The files that LoadTokenizer read.
   const InputSet& inputs() const { return inputs_; }
 
   // Encode with BOS in front once where the configuration asks for it (a text that already starts
   // with the BOS token is not given a second one), EOS likewise at the end.
   std::vector<TokenId> EncodeWithSpecial(std::string_view text) const;
+  // The tokens that stand around a text by the tokenizer's files.
+  std::vector<TokenId> TokensBefore() const;
+  std::vector<TokenId> TokensAfter() const;
 
  protected:
   SpecialTokens special_;
+  std::vector<std::string> warnings_;
 
  private:
   friend std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
@@ -59,11 +69,14 @@ class Tokenizer {
 // "1:<s> 306:▁A ...": ids and pieces, so that a reader sees what the model was really given.
 std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> ids);
 
-// The tokenizer of a model folder or of one tokenizer file (tokenizer.json, *.model, vocab.json).
-// In a folder tokenizer.json wins over tokenizer.model over vocab.json + merges.txt; BOS/EOS flags
-// come from the post-processor and tokenizer_config.json; a folder with nothing but a SentencePiece
-// model has BOS on (PROTOCOLS 4).
+// The tokenizer of a model folder or of one tokenizer file. In a folder the first of these decides:
+// tokenizer.json, a SentencePiece model or rank file (tokenizer.model, spiece.model,
+// tiktoken.model), vocab.json + merges.txt, *.tiktoken, vocab.txt. In a tokenizer.json the
+// post-processor says what stands around a text, elsewhere tokenizer_config.json; a SentencePiece
+// model without it has BOS on (PROTOCOLS 4).
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
+// Whether the folder holds files that LoadTokenizer can read.
+bool HasTokenizer(const std::filesystem::path& folder);
 
 // Decodes token by token; bytes of a character that is not complete yet are held back.
 class StreamingDecoder {

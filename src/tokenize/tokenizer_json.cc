@@ -1,13 +1,13 @@
-// tokenizer.json (Hugging Face tokenizers 0.10 to 0.21) with a BPE model. Whatever is not supported
-// is an error that names it.
+// tokenizer.json (Hugging Face tokenizers 0.10 to 0.23). Whatever is not supported is an error that
+// names it.
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "tokenize/hf_tokenizer.h"
+#include "tokenize/post_processor.h"
 
 namespace qualm {
 namespace {
@@ -16,19 +16,6 @@ const Json& Member(const Json& object, std::string_view key) {
   static const Json null;
   auto found = object.find(std::string(key));
   return found == object.end() ? null : *found;
-}
-
-// Options of the BPE model that change its results and that nothing here implements.
-void RefuseOptions(const Json& model, std::string_view place) {
-  for (std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    std::string value = GetString(model, key, place, "");
-    if (!value.empty()) {
-      ThrowBadInput(place, StrCat("no ", key), StrCat("'", value, "', which is not supported"));
-    }
-  }
-  if (double dropout = GetDouble(model, "dropout", place, 0); dropout != 0) {
-    ThrowBadInput(place, "no dropout", StrCat(dropout, ", which is not supported"));
-  }
 }
 
 std::pair<std::string, std::string> ParseMerge(const Json& merge, std::string_view place) {
@@ -46,19 +33,14 @@ std::pair<std::string, std::string> ParseMerge(const Json& merge, std::string_vi
                 merge.dump().substr(0, 100));
 }
 
-BpeSpec ParseModel(const Json& json, std::string_view root) {
-  std::string place = StrCat(root, ".model");
-  if (!json.is_object()) ThrowBadInput(place, "a JSON object", json.type_name());
-  // The oldest files leave the type out.
-  std::string type = GetString(json, "type", place, json.contains("merges") ? "BPE" : "unknown");
-  if (type != "BPE") {
-    ThrowBadInput(place, "a model of type BPE", StrCat("'", type, "', which is not supported"));
+BpeSpec ParseBpe(const Json& json, std::string_view place) {
+  if (double dropout = GetDouble(json, "dropout", place, 0); dropout != 0) {
+    ThrowBadInput(StrCat(place, ".dropout"), "no dropout: ids that are the same every time",
+                  StrCat(dropout));
   }
-  RefuseOptions(json, place);
   BpeSpec spec;
-  spec.vocabulary = ParseVocabulary(Member(json, "vocab"), StrCat(place, ".vocab"));
   const Json& merges = Member(json, "merges");
-  std::string merges_place = StrCat(place, ".merges");
+  const std::string merges_place = StrCat(place, ".merges");
   if (!merges.is_array()) ThrowBadInput(merges_place, "a list", merges.type_name());
   spec.merges.reserve(merges.size());
   for (const Json& merge : merges) spec.merges.push_back(ParseMerge(merge, merges_place));
@@ -66,72 +48,90 @@ BpeSpec ParseModel(const Json& json, std::string_view root) {
   spec.fuse_unknown = GetBool(json, "fuse_unk", place, false);
   spec.byte_fallback = GetBool(json, "byte_fallback", place, false);
   spec.ignore_merges = GetBool(json, "ignore_merges", place, false);
+  spec.continuing_prefix = GetString(json, "continuing_subword_prefix", place, "");
+  spec.word_suffix = GetString(json, "end_of_word_suffix", place, "");
   return spec;
 }
 
-// The tokens that a TemplateProcessing puts around a single text.
-class TemplateReader {
- public:
-  TemplateReader(const Json& json, std::string_view place, SpecialTokens& special)
-      : json_(json), place_(place), special_(special) {}
-
-  void Read() {
-    const Json& single = Member(json_, "single");
-    if (!single.is_array()) ThrowBadInput(place_, "a list 'single'", single.type_name());
-    bool after_text = false;
-    for (const Json& item : single) {
-      if (item.is_object() && item.size() == 1 && item.contains("Sequence") && !after_text) {
-        after_text = true;
-      } else if (item.is_object() && item.size() == 1 && item.contains("SpecialToken")) {
-        SetToken(GetString(item["SpecialToken"], "id", place_), after_text);
-      } else {
-        ThrowUnsupported(item.dump());
-      }
+// [["piece", score], ...], by id.
+UnigramSpec ParseUnigram(const Json& json, std::string_view place, Vocabulary& vocabulary) {
+  const Json& pieces = Member(json, "vocab");
+  const std::string vocab_place = StrCat(place, ".vocab");
+  if (!pieces.is_array()) {
+    ThrowBadInput(vocab_place, "a list of pieces and scores", pieces.type_name());
+  }
+  UnigramSpec spec;
+  for (size_t id = 0; id < pieces.size(); ++id) {
+    const Json& entry = pieces[id];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      ThrowBadInput(StrCat(vocab_place, "[", id, "]"), "[\"piece\", score]",
+                    entry.dump().substr(0, 100));
     }
-    if (!after_text) ThrowUnsupported("a template without the text");
+    vocabulary.Add(entry[0].get<std::string>(), static_cast<int64_t>(id), vocab_place);
+    spec.scores.push_back(entry[1].get<double>());
   }
 
- private:
-  [[noreturn]] void ThrowUnsupported(const std::string& what) const {
-    ThrowBadInput(place_, "a template of at most one token before and one behind the text",
-                  StrCat(what.substr(0, 100), ", which is not supported"));
+  const int64_t unknown = GetInt(json, "unk_id", place, -1);
+  if (unknown < -1 || unknown >= static_cast<int64_t>(pieces.size())) {
+    ThrowBadInput(StrCat(place, ".unk_id"), StrCat("an id below ", pieces.size()), StrCat(unknown));
+  }
+  spec.unknown = static_cast<TokenId>(unknown);
+  spec.byte_fallback = GetBool(json, "byte_fallback", place, false);
+  return spec;
+}
+
+WordPieceSpec ParseWordPiece(const Json& json, std::string_view place) {
+  WordPieceSpec spec;
+  spec.unknown_piece = GetString(json, "unk_token", place, "[UNK]");
+  spec.continuing_prefix = GetString(json, "continuing_subword_prefix", place, "##");
+  const int64_t most = GetInt(json, "max_input_chars_per_word", place, 100);
+  if (most < 0) {
+    ThrowBadInput(StrCat(place, ".max_input_chars_per_word"), "at least 0", StrCat(most));
+  }
+  spec.most_characters = static_cast<size_t>(most);
+  return spec;
+}
+
+// The oldest files leave the type out.
+std::string TypeOfModel(const Json& json, std::string_view place) {
+  const Json& vocab = Member(json, "vocab");
+  std::string_view guess = "unknown";
+  if (json.contains("merges")) {
+    guess = "BPE";
+  } else if (json.contains("continuing_subword_prefix")) {
+    guess = "WordPiece";
+  } else if (vocab.is_array()) {
+    guess = "Unigram";
+  } else if (vocab.is_object()) {
+    guess = "WordLevel";
+  }
+  return GetString(json, "type", place, guess);
+}
+
+void ParseModel(const Json& json, std::string_view root, HfSpec& spec) {
+  const std::string place = StrCat(root, ".model");
+  if (!json.is_object()) ThrowBadInput(place, "a JSON object", json.type_name());
+  const std::string type = TypeOfModel(json, place);
+  if (type == "Unigram") {
+    spec.kind = "tokenizer.json-unigram";
+    spec.model = ParseUnigram(json, place, spec.vocabulary);
+    return;
   }
 
-  void SetToken(const std::string& name, bool after_text) {
-    bool& add = after_text ? special_.add_eos : special_.add_bos;
-    if (add) ThrowUnsupported(StrCat("a second token '", name, "'"));
-    const Json& entry = Member(Member(json_, "special_tokens"), name);
-    const Json& ids = Member(entry, "ids");
-    if (!ids.is_array() || ids.size() != 1 || !ids[0].is_number_integer()) {
-      ThrowBadInput(place_, StrCat("one id for '", name, "' in special_tokens"), ids.dump());
-    }
-    auto id = ids[0].get<int64_t>();
-    if (id < 0 || id > Vocabulary::kMaxId) {
-      ThrowBadInput(place_, StrCat("an id of the vocabulary for '", name, "'"), StrCat(id));
-    }
-    add = true;
-    (after_text ? special_.eos : special_.bos) = static_cast<TokenId>(id);
+  if (type == "BPE") {
+    spec.kind = "tokenizer.json-bpe";
+    spec.model = ParseBpe(json, place);
+  } else if (type == "WordPiece") {
+    spec.kind = "tokenizer.json-wordpiece";
+    spec.model = ParseWordPiece(json, place);
+  } else if (type == "WordLevel") {
+    spec.kind = "tokenizer.json-wordlevel";
+    spec.model = WordLevelSpec{GetString(json, "unk_token", place, "<unk>")};
+  } else {
+    const std::vector<std::string> known = {"BPE", "Unigram", "WordLevel", "WordPiece"};
+    ThrowUnknownName(place, "model type", type, known);
   }
-
-  const Json& json_;
-  std::string place_;
-  SpecialTokens& special_;
-};
-
-void ReadPostProcessor(const Json& json, std::string_view place, SpecialTokens& special) {
-  if (json.is_null()) return;
-  std::string type = GetString(json, "type", place);
-  std::string here = StrCat(place, ".", type);
-  if (type == "Sequence") {
-    const Json& parts = Member(json, "processors");
-    if (!parts.is_array()) ThrowBadInput(here, "a list 'processors'", parts.type_name());
-    for (const Json& part : parts) ReadPostProcessor(part, here, special);
-  } else if (type == "TemplateProcessing") {
-    TemplateReader(json, here, special).Read();
-  } else if (type != "ByteLevel") {  // which only trims offsets
-    ThrowBadInput(place, "a post-processor among ByteLevel, Sequence, TemplateProcessing",
-                  StrCat("'", type, "', which is not supported"));
-  }
+  spec.vocabulary = ParseVocabulary(Member(json, "vocab"), StrCat(place, ".vocab"));
 }
 
 std::vector<AddedToken> ParseAddedTokens(const Json& json, std::string_view place) {
@@ -144,13 +144,18 @@ std::vector<AddedToken> ParseAddedTokens(const Json& json, std::string_view plac
   return tokens;
 }
 
-// Tokens that only tokenizer_config.json knows.
-void AddFromConfig(const TokenizerConfig& config, HfSpec& spec) {
-  std::unordered_set<std::string> known;
-  for (const AddedToken& token : spec.added_tokens) known.insert(token.content);
-  for (const AddedToken& token : config.added_tokens) {
-    if (known.insert(token.content).second) spec.added_tokens.push_back(token);
+// LlamaTokenizer builds its own tokenizer from vocabulary and merges. `legacy: true` keeps what the
+// file says, which is how the class read it when that was written, and so does a file of bytes
+// (Llama 3's under the wrong class).
+bool IsRebuiltAsLlama(const TokenizerConfig& config, const HfSpec& spec, const Json& json) {
+  if (ClassName(config) != "LlamaTokenizer" || config.legacy.value_or(false) ||
+      !std::holds_alternative<BpeSpec>(spec.model)) {
+    return false;
   }
+  const bool is_byte_level =
+      spec.pre_tokenizer.is_byte_level() ||
+      Member(json, "decoder").dump().find("\"ByteLevel\"") != std::string::npos;
+  return !is_byte_level;
 }
 
 }  // namespace
@@ -176,17 +181,16 @@ std::unique_ptr<Tokenizer> ParseTokenizerJson(std::string_view text, std::string
   if (!json.contains("model")) ThrowBadInput(place, "the key 'model'", "none");
   HfSpec spec;
   spec.place = place;
-  spec.kind = "tokenizer.json-bpe";
-  spec.model = ParseModel(json["model"], place);
+  ParseModel(json["model"], place, spec);
   spec.added_tokens =
       ParseAddedTokens(Member(json, "added_tokens"), StrCat(place, ".added_tokens"));
-  AddFromConfig(config, spec);
   spec.normalizer = Normalizer::Parse(Member(json, "normalizer"), StrCat(place, ".normalizer"));
   spec.pre_tokenizer =
       PreTokenizer::Parse(Member(json, "pre_tokenizer"), StrCat(place, ".pre_tokenizer"));
   spec.decoder = PieceDecoder::Parse(Member(json, "decoder"), StrCat(place, ".decoder"));
   ReadPostProcessor(Member(json, "post_processor"), StrCat(place, ".post_processor"), spec.special);
-  return std::make_unique<HfTokenizer>(std::move(spec), config);
+  if (IsRebuiltAsLlama(config, spec, json)) ApplyLlamaClass(config, spec);
+  return FinishTokenizer(std::move(spec), config, /*flags_count=*/false);
 }
 
 }  // namespace qualm

@@ -113,18 +113,43 @@ TEST(TokenizerJson, TheTemplateAsksForBosOnce) {
   EXPECT_EQ(tokenizer->EncodeWithSpecial(""), (Ids{1}));
 }
 
-TEST(TokenizerJson, TheConfigurationHasTheLastWord) {
+TEST(TokenizerJson, TheConfigurationNamesTokensButThePostProcessorAddsThem) {
   TokenizerConfig config;
   config.add_bos = false;
   config.add_eos = true;
   config.eos = "</s>";
   auto tokenizer = Load(LlamaLike(), config);
-  EXPECT_EQ(tokenizer->EncodeWithSpecial("ab"), (Ids{263, 2}));
+  EXPECT_EQ(tokenizer->EncodeWithSpecial("ab"), (Ids{1, 263}));
+  EXPECT_EQ(tokenizer->special().eos, 2);
   config.eos = "<nowhere>";
   EXPECT_THAT(BadInputFrom([&] { Load(LlamaLike(), config); }),
               HasSubstr("a piece of the vocabulary as eos_token; got '<nowhere>'"));
-  config.eos.reset();
-  EXPECT_THAT(BadInputFrom([&] { Load(LlamaLike(), config); }), HasSubstr("an eos_token, which"));
+}
+
+TEST(TokenizerJson, APadOrUnknownTokenThatNoVocabularyHasIsAWarning) {
+  TokenizerConfig config;
+  config.folder = "folder";
+  config.pad = "[PAD]";
+  config.unk = "[UNK]";
+  auto tokenizer = Load(LlamaLike(), config);
+  EXPECT_EQ(tokenizer->special().pad, std::nullopt);
+  ASSERT_EQ(tokenizer->warnings().size(), 2u);
+  EXPECT_THAT(tokenizer->warnings()[1],
+              HasSubstr("the pad_token '[PAD]' is not in the vocabulary"));
+}
+
+TEST(TokenizerJson, SpecialTokensMayBeKnownByNameOnly) {
+  TokenizerConfig config;
+  AddedToken token;
+  token.content = "</s>";
+  token.is_special = true;
+  token.is_normalized = false;
+  config.named_tokens.push_back(token);
+  token.content = "<new>";
+  config.further_tokens.push_back(token);
+  auto tokenizer = Load(LlamaLike(), config);
+  EXPECT_EQ(tokenizer->Encode("</s><new>"), (Ids{2, 265}));  // behind <extra>
+  EXPECT_EQ(tokenizer->Decode(Ids{2, 265}), "");
 }
 
 TEST(TokenizerJson, TheConfigurationAddsTokens) {
@@ -201,24 +226,66 @@ TEST(BrokenTokenizerJson, NotAnObjectOrWithoutAModel) {
   EXPECT_THAT(MessageFor({{"model", 5}}), HasSubstr("a JSON object; got number"));
 }
 
-TEST(BrokenTokenizerJson, ModelsOtherThanBpeAreNamed) {
-  for (const char* type : {"Unigram", "WordPiece", "WordLevel"}) {
-    Json json = LlamaLike();
-    json["model"]["type"] = type;
-    EXPECT_THAT(MessageFor(json), HasSubstr(StrCat("'", type, "', which is not supported")));
+TEST(BrokenTokenizerJson, UnknownModelsAreNamed) {
+  Json json = LlamaLike();
+  json["model"]["type"] = "WordPeace";
+  EXPECT_THAT(MessageFor(json), HasSubstr("'WordPeace'; did you mean 'WordPiece'"));
+  json["model"].erase("type");
+  json["model"].erase("merges");
+  json["model"].erase("vocab");
+  EXPECT_THAT(MessageFor(json), HasSubstr("'unknown'"));
+}
+
+TEST(BrokenTokenizerJson, DropoutIsNamed) {
+  Json json = LlamaLike();
+  json["model"]["dropout"] = 0.1;
+  EXPECT_THAT(MessageFor(json), HasSubstr("model.dropout] expected no dropout"));
+  json["model"]["dropout"] = 0.0;
+  EXPECT_EQ(MessageFor(json), "");
+}
+
+TEST(BrokenTokenizerJson, UnigramVocabularies) {
+  Json json = LlamaLike();
+  json["post_processor"] = nullptr;
+  json["added_tokens"] = nullptr;
+  const auto message = [&](const Json& vocab, const Json& unknown) {
+    json["model"] = {{"type", "Unigram"}, {"vocab", vocab}, {"unk_id", unknown}};
+    return MessageFor(json);
+  };
+  const Json good = Json::array({Json::array({"<unk>", 0}), Json::array({"a", -1.5})});
+  EXPECT_EQ(message(good, 0), "");
+  EXPECT_EQ(message(good, nullptr), "");
+  EXPECT_THAT(message(good, 2), HasSubstr("model.unk_id] expected an id below 2; got 2"));
+  EXPECT_THAT(message(Json::object(), 0), HasSubstr("a list of pieces and scores; got object"));
+  for (const Json& entry : {Json("a"), Json::array({"a"}), Json::array({1, 2})}) {
+    EXPECT_THAT(message(Json::array({entry}), 0), HasSubstr("vocab[0]] expected")) << entry;
   }
 }
 
-TEST(BrokenTokenizerJson, OptionsNotImplementedAreNamed) {
+TEST(TokenizerJson, AModelWithoutAnUnknownPieceFailsOnlyWhereItIsNeeded) {
   Json json = LlamaLike();
-  json["model"]["continuing_subword_prefix"] = "##";
-  EXPECT_THAT(MessageFor(json), HasSubstr("no continuing_subword_prefix; got '##'"));
-  json = LlamaLike();
-  json["model"]["end_of_word_suffix"] = "</w>";
-  EXPECT_THAT(MessageFor(json), HasSubstr("no end_of_word_suffix; got '</w>'"));
-  json = LlamaLike();
-  json["model"]["dropout"] = 0.1;
-  EXPECT_THAT(MessageFor(json), HasSubstr("no dropout; got 0.1"));
+  json["normalizer"] = json["post_processor"] = json["added_tokens"] = nullptr;
+  for (const char* type : {"WordLevel", "WordPiece"}) {
+    json["model"] = {{"type", type}, {"unk_token", "<what>"}, {"vocab", {{"a", 0}, {"##b", 1}}}};
+    EXPECT_EQ(Load(json)->Encode("a"), (Ids{0})) << type;
+    EXPECT_THAT(BadInputFrom([&] { Load(json)->Encode("x"); }), HasSubstr("got '<what>'")) << type;
+  }
+  json["model"] = {{"type", "Unigram"}, {"vocab", Json::array({Json::array({"a", 0})})}};
+  EXPECT_EQ(Load(json)->Encode("aa"), (Ids{0, 0}));
+  EXPECT_THAT(BadInputFrom([&] { Load(json)->Encode("ax"); }), HasSubstr("model.unk_id]"));
+}
+
+TEST(TokenizerJson, LongWordsTakeLinearTime) {
+  Json json = LlamaLike();
+  json["normalizer"] = json["post_processor"] = json["added_tokens"] = nullptr;
+  const std::string text(1 << 20, 'a');
+  json["model"] = {{"type", "WordPiece"},
+                   {"vocab", {{"[UNK]", 0}, {"a", 1}, {"##a", 2}}},
+                   {"max_input_chars_per_word", 1 << 21}};
+  EXPECT_EQ(Load(json)->Encode(text).size(), text.size());
+  json["model"] = {{"type", "Unigram"},
+                   {"vocab", Json::array({Json::array({"a", 0}), Json::array({"aa", 1})})}};
+  EXPECT_EQ(Load(json)->Encode(text).size(), text.size() / 2);
 }
 
 TEST(BrokenTokenizerJson, VocabularyEmptyMissingOrOfWrongTypes) {
@@ -275,13 +342,16 @@ TEST(BrokenTokenizerJson, MergesOfWrongShape) {
   EXPECT_THAT(MessageFor(json), HasSubstr("merges] expected a list; got string"));
 }
 
-TEST(BrokenTokenizerJson, UnknownTokenAndBytePiecesMissing) {
+TEST(TokenizerJson, UnknownTokenAndBytePiecesMayBeMissing) {
   Json json = LlamaLike();
   json["model"]["unk_token"] = "<what>";
-  EXPECT_THAT(MessageFor(json), HasSubstr("an unk_token of the vocabulary; got '<what>'"));
-  json = LlamaLike();
   json["model"]["vocab"].erase("<0x41>");
-  EXPECT_THAT(MessageFor(json), HasSubstr("255, without <0x41>"));
+  // Both matter only to a text that needs them.
+  EXPECT_EQ(Load(json)->Encode("ab"), (Ids{263}));
+  EXPECT_THAT(BadInputFrom([&] { Load(json)->Encode("A"); }),
+              HasSubstr("a piece of the vocabulary, which this text needs; got '<what>'"));
+  json["model"]["unk_token"] = "<unk>";
+  EXPECT_EQ(Load(json)->Encode("A"), (Ids{259, 0}));
 }
 
 TEST(BrokenTokenizerJson, AddedTokensThatClash) {
@@ -299,32 +369,37 @@ TEST(BrokenTokenizerJson, AddedTokensThatClash) {
   EXPECT_THAT(MessageFor(json), HasSubstr("added_tokens] expected a list; got object"));
 }
 
-TEST(BrokenTokenizerJson, TemplatesBeyondOneTokenOnEachSide) {
+TEST(BrokenTokenizerJson, TemplatesOfMoreThanOneText) {
   Json bos = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
   Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  for (const Json& single : {Json::array({bos, bos, text}), Json::array({bos}),
-                             Json::array({text, text}), Json::array({text, 5})}) {
+  for (const Json& single :
+       {Json::array({bos}), Json::array({text, text}), Json::array({text, 5})}) {
     Json json = LlamaLike();
     json["post_processor"]["single"] = single;
-    EXPECT_THAT(MessageFor(json), HasSubstr("at most one token before and one behind")) << single;
+    EXPECT_THAT(MessageFor(json), HasSubstr("a template of special tokens around one text"))
+        << single;
   }
   Json json = LlamaLike();
   json["post_processor"]["special_tokens"]["<s>"]["ids"] = {1, 2};
-  EXPECT_THAT(MessageFor(json), HasSubstr("one id for '<s>' in special_tokens; got [1,2]"));
+  EXPECT_EQ(Load(json)->EncodeWithSpecial("ab"), (Ids{1, 2, 263}));
   json["post_processor"]["special_tokens"]["<s>"]["ids"] = {999};
   EXPECT_THAT(MessageFor(json), HasSubstr("ids of the vocabulary; got 999"));
   json["post_processor"]["special_tokens"]["<s>"]["ids"] = {-1};
   EXPECT_THAT(MessageFor(json), HasSubstr("got -1"));
   json["post_processor"]["special_tokens"] = nullptr;
-  EXPECT_THAT(MessageFor(json), HasSubstr("one id for '<s>'"));
+  EXPECT_THAT(MessageFor(json), HasSubstr("a list of ids for '<s>'"));
   json["post_processor"]["single"] = "$A";
   EXPECT_THAT(MessageFor(json), HasSubstr("a list 'single'"));
 }
 
 TEST(BrokenTokenizerJson, PostProcessorsNotImplementedAreNamed) {
   Json json = LlamaLike();
-  json["post_processor"] = {{"type", "RobertaProcessing"}};
-  EXPECT_THAT(MessageFor(json), HasSubstr("'RobertaProcessing', which is not supported"));
+  json["post_processor"] = {{"type", "Roberta"}};
+  EXPECT_THAT(MessageFor(json), HasSubstr("'Roberta', which is not supported"));
+  json["post_processor"] = {{"type", "RobertaProcessing"}, {"cls", {"<s>", 1}}};
+  EXPECT_THAT(MessageFor(json), HasSubstr("a pair of token and id as 'sep'; got null"));
+  json["post_processor"]["sep"] = {"</s>", 2};
+  EXPECT_EQ(Load(json)->EncodeWithSpecial("ab"), (Ids{1, 263, 2}));
   json["post_processor"] = {{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}}}};
   EXPECT_EQ(MessageFor(json), "");
   json["post_processor"] = {{"type", "Sequence"}};

@@ -7,6 +7,7 @@
 
 #include "io/json.h"
 #include "support/shared_data.h"
+#include "tokenize/base64.h"
 #include "tokenize/byte_level.h"
 #include "tokenize/test_support.h"
 
@@ -15,31 +16,13 @@ namespace {
 
 using testing::TemporaryFolder;
 
-std::string FromBase64(std::string_view text) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    size_t digit = kDigits.find(c);
-    if (digit == std::string_view::npos) break;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out.push_back(static_cast<char>(bits >> count & 0xff));
-  }
-  return out;
-}
-
 struct RankFile {
   std::vector<std::string> pieces;  // by rank
   std::unordered_map<std::string, size_t> ranks;
 
   explicit RankFile(const std::filesystem::path& path) {
     for (const std::string& line : Split(Trim(ReadFile(path)), '\n')) {
-      pieces.push_back(FromBase64(line.substr(0, line.find(' '))));
+      EXPECT_TRUE(DecodeBase64(line.substr(0, line.find(' ')), pieces.emplace_back()));
       ranks[pieces.back()] = pieces.size() - 1;
     }
   }
@@ -87,6 +70,21 @@ void ExpectVectors(const Tokenizer& tokenizer, const char* name) {
     EXPECT_EQ(tokenizer.Encode(vector.text), vector.ids) << vector.text;
     EXPECT_EQ(tokenizer.Decode(vector.ids), vector.text);
   }
+}
+
+TEST(RankFiles, TheFilesThemselvesPassTheirVectors) {
+  QUALM_SHARED_OR_SKIP(source, "tokenizers/qwen2");
+  const auto qwen = LoadTokenizer(source / "qwen.tiktoken");
+  ExpectVectors(*qwen, "ggml-vocab-qwen2.gguf");
+  EXPECT_EQ(qwen->special().eos, 151645);
+
+  QUALM_SHARED_OR_SKIP(llama, "tokenizers/llama3-tiktoken");
+  const auto llama3 = LoadTokenizer(llama);
+  ExpectVectors(*llama3, "ggml-vocab-llama-bpe.gguf");
+  // The release's code has 256 special tokens behind the ranks.
+  EXPECT_EQ(llama3->vocab_size(), 128256u);
+  EXPECT_EQ(llama3->IdOfPiece("<|eot_id|>"), 128009);
+  EXPECT_EQ(llama3->EncodeWithSpecial("a")[0], 128000);
 }
 
 TEST(RankFiles, Qwen2sVocabAndMergesPassItsVectors) {

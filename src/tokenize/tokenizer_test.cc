@@ -90,21 +90,54 @@ TEST(LoadTokenizer, BrokenMergesNameTheirLine) {
 TEST(LoadTokenizer, MissingFilesAreNamed) {
   TemporaryFolder folder;
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }),
-              HasSubstr("tokenizer.json, tokenizer.model or vocab.json in the folder; got none"));
+              HasSubstr("tokenizer.json, tokenizer.model, spiece.model"));
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path() / "tokenizer.json"); }),
               HasSubstr("No such file"));
   folder.Write("vocab.json", kVocab);
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }), HasSubstr("merges.txt"));
   folder.Write("readme.txt", "");
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path() / "readme.txt"); }),
-              HasSubstr("got neither"));
+              HasSubstr("got readme.txt"));
 }
 
-TEST(LoadTokenizer, ARankFileIsExplained) {
+TEST(LoadTokenizer, ARankFileMergesByRank) {
   TemporaryFolder folder;
-  folder.Write("tokenizer.model", "IQ== 0\nIg== 1\n");
+  // a, b, c, ab, bc, abc
+  folder.Write("tokenizer.model", "YQ== 0\nYg== 1\nYw== 2\nYmM= 3\nYWI= 4\nYWJj 5\n");
+  auto tokenizer = LoadTokenizer(folder.path());
+  EXPECT_EQ(tokenizer->kind(), "rank-file-bpe");
+  EXPECT_EQ(tokenizer->Encode("abc"), (Ids{5}));  // a whole word
+  EXPECT_EQ(tokenizer->Encode("abcb"), (Ids{5, 1}));
+  EXPECT_EQ(tokenizer->Encode("abb"), (Ids{4, 1}));
+  EXPECT_EQ(tokenizer->Decode(Ids{5, 1}), "abcb");
+
+  folder.Write("tokenizer.model", "YQ== 0\nYg= 1\n");
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }),
-              HasSubstr("a rank file, which does not say how to split words"));
+              HasSubstr("tokenizer.model:2] expected base64 and a rank"));
+}
+
+TEST(LoadTokenizer, AVocabularyOfLinesIsBerts) {
+  TemporaryFolder folder;
+  folder.Write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nab\n##c\nd \n");
+  auto tokenizer = LoadTokenizer(folder.path());
+  EXPECT_EQ(tokenizer->EncodeWithSpecial("AB\u0301C d x"), (Ids{2, 4, 5, 6, 1, 3}));
+  EXPECT_EQ(tokenizer->Decode(Ids{2, 4, 5, 6, 3}), "abc d");
+  folder.Write("tokenizer_config.json",
+               R"({"tokenizer_class": "BertTokenizer", "do_lower_case": false})");
+  EXPECT_EQ(LoadTokenizer(folder.path())->Encode("ABC ab"), (Ids{1, 4}));
+  folder.Write("tokenizer_config.json", R"({"tokenizer_class": "BirdTokenizer"})");
+  EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }), HasSubstr("'BirdTokenizer'"));
+  folder.Write("tokenizer_config.json", "{}");
+  folder.Write("vocab.txt", "[PAD]\n[UNK]\n");
+  EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }), HasSubstr("piece '[CLS]'"));
+}
+
+TEST(LoadTokenizer, ASentencePieceClassWithOtherIdsIsRefused) {
+  TemporaryFolder folder;
+  folder.Write("sentencepiece.bpe.model", testing::SerializeSentencePiece(SmallModel()));
+  folder.Write("tokenizer_config.json", R"({"tokenizer_class": "XLMRobertaTokenizer"})");
+  EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }),
+              HasSubstr("got 'XLMRobertaTokenizer'"));
 }
 
 TEST(LoadTokenizer, TokenizerJsonWinsOverTheModelAndThatOverVocab) {
@@ -177,8 +210,12 @@ TEST(TokenizerConfig, TokensMayBeTextsOrObjectsAndStandInTwoFiles) {
   folder.Write("tokenizer_config.json", R"({"bos_token": {"content": "</s>", "lstrip": false}})");
   folder.Write("special_tokens_map.json", R"({"bos_token": "<s>", "pad_token": "a"})");
   auto tokenizer = LoadTokenizer(folder.path());
-  EXPECT_EQ(tokenizer->special().bos, 2);  // tokenizer_config.json comes first
+  // Without added_tokens_decoder the map is the newer of the two.
+  EXPECT_EQ(tokenizer->special().bos, 1);
   EXPECT_EQ(tokenizer->special().pad, 261);
+  folder.Write("tokenizer_config.json",
+               R"({"bos_token": "</s>", "added_tokens_decoder": {"2": {"content": "</s>"}}})");
+  EXPECT_EQ(LoadTokenizer(folder.path())->special().bos, 2);
 }
 
 TEST(TokenizerConfig, WrongTypesAreRefused) {

@@ -1,5 +1,7 @@
 #include "tokenize/utf8.h"
 
+#include <algorithm>
+
 namespace qualm {
 
 size_t ValidCharacterLength(std::string_view text) {
@@ -54,6 +56,34 @@ std::string RepairUtf8(std::string_view text) {
       out += text.substr(0, length);
       text.remove_prefix(length);
     }
+  }
+  return out;
+}
+
+namespace {
+
+// Bytes at the front of malformed `text` that begin a character as far as they go; at least 1.
+size_t CutOffLength(std::string_view text) {
+  for (size_t length = std::min<size_t>(3, text.size()); length > 1; --length) {
+    if (UnfinishedBytes(text.substr(0, length)) == length) return length;
+  }
+  return 1;
+}
+
+}  // namespace
+
+std::string RepairUtf8ByParts(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    size_t length = ValidCharacterLength(text);
+    if (length > 0) {
+      out += text.substr(0, length);
+    } else {
+      out += kReplacementCharacter;
+      length = CutOffLength(text);
+    }
+    text.remove_prefix(length);
   }
   return out;
 }

@@ -38,8 +38,21 @@ inline uint32_t CodePoint(std::string_view character) {
 
 void AppendUtf8(uint32_t code_point, std::string& out);
 
+// Calls visit(code point, its bytes) for every character of `text`, which is well-formed UTF-8.
+template <typename Visit>
+void ForEachCharacter(std::string_view text, Visit visit) {
+  while (!text.empty()) {
+    const std::string_view character = text.substr(0, CharacterLength(text));
+    visit(CodePoint(character), character);
+    text.remove_prefix(character.size());
+  }
+}
+
 // `text` with every byte that is not part of a well-formed character replaced by U+FFFD.
 std::string RepairUtf8(std::string_view text);
+// The same with one U+FFFD for the longest beginning of a character that was cut off, as the
+// Unicode Standard recommends (section 3.9) and Rust's from_utf8_lossy does.
+std::string RepairUtf8ByParts(std::string_view text);
 
 // How many bytes at the end of `text` are the well-formed beginning of a character whose last bytes
 // are still missing (0 to 3).

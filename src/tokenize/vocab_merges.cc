@@ -1,7 +1,6 @@
-// vocab.json + merges.txt: the older form of a byte-level BPE tokenizer. What splits the text into
-// words is not in the files but in the tokenizer class that reads them.
+// vocab.json + merges.txt: the older form of a BPE tokenizer. What splits the text into words is
+// not in the files but in the tokenizer class that reads them.
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -9,6 +8,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "tokenize/hf_tokenizer.h"
+#include "tokenize/post_processor.h"
 
 namespace qualm {
 namespace {
@@ -36,50 +36,81 @@ std::vector<std::pair<std::string, std::string>> ParseMerges(std::string_view te
   return merges;
 }
 
-// The library's class adds its end-of-text token even if no file names it.
-void AddDefaultToken(HfSpec& spec) {
-  constexpr std::string_view kEndOfText = "<|endoftext|>";
-  TokenId id = spec.model.vocabulary.Find(kEndOfText);
+constexpr std::string_view kEndOfText = "<|endoftext|>";
+
+// GPT-2's class takes its end-of-text token for all roles even if no file names it.
+void NameEndOfText(HfSpec& spec, TokenizerConfig& config) {
+  const TokenId id = spec.vocabulary.Find(kEndOfText);
   if (id < 0) return;
   spec.special.bos = spec.special.eos = spec.special.unk = id;
-  bool is_known = std::any_of(spec.added_tokens.begin(), spec.added_tokens.end(),
-                              [&](const AddedToken& token) { return token.content == kEndOfText; });
-  if (is_known) return;
-  AddedToken token;
-  token.id = id;
-  token.content = kEndOfText;
-  token.is_special = true;
-  token.is_normalized = false;
-  spec.added_tokens.push_back(token);
+  NameSpecialToken(kEndOfText, spec.vocabulary, config);
+}
+
+// RoBERTa's puts its own tokens around a text.
+void ApplyRoberta(HfSpec& spec, TokenizerConfig& config) {
+  const std::string cls = config.cls.value_or("<s>"), sep = config.sep.value_or("</s>");
+  for (const std::string& piece : {cls, sep}) {
+    if (spec.vocabulary.Find(piece) < 0) {
+      ThrowBadInput(spec.place, StrCat("the piece '", piece, "', which stands around a text"),
+                    "none");
+    }
+  }
+  for (std::string_view piece : {"<s>", "</s>", "<unk>", "<pad>", "<mask>"}) {
+    NameSpecialToken(piece, spec.vocabulary, config);
+  }
+  SetTemplate(spec.vocabulary.Find(cls), spec.vocabulary.Find(sep), spec.special);
+}
+
+// GPT-1's: words in lower case, the last piece of each with a suffix.
+void ApplyOpenAiGpt(HfSpec& spec, TokenizerConfig& config) {
+  auto& bpe = std::get<BpeSpec>(spec.model);
+  bpe.word_suffix = "</w>";
+  bpe.unknown_piece = config.unk.value_or("<unk>");
+  spec.normalizer = Normalizer::Bert(Normalizer::BertOptions());
+  spec.pre_tokenizer = PreTokenizer::Bert();
+  spec.decoder = PieceDecoder::Suffix(bpe.word_suffix);
+  NameSpecialToken(bpe.unknown_piece, spec.vocabulary, config);
 }
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> LoadVocabAndMerges(const std::filesystem::path& vocab_path,
                                               const std::filesystem::path& merges_path,
-                                              const TokenizerConfig& config) {
+                                              const TokenizerConfig& given) {
+  TokenizerConfig config = given;
   HfSpec spec;
   spec.place = vocab_path.string();
   spec.kind = "vocab.json+merges.txt-bpe";
-  spec.model.vocabulary = ParseVocabulary(ReadJsonFile(vocab_path), spec.place);
-  spec.model.merges = ParseMerges(ReadFile(merges_path), merges_path.string());
-  spec.added_tokens = config.added_tokens;
+  spec.vocabulary = ParseVocabulary(ReadJsonFile(vocab_path), spec.place);
+  BpeSpec bpe;
+  bpe.merges = ParseMerges(ReadFile(merges_path), merges_path.string());
+  spec.model = std::move(bpe);
+
+  // Most classes spell bytes.
   spec.decoder = PieceDecoder::ByteLevel();
-  std::string class_name = config.tokenizer_class;
-  if (class_name.ends_with("Fast")) class_name.resize(class_name.size() - 4);
-  bool add_prefix_space = config.add_prefix_space.value_or(false);
-  if (class_name.empty() || class_name == "GPT2Tokenizer" || class_name == "CodeGenTokenizer") {
-    spec.pre_tokenizer = PreTokenizer::Gpt2(add_prefix_space);
-    AddDefaultToken(spec);
-  } else if (class_name == "Qwen2Tokenizer") {
+  const bool add_prefix_space = config.add_prefix_space.value_or(false);
+  spec.pre_tokenizer = PreTokenizer::Gpt2(add_prefix_space);
+  bool flags_count = true;
+  const std::string name = ClassName(config);
+  if (name.empty() || name == "GPT2Tokenizer" || name == "CodeGenTokenizer") {
+    NameEndOfText(spec, config);
+  } else if (name == "Qwen2Tokenizer") {
     spec.normalizer = Normalizer::Nfc();
     spec.pre_tokenizer = PreTokenizer::Qwen2(add_prefix_space);
+    NameSpecialToken(kEndOfText, spec.vocabulary, config);
+  } else if (name == "RobertaTokenizer" || name == "BartTokenizer") {
+    ApplyRoberta(spec, config);
+    flags_count = false;
+  } else if (name == "OpenAIGPTTokenizer") {
+    ApplyOpenAiGpt(spec, config);
   } else {
-    const std::vector<std::string> known = {"CodeGenTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer"};
-    ThrowUnknownName(StrCat(config.folder, "/tokenizer_config.json"), "tokenizer_class", class_name,
+    const std::vector<std::string> known = {"BartTokenizer",  "CodeGenTokenizer",
+                                            "GPT2Tokenizer",  "OpenAIGPTTokenizer",
+                                            "Qwen2Tokenizer", "RobertaTokenizer"};
+    ThrowUnknownName(StrCat(config.folder, "/tokenizer_config.json"), "tokenizer_class", name,
                      known);
   }
-  return std::make_unique<HfTokenizer>(std::move(spec), config);
+  return FinishTokenizer(std::move(spec), config, flags_count);
 }
 
 }  // namespace qualm
