@@ -178,6 +178,14 @@ def check_examples(text, page):
     return ran
 
 
+def check_folders(text, page):
+    """The table of folders has every folder of src/, and no other."""
+    said = re.findall(r"^\| \d+ \| `src/([a-z]+)/`", text, re.M)
+    there = [one for one in os.listdir(os.path.join(TREE, "src"))
+             if os.path.isdir(os.path.join(TREE, "src", one))]
+    check_same(page, "folders of src/", said, there)
+
+
 problems = []
 OWN_PAGE = output_of("--help-all")
 OPTIONS = command_sections(OWN_PAGE)
@@ -201,6 +209,7 @@ MADE_UP = {
     "no file src/no.cc": lambda: check_code_names("`src/no.cc`", "x"),
     "does not print: {}": lambda: check_examples(
         "    $ qualm tokenize demo/model --text a --json\n    {}\n", "x"),
+    "folders of src/": lambda: check_folders("| 1 | `src/nowhere/` | x |\n", "x"),
     "leads nowhere": lambda: check_code_names("[a](b.md)", "x"),
 }
 stated = len(problems)
@@ -223,6 +232,7 @@ for page in pages:
     examples += check_examples(text, page)
 assert examples == 3, examples
 check_readme(read("README.md"))
+check_folders(read("ARCHITECTURE.md"), "ARCHITECTURE.md")
 check_tasks_page(read("docs/tasks.md"))
 
 for problem in problems:
