@@ -263,7 +263,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .ShowDefault()
       .Positive();
   arguments.Flag("--chat", options->tasks.chat,
-                 "Ask as the model's own chat template says; a separate result");
+                 "Ask as the model's own chat template says; a result of its own");
   arguments.Add("--chat-template", options->tasks.chat_template,
                 "Another one: a name (qualm list chat-templates) or a Jinja file");
   arguments.Flag("--skip-missing", options->tasks.skip_missing,

@@ -96,7 +96,7 @@ Command AddGenerate(Arguments& arguments, Globals& globals) {
   arguments.Add("--temperature", flags->options.temperature, "0: greedy").ShowDefault();
   arguments.Add("--top-p", flags->options.top_p, "Nucleus sampling").ShowDefault();
   arguments.Add("--seed", flags->options.seed, "Seed of the sampling").ShowDefault();
-  arguments.Flag("--ignore-eos", flags->ignore_eos, "Continue after the end-of-text token");
+  arguments.Flag("--ignore-eos", flags->ignore_eos, "Go on behind the end-of-text token");
 
   AddJsonFlag(arguments, globals);
   arguments.Examples(

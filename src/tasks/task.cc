@@ -31,7 +31,7 @@ constexpr MetricEntry kMetrics[] = {
      TaskKind::kMultipleChoice},
     {"bias_disambig", "BBQ's bias score where the context tells, -1 to 1",
      TaskKind::kMultipleChoice},
-    {"acc_pmi", "the same, minus the log-likelihood without a context", TaskKind::kMultipleChoice},
+    {"acc_pmi", "the same, minus the log-likelihood behind nothing", TaskKind::kMultipleChoice},
     {"acc", "share of continuations that are what the model would say", TaskKind::kContinuation},
     {"ppl", "exp of the mean negative log-likelihood of a continuation", TaskKind::kContinuation},
 };

@@ -5,6 +5,7 @@
 Prints each claim that does not hold and exits with 1 if there is one. The checks themselves are
 tried on made-up claims first: a check that finds nothing wrong there would pass everything.
 """
+import difflib
 import glob
 import itertools
 import json
@@ -135,10 +136,16 @@ def check_tasks_page(text):
     for name in re.findall(r"`([a-z][a-z0-9_-]+)`", part):
         if name not in known and name != "tests":
             problems.append(f"{page}: no task and no data set {name}")
-    for metric in LISTS["metrics"]:
-        plain = re.sub(r"@\d+$", "@k", metric)
-        if not re.search(r"(?<![\w-])" + re.escape(plain) + r"(?![\w-])", text):
-            problems.append(f"{page}: the metric {metric} is not mentioned")
+
+
+def metrics_page():
+    """docs/metrics.md: what `qualm list metrics` has, by kind of task."""
+    page = ["# Metrics\n", "Written from `qualm list metrics` by `tests/pages_test.sh`.\n",
+            "| metric | of | what it is |", "|---|---|---|"]
+    for metric in json.loads(output_of("list", "metrics", "--json"))["metrics"]:
+        kind, summary = metric["summary"].split(": ", 1)
+        page.append(f"| `{metric['name']}` | {kind} | {summary} |")
+    return "\n".join(page) + "\n\n\"The same\" is the measure of the line above it.\n"
 
 
 def check_code_names(text, page):
@@ -216,6 +223,16 @@ stated = len(problems)
 for wanted, check in MADE_UP.items():
     check()
     assert len(problems) == stated + 1 and wanted in problems.pop(), wanted
+
+# Pages that the program writes.
+for page, wanted in (("docs/cli.md", OWN_PAGE), ("docs/metrics.md", metrics_page())):
+    if os.environ.get("QUALM_WRITE_PAGES"):
+        open(os.path.join(TREE, page), "w", encoding="utf-8").write(wanted)
+    else:
+        there = read(page) if os.path.exists(os.path.join(TREE, page)) else ""
+        for line in difflib.unified_diff(there.split("\n"), wanted.split("\n"), page, "the program",
+                                         lineterm="", n=0):
+            problems.append(f"{line}     (QUALM_WRITE_PAGES=1 tests/pages_test.sh QUALM TREE)")
 
 pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 pages += sorted(os.path.relpath(page, TREE)
