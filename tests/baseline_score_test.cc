@@ -180,7 +180,7 @@ TEST(BaselineScore, EachKindOfTask) {
     std::optional<ChatTemplate> chat;
     if (*one.chat != '\0') {
       chat.emplace(FindChatTemplate(one.chat, DemoModel()));
-      options.chat = &*chat;
+      options.style.chat = &*chat;
       task.variant = StrCat("@", chat->name());
     }
 
@@ -267,8 +267,8 @@ TEST(BaselineScore, GeneratedTexts) {
   for (const double temperature : {0.0, 0.7, 1.5}) {
     GenerateOptions options;
     options.max_tokens = 24;
-    options.temperature = temperature;
-    options.top_p = 0.95;
+    options.sampling.temperature = temperature;
+    options.sampling.top_p = 0.95;
     options.seed = 4;
     std::vector<std::string> tokens;
     for (TokenId id : Generate(*model.decoder, prompt, options, context))

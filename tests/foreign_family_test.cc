@@ -483,7 +483,7 @@ TEST_F(ForeignFamily, GivesTheSameLogitsUnderStress) {
   EXPECT_THAT(report.left_out, ::testing::UnorderedElementsAre("mlp_output", "attention_output"));
   // Of block 0 four inputs, of block 1 the shared one and the attention's output, of block 2 two
   // norms and the MLP's inner values.
-  EXPECT_EQ(report.groups, 4u + 2u + 3u);
+  EXPECT_EQ(report.inputs_changed, 4u + 2u + 3u);
   EXPECT_LT(LargestDifference(Logits(folder_ / "stressed"), Logits(folder_ / "model")), 1e-3);
 }
 

@@ -70,7 +70,7 @@ class GenerationTasks : public ::testing::Test {
   }
   TaskOutcome Run(const std::string& yaml, const TaskRunOptions& options) {
     Task task = ParseTask(yaml, "t.yaml");
-    if (options.chat != nullptr) task.variant = "@" + options.chat->name();
+    task.variant = options.style.Variant();
     return RunTask(task, model_, model_.Hash(), options, context_);
   }
   std::string Refusal(const std::string& yaml) {
@@ -81,6 +81,63 @@ class GenerationTasks : public ::testing::Test {
   Model model_;
   std::filesystem::path folder_;
 };
+
+// Two readings of the same texts: scores, what the store keeps, and the names of the rows.
+TEST_F(GenerationTasks, EachFilterHasItsRows) {
+  const std::string filters =
+      "filters:\n"
+      "  whole: [{function: template, text: \"{generated|strip} of {question}\"}]\n"
+      "  constant: [{function: map, default_value: b4}, {function: take_first}]\n";
+  const std::string yaml =
+      Replaced(Replaced(kTask, "prediction: \"{generated|strip} of {question}\"\n", filters),
+               "[squad_f1, exact_match, bleu]", "[exact_match, squad_f1]");
+  ResultStore store(folder_ / "results.db");
+  const TaskOutcome two = Run(yaml, Options(&store));
+  std::vector<std::string> names;
+  for (const TaskScore& score : two.scores) {
+    names.push_back(score.metric + " by " + score.filter);
+  }
+  EXPECT_THAT(names,
+              ElementsAre("exact_match by whole", "squad_f1 by whole",
+                          "exact_match,constant by constant", "squad_f1,constant by constant"));
+  EXPECT_EQ(two.scores[2].estimate.value, 0.25);  // "b4" is a reference of one row of four
+
+  // A task with the first filter only has the same first rows, without a filter's name.
+  const std::string constant =
+      "  constant: [{function: map, default_value: b4}, {function: take_first}]\n";
+  const TaskOutcome one = Run(Replaced(yaml, constant, ""), Options());
+  ASSERT_EQ(one.scores.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(one.scores[i].metric, two.scores[i].metric);
+    EXPECT_EQ(one.scores[i].estimate.value, two.scores[i].estimate.value);
+    EXPECT_EQ(one.scores[i].filter, "");
+  }
+
+  const int64_t evaluation = store.Evaluations()[0].id;
+  EXPECT_THAT(store.Items(evaluation)[0].prediction, HasSubstr(" of q4"));
+  const std::vector<StoredReading> readings = store.Readings(evaluation, 0);
+  ASSERT_EQ(readings.size(), 1u);
+  EXPECT_EQ(readings[0].filter, "constant");
+  EXPECT_EQ(readings[0].prediction, "b4");
+  EXPECT_EQ(readings[0].value, 1);
+  EXPECT_EQ(store.Readings(evaluation, 1)[0].value, 0);
+}
+
+TEST_F(GenerationTasks, SamplesThatAFilterTakesAwayAreMissed) {
+  const std::string yaml = Replaced(
+      Replaced(kTask, "max_tokens: 12", "max_tokens: 2, samples: 10, temperature: 1"),
+      "prediction: \"{generated|strip} of {question}\"", "filters: {f: [{function: take_first}]}");
+  TaskRunOptions options = Options();
+  options.run_code = true;
+  try {
+    (void)RunsToItsEnd("");
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  EXPECT_THAT(
+      ErrorOf([&] { Run(Replaced(yaml, "[squad_f1, exact_match, bleu]", "[pass@10]"), options); }),
+      HasSubstr("row 0] expected 10 texts after the filters for pass@10; got 1"));
+}
 
 TEST_F(GenerationTasks, ItemsHaveReferencesAndShotsTheFirstOfThem) {
   const TaskItems made = MakeItems(ParseTask(kTask, "t.yaml"), {}, folder_);
@@ -197,7 +254,7 @@ TEST_F(GenerationTasks, AConversationIsAResultOfItsOwn) {
   (void)Run(kTask, Options(&store));
   const ChatTemplate chat = FindChatTemplate("chatml", folder_);
   TaskRunOptions options = Options(&store);
-  options.chat = &chat;
+  options.style.chat = &chat;
   const TaskOutcome result = Run(kTask, options);
   EXPECT_EQ(result.scores[0].task, "tiny@chatml");
   EXPECT_EQ(result.answers_found, 0u);

@@ -96,7 +96,6 @@ TEST_P(ModelGolden, GreedyContinuationsAgree) {
     // The golden holds the prompt and then what follows it.
     GenerateOptions options;
     options.max_tokens = expected.size() - prompt.size();
-    options.stop_at_eos = false;
     std::vector<TokenId> ids = prompt;
     std::vector<TokenId> added = Generate(*model.decoder, prompt, options, context);
     ids.insert(ids.end(), added.begin(), added.end());

@@ -40,6 +40,7 @@ struct CommandEntry {
 
 // One per cmd_<name>.cc, listed in main.cc.
 Command AddInspect(Arguments& arguments, Globals& globals);
+Command AddPrompts(Arguments& arguments, Globals& globals);
 Command AddTokenize(Arguments& arguments, Globals& globals);
 Command AddGenerate(Arguments& arguments, Globals& globals);
 Command AddQuantize(Arguments& arguments, Globals& globals);

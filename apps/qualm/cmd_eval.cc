@@ -248,13 +248,13 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .OnePerFlag();
   arguments
       .Add("--task", options->tasks.tasks,
-           "Tasks or groups ('qualm list tasks') or .yaml files, separated by commas")
+           "Tasks or groups ('qualm list tasks'), single subsets (mmlu:anatomy), or .yaml files, "
+           "also "
+           "lm-evaluation-harness's, separated by commas")
       .OnePerFlag();
 
   // Flags for tasks.
-  arguments.Add("--shots", options->tasks.shots, "Examples before each row; default: the task's");
-  arguments.Add("--fewshot-seed", options->tasks.fewshot_seed, "Of tasks that draw their examples")
-      .ShowDefault();
+  AddPromptFlags(arguments, options->tasks.prompt);
   arguments.Add("--store", options->tasks.store,
                 "Keep every answer in this file, and take those that are there");
   arguments
@@ -262,10 +262,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tokens of a forward pass on tasks, about; changes no result")
       .ShowDefault()
       .Positive();
-  arguments.Flag("--chat", options->tasks.chat,
-                 "Ask as the model's own chat template says; a result of its own");
-  arguments.Add("--chat-template", options->tasks.chat_template,
-                "Another one: a name (qualm list chat-templates) or a Jinja file");
+  arguments.Flag("--chat", options->tasks.prompt.chat,
+                 "Ask as the model's own chat template says; a separate result");
   arguments.Flag("--skip-missing", options->tasks.skip_missing,
                  "Leave out tasks whose data is not available, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
@@ -308,7 +306,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       "out.txt\n"
       "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json\n"
       "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference "
-      "MODEL");
+      "MODEL\n"
+      "  qualm eval MODEL --task my_task.yaml,mmlu-lm-eval:anatomy --data DATA");
   return [options, &globals] { return Run(*options, globals); };
 }
 

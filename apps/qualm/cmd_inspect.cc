@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "model/model.h"
+#include "text_flags.h"
 
 namespace qualm::cli {
 
@@ -132,10 +133,9 @@ Json PlanAsJson(const ModelPlan& plan) {
   return json;
 }
 
-// Null if the folder has no tokenizer.
-Json TokenizerAsJson(const std::filesystem::path& folder) {
-  if (!HasTokenizer(folder)) return nullptr;
-  const std::unique_ptr<Tokenizer> tokenizer = LoadTokenizer(folder);
+// Null if there is no tokenizer.
+Json TokenizerAsJson(const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return nullptr;
   const SpecialTokens& special = tokenizer->special();
   const auto token = [&](std::optional<TokenId> id) -> Json {
     if (!id) return nullptr;
@@ -146,6 +146,22 @@ Json TokenizerAsJson(const std::filesystem::path& folder) {
           {"bos", token(special.bos)},  {"eos", token(special.eos)},
           {"unk", token(special.unk)},  {"pad", token(special.pad)},
           {"add_bos", special.add_bos}, {"add_eos", special.add_eos}};
+}
+
+// The keys of generation_config.json that --sampling model refuses.
+std::vector<std::string> UnsupportedKeys(const GenerationConfig& config) {
+  std::vector<std::string> keys;
+  for (const SamplingSetting& setting : config.sampling) {
+    if (!setting.is_supported && !setting.is_neutral) keys.push_back(setting.key);
+  }
+  return keys;
+}
+
+// What ends a text, and what generation_config.json says of how texts are drawn.
+Json GenerationAsJson(const GenerationConfig& config, const Tokenizer* tokenizer) {
+  return {{"end_of_text", TokensAsJson(EndsOfText(config, tokenizer), tokenizer)},
+          {"sampling", SettingsAsJson(config)},
+          {"unsupported", UnsupportedKeys(config)}};
 }
 
 // Every tensor as the file has it, quantized or not.
@@ -201,11 +217,30 @@ void AddLines(const Json& object, const std::string& prefix,
   }
 }
 
+// The lists of GenerationAsJson as lines.
+void AddGenerationLines(const GenerationConfig& config, const Tokenizer* tokenizer,
+                        std::vector<std::vector<std::string>>& lines) {
+  lines.push_back({"end of text", TokensText(EndsOfText(config, tokenizer), tokenizer)});
+  const std::vector<std::string> unsupported = UnsupportedKeys(config);
+  if (!unsupported.empty()) {
+    lines.push_back({"not supported by --sampling model", Join(unsupported, ", ")});
+  }
+}
+
+// What a folder consists of, as far as it is shown.
+struct Folder {
+  std::optional<Manifest> manifest;
+  std::unique_ptr<Tokenizer> tokenizer;  // null if there is none
+  GenerationConfig generation;
+};
+
 // The summary, then a table of layers, then one of tensors.
 void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& checkpoint,
-                const std::optional<Manifest>& manifest) {
+                const Folder& folder) {
+  const std::optional<Manifest>& manifest = folder.manifest;
   std::vector<std::vector<std::string>> lines;
   AddLines(summary, "", lines);
+  AddGenerationLines(folder.generation, folder.tokenizer.get(), lines);
   lines.push_back({"file size", HumanBytes(sizes.file_bytes)});
   Print(FormatTable(lines, {}) + "\n");
 
@@ -228,28 +263,34 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
 }
 
 // Only tables of contents are read: no weights, so it is fast on any model.
-int Run(const std::string& folder, const Globals& globals) {
+int Run(const std::string& path, const Globals& globals) {
   // A quantized folder lacks the float weights, so the checkpoint may be incomplete.
-  std::optional<Manifest> manifest;
-  if (HasManifest(folder)) manifest = ReadManifest(folder);
+  Folder folder;
+  if (HasManifest(path)) folder.manifest = ReadManifest(path);
+  const std::optional<Manifest>& manifest = folder.manifest;
   const Checkpoint checkpoint =
-      Checkpoint::Open(folder, /*allow_missing_linears=*/manifest.has_value());
+      Checkpoint::Open(path, /*allow_missing_linears=*/manifest.has_value());
+  if (HasTokenizer(path)) folder.tokenizer = LoadTokenizer(path);
+  folder.generation = ReadGenerationConfig(path, checkpoint.plan().vocab_size());
+  const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  for (const std::string& warning : folder.generation.warnings) progress->Warn(warning);
 
   const Sizes sizes = SizesOf(checkpoint, manifest);
-  Json summary = {{"model", folder},
+  Json summary = {{"model", path},
                   {"quantized", manifest.has_value()},
                   {"parameters", sizes.parameters},
                   {"bytes", sizes.file_bytes},
                   {"bits_per_weight", sizes.bits_per_weight},
                   {"config", PlanAsJson(checkpoint.plan())},
-                  {"tokenizer", TokenizerAsJson(folder)}};
+                  {"tokenizer", TokenizerAsJson(folder.tokenizer.get())},
+                  {"generation", GenerationAsJson(folder.generation, folder.tokenizer.get())}};
 
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
   if (globals.json) {
     summary["tensors"] = TensorsAsJson(checkpoint.tensors());
     PrintJson(summary);
   } else {
-    PrintPlain(summary, sizes, checkpoint, manifest);
+    PrintPlain(summary, sizes, checkpoint, folder);
   }
   return kOk;
 }

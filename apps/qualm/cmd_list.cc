@@ -16,6 +16,7 @@
 #include "model/family.h"
 #include "recipe/recipe.h"
 #include "study/spec.h"
+#include "tasks/answer_filters.h"
 #include "tasks/task.h"
 
 namespace qualm::cli {
@@ -110,6 +111,17 @@ std::vector<Item> Metrics() {
   return items;
 }
 
+// Functions of answer filters, with their arguments.
+std::vector<Item> Filters() {
+  std::vector<Item> items;
+  for (const AnswerFunctionEntry& entry : AllAnswerFunctions()) {
+    const std::string_view arguments = entry.arguments;
+    items.push_back({entry.name, arguments.empty() ? std::string(entry.summary)
+                                                   : StrCat(entry.summary, " (", arguments, ")")});
+  }
+  return items;
+}
+
 // Templates that are built in, for models whose folder has none.
 std::vector<Item> ChatTemplates() {
   std::vector<Item> items;
@@ -149,19 +161,11 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"recipes", Recipes},
-    {"families", Families},
-    {"rounders", Rounders},
-    {"transforms", Transforms},
-    {"protocols", Protocols},
-    {"samplers", Samplers},
-    {"corpora", Corpora},
-    {"tasks", Tasks},
-    {"datasets", DataSets},
-    {"metrics", Metrics},
-    {"chat-templates", ChatTemplates},
-    {"studies", Studies},
-    {"hardware", Devices},
+    {"recipes", Recipes},       {"families", Families},   {"rounders", Rounders},
+    {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
+    {"corpora", Corpora},       {"tasks", Tasks},         {"datasets", DataSets},
+    {"metrics", Metrics},       {"filters", Filters},     {"chat-templates", ChatTemplates},
+    {"studies", Studies},       {"hardware", Devices},
 };
 
 // Options only if the method has any.

@@ -78,7 +78,8 @@ std::vector<std::optional<StoredText>> TextsOf(const ResultStore& store,
 
 // An item of a generation task.
 Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
-                   const std::vector<std::optional<StoredText>>& texts) {
+                   const std::vector<std::optional<StoredText>>& texts,
+                   const std::vector<StoredReading>& readings) {
   // One entry per sample of the item.
   Json made = Json::array();
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -92,19 +93,26 @@ Json GeneratedJson(const StoredItem& item, const std::vector<StoredRequest>& req
                     {"finish_reason", texts[i]->reason}});
   }
 
-  return {{"item", item.item},
-          {"subset", item.subset},
-          {"row", item.row},
-          {"reference", requests[0].continuation},
-          {"prediction", item.prediction},
-          {"value", item.value},
-          {"is_correct", item.is_correct},
-          {"texts", made}};
+  Json json = {{"item", item.item},
+               {"subset", item.subset},
+               {"row", item.row},
+               {"reference", requests[0].continuation},
+               {"prediction", item.prediction},
+               {"value", item.value},
+               {"is_correct", item.is_correct},
+               {"texts", made}};
+  // What the task's further filters read.
+  for (const StoredReading& reading : readings) {
+    json["filters"].push_back(
+        {{"filter", reading.filter}, {"prediction", reading.prediction}, {"value", reading.value}});
+  }
+  return json;
 }
 
 // An item of a generation task, for reading.
 std::string GeneratedText(const StoredItem& item, const std::vector<StoredRequest>& requests,
-                          const std::vector<std::optional<StoredText>>& texts) {
+                          const std::vector<std::optional<StoredText>>& texts,
+                          const std::vector<StoredReading>& readings) {
   std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
                             " row ", item.row, ": ", Fixed(100 * item.value, 2), " %\n",
                             requests[0].prompt, requests[0].context, "\n");
@@ -112,14 +120,19 @@ std::string GeneratedText(const StoredItem& item, const std::vector<StoredReques
   for (const std::optional<StoredText>& one : texts) {
     text += StrCat(" > '", one->text, "'  (", one->tokens, " tokens, ", one->reason, ")\n");
   }
-  return text + StrCat("   read as   '", item.prediction, "'\n   reference '",
-                       requests[0].continuation, "'\n   tokens ", requests[0].head, " ... ",
-                       requests[0].tail, "\n");
+  text += StrCat("   read as   '", item.prediction, "'\n");
+  for (const StoredReading& reading : readings) {
+    text += StrCat("   read as   '", reading.prediction, "' by ", reading.filter, ": ",
+                   Fixed(100 * reading.value, 2), " %\n");
+  }
+  return text + StrCat("   reference '", requests[0].continuation, "'\n   tokens ",
+                       requests[0].head, " ... ", requests[0].tail, "\n");
 }
 
 Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
-            const std::vector<std::optional<StoredText>>& texts) {
-  if (!texts.empty()) return GeneratedJson(item, requests, texts);
+            const std::vector<std::optional<StoredText>>& texts,
+            const std::vector<StoredReading>& readings) {
+  if (!texts.empty()) return GeneratedJson(item, requests, texts, readings);
 
   // Each request is one choice of the item.
   Json choices = Json::array();
@@ -149,8 +162,9 @@ Json ToJson(const StoredItem& item, const std::vector<StoredRequest>& requests,
 
 // The prompt once, then a line for each choice.
 std::string ToText(const StoredItem& item, const std::vector<StoredRequest>& requests,
-                   const std::vector<std::optional<StoredText>>& texts) {
-  if (!texts.empty()) return GeneratedText(item, requests, texts);
+                   const std::vector<std::optional<StoredText>>& texts,
+                   const std::vector<StoredReading>& readings) {
+  if (!texts.empty()) return GeneratedText(item, requests, texts, readings);
   std::string text = StrCat("--- item ", item.item, item.subset.empty() ? "" : ", ", item.subset,
                             " row ", item.row, item.is_correct ? ": right" : ": wrong",
                             item.is_near_tie ? ", near tie" : "", "\n");
@@ -201,11 +215,12 @@ int Run(const Flags& flags, const Globals& globals) {
     const std::vector<StoredRequest> requests =
         store.Requests(evaluation.id, item.item, evaluation.key.model, kLikelihoodProtocol);
     const std::vector<std::optional<StoredText>> texts = TextsOf(store, evaluation, requests);
+    const std::vector<StoredReading> readings = store.Readings(evaluation.id, item.item);
 
     if (globals.json) {
-      samples.push_back(ToJson(item, requests, texts));
+      samples.push_back(ToJson(item, requests, texts, readings));
     } else {
-      Print(ToText(item, requests, texts));
+      Print(ToText(item, requests, texts, readings));
     }
   }
 

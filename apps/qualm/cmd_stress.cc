@@ -33,14 +33,14 @@ int Run(const Flags& flags, const Globals& globals) {
                    {"factor", options.factor},
                    {"seed", options.seed},
                    {"tensors_changed", report.tensors_changed},
-                   {"groups", report.groups},
+                   {"groups", report.inputs_changed},
                    {"left_out", report.left_out}});
     return kOk;
   }
 
   // What was changed, and where no factor could go in.
-  Print(StrCat(flags.out, ": ", options.channels, " inputs of each of ", report.groups,
-               " groups of linear layers are ", options.factor, " times larger; ",
+  Print(StrCat(flags.out, ": ", options.channels, " channels of each of ", report.inputs_changed,
+               " inputs of linear layers are ", options.factor, " times larger; ",
                report.tensors_changed, " tensors changed\n"));
   if (!report.left_out.empty()) {
     Print(StrCat("left as they are, nothing before them can take a factor: ",
@@ -56,7 +56,7 @@ Command AddStress(Arguments& arguments, Globals& globals) {
   // Which model, where to, and how strong the outliers are.
   arguments.Add("model", flags->model, "Float model folder").Required();
   arguments.Add("-o,--out", flags->out, "A new or empty folder").Required();
-  arguments.Add("--channels", flags->options.channels, "Inputs of each group that get larger")
+  arguments.Add("--channels", flags->options.channels, "Channels of each input that get larger")
       .ShowDefault()
       .Positive();
   arguments

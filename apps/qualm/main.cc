@@ -32,6 +32,7 @@ constexpr CommandEntry kCommands[] = {
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity of texts or scores of tasks, and the distance to a reference", AddEval},
     {"data", "Data sets of tasks: what there is and whether it is whole", AddData},
+    {"prompts", "What a task asks, as texts, without a model", AddPrompts},
     {"samples", "What tasks asked and what was answered", AddSamples},
     {"compare", "Two models on the same items: differences, flips, significance", AddCompare},
     {"layer", "Quantize one linear layer from .npy files", AddLayer},

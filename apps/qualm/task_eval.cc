@@ -4,7 +4,6 @@
 #include "task_eval.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -55,6 +54,7 @@ Json ToJson(const TaskScore& score) {
                {"partial", score.is_partial},
                {"near_ties", score.near_ties}};
   if (!score.part.empty()) json["part"] = score.part;
+  if (!score.filter.empty()) json["filter"] = score.filter;
   return json;
 }
 
@@ -120,10 +120,9 @@ class TaskEvaluation {
 
     // Items: whose data and how many shots. RequireData needs both.
     options_.data_folder = DataFolder(flags.data);
-    options_.items.shots = Shots();
+    options_.items = ItemOptionsOf(flags.prompt);
     RequireData();
 
-    options_.items.fewshot_seed = flags.fewshot_seed;
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
     options_.generator.batch_tokens = flags.batch_tokens;
@@ -266,18 +265,6 @@ class TaskEvaluation {
     if (tasks_.empty()) ThrowBadInput("--task", "a task whose data is at hand", "none");
   }
 
-  // The flag is text, because "not given" means the tasks' own numbers.
-  std::optional<size_t> Shots() const {
-    if (!flags_.shots) return std::nullopt;
-    size_t shots = 0;
-    const std::string& text = *flags_.shots;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), shots);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      ThrowBadInput("--shots", "a whole number", StrCat("'", text, "'"));
-    }
-    return shots;
-  }
-
   // Runs all tasks on a model, prints their scores or adds them to `json`, and passes each outcome
   // on. Returns the model's hash. The model must not be the one with the hash `done`.
   std::string Evaluate(const Model& model, const std::string& folder, Json& json,
@@ -293,16 +280,17 @@ class TaskEvaluation {
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
 
     // The model's own template, or the one that the user names, for all tasks.
-    std::optional<ChatTemplate>& chat = chat_;
-    if (flags_.chat || !flags_.chat_template.empty()) {
-      chat.emplace(FindChatTemplate(flags_.chat_template, folder));
-      json["chat_template"] = chat->name();
+    if (std::optional<ChatTemplate> chat = FindPromptTemplate(flags_.prompt, folder)) {
+      chat_.emplace(std::move(*chat));
+      json["chat_template"] = chat_->name();
     }
-    options_.chat = chat ? &*chat : nullptr;
+    options_.style = StyleOf(flags_.prompt, chat_);
 
     // The template is part of the task's name in the store: answers with and without it differ.
+    // What the name says about a subset stays, also for the second model.
     for (Task& task : tasks_) {
-      task.variant = chat ? StrCat("@", chat->name()) : "";
+      task.variant =
+          task.variant.substr(0, task.variant.find_first_of("@+")) + options_.style.Variant();
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
@@ -358,6 +346,7 @@ class TaskEvaluation {
   void PrintScores(const TaskOutcome& outcome) {
     std::vector<std::vector<std::string>> table = {
         {"task", "shots", "part", "metric", "value", "stderr", "n", "baseline", "near ties"}};
+    bool has_filters = false;
     for (const TaskScore& score : outcome.scores) {
       if (score.part.starts_with("subset ")) continue;
       table.push_back(
@@ -365,8 +354,12 @@ class TaskEvaluation {
            StrCat(score.shots), score.part.empty() ? "all" : score.part, score.metric,
            NumberText(score, score.estimate.value), ErrorText(score), StrCat(score.n),
            Percent(score.baseline), StrCat(score.near_ties)});
+      // Which filter read the answers, where the task has several.
+      if (!score.filter.empty()) table.back().push_back(score.filter);
+      has_filters = has_filters || !score.filter.empty();
     }
-    Print(FormatTable(table, {false, true, false, false, true, true, true, true, true}));
+    if (has_filters) table[0].push_back("filter");
+    Print(FormatTable(table, {false, true, false, false, true, true, true, true, true, false}));
   }
 
   const TaskFlags& flags_;

@@ -2,22 +2,20 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli.h"
+#include "prompt_flags.h"
 
 namespace qualm::cli {
 
 struct TaskFlags {
   std::string model, reference, data, store;
   std::vector<std::string> tasks;  // names, groups, files; also several behind commas
-  std::optional<std::string> shots;
-  uint64_t fewshot_seed = 0, limit = 0, batch_tokens = 2048;
+  PromptFlags prompt;
+  uint64_t limit = 0, batch_tokens = 2048;
   bool run_code = false, skip_missing = false;
-  bool chat = false;
-  std::string chat_template;  // empty: the model's own
 };
 
 // Throws bad input if the file is not there: opening a store would make an empty one.

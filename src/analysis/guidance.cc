@@ -52,12 +52,12 @@ class Adviser {
     }
 
     // Shares and nats cannot be added, so mixed tests are measured in standard deviations.
-    const auto is_share = [](const Cell* group) { return group->is_share; };
+    const auto is_share = [](const Cell* cell) { return cell->is_share; };
     const bool all_shares = std::ranges::all_of(references_, is_share);
     const bool is_mixed = !all_shares && std::ranges::any_of(references_, is_share);
 
     // Nats of texts and of choices are the same unit but differ in size.
-    const auto is_text = [](const Cell* group) { return group->is_text; };
+    const auto is_text = [](const Cell* cell) { return cell->is_text; };
     const bool has_both =
         std::ranges::any_of(references_, is_text) && !std::ranges::all_of(references_, is_text);
 
@@ -65,15 +65,15 @@ class Adviser {
     unit_ = all_shares ? "share" : "nats";
     if (is_scaled) {
       unit_ = "float model's standard deviations";
-      std::erase_if(references_, [&](const Cell* group) {
-        if (SpreadOf(group->loss) > 0) return false;
-        tests_left_out_.push_back(group->test);
+      std::erase_if(references_, [&](const Cell* cell) {
+        if (SpreadOf(cell->loss) > 0) return false;
+        tests_left_out_.push_back(cell->test);
         return true;
       });
     }
 
-    for (const Cell* group : references_) {
-      factors_.push_back(is_scaled ? 1 / SpreadOf(group->loss) : 1);
+    for (const Cell* cell : references_) {
+      factors_.push_back(is_scaled ? 1 / SpreadOf(cell->loss) : 1);
     }
   }
 
@@ -108,9 +108,9 @@ class Adviser {
   // The recipe and calibration set of every artefact, without twins, which repeat a condition.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;
-    for (const Cell& group : table_.cells) {
-      if (group.model != model_ || group.recipe == "float" || IsTwin(group.calibration)) continue;
-      const std::pair<std::string, std::string> one = {group.recipe, group.calibration};
+    for (const Cell& cell : table_.cells) {
+      if (cell.model != model_ || cell.recipe == "float" || IsTwin(cell.calibration)) continue;
+      const std::pair<std::string, std::string> one = {cell.recipe, cell.calibration};
       if (std::ranges::find(all, one) == all.end()) all.push_back(one);
     }
     return all;
@@ -128,12 +128,12 @@ class Adviser {
     // The tests' losses are put side by side in the order of references_.
     std::vector<LossTable> tables;
     for (size_t t = 0; t < references_.size(); ++t) {
-      const Cell* group =
+      const Cell* cell =
           table_.Find(model_, candidate.recipe, candidate.calibration, references_[t]->test);
-      if (group == nullptr) return std::nullopt;
-      tables.push_back(Scaled(group->excess, factors_[t]));
-      candidate.bits = group->bits;
-      candidate.tokens_per_second = group->decode_tokens_per_s;
+      if (cell == nullptr) return std::nullopt;
+      tables.push_back(Scaled(cell->excess, factors_[t]));
+      candidate.bits = cell->bits;
+      candidate.tokens_per_second = cell->decode_tokens_per_s;
     }
 
     if (tables.empty()) return std::nullopt;

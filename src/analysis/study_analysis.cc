@@ -77,42 +77,42 @@ class Analyser {
   // Models and recipes that use a calibration set, in the table's order.
   std::vector<std::pair<std::string, std::string>> Conditions() const {
     std::vector<std::pair<std::string, std::string>> all;
-    for (const Cell& group : table_.cells) {
-      const std::pair<std::string, std::string> one = {group.model, group.recipe};
-      if (group.calibration != "-" && std::ranges::find(all, one) == all.end()) all.push_back(one);
+    for (const Cell& cell : table_.cells) {
+      const std::pair<std::string, std::string> one = {cell.model, cell.recipe};
+      if (cell.calibration != "-" && std::ranges::find(all, one) == all.end()) all.push_back(one);
     }
     return all;
   }
 
   // The calibrated cells of one model, recipe and test.
-  std::vector<const Cell*> GroupsOf(const std::string& model, const std::string& recipe,
-                                    const std::string& test) const {
-    std::vector<const Cell*> groups;
-    for (const Cell& group : table_.cells) {
-      const bool fits = group.model == model && group.recipe == recipe && group.test == test;
-      if (fits && group.calibration != "-") groups.push_back(&group);
+  std::vector<const Cell*> CalibratedCells(const std::string& model, const std::string& recipe,
+                                           const std::string& test) const {
+    std::vector<const Cell*> cells;
+    for (const Cell& cell : table_.cells) {
+      const bool fits = cell.model == model && cell.recipe == recipe && cell.test == test;
+      if (fits && cell.calibration != "-") cells.push_back(&cell);
     }
-    return groups;
+    return cells;
   }
 
   // Every quantized cell against the float model.
   void SummarizeCells() {
     std::vector<LossTable> tables;
     for (size_t g = 0; g < table_.cells.size(); ++g) {
-      const Cell& group = table_.cells[g];
-      if (group.recipe == "float") continue;
-      CellSummary cell;
-      cell.group = g;
+      const Cell& cell = table_.cells[g];
+      if (cell.recipe == "float") continue;
+      CellSummary summary;
+      summary.cell = g;
 
       // The mean score over seeds and its deviation.
       double sum = 0, squares = 0;
-      for (double score : group.scores) sum += score;
-      const double n = static_cast<double>(group.scores.size());
-      cell.score = sum / n;
-      for (double score : group.scores) squares += (score - cell.score) * (score - cell.score);
-      cell.score_deviation = n > 1 ? std::sqrt(squares / (n - 1)) : kNone;
-      result_.cells.push_back(cell);
-      tables.push_back(group.excess);
+      for (double score : cell.scores) sum += score;
+      const double n = static_cast<double>(cell.scores.size());
+      summary.score = sum / n;
+      for (double score : cell.scores) squares += (score - summary.score) * (score - summary.score);
+      summary.score_deviation = n > 1 ? std::sqrt(squares / (n - 1)) : kNone;
+      result_.cells.push_back(summary);
+      tables.push_back(cell.excess);
     }
     InferAll(result_.cells, &CellSummary::excess, tables);
     AdjustAll(result_.cells, &CellSummary::excess);
@@ -128,14 +128,13 @@ class Analyser {
 
   // The mean over the calibration sets of the test's own kind, and their names; empty if there is
   // no such set.
-  static std::optional<LossTable> IidOf(const std::vector<const Cell*>& groups,
-                                        std::string& names) {
+  static std::optional<LossTable> IidOf(const std::vector<const Cell*>& cells, std::string& names) {
     std::vector<LossTable> tables;
     names.clear();
-    for (const Cell* group : groups) {
-      if (group->relation != Relation::kIid) continue;
-      tables.push_back(group->excess);
-      names += StrCat(names.empty() ? "" : " and ", group->calibration);
+    for (const Cell* cell : cells) {
+      if (cell->relation != Relation::kIid) continue;
+      tables.push_back(cell->excess);
+      names += StrCat(names.empty() ? "" : " and ", cell->calibration);
     }
 
     if (tables.empty()) return std::nullopt;
@@ -143,48 +142,48 @@ class Analyser {
   }
 
   // The same without twins.
-  std::vector<const Cell*> FirstGroupsOf(const std::string& model, const std::string& recipe,
-                                         const std::string& test) const {
-    std::vector<const Cell*> groups = GroupsOf(model, recipe, test);
-    std::erase_if(groups, [&](const Cell* group) { return IsTwin(group->calibration); });
-    return groups;
+  std::vector<const Cell*> FirstCellsOf(const std::string& model, const std::string& recipe,
+                                        const std::string& test) const {
+    std::vector<const Cell*> cells = CalibratedCells(model, recipe, test);
+    std::erase_if(cells, [&](const Cell* cell) { return IsTwin(cell->calibration); });
+    return cells;
   }
 
   // Each calibration set against the sets of the test's own kind.
   void CompareCalibrations(const std::string& model, const std::string& recipe) {
     for (const TestSpec& test : table_.plan->spec.tests) {
-      const std::vector<const Cell*> groups = FirstGroupsOf(model, recipe, test.name);
+      const std::vector<const Cell*> cells = FirstCellsOf(model, recipe, test.name);
       std::string names;
-      const std::optional<LossTable> iid = IidOf(groups, names);
+      const std::optional<LossTable> iid = IidOf(cells, names);
       if (!iid) continue;
 
       // Every set of another kind is compared with that mean.
-      for (const Cell* group : groups) {
-        if (group->relation == Relation::kIid) continue;
+      for (const Cell* cell : cells) {
+        if (cell->relation == Relation::kIid) continue;
         CalibrationComparison one;
         one.model = model;
         one.recipe = recipe;
         one.test = test.name;
-        one.calibration = group->calibration;
+        one.calibration = cell->calibration;
         one.iid = names;
-        one.relation = group->relation;
+        one.relation = cell->relation;
         result_.comparisons.push_back(one);
-        compared_.push_back(group->excess.Minus(*iid));
+        compared_.push_back(cell->excess.Minus(*iid));
       }
     }
   }
 
   // The mean over the sets of the relations that `counts` accepts, minus the mean over the sets of
   // the test's own kind; empty if either is missing.
-  std::optional<LossTable> GapOn(const std::vector<const Cell*>& groups,
+  std::optional<LossTable> GapOn(const std::vector<const Cell*>& cells,
                                  const std::function<bool(Relation)>& counts) const {
     std::string names;
-    const std::optional<LossTable> iid = IidOf(groups, names);
+    const std::optional<LossTable> iid = IidOf(cells, names);
 
     std::vector<LossTable> others;
-    for (const Cell* group : groups) {
-      if (group->relation != Relation::kIid && counts(group->relation)) {
-        others.push_back(group->excess);
+    for (const Cell* cell : cells) {
+      if (cell->relation != Relation::kIid && counts(cell->relation)) {
+        others.push_back(cell->excess);
       }
     }
 
@@ -199,7 +198,7 @@ class Analyser {
       // Tests that lack either side of the difference do not count.
       std::vector<LossTable> tables;
       for (const TestSpec& test : table_.plan->spec.tests) {
-        std::optional<LossTable> one = GapOn(FirstGroupsOf(model, recipe, test.name),
+        std::optional<LossTable> one = GapOn(FirstCellsOf(model, recipe, test.name),
                                              [&](Relation other) { return other == relation; });
         if (one) tables.push_back(std::move(*one));
       }
@@ -231,7 +230,7 @@ class Analyser {
       for (const TestSpec& test : table_.plan->spec.tests) {
         if (test.about.task != family) continue;
         std::optional<LossTable> one =
-            GapOn(FirstGroupsOf(model, recipe, test.name), IsTextRelation);
+            GapOn(FirstCellsOf(model, recipe, test.name), IsTextRelation);
         if (one) tables.push_back(std::move(*one));
       }
       if (tables.empty()) continue;
@@ -276,13 +275,13 @@ class Analyser {
     std::vector<LossTable> twins, splits;
 
     // Collect each twin's difference from its original, and all splits of their seeds.
-    for (const Cell& group : table_.cells) {
+    for (const Cell& cell : table_.cells) {
       for (const auto& [original, twin] : twins_) {
-        if (group.calibration != original) continue;
-        const Cell* other = table_.Find(group.model, group.recipe, twin, group.test);
+        if (cell.calibration != original) continue;
+        const Cell* other = table_.Find(cell.model, cell.recipe, twin, cell.test);
         if (other == nullptr || other->excess.clusters() < 2) continue;
-        twins.push_back(group.excess.Minus(other->excess));
-        for (LossTable& split : SplitsOf(group.excess, other->excess)) {
+        twins.push_back(cell.excess.Minus(other->excess));
+        for (LossTable& split : SplitsOf(cell.excess, other->excess)) {
           splits.push_back(std::move(split));
         }
       }
@@ -331,21 +330,21 @@ class Analyser {
     std::vector<double> x, y;
 
     // A point is a condition: its measure on the text, and its mean loss on the tasks.
-    for (const Cell& group : table_.cells) {
-      const bool counts = group.model == model && group.test == text && group.recipe != "float" &&
-                          !IsTwin(group.calibration);
+    for (const Cell& cell : table_.cells) {
+      const bool counts = cell.model == model && cell.test == text && cell.recipe != "float" &&
+                          !IsTwin(cell.calibration);
       if (!counts) continue;
       double sum = 0;
       bool is_whole = true;
       for (const std::string& task : tasks) {
-        const Cell* other = table_.Find(model, group.recipe, group.calibration, task);
+        const Cell* other = table_.Find(model, cell.recipe, cell.calibration, task);
         is_whole &= other != nullptr;
         if (other != nullptr) sum += other->excess.Mean() / static_cast<double>(tasks.size());
       }
 
       // A condition counts only if all tasks have its result.
       if (!is_whole) continue;
-      x.push_back(is_kl ? group.kl : group.excess.Mean());
+      x.push_back(is_kl ? cell.kl : cell.excess.Mean());
       y.push_back(sum);
     }
 

@@ -14,7 +14,7 @@ struct Context;
 
 // A cell against the float model on the same items.
 struct CellSummary {
-  size_t group = 0;                       // index in StudyTable::cells
+  size_t cell = 0;                        // index in StudyTable::cells
   Inference excess;                       // loss minus the float model's
   double p_holm = 1;                      // over all cells of the study
   double score = 0, score_deviation = 0;  // of the main metric over seeds; NaN for one seed
@@ -87,7 +87,7 @@ struct ProxyAnswer {
 
 // Everything that the report says.
 struct StudyAnalysis {
-  std::vector<CellSummary> cells;  // one for each of the table's groups except "float"
+  std::vector<CellSummary> cells;  // one for each of the table's cells except "float"
   std::vector<CalibrationComparison> comparisons;
   std::vector<GeneralizationGap> gaps;
   std::vector<FamilyAnswer> families;

@@ -48,25 +48,25 @@ class MadeUpStudy : public ::testing::Test {
 
   void Add(const std::string& recipe, const std::string& calibration, const std::string& test,
            Relation relation, double excess, double noise) {
-    Cell group;
-    group.model = "m";
-    group.recipe = recipe;
-    group.calibration = calibration;
-    group.test = test;
-    group.relation = relation;
-    group.is_text = true;
-    group.bits = recipe == "float" ? NAN : 3;
-    group.loss = group.excess = LossTable(std::vector<double>(30, 1));
+    Cell cell;
+    cell.model = "m";
+    cell.recipe = recipe;
+    cell.calibration = calibration;
+    cell.test = test;
+    cell.relation = relation;
+    cell.is_text = true;
+    cell.bits = recipe == "float" ? NAN : 3;
+    cell.loss = cell.excess = LossTable(std::vector<double>(30, 1));
     Rng rng(0, StrCat(calibration, " ", test));
     for (int seed = 0; seed < 3; ++seed) {
       const double own = noise * rng.Normal();
       std::vector<double> sums;
       for (int c = 0; c < 30; ++c) sums.push_back(excess + own + noise * rng.Normal());
-      group.loss.AddSeed(std::vector<double>(30, 3));
-      group.excess.AddSeed(sums);
-      group.scores.push_back(1);
+      cell.loss.AddSeed(std::vector<double>(30, 3));
+      cell.excess.AddSeed(sums);
+      cell.scores.push_back(1);
     }
-    table_.cells.push_back(std::move(group));
+    table_.cells.push_back(std::move(cell));
   }
 
   StudyAnalysis Analyse() {
@@ -115,8 +115,8 @@ TEST_F(MadeUpStudy, WithoutADifferenceNoneIsSaid) {
 TEST_F(MadeUpStudy, GuidanceTakesTheBestUnderABudget) {
   Fill(0.1, 0.4, 0.01);
   for (const char* test : {"a", "b"}) Add("better", "-", test, Relation::kNone, 0.01, 0.001);
-  for (Cell& group : table_.cells) {
-    if (group.recipe == "better") group.bits = 4;
+  for (Cell& cell : table_.cells) {
+    if (cell.recipe == "better") cell.bits = 4;
   }
   plan_.spec.budgets = {{3.5, 0}, {0, 10}};
   const StudyAnalysis analysis = Analyse();
@@ -133,13 +133,13 @@ TEST_F(MadeUpStudy, GuidanceTakesTheBestUnderABudget) {
 // Texts and tasks have no common unit; a test on which all float losses are equal has none at all.
 TEST_F(MadeUpStudy, MixedTestsAreInStandardDeviations) {
   Fill(0.1, 0.4, 0.01);
-  for (Cell& group : table_.cells) {
-    group.is_text = group.test == "a";
-    if (group.recipe != "float" || group.test != "a") continue;
-    group.loss = LossTable(std::vector<double>(30, 1));
+  for (Cell& cell : table_.cells) {
+    cell.is_text = cell.test == "a";
+    if (cell.recipe != "float" || cell.test != "a") continue;
+    cell.loss = LossTable(std::vector<double>(30, 1));
     std::vector<double> losses;
     for (int c = 0; c < 30; ++c) losses.push_back(c % 2);
-    group.loss.AddSeed(losses);
+    cell.loss.AddSeed(losses);
   }
   const Guidance guidance = Analyse().guidance[0];
   EXPECT_EQ(guidance.unit, "float model's standard deviations");

@@ -123,88 +123,88 @@ class TableReader {
     table_.processors.assign(processors.begin(), processors.end());
 
     // Cells without a result are counted, because a table with holes must say so.
-    for (const CellRun& cell : plan_.cells) {
+    for (const CellRun& run : plan_.cells) {
       ++table_.runs;
-      if (!Add(cell)) ++table_.missing_runs;
+      if (!Add(run)) ++table_.missing_runs;
     }
-    for (Cell& group : table_.cells) Finish(group);
+    for (Cell& cell : table_.cells) Finish(cell);
     return std::move(table_);
   }
 
  private:
   // A condition on a test, whatever the seed.
-  static std::string NameOf(const CellRun& cell) {
-    return StrCat(cell.model, "\n", cell.recipe, "\n", cell.calibration, "\n", cell.test);
+  static std::string NameOf(const CellRun& run) {
+    return StrCat(run.model, "\n", run.recipe, "\n", run.calibration, "\n", run.test);
   }
 
-  // Null if the float model was not evaluated on the cell's test.
-  const EvaluationData* FloatData(const CellRun& cell) const {
-    const auto found = float_data_.find(StrCat(cell.model, "\n", cell.test));
+  // Null if the float model was not evaluated on the run's test.
+  const EvaluationData* FloatData(const CellRun& run) const {
+    const auto found = float_data_.find(StrCat(run.model, "\n", run.test));
     return found == float_data_.end() ? nullptr : &found->second;
   }
 
-  // Adds one evaluation to its group. False if it is not done, or if there is no float model's
+  // Adds one evaluation to its cell. False if it is not done, or if there is no float model's
   // evaluation of the same items to compare it with.
-  bool Add(const CellRun& cell) {
-    const std::optional<StageRecord> record = work_.ReadRecord(cell.evaluate);
+  bool Add(const CellRun& run) {
+    const std::optional<StageRecord> record = work_.ReadRecord(run.evaluate);
     if (!record || !record->is_done()) return false;
     EvaluationData data = EvaluationOf(record->outcome, plan_.spec.task_loss, record->label);
-    if (cell.recipe == "float") float_data_[StrCat(cell.model, "\n", cell.test)] = data;
+    if (run.recipe == "float") float_data_[StrCat(run.model, "\n", run.test)] = data;
 
     // Differences need the same items in the same order.
-    const EvaluationData* reference = FloatData(cell);
+    const EvaluationData* reference = FloatData(run);
     if (reference == nullptr || reference->loss.size() != data.loss.size() ||
         reference->cluster != data.cluster) {
       return false;
     }
 
     // Excess loss is paired: the same item on both models, before anything is summed.
-    Cell& group = GroupOf(cell, data);
+    Cell& cell = CellOf(run, data);
     std::vector<double> excess(data.loss.size());
     for (size_t i = 0; i < excess.size(); ++i) excess[i] = data.loss[i] - reference->loss[i];
-    group.loss.AddSeed(ByCluster(data, data.loss));
-    group.excess.AddSeed(ByCluster(data, excess));
+    cell.loss.AddSeed(ByCluster(data, data.loss));
+    cell.excess.AddSeed(ByCluster(data, excess));
 
-    group.seeds.push_back(cell.seed);
-    group.scores.push_back(data.score);
-    group.float_score = reference->score;
-    group.evaluate_keys.push_back(cell.evaluate);
-    if (!cell.quantize.empty()) group.quantize_keys.push_back(cell.quantize);
-    AddDistances(data, *reference, group);
-    AddOverlap(data, group);
-    AddArtefact(cell, group);
+    cell.seeds.push_back(run.seed);
+    cell.scores.push_back(data.score);
+    cell.float_score = reference->score;
+    cell.evaluate_keys.push_back(run.evaluate);
+    if (!run.quantize.empty()) cell.quantize_keys.push_back(run.quantize);
+    AddDistances(data, *reference, cell);
+    AddOverlap(data, cell);
+    AddArtefact(run, cell);
     return true;
   }
 
-  // The group of this condition and test, made when its first cell arrives.
-  Cell& GroupOf(const CellRun& cell, const EvaluationData& data) {
-    const auto [found, is_new] = index_.emplace(NameOf(cell), table_.cells.size());
+  // The cell of this condition and test, made when its first run arrives.
+  Cell& CellOf(const CellRun& run, const EvaluationData& data) {
+    const auto [found, is_new] = index_.emplace(NameOf(run), table_.cells.size());
     if (!is_new) return table_.cells[found->second];
-    Cell group;
-    group.model = cell.model;
-    group.recipe = cell.recipe;
-    group.calibration = cell.calibration;
-    group.test = cell.test;
-    group.relation = cell.relation;
-    group.metric = data.metric;
-    group.is_text = data.is_text;
-    group.is_share = data.is_share;
-    group.items = data.loss.size();
-    group.baseline = data.baseline;
-    group.loss = LossTable(ByCluster(data, std::vector<double>(data.loss.size(), 1)));
-    group.excess = group.loss;
+    Cell cell;
+    cell.model = run.model;
+    cell.recipe = run.recipe;
+    cell.calibration = run.calibration;
+    cell.test = run.test;
+    cell.relation = run.relation;
+    cell.metric = data.metric;
+    cell.is_text = data.is_text;
+    cell.is_share = data.is_share;
+    cell.items = data.loss.size();
+    cell.baseline = data.baseline;
+    cell.loss = LossTable(ByCluster(data, std::vector<double>(data.loss.size(), 1)));
+    cell.excess = cell.loss;
 
     // NaN until a stage has measured it.
-    group.overlap = group.bits = group.model_bits = kNone;
-    group.decode_tokens_per_s = group.decode_low = group.decode_high = kNone;
-    table_.cells.push_back(std::move(group));
+    cell.overlap = cell.bits = cell.model_bits = kNone;
+    cell.decode_tokens_per_s = cell.decode_low = cell.decode_high = kNone;
+    table_.cells.push_back(std::move(cell));
     return table_.cells.back();
   }
 
   // Adds distances to the float model's answers. These are sums over seeds; Finish makes means of
   // them.
   static void AddDistances(const EvaluationData& data, const EvaluationData& reference,
-                           Cell& group) {
+                           Cell& cell) {
     // Of tasks the divergence is over the choices of each row.
     double kl = data.kl, kl_error = data.kl_error;
 
@@ -224,44 +224,44 @@ class TableReader {
       kl_error = n > 1 ? std::sqrt(std::max(0.0, squares / n - kl * kl) / (n - 1)) : kNone;
     }
 
-    group.kl += kl;
-    group.kl_error += kl_error;
-    group.same_top1 += data.same_top1;
+    cell.kl += kl;
+    cell.kl_error += kl_error;
+    cell.same_top1 += data.same_top1;
 
     // Flips are counted against the float model; ties are reported once, as the worst seed has
     // them.
     size_t ties = 0;
     for (size_t i = 0; i < data.right.size(); ++i) {
-      group.right_to_wrong += reference.right[i] != 0 && data.right[i] == 0 ? 1 : 0;
-      group.wrong_to_right += reference.right[i] == 0 && data.right[i] != 0 ? 1 : 0;
+      cell.right_to_wrong += reference.right[i] != 0 && data.right[i] == 0 ? 1 : 0;
+      cell.wrong_to_right += reference.right[i] == 0 && data.right[i] != 0 ? 1 : 0;
       ties += data.near_tie[i];
     }
-    group.near_ties = std::max(group.near_ties, ties);
+    cell.near_ties = std::max(cell.near_ties, ties);
   }
 
   // The largest share of the test's 13-grams that any seed's calibration text contains.
-  static void AddOverlap(const EvaluationData& data, Cell& group) {
+  static void AddOverlap(const EvaluationData& data, Cell& cell) {
     if (data.overlap_grams == 0) return;
     const double share =
         static_cast<double>(data.overlap_found) / static_cast<double>(data.overlap_grams);
-    group.overlap = std::isnan(group.overlap) ? share : std::max(group.overlap, share);
+    cell.overlap = std::isnan(cell.overlap) ? share : std::max(cell.overlap, share);
   }
 
   // Bits and speed come from the first seed that has them.
-  void AddArtefact(const CellRun& cell, Cell& group) {
-    if (!cell.quantize.empty() && std::isnan(group.bits)) {
-      if (const auto* quantized = OutcomeOf<QuantizeOutcome>(cell.quantize)) {
-        group.bits = quantized->bits_per_weight;
-        group.model_bits = quantized->bits_per_weight_model;
+  void AddArtefact(const CellRun& run, Cell& cell) {
+    if (!run.quantize.empty() && std::isnan(cell.bits)) {
+      if (const auto* quantized = OutcomeOf<QuantizeOutcome>(run.quantize)) {
+        cell.bits = quantized->bits_per_weight;
+        cell.model_bits = quantized->bits_per_weight_model;
       }
     }
 
     // All cells of a recipe refer to one measurement, and a study may ask for none.
-    if (!cell.measure.empty() && std::isnan(group.decode_tokens_per_s)) {
-      if (const auto* measured = OutcomeOf<MeasureOutcome>(cell.measure)) {
-        group.decode_tokens_per_s = measured->decode.median;
-        group.decode_low = measured->decode.lowest;
-        group.decode_high = measured->decode.highest;
+    if (!run.measure.empty() && std::isnan(cell.decode_tokens_per_s)) {
+      if (const auto* measured = OutcomeOf<MeasureOutcome>(run.measure)) {
+        cell.decode_tokens_per_s = measured->decode.median;
+        cell.decode_low = measured->decode.lowest;
+        cell.decode_high = measured->decode.highest;
       }
     }
   }
@@ -279,15 +279,15 @@ class TableReader {
   }
 
   // Turns the sums of AddDistances into means over seeds.
-  static void Finish(Cell& group) {
-    const double seeds = static_cast<double>(group.seeds.size());
-    for (double* sum : {&group.kl, &group.kl_error, &group.same_top1, &group.right_to_wrong,
-                        &group.wrong_to_right}) {
+  static void Finish(Cell& cell) {
+    const double seeds = static_cast<double>(cell.seeds.size());
+    for (double* sum :
+         {&cell.kl, &cell.kl_error, &cell.same_top1, &cell.right_to_wrong, &cell.wrong_to_right}) {
       *sum /= seeds;
     }
 
     // The float model has no distance from itself.
-    if (group.recipe == "float") group.kl = group.kl_error = group.same_top1 = kNone;
+    if (cell.recipe == "float") cell.kl = cell.kl_error = cell.same_top1 = kNone;
   }
 
   const StudyPlan& plan_;
@@ -326,10 +326,10 @@ EvaluationData EvaluationOf(const StageOutcome& outcome, TaskLoss loss, std::str
 
 const Cell* StudyTable::Find(const std::string& model, const std::string& recipe,
                              const std::string& calibration, const std::string& test) const {
-  for (const Cell& group : cells) {
-    if (group.model == model && group.recipe == recipe && group.calibration == calibration &&
-        group.test == test) {
-      return &group;
+  for (const Cell& cell : cells) {
+    if (cell.model == model && cell.recipe == recipe && cell.calibration == calibration &&
+        cell.test == test) {
+      return &cell;
     }
   }
   return nullptr;

@@ -1,4 +1,4 @@
-// The results of a study as a reader sees them: a group for every model, recipe, calibration set
+// The results of a study as a reader sees them: a cell for every model, recipe, calibration set
 // and test, with the losses of its items under all seeds. It is read from the plan and the records
 // of its stages, from nothing else.
 #pragma once

@@ -145,21 +145,21 @@ TEST_F(Table, HasTheExcessOverTheFloatModelByClusterAndSeed) {
   ASSERT_EQ(table.cells.size(), 2u);
   EXPECT_EQ(table.cells[0].recipe, "float");
   EXPECT_EQ(table.cells[0].excess.Mean(), 0);
-  const Cell& group = *table.Find("m", "r", "a", "t");
-  EXPECT_THAT(group.excess.weights(), ElementsAre(16, 4));
-  ASSERT_EQ(group.excess.seeds(), 2u);
-  EXPECT_EQ(group.excess.sum(0, 0), 4);  // 8 · 0.5
-  EXPECT_EQ(group.excess.sum(0, 1), 4);
-  EXPECT_EQ(group.excess.sum(1, 0), 0);
-  EXPECT_EQ(group.excess.sum(1, 1), 2);
-  EXPECT_EQ(group.loss.sum(0, 0), 28);  // 8 · (1.5 + 2)
-  EXPECT_EQ(group.items, 3u);
-  EXPECT_THAT(group.seeds, ElementsAre(0, 1));
-  EXPECT_THAT(group.scores, ElementsAre(12.5, 12.5));
-  EXPECT_EQ(group.float_score, 12.5);
-  EXPECT_THAT(group.evaluate_keys, ElementsAre("e0", "e1"));
-  EXPECT_TRUE(std::isnan(group.bits));
-  EXPECT_TRUE(std::isnan(group.overlap));
+  const Cell& cell = *table.Find("m", "r", "a", "t");
+  EXPECT_THAT(cell.excess.weights(), ElementsAre(16, 4));
+  ASSERT_EQ(cell.excess.seeds(), 2u);
+  EXPECT_EQ(cell.excess.sum(0, 0), 4);  // 8 · 0.5
+  EXPECT_EQ(cell.excess.sum(0, 1), 4);
+  EXPECT_EQ(cell.excess.sum(1, 0), 0);
+  EXPECT_EQ(cell.excess.sum(1, 1), 2);
+  EXPECT_EQ(cell.loss.sum(0, 0), 28);  // 8 · (1.5 + 2)
+  EXPECT_EQ(cell.items, 3u);
+  EXPECT_THAT(cell.seeds, ElementsAre(0, 1));
+  EXPECT_THAT(cell.scores, ElementsAre(12.5, 12.5));
+  EXPECT_EQ(cell.float_score, 12.5);
+  EXPECT_THAT(cell.evaluate_keys, ElementsAre("e0", "e1"));
+  EXPECT_TRUE(std::isnan(cell.bits));
+  EXPECT_TRUE(std::isnan(cell.overlap));
 }
 
 TEST_F(Table, CellsThatCannotBePairedAreMissing) {
@@ -191,11 +191,11 @@ TEST_F(Table, FlipsAreMeansOverSeedsAndOverlapIsTheLargest) {
   Write("e0", first);
   Write("e1", second);
   const StudyTable table = ReadStudyTable(plan_, work_);
-  const Cell& group = table.cells[1];
-  EXPECT_EQ(group.right_to_wrong, 1.5);
-  EXPECT_EQ(group.wrong_to_right, 0.5);
-  EXPECT_EQ(group.near_ties, 2u);
-  EXPECT_EQ(group.overlap, 0.3);
+  const Cell& cell = table.cells[1];
+  EXPECT_EQ(cell.right_to_wrong, 1.5);
+  EXPECT_EQ(cell.wrong_to_right, 0.5);
+  EXPECT_EQ(cell.near_ties, 2u);
+  EXPECT_EQ(cell.overlap, 0.3);
 }
 
 TEST_F(Table, DistancesOfTasksAreThoseOfTheChoices) {
@@ -229,13 +229,13 @@ TEST_F(Table, BitsAndSpeedComeFromTheFirstStageThatHasThem) {
   measured.decode.median = 30;
   Write("s1", measured);
   const StudyTable table = ReadStudyTable(plan_, work_);
-  const Cell& group = table.cells[1];
-  EXPECT_EQ(group.bits, 3.25);  // q0 is not done
-  EXPECT_EQ(group.model_bits, 4.5);
-  EXPECT_EQ(group.decode_tokens_per_s, 20);
-  EXPECT_EQ(group.decode_low, 18);
-  EXPECT_EQ(group.decode_high, 21);
-  EXPECT_THAT(group.quantize_keys, ElementsAre("q0", "q1"));
+  const Cell& cell = table.cells[1];
+  EXPECT_EQ(cell.bits, 3.25);  // q0 is not done
+  EXPECT_EQ(cell.model_bits, 4.5);
+  EXPECT_EQ(cell.decode_tokens_per_s, 20);
+  EXPECT_EQ(cell.decode_low, 18);
+  EXPECT_EQ(cell.decode_high, 21);
+  EXPECT_THAT(cell.quantize_keys, ElementsAre("q0", "q1"));
 }
 
 TEST_F(Table, FailuresProcessorsAndTimesAreThoseOfAllStages) {

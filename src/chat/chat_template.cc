@@ -1,45 +1,81 @@
+// Chat templates by name, by file and of a model folder, and the variables that transformers'
+// apply_chat_template renders them with.
 #include "chat/chat_template.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <charconv>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "chat/model_templates.h"
+#include "tokenize/blanks.h"
 
 namespace qualm {
 namespace {
 
 constexpr uint64_t kLargestFile = uint64_t{16} << 20;
 
-// Empty where there is none, or something else than a text.
-std::string TextOrNone(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-// A special token is a text or an object with its "content".
-std::string PieceOf(const Json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found == config.end()) return "";
-  if (found->is_string()) return found->get<std::string>();
-  return found->is_object() ? TextOrNone(*found, "content") : "";
-}
-
-// One text, or a list of named ones, of which "default" is meant.
-std::string TextOfConfig(const Json& config, std::string_view place) {
-  const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return "";
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_array()) {
-    for (const Json& one : *found) {
-      if (one.is_object() && TextOrNone(one, "name") == "default") {
-        return GetString(one, "template", place);
-      }
-    }
+void CheckListOfObjects(const Json& list, std::string_view what) {
+  if (list.is_null()) return;
+  if (!list.is_array()) ThrowBadInput(what, "a list of objects", list.type_name());
+  for (const Json& one : list) {
+    if (!one.is_object())
+      ThrowBadInput(what, "a list of objects", StrCat("a list with ", one.dump()));
   }
-  ThrowBadInput(place, "chat_template as a text, or a list with one named default",
-                found->type_name());
+}
+
+// All variables of a template but its messages.
+Json VariablesOf(const ChatOptions& options, const Json& special_tokens) {
+  CheckListOfObjects(options.tools, "tools");
+  CheckListOfObjects(options.documents, "documents");
+
+  Json variables = special_tokens;
+  for (const char* name : {"bos_token", "eos_token"}) {
+    if (!variables.contains(name)) variables[name] = "";
+  }
+  if (options.bos) variables["bos_token"] = *options.bos;
+  if (options.eos) variables["eos_token"] = *options.eos;
+  variables["tools"] = options.tools;
+  variables["documents"] = options.documents;
+  variables["add_generation_prompt"] = options.add_generation_prompt;
+
+  for (const auto& [name, value] : options.variables.items()) variables[name] = value;
+  return variables;
+}
+
+Json ListOf(const std::vector<ChatMessage>& messages) {
+  Json list = Json::array();
+  for (const ChatMessage& message : messages) {
+    list.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  return list;
+}
+
+JinjaOptions JinjaOptionsOf(const ChatOptions& options) {
+  JinjaOptions jinja;
+  jinja.date = options.date;
+  return jinja;
+}
+
+// transformers drops keys without a value, and hands reasoning under the names "thinking" and
+// "reasoning_content", whichever the conversation uses.
+Json NormalizedMessage(const Json& message) {
+  Json kept = Json::object();
+  const Json* reasoning = nullptr;
+  for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+    const auto found = message.find(name);
+    if (found == message.end() || found->is_null()) continue;
+    reasoning = &*found;
+    kept["thinking"] = *reasoning;
+    break;
+  }
+
+  for (const auto& [name, value] : message.items()) {
+    if (!value.is_null()) kept[name] = value;
+  }
+  if (reasoning != nullptr) kept["reasoning_content"] = *reasoning;
+  return kept;
 }
 
 }  // namespace
@@ -95,60 +131,88 @@ const std::vector<NamedChatTemplate>& NamedChatTemplates() {
   return all;
 }
 
+Json ParseChatVariables(std::span<const std::string> assignments, std::string_view place) {
+  Json variables = Json::object();
+  for (const std::string& assignment : assignments) {
+    const size_t sign = assignment.find('=');
+    if (sign == 0 || sign == std::string::npos) ThrowBadInput(place, "KEY=VALUE", assignment);
+
+    const std::string text = assignment.substr(sign + 1);
+    Json value = Json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
+    variables[assignment.substr(0, sign)] = value.is_discarded() ? Json(text) : std::move(value);
+  }
+  return variables;
+}
+
 ChatTemplate::ChatTemplate(std::string name, std::string_view text, std::string_view place,
-                           std::string bos, std::string eos, InputSet inputs)
+                           Json variables, const ChatOptions& options, InputSet inputs)
     : name_(std::move(name)),
-      bos_(std::move(bos)),
-      eos_(std::move(eos)),
-      jinja_(text, place),
+      variables_(std::move(variables)),
+      jinja_(text, place, JinjaOptionsOf(options)),
       inputs_(std::move(inputs)) {}
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages) const {
-  Json list = Json::array();
-  for (const ChatMessage& message : messages) {
-    list.push_back({{"role", message.role}, {"content", message.content}});
-  }
-  return jinja_.Render({{"messages", list},
-                        {"add_generation_prompt", true},
-                        {"bos_token", bos_},
-                        {"eos_token", eos_}});
+  return RenderJson(ListOf(messages));
 }
 
-ChatTemplate FindChatTemplate(const std::string& name, const std::filesystem::path& model_folder) {
-  const std::filesystem::path config_file = model_folder / "tokenizer_config.json";
-  std::error_code ignored;
-  Json config = Json::object();
-  InputSet inputs;
-  if (std::filesystem::exists(config_file, ignored)) {
-    inputs.Add("tokenizer_config.json", config_file);
-    config = ParseJson(ReadFile(config_file, kLargestFile), config_file.string());
-    if (!config.is_object()) ThrowBadInput(config_file.string(), "an object", config.type_name());
+std::string ChatTemplate::RenderJson(const Json& messages) const {
+  return RenderWith(variables_, messages);
+}
+
+// The end of the message is found by a mark behind it, which ends in a blank: where the template
+// strips messages, the blank is gone, and so are those in front of the mark.
+std::string ChatTemplate::RenderContinued(std::vector<ChatMessage> messages) const {
+  constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";
+  QUALM_CHECK(!messages.empty());
+  messages.back().content += kMark;
+  Json variables = variables_;
+  variables["add_generation_prompt"] = false;
+  std::string text = RenderWith(std::move(variables), ListOf(messages));
+
+  const size_t at = text.rfind(Trim(kMark));
+  if (at == std::string::npos) {
+    ThrowBadInput(name_, "a chat template that shows the last message", "none of its words",
+                  "the answer's beginning cannot be given");
   }
-  const std::string bos = PieceOf(config, "bos_token"), eos = PieceOf(config, "eos_token");
+  const bool keeps_blanks = std::string_view(text).substr(at).starts_with(kMark);
+  text.resize(at);
+  return keeps_blanks ? text : std::string(WithoutBlanksAtEnd(text));
+}
+
+std::string ChatTemplate::RenderWith(Json variables, const Json& messages) const {
+  CheckListOfObjects(messages, "messages");
+  if (!messages.is_array() || messages.empty()) {
+    ThrowBadInput("messages", "at least one message", "none");
+  }
+
+  Json list = Json::array();
+  for (const Json& message : messages) list.push_back(NormalizedMessage(message));
+  variables["messages"] = std::move(list);
+  return jinja_.Render(variables);
+}
+
+ChatTemplate FindChatTemplate(const std::string& name, const std::filesystem::path& model_folder,
+                              const ChatOptions& options) {
+  ModelTemplates model = ReadModelTemplates(model_folder, /*with_templates=*/name.empty());
+  const Json variables = VariablesOf(options, model.special_tokens);
   if (name.empty()) {
-    const std::filesystem::path beside = model_folder / "chat_template.jinja";
-    if (std::filesystem::exists(beside, ignored)) {
-      inputs.Add("chat_template.jinja", beside);
-      return {"model", ReadFile(beside, kLargestFile), beside.string(), bos, eos, inputs};
-    }
-    const std::string text = TextOfConfig(config, config_file.string());
-    if (text.empty()) {
-      ThrowBadInput(model_folder.string(), "a chat template in tokenizer_config.json", "none",
-                    "--chat-template takes one by name");
-    }
-    return {"model", text, StrCat(config_file.string(), ", chat_template"), bos, eos, inputs};
+    const ModelTemplate& chosen =
+        ChooseModelTemplate(model, !options.tools.is_null(), model_folder.string());
+    return {"model", chosen.text, chosen.place, variables, options, model.inputs};
   }
+
   std::vector<std::string> names;
   for (const NamedChatTemplate& one : NamedChatTemplates()) {
     names.emplace_back(one.name);
     if (name != one.name) continue;
-    inputs.AddText(StrCat("chat template ", name), one.text);
-    return {name, one.text, StrCat("chat template ", name), bos, eos, inputs};
+    model.inputs.AddText(StrCat("chat template ", name), one.text);
+    return {name, one.text, StrCat("chat template ", name), variables, options, model.inputs};
   }
   if (name.find('/') != std::string::npos || name.ends_with(".jinja")) {
     const std::filesystem::path file = name;
-    inputs.Add(file.filename().string(), file);
-    return {file.stem().string(), ReadFile(file, kLargestFile), name, bos, eos, inputs};
+    model.inputs.Add(file.filename().string(), file);
+    return {file.stem().string(), ReadFile(file, kLargestFile), name, variables, options,
+            model.inputs};
   }
   ThrowUnknownName("--chat-template", "chat template", name, names);
 }

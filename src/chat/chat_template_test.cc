@@ -96,15 +96,65 @@ TEST_F(ChatTemplates, OfAFolderAndAFile) {
   WriteFileAtomically(folder_ / "tokenizer_config.json", R"({"chat_template": [
       {"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ messages[0].content }}!"}]})");
   EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "Hi!");
-  WriteFileAtomically(folder_ / "tokenizer_config.json",
-                      R"({"bos_token": {"content": 3}, "chat_template": [{"name": 1}]})");
+  WriteFileAtomically(
+      folder_ / "tokenizer_config.json",
+      R"({"bos_token": {"content": 3}, "chat_template": [{"name": "rag", "template": ""}]})");
   EXPECT_THAT(ErrorOf([&] { (void)FindChatTemplate("", folder_); }), HasSubstr("named default"));
+  WriteFileAtomically(folder_ / "tokenizer_config.json", R"({"chat_template": [{"name": 1}]})");
+  EXPECT_THAT(ErrorOf([&] { (void)FindChatTemplate("", folder_); }), HasSubstr("name"));
   WriteFileAtomically(folder_ / "chat_template.jinja", "{{ messages[0].role }}");
   EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "user");
   WriteFileAtomically(folder_ / "mine.jinja", "<{{ messages[0].content }}>");
   const ChatTemplate mine = FindChatTemplate((folder_ / "mine.jinja").string(), folder_);
   EXPECT_EQ(mine.Render({{"user", "Hi"}}), "<Hi>");
   EXPECT_EQ(mine.name(), "mine");
+}
+
+// As transformers' get_chat_template chooses among several.
+TEST_F(ChatTemplates, WithToolsTheOneForToolsIsTaken) {
+  WriteFileAtomically(folder_ / "tokenizer_config.json", R"({"chat_template": [
+      {"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]})");
+  ChatOptions options;
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "plain");
+  options.tools = Json::array();
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "tools");
+  // Files win over the configuration; what is only in the configuration is then not there.
+  WriteFileAtomically(folder_ / "chat_template.jinja", "file");
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "file");
+  std::filesystem::create_directory(folder_ / "additional_chat_templates");
+  WriteFileAtomically(folder_ / "additional_chat_templates" / "tool_use.jinja", "file of tools");
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "file of tools");
+}
+
+TEST_F(ChatTemplates, OptionsAreVariables) {
+  WriteFileAtomically(folder_ / "tokenizer_config.json",
+                      R"({"bos_token": "<s>", "pad_token": {"content": "<p>"}})");
+  WriteFileAtomically(folder_ / "chat_template.jinja",
+                      "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ add_generation_prompt }}"
+                      "{{ tools is none }}{{ kind }}{{ n + 1 }}");
+  ChatOptions options;
+  const std::vector<std::string> assignments = {"kind=a=b", "n=2"};
+  options.variables = ParseChatVariables(assignments, "--chat-option");
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "<s><p>TrueTruea=b3");
+  options.bos = "[";
+  options.eos = "]";
+  options.add_generation_prompt = false;
+  EXPECT_EQ(FindChatTemplate("", folder_, options).Render({{"user", "Hi"}}), "[]<p>FalseTruea=b3");
+  const std::vector<std::string> wrong = {"=x"};
+  EXPECT_THAT(ErrorOf([&] { (void)ParseChatVariables(wrong, "--chat-option"); }),
+              HasSubstr("expected KEY=VALUE; got =x"));
+}
+
+// transformers drops null and passes reasoning under two names.
+TEST_F(ChatTemplates, MessagesAreNormalized) {
+  WriteFileAtomically(folder_ / "chat_template.jinja",
+                      "{% for m in messages %}{{ m.keys() | list }}{% endfor %}");
+  const ChatTemplate chat = FindChatTemplate("", folder_);
+  EXPECT_EQ(
+      chat.RenderJson(Json::parse(R"([{"role": "user", "content": null, "reasoning": "r"}])")),
+      "['thinking', 'role', 'reasoning', 'reasoning_content']");
+  EXPECT_THAT(ErrorOf([&] { (void)chat.RenderJson(Json::parse("[3]")); }),
+              HasSubstr("[messages] expected a list of objects; got a list with 3"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -167,6 +168,25 @@ RowSet MakeLocalSet(const std::string& path) {
   return set;
 }
 
+// Sets live as long as the program.
+struct KnownSets {
+  std::mutex mutex;
+  std::map<std::string, std::unique_ptr<const RowSet>> by_name;
+  std::vector<std::unique_ptr<const RowSet>> replaced;
+};
+
+KnownSets& AllKnown() {
+  static KnownSets known;
+  return known;
+}
+
+// False for a file that is not there: reading it says so.
+bool BeginsJsonArray(const std::string& path) {
+  std::ifstream file(path);
+  char first = '\0';
+  return static_cast<bool>(file >> first) && first == '[';
+}
+
 }  // namespace
 
 bool IsLocalSet(std::string_view name) {
@@ -174,12 +194,32 @@ bool IsLocalSet(std::string_view name) {
 }
 
 const RowSet& FindLocalSet(const std::string& path) {
-  static std::mutex mutex;
-  static std::map<std::string, std::unique_ptr<const RowSet>> known;
-  const std::lock_guard lock(mutex);
-  std::unique_ptr<const RowSet>& set = known[path];
+  KnownSets& known = AllKnown();
+  const std::lock_guard lock(known.mutex);
+  std::unique_ptr<const RowSet>& set = known.by_name[path];
   if (!set) set = std::make_unique<const RowSet>(MakeLocalSet(path));
   return *set;
+}
+
+std::string DefineLocalSet(const std::string& name, std::vector<LocalSplit> splits) {
+  RowSet set = NewSet(name);
+  for (LocalSplit& local : splits) {
+    RowSet::Split split;
+    split.name = local.name;
+    split.path = local.files.at(0);
+    split.more_paths.assign(local.files.begin() + 1, local.files.end());
+    split.format = std::move(local.format);
+    if (split.format.reader == "jsonl" && BeginsJsonArray(split.path)) split.format.reader = "json";
+    set.splits.push_back(std::move(split));
+  }
+
+  KnownSets& known = AllKnown();
+  const std::lock_guard lock(known.mutex);
+  std::unique_ptr<const RowSet>& old = known.by_name[name];
+  // Others may still hold the set that was there.
+  if (old) known.replaced.push_back(std::move(old));
+  old = std::make_unique<const RowSet>(std::move(set));
+  return name;
 }
 
 }  // namespace qualm

@@ -3,10 +3,20 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "data/rows.h"
 
 namespace qualm {
 
 struct RowSet;
+
+// Files that are one split, in their order.
+struct LocalSplit {
+  std::string name;
+  std::vector<std::string> files;  // whole paths; stars stand for all files that fit
+  RowFormat format;
+};
 
 // Whether a data set's name is a path: it has a slash or ends like a data file.
 bool IsLocalSet(std::string_view name);
@@ -18,5 +28,10 @@ bool IsLocalSet(std::string_view name);
 // the subfolder's name; all subsets have the same files. Throws bad input for a path that is not
 // there and a folder without such files. The set lives as long as the program.
 const RowSet& FindLocalSet(const std::string& path);
+
+// Makes a set of files that are named one by one, and returns the name under which FindRowSet knows
+// it from then on: `name`, which has a slash. A set of that name is replaced. A file that begins
+// like a JSON array is read as one, whatever its reader.
+std::string DefineLocalSet(const std::string& name, std::vector<LocalSplit> splits);
 
 }  // namespace qualm

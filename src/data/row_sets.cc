@@ -82,6 +82,15 @@ std::vector<std::string> Expanded(const std::string& path,
   return found;
 }
 
+std::vector<std::string> FilesOfSubset(const RowSet::Split& split, const std::string& subset,
+                                       const std::filesystem::path& data_folder) {
+  std::vector<std::string> files = Expanded(PathOf(split.path, subset), data_folder);
+  for (const std::string& more : split.more_paths) {
+    for (std::string& file : Expanded(more, data_folder)) files.push_back(std::move(file));
+  }
+  return files;
+}
+
 void ReadPull(const Yaml& yaml, RowSet& set) {
   const Yaml* pull = yaml.Find("pull");
   if (pull == nullptr) return;
@@ -198,19 +207,23 @@ const RowSet& FindRowSet(std::string_view name, std::string_view place) {
 
 std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split,
                                  const std::filesystem::path& data_folder) {
-  if (set.subsets.empty()) return Expanded(split.path, data_folder);
   std::vector<std::string> files;
-  for (const std::string& subset : set.subsets) {
-    for (std::string& file : Expanded(PathOf(split.path, subset), data_folder)) {
+  for (const std::string& subset : SubsetsOf(set, "")) {
+    for (std::string& file : FilesOfSubset(split, subset, data_folder)) {
       files.push_back(std::move(file));
     }
   }
   return files;
 }
 
-std::string MissingFile(const RowSet& set, const RowSet::Split& split,
+std::string MissingFile(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
                         const std::filesystem::path& data_folder) {
-  std::vector<std::string> files = FilesOf(set, split, data_folder);
+  std::vector<std::string> files;
+  for (const std::string& subset : SubsetsOf(set, only_subset)) {
+    for (std::string& file : FilesOfSubset(split, subset, data_folder)) {
+      files.push_back(std::move(file));
+    }
+  }
   if (!split.beside.empty()) files.push_back(split.beside);
   for (const std::string& file : files) {
     const std::filesystem::path path = PathOnDisk(data_folder, file);
@@ -262,7 +275,7 @@ void AddRowFiles(const RowSet& set, const RowSet::Split& split, std::string_view
   // Equal files of another format are other rows.
   inputs.Add(set.definition);
   for (const std::string& subset : SubsetsOf(set, only_subset)) {
-    for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
+    for (const std::string& path : FilesOfSubset(split, subset, data_folder)) {
       AddDataFile(data_folder, path, inputs);
     }
   }
@@ -276,7 +289,7 @@ std::vector<SourcedRow> LoadRows(const RowSet& set, std::string_view split_name,
   std::vector<SourcedRow> rows;
   for (const std::string& subset : SubsetsOf(set, only_subset)) {
     size_t index = 0;  // goes on over the files of a subset
-    for (const std::string& path : Expanded(PathOf(split.path, subset), data_folder)) {
+    for (const std::string& path : FilesOfSubset(split, subset, data_folder)) {
       RequireFile(set, split, PathOnDisk(data_folder, path), data_folder);
       std::vector<Row> read =
           ReadRows(ReadDataFile(data_folder, path), split.format, (data_folder / path).string());

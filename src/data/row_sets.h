@@ -25,6 +25,7 @@ struct RowSet {
   // behind a colon names a file inside a zip archive. Each may have a reader of its own.
   struct Split {
     std::string name, path;
+    std::vector<std::string> more_paths;  // of a set of the user's: files that follow the first
     RowFormat format;
     std::string beside, beside_field;  // a file with a line for every row, and the field it becomes
     // HashOfFiles of the files that qualm's own numbers were made with; empty: none were.
@@ -75,8 +76,8 @@ void AddDataFile(const std::filesystem::path& data_folder, const std::string& pa
 // files that fit, by name.
 std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split,
                                  const std::filesystem::path& data_folder);
-// The first file of the split that is not there; empty: all are.
-std::string MissingFile(const RowSet& set, const RowSet::Split& split,
+// The first file of the split, or of one of its subsets, that is not there; empty: all are.
+std::string MissingFile(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
                         const std::filesystem::path& data_folder);
 // Over the hashes of the files, in that order. A file inside an archive stands for the archive.
 std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/strings.h"
 
 namespace qualm {
 namespace {
@@ -78,6 +79,29 @@ std::vector<double> BiasCounts(const ChoiceOutcome& outcome) {
           outcome.right[outcome.picked] != 0 ? 1.0 : 0.0, 1};
 }
 
+// Of two choices, the second one counts as positive: hits, false alarms, misses, and the rest.
+std::vector<double> TwoClassCounts(const ChoiceOutcome& outcome) {
+  if (outcome.right.size() != 2) {
+    ThrowBadInput("f1, mcc", "items with two choices", StrCat(outcome.right.size(), " choices"));
+  }
+  const bool is_positive = outcome.right[1] != 0, is_picked = outcome.picked == 1;
+  return {is_positive && is_picked ? 1.0 : 0.0, !is_positive && is_picked ? 1.0 : 0.0,
+          is_positive && !is_picked ? 1.0 : 0.0, !is_positive && !is_picked ? 1.0 : 0.0};
+}
+
+// As scikit-learn has it: 0 where nothing is positive.
+double F1(std::span<const double> sums) {
+  const double positives = 2 * sums[0] + sums[1] + sums[2];
+  return positives == 0 ? 0 : 2 * sums[0] / positives;
+}
+
+double Matthews(std::span<const double> sums) {
+  const double picked = sums[0] + sums[1], positive = sums[0] + sums[2];
+  const double others = sums[1] + sums[3], passed = sums[2] + sums[3];
+  const double product = picked * positive * others * passed;
+  return product == 0 ? 0 : (sums[0] * sums[3] - sums[1] * sums[2]) / std::sqrt(product);
+}
+
 double Ratio(std::span<const double> sums) { return sums[1] == 0 ? kNone : sums[0] / sums[1]; }
 
 double BiasWhereTold(std::span<const double> sums) {
@@ -94,6 +118,8 @@ constexpr CountedChoiceMetric kCounted[] = {
     {"mc2", true, RightProbability, Ratio},
     {"bias_ambig", false, BiasCounts, BiasWhereNotTold},
     {"bias_disambig", false, BiasCounts, BiasWhereTold},
+    {"f1", false, TwoClassCounts, F1},
+    {"mcc", false, TwoClassCounts, Matthews},
 };
 
 }  // namespace

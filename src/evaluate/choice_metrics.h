@@ -53,7 +53,9 @@ struct CountedChoiceMetric {
 };
 // mc2 (Lin et al. 2022): the right choices' share of all choices' probability. bias_ambig,
 // bias_disambig (Parrish et al. 2022, section 4): 2·biased/known - 1 of the picked choices that are
-// not "unknown", in ambiguous contexts times 1 - accuracy; -1 to 1. Requires: not a pick metric.
+// not "unknown", in ambiguous contexts times 1 - accuracy; -1 to 1. f1, mcc: of picks
+// among two choices, the second of which is the positive class, as scikit-learn has them. Requires:
+// not a pick metric.
 const CountedChoiceMetric& FindCountedChoiceMetric(std::string_view metric);
 
 // The mean of zeros and ones, error sqrt(p(1-p)/(n-1)); NaN for n = 0, no error for n = 1.

@@ -1,8 +1,11 @@
 #include "evaluate/choice_metrics.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "support/errors.h"
 
 namespace qualm {
 namespace {
@@ -118,6 +121,36 @@ TEST(ChoiceMetrics, BiasScoresByHand) {
   // A row that does not say who is stereotyped has no say.
   const std::vector<std::string> other = {"other", "other", "unknown"};
   EXPECT_EQ(told.count(Outcome(probabilities, right, other, 0)), std::vector<double>(4, 0));
+}
+
+// Picks and right choices: 2 hits, 1 false alarm, 1 miss, 3 others. scikit-learn's f1_score and
+// matthews_corrcoef of them are 2/3 and 5/12.
+TEST(ChoiceMetrics, F1AndMatthewsByHand) {
+  const CountedChoiceMetric& f1 = FindCountedChoiceMetric("f1");
+  const CountedChoiceMetric& mcc = FindCountedChoiceMetric("mcc");
+  const std::vector<double> probabilities = {0.5, 0.5};
+  const std::vector<std::string> ids = {"no", "yes"};
+  std::vector<double> sums(4, 0);
+  const auto add = [&](size_t gold, size_t picked, int times) {
+    const std::vector<uint8_t> right = {gold == 0 ? uint8_t{1} : uint8_t{0},
+                                        gold == 1 ? uint8_t{1} : uint8_t{0}};
+    const std::vector<double> one = f1.count(Outcome(probabilities, right, ids, picked));
+    for (size_t k = 0; k < 4; ++k) sums[k] += one[k] * times;
+  };
+  add(1, 1, 2);
+  add(0, 1, 1);
+  add(1, 0, 1);
+  add(0, 0, 3);
+  EXPECT_DOUBLE_EQ(f1.value(sums), 2.0 / 3);
+  EXPECT_DOUBLE_EQ(mcc.value(sums), 5.0 / 12);
+  EXPECT_EQ(f1.value(std::vector<double>{0, 0, 0, 4}), 0);
+  EXPECT_EQ(mcc.value(std::vector<double>{0, 0, 0, 4}), 0);
+
+  const std::vector<double> three = {0.2, 0.3, 0.5};
+  EXPECT_THAT(testing::ErrorOf([&] {
+                (void)f1.count(Outcome(three, {1, 0, 0}, {"a", "b", "c"}, 0));
+              }),
+              ::testing::HasSubstr("expected items with two choices; got 3 choices"));
 }
 
 }  // namespace

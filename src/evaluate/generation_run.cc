@@ -59,9 +59,11 @@ class GenerationRunner final : public TaskRunner {
  public:
   GenerationRunner(const Task& task, const Model& model, const std::string& model_hash,
                    const TaskRunOptions& options, const Context& context)
-      : TaskRunner(task, model, model_hash, options, context) {
+      : TaskRunner(task, model, model_hash, options, context), other_ends_(model.OtherEnds()) {
     metric_options_.bleu_tokenizer = task.generation.bleu_tokenizer;
     metric_options_.run_code = options.run_code;
+    const auto& exact_match = task.generation.exact_match;
+    metric_options_.exact_match = exact_match ? &*exact_match : nullptr;
     for (const std::string& name : task.metrics) metrics_.push_back(FindTextMetric(name));
   }
 
@@ -113,13 +115,14 @@ class GenerationRunner final : public TaskRunner {
     request.stop = task_.generation.stop;
     request.temperature = task_.generation.temperature;
     request.top_p = task_.generation.top_p;
+    request.other_ends = other_ends_;
 
     // Shots are left out, the last one first, until the prompt leaves room for the text.
     const size_t room = context - request.max_tokens;
     asked.shots = outcome_.asked.shots;
     const auto encode = [&] {
       request.tokens =
-          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.chat));
+          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.style));
     };
     encode();
     while (asked.shots > 0 && request.tokens.size() > room) {
@@ -171,17 +174,32 @@ class GenerationRunner final : public TaskRunner {
 
   // --- scores
 
-  // The task's template extracts it, with the row's fields and the text as `generated`.
-  std::string PredictionOf(const TextRequest& text) const {
-    const TaskItem& item = outcome_.asked.items[text.item];
-    Json scope = *item.scope;
-    scope["generated"] = text.answer.text;
-    return task_.generation.prediction.Render(scope, item.place);
+  // What a filter leaves of each item's texts: one prediction, or one per sample.
+  std::vector<std::vector<std::string>> PredictionsOf(const AnswerFilter& filter) const {
+    std::vector<std::vector<std::string>> texts(outcome_.asked.items.size());
+    for (const TextRequest& text : outcome_.texts) texts[text.item].push_back(text.answer.text);
+
+    std::vector<std::vector<std::string>> predictions;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      QUALM_CHECK(texts[i].size() == task_.generation.samples);
+      const TaskItem& item = outcome_.asked.items[i];
+      predictions.push_back(filter.Predictions(texts[i], {*item.scope, item.place}));
+    }
+    return predictions;
   }
 
-  // One row's counts of a metric, over its samples.
+  using MetricCounts = std::vector<std::vector<std::vector<double>>>;  // by metric, then by item
+
+  // One row's counts of a metric, over its predictions.
   std::vector<double> CountsOf(const TextMetric& metric, size_t item,
                                std::span<const std::string> predictions) const {
+    // A filter may leave less texts than were generated.
+    if (metric.pass_of > predictions.size()) {
+      ThrowBadInput(outcome_.asked.items[item].place,
+                    StrCat(metric.pass_of, " texts after the filters for ", metric.name),
+                    StrCat(predictions.size()));
+    }
+
     std::vector<std::vector<double>> counts;
     for (const std::string& prediction : predictions) {
       counts.push_back(
@@ -197,15 +215,24 @@ class GenerationRunner final : public TaskRunner {
 
   // Counts of every row are made once; the scores of all parts of the task are sums of them.
   void Score() override {
-    std::vector<std::vector<std::string>> predictions(outcome_.asked.items.size());
-    for (const TextRequest& text : outcome_.texts) {
-      predictions[text.item].push_back(PredictionOf(text));
+    const std::vector<AnswerFilter>& filters = task_.generation.filters;
+    std::vector<std::vector<std::vector<std::string>>> predictions;  // by filter, then by item
+    std::vector<MetricCounts> counts;
+    for (const AnswerFilter& filter : filters) {
+      predictions.push_back(PredictionsOf(filter));
+      counts.push_back(CountAll(predictions.back()));
     }
-    const MetricCounts counts = CountAll(predictions);
 
     for (const TaskPart& part : PartsOf(task_, outcome_.asked)) {
-      for (size_t m = 0; m < metrics_.size(); ++m) {
-        outcome_.scores.push_back(ScoreOf(*metrics_[m], part, counts[m]));
+      for (size_t f = 0; f < filters.size(); ++f) {
+        for (size_t m = 0; m < metrics_.size(); ++m) {
+          TaskScore score = ScoreOf(*metrics_[m], part, counts[f][m]);
+          // The first filter's scores have the plain names, so that tasks of one filter keep
+          // theirs.
+          if (filters.size() > 1) score.filter = filters[f].name();
+          if (f > 0) score.metric += StrCat(",", filters[f].name());
+          outcome_.scores.push_back(std::move(score));
+        }
       }
     }
 
@@ -216,19 +243,25 @@ class GenerationRunner final : public TaskRunner {
       if (!signature.empty()) outcome_.signatures.push_back(StrCat(metric->name, " ", signature));
     }
 
-    // Items carry their value of the first metric, scaled to 0 to 1.
+    // Items carry what each filter read and its value; the first filter's are the item's own.
     for (size_t i = 0; i < outcome_.asked.items.size(); ++i) {
-      const TextMetric& metric = *metrics_[0];
-      const double value = metric.value(counts[0][i]);
       ItemOutcome outcome;
-      outcome.value = std::isnan(value) ? 0 : metric.is_share ? value : value / 100;
+      outcome.value = ItemValue(counts[0], i);
       outcome.is_right = outcome.value >= 1;
-      outcome.prediction = predictions[i][0];
+      outcome.prediction = predictions[0][i][0];
+      for (size_t f = 1; f < filters.size(); ++f) {
+        outcome.further.push_back(
+            {filters[f].name(), predictions[f][i][0], ItemValue(counts[f], i)});
+      }
       outcome_.items.push_back(std::move(outcome));
     }
   }
 
-  using MetricCounts = std::vector<std::vector<std::vector<double>>>;  // by metric, then by item
+  // An item's value of the first metric, scaled to 0 to 1.
+  double ItemValue(const MetricCounts& counts, size_t item) const {
+    const double value = metrics_[0]->value(counts[0][item]);
+    return std::isnan(value) ? 0 : metrics_[0]->is_share ? value : value / 100;
+  }
 
   MetricCounts CountAll(const std::vector<std::vector<std::string>>& predictions) const {
     MetricCounts counts(metrics_.size());
@@ -238,7 +271,6 @@ class GenerationRunner final : public TaskRunner {
     if (is_slow) context_.progress.Begin(StrCat(task_.name, ", programs"), predictions.size());
 
     for (size_t i = 0; i < predictions.size(); ++i) {
-      QUALM_CHECK(predictions[i].size() == task_.generation.samples);
       for (size_t m = 0; m < metrics_.size(); ++m) {
         counts[m].push_back(CountsOf(*metrics_[m], i, predictions[i]));
       }
@@ -265,6 +297,7 @@ class GenerationRunner final : public TaskRunner {
     return score;
   }
 
+  const std::vector<TokenId> other_ends_;
   std::vector<const TextMetric*> metrics_;
   MetricOptions metric_options_;
   std::unique_ptr<Tokenizer> pieces_;  // which `metric_options_` may point to

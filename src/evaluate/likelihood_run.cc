@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "evaluate/choice_metrics.h"
 #include "evaluate/task_runner.h"
+#include "tokenize/blanks.h"
 
 namespace qualm {
 namespace {
@@ -27,7 +28,7 @@ class LikelihoodRunner final : public TaskRunner {
 
   void Ask() override {
     outcome_.requests = MakeTaskRequests(task_, outcome_.asked, tokenizer_,
-                                         model_.decoder->plan.context, options_.chat);
+                                         model_.decoder->plan.context, options_.style);
     outcome_.prompts_with_fewer_shots = outcome_.requests.prompts_with_fewer_shots;
     outcome_.prompts_truncated = outcome_.requests.prompts_truncated;
     NameEvaluation(std::span<const AskedRequest>(outcome_.requests.requests));
@@ -41,12 +42,12 @@ class LikelihoodRunner final : public TaskRunner {
       const AskedItem& asked = outcome_.requests.items[i];
       for (size_t c = 0; c < asked.count; ++c) {
         const AskedRequest& request = outcome_.requests.requests[asked.first + c];
-        // A choice's text and tokens; KeepRequest adds context and shots.
+        // A choice's text and tokens; KeepRequest adds context and shots. Windows share a text.
         StoredRequest stored;
         stored.item = i;
         stored.choice = c;
         stored.request = request.hash;
-        stored.continuation = item.continuations[c];
+        stored.continuation = item.continuations[std::min(c, item.continuations.size() - 1)];
         stored.continuation_tokens = request.request.continuation_length();
         KeepRequest(item, request.shots, c, request.request.tokens, stored, store);
       }
@@ -82,9 +83,16 @@ class LikelihoodRunner final : public TaskRunner {
     return values;
   }
 
-  // The answer of an item that has a single continuation.
-  const LikelihoodAnswer& AnswerOf(size_t item) const {
-    return outcome_.requests.requests[outcome_.requests.items[item].first].answer;
+  // The answer of an item that has a single continuation, over all windows of it.
+  LikelihoodAnswer AnswerOf(size_t item) const {
+    const AskedItem& asked = outcome_.requests.items[item];
+    LikelihoodAnswer answer{0, true};
+    for (size_t c = 0; c < asked.count; ++c) {
+      const LikelihoodAnswer& one = outcome_.requests.requests[asked.first + c].answer;
+      answer.log_likelihood += one.log_likelihood;
+      answer.is_greedy &= one.is_greedy;
+    }
+    return answer;
   }
 
   // --- scores
@@ -251,12 +259,16 @@ class LikelihoodRunner final : public TaskRunner {
     outcome_.scores.back().estimate = MeanOf(estimates);
   }
 
-  // "acc": the continuation is what greedy decoding would produce. Otherwise: perplexity by item.
+  // "acc": the continuation is what greedy decoding would produce. "ppl": perplexity by item.
+  // Others divide the loss by words or bytes.
   void ScoreContinuations() {
     for (const TaskPart& part : PartsOf(task_, outcome_.asked)) {
       for (const std::string& metric : task_.metrics) {
         outcome_.scores.push_back(NewScore(part, metric));
-        outcome_.scores.back().estimate = metric == "acc" ? GreedyShare(part) : PerItemPpl(part);
+        outcome_.scores.back().estimate = metric == "acc"   ? GreedyShare(part)
+                                          : metric == "ppl" ? PerItemPpl(part)
+                                                            : PerUnit(part, metric);
+        outcome_.scores.back().is_share = metric == "acc";
       }
     }
 
@@ -279,6 +291,20 @@ class LikelihoodRunner final : public TaskRunner {
     std::vector<double> losses;
     for (size_t i : part.items) losses.push_back(-AnswerOf(i).log_likelihood);
     return ExpOf(RatioEstimate(losses, std::vector<double>(losses.size(), 1)));
+  }
+
+  // The loss over the words or bytes of the items' texts, as a perplexity or in bits.
+  Estimate PerUnit(const TaskPart& part, const std::string& metric) const {
+    std::vector<double> losses, units;
+    for (size_t i : part.items) {
+      const std::string& text = outcome_.asked.items[i].counted;
+      losses.push_back(-AnswerOf(i).log_likelihood);
+      units.push_back(
+          static_cast<double>(metric == "word_perplexity" ? SplitCount(text) : text.size()));
+    }
+    const Estimate mean = RatioEstimate(losses, units);
+    if (metric != "bits_per_byte") return ExpOf(mean);
+    return {mean.value / std::log(2.0), mean.standard_error / std::log(2.0)};
   }
 };
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "tokenize/blanks.h"
 #include "tokenize/prompt.h"
 
 namespace qualm {
@@ -19,15 +20,15 @@ std::string LikelihoodRequest::Hash() const {
 }
 
 // Blanks at the end move to the continuation, since tokenizers attach them to the next word.
-EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context) {
-  const size_t last = context.find_last_not_of(" \t\n\r");
-  const size_t kept = last == std::string_view::npos ? 0 : last + 1;
+EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context, bool with_bos) {
+  const size_t kept = WithoutBlanksAtEnd(context).size();
 
   EncodedContext encoded;
+  encoded.with_bos = with_bos;
   encoded.text = context.substr(0, kept);
   encoded.blanks = context.substr(kept);
   if (!encoded.text.empty()) {
-    encoded.tokens = EncodePrompt(tokenizer, encoded.text);
+    encoded.tokens = EncodePrompt(tokenizer, encoded.text, with_bos);
     return encoded;
   }
   encoded.tokens = {EmptyPrompt(tokenizer)};
@@ -47,14 +48,19 @@ LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const Encode
       request.tokens.insert(request.tokens.begin(), context.tokens[0]);
     }
   } else {
-    request.tokens = EncodePrompt(tokenizer, StrCat(context.text, context.blanks, continuation));
+    request.tokens = EncodePrompt(tokenizer, StrCat(context.text, context.blanks, continuation),
+                                  context.with_bos);
+    // The context keeps its own tokens, whatever the text behind it made of them.
+    if (request.tokens.size() > context.tokens.size()) {
+      std::ranges::copy(context.tokens, request.tokens.begin());
+    }
   }
 
   if (request.tokens.size() <= 1) {
     ThrowBadInput("request", "a continuation with a token", StrCat("'", continuation, "'"));
   }
 
-  // A token that crosses the border belongs to the continuation.
+  // Where both together have no more tokens than the context, the last one is the continuation.
   request.context_length = std::min(request.context_length, request.tokens.size() - 1);
   return request;
 }

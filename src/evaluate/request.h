@@ -32,12 +32,17 @@ struct EncodedContext {
   std::string text;    // without the blanks at its end
   std::string blanks;  // which move to the continuation
   std::vector<TokenId> tokens;
+  bool with_bos = true;
 };
 // A single BOS in front if the tokenizer asks for it; an empty context becomes BOS, or EOS if there
-// is no BOS. Throws bad input if the tokenizer has neither.
-EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context);
+// is no BOS. Throws bad input if the tokenizer has neither. Without `with_bos` a context that is
+// not empty gets none.
+EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context,
+                             bool with_bos = true);
 
-// Both are tokenised together and then cut after as many tokens as the context alone has.
+// Both are tokenised together; what is behind as many tokens as the context alone has is the
+// continuation, behind the context's own tokens. These differ from the first tokens of both
+// together where a token crosses the border. A continuation has at least one token.
 LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const EncodedContext& context,
                                         std::string_view continuation);
 

@@ -1,12 +1,13 @@
 // Turns items into likelihood requests: one token sequence for each continuation, in the same
-// context. Contexts that are too long lose shots, then tokens on the left.
+// context, or for each window of a text that is scored by itself. Contexts that are too long lose
+// shots, then tokens on the left.
 #include "evaluate/task_requests.h"
 
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "chat/chat_template.h"
+#include "tokenize/prompt.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -17,11 +18,12 @@ namespace {
 class RequestMaker {
  public:
   RequestMaker(const Task& task, const TaskItems& made, const Tokenizer& tokenizer, size_t context,
-               const ChatTemplate* chat)
+               const PromptStyle& style)
       : made_(made),
         tokenizer_(tokenizer),
         context_(context),
-        chat_(chat),
+        style_(style),
+        is_rolling_(task.output_type == "loglikelihood_rolling"),
         wants_unconditional_(std::ranges::find(task.metrics, "acc_pmi") != task.metrics.end()) {}
 
   TaskRequests Run() {
@@ -34,6 +36,17 @@ class RequestMaker {
     AskedItem asked;
     asked.first = result_.requests.size();
     asked.count = item.continuations.size();
+    if (is_rolling_) {
+      std::vector<AskedRequest> windows;
+      for (LikelihoodRequest& window :
+           RollingRequests(tokenizer_, item.continuations[0], context_)) {
+        windows.push_back({std::move(window), "", 0, {}});
+      }
+      asked.count = windows.size();
+      Append(std::move(windows), item.place);
+      result_.items.push_back(asked);
+      return;
+    }
 
     // All continuations of an item get the same number of shots, or their likelihoods would not be
     // comparable.
@@ -52,7 +65,10 @@ class RequestMaker {
       asked.first_unconditional = result_.requests.size();
       const EncodedContext nothing = EncodeContext(tokenizer_, "");
       requests.clear();
-      for (const std::string& continuation : item.continuations) {
+      for (size_t i = 0; i < item.continuations.size(); ++i) {
+        const std::string continuation = item.chat_continuations.empty()
+                                             ? item.continuations[i]
+                                             : ContinuationText(item, i, style_);
         requests.push_back({MakeLikelihoodRequest(tokenizer_, nothing, continuation), "", 0, {}});
       }
       Append(std::move(requests), item.place);
@@ -66,16 +82,13 @@ class RequestMaker {
     EncodedContext encoded;
     for (size_t i = 0; i < item.continuations.size(); ++i) {
       if (i == 0 || item.contexts.size() > 1) {
-        encoded = EncodeContext(tokenizer_, PromptText(item, shots, i, chat_));
+        encoded = EncodeContext(tokenizer_, PromptText(item, shots, i, style_));
       }
-
-      // A chat template ends where the answer begins: the answer has no space in front of it.
-      std::string_view continuation = item.continuations[i];
-      if (chat_ != nullptr) {
-        continuation.remove_prefix(
-            std::min(continuation.find_first_not_of(" \t"), continuation.size()));
-      }
-      requests.push_back({MakeLikelihoodRequest(tokenizer_, encoded, continuation), "", shots, {}});
+      requests.push_back(
+          {MakeLikelihoodRequest(tokenizer_, encoded, ContinuationText(item, i, style_)),
+           "",
+           shots,
+           {}});
     }
     return requests;
   }
@@ -113,7 +126,8 @@ class RequestMaker {
   const TaskItems& made_;
   const Tokenizer& tokenizer_;
   size_t context_;
-  const ChatTemplate* chat_;
+  const PromptStyle& style_;
+  bool is_rolling_;
   bool wants_unconditional_;
   TaskRequests result_;
 };
@@ -121,20 +135,30 @@ class RequestMaker {
 }  // namespace
 
 TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tokenizer& tokenizer,
-                              size_t context, const ChatTemplate* chat) {
-  return RequestMaker(task, made, tokenizer, context, chat).Run();
+                              size_t context, const PromptStyle& style) {
+  return RequestMaker(task, made, tokenizer, context, style).Run();
 }
 
-// A chat template renders the whole prompt, shots included, as one message of the user.
-std::string PromptText(const TaskItem& item, size_t shots, size_t choice,
-                       const ChatTemplate* chat) {
-  std::string text = item.shots->Prompt(shots) + item.ContextOf(choice);
-  if (chat == nullptr) return text;
-  if (Trim(text).empty()) {
-    ThrowBadInput(item.place, "a context that can be the user's message", "none",
-                  "this task is asked without a chat template");
+std::vector<LikelihoodRequest> RollingRequests(const Tokenizer& tokenizer, std::string_view text,
+                                               size_t context) {
+  std::vector<TokenId> tokens = {EmptyPrompt(tokenizer)};
+  for (TokenId token : tokenizer.Encode(text)) tokens.push_back(token);
+  if (tokens.size() > 2 && tokens[1] == tokens[0]) tokens.erase(tokens.begin());
+  if (tokens.size() < 2) ThrowBadInput("request", "a text with a token", StrCat("'", text, "'"));
+
+  // `begin` is the first token that is not scored yet; the last one is only predicted.
+  std::vector<LikelihoodRequest> windows;
+  for (size_t begin = 1; begin < tokens.size();) {
+    const size_t end = std::min(begin + context, tokens.size());
+    const size_t first = std::min(begin - 1, end - std::min(end, context + 1));
+    LikelihoodRequest window;
+    window.tokens.assign(tokens.begin() + static_cast<ptrdiff_t>(first),
+                         tokens.begin() + static_cast<ptrdiff_t>(end));
+    window.context_length = begin - first;
+    windows.push_back(std::move(window));
+    begin = end;
   }
-  return chat->Render({{"user", text}});
+  return windows;
 }
 
 }  // namespace qualm

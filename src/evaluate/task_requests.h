@@ -9,10 +9,9 @@
 #include "evaluate/request.h"
 #include "generate/generation_request.h"
 #include "tasks/items.h"
+#include "tasks/prompt.h"
 
 namespace qualm {
-
-class ChatTemplate;
 
 // What one continuation of an item became.
 struct AskedRequest {
@@ -20,6 +19,8 @@ struct AskedRequest {
   std::string hash;
   size_t shots = 0;         // in front of its context
   LikelihoodAnswer answer;  // later
+
+  const std::string& PromptHash() const { return hash; }
 };
 
 // One text of an item of a generation task.
@@ -29,8 +30,12 @@ struct TextRequest {
   size_t item = 0;
   size_t shots = 0;         // in front of its context
   GenerationAnswer answer;  // later
+
+  std::string PromptHash() const { return request.PromptHash(); }
 };
 
+// The requests of an item: one for each continuation, or, of a text that is scored by itself, one
+// for each window of it.
 struct AskedItem {
   size_t first = 0, count = 0;                // among the requests
   std::optional<size_t> first_unconditional;  // as many, where the task asks for them
@@ -44,12 +49,15 @@ struct TaskRequests {
 
 // Overlong prompts lose shots from the last one on, then tokens on the left, behind BOS (PROTOCOLS,
 // section 8). Throws bad input for a continuation that is longer than the context.
-// With a chat template the whole prompt is the user's message and the continuation, without blanks
-// in front, the assistant's; throws bad input for a task without a context then.
+// Throws bad input for a task without a context where the style has a chat template.
 TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tokenizer& tokenizer,
-                              size_t context, const ChatTemplate* chat);
+                              size_t context, const PromptStyle& style);
 
-// The prompt of an item as one text: `shots` shots and its context for a choice.
-std::string PromptText(const TaskItem& item, size_t shots, size_t choice, const ChatTemplate* chat);
+// The windows in which a text is scored by itself (lm-evaluation-harness's loglikelihood_rolling):
+// every token is scored once; the first window begins behind BOS or EOS, a later one has only the
+// token before it as context, and the last one as many tokens as `context` allows. Throws bad input
+// for a text without tokens.
+std::vector<LikelihoodRequest> RollingRequests(const Tokenizer& tokenizer, std::string_view text,
+                                               size_t context);
 
 }  // namespace qualm

@@ -19,7 +19,6 @@
 
 namespace qualm {
 
-class ChatTemplate;
 struct Context;
 struct Model;
 
@@ -28,9 +27,9 @@ struct TaskRunOptions {
   std::filesystem::path data_folder;
   ScorerOptions scorer;
   EngineOptions generator;
-  const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
-  bool run_code = false;               // whether programs that the model writes may be run
-  ResultStore* store = nullptr;        // null: nothing is kept
+  PromptStyle style;
+  bool run_code = false;         // whether programs that the model writes may be run
+  ResultStore* store = nullptr;  // null: nothing is kept
   // Called with the files that the items and their metrics are made of, before anything is kept and
   // before the model runs; may throw. Empty: nobody asks.
   std::function<void(InputSet& opened)> on_inputs;
@@ -42,6 +41,7 @@ struct TaskScore {
   size_t shots = 0;
   std::string part;    // empty: all of it; "category humanities", "subset anatomy"
   std::string metric;  // acc, acc_norm, ...; "_macro" behind it: the mean over subsets
+  std::string filter;  // of tasks with several; "exact_match,NAME" is the metric of a further one
   Estimate estimate;
   size_t n = 0;
   double baseline = 0;  // of accuracies: the most frequent right choice, or chance; NaN: none

@@ -2,7 +2,6 @@
 // cache of answers and a record for people; every number of the outcome comes from memory.
 #include "evaluate/task_runner.h"
 
-#include "chat/chat_template.h"
 #include "data/row_sets.h"
 #include "evaluate/task_requests.h"
 
@@ -54,7 +53,7 @@ void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_
                   .task = task_.name + task_.variant,
                   .version = task_.version,
                   .shots = asked.shots,
-                  .fewshot_seed = options_.items.fewshot_seed,
+                  .fewshot_seed = asked.fewshot_seed,
                   .limit = asked.is_partial ? options_.items.limit : 0,
                   .prompt_hash = std::move(prompt_hash),
                   .files = asked.inputs.Hash()};
@@ -75,8 +74,8 @@ void TaskRunner::KeepRequest(const TaskItem& item, size_t shots, size_t choice,
                              std::span<const TokenId> tokens, StoredRequest& stored,
                              ResultStore& store) {
   // The shots, which many items share, are stored once. A chat template makes one text of all.
-  if (options_.chat != nullptr) {
-    stored.context = PromptText(item, shots, choice, options_.chat);
+  if (options_.style.chat != nullptr || !options_.style.system.empty()) {
+    stored.context = PromptText(item, shots, choice, options_.style);
   } else {
     stored.prompt = item.shots->Prompt(shots);
     stored.context = item.ContextOf(choice);
@@ -105,6 +104,11 @@ void TaskRunner::KeepItems(ResultStore& store) const {
                                          .is_near_tie = item.is_near_tie,
                                          .value = item.value,
                                          .prediction = item.prediction});
+    for (size_t f = 0; f < item.further.size(); ++f) {
+      const FilteredOutcome& filtered = item.further[f];
+      store.PutReading(*outcome_.evaluation,
+                       {i, f, filtered.filter, filtered.prediction, filtered.value});
+    }
   }
 
   store.FinishEvaluation(*outcome_.evaluation);

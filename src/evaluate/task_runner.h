@@ -39,11 +39,12 @@ class TaskRunner {
   // Fills the outcome's `items` and `scores` from the answers.
   virtual void Score() = 0;
 
-  // The key of the evaluation: a hash over all requests names the prompts.
+  // The key of the evaluation: a hash over all requests names the prompts. What ends the texts of a
+  // model is not part of it, so that models with the same prompts can be compared.
   template <class Asked>
   void NameEvaluation(std::span<const Asked> requests) {
     Hasher hasher;
-    for (const Asked& asked : requests) hasher.Add(asked.hash);
+    for (const Asked& asked : requests) hasher.Add(asked.PromptHash());
     SetKey(hasher.Hex(), requests[0].request.tokens);
   }
 

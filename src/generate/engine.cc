@@ -245,7 +245,11 @@ void Engine::ChooseTokens(std::span<Slot* const> slots, Span2D<const float> hidd
   context_.pool.ParallelFor(slots.size(), [&](size_t i) {
     if (!AreFinite(logits.row(i))) return;
     EngineRequest& request = *slots[i]->request;
-    chosen[i] = ChooseToken(logits.row(i), request.temperature, request.top_p, request.random);
+    // The cache holds the prompt and the new tokens: all that the text has so far.
+    if (request.sampling.repetition_penalty != 1) {
+      PenalizeRepetition(slots[i]->cached, request.sampling.repetition_penalty, logits.row(i));
+    }
+    chosen[i] = ChooseToken(logits.row(i), request.sampling, request.random);
   });
 
   // A sink may cancel any of the slots that follow.
@@ -257,7 +261,9 @@ void Engine::ChooseTokens(std::span<Slot* const> slots, Span2D<const float> hidd
 void Engine::Advance(Slot& slot, std::optional<TokenId> id) {
   const EngineRequest& request = *slot.request;
   if (!id) return End(slot, EndReason::kNotFinite);
-  if (id == request.eos) return End(slot, EndReason::kEos);
+  if (std::ranges::find(request.ends, *id) != request.ends.end()) {
+    return End(slot, EndReason::kEos);
+  }
 
   ++slot.made;
   slot.pending.assign(1, *id);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "generate/sampling.h"
 #include "model/kv_cache.h"
 #include "tokenize/tokenizer.h"
 
@@ -22,7 +23,7 @@ class Decoder;
 
 // Why a text is complete.
 enum class EndReason : uint8_t {
-  kEos,        // the model chose EOS
+  kEos,        // the model chose an id that ends texts
   kLength,     // max_tokens were made
   kStopped,    // on_token returned false
   kNotFinite,  // the model's logits were not finite, so no token can be chosen
@@ -31,13 +32,13 @@ enum class EndReason : uint8_t {
 struct EngineRequest {
   std::vector<TokenId> prompt;
   size_t max_tokens = 1;
-  double temperature = 0, top_p = 1;  // see ChooseToken
-  Rng random{0};                      // the stream that sampled tokens are drawn from
-  std::optional<TokenId> eos;         // absent: no token ends the text
+  Sampling sampling;
+  Rng random{0};              // the stream that sampled tokens are drawn from
+  std::vector<TokenId> ends;  // ids that end the text; empty: none does
 
   // Both may be empty.
-  std::function<bool(TokenId)>
-      on_token;  // gets each new token but EOS; returns false to end the text
+  std::function<bool(TokenId)> on_token;  // gets each new token but the one that ends the text;
+                                          // returns false to end the text
   std::function<void(EndReason)> on_end;  // called once, unless the request is cancelled
 };
 

@@ -161,7 +161,7 @@ TEST_F(EngineTest, ATextEndsAtEosOrWhenItsSinkSaysSo) {
   const Ids expected = Continuation(prompt, 12);
   Engine engine = Make();
   EngineRequest request = Ask("eos", prompt, 12);
-  request.eos = expected[4];
+  request.ends = {expected[4]};
   engine.Submit(std::move(request));
   request = Ask("stopped", prompt, 12);
   request.on_token = [&](TokenId id) {
@@ -179,6 +179,48 @@ TEST_F(EngineTest, ATextEndsAtEosOrWhenItsSinkSaysSo) {
   EXPECT_THAT(ends_["eos"], ElementsAre(EndReason::kEos));
   EXPECT_EQ(tokens_["stopped"], Ids(expected.begin(), end + 1));
   EXPECT_THAT(ends_["stopped"], ElementsAre(EndReason::kStopped));
+}
+
+TEST_F(EngineTest, AnyOfSeveralIdsEndsAText) {
+  const Ids prompt = Prompt("Once upon a time");
+  const Ids expected = Continuation(prompt, 12);
+  for (size_t last : {size_t{0}, size_t{4}, size_t{7}}) {
+    tokens_.clear();
+    ends_.clear();
+    Engine engine = Make();
+    EngineRequest request = Ask("ends", prompt, 12);
+    request.ends = {expected[7], expected[last]};
+    engine.Submit(std::move(request));
+    Finish(engine);
+    const auto end = std::ranges::find_if(
+        expected, [&](TokenId id) { return id == expected[7] || id == expected[last]; });
+    EXPECT_EQ(tokens_["ends"], Ids(expected.begin(), end)) << last;
+    EXPECT_THAT(ends_["ends"], ElementsAre(EndReason::kEos)) << last;
+  }
+}
+
+TEST_F(EngineTest, ARepetitionPenaltyCountsThePromptAndTheText) {
+  // With a penalty this large no token is chosen twice, and none of the prompt. The second request
+  // finds the prompt in the cache.
+  const Ids prompt = Prompt("Once upon a time there was a");
+  Engine engine = Make({2048, 1, uint64_t{1} << 30});
+  for (const char* name : {"first", "second"}) {
+    EngineRequest request = Ask(name, prompt, 24);
+    request.sampling.repetition_penalty = 1e6;
+    engine.Submit(std::move(request));
+  }
+  Finish(engine);
+  Ids all = prompt;
+  all.insert(all.end(), tokens_["first"].begin(), tokens_["first"].end());
+  Ids distinct = all;
+  std::ranges::sort(distinct);
+  distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
+  Ids of_prompt = prompt;
+  std::ranges::sort(of_prompt);
+  of_prompt.erase(std::ranges::unique(of_prompt).begin(), of_prompt.end());
+  EXPECT_EQ(distinct.size(), of_prompt.size() + 24);
+  EXPECT_EQ(tokens_["second"], tokens_["first"]);
+  EXPECT_NE(tokens_["first"], Continuation(prompt, 24));
 }
 
 TEST_F(EngineTest, WhatDoesNotFitIsAnErrorAndChangesNothing) {
@@ -336,7 +378,7 @@ TEST_F(EngineTest, SampledTokensDependOnTheRequestsStreamOnly) {
   const Ids prompt = Prompt("Once upon a time");
   const auto sampled = [&](const std::string& name, uint64_t seed) {
     EngineRequest request = Ask(name, prompt, 16);
-    request.temperature = 1;
+    request.sampling.temperature = 1;
     request.random = Rng(seed);
     return request;
   };

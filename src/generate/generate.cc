@@ -12,9 +12,6 @@
 namespace qualm {
 namespace {
 
-// Prompt tokens per forward pass of Generate: bounds the memory of long prompts.
-constexpr size_t kPromptTokensPerPass = 512;
-
 // Equal requests, which one text answers.
 struct Job {
   const GenerationRequest* request = nullptr;
@@ -60,10 +57,11 @@ EngineRequest RequestOf(const Job& job, const Tokenizer& tokenizer) {
   EngineRequest request;
   request.prompt = job.request->tokens;
   request.max_tokens = job.request->max_tokens;
-  request.temperature = job.request->temperature;
-  request.top_p = job.request->top_p;
-  request.random = Rng(job.request->sample, job.hash);
-  request.eos = tokenizer.special().eos;
+  request.sampling.temperature = job.request->temperature;
+  request.sampling.top_p = job.request->top_p;
+  request.random = Rng(job.request->sample, job.request->PromptHash());
+  request.ends = job.request->other_ends;
+  if (tokenizer.special().eos) request.ends.push_back(*tokenizer.special().eos);
   return request;
 }
 
@@ -79,6 +77,24 @@ FinishReason FinishReasonOf(EndReason reason, StopScanner& scanner) {
 
 }  // namespace
 
+// The engine makes at least one token. Where none is wanted it still checks the prompt.
+EngineRequest MakeEngineRequest(std::span<const TokenId> prompt, const GenerateOptions& options,
+                                size_t room) {
+  EngineRequest request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  request.max_tokens = std::clamp<size_t>(options.max_tokens, 1, room);
+  request.sampling = options.sampling;
+  request.random = Rng(options.seed, "generate");
+  request.ends = options.ends;
+  return request;
+}
+
+void RequireFinite(EndReason reason) {
+  if (reason != EndReason::kNotFinite) return;
+  ThrowBadInput("generate", "finite logits", "NaN or infinity",
+                "are there such numbers among the model's weights?");
+}
+
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
                               const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token) {
@@ -86,25 +102,14 @@ std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> p
   const size_t context_length = decoder.plan.context;
   const size_t room = context_length - std::min(context_length, prompt.size());
 
-  // The engine makes at least one token. Where none is wanted it still checks the prompt.
   std::vector<TokenId> made;
-  EngineRequest request;
-  request.prompt.assign(prompt.begin(), prompt.end());
-  request.max_tokens = std::clamp<size_t>(options.max_tokens, 1, room + 1);
-  request.temperature = options.temperature;
-  request.top_p = options.top_p;
-  request.random = Rng(options.seed, "generate");
-  if (options.stop_at_eos) request.eos = options.eos;
+  EngineRequest request = MakeEngineRequest(prompt, options, room + 1);
   request.on_token = [&](TokenId id) {
     if (options.max_tokens == 0) return false;
     made.push_back(id);
     return !on_token || on_token(id);
   };
-  request.on_end = [](EndReason reason) {
-    if (reason != EndReason::kNotFinite) return;
-    ThrowBadInput("generate", "finite logits", "NaN or infinity",
-                  "are there such numbers among the model's weights?");
-  };
+  request.on_end = RequireFinite;
 
   // One cache, as long as this text can become.
   EngineOptions engine_options;
@@ -137,7 +142,7 @@ GeneratorCounts GenerateTexts(const Decoder& decoder, const Tokenizer& tokenizer
     const Job& job = jobs[i];
     Text& text = texts[i];
     counts.prompt_tokens += job.request->tokens.size();
-    text.scanner.emplace(tokenizer, *job.request);
+    text.scanner.emplace(tokenizer, job.request->tokens, job.request->stop);
 
     EngineRequest request = RequestOf(job, tokenizer);
     request.on_token = [&text](TokenId id) {

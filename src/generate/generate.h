@@ -15,21 +15,29 @@ namespace qualm {
 
 struct Context;
 
+// Prompt tokens per forward pass of a single text: bounds the memory of long prompts.
+inline constexpr size_t kPromptTokensPerPass = 512;
+
 struct GenerateOptions {
   size_t max_tokens = 128;
-  double temperature = 0;  // 0: greedy (the lowest id among equal logits)
-  double top_p = 1;        // nucleus: the smallest set of tokens with at least this probability
+  Sampling sampling;
   uint64_t seed = 0;
-  bool stop_at_eos = true;
-  std::optional<TokenId> eos;
+  std::vector<TokenId> ends;  // ids that end the text; empty: none does
 };
 
-// The new tokens, without EOS. `on_token` is called for each as it is made; returning false stops.
-// Stops at the end of the model's context. Throws bad input if the prompt is empty or too long, and
-// for a model whose logits are not finite.
+// The new tokens, without the one that ends the text. `on_token` is called for each as it is made;
+// returning false stops. Stops at the end of the model's context. Throws bad input if the prompt is
+// empty or too long, and for a model whose logits are not finite.
 std::vector<TokenId> Generate(const Decoder& decoder, std::span<const TokenId> prompt,
                               const GenerateOptions& options, const Context& context,
                               const std::function<bool(TokenId)>& on_token = {});
+
+// What Generate asks of an engine, still without sinks: at least one token, at most `room`. Where
+// max_tokens is 0 the sink has to refuse the token that is made.
+EngineRequest MakeEngineRequest(std::span<const TokenId> prompt, const GenerateOptions& options,
+                                size_t room);
+// Throws bad input if a text ended because the model's logits were not finite.
+void RequireFinite(EndReason reason);
 
 struct GeneratorCounts {
   uint64_t requests = 0;         // asked

@@ -156,8 +156,8 @@ TEST_F(Generation, ASampledTextIsDrawnFromTheStreamOfItsRequest) {
   EngineRequest same;
   same.prompt = request.tokens;
   same.max_tokens = request.max_tokens;
-  same.temperature = 1;
-  same.random = Rng(3, request.Hash());
+  same.sampling.temperature = 1;
+  same.random = Rng(3, request.PromptHash());
   std::vector<TokenId> all = request.tokens;
   same.on_token = [&](TokenId id) {
     all.push_back(id);
@@ -169,6 +169,50 @@ TEST_F(Generation, ASampledTextIsDrawnFromTheStreamOfItsRequest) {
   }
   EXPECT_EQ(Run(std::vector{request})[0].text,
             tokenizer().Decode(all).substr(tokenizer().Decode(request.tokens).size()));
+}
+
+TEST_F(Generation, OtherEndsCutATextAndChangeNoToken) {
+  GenerationRequest request = Ask("Once upon a time", 16);
+  request.temperature = 1;
+  request.sample = 5;
+  const std::vector<TokenId> prompt = request.tokens;
+  const GenerationAnswer whole = Run(std::vector{request})[0];
+  ASSERT_EQ(whole.reason, FinishReason::kLength);
+
+  // The fourth token of that text becomes an end.
+  std::vector<TokenId> tokens;
+  EngineRequest same;
+  same.prompt = prompt;
+  same.max_tokens = 16;
+  same.sampling.temperature = 1;
+  same.random = Rng(5, request.PromptHash());
+  same.on_token = [&](TokenId id) {
+    tokens.push_back(id);
+    return true;
+  };
+  Engine engine(decoder(), decoder().plan.context, {}, context_);
+  engine.Submit(std::move(same));
+  while (engine.Step()) {
+  }
+  request.other_ends = {tokens[3]};
+  const auto end = std::ranges::find(tokens, tokens[3]);
+
+  const GenerationAnswer cut = Run(std::vector{request})[0];
+  EXPECT_EQ(cut.reason, FinishReason::kEos);
+  EXPECT_EQ(cut.tokens, static_cast<uint64_t>(end - tokens.begin()));
+  EXPECT_TRUE(whole.text.starts_with(cut.text)) << cut.text;
+}
+
+TEST_F(Generation, KeysOfAnswersChangeWithWhatEndsTheText) {
+  const GenerationRequest request = Ask("The cat", 4, {"."});
+  GenerationRequest other = request;
+  other.other_ends = {7};
+  EXPECT_EQ(request.Hash(), request.PromptHash());
+  EXPECT_NE(other.Hash(), request.Hash());
+  EXPECT_EQ(other.PromptHash(), request.PromptHash());
+  GenerationRequest two = other;
+  two.other_ends = {7, 9};
+  EXPECT_NE(two.Hash(), other.Hash());
 }
 
 TEST_F(Generation, RequestsThatCannotBeAnsweredAreRefusedBeforeAnyWork) {
@@ -209,10 +253,10 @@ TEST_F(Generation, OnePromptGetsItsContinuationUntilEosOrTheSinkStopsIt) {
 
   // The token that takes the part of EOS here is not among the tokens before it.
   const auto before_eos = std::ranges::find(expected, expected[9]);
-  options.eos = expected[9];
+  options.ends = {expected[9]};
   EXPECT_EQ(Generate(decoder(), prompt, options, context_),
             std::vector<TokenId>(expected.begin(), before_eos));
-  options.stop_at_eos = false;
+  options.ends.clear();
   EXPECT_EQ(Generate(decoder(), prompt, options, context_), expected);
 
   size_t calls = 0;

@@ -147,7 +147,12 @@ const Json& ListOf(const Json& object, std::string_view key) {
 }
 
 int64_t IntItem(const Json& item, std::string_view key, const FieldRange& limits) {
-  const bool fits = item.is_number_integer() && item.get<int64_t>() >= limits.whole_least &&
+  // JSON's unsigned integers reach beyond int64_t.
+  const bool is_above =
+      item.is_number_unsigned() &&
+      item.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  const bool fits = !is_above && item.is_number_integer() &&
+                    item.get<int64_t>() >= limits.whole_least &&
                     item.get<int64_t>() <= limits.whole_most;
   if (!fits) {
     ThrowExpected(StrCat(key, " in ", Bounds(limits, /*is_whole=*/true)), item.dump());

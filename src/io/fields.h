@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "io/yaml.h"
@@ -71,7 +72,6 @@ struct FieldRule {
   bool is_seed = false;                  // any 64-bit number
   bool is_json_text = false;             // a std::string that holds JSON; only in JSON
   bool one_or_many = false;              // in YAML a single value may stand for a list of one
-  std::string_view alias = {};           // another spelling of the key, read but never written
   std::string_view inner_place = {};     // is added to the place in messages about what is inside
 };
 
@@ -87,7 +87,10 @@ size_t ChoiceFromName(const EnumNames& names, std::string_view name, std::string
 
 template <class Enum>
 std::string_view NameOfEnum(Enum value) {
-  return NamesOfEnum(value).names[static_cast<size_t>(value)];
+  const auto index = static_cast<size_t>(value);
+  const std::span<const std::string_view> names = NamesOfEnum(value).names;
+  QUALM_CHECK(index < names.size());
+  return names[index];
 }
 template <class Enum>
 Enum EnumFromName(std::string_view name, std::string_view place) {
@@ -156,9 +159,8 @@ struct Visitor {
 class KeyCollector : public Visitor {
  public:
   template <class T>
-  void operator()(std::string_view key, const T&, const FieldRule& rule = {}) {
+  void operator()(std::string_view key, const T&, const FieldRule& = {}) {
     keys_.emplace_back(key);
-    if (!rule.alias.empty()) keys_.emplace_back(rule.alias);
   }
   template <class T>
   void operator()(std::string_view key, const T& field, const FieldRule& rule,
@@ -236,7 +238,6 @@ class YamlReader : public Visitor {
  private:
   const Yaml* Find(std::string_view key, const FieldRule& rule) const {
     const Yaml* value = map_.Find(key);
-    if (value == nullptr && !rule.alias.empty()) value = map_.Find(rule.alias);
     if (value == nullptr && rule.required) return &map_.Get(key);
     return value;
   }

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/python_json.h"
 
 namespace qualm {
 namespace {
@@ -37,6 +39,48 @@ std::string Shortened(std::string_view text) {
   size_t end = kLongest;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return StrCat(text.substr(0, end), "...");
+}
+
+// The three numbers of Python's json module that JSON lacks.
+struct NonFiniteWord {
+  std::string_view word;
+  std::string_view stand_in;  // a string literal of the same length
+  double value;
+};
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr NonFiniteWord kNonFiniteWords[] = {
+    {"-Infinity", "\"-Infini\"", -kInfinity},
+    {"Infinity", "\"Infini\"", kInfinity},
+    {"NaN", "\"N\"", std::numeric_limits<double>::quiet_NaN()},
+};
+
+// A text whose words like NaN were replaced by string literals of the same length, so that every
+// position is still right, and for each literal where it ends and what it stands for.
+struct ReplacedNumbers {
+  std::string text;
+  std::unordered_map<size_t, double> value_by_end;
+};
+
+ReplacedNumbers ReplaceNonFinite(std::string_view text) {
+  ReplacedNumbers replaced{std::string(text), {}};
+  bool is_in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (is_in_string && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      is_in_string = !is_in_string;
+    }
+    if (is_in_string || (text[i] != '-' && text[i] != 'I' && text[i] != 'N')) continue;
+
+    for (const NonFiniteWord& word : kNonFiniteWords) {
+      if (!text.substr(i).starts_with(word.word)) continue;
+      replaced.text.replace(i, word.word.size(), word.stand_in);
+      i += word.word.size() - 1;
+      replaced.value_by_end[i + 1] = word.value;
+      break;
+    }
+  }
+  return replaced;
 }
 
 // An iterator over the text that also publishes how far the parser has read. The tree builder needs
@@ -76,6 +120,9 @@ class TrackingIterator {
 class TreeBuilder {
  public:
   explicit TreeBuilder(std::string_view text) : text_(text) {}
+  // `replaced` must outlive the builder.
+  explicit TreeBuilder(const ReplacedNumbers& replaced)
+      : text_(replaced.text), value_by_end_(&replaced.value_by_end) {}
 
   Json Parse() {
     const char* end = text_.data() + text_.size();
@@ -91,12 +138,16 @@ class TreeBuilder {
   bool number_integer(int64_t value) { return Add(value); }
   bool number_unsigned(uint64_t value) { return Add(value); }
   bool number_float(double value, const std::string&) { return Add(value); }
-  bool string(std::string& value) { return Add(std::move(value)); }
+  bool string(std::string& value) {
+    const double* number = NumberEndingHere();
+    return number != nullptr ? Add(*number) : Add(std::move(value));
+  }
   bool binary(Json::binary_t&) { return false; }
   bool start_object(size_t) { return Open(/*is_object=*/true); }
   bool start_array(size_t) { return Open(/*is_object=*/false); }
 
   bool key(std::string& name) {
+    if (NumberEndingHere() != nullptr) Fail("a key in quotes", "NaN or Infinity", Offset());
     Frame& frame = stack_.back();
     // The parser itself would let the last of two equal keys win.
     if (!frame.seen.insert(name).second) {
@@ -145,6 +196,13 @@ class TreeBuilder {
     Json::array_t items;
   };
 
+  // What the string that was just read stands in for; null: it is a string.
+  const double* NumberEndingHere() const {
+    if (value_by_end_ == nullptr) return nullptr;
+    const auto found = value_by_end_->find(Offset());
+    return found == value_by_end_->end() ? nullptr : &found->second;
+  }
+
   size_t Offset() const { return static_cast<size_t>(reached_ - text_.data()); }
 
   // Complains with line and column of `offset`.
@@ -172,6 +230,7 @@ class TreeBuilder {
   }
 
   std::string_view text_;
+  const std::unordered_map<size_t, double>* value_by_end_ = nullptr;  // of stand-ins for numbers
   const char* reached_ = text_.data();
   std::vector<Frame> stack_;
   Json root_;
@@ -227,6 +286,16 @@ std::string ToText(const Json& value, std::string_view key) {
 
 Json ParseJson(std::string_view text, std::string_view place) {
   return At(place, [&] { return TreeBuilder(text).Parse(); });
+}
+
+Json ParsePythonJson(std::string_view text, std::string_view place) {
+  // Most texts have none of these words and need no copy.
+  if (text.find("NaN") == std::string_view::npos &&
+      text.find("Infinity") == std::string_view::npos) {
+    return ParseJson(text, place);
+  }
+  const ReplacedNumbers replaced = ReplaceNonFinite(text);
+  return At(place, [&] { return TreeBuilder(replaced).Parse(); });
 }
 
 Json ReadJsonFile(const std::filesystem::path& path) {

@@ -54,10 +54,6 @@ class JsonReader : public Visitor {
   template <class T>
   void operator()(std::string_view key, T& field, const FieldRule& rule = {}) {
     const Json* value = fields::Find(object_, key);
-    if (value == nullptr && !rule.alias.empty()) {
-      value = fields::Find(object_, rule.alias);
-      if (value != nullptr) key = rule.alias;
-    }
     if (IsMissing(value, rule, field)) return;
     Read(key, rule, field);
   }

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/python_json.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
 
@@ -177,6 +178,30 @@ TEST(Json, UnknownKeysNameTheNearest) {
   RequireKnownKeys(ParseJson(R"({"bits": 1})", "f"), allowed, "f.json");
   EXPECT_EQ(ErrorOf([&] { RequireKnownKeys(ParseJson(R"({"bit": 1})", "f"), allowed, "f.json"); }),
             "[f.json] unknown key 'bit'; did you mean 'bits'? available: bits, group_size");
+}
+
+TEST(PythonJson, NanAndInfinityAreNumbers) {
+  const Json json = ParsePythonJson(
+      R"({"a": NaN, "b": [Infinity, -Infinity, -1, "NaN"], "Infinity": "-Infini", "c\"NaN": 1})",
+      "f");
+  EXPECT_TRUE(std::isnan(json["a"].get<double>()));
+  EXPECT_EQ(json["b"][0], std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json["b"][1], -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json["b"][2], -1);
+  EXPECT_EQ(json["b"][3], "NaN");
+  EXPECT_EQ(json["Infinity"], "-Infini");
+  EXPECT_EQ(json["c\"NaN"], 1);
+  EXPECT_TRUE(std::isnan(ParsePythonJson("NaN", "f").get<double>()));
+}
+
+TEST(PythonJson, OtherWordsAreRefusedWithTheirPosition) {
+  const auto error = [](std::string_view text) {
+    return testing::ErrorOf([&] { (void)ParsePythonJson(text, "f"); });
+  };
+  EXPECT_THAT(error(R"({"a": NaN, "b": nan})"), ::testing::HasSubstr("line 1, column 18"));
+  EXPECT_THAT(error("{NaN: 1}"), ::testing::HasSubstr("[f]"));
+  EXPECT_THAT(error("[NaN, Infinit]"), ::testing::HasSubstr("[f]"));
+  EXPECT_THAT(testing::ErrorOf([] { (void)ParseJson("[NaN]", "f"); }), ::testing::HasSubstr("[f]"));
 }
 
 }  // namespace

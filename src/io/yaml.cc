@@ -106,6 +106,7 @@ class YamlBuilder final : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
+    if (tag == "!function") RefuseFunction(mark, value);
     Check(mark, tag, anchor);
     Yaml node = Node(Yaml::Kind::kScalar, mark);
     node.scalar_ = value;
@@ -139,6 +140,12 @@ class YamlBuilder final : public YAML::EventHandler {
   [[noreturn]] void Refuse(const YAML::Mark& mark, std::string_view expected,
                            std::string_view got) const {
     ThrowBadInput(PlaceOf(file_, LineOf(mark)), expected, got);
+  }
+
+  // How task files of lm-evaluation-harness name code.
+  [[noreturn]] void RefuseFunction(const YAML::Mark& mark, std::string_view name) const {
+    ThrowBadInput(PlaceOf(file_, LineOf(mark)), "a value that needs no Python",
+                  StrCat("!function ", name), "qualm runs no Python");
   }
 
   // Refuses what makes a file hard to read or dangerous to expand.

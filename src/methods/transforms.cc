@@ -1,5 +1,5 @@
 // The table of transforms, the look-up by name, and the arithmetic that searches share: rounding a
-// scaled weight to nearest and its loss over a group of linear layers.
+// scaled weight to nearest and its loss over the linear layers that read an input.
 #include "methods/transforms.h"
 
 #include <algorithm>
@@ -66,8 +66,8 @@ Matrix WeightClip::Apply(Span2D<const float> weight) const {
 
 namespace {
 
-// RoundScaled row by row, so that GroupLoss can write rows into memory that it keeps. Construct it
-// once per weight and scale; Row may run in several threads.
+// RoundScaled row by row, so that ReadersLoss can write rows into memory that it keeps. Construct
+// it once per weight and scale; Row may run in several threads.
 class ScaledRounding {
  public:
   ScaledRounding(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
@@ -135,24 +135,24 @@ Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<c
   return rounded;
 }
 
-GroupLoss::GroupLoss(const TransformGroup& group) : group_(group) {
-  for (const TransformLinear& linear : group.linears) {
+ReadersLoss::ReadersLoss(const InputReaders& readers) : readers_(readers) {
+  for (const TransformLinear& linear : readers.linears) {
     errors_.push_back(linear.scheme == nullptr
                           ? nullptr
                           : MakeWritableWeight(linear.weight.rows(), linear.weight.cols()));
   }
 }
 
-double GroupLoss::Of(std::span<const float> scale, const Context& context) {
+double ReadersLoss::Of(std::span<const float> scale, const Context& context) {
   double total = 0;
   for (size_t i = 0; i < errors_.size(); ++i) {
     // A skipped layer has no error.
     if (errors_[i] == nullptr) continue;
-    const TransformLinear& linear = group_.linears[i];
+    const TransformLinear& linear = readers_.linears[i];
     const ScaledRounding rounding(linear.weight, *linear.scheme, scale, RoundedPart::kError,
                                   context);
     errors_[i]->Write([&](size_t row, std::span<float> to) { rounding.Row(row, to); }, context);
-    total += SquaredOutputNorm(group_.stats->sample, *errors_[i], context);
+    total += SquaredOutputNorm(readers_.stats->sample, *errors_[i], context);
   }
   return total;
 }
@@ -166,13 +166,13 @@ std::vector<float> AbsMax(const LayerStats& stats) {
 }
 
 // Pieces of columns, so that no two threads write the same element.
-std::vector<float> ColumnAbsMax(const TransformGroup& group, const Context& context) {
-  std::vector<float> result(group.linears[0].weight.cols(), 0.0f);
+std::vector<float> ColumnAbsMax(const InputReaders& readers, const Context& context) {
+  std::vector<float> result(readers.linears[0].weight.cols(), 0.0f);
   constexpr size_t kColumns = 256;  // per piece of work
   context.pool.ParallelFor((result.size() + kColumns - 1) / kColumns, [&](size_t piece) {
     const size_t first = piece * kColumns, last = std::min(result.size(), first + kColumns);
 
-    for (const TransformLinear& linear : group.linears) {
+    for (const TransformLinear& linear : readers.linears) {
       for (size_t r = 0; r < linear.weight.rows(); ++r) {
         const float* row = linear.weight.row(r).data();
         for (size_t c = first; c < last; ++c) result[c] = std::max(result[c], std::abs(row[c]));

@@ -1,11 +1,9 @@
-// Transforms: edits of a group of linear layers that share an input. They leave the float model's
-// function unchanged and make it easier to round. The table is in transforms.cc, one line per file
-// in transforms/.
+// Transforms: edits of the linear layers that read one input (its readers). They leave the float
+// model's function unchanged and make it easier to round. The table is in transforms.cc, one line
+// per file in transforms/.
 //
-// A transform looks at a group and answers with numbers; block_tensors.h folds them into the
+// A transform looks at the readers and answers with numbers; block_tensors.h folds them into the
 // neighbours or keeps them as an online operation.
-//
-// A group is here the linear layers that read one input, not the weights that share a scale.
 #pragma once
 
 #include <functional>
@@ -40,7 +38,7 @@ struct WeightClip {
   Matrix Apply(Span2D<const float> weight) const;
 };
 
-// One linear layer of a group.
+// One of the linear layers that read an input.
 struct TransformLinear {
   std::string name;            // in full, for messages
   Span2D<const float> weight;  // [out, in]
@@ -51,14 +49,14 @@ struct TransformLinear {
 };
 
 // The linear layers that read one input, with its statistics. The views are valid during a call.
-struct TransformGroup {
+struct InputReaders {
   std::vector<TransformLinear> linears;
-  // Of the group's input: channel statistics over all calibration tokens, and a sample of rows.
+  // Of the input: channel statistics over all calibration tokens, and a sample of rows.
   const LayerStats* stats = nullptr;
   // Whether a scale can be folded into the norm or layer that produces the input.
   bool can_fold = false;
-  // ‖f(x) − f̂(x)‖² of the whole module that the group opens (attention, MLP), with the weights of
-  // its linear layers replaced; empty if the group does not open a module.
+  // ‖f(x) − f̂(x)‖² of the whole module that the input opens (attention, MLP), with the weights of
+  // its linear layers replaced; empty if the input does not open a module.
   std::function<double(std::span<const Matrix> weights)> module_loss;
 };
 
@@ -69,7 +67,7 @@ struct InputEdit {
   std::string choice;        // the result of a search, such as "ratio 0.35"
 };
 
-// A transform with its options parsed. Choose is called for each group in turn, Clip for all groups
+// A transform with its options parsed. Choose is called for each input in turn, Clip for all inputs
 // after the edits of all transforms.
 class Transform {
  public:
@@ -80,9 +78,9 @@ class Transform {
   // all other transforms.
   virtual const RotationOptions* rotation() const { return nullptr; }
   // Throws bad input if a scheme cannot be used with it.
-  virtual InputEdit Choose(const TransformGroup& group, const Context& context) const = 0;
+  virtual InputEdit Choose(const InputReaders& readers, const Context& context) const = 0;
   // Called after the edits of all transforms: one clip for each linear layer, or an empty list.
-  virtual std::vector<WeightClip> Clip(const TransformGroup&, const Context&) const { return {}; }
+  virtual std::vector<WeightClip> Clip(const InputReaders&, const Context&) const { return {}; }
   // Options as canonical JSON text, every default spelled out.
   virtual std::string OptionsJson() const = 0;
   // The options that it takes, with their defaults.
@@ -109,21 +107,21 @@ enum class RoundedPart { kWhole, kScaled, kError };
 Matrix RoundScaled(Span2D<const float> weight, const Scheme& scheme, std::span<const float> scale,
                    RoundedPart part, const Context& context);
 
-// Σ over the group's rounded layers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, with Ŵ_i of
+// Σ over the rounded readers of ‖X·(W_i − Ŵ_i)ᵀ‖² over the sampled rows, with Ŵ_i of
 // RoundScaled; float products, sums in double. The memory is reused from one candidate to the next.
-class GroupLoss {
+class ReadersLoss {
  public:
-  explicit GroupLoss(const TransformGroup& group);  // which must outlive it
+  explicit ReadersLoss(const InputReaders& readers);  // which must outlive it
   double Of(std::span<const float> scale, const Context& context);
 
  private:
-  const TransformGroup& group_;
+  const InputReaders& readers_;
   std::vector<std::unique_ptr<WritableWeight>> errors_;  // null: not rounded
 };
 // max |x_j| over all tokens. [in]
 std::vector<float> AbsMax(const LayerStats& stats);
-// max |W_ij| over the rows of all layers of the group. [in]
-std::vector<float> ColumnAbsMax(const TransformGroup& group, const Context& context);
+// max |W_ij| over the rows of all readers. [in]
+std::vector<float> ColumnAbsMax(const InputReaders& readers, const Context& context);
 // weight·diag(scale). Shapes [out, in], [in].
 Matrix ScaleColumns(Span2D<const float> weight, std::span<const float> scale,
                     const Context& context);

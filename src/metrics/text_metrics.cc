@@ -10,7 +10,9 @@
 #include "base/strings.h"
 #include "metrics/answers.h"
 #include "metrics/bleu.h"
+#include "metrics/exact_match.h"
 #include "metrics/follow_rules.h"
+#include "metrics/math_in_dollars.h"
 #include "metrics/python_sandbox.h"
 #include "metrics/words.h"
 #include "tokenize/tokenizer.h"
@@ -36,7 +38,13 @@ double Ratio(std::span<const double> sums) {
   return sums[1] == 0 ? std::numeric_limits<double>::quiet_NaN() : sums[0] / sums[1];
 }
 
-Counts ExactMatch(std::string_view text, References references, const MetricOptions&) {
+Counts ExactMatch(std::string_view text, References references, const MetricOptions& options) {
+  if (options.exact_match != nullptr) {
+    const std::string compared = ComparedText(text, *options.exact_match);
+    return Best(references, [&](const std::string& one) {
+      return compared == ComparedText(one, *options.exact_match) ? 1.0 : 0.0;
+    });
+  }
   return Best(references, [&](const std::string& one) { return text == one ? 1.0 : 0.0; });
 }
 
@@ -125,6 +133,11 @@ Counts MathMatch(std::string_view text, References references, const MetricOptio
               [&](const std::string& one) { return normal == NormalizeMath(one) ? 1.0 : 0.0; });
 }
 
+Counts MathInDollars(std::string_view text, References references, const MetricOptions&) {
+  return Best(references,
+              [&](const std::string& one) { return IsEqualMathInDollars(text, one) ? 1.0 : 0.0; });
+}
+
 // Both sides as numbers where they are; else as texts.
 Counts NumberMatch(std::string_view text, References references, const MetricOptions&) {
   const std::string normal = NormalizeNumber(text);
@@ -166,6 +179,8 @@ constexpr TextMetric kMetrics[] = {
      Ratio},
     {"math_match", "share of texts equal to a reference in MATH's normal form", true, 0, true,
      MathMatch, Ratio},
+    {"math_in_dollars", "share of texts equal to a reference as in the harness's hendrycks_math",
+     true, 0, true, MathInDollars, Ratio},
     {"rouge1", "mean F1 of common words (ROUGE-1, no stemmer)", true, 0, true, Rouge1, Ratio},
     {"rouge2", "mean F1 of common pairs of words (ROUGE-2, no stemmer)", true, 0, true, Rouge2,
      Ratio},

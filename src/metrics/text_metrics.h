@@ -11,11 +11,14 @@
 namespace qualm {
 
 class Tokenizer;
+struct ExactMatchOptions;
 
 struct MetricOptions {
   // How BLEU cuts texts: "13a", "zh", "none", or "spm" with `pieces`.
   std::string bleu_tokenizer = "13a";
   const Tokenizer* pieces = nullptr;
+  // Of exact_match; null: texts must be equal. Must outlive the options.
+  const ExactMatchOptions* exact_match = nullptr;
   bool run_code = false;  // whether programs may be run (in a sandbox); pass@k needs it
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -122,6 +123,7 @@ struct OpenedFolder {
   std::optional<Manifest> manifest;
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
+  GenerationConfig generation;
   InputSet inputs;
 };
 
@@ -144,6 +146,8 @@ OpenedFolder OpenFolder(const std::filesystem::path& folder) {
     opened.tokenizer = LoadTokenizer(folder);
     opened.inputs.Add(opened.tokenizer->inputs());
   }
+  opened.generation = ReadGenerationConfig(folder, opened.checkpoint->plan().vocab_size());
+  opened.inputs.Add(opened.generation.inputs);
   if (opened.manifest) RefuseAddedFiles(opened.inputs, *opened.manifest);
   return opened;
 }
@@ -247,6 +251,9 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   model.tokenizer = std::move(opened.tokenizer);
   model.inputs = std::move(opened.inputs);
   const Manifest* manifest = model.manifest ? &*model.manifest : nullptr;
+
+  model.generation = std::move(opened.generation);
+  for (const std::string& warning : model.generation.warnings) context.progress.Warn(warning);
 
   // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
   // are packed: memory holds the model about once.

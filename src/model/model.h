@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "artefact/manifest.h"
 #include "model/checkpoint.h"
 #include "model/decoder.h"
+#include "model/generation_config.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -29,11 +31,15 @@ struct Model {
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
   std::optional<Manifest> manifest;      // of a quantized folder
+  GenerationConfig generation;           // what the folder says about the model's texts
   InputSet inputs;                       // the files that LoadModel read
 
   bool is_quantized() const { return manifest.has_value(); }
   // Throws bad input naming the folder if there is no tokenizer.
   const Tokenizer& RequireTokenizer() const;
+  // See generation_config.h.
+  std::vector<TokenId> EndsOfText() const { return qualm::EndsOfText(generation, tokenizer.get()); }
+  std::vector<TokenId> OtherEnds() const { return qualm::OtherEnds(generation, tokenizer.get()); }
   // What results are keyed by: a hash over the names and contents of all files that loading opened,
   // or the artefact's hash. Reads those files. Throws bad input if one of a quantized folder is not
   // what the manifest says.

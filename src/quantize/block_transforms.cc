@@ -17,8 +17,9 @@ namespace {
 
 constexpr size_t kSampleRows = 2048;  // rows of inputs that transforms search with
 
-// The transforms of one block. Run is called once. A transform sees a group through View, answers
-// in Edit, and the edits go into the BlockTensors and from there into the running block.
+// The transforms of one block. Run is called once. A transform sees an input's readers through
+// View, answers in Edit, and the edits go into the BlockTensors and from there into the running
+// block.
 class BlockTransformer {
  public:
   BlockTransformer(const BlockRun& run, DecoderBlock& block, BlockTensors& tensors)
@@ -82,8 +83,8 @@ class BlockTransformer {
   }
 
   // What a transform sees of one input.
-  TransformGroup View(size_t i, const LayerStats& stats) {
-    TransformGroup view;
+  InputReaders View(size_t i, const LayerStats& stats) {
+    InputReaders view;
     for (const LinearSite& site : inputs_[i].sites) {
       const LayerPlan& plan = plans_.at(site.name);
       TransformLinear item;
@@ -107,7 +108,7 @@ class BlockTransformer {
   // Lets the transform choose for one input, and makes the edit.
   void Edit(size_t i, const Transform& transform, LayerStats& stats) {
     if (IsSkipped(i)) return;
-    TransformGroup view = View(i, stats);
+    InputReaders view = View(i, stats);
     // A search by the module's loss leaves its last candidate in the block.
     ModuleLoss module_loss(*this, i, stats);
     if (inputs_[i].reads_residual) {

@@ -162,17 +162,17 @@ class LayerRun {
     return collector.Take();
   }
 
-  TransformGroup View(const LayerStats& stats) const {
+  InputReaders View(const LayerStats& stats) const {
     TransformLinear linear;
     linear.name = name_;
     linear.weight = weight_;
     linear.scheme = &plan_.scheme;
     if (plan_.activations) linear.activations = &*plan_.activations;
-    TransformGroup group;
-    group.linears.push_back(std::move(linear));
-    group.stats = &stats;
-    group.can_fold = true;  // as far as methods ask: a neighbour could take the scale
-    return group;
+    InputReaders readers;
+    readers.linears.push_back(std::move(linear));
+    readers.stats = &stats;
+    readers.can_fold = true;  // as far as methods ask: a neighbour could take the scale
+    return readers;
   }
 
   // Rotates the inputs online, since no earlier layer can take the rotation.

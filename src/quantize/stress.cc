@@ -104,7 +104,7 @@ class StressRun {
       InputEdit edit;
       edit.scale = Scale(b, inputs[i]);
       tensors.Apply(i, "stress", edit, context_);
-      ++report_.groups;
+      ++report_.inputs_changed;
     }
 
     // Changed tensors, in their stored type if it holds the new values exactly.

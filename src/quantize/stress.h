@@ -13,7 +13,7 @@ struct Context;
 
 struct StressOptions {
   std::filesystem::path model, out;
-  uint64_t channels = 4;  // of each group's inputs
+  uint64_t channels = 4;  // of each input of linear layers
   // The factor for those inputs. Powers of two are exact: the model gives the same bits as before.
   // Other factors are right up to the rounding of the changed weights.
   double factor = 64;
@@ -22,12 +22,12 @@ struct StressOptions {
 
 // What was changed, and what could not be.
 struct StressReport {
-  size_t tensors_changed = 0, groups = 0;
-  std::vector<std::string> left_out;  // groups whose input scale cannot be folded anywhere
+  size_t tensors_changed = 0, inputs_changed = 0;
+  std::vector<std::string> left_out;  // inputs whose scale cannot be folded anywhere
 };
 
-// Writes a checkpoint: for each block and each group of linear layers whose input scale can be
-// folded, `channels` of the inputs become `factor` times larger (norm weights, or rows of the
+// Writes a checkpoint: for each block and each input of linear layers whose scale can be folded,
+// `channels` of its channels become `factor` times larger (norm weights, or rows of the
 // linear layer before) and the columns that read them smaller by the same factor. The hidden
 // channels are the same in all blocks, as in large models. Throws bad input if `out` is not a new
 // or empty folder, or for a factor that leaves the tensors' number types.

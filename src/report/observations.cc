@@ -26,16 +26,16 @@ struct Columns {
 };
 
 // Appends the rows of one evaluation.
-void AddItems(const CellRun& cell, const EvaluationData& data, const EvaluationData& reference,
+void AddItems(const CellRun& run, const EvaluationData& data, const EvaluationData& reference,
               double bits, Columns& columns) {
   for (size_t i = 0; i < data.loss.size(); ++i) {
-    columns.model.emplace_back(cell.model);
-    columns.recipe.emplace_back(cell.recipe);
-    columns.calibration.emplace_back(cell.calibration);
-    columns.test.emplace_back(cell.test);
-    columns.relation.emplace_back(RelationName(cell.relation));
+    columns.model.emplace_back(run.model);
+    columns.recipe.emplace_back(run.recipe);
+    columns.calibration.emplace_back(run.calibration);
+    columns.test.emplace_back(run.test);
+    columns.relation.emplace_back(RelationName(run.relation));
     columns.metric.emplace_back(data.metric);
-    columns.seed.emplace_back(cell.seed);
+    columns.seed.emplace_back(run.seed);
     columns.item.emplace_back(i);
     columns.cluster.emplace_back(static_cast<int64_t>(data.cluster[i]));
     // The float model's loss on the same item makes every row a pair.
@@ -79,35 +79,35 @@ Json ToJson(const Inference& one) {
 // Every cell with its summary and the keys of the stages that it comes from.
 Json CellsJson(const ReportData& data) {
   Json cells = Json::array();
-  for (const CellSummary& cell : data.analysis.cells) {
-    // Names and sizes come from the group, inferences from the analysis.
-    const Cell& group = data.table.cells[cell.group];
-    cells.push_back({{"model", group.model},
-                     {"recipe", group.recipe},
-                     {"calibration", group.calibration},
-                     {"test", group.test},
-                     {"relation", RelationName(group.relation)},
-                     {"metric", group.metric},
-                     {"items", group.items},
-                     {"seeds", group.seeds},
-                     {"scores", group.scores},
-                     {"float_score", NumberOrNull(group.float_score)},
-                     {"baseline", NumberOrNull(group.baseline)},
+  for (const CellSummary& summary : data.analysis.cells) {
+    // Names and sizes come from the cell, inferences from the analysis.
+    const Cell& cell = data.table.cells[summary.cell];
+    cells.push_back({{"model", cell.model},
+                     {"recipe", cell.recipe},
+                     {"calibration", cell.calibration},
+                     {"test", cell.test},
+                     {"relation", RelationName(cell.relation)},
+                     {"metric", cell.metric},
+                     {"items", cell.items},
+                     {"seeds", cell.seeds},
+                     {"scores", cell.scores},
+                     {"float_score", NumberOrNull(cell.float_score)},
+                     {"baseline", NumberOrNull(cell.baseline)},
                      // Losses relative to the float model, then other distances.
-                     {"excess_loss", ToJson(cell.excess)},
-                     {"p_holm", NumberOrNull(cell.p_holm)},
-                     {"kl", NumberOrNull(group.kl)},
-                     {"kl_stderr", NumberOrNull(group.kl_error)},
-                     {"same_top1", NumberOrNull(group.same_top1)},
-                     {"right_to_wrong", group.right_to_wrong},
-                     {"wrong_to_right", group.wrong_to_right},
-                     {"near_ties", group.near_ties},
-                     {"overlap", NumberOrNull(group.overlap)},
-                     {"bits_per_weight", NumberOrNull(group.bits)},
-                     {"decode_tokens_per_s", NumberOrNull(group.decode_tokens_per_s)},
+                     {"excess_loss", ToJson(summary.excess)},
+                     {"p_holm", NumberOrNull(summary.p_holm)},
+                     {"kl", NumberOrNull(cell.kl)},
+                     {"kl_stderr", NumberOrNull(cell.kl_error)},
+                     {"same_top1", NumberOrNull(cell.same_top1)},
+                     {"right_to_wrong", cell.right_to_wrong},
+                     {"wrong_to_right", cell.wrong_to_right},
+                     {"near_ties", cell.near_ties},
+                     {"overlap", NumberOrNull(cell.overlap)},
+                     {"bits_per_weight", NumberOrNull(cell.bits)},
+                     {"decode_tokens_per_s", NumberOrNull(cell.decode_tokens_per_s)},
                      // Where the numbers come from.
-                     {"evaluate", group.evaluate_keys},
-                     {"quantize", group.quantize_keys}});
+                     {"evaluate", cell.evaluate_keys},
+                     {"quantize", cell.quantize_keys}});
   }
   return cells;
 }
@@ -150,19 +150,19 @@ ParquetTable ObservationTable(const ReportData& data) {
 
   // The float model's evaluations, by model and test. The plan lists them first.
   std::map<std::string, EvaluationData> references;
-  for (const CellRun& cell : data.plan.cells) {
-    const std::optional<StageRecord> record = data.work.ReadRecord(cell.evaluate);
+  for (const CellRun& run : data.plan.cells) {
+    const std::optional<StageRecord> record = data.work.ReadRecord(run.evaluate);
     if (!record || !record->is_done()) continue;
     const EvaluationData one =
         EvaluationOf(record->outcome, data.plan.spec.task_loss, record->label);
-    const std::string name = StrCat(cell.model, "\n", cell.test);
-    if (cell.recipe == "float") references[name] = one;
+    const std::string name = StrCat(run.model, "\n", run.test);
+    if (run.recipe == "float") references[name] = one;
 
     // Cells that the table leaves out have no rows here either.
-    const Cell* group = data.table.Find(cell.model, cell.recipe, cell.calibration, cell.test);
-    if (group == nullptr || !references.contains(name)) continue;
+    const Cell* cell = data.table.Find(run.model, run.recipe, run.calibration, run.test);
+    if (cell == nullptr || !references.contains(name)) continue;
     if (references[name].loss.size() != one.loss.size()) continue;
-    AddItems(cell, one, references[name], group->bits, columns);
+    AddItems(run, one, references[name], cell->bits, columns);
   }
 
   // observations.h lists the columns in the same order.

@@ -13,7 +13,7 @@ using testing::Chosen;
 
 class Observations : public testing::ReportStudy {
  protected:
-  // A cell of the plan, its group in the table, and the record of its evaluation.
+  // a run of the plan, its cell in the table, and the record of its evaluation.
   void AddEvaluation(const std::string& recipe, const std::string& calibration,
                      const std::string& test, uint64_t seed, StageOutcome outcome) {
     CellRun cell;

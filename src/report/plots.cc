@@ -107,20 +107,20 @@ std::string SizeChart(const ReportData& data, const std::string& model, const st
                       const std::string& test) {
   std::map<std::string, LineSeries> series;  // by base and length
   const LossUnit unit = UnitOf(data.IsShare(test));
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    if (group.model != model || group.recipe != recipe || group.test != test) continue;
-    if (group.calibration == "-") continue;
-    const CalibrationSpec& set = data.plan.spec.Calibration(group.calibration);
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    if (cell.model != model || cell.recipe != recipe || cell.test != test) continue;
+    if (cell.calibration == "-") continue;
+    const CalibrationSpec& set = data.plan.spec.Calibration(cell.calibration);
 
     // Only sets whose names differ by their size alone form a curve; twins are left out.
     const std::string base = BaseOf(set);
     if (base.empty() || !set.again.empty()) continue;
     LineSeries& one = series[StrCat(base, " × ", set.sampler.length)];
     one.x.push_back(TokensOf(set));
-    one.y.push_back(unit.factor * cell.excess.value);
-    one.low.push_back(unit.factor * cell.excess.low);
-    one.high.push_back(unit.factor * cell.excess.high);
+    one.y.push_back(unit.factor * summary.excess.value);
+    one.low.push_back(unit.factor * summary.excess.low);
+    one.high.push_back(unit.factor * summary.excess.high);
   }
 
   // A single size is a point, not a curve.
@@ -243,9 +243,9 @@ std::string LayerSection(const ReportData& data) {
   std::vector<std::string> seen;
 
   // Several cells may share one artefact, which counts once.
-  for (const Cell& group : data.table.cells) {
-    const std::string recipe = ConditionText(data, group.model, group.recipe);
-    for (const std::string& key : group.quantize_keys) {
+  for (const Cell& cell : data.table.cells) {
+    const std::string recipe = ConditionText(data, cell.model, cell.recipe);
+    for (const std::string& key : cell.quantize_keys) {
       if (std::ranges::find(seen, key) != seen.end()) continue;
       seen.push_back(key);
 

@@ -21,17 +21,17 @@ std::string Calibrations(const ReportData& data) {
 
   // Cells share calibration stages; each is listed once.
   std::vector<std::string> seen;
-  for (const CellRun& cell : data.plan.cells) {
-    if (cell.calibrate.empty() || std::ranges::find(seen, cell.calibrate) != seen.end()) continue;
-    seen.push_back(cell.calibrate);
+  for (const CellRun& run : data.plan.cells) {
+    if (run.calibrate.empty() || std::ranges::find(seen, run.calibrate) != seen.end()) continue;
+    seen.push_back(run.calibrate);
 
     // A stage that is not done has nothing to show.
-    const std::optional<StageRecord> record = data.work.ReadRecord(cell.calibrate);
+    const std::optional<StageRecord> record = data.work.ReadRecord(run.calibrate);
     const auto* set = record ? std::get_if<CalibrateOutcome>(&record->outcome) : nullptr;
     if (set == nullptr) continue;
-    table.Row({{Escape(cell.calibration)},
-               {Escape(cell.model)},
-               {StrCat(cell.seed), true},
+    table.Row({{Escape(run.calibration)},
+               {Escape(run.model)},
+               {StrCat(run.seed), true},
                {Escape(set->corpus)},
                {Escape(set->sampler)},
                {StrCat(set->sequences, " × ", set->length), true},
@@ -61,10 +61,10 @@ std::string Tests(const ReportData& data) {
 
   // The float model's evaluation knows the size of the test.
   for (const TestSpec& test : data.plan.spec.tests) {
-    const Cell* group = data.table.Find(
+    const Cell* cell = data.table.Find(
         data.plan.spec.models.empty() ? "" : data.plan.spec.models[0], "float", "-", test.name);
-    if (group == nullptr) continue;
-    const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0]);
+    if (cell == nullptr) continue;
+    const std::optional<StageRecord> record = data.work.ReadRecord(cell->evaluate_keys[0]);
     if (!record) continue;
     const auto* text = std::get_if<TextOutcome>(&record->outcome);
     const auto* rows = std::get_if<RowsOutcome>(&record->outcome);
@@ -73,8 +73,8 @@ std::string Tests(const ReportData& data) {
     const About& about = test.about;
     table.Row({{Escape(test.name)},
                {Escape(text != nullptr ? ProtocolOf(*text) : ProtocolOf(*rows))},
-               {StrCat(group->items), true},
-               {StrCat(group->excess.clusters()), true},
+               {StrCat(cell->items), true},
+               {StrCat(cell->excess.clusters()), true},
                {Escape(StrCat(about.dataset, " / ", about.subject, " / ", about.task, " / ",
                               about.language))},
                {Escape(rows != nullptr ? rows->note : "")}});
@@ -108,12 +108,12 @@ std::string ProvenanceSection(const ReportData& data) {
 
   // The hash of every model, as its float evaluation recorded it.
   for (size_t i = 0; i < data.plan.spec.models.size(); ++i) {
-    const Cell* group = nullptr;
+    const Cell* cell = nullptr;
     for (const Cell& one : data.table.cells) {
-      if (one.model == data.plan.spec.models[i] && group == nullptr) group = &one;
+      if (one.model == data.plan.spec.models[i] && cell == nullptr) cell = &one;
     }
-    if (group == nullptr) continue;
-    const std::optional<StageRecord> record = data.work.ReadRecord(group->evaluate_keys[0], false);
+    if (cell == nullptr) continue;
+    const std::optional<StageRecord> record = data.work.ReadRecord(cell->evaluate_keys[0], false);
     if (!record) continue;
     const auto* inputs = std::get_if<EvaluateInputs>(&record->inputs);
     if (inputs == nullptr) continue;

@@ -36,11 +36,11 @@ class SampleCollector {
 
   // All answers as JSON, the telling ones first, as many as the bound allows.
   std::string Json_() {
-    for (const Cell& group : data_.table.cells) {
-      if (group.recipe == "float") AddPrompts(group);
+    for (const Cell& cell : data_.table.cells) {
+      if (cell.recipe == "float") AddPrompts(cell);
     }
-    for (const Cell& group : data_.table.cells) {
-      if (group.recipe != "float") AddAnswers(group);
+    for (const Cell& cell : data_.table.cells) {
+      if (cell.recipe != "float") AddAnswers(cell);
     }
     // Flips tell most, unchanged answers least.
     constexpr std::array<int, 4> kOrder = {3, 0, 1, 2};  // by flag: flips, changes, the same
@@ -69,14 +69,14 @@ class SampleCollector {
   }
 
   // The prompts of one test, from the float model's record.
-  void AddPrompts(const Cell& group) {
-    const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
+  void AddPrompts(const Cell& cell) {
+    const std::optional<RowsOutcome> rows = RowsOf(cell.evaluate_keys[0]);
     if (!rows) return;
     for (const SampleOutcome& sample : rows->samples) {
       if (sample.item >= rows->items.right.size()) continue;
       // Answers find their prompt by model, test and item.
-      index_[StrCat(group.model, "\n", group.test, "\n", sample.item)] = prompts_.size();
-      prompts_.push_back({.test = group.test,
+      index_[StrCat(cell.model, "\n", cell.test, "\n", sample.item)] = prompts_.size();
+      prompts_.push_back({.test = cell.test,
                           .row = sample.row.value_or(""),
                           .text = sample.prompt.value_or(""),
                           .right = sample.right.value_or(""),
@@ -86,16 +86,16 @@ class SampleCollector {
   }
 
   // The answers of one condition; only the first seed's are kept.
-  void AddAnswers(const Cell& group) {
-    const std::optional<RowsOutcome> rows = RowsOf(group.evaluate_keys[0]);
+  void AddAnswers(const Cell& cell) {
+    const std::optional<RowsOutcome> rows = RowsOf(cell.evaluate_keys[0]);
     if (!rows) return;
-    conditions_.push_back(StrCat(ConditionText(data_, group.model, group.recipe),
-                                 group.calibration == "-" ? "" : " · ",
-                                 group.calibration == "-" ? "" : group.calibration));
+    conditions_.push_back(StrCat(ConditionText(data_, cell.model, cell.recipe),
+                                 cell.calibration == "-" ? "" : " · ",
+                                 cell.calibration == "-" ? "" : cell.calibration));
 
     // Answers whose prompt is not known are skipped: the float model's stage may have failed.
     for (const SampleOutcome& sample : rows->samples) {
-      const auto found = index_.find(StrCat(group.model, "\n", group.test, "\n", sample.item));
+      const auto found = index_.find(StrCat(cell.model, "\n", cell.test, "\n", sample.item));
       if (found == index_.end() || sample.item >= rows->items.right.size()) continue;
 
       const Prompt& prompt = prompts_[found->second];

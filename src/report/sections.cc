@@ -8,8 +8,8 @@
 namespace qualm {
 
 bool ReportData::IsShare(const std::string& test) const {
-  for (const Cell& group : table.cells) {
-    if (group.test == test) return group.is_share;
+  for (const Cell& cell : table.cells) {
+    if (cell.test == test) return cell.is_share;
   }
   return false;
 }

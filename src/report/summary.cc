@@ -61,9 +61,9 @@ std::string FamilySentence(const ReportData& data, const FamilyAnswer& one) {
 std::string CostSentences(const ReportData& data) {
   std::string html;
   std::vector<std::pair<std::string, std::string>> seen;
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    const std::pair<std::string, std::string> one = {group.model, group.recipe};
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    const std::pair<std::string, std::string> one = {cell.model, cell.recipe};
     if (std::ranges::find(seen, one) != seen.end()) continue;
     seen.push_back(one);
 
@@ -71,8 +71,8 @@ std::string CostSentences(const ReportData& data) {
     size_t all = 0, worse = 0, better = 0;
     double least = INFINITY, most = -INFINITY;
     for (const CellSummary& other : data.analysis.cells) {
-      const Cell& its = data.table.cells[other.group];
-      if (its.model != group.model || its.recipe != group.recipe) continue;
+      const Cell& its = data.table.cells[other.cell];
+      if (its.model != cell.model || its.recipe != cell.recipe) continue;
       ++all;
       worse += other.p_holm < 0.05 && other.excess.value > 0 ? 1 : 0;
       better += other.p_holm < 0.05 && other.excess.value < 0 ? 1 : 0;
@@ -82,12 +82,12 @@ std::string CostSentences(const ReportData& data) {
     }
 
     const LossUnit unit = data.UnitOfTests();
-    const std::string where = Escape(ConditionText(data, group.model, group.recipe));
-    html += Item(StrCat("<b>", where, "</b> (", Number(group.bits, 2), " bits per weight) loses ",
+    const std::string where = Escape(ConditionText(data, cell.model, cell.recipe));
+    html += Item(StrCat("<b>", where, "</b> (", Number(cell.bits, 2), " bits per weight) loses ",
                         Signed(least, unit.digits), " to ", Signed(most, unit.digits), " ", unit.en,
                         " against the float model; significantly worse in ", worse,
                         " and better in ", better, " of ", all, " cells (Holm)."),
-                 StrCat("<b>", where, "</b>（每权重 ", Number(group.bits, 2),
+                 StrCat("<b>", where, "</b>（每权重 ", Number(cell.bits, 2),
                         " 比特）相对浮点模型的损失变化为 ", Signed(least, unit.digits), " 至 ",
                         Signed(most, unit.digits), " ", unit.zh, "；", all, " 个单元格中 ", worse,
                         " 个显著变差，", better, " 个显著变好（Holm 校正）。"));

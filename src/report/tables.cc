@@ -15,20 +15,20 @@ using Condition = std::pair<std::string, std::string>;  // model, recipe
 // Models and recipes of the quantized cells, in the table's order.
 std::vector<Condition> ConditionsOf(const ReportData& data, bool only_calibrated) {
   std::vector<Condition> all;
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    if (only_calibrated && group.calibration == "-") continue;
-    const Condition one = {group.model, group.recipe};
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    if (only_calibrated && cell.calibration == "-") continue;
+    const Condition one = {cell.model, cell.recipe};
     if (std::ranges::find(all, one) == all.end()) all.push_back(one);
   }
   return all;
 }
 
 // The comparison of this cell with calibration on the test's own kind, if the study has it.
-const CalibrationComparison* FindComparison(const ReportData& data, const Cell& group) {
+const CalibrationComparison* FindComparison(const ReportData& data, const Cell& cell) {
   for (const CalibrationComparison& one : data.analysis.comparisons) {
-    if (one.model == group.model && one.recipe == group.recipe && one.test == group.test &&
-        one.calibration == group.calibration) {
+    if (one.model == cell.model && one.recipe == cell.recipe && one.test == cell.test &&
+        one.calibration == cell.calibration) {
       return &one;
     }
   }
@@ -64,13 +64,13 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
   std::map<std::pair<std::string, std::string>, const CellSummary*> cells;
   std::map<std::string, Range> ranges;  // colours compare the calibration sets of one test
   // Collect rows, columns and colours; a cell may be missing.
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    if (Condition{group.model, group.recipe} != condition) continue;
-    if (std::ranges::find(tests, group.test) == tests.end()) tests.push_back(group.test);
-    if (std::ranges::find(sets, group.calibration) == sets.end()) sets.push_back(group.calibration);
-    cells[{group.calibration, group.test}] = &cell;
-    ranges[group.test].Add(cell.excess.value);
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    if (Condition{cell.model, cell.recipe} != condition) continue;
+    if (std::ranges::find(tests, cell.test) == tests.end()) tests.push_back(cell.test);
+    if (std::ranges::find(sets, cell.calibration) == sets.end()) sets.push_back(cell.calibration);
+    cells[{cell.calibration, cell.test}] = &summary;
+    ranges[cell.test].Add(summary.excess.value);
   }
 
   // The header names each test with the unit of its losses.
@@ -94,20 +94,20 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
         row.push_back({"–", true});
         continue;
       }
-      const CellSummary& cell = *found->second;
-      const Cell& group = data.table.cells[cell.group];
+      const CellSummary& summary = *found->second;
+      const Cell& cell = data.table.cells[summary.cell];
 
       // The number, its mark and its standard error; the shade is a variable of the cell's style.
       const LossUnit unit = UnitOf(data.IsShare(test));
-      const bool is_iid = group.relation == Relation::kIid;
+      const bool is_iid = cell.relation == Relation::kIid;
 
       row.push_back(
-          {StrCat(Signed(unit.factor * cell.excess.value, unit.digits),
-                  Mark(FindComparison(data, group)), "<br><small>± ",
-                  Number(unit.factor * cell.excess.standard_error, unit.digits), "</small>"),
+          {StrCat(Signed(unit.factor * summary.excess.value, unit.digits),
+                  Mark(FindComparison(data, cell)), "<br><small>± ",
+                  Number(unit.factor * summary.excess.standard_error, unit.digits), "</small>"),
            true,
            StrCat("class=\"n heat", is_iid ? " iid" : "", "\" style=\"--h:",
-                  ranges[test].Shade(cell.excess.value), "%\"", is_iid ? " data-iid" : "")});
+                  ranges[test].Shade(summary.excess.value), "%\"", is_iid ? " data-iid" : "")});
     }
     table.Row(std::move(row));
   }
@@ -137,8 +137,8 @@ void AddOnce(std::vector<std::string>& names, const std::string& name) {
 }
 
 // Items, clusters and seeds of a cell.
-std::string Counts(const Cell& group) {
-  return StrCat(group.items, " / ", group.excess.clusters(), " / ", group.excess.seeds());
+std::string Counts(const Cell& cell) {
+  return StrCat(cell.items, " / ", cell.excess.clusters(), " / ", cell.excess.seeds());
 }
 
 }  // namespace
@@ -178,42 +178,42 @@ std::string CellSection(const ReportData& data) {
                 Both("effect size", "效应量"), Both("detectable", "可检出"),
                 Both("seeds agree", "种子一致"), "KL",
                 Both("right→wrong / wrong→right", "对→错 / 错→对"), Both("overlap", "重叠")});
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    const LossUnit unit = UnitOf(data.IsShare(group.test));
-    const int digits = group.is_text ? 3 : 4;
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    const LossUnit unit = UnitOf(data.IsShare(cell.test));
+    const int digits = cell.is_text ? 3 : 4;
 
     // Collect what the filters offer.
-    AddOnce(models, group.model);
-    AddOnce(recipes, group.recipe);
-    AddOnce(sets, group.calibration);
-    AddOnce(tests, group.test);
-    AddOnce(relations, std::string(RelationName(group.relation)));
-    const LocalText relation = RelationText(group.relation);
+    AddOnce(models, cell.model);
+    AddOnce(recipes, cell.recipe);
+    AddOnce(sets, cell.calibration);
+    AddOnce(tests, cell.test);
+    AddOnce(relations, std::string(RelationName(cell.relation)));
+    const LocalText relation = RelationText(cell.relation);
 
-    table.Row({{Escape(ConditionText(data, group.model, group.recipe))},
-               {Escape(group.calibration)},
-               {Escape(group.test)},
+    table.Row({{Escape(ConditionText(data, cell.model, cell.recipe))},
+               {Escape(cell.calibration)},
+               {Escape(cell.test)},
                {BothText(relation)},
-               {Counts(group), true},
-               {WithDeviation(cell.score, cell.score_deviation, digits), true},
-               {Number(group.float_score, digits), true},
-               {WithInterval(cell.excess, unit), true},
-               {PValue(cell.excess.p), true},
-               {PValue(cell.p_holm), true},
-               {Signed(cell.excess.effect_size, 2), true},
-               {Number(unit.factor * cell.excess.detectable, unit.digits), true},
-               {StrCat(cell.excess.seeds_agreeing, "/", cell.excess.seeds), true},
-               {Number(group.kl, 4), true},
-               {group.is_text ? "–"
-                              : StrCat(Number(group.right_to_wrong, 1), " / ",
-                                       Number(group.wrong_to_right, 1)),
+               {Counts(cell), true},
+               {WithDeviation(summary.score, summary.score_deviation, digits), true},
+               {Number(cell.float_score, digits), true},
+               {WithInterval(summary.excess, unit), true},
+               {PValue(summary.excess.p), true},
+               {PValue(summary.p_holm), true},
+               {Signed(summary.excess.effect_size, 2), true},
+               {Number(unit.factor * summary.excess.detectable, unit.digits), true},
+               {StrCat(summary.excess.seeds_agreeing, "/", summary.excess.seeds), true},
+               {Number(cell.kl, 4), true},
+               {cell.is_text
+                    ? "–"
+                    : StrCat(Number(cell.right_to_wrong, 1), " / ", Number(cell.wrong_to_right, 1)),
                 true},
-               {Percent(group.overlap, 1), true}},
-              StrCat("data-row data-model=\"", Escape(group.model), "\" data-recipe=\"",
-                     Escape(group.recipe), "\" data-calibration=\"", Escape(group.calibration),
-                     "\" data-test=\"", Escape(group.test), "\" data-relation=\"",
-                     RelationName(group.relation), "\""));
+               {Percent(cell.overlap, 1), true}},
+              StrCat("data-row data-model=\"", Escape(cell.model), "\" data-recipe=\"",
+                     Escape(cell.recipe), "\" data-calibration=\"", Escape(cell.calibration),
+                     "\" data-test=\"", Escape(cell.test), "\" data-relation=\"",
+                     RelationName(cell.relation), "\""));
   }
 
   // Without any cell there is no section.

@@ -120,9 +120,9 @@ TEST_F(Tables, TheTableOfAllCellsShowsEveryNumberOfATask) {
 
 TEST_F(Tables, TheTableOfAllCellsHasDashesForWhatATextOrOneSeedDoesNotHave) {
   AddTextTest("t");
-  CellSummary& cell = AddCell("r", "-", "t", Chosen(0.05, NAN, NAN, NAN), NAN);
-  cell.score_deviation = NAN;
-  cell.excess.seeds = cell.excess.seeds_agreeing = 1;
+  CellSummary& summary = AddCell("r", "-", "t", Chosen(0.05, NAN, NAN, NAN), NAN);
+  summary.score_deviation = NAN;
+  summary.excess.seeds = summary.excess.seeds_agreeing = 1;
   table_.cells[0].excess = LossTable(std::vector<double>(4, 10));
   table_.cells[0].excess.AddSeed({1, 1, 1, 1});
   table_.cells[0].kl = table_.cells[0].overlap = NAN;

@@ -149,19 +149,19 @@ std::string MarkdownCells(const ReportData& data) {
       "\n## Cells\n\n| recipe | calibration | test | relation | items/clusters/seeds | score | "
       "float | loss − float "
       "[95 %] | Holm p | KL | overlap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
 
     // Losses of shares are shown in percentage points.
-    const LossUnit unit = UnitOf(data.IsShare(group.test));
+    const LossUnit unit = UnitOf(data.IsShare(cell.test));
     text +=
-        StrCat("| ", MarkdownCell(ConditionText(data, group.model, group.recipe)), " | ",
-               MarkdownCell(group.calibration), " | ", MarkdownCell(group.test), " | ",
-               RelationText(group.relation).en, " | ", group.items, "/", group.excess.clusters(),
-               "/", group.excess.seeds(), " | ", WithDeviation(cell.score, cell.score_deviation, 4),
-               " | ", Number(group.float_score, 4), " | ", WithInterval(cell.excess, unit), " | ",
-               Number(cell.p_holm, 4), " | ", Number(group.kl, 4), " | ", Percent(group.overlap, 1),
-               " |\n");
+        StrCat("| ", MarkdownCell(ConditionText(data, cell.model, cell.recipe)), " | ",
+               MarkdownCell(cell.calibration), " | ", MarkdownCell(cell.test), " | ",
+               RelationText(cell.relation).en, " | ", cell.items, "/", cell.excess.clusters(), "/",
+               cell.excess.seeds(), " | ", WithDeviation(summary.score, summary.score_deviation, 4),
+               " | ", Number(cell.float_score, 4), " | ", WithInterval(summary.excess, unit), " | ",
+               Number(summary.p_holm, 4), " | ", Number(cell.kl, 4), " | ",
+               Percent(cell.overlap, 1), " |\n");
   }
   return text;
 }
@@ -222,28 +222,28 @@ std::string CsvReport(const ReportData& data) {
       "agreeing,kl,kl_stderr,"
       "right_to_wrong,wrong_to_right,near_ties,overlap,bits_per_weight,bits_per_weight_model,"
       "decode_tokens_per_s\n";
-  for (const CellSummary& cell : data.analysis.cells) {
-    const Cell& group = data.table.cells[cell.group];
-    const Inference& excess = cell.excess;
+  for (const CellSummary& summary : data.analysis.cells) {
+    const Cell& cell = data.table.cells[summary.cell];
+    const Inference& excess = summary.excess;
 
     // The names and the score.
     text +=
-        StrCat(CsvField(group.model), ",", CsvField(group.recipe), ",", CsvField(group.calibration),
-               ",", CsvField(group.test), ",", RelationName(group.relation), ",", group.metric, ",",
-               group.items, ",", excess.clusters, ",", excess.seeds, ",", Plain(cell.score), ",",
-               Plain(cell.score_deviation), ",", Plain(group.float_score), ",");
+        StrCat(CsvField(cell.model), ",", CsvField(cell.recipe), ",", CsvField(cell.calibration),
+               ",", CsvField(cell.test), ",", RelationName(cell.relation), ",", cell.metric, ",",
+               cell.items, ",", excess.clusters, ",", excess.seeds, ",", Plain(summary.score), ",",
+               Plain(summary.score_deviation), ",", Plain(cell.float_score), ",");
 
     // The loss against the float model, with its inference.
     text += StrCat(Plain(excess.value), ",", Plain(excess.standard_error), ",", Plain(excess.low),
                    ",", Plain(excess.high), ",", Plain(excess.df), ",", Plain(excess.p), ",",
-                   Plain(cell.p_holm), ",", Plain(excess.effect_size), ",",
+                   Plain(summary.p_holm), ",", Plain(excess.effect_size), ",",
                    Plain(excess.detectable), ",", excess.seeds_agreeing, ",");
 
     // Distances from the float model, size and speed.
-    text += StrCat(Plain(group.kl), ",", Plain(group.kl_error), ",", Plain(group.right_to_wrong),
-                   ",", Plain(group.wrong_to_right), ",", group.near_ties, ",",
-                   Plain(group.overlap), ",", Plain(group.bits), ",", Plain(group.model_bits), ",",
-                   Plain(group.decode_tokens_per_s), "\n");
+    text += StrCat(Plain(cell.kl), ",", Plain(cell.kl_error), ",", Plain(cell.right_to_wrong), ",",
+                   Plain(cell.wrong_to_right), ",", cell.near_ties, ",", Plain(cell.overlap), ",",
+                   Plain(cell.bits), ",", Plain(cell.model_bits), ",",
+                   Plain(cell.decode_tokens_per_s), "\n");
   }
   return text;
 }
@@ -267,9 +267,9 @@ std::string LatexReport(const ReportData& data) {
 
     // Rows in the table's order, the float model first.
     std::vector<std::pair<std::string, std::string>> rows;
-    for (const Cell& group : data.table.cells) {
-      const std::pair<std::string, std::string> row = {group.recipe, group.calibration};
-      if (group.model == model && std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
+    for (const Cell& cell : data.table.cells) {
+      const std::pair<std::string, std::string> row = {cell.recipe, cell.calibration};
+      if (cell.model == model && std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
     }
 
     // Each cell is the loss against the float model; the float model's own row has its scores.
@@ -277,20 +277,20 @@ std::string LatexReport(const ReportData& data) {
       text += StrCat(LatexText(recipe), " & ", LatexText(calibration));
       for (const std::string& test : tests) {
         // A cell that is not done is a dash.
-        const Cell* group = data.table.Find(model, recipe, calibration, test);
-        if (group == nullptr) {
+        const Cell* cell = data.table.Find(model, recipe, calibration, test);
+        if (cell == nullptr) {
           text += " & --";
           continue;
         }
         if (recipe == "float") {
-          text += StrCat(" & ", LatexNumber(group->float_score, group->is_text ? 2 : 3, false));
+          text += StrCat(" & ", LatexNumber(cell->float_score, cell->is_text ? 2 : 3, false));
           continue;
         }
 
         // A bold number is calibrated on the test's own kind.
         const LossUnit unit = UnitOf(data.IsShare(test));
-        std::string number = LatexNumber(unit.factor * group->excess.Mean(), unit.digits, true);
-        if (group->relation == Relation::kIid) number = StrCat("\\textbf{", number, "}");
+        std::string number = LatexNumber(unit.factor * cell->excess.Mean(), unit.digits, true);
+        if (cell->relation == Relation::kIid) number = StrCat("\\textbf{", number, "}");
 
         // A star marks a significant difference from calibration on the test's own kind.
         for (const CalibrationComparison& one : data.analysis.comparisons) {

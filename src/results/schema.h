@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS items(
   subset TEXT NOT NULL, row INTEGER NOT NULL, gold INTEGER NOT NULL, picked INTEGER NOT NULL,
   is_correct INTEGER NOT NULL, is_near_tie INTEGER NOT NULL, value REAL, prediction TEXT,
   PRIMARY KEY(evaluation, item)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS readings(
+  evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,
+  position INTEGER NOT NULL, filter TEXT NOT NULL, prediction TEXT NOT NULL, value REAL NOT NULL,
+  PRIMARY KEY(evaluation, item, position)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS prompts(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS requests(
   evaluation INTEGER NOT NULL REFERENCES evaluations(id), item INTEGER NOT NULL,

@@ -151,10 +151,19 @@ int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
   return find.Int(0);
 }
 
+// What filters read before is forgotten: the task may have other ones now.
 void ResultStore::PutItem(int64_t evaluation, const StoredItem& item) {
+  Statement(database_, "DELETE FROM readings WHERE evaluation = ? AND item = ?")
+      .Run(evaluation, item.item);
   Statement(database_, "INSERT OR REPLACE INTO items VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .Run(evaluation, item.item, item.subset, item.row, item.gold, item.picked, item.is_correct,
            item.is_near_tie, item.value, item.prediction);
+}
+
+void ResultStore::PutReading(int64_t evaluation, const StoredReading& reading) {
+  Statement(database_, "INSERT OR REPLACE INTO readings VALUES(?, ?, ?, ?, ?, ?)")
+      .Run(evaluation, reading.item, reading.position, reading.filter, reading.prediction,
+           reading.value);
 }
 
 // Items of a subset share their prompt text, so it is stored once. Remembering the last one saves a
@@ -230,6 +239,19 @@ std::vector<StoredItem> ResultStore::Items(int64_t evaluation) const {
                      .prediction = statement.Text(8)});
   }
   return items;
+}
+
+std::vector<StoredReading> ResultStore::Readings(int64_t evaluation, uint64_t item) const {
+  Statement statement(database_,
+                      "SELECT item, position, filter, prediction, value FROM readings "
+                      "WHERE evaluation = ? AND item = ? ORDER BY position");
+  statement.Bind(evaluation, item);
+  std::vector<StoredReading> readings;
+  while (statement.Step()) {
+    readings.push_back({statement.Unsigned(0), statement.Unsigned(1), statement.Text(2),
+                        statement.Text(3), statement.Real(4)});
+  }
+  return readings;
 }
 
 // Pairs of item and log-likelihood, in the order of the items' choices.

@@ -59,6 +59,13 @@ struct StoredItem {
   std::string prediction;  // of a generation task: what was read off its text
 };
 
+// What a further filter of a task took from an item's texts; the first one's is in StoredItem.
+struct StoredReading {
+  uint64_t item = 0, position = 0;  // the filter's among the further ones
+  std::string filter, prediction;
+  double value = 0;
+};
+
 // One continuation of an item as text, with its answer.
 struct StoredRequest {
   uint64_t item = 0, choice = 0;
@@ -103,12 +110,15 @@ class ResultStore {
 
   int64_t PutEvaluation(const EvaluationKey& key);  // its id, old or new
   void PutItem(int64_t evaluation, const StoredItem& item);
+  void PutReading(int64_t evaluation, const StoredReading& reading);
   void PutRequest(int64_t evaluation, const StoredRequest& request);
   void FinishEvaluation(int64_t evaluation);
 
   // Of a model (empty: of all), in the order they were made.
   std::vector<StoredEvaluation> Evaluations(std::string_view model = {}) const;
   std::vector<StoredItem> Items(int64_t evaluation) const;
+  // Of one item, in the order of the filters.
+  std::vector<StoredReading> Readings(int64_t evaluation, uint64_t item) const;
   // The answers of all choices of all items in their order: item and log-likelihood. A choice that
   // was not answered is left out.
   std::vector<std::pair<uint64_t, double>> LogLikelihoods(int64_t evaluation,

@@ -175,7 +175,16 @@ TEST_F(Store, EvaluationsItemsAndRequests) {
   EXPECT_EQ(store.PutEvaluation(key), id);
   key.shots = 0;
   EXPECT_NE(store.PutEvaluation(key), id);
-  store.PutItem(id, {1, "anatomy", 7, 2, 3, false, true, 0.25, "said"});
+  const StoredItem item = {1, "anatomy", 7, 2, 3, false, true, 0.25, "said"};
+  store.PutItem(id, item);
+  store.PutReading(id, {1, 1, "last", "5", 0.5});
+  store.PutReading(id, {1, 0, "strict", "4", 1});
+  ASSERT_EQ(store.Readings(id, 1).size(), 2u);
+  EXPECT_EQ(store.Readings(id, 1)[0].filter, "strict");
+  EXPECT_EQ(store.Readings(id, 1)[1].prediction, "5");
+  EXPECT_EQ(store.Readings(id, 1)[1].value, 0.5);
+  store.PutItem(id, item);  // asked again: readings of before are gone
+  EXPECT_TRUE(store.Readings(id, 1).empty());
   StoredRequest request;
   request.item = 1;
   request.choice = 0;

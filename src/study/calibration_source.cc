@@ -154,6 +154,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
   const size_t wanted = (options.samples + options.held_out) * options.length;
   const size_t context_length = model.decoder->plan.context;
   const Tokens prompt = EncodeGenerationPrompt(tokenizer, "");
+  const std::vector<TokenId> other_ends = model.OtherEnds();
 
   Tokens tokens;
   size_t texts = 0;
@@ -173,6 +174,7 @@ CalibrationSet SelfGeneratedSet(const Model& model, const std::string& model_has
       request.tokens = prompt;
       request.max_tokens = std::min(options.length, context_length - prompt.size());
       request.temperature = temperature;
+      request.other_ends = other_ends;
       // Seed and number of the text select the random stream: the same set comes out in every run.
       request.sample = options.seed * 1'000'000 + texts + i;
       const auto stored = store.FindText(model_hash, request.Hash(), kGenerationProtocol);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "evaluate/protocol.h"
+#include "generate/generation_request.h"
 #include "study/estimate.h"
 #include "study/machine.h"
 #include "study/planned_inputs.h"
@@ -117,6 +118,7 @@ class Planner {
         break;
       case CalibrationKind::kSelfGenerated:
         inputs.temperature = set.temperature;
+        inputs.text_protocol = kGenerationProtocol;
         files = model.files;
         break;
       case CalibrationKind::kMixed:
@@ -183,6 +185,7 @@ class Planner {
       inputs.category = spec.category;
       inputs.shots = spec.shots;
       inputs.rows = RowsOf(test.pool);
+      if (test.is_generated) inputs.text_protocol = kGenerationProtocol;
     } else {
       const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
       inputs.kind = TestKind::kText;

@@ -218,6 +218,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
   }
 
   if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
+  test.is_generated = task.kind == TaskKind::kGeneration;
   test.files = TaskInputs(task, items, options_.data_folder);
   test.files.HashFiles();
   return true;

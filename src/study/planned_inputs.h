@@ -26,6 +26,7 @@ struct PlannedTest {
   const TestSpec* spec = nullptr;
   InputSet files;  // of the text, or of the task
   RowPool pool = RowPool::kAll;
+  bool is_generated = false;  // a task that is answered with a text
 };
 
 // A recipe, identified by its canonical text.

@@ -69,6 +69,7 @@ struct CalibrateInputs {
   std::string split, category;       // of kRows
   PooledRows rows;                   // of kRows
   double temperature = 0;            // of kSelfGenerated
+  std::optional<int> text_protocol;  // of kSelfGenerated: kGenerationProtocol
   std::vector<std::string> members;  // of kMixed: keys of stages
 
   template <class Visitor, class Self>
@@ -87,6 +88,7 @@ struct CalibrateInputs {
     visit("category", self.category);
     visit("rows", self.rows);
     visit("temperature", self.temperature);
+    visit("text_protocol", self.text_protocol, {.optional = true});
     visit("members", self.members);
   }
   SamplerOptions Sampler() const;
@@ -132,6 +134,8 @@ struct EvaluateInputs {
   std::string category;         // of tasks
   std::optional<size_t> shots;  // of tasks; empty: the task's default
   PooledRows rows;              // of tasks
+  // Of tasks that are answered with a text: kGenerationProtocol.
+  std::optional<int> text_protocol;
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
@@ -149,6 +153,7 @@ struct EvaluateInputs {
     visit("category", self.category);
     visit("shots", self.shots, {.null_when_empty = true});
     visit("rows", self.rows);
+    visit("text_protocol", self.text_protocol, {.optional = true});
   }
 };
 

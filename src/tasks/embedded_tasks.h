@@ -1,4 +1,4 @@
-// The files of tasks/, compiled in by cmake/Qualm.cmake (qualm_embed).
+// The files of tasks/ and datasets/hub/, compiled in by cmake/Qualm.cmake (qualm_embed).
 #pragma once
 
 #include <span>
@@ -9,5 +9,6 @@ namespace qualm {
 
 std::span<const EmbeddedFile> EmbeddedTasks();       // by name
 std::span<const EmbeddedFile> EmbeddedTaskGroups();  // by name
+std::span<const EmbeddedFile> EmbeddedHubSets();     // datasets/hub/, by name
 
 }  // namespace qualm

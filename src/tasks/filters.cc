@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "metrics/answers.h"
 #include "metrics/follow_rules.h"
+#include "metrics/wikitext.h"
 #include "metrics/words.h"
 
 namespace qualm {
@@ -67,13 +68,13 @@ std::string Boxed(std::string text, Arguments) { return LastBoxed(text); }
 std::string Number(std::string text, Arguments) { return NormalizeNumber(text); }
 std::string NumberAtEnd(std::string text, Arguments) { return LastNumber(text); }
 
-// The first letter A to Z that stands alone or in brackets; empty: none.
-std::string LoneLetter(std::string text, Arguments) {
+// The first of the argument's letters that is a word by itself, also in brackets; empty: none.
+std::string LoneLetter(std::string text, Arguments arguments) {
   const auto is_word = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   };
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] < 'A' || text[i] > 'Z') continue;
+    if (arguments[0].find(text[i]) == std::string::npos) continue;
     const bool before = i > 0 && is_word(text[i - 1]);
     const bool after = i + 1 < text.size() && is_word(text[i + 1]);
     if (!before && !after) return {text[i]};
@@ -101,6 +102,8 @@ std::string HellaSwag(std::string text, Arguments) {
   }
   return ReplaceAll(std::move(text), "  ", " ");
 }
+
+std::string Wikitext(std::string text, Arguments) { return DetokenizeWikitext(std::move(text)); }
 
 // A printed Python bytes literal, b'...' or b"...", as its bytes; other text as it is.
 std::string PythonBytes(std::string text, Arguments) {
@@ -210,10 +213,11 @@ constexpr TemplateFilter kFilters[] = {
     {"boxed", 0, Boxed},
     {"number", 0, Number},
     {"last_number", 0, NumberAtEnd},
-    {"letter", 0, LoneLetter},
+    {"letter", 1, LoneLetter},
     {"replace", 2, Replace},
     {"spaces", 0, Spaces},
     {"hellaswag", 0, HellaSwag},
+    {"wikitext", 0, Wikitext},
     {"python_bytes", 0, PythonBytes},
     {"map", kAnyArguments, Map},
     {"mean_at_least", 1, MeanAtLeast},

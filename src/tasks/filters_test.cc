@@ -53,13 +53,18 @@ constexpr FilterCase kCases[] = {
     {"number", " about 3 ", "about 3"},
     {"last_number", "3-2 = 1, or -4.", "-4"},
     {"last_number", "none", ""},
-    {"letter", "The answer is (B).", "B"},
-    {"letter", "A1 or 2B or CD", ""},
+    {"letter:ABCD", "The answer is (B).", "B"},
+    {"letter:ABCD", "A1 or 2B or CD", ""},
+    {"letter:ABCD", "I think it is D", "D"},  // the pronoun is not an option
+    {"letter:ABCDEFGHIJ", "(I)", "I"},
     {"replace:X:y", "aXbX", "ayby"},
     {"replace::y", "aXb", "aXb"},  // nothing occurs nowhere
     {"spaces", "a_b__c", "a b  c"},
     {"hellaswag", " a [title] b [x] c ", "a. b c"},
     {"hellaswag", "a [x", "a [x"},
+    {"wikitext", " = A = \n \n He said : \" yes \" ( no ) , 1 @,@ 000 .",
+     " = A =\n\nHe said: \"yes\" (no), 1,000 ."},
+    {"wikitext", "/' 5/ s ' N ( open", "/'[0-9]/ s' 1 ( open"},
     {"python_bytes", "b'a\\tb\\rc\\\\d'", "a\tb\rc\\d"},
     {"python_bytes", "b'\\xc3\\xa4'", "\xc3\xa4"},
     {"python_bytes", "b'\\xZZ'", "xZZ"},  // not two digits

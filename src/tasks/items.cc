@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/strings.h"
+#include "tasks/lm_eval_data.h"
+#include "tasks/lm_eval_items.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -42,6 +44,7 @@ class ItemMaker {
     if (task_.kind == TaskKind::kContinuation) {
       item.contexts.push_back(task_.context.Render(scope, item.place));
       item.continuations.push_back(task_.continuation.Render(scope, item.place));
+      item.counted = item.continuations[0];
       return item;
     }
     AddChoices(scope, item);
@@ -86,12 +89,12 @@ class ItemMaker {
     return text.substr(at + task_.header_after.size());
   }
 
- private:
   std::string Place(const std::string& split, const SourcedRow& row) const {
     return StrCat(set_.name, ":", split, row.subset.empty() ? "" : ":", row.subset, " row ",
                   row.index);
   }
 
+ private:
   static bool UsesChoice(const Template& text) {
     return text.Uses("choice") || text.Uses("letter") || text.Uses("index");
   }
@@ -192,15 +195,10 @@ class ItemMaker {
 // The examples of each subset, made when its first row comes.
 class ShotMaker {
  public:
-  ShotMaker(const Task& task, const RowSet& set, const ItemMaker& maker, size_t count,
-            uint64_t seed, const std::filesystem::path& data_folder, InputSet& inputs)
-      : task_(task), maker_(maker), count_(count), seed_(seed), inputs_(inputs) {
-    if (count == 0) return;
-    if (task.shot_split.empty()) {
-      ThrowBadInput("--shots", StrCat("0: task ", task.name, " has no split for examples"),
-                    StrCat(count));
-    }
-    for (SourcedRow& row : LoadRows(set, task.shot_split, "", data_folder, &inputs)) {
+  ShotMaker(const Task& task, const ItemMaker& maker, const NamedSplit& split, size_t count,
+            uint64_t seed, std::vector<SourcedRow> rows, InputSet& inputs)
+      : task_(task), maker_(maker), split_(split), count_(count), seed_(seed), inputs_(inputs) {
+    for (SourcedRow& row : rows) {
       if (maker.IsAsked(row)) rows_[row.subset].push_back(std::move(row));
     }
   }
@@ -215,13 +213,14 @@ class ShotMaker {
   std::shared_ptr<const Shots> Make(const SourcedRow& row) {
     auto shots = std::make_shared<Shots>();
     shots->header = maker_.HeaderOf(row, inputs_);
+    shots->separator = task_.separator;
     if (count_ == 0) return shots;
     const auto found = rows_.find(row.subset);
     const size_t available = found == rows_.end() ? 0 : found->second.size();
     if (available < count_) {
       ThrowBadInput("--shots",
                     StrCat("at most ", available, ", the rows of ", task_.data_set, ":",
-                           task_.shot_split, row.subset.empty() ? "" : ":", row.subset),
+                           split_.name, row.subset.empty() ? "" : ":", row.subset),
                     StrCat(count_));
     }
     std::vector<size_t> chosen(count_);
@@ -231,15 +230,20 @@ class ShotMaker {
       chosen = Draw(count_, available, rng);
     }
     for (size_t i : chosen) {
-      const TaskItem shot = maker_.Make(found->second[i], task_.shot_split);
-      shots->texts.push_back(
-          StrCat(shot.ContextOf(shot.gold), shot.continuations[shot.gold], task_.separator));
+      const TaskItem shot = maker_.Make(found->second[i], split_.name);
+      const std::string& answer = shot.continuations[shot.gold];
+      shots->texts.push_back(StrCat(shot.ContextOf(shot.gold), answer, task_.separator));
+      shots->turns.push_back(
+          {{"user", shot.ContextOf(shot.gold)},
+           {"assistant", answer.substr(std::min(answer.find_first_not_of(" \t"), answer.size()))}});
+      shots->rows.push_back(found->second[i].index);
     }
     return shots;
   }
 
   const Task& task_;
   const ItemMaker& maker_;
+  const NamedSplit split_;
   size_t count_;
   uint64_t seed_;
   InputSet& inputs_;  // of the items that are being made
@@ -252,15 +256,65 @@ std::vector<std::string> SubsetsOf(const Task& task) {
   return task.subsets.empty() ? std::vector<std::string>{""} : task.subsets;
 }
 
-std::vector<SourcedRow> RowsOf(const Task& task, const RowSet& set,
+// The rows of a split, of the task's subsets, as its templates see them.
+std::vector<SourcedRow> RowsOf(const Task& task, const RowSet& set, const NamedSplit& split,
                                const std::filesystem::path& data_folder, InputSet& inputs) {
   std::vector<SourcedRow> rows;
   for (const std::string& subset : SubsetsOf(task)) {
-    for (SourcedRow& row : LoadRows(set, task.split, subset, data_folder, &inputs)) {
+    for (SourcedRow& row : LoadRows(set, split.name, subset, data_folder, &inputs)) {
       rows.push_back(std::move(row));
     }
   }
+  if (task.lm_eval) rows = LmEvalRows(task, std::move(rows));
+  if (split.rows > 0 && split.rows < rows.size()) rows.resize(split.rows);
   return rows;
+}
+
+// The data set's name of a split that the task's format may know by another one.
+std::string OurSplit(const Task& task, const std::string& name) {
+  if (!task.lm_eval) return name;
+  for (const auto& [theirs, ours] : task.lm_eval->splits) {
+    if (theirs == name) return ours;
+  }
+  return name;
+}
+
+bool HasSamples(const Task& task) { return task.lm_eval && task.lm_eval->shots.has_samples; }
+
+// The splits whose files are read.
+std::vector<NamedSplit> SplitsOf(const Task& task, const ItemOptions& options) {
+  std::vector<NamedSplit> splits = {ScoredSplit(task, options)};
+  const bool has_shots = options.shots.value_or(task.default_shots) > 0;
+  if (has_shots && !HasSamples(task)) splits.push_back(ShotSplit(task, options));
+  return splits;
+}
+
+// The rows that are asked: those of the pool and of `where`, as many as the limit says.
+std::vector<SourcedRow> AskedRows(const Task& task, const ItemOptions& options,
+                                  const ItemMaker& maker, std::vector<SourcedRow> rows,
+                                  TaskItems& made) {
+  std::erase_if(rows, [&](const SourcedRow& row) {
+    const bool is_in_pool =
+        options.pool == RowPool::kAll ||
+        PoolOf(row, task.data_set, options.pool_seed, options.calibration_share) == options.pool;
+    return !is_in_pool || !maker.IsAsked(row);
+  });
+  if (rows.empty()) {
+    ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
+                  "none; 'where' leaves all of them out");
+  }
+
+  made.rows_in_split = rows.size();
+  if (options.limit == 0 || options.limit >= rows.size()) return rows;
+  made.is_partial = true;
+  if (task.lm_eval) {
+    rows.resize(options.limit);
+    return rows;
+  }
+  Rng rng(0, StrCat("limit ", task.name));
+  std::vector<SourcedRow> drawn;
+  for (size_t i : Draw(options.limit, rows.size(), rng)) drawn.push_back(std::move(rows[i]));
+  return drawn;
 }
 
 // What a task needs in addition to rows: the pieces of BLEU, and headers that are files.
@@ -284,14 +338,64 @@ std::string Shots::Prompt(size_t count) const {
   return prompt;
 }
 
+NamedSplit ParseSplit(const std::string& text, std::string_view place) {
+  NamedSplit split;
+  const size_t open = text.find('[');
+  split.name = text.substr(0, open);
+  if (open == std::string::npos) return split;
+
+  const std::string_view slice = std::string_view(text).substr(open);
+  const bool is_slice = slice.starts_with("[:") && slice.ends_with(']') && slice.size() > 3;
+  const char* begin = slice.data() + 2;
+  const char* end = slice.data() + slice.size() - 1;
+  const auto result = is_slice ? std::from_chars(begin, end, split.rows) : std::from_chars_result{};
+  if (!is_slice || result.ec != std::errc() || result.ptr != end || split.rows == 0) {
+    ThrowBadInput(place, "a split, or its first N rows as SPLIT[:N]", StrCat("'", text, "'"));
+  }
+  return split;
+}
+
+NamedSplit ScoredSplit(const Task& task, const ItemOptions& options) {
+  if (options.split.empty()) return {task.split};
+  NamedSplit split = ParseSplit(options.split, "--split");
+  split.name = OurSplit(task, split.name);
+  (void)FindRowSet(task.data_set, task.name).FindSplit(split.name, "--split");
+  return split;
+}
+
+NamedSplit ShotSplit(const Task& task, const ItemOptions& options) {
+  NamedSplit split = {task.shot_split};
+  if (!options.shot_split.empty()) {
+    split = ParseSplit(options.shot_split, "--fewshot-split");
+    split.name = OurSplit(task, split.name);
+    (void)FindRowSet(task.data_set, task.name).FindSplit(split.name, "--fewshot-split");
+  }
+  if (split.name.empty()) {
+    const std::string named = task.lm_eval ? task.lm_eval->shots.missing_split : "";
+    ThrowBadInput("--shots",
+                  StrCat("0: task ", task.name, " has no split for examples",
+                         named.empty() ? "" : StrCat("; its file names ", named)),
+                  StrCat(options.shots.value_or(task.default_shots)),
+                  named.empty() ? "" : "--fewshot-split names one that there is");
+  }
+  // Tasks of the harness may leave the scored row out; what their files say is done as it is there.
+  const bool leaves_out = task.lm_eval && task.lm_eval->shots.leaves_out_scored;
+  if (!options.shot_split.empty() && !leaves_out && split.name == ScoredSplit(task, options).name) {
+    ThrowBadInput("--fewshot-split", "shots from another split than the scored one", split.name,
+                  "a shot from the split under test is leakage");
+  }
+  return split;
+}
+
 std::string MissingTaskFile(const Task& task, const ItemOptions& options,
                             const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
-  const bool has_shots = options.shots.value_or(task.default_shots) > 0;
-  for (const std::string& split : {task.split, has_shots ? task.shot_split : ""}) {
-    if (split.empty()) continue;
-    std::string missing = MissingFile(set, set.FindSplit(split, task.name), data_folder);
-    if (!missing.empty()) return missing;
+  for (const NamedSplit& split : SplitsOf(task, options)) {
+    for (const std::string& subset : SubsetsOf(task)) {
+      std::string missing =
+          MissingFile(set, set.FindSplit(split.name, task.name), subset, data_folder);
+      if (!missing.empty()) return missing;
+    }
   }
   for (const std::string& path : OtherFilesOf(task, set)) {
     std::error_code ignored;
@@ -312,11 +416,10 @@ InputSet TaskInputs(const Task& task, const ItemOptions& options,
                     const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
   InputSet inputs = task.inputs;
-  for (const std::string& subset : SubsetsOf(task)) {
-    AddRowFiles(set, set.FindSplit(task.split, task.name), subset, data_folder, inputs);
-  }
-  if (options.shots.value_or(task.default_shots) > 0 && !task.shot_split.empty()) {
-    AddRowFiles(set, set.FindSplit(task.shot_split, task.name), "", data_folder, inputs);
+  for (const NamedSplit& split : SplitsOf(task, options)) {
+    for (const std::string& subset : SubsetsOf(task)) {
+      AddRowFiles(set, set.FindSplit(split.name, task.name), subset, data_folder, inputs);
+    }
   }
   for (const std::string& path : OtherFilesOf(task, set)) AddDataFile(data_folder, path, inputs);
   if (!task.generation.bleu_pieces.empty()) {
@@ -343,29 +446,34 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set, data_folder);
   TaskItems made;
   made.inputs = task.inputs;
-  std::vector<SourcedRow> rows = RowsOf(task, set, data_folder, made.inputs);
-  std::erase_if(rows, [&](const SourcedRow& row) {
-    const bool is_in_pool =
-        options.pool == RowPool::kAll ||
-        PoolOf(row, task.data_set, options.pool_seed, options.calibration_share) == options.pool;
-    return !is_in_pool || !maker.IsAsked(row);
-  });
-  if (rows.empty()) {
-    ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
-                  "none; 'where' leaves all of them out");
-  }
-  made.rows_in_split = rows.size();
   made.shots = options.shots.value_or(task.default_shots);
-  if (options.limit > 0 && options.limit < rows.size()) {
-    made.is_partial = true;
-    Rng rng(0, StrCat("limit ", task.name));
-    std::vector<SourcedRow> drawn;
-    for (size_t i : Draw(options.limit, rows.size(), rng)) drawn.push_back(std::move(rows[i]));
-    rows = std::move(drawn);
+  made.fewshot_seed = options.fewshot_seed.value_or(task.default_fewshot_seed);
+
+  // Examples come from rows of their own, and are read only if there are any.
+  const NamedSplit split = ScoredSplit(task, options);
+  std::vector<SourcedRow> rows = RowsOf(task, set, split, data_folder, made.inputs);
+  std::vector<SourcedRow> shot_rows;
+  NamedSplit shot_split;
+  if (made.shots > 0 && !HasSamples(task)) {
+    shot_split = ShotSplit(task, options);
+    shot_rows = RowsOf(task, set, shot_split, data_folder, made.inputs);
   }
-  ShotMaker shots(task, set, maker, made.shots, options.fewshot_seed, data_folder, made.inputs);
+  std::optional<LmEvalItemMaker> lm_eval;
+  if (task.lm_eval) {
+    lm_eval.emplace(task, rows, std::move(shot_rows), made.shots, made.fewshot_seed);
+  }
+
+  rows = AskedRows(task, options, maker, std::move(rows), made);
+  if (lm_eval) {
+    for (const SourcedRow& row : rows) {
+      made.items.push_back(lm_eval->Make(row, maker.Place(split.name, row)));
+    }
+    return made;
+  }
+  ShotMaker shots(task, maker, shot_split, made.shots, made.fewshot_seed, std::move(shot_rows),
+                  made.inputs);
   for (const SourcedRow& row : rows) {
-    made.items.push_back(maker.Make(row, task.split));
+    made.items.push_back(maker.Make(row, split.name));
     made.items.back().shots = shots.For(row);
   }
   return made;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/chat_template.h"
 #include "data/row_sets.h"
 #include "tasks/task.h"
 
@@ -20,18 +21,28 @@ class Tokenizer;
 enum class RowPool : uint8_t { kAll, kCalibration, kScored };
 
 struct ItemOptions {
-  std::optional<size_t> shots;  // empty: the task's default
-  uint64_t fewshot_seed = 0;
-  size_t limit = 0;  // rows, drawn with a fixed seed, in the data's order; 0: all
+  std::optional<size_t> shots;           // empty: the task's default
+  std::optional<uint64_t> fewshot_seed;  // empty: the task's default
+  // Rows, drawn with a fixed seed, in the data's order; of tasks of lm-evaluation-harness the first
+  // ones, as there. 0: all.
+  size_t limit = 0;
+  // Other splits than the task's: "dev", or "train[:400]" for its first 400 rows. Empty: the
+  // task's.
+  std::string split, shot_split;
   RowPool pool = RowPool::kAll;
   uint64_t pool_seed = 0;
   double calibration_share = 0.5;  // of the rows, about
 };
 
-// The examples before the rows of one subset. A prompt is header + the first shots + context.
+// The examples before the rows of one subset, or before one row. A prompt is header + the first
+// shots + context.
 struct Shots {
   std::string header;
-  std::vector<std::string> texts;  // each with the separator behind it
+  std::vector<std::string> texts;               // each with the separator behind it
+  std::vector<std::vector<ChatMessage>> turns;  // each as messages of user and assistant
+  std::vector<size_t> rows;                     // which rows they are
+  bool header_is_system = false;                // with a chat template: the system's message
+  std::string separator;                        // between a system text and the header
 
   std::string Prompt(size_t count) const;
 };
@@ -44,16 +55,23 @@ struct TaskItem {
   std::string cluster;
   std::shared_ptr<const Shots> shots;
   std::vector<std::string> contexts;  // one for each choice, or one for all
+  // What the assistant's answer begins with, given as part of the prompt, and what is between it
+  // and the context in a plain text. Both may be empty.
+  std::string answer_prefix, answer_delimiter;
   std::vector<std::string> continuations;
+  // The same behind a chat template; empty: those above without blanks in front.
+  std::vector<std::string> chat_continuations;
   std::vector<std::string> choices;   // their texts; of generation tasks: the references
   std::vector<std::string> ids;       // of the choices
   size_t gold = 0;                    // the right choice, the first of several
   std::vector<uint8_t> right;         // where several may be: 1 for each that is; else empty
   std::shared_ptr<const Json> scope;  // of generation tasks: what their prediction is made of
+  std::string counted;                // of rolling likelihoods: whose words and bytes count
 
   bool IsRight(size_t choice) const { return right.empty() ? choice == gold : right[choice] != 0; }
-  const std::string& ContextOf(size_t choice) const {
-    return contexts[contexts.size() == 1 ? 0 : choice];
+  // As a plain text shows it.
+  std::string ContextOf(size_t choice) const {
+    return contexts[contexts.size() == 1 ? 0 : choice] + answer_delimiter + answer_prefix;
   }
 };
 
@@ -64,6 +82,7 @@ RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
 struct TaskItems {
   std::vector<TaskItem> items;
   size_t shots = 0;
+  uint64_t fewshot_seed = 0;
   bool is_partial = false;  // a limit left rows out
   size_t rows_in_split = 0;
   InputSet inputs;  // the task's text and the files that were read
@@ -82,6 +101,19 @@ InputSet TaskInputs(const Task& task, const ItemOptions& options,
 // folder.
 void AddPieceFiles(const Task& task, const Tokenizer& pieces,
                    const std::filesystem::path& data_folder, InputSet& inputs);
+
+// A split as an option names it: "train[:400]" is the first 400 rows of "train".
+struct NamedSplit {
+  std::string name;
+  size_t rows = 0;  // 0: all
+};
+// Throws bad input at `place` for a text that is not of that form.
+NamedSplit ParseSplit(const std::string& text, std::string_view place);
+
+// The splits that the options say, else the task's, by the data set's names. Throws bad input for
+// splits that the data set does not have, and for examples from the scored split.
+NamedSplit ScoredSplit(const Task& task, const ItemOptions& options);
+NamedSplit ShotSplit(const Task& task, const ItemOptions& options);
 
 // The first file that the task needs (rows, examples if there are any, headers, pieces of BLEU) and
 // that is not there; empty: all are.

@@ -379,7 +379,9 @@ TEST(PoolOf, DependsOnTheRowsPlaceNotOnItsText) {
 }
 
 TEST(Shots, AreGivenFromTheFirstOn) {
-  const Shots shots = {"H ", {"a|", "b|"}};
+  Shots shots;
+  shots.header = "H ";
+  shots.texts = {"a|", "b|"};
   EXPECT_EQ(shots.Prompt(0), "H ");
   EXPECT_EQ(shots.Prompt(1), "H a|");
   EXPECT_EQ(shots.Prompt(2), "H a|b|");

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -9,7 +11,10 @@
 #include "data/row_sets.h"
 #include "io/yaml.h"
 #include "metrics/text_metrics.h"
+#include "metrics/words.h"
+#include "tasks/answer_functions.h"
 #include "tasks/embedded_tasks.h"
+#include "tasks/lm_eval_task.h"
 
 namespace qualm {
 namespace {
@@ -31,9 +36,16 @@ constexpr MetricEntry kMetrics[] = {
      TaskKind::kMultipleChoice},
     {"bias_disambig", "BBQ's bias score where the context tells, -1 to 1",
      TaskKind::kMultipleChoice},
-    {"acc_pmi", "the same, minus the log-likelihood behind nothing", TaskKind::kMultipleChoice},
+    {"f1", "of two choices: F1 of picking the second one", TaskKind::kMultipleChoice},
+    {"mcc", "of two choices: Matthews' correlation of picked and right ones, -1 to 1",
+     TaskKind::kMultipleChoice},
+    {"acc_pmi", "the same, minus the log-likelihood without a context", TaskKind::kMultipleChoice},
     {"acc", "share of continuations that are what the model would say", TaskKind::kContinuation},
     {"ppl", "exp of the mean negative log-likelihood of a continuation", TaskKind::kContinuation},
+    {"word_perplexity", "of texts: exp of the negative log-likelihood over their words",
+     TaskKind::kContinuation},
+    {"byte_perplexity", "the same over their UTF-8 bytes", TaskKind::kContinuation},
+    {"bits_per_byte", "the logarithm of that to the base 2", TaskKind::kContinuation},
 };
 
 std::string TextOf(const Yaml& yaml, std::string_view key) {
@@ -138,6 +150,22 @@ void ReadChoices(const Yaml& yaml, Task& task) {
   task.answer_kind = static_cast<AnswerKind>(ChoiceOption(&answer, "is", 0, kAnswerNames));
 }
 
+// `filters`, or `prediction: TEXT`, which is one filter of that template.
+void ReadFilters(const Yaml& yaml, GenerationSpec& spec) {
+  const Yaml *filters = yaml.Find("filters"), *prediction = yaml.Find("prediction");
+  if (filters != nullptr && prediction != nullptr) {
+    ThrowBadInput(prediction->place(), "filters or prediction", "both");
+  }
+  if (filters != nullptr) {
+    spec.filters = ReadAnswerFilters(*filters);
+  } else {
+    spec.filters.push_back(
+        prediction == nullptr
+            ? AnswerFilter::OfTemplate("{generated|strip}", yaml.place())
+            : AnswerFilter::OfTemplate(prediction->AsString(), prediction->place()));
+  }
+}
+
 void ReadGeneration(const Yaml& yaml, Task& task) {
   const Yaml& generate = yaml.Get("generate");
   generate.RequireKnownKeys(std::array<std::string, 7>{
@@ -161,9 +189,7 @@ void ReadGeneration(const Yaml& yaml, Task& task) {
   if ((spec.bleu_tokenizer == "spm") == spec.bleu_pieces.empty()) {
     ThrowBadInput(generate.place(), "bleu: spm together with bleu_pieces", "one of them");
   }
-  const Yaml* prediction = yaml.Find("prediction");
-  spec.prediction = prediction == nullptr ? Template("{generated|strip}", yaml.place())
-                                          : Template(prediction->AsString(), prediction->place());
+  ReadFilters(yaml, spec);
   ReadTexts(yaml.Get("references"), 1, task);
 }
 
@@ -188,30 +214,33 @@ void RefuseKeys(const Yaml& yaml, std::span<const std::string_view> keys, std::s
   }
 }
 
-void ReadMetrics(const Yaml& yaml, Task& task) {
-  std::vector<std::string> known;
-  for (const MetricEntry& metric : AllTaskMetrics()) {
-    if (metric.kind == task.kind) known.emplace_back(metric.name);
+// {metric: exact_match, ignore_case: true}: the one metric that has options.
+void ReadMetricOptions(const Yaml& metric, Task& task) {
+  if (task.metrics.back() != "exact_match" || task.kind != TaskKind::kGeneration) {
+    ThrowBadInput(metric.place(), "options of exact_match only", task.metrics.back());
   }
+  metric.RequireKnownKeys(std::array<std::string, 5>{"metric", "ignore_case", "ignore_punctuation",
+                                                     "ignore_numbers", "regexes_to_ignore"});
+  if (task.generation.exact_match) {
+    ThrowBadInput(metric.place(), "options of exact_match once", "them again");
+  }
+  task.generation.exact_match = ReadExactMatchOptions(metric);
+}
+
+void ReadMetrics(const Yaml& yaml, Task& task) {
   for (const Yaml& metric : yaml.Get("metrics").AsList()) {
-    task.metrics.push_back(metric.AsString());
-    if (std::ranges::find(known, task.metrics.back()) != known.end()) continue;
-    ThrowUnknownName(metric.place(), "metric", task.metrics.back(), known);
+    const Yaml& name = metric.IsMap() ? metric.Get("metric") : metric;
+    task.metrics.push_back(RequireTaskMetric(name, task.kind));
+    if (metric.IsMap()) ReadMetricOptions(metric, task);
   }
   if (task.metrics.empty()) ThrowBadInput(yaml.Get("metrics").place(), "a metric", "none");
 }
 
-std::string_view StemOf(const EmbeddedFile& file) {
-  return file.name.substr(0, file.name.size() - std::string_view(".yaml").size());
-}
-
-}  // namespace
-
-Task ParseTask(std::string_view yaml_text, std::string_view place) {
-  const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 16>{
-      "name", "title", "version", "harness", "kind", "data", "shots", "header", "context",
-      "continuation", "choices", "answer", "metrics", "generate", "prediction", "references"});
+Task ParseOwnTask(const Yaml& yaml) {
+  yaml.RequireKnownKeys(
+      std::array<std::string, 17>{"name", "title", "version", "harness", "kind", "data", "shots",
+                                  "header", "context", "continuation", "choices", "answer",
+                                  "metrics", "generate", "prediction", "filters", "references"});
   Task task;
   task.name = yaml.Get("name").AsString();
   task.title = yaml.Get("title").AsString();
@@ -219,7 +248,7 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   task.harness = TextOf(yaml, "harness");
   task.kind = static_cast<TaskKind>(ChoiceOption(&yaml, "kind", 0, kKindNames));
   constexpr std::array<std::string_view, 2> kChoiceKeys = {"choices", "answer"};
-  constexpr std::array<std::string_view, 3> kGenerationKeys = {"generate", "prediction",
+  constexpr std::array<std::string_view, 4> kGenerationKeys = {"generate", "prediction", "filters",
                                                                "references"};
   const std::string_view kind = kKindNames[static_cast<size_t>(task.kind)];
   if (task.kind != TaskKind::kMultipleChoice) RefuseKeys(yaml, kChoiceKeys, kind);
@@ -241,6 +270,93 @@ Task ParseTask(std::string_view yaml_text, std::string_view place) {
   return task;
 }
 
+constexpr std::string_view kLmEval = "-lm-eval";
+constexpr uint64_t kLargestFile = uint64_t{1} << 20;
+
+std::string_view StemOf(const EmbeddedFile& file) {
+  return file.name.substr(0, file.name.size() - std::string_view(".yaml").size());
+}
+
+const EmbeddedFile* FindEmbedded(std::string_view name) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (StemOf(file) == name) return &file;
+  }
+  return nullptr;
+}
+
+// Files that a user's file includes lie beside it.
+IncludedFile ReadBeside(const std::string& path, const std::string& from) {
+  const std::filesystem::path file = std::filesystem::path(from).parent_path() / path;
+  return {file.string(), ReadFile(file, kLargestFile)};
+}
+
+// Files that are compiled in include one another by name.
+IncludedFile ReadEmbedded(const std::string& path, const std::string& from) {
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (file.name == path) return {path, std::string(file.text)};
+  }
+  ThrowBadInput(from, "an included file of tasks/", path);
+}
+
+// The task's own name is its file's: the harness's task of the same name is another file.
+Task ReadEmbeddedTask(const EmbeddedFile& file) {
+  const std::string place(file.name);
+  const Yaml yaml = Yaml::Parse(file.text, place);
+  Task task =
+      IsLmEvalTask(yaml) ? ParseLmEvalTask(file.text, place, ReadEmbedded) : ParseOwnTask(yaml);
+  task.name = StemOf(file);
+  task.inputs.AddText(StrCat("tasks/", file.name), file.text);
+  return task;
+}
+
+// The task asks one of its subsets; the name of the result says which.
+Task WithSubset(Task task, const std::string& subset, std::string_view place) {
+  const RowSet& set = FindRowSet(task.data_set, task.name);
+  const std::vector<std::string>& subsets = task.subsets.empty() ? set.subsets : task.subsets;
+  if (std::ranges::find(subsets, subset) == subsets.end()) {
+    ThrowUnknownName(place, StrCat("subset of ", task.name), subset, subsets);
+  }
+  task.subsets = {subset};
+  task.variant = StrCat(":", subset);
+  return task;
+}
+
+// "mmlu_anatomy-lm-eval": the harness has a task for each subset, we have one for all.
+std::optional<Task> FindSubsetTask(std::string_view name) {
+  if (!name.ends_with(kLmEval)) return std::nullopt;
+  const std::string wanted(name.substr(0, name.size() - kLmEval.size()));
+  for (const EmbeddedFile& file : EmbeddedTasks()) {
+    if (!StemOf(file).ends_with(kLmEval)) continue;
+    Task task = ReadEmbeddedTask(file);
+    if (!task.lm_eval || task.lm_eval->subset_task.empty()) continue;
+    for (const std::string& subset : FindRowSet(task.data_set, task.name).subsets) {
+      if (ReplaceAll(task.lm_eval->subset_task, "{subset}", subset) != wanted) continue;
+      return WithSubset(std::move(task), subset, name);
+    }
+  }
+  return std::nullopt;
+}
+
+Task ReadTaskFile(const std::string& path) {
+  const std::string text = ReadFile(path, kLargestFile);
+  Task task = ParseTask(text, path);
+  task.inputs.Add(StrCat("tasks/", std::filesystem::path(path).filename().string()), path);
+  return task;
+}
+
+}  // namespace
+
+Task ParseTask(std::string_view yaml_text, std::string_view place) {
+  const Yaml yaml = Yaml::Parse(yaml_text, place);
+  if (IsLmEvalTask(yaml)) return ParseLmEvalTask(yaml_text, std::string(place), ReadBeside);
+  return ParseOwnTask(yaml);
+}
+
+ExactMatchOptions ReadExactMatchOptions(const Yaml& metric) {
+  return {RegexesToIgnore(metric), BoolArgument(metric, "ignore_case"),
+          BoolArgument(metric, "ignore_punctuation"), BoolArgument(metric, "ignore_numbers")};
+}
+
 std::span<const MetricEntry> AllTaskMetrics() {
   static const std::vector<MetricEntry> all = [] {
     std::vector<MetricEntry> entries(std::begin(kMetrics), std::end(kMetrics));
@@ -252,6 +368,16 @@ std::span<const MetricEntry> AllTaskMetrics() {
   return all;
 }
 
+std::string RequireTaskMetric(const Yaml& metric, TaskKind kind) {
+  std::string name = metric.AsString();
+  std::vector<std::string> known;
+  for (const MetricEntry& one : AllTaskMetrics()) {
+    if (one.kind == kind) known.emplace_back(one.name);
+  }
+  if (std::ranges::find(known, name) != known.end()) return name;
+  ThrowUnknownName(metric.place(), "metric", name, known);
+}
+
 std::vector<std::string> TaskNames() {
   std::vector<std::string> names;
   for (const EmbeddedFile& file : EmbeddedTasks()) names.emplace_back(StemOf(file));
@@ -259,24 +385,26 @@ std::vector<std::string> TaskNames() {
 }
 
 std::string TaskTitle(std::string_view name) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (StemOf(file) == name) return Yaml::Parse(file.text, file.name).Get("title").AsString();
-  }
-  return "";
+  const EmbeddedFile* file = FindEmbedded(name);
+  if (file == nullptr) return "";
+  const Yaml yaml = Yaml::Parse(file->text, file->name);
+  return (IsLmEvalTask(yaml) ? yaml.Get("qualm") : yaml).Get("title").AsString();
 }
 
 Task FindTask(const std::string& name_or_path) {
-  for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (StemOf(file) != name_or_path) continue;
-    Task task = ParseTask(file.text, file.name);
-    task.inputs.AddText(StrCat("tasks/", file.name), file.text);
-    return task;
+  if (const EmbeddedFile* file = FindEmbedded(name_or_path)) return ReadEmbeddedTask(*file);
+
+  // NAME:SUBSET, also of a file.
+  const size_t colon = name_or_path.rfind(':');
+  if (colon != std::string::npos && colon > 0) {
+    const std::string name = name_or_path.substr(0, colon);
+    if (FindEmbedded(name) != nullptr || name.ends_with(".yaml")) {
+      return WithSubset(FindTask(name), name_or_path.substr(colon + 1), "--task");
+    }
   }
+  if (std::optional<Task> task = FindSubsetTask(name_or_path)) return std::move(*task);
   if (name_or_path.ends_with(".yaml") || name_or_path.find('/') != std::string::npos) {
-    Task task = ParseTask(ReadFile(name_or_path, uint64_t{1} << 20), name_or_path);
-    const std::filesystem::path path = name_or_path;
-    task.inputs.Add(StrCat("tasks/", path.filename().string()), path);
-    return task;
+    return ReadTaskFile(name_or_path);
   }
   std::vector<std::string> names = TaskNames();
   for (const TaskGroup& group : AllTaskGroups()) names.push_back(group.name);

@@ -2,6 +2,7 @@
 // of the user's works wherever a name does. Semantics: docs/tasks.md.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,9 +11,14 @@
 #include <vector>
 
 #include "io/input_set.h"
+#include "metrics/exact_match.h"
+#include "tasks/answer_filters.h"
 #include "tasks/template.h"
 
 namespace qualm {
+
+class Yaml;
+struct LmEvalFormat;
 
 enum class TaskKind : uint8_t {
   kMultipleChoice,  // the likeliest of several continuations
@@ -41,13 +47,17 @@ struct GenerationSpec {
   double temperature = 0, top_p = 1;
   std::string bleu_tokenizer = "13a";  // 13a, zh, none, spm
   std::string bleu_pieces;             // spm: the model's file below the data folder
-  Template prediction;                 // of the row and {generated}
+  // What is taken from the texts as answers. Metrics of the first one have their plain names, those
+  // of the others are called "exact_match,NAME".
+  std::vector<AnswerFilter> filters;
+  // Of the metric exact_match where the task gives it options; else texts must be equal.
+  std::optional<ExactMatchOptions> exact_match;
 };
 
 struct Task {
   std::string name, title;
-  // In which way it is asked beyond the file: "@llama2" for a chat template. With and without are
-  // two results.
+  // In which way it is asked beyond the file: ":anatomy" for one subset, "@llama2" for a chat
+  // template. With and without are two results.
   std::string variant;
   int version = 1;
   std::string harness;  // whose prompt it is: "hendrycks/test", a paper
@@ -63,6 +73,7 @@ struct Task {
   std::string shot_split;  // empty: no shots can be given
   size_t default_shots = 0;
   bool shots_are_sampled = false;  // by --fewshot-seed; else the first ones
+  uint64_t default_fewshot_seed = 0;
   std::string separator = "\n\n";  // behind each shot
 
   Template header, context, continuation;
@@ -83,9 +94,24 @@ struct Task {
   std::vector<std::string> metrics;  // the first is the task's main one
   GenerationSpec generation;
   InputSet inputs;  // the text that it was read from, when FindTask found it
+
+  // Of tasks in the format of lm-evaluation-harness (tasks/lm_eval_task.h): how rows become
+  // prompts, in place of the templates above, and which kind of request the harness calls it. Else
+  // null and empty.
+  std::shared_ptr<const LmEvalFormat> lm_eval;
+  std::string output_type;
 };
 
-// Strict: an unknown key, filter, metric or data set is bad input with its line.
+// The seed of the harness's examples where none is given.
+inline constexpr uint64_t kLmEvalFewshotSeed = 1234;
+
+// The options of exact_match in a metric that is a map: {metric: exact_match, ignore_case: true,
+// ...}. Reads ignore_case, ignore_punctuation, ignore_numbers and regexes_to_ignore; other keys are
+// the caller's to check.
+ExactMatchOptions ReadExactMatchOptions(const Yaml& metric);
+
+// Strict: an unknown key, filter, metric or data set is bad input with its line. Reads our own
+// format and, told apart by its keys, that of lm-evaluation-harness.
 Task ParseTask(std::string_view yaml_text, std::string_view place);
 
 // What a task may ask for.
@@ -96,10 +122,14 @@ struct MetricEntry {
 };
 std::span<const MetricEntry> AllTaskMetrics();
 
+// The metric's name. Throws bad input with the nearest one for a metric that tasks of the kind do
+// not have.
+std::string RequireTaskMetric(const Yaml& metric, TaskKind kind);
+
 // Names of those compiled in, by name, and of groups.
 std::vector<std::string> TaskNames();
 std::string TaskTitle(std::string_view name);
-// A built-in one or a path of a .yaml file.
+// A built-in one or a path of a .yaml file. NAME:SUBSET asks one subset of the task alone.
 Task FindTask(const std::string& name_or_path);
 
 // Scores that are shown together: tasks/groups/*.yaml.

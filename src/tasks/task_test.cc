@@ -126,6 +126,53 @@ metrics: [mc2, acc]
   EXPECT_THAT(task.metrics, ElementsAre("mc2", "acc"));
 }
 
+// What each filter of a task reads off a text.
+std::vector<std::string> Readings(const Task& task, const std::string& text) {
+  std::vector<std::string> readings;
+  const Json row = Json::object();
+  for (const AnswerFilter& filter : task.generation.filters) {
+    readings.push_back(
+        StrCat(filter.name(), ": ", filter.Predictions(std::vector{text}, {row, "row"})[0]));
+  }
+  return readings;
+}
+
+TEST(ParseTask, FiltersAreNamedChains) {
+  const std::string filters =
+      "filters:\n  strict: [{function: regex, regex_pattern: 'is (\\d)'}, {function: take_first}]\n"
+      "  last: [{function: regex, regex_pattern: '\\d', group_select: -1}]\nmetrics:";
+  EXPECT_THAT(Readings(Parse(Replaced(kGeneration, "metrics:", filters)), "It is 1 or 2"),
+              ElementsAre("strict: 1", "last: 2"));
+  EXPECT_EQ(ErrorWith(kGeneration, "metrics:", StrCat("prediction: x\n", filters)),
+            "[t.yaml:8] expected filters or prediction; got both");
+  EXPECT_THAT(ErrorWith(kChoice, "metrics:", StrCat(filters)),
+              HasSubstr("no 'filters' in a multiple_choice task"));
+}
+
+TEST(ParseTask, ExactMatchHasOptions) {
+  const auto with = [](const std::string& metrics) {
+    return Replaced(kGeneration, "metrics: [exact_match]", "metrics: " + metrics);
+  };
+  EXPECT_FALSE(Parse(kGeneration).generation.exact_match.has_value());
+  const Task task =
+      Parse(with("[squad_f1, {metric: exact_match, ignore_case: true, regexes_to_ignore: [',']}]"));
+  EXPECT_THAT(task.metrics, ElementsAre("squad_f1", "exact_match"));
+  EXPECT_EQ(ComparedText("1,000 A.", *task.generation.exact_match), "1000 a.");
+
+  const auto error = [&](const std::string& metrics) {
+    return ErrorOf([&] { Parse(with(metrics)); });
+  };
+  EXPECT_THAT(error("[{metric: squad_f1, ignore_case: true}]"),
+              HasSubstr("expected options of exact_match only; got squad_f1"));
+  EXPECT_THAT(error("[{metric: exact_match, ignore_cases: true}]"), HasSubstr("'ignore_cases'"));
+  EXPECT_THAT(error("[{metric: exact_match}, {metric: exact_match}]"), HasSubstr("once"));
+}
+
+TEST(ParseTask, ALetterOfAnAnswerIsAmongTheOptions) {
+  EXPECT_THAT(ErrorWith(kGeneration, "metrics:", "prediction: '{generated|letter}'\nmetrics:"),
+              HasSubstr("1 arguments of letter (the option letters, as in letter:ABCD); got 0"));
+}
+
 TEST(ParseTask, GenerationReadsItsOwnKeys) {
   const Task plain = Parse(kGeneration);
   EXPECT_EQ(plain.kind, TaskKind::kGeneration);
@@ -135,7 +182,7 @@ TEST(ParseTask, GenerationReadsItsOwnKeys) {
   EXPECT_EQ(plain.generation.temperature, 0);
   EXPECT_EQ(plain.generation.top_p, 1);
   EXPECT_EQ(plain.generation.bleu_tokenizer, "13a");
-  EXPECT_EQ(plain.generation.prediction.Render({{"generated", " a \n"}}, "row"), "a");
+  EXPECT_THAT(Readings(plain, " a \n"), ElementsAre("prediction: a"));
   // A shot shows the reference after a blank.
   EXPECT_EQ(plain.continuation.Render({{"choice", "yes"}}, "row"), " yes");
 
@@ -150,7 +197,7 @@ TEST(ParseTask, GenerationReadsItsOwnKeys) {
   EXPECT_EQ(full.generation.top_p, 0.9);
   EXPECT_EQ(full.generation.bleu_tokenizer, "spm");
   EXPECT_EQ(full.generation.bleu_pieces, "p");
-  EXPECT_EQ(full.generation.prediction.Render({{"generated", " A"}}, "row"), " a");
+  EXPECT_THAT(Readings(full, " A"), ElementsAre("prediction:  a"));
   EXPECT_EQ(full.continuation.Render({{"choice", "yes"}}, "row"), "->yes");
 }
 

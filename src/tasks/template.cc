@@ -125,7 +125,9 @@ class TemplateParser {
       if (name != filter.name) continue;
       const bool any = filter.arguments == kAnyArguments && !words.empty();
       if (words.size() != filter.arguments && !any) {
-        Refuse(StrCat(filter.arguments, " arguments of ", name), StrCat(words.size()));
+        const std::string_view hint =
+            name == "letter" ? " (the option letters, as in letter:ABCD)" : "";
+        Refuse(StrCat(filter.arguments, " arguments of ", name, hint), StrCat(words.size()));
       }
       return {&filter, std::move(words)};
     }

@@ -8,7 +8,8 @@
 
 namespace qualm {
 
-std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
+std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text,
+                                  bool with_bos) {
   const SpecialTokens& special = tokenizer.special();
   if (!special.bos) return tokenizer.Encode(text);
 
@@ -19,7 +20,7 @@ std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view t
   if (is_written && (ids.empty() || ids[0] != *special.bos)) {
     ids = tokenizer.Encode(text.substr(written.size()));
     ids.insert(ids.begin(), *special.bos);
-  } else if (special.add_bos && (ids.empty() || ids[0] != *special.bos)) {
+  } else if (with_bos && special.add_bos && (ids.empty() || ids[0] != *special.bos)) {
     ids.insert(ids.begin(), *special.bos);
   }
   return ids;

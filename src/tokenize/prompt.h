@@ -9,8 +9,9 @@
 namespace qualm {
 
 // The tokens of a prompt: BOS in front once, where the tokenizer asks for it or the text begins
-// with it; never EOS.
-std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
+// with it; never EOS. Without `with_bos` only where the text itself has it.
+std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text,
+                                  bool with_bos = true);
 
 // What a model sees in front of a text without a prompt: BOS, else EOS. Throws bad input where the
 // tokenizer has neither.

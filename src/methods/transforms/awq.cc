@@ -1,7 +1,7 @@
 // AWQ (Lin et al. 2024, sections 3.2 and appendix): inputs with large magnitudes keep more of their
 // weights' precision if these are scaled up before rounding. In: mean magnitudes and sampled rows
-// of a group's inputs. Out: the scale s of each input, from a grid of powers, that brings the
-// rounded group's output closest to the float one; then bounds that each group of weights is
+// of an input's channels. Out: the scale s of each input, from a grid of powers, that brings the
+// rounded readers' outputs closest to the float one; then bounds that each group of weights is
 // clipped to.
 #include "methods/transforms/awq.h"
 
@@ -29,8 +29,8 @@ EnumNames NamesOfEnum(ScaleBy) {
   return {"scale", kNames};
 }
 
-// Where a candidate's error is measured: at the output of the attention or MLP, if the group opens
-// one, or at the outputs of the group's layers.
+// Where a candidate's error is measured: at the output of the attention or MLP, if the input opens
+// one, or at the outputs of its readers.
 enum class LossAt { kModule, kLayers };
 
 EnumNames NamesOfEnum(LossAt) {
@@ -69,8 +69,9 @@ struct Options {
     visit("scale", self.scale,
           {.meaning = "powers of the mean input, or of it over the mean weight"});
     visit("loss", self.loss,
-          {.meaning = "measured at the output of the attention or MLP, or of the group's layers"});
-    visit("fold", self.fold, {.meaning = "fold the scale into what precedes the group"});
+          {.meaning = "measured at the output of the attention or MLP, or of the layers that read "
+                      "the input"});
+    visit("fold", self.fold, {.meaning = "fold the scale into what makes the input"});
     visit("scale_unfoldable", self.scale_unfoldable,
           {.meaning = "also scale groups whose scale has to stay an online operation"});
     visit("clip", self.clip, {.meaning = "search bounds that weights are clipped to"});
@@ -83,10 +84,10 @@ struct Options {
 };
 
 // mean over all rows of |W_ij| / max |W_i·|, the largest within the group of j. [in]
-std::vector<double> RelativeMagnitude(const TransformGroup& group) {
-  std::vector<double> sums(group.linears[0].weight.cols(), 0.0);
+std::vector<double> RelativeMagnitude(const InputReaders& readers) {
+  std::vector<double> sums(readers.linears[0].weight.cols(), 0.0);
   size_t rows = 0;
-  for (const TransformLinear& linear : group.linears) {
+  for (const TransformLinear& linear : readers.linears) {
     const size_t step =
         linear.scheme == nullptr ? sums.size() : linear.scheme->GroupSize(sums.size());
     // Each row and group relative to its largest weight.
@@ -113,27 +114,27 @@ class Awq final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "awq"; }
 
-  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
+  InputEdit Choose(const InputReaders& readers, const Context& context) const override {
     // A scale is of no use if nothing is rounded, or if it would cost an online operation unasked.
     InputEdit edit;
     edit.keep_online = !options_.fold;
-    const bool folds = group.can_fold && options_.fold;
+    const bool folds = readers.can_fold && options_.fold;
     const bool is_rounded = std::ranges::any_of(
-        group.linears, [](const TransformLinear& linear) { return linear.scheme != nullptr; });
+        readers.linears, [](const TransformLinear& linear) { return linear.scheme != nullptr; });
     if (!is_rounded || (!folds && options_.fold && !options_.scale_unfoldable)) return edit;
 
     std::vector<double> relative;
-    if (options_.scale == ScaleBy::kActivationOverWeight) relative = RelativeMagnitude(group);
+    if (options_.scale == ScaleBy::kActivationOverWeight) relative = RelativeMagnitude(readers);
 
-    // The loss of the layers is cheaper and is also what is left if the group opens no module.
-    std::optional<GroupLoss> layers;
-    if (options_.loss == LossAt::kLayers || !group.module_loss) layers.emplace(group);
+    // The loss of the layers is cheaper and is also what is left if the input opens no module.
+    std::optional<ReadersLoss> layers;
+    if (options_.loss == LossAt::kLayers || !readers.module_loss) layers.emplace(readers);
 
     double best = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < options_.grid; ++i) {
       const double ratio = static_cast<double>(i) / static_cast<double>(options_.grid);
-      std::vector<float> scale = Candidate(group.stats->abs_mean, relative, ratio);
-      const double loss = layers ? layers->Of(scale, context) : ModuleLoss(group, scale, context);
+      std::vector<float> scale = Candidate(readers.stats->abs_mean, relative, ratio);
+      const double loss = layers ? layers->Of(scale, context) : ModuleLoss(readers, scale, context);
       if (!(loss < best)) continue;
       best = loss;
       edit.scale = std::move(scale);
@@ -141,23 +142,23 @@ class Awq final : public WithOptions<Transform, Options> {
     }
 
     if (edit.scale.empty()) {
-      ThrowFailed(StrCat("layer ", group.linears[0].name),
+      ThrowFailed(StrCat("layer ", readers.linears[0].name),
                   "awq: the loss of every candidate is not a number");
     }
     return edit;
   }
 
-  std::vector<WeightClip> Clip(const TransformGroup& group, const Context& context) const override {
+  std::vector<WeightClip> Clip(const InputReaders& readers, const Context& context) const override {
     if (!options_.clip) return {};
     const ClipOptions search{.is_asymmetric = options_.clip_range == ClipRange::kAsymmetric,
                              .first_token = options_.clip_loss == ClipLoss::kFirstToken};
     // q and k are left alone by default, as in the reference program.
-    std::vector<WeightClip> clips(group.linears.size());
+    std::vector<WeightClip> clips(readers.linears.size());
     for (size_t i = 0; i < clips.size(); ++i) {
-      const TransformLinear& linear = group.linears[i];
+      const TransformLinear& linear = readers.linears[i];
       if (linear.scheme == nullptr || linear.scheme->granularity == Granularity::kTensor) continue;
       if (linear.feeds_scores && !options_.clip_scores) continue;
-      clips[i] = SearchClip(linear.weight, *linear.scheme, group.stats->sample, search, context);
+      clips[i] = SearchClip(linear.weight, *linear.scheme, readers.stats->sample, search, context);
     }
     return clips;
   }
@@ -182,15 +183,15 @@ class Awq final : public WithOptions<Transform, Options> {
   }
 
   // The module's loss with every rounded layer's weight replaced.
-  static double ModuleLoss(const TransformGroup& group, std::span<const float> scale,
+  static double ModuleLoss(const InputReaders& readers, std::span<const float> scale,
                            const Context& context) {
     std::vector<Matrix> weights;
-    for (const TransformLinear& linear : group.linears) {
+    for (const TransformLinear& linear : readers.linears) {
       weights.push_back(linear.scheme == nullptr ? Matrix::CopyOf(linear.weight)
                                                  : RoundScaled(linear.weight, *linear.scheme, scale,
                                                                RoundedPart::kWhole, context));
     }
-    return group.module_loss(weights);
+    return readers.module_loss(weights);
   }
 };
 

@@ -29,21 +29,21 @@ struct Options {
     visit("grid", self.grid,
           {.meaning = "candidates for the threshold", .range = InRange(1, 1000)});
     visit("shift", self.shift, {.meaning = "move inputs to the middle of their ranges"});
-    visit("fold", self.fold, {.meaning = "fold shift and scale into what precedes the group"});
+    visit("fold", self.fold, {.meaning = "fold shift and scale into what makes the input"});
   }
 };
 
-// The error of a group's output for candidate scales. The shifted sample and the float outputs are
-// computed once; Loss is called for each candidate.
+// The error of the readers' outputs for candidate scales. The shifted sample and the float outputs
+// are computed once; Loss is called for each candidate.
 class Search {
  public:
-  Search(const TransformGroup& group, std::span<const float> shift, const Context& context)
-      : group_(group), context_(context) {
-    moved_ = Matrix::CopyOf(group.stats->sample);
+  Search(const InputReaders& readers, std::span<const float> shift, const Context& context)
+      : readers_(readers), context_(context) {
+    moved_ = Matrix::CopyOf(readers.stats->sample);
     for (size_t t = 0; t < moved_.rows(); ++t) {
       for (size_t c = 0; c < shift.size(); ++c) moved_(t, c) -= shift[c];
     }
-    for (const TransformLinear& linear : group.linears) {
+    for (const TransformLinear& linear : readers.linears) {
       outputs_.push_back(DenseProduct(moved_, linear.weight, context));
     }
   }
@@ -56,8 +56,8 @@ class Search {
 
     // Weights and inputs are both rounded, as they will be at run time.
     double total = 0;
-    for (size_t i = 0; i < group_.linears.size(); ++i) {
-      const TransformLinear& linear = group_.linears[i];
+    for (size_t i = 0; i < readers_.linears.size(); ++i) {
+      const TransformLinear& linear = readers_.linears[i];
       if (linear.scheme == nullptr) continue;
       const Matrix rounded =
           RoundScaled(linear.weight, *linear.scheme, scale, RoundedPart::kScaled, context_);
@@ -78,7 +78,7 @@ class Search {
     return rounded;
   }
 
-  const TransformGroup& group_;
+  const InputReaders& readers_;
   const Context& context_;
   Matrix moved_;
   std::vector<Matrix> outputs_;  // of the float layers on the moved inputs
@@ -90,8 +90,8 @@ class OsPlus final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "os_plus"; }
 
-  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
-    const LayerStats& stats = *group.stats;
+  InputEdit Choose(const InputReaders& readers, const Context& context) const override {
+    const LayerStats& stats = *readers.stats;
     InputEdit edit;
     edit.keep_online = !options_.fold;
 
@@ -105,7 +105,7 @@ class OsPlus final : public WithOptions<Transform, Options> {
     }
 
     const float widest = *std::ranges::max_element(half);
-    const Search search(group, edit.shift, context);
+    const Search search(readers, edit.shift, context);
     double best = std::numeric_limits<double>::infinity();
 
     // Thresholds from the widest range downwards; of equal losses the first.
@@ -123,7 +123,7 @@ class OsPlus final : public WithOptions<Transform, Options> {
     }
 
     if (edit.scale.empty()) {
-      ThrowFailed(StrCat("layer ", group.linears[0].name),
+      ThrowFailed(StrCat("layer ", readers.linears[0].name),
                   "os_plus: the loss of every candidate is not a number");
     }
     return edit;

@@ -1,6 +1,6 @@
 // QuaRot (Ashkboos et al. 2024, section 4): random Hadamard rotations spread outliers over all
 // channels. model_rotation.h describes what is rotated and how that is folded. The choice is for
-// the whole model, not for a group, so nothing is searched.
+// the whole model, not for one input, so nothing is searched.
 #include "methods/transforms/quarot.h"
 
 #include "methods/method_options.h"
@@ -15,7 +15,7 @@ class QuaRot final : public WithOptions<Transform, RotationOptions> {
   std::string_view name() const override { return "quarot"; }
   bool needs_data() const override { return false; }
   const RotationOptions* rotation() const override { return &options_; }
-  InputEdit Choose(const TransformGroup&, const Context&) const override { return {}; }
+  InputEdit Choose(const InputReaders&, const Context&) const override { return {}; }
 };
 
 }  // namespace

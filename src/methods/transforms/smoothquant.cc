@@ -1,6 +1,6 @@
 // SmoothQuant (Xiao et al. 2023, section 4): s_j = max|X_j|^α / max|W_j|^(1−α) moves a part of the
-// activations' ranges into the weights. In: the largest magnitudes of a group's inputs and weights.
-// Out: the scale of each input.
+// activations' ranges into the weights. In: the largest magnitudes of an input's channels and the
+// weights that read them. Out: the scale of each input.
 #include "methods/transforms/smoothquant.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct Options {
   static void Fields(Visitor& visit, Self& self) {
     visit("alpha", self.alpha,
           {.meaning = "how much of the difficulty moves into the weights", .range = InRange(0, 1)});
-    visit("fold", self.fold, {.meaning = "fold the scale into what precedes the group"});
+    visit("fold", self.fold, {.meaning = "fold the scale into what makes the input"});
   }
 };
 
@@ -32,8 +32,8 @@ class SmoothQuant final : public WithOptions<Transform, Options> {
 
   std::string_view name() const override { return "smoothquant"; }
 
-  InputEdit Choose(const TransformGroup& group, const Context& context) const override {
-    const std::vector<float> x = AbsMax(*group.stats), w = ColumnAbsMax(group, context);
+  InputEdit Choose(const InputReaders& readers, const Context& context) const override {
+    const std::vector<float> x = AbsMax(*readers.stats), w = ColumnAbsMax(readers, context);
     InputEdit edit;
     edit.scale.resize(x.size());
 

@@ -1,0 +1,63 @@
+// The flags of prompts, and what they become in the library.
+#include "prompt_flags.h"
+
+#include <charconv>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace qualm::cli {
+namespace {
+
+// A flag is text where "not given" means the task's own number.
+std::optional<uint64_t> NumberOf(const std::optional<std::string>& text, std::string_view flag) {
+  if (!text) return std::nullopt;
+  uint64_t number = 0;
+  const char* end = text->data() + text->size();
+  const auto result = std::from_chars(text->data(), end, number);
+  if (result.ec != std::errc() || result.ptr != end) {
+    ThrowBadInput(flag, "a whole number", StrCat("'", *text, "'"));
+  }
+  return number;
+}
+
+}  // namespace
+
+void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
+  arguments.Add("--shots", flags.shots, "Examples before each row; default: the task's");
+  arguments.Add("--fewshot-seed", flags.fewshot_seed,
+                "Of tasks that draw their examples; default: 0, of lm-evaluation-harness's 1234");
+  arguments.Add("--split", flags.split,
+                "Score another split than the task's; SPLIT[:N] is its first N rows");
+  arguments.Add("--fewshot-split", flags.shot_split, "Take examples from another split, likewise");
+  arguments.Add("--chat-template", flags.chat_template,
+                "Ask as a chat template says: a name (qualm list chat-templates) or a Jinja file");
+  arguments.Add("--system", flags.system, "A text in front of every prompt; the system's message");
+  arguments.Flag("--multiturn", flags.multiturn,
+                 "With a chat template: each example is a turn of the conversation");
+}
+
+ItemOptions ItemOptionsOf(const PromptFlags& flags) {
+  ItemOptions options;
+  options.shots = NumberOf(flags.shots, "--shots");
+  options.fewshot_seed = NumberOf(flags.fewshot_seed, "--fewshot-seed");
+  options.split = flags.split;
+  options.shot_split = flags.shot_split;
+  return options;
+}
+
+std::optional<ChatTemplate> FindPromptTemplate(const PromptFlags& flags,
+                                               const std::filesystem::path& model_folder,
+                                               const ChatOptions& options) {
+  if (!flags.chat && flags.chat_template.empty()) return std::nullopt;
+  return FindChatTemplate(flags.chat_template, model_folder, options);
+}
+
+PromptStyle StyleOf(const PromptFlags& flags, const std::optional<ChatTemplate>& chat) {
+  if (flags.multiturn && !chat) {
+    ThrowBadInput("--multiturn", "a chat template (--chat or --chat-template)", "none");
+  }
+  return {chat ? &*chat : nullptr, flags.system, flags.multiturn};
+}
+
+}  // namespace qualm::cli

@@ -1,0 +1,123 @@
+// Reads the chat templates and special tokens of a model folder in the order of precedence of
+// transformers' PreTrainedTokenizerBase.from_pretrained.
+#include "chat/model_templates.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kLargestFile = uint64_t{16} << 20;
+
+// Those that transformers hands to a template as variables.
+constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                          "pad_token", "cls_token", "mask_token"};
+
+// The object in a file of the folder; an empty one if the file is missing.
+Json ReadObject(const fs::path& folder, const char* name, InputSet& inputs) {
+  const fs::path file = folder / name;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return Json::object();
+
+  inputs.Add(name, file);
+  Json object = ParseJson(ReadFile(file, kLargestFile), file.string());
+  if (!object.is_object()) ThrowBadInput(file.string(), "an object", object.type_name());
+  return object;
+}
+
+// A special token is a text or an object with its "content".
+void AddSpecialTokens(const Json& config, Json& tokens) {
+  for (const char* name : kSpecialTokens) {
+    const auto found = config.find(name);
+    if (tokens.contains(name) || found == config.end()) continue;
+    if (found->is_string()) tokens[name] = *found;
+    const auto content = found->is_object() ? found->find("content") : found->end();
+    if (found->is_object() && content != found->end() && content->is_string()) {
+      tokens[name] = *content;
+    }
+  }
+}
+
+// One text, or a list of named ones.
+void AddTemplatesOfConfig(const Json& config, const std::string& place,
+                          std::vector<ModelTemplate>& templates) {
+  const auto found = config.find("chat_template");
+  if (found == config.end() || found->is_null()) return;
+  const std::string here = StrCat(place, ", chat_template");
+  if (found->is_string()) {
+    templates.push_back({"default", found->get<std::string>(), here});
+    return;
+  }
+
+  if (!found->is_array()) {
+    ThrowBadInput(place, "chat_template as a text, or a list of named ones", found->type_name());
+  }
+  for (const Json& one : *found) {
+    const std::string name = GetString(one, "name", here);
+    templates.push_back({name, GetString(one, "template", here), StrCat(here, " ", name)});
+  }
+}
+
+void AddTemplateFile(const fs::path& file, std::string name, std::string role,
+                     ModelTemplates& all) {
+  all.inputs.Add(std::move(role), file);
+  all.templates.push_back({std::move(name), ReadFile(file, kLargestFile), file.string()});
+}
+
+}  // namespace
+
+ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
+  ModelTemplates all;
+  all.special_tokens = Json::object();
+  const Json config = ReadObject(folder, "tokenizer_config.json", all.inputs);
+  AddSpecialTokens(config, all.special_tokens);
+  if (!with_templates) return all;
+
+  std::error_code ignored;
+  const fs::path beside = folder / "chat_template.jinja";
+  if (fs::exists(beside, ignored)) AddTemplateFile(beside, "default", "chat_template.jinja", all);
+  const fs::path more = folder / "additional_chat_templates";
+  std::vector<fs::path> files;
+  if (fs::is_directory(more, ignored)) {
+    for (const auto& entry : fs::directory_iterator(more)) {
+      if (entry.path().extension() == ".jinja") files.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(files);
+  for (const fs::path& file : files) {
+    AddTemplateFile(file, file.stem().string(),
+                    StrCat("additional_chat_templates/", file.filename().string()), all);
+  }
+
+  if (all.templates.empty()) {
+    AddTemplatesOfConfig(config, (folder / "tokenizer_config.json").string(), all.templates);
+  }
+  return all;
+}
+
+const ModelTemplate& ChooseModelTemplate(const ModelTemplates& all, bool has_tools,
+                                         std::string_view place) {
+  const auto find = [&](std::string_view name) {
+    return std::ranges::find(all.templates, name, &ModelTemplate::name);
+  };
+  auto found = has_tools ? find("tool_use") : all.templates.end();
+  if (found == all.templates.end()) found = find("default");
+  if (found != all.templates.end()) return *found;
+
+  if (all.templates.empty()) {
+    ThrowBadInput(place, "a chat template in tokenizer_config.json or chat_template.jinja", "none",
+                  "--chat-template takes one by name");
+  }
+  std::vector<std::string> names;
+  for (const ModelTemplate& one : all.templates) names.push_back(one.name);
+  ThrowBadInput(place, "a chat template named default", Join(names, ", "),
+                "--chat-template takes one by name");
+}
+
+}  // namespace qualm

@@ -1,0 +1,40 @@
+// The keys of a task file together with those of the files that it includes.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "io/yaml.h"
+
+namespace qualm {
+
+// Files are added from the outermost on; a key of an earlier one hides those of later ones. At
+// least one file is added before anything is asked.
+class TaskKeys {
+ public:
+  void Add(Yaml file) { files_.push_back(std::move(file)); }
+  size_t size() const { return files_.size(); }
+  std::string place() const { return files_.front().place(); }
+
+  // Null if no file has it, or the first that has it gives it no value.
+  const Yaml* Find(std::string_view key) const {
+    for (const Yaml& file : files_) {
+      const Yaml* value = file.Find(key);
+      if (value == nullptr) continue;
+      return value->kind() == Yaml::Kind::kNull || IsNone(*value) ? nullptr : value;
+    }
+    return nullptr;
+  }
+
+ private:
+  // YAML 1.1's ways of writing nothing.
+  static bool IsNone(const Yaml& value) {
+    return value.kind() == Yaml::Kind::kScalar &&
+           (value.AsString() == "null" || value.AsString() == "~");
+  }
+
+  std::deque<Yaml> files_;
+};
+
+}  // namespace qualm
