@@ -216,7 +216,7 @@ std::string NotesOf(std::string_view command) {
 std::string CliPage(const CLI::App& app) {
   std::string text = StrCat(
       "# The command line\n\n"
-      "Written by the program itself: `qualm --help-all > docs/cli.md`.\n\n"
+      "Written by the program itself: `qualm --help-all` prints this page.\n\n"
       "    qualm COMMAND ... [--threads VALUE] [--isa VALUE] [--quiet]\n"
       "    qualm --help | --help-all | --version\n"
       "    qualm COMMAND --help\n\n"

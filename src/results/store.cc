@@ -67,8 +67,12 @@ void ResultStore::Prepare() {
 void ResultStore::Begin() { database_.Begin(); }
 void ResultStore::Commit() { database_.Commit(); }
 
-// A model that was moved is found at its new path.
+// A model that was moved is found at its new path. One whose folder holds another model now is
+// found by its hash alone.
 void ResultStore::PutModel(std::string_view hash, std::string_view path) {
+  Statement(database_,
+            "UPDATE models SET path = path || ' (before)' WHERE path = ?2 AND hash <> ?1")
+      .Run(hash, path);
   Statement(database_,
             "INSERT INTO models VALUES(?, ?) ON CONFLICT DO UPDATE SET path = excluded.path")
       .Run(hash, path);

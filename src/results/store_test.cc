@@ -108,6 +108,19 @@ TEST_F(Store, TheSecondSchemaIsBroughtUpToDate) {
   EXPECT_EQ(store.PutEvaluation(key), other);
 }
 
+// A file of the model was changed and the model asked again: the path means what is there now.
+TEST_F(Store, APathIsTheModelThatWasThereLast) {
+  ResultStore store(file());
+  store.PutModel("aaaa", "/models/m");
+  store.PutModel("bbbb", "/models/m");
+  EXPECT_EQ(store.FindModel("/models/m"), "bbbb");
+  EXPECT_EQ(store.FindModel("m"), "bbbb");
+  EXPECT_EQ(store.PathOfModel("aaaa"), "/models/m (before)");
+  store.PutModel("aaaa", "/models/m");
+  EXPECT_EQ(store.FindModel("/models/m"), "aaaa");
+  EXPECT_EQ(store.FindModel("bb"), "bbbb");
+}
+
 // Python's sqlite3 and other readers fail on a text that is none.
 TEST_F(Store, TextsAreUtf8WhateverTheRowsHold) {
   ResultStore store(file());

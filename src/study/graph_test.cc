@@ -102,7 +102,9 @@ StudyPlan PlanIn(const std::filesystem::path& folder) {
                         "defaults: {samples: 2, length: 16, held_out: 0}\n"
                         "calibration:\n  - {name: a, corpus: ",
                         folder.string(), "/a.txt}\n  - {name: self, self_generated: {}}\n",
-                        "tests: [{name: boolq, task: boolq, shots: 0}]\n"
+                        "tests: [{name: boolq, task: boolq, shots: 0}, {name: own, task: ",
+                        folder.string(),
+                        "/own.yaml}]\n"
                         "efficiency: {prompt: 8}\n"),
                  "x.yaml"),
       options, progress);
@@ -118,6 +120,24 @@ TEST(StudyGraph, KeysChangeWithEveryFileThatIsRead) {
     std::filesystem::create_directories(folder / "data");
     std::filesystem::copy(root / "tests" / "data" / "rows" / "boolq", folder / "data" / "boolq");
     folder.Write("a.txt", std::string(4000, 'a'));
+    for (const char* name :
+         {"special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}) {
+      folder.Write(StrCat("model/", name), "{}");
+    }
+
+    // A task of the user's with what may belong to one besides rows: a header, and pieces of BLEU
+    // with their configuration.
+    std::filesystem::create_directories(folder / "data/pieces");
+    for (const char* name : {"tokenizer.model", "tokenizer_config.json"}) {
+      std::filesystem::copy(root / "demo" / "model" / name, folder / "data/pieces");
+    }
+    folder.Write("data/head.txt", "---\nQuestions.\n");
+    folder.Write("own.yaml",
+                 "name: own\ntitle: t\nversion: 1\nharness: h\nkind: generation\n"
+                 "data: {set: boolq, split: val}\ncontext: \"{question}\"\n"
+                 "header: {file: head.txt, after: \"---\\n\"}\n"
+                 "generate: {max_tokens: 4, bleu: spm, bleu_pieces: pieces/tokenizer.model}\n"
+                 "references: [\"{passage}\"]\nmetrics: [bleu]\n");
   };
   fill(first);
   fill(second);
@@ -130,10 +150,12 @@ TEST(StudyGraph, KeysChangeWithEveryFileThatIsRead) {
       if (!file.path.empty()) roles.insert(file.role);
     }
   }
-  for (const char* role : {"config.json", "generation_config.json", "a.txt"}) {
+  for (const char* role :
+       {"config.json", "a.txt", "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "generation_config.json", "head.txt", "tasks/own.yaml",
+        "pieces/tokenizer.model", "pieces/tokenizer_config.json"}) {
     EXPECT_TRUE(roles.contains(role)) << role;
   }
-  EXPECT_GE(roles.size(), 5U);
 
   for (const std::string& role : roles) {
     std::string path;

@@ -139,11 +139,9 @@ def change(path):
     elif path.endswith(".model"):
         after = before + b"\x78\x01"  # an unknown field
     elif path.endswith(".gz"):
-        after = before + gzip.compress(b"\n" if "jsonl" not in path else b"", mtime=7)
+        after = before + gzip.compress(b"", mtime=7)
     elif path.endswith((".csv", ".jsonl")):
-        first = before.split(b"\n")
-        after = b"\n".join(first[:-2] + [first[-2], b""]).replace(b"Who?", b"Why?").replace(
-            b"Once", b"Then", 1).replace(b"the", b"some", 1)
+        after = before + before.splitlines(keepends=True)[-1]  # the last row once more
     else:
         after = before + b" "
     assert after != before, path

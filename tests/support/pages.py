@@ -5,6 +5,7 @@
 Prints each claim that does not hold and exits with 1 if there is one. The checks themselves are
 tried on made-up claims first: a check that finds nothing wrong there would pass everything.
 """
+import difflib
 import glob
 import itertools
 import json
@@ -135,10 +136,16 @@ def check_tasks_page(text):
     for name in re.findall(r"`([a-z][a-z0-9_-]+)`", part):
         if name not in known and name != "tests":
             problems.append(f"{page}: no task and no data set {name}")
-    for metric in LISTS["metrics"]:
-        plain = re.sub(r"@\d+$", "@k", metric)
-        if not re.search(r"(?<![\w-])" + re.escape(plain) + r"(?![\w-])", text):
-            problems.append(f"{page}: the metric {metric} is not mentioned")
+
+
+def metrics_page():
+    """docs/metrics.md: what `qualm list metrics` has, by kind of task."""
+    page = ["# Metrics\n", "Written from `qualm list metrics` by `tests/pages_test.sh`.\n",
+            "| metric | of | what it is |", "|---|---|---|"]
+    for metric in json.loads(output_of("list", "metrics", "--json"))["metrics"]:
+        kind, summary = metric["summary"].split(": ", 1)
+        page.append(f"| `{metric['name']}` | {kind} | {summary} |")
+    return "\n".join(page) + "\n\n\"The same\" is the measure of the line above it.\n"
 
 
 def check_code_names(text, page):
@@ -178,6 +185,14 @@ def check_examples(text, page):
     return ran
 
 
+def check_folders(text, page):
+    """The table of folders has every folder of src/, and no other."""
+    said = re.findall(r"^\| \d+ \| `src/([a-z]+)/`", text, re.M)
+    there = [one for one in os.listdir(os.path.join(TREE, "src"))
+             if os.path.isdir(os.path.join(TREE, "src", one))]
+    check_same(page, "folders of src/", said, there)
+
+
 problems = []
 OWN_PAGE = output_of("--help-all")
 OPTIONS = command_sections(OWN_PAGE)
@@ -201,12 +216,23 @@ MADE_UP = {
     "no file src/no.cc": lambda: check_code_names("`src/no.cc`", "x"),
     "does not print: {}": lambda: check_examples(
         "    $ qualm tokenize demo/model --text a --json\n    {}\n", "x"),
+    "folders of src/": lambda: check_folders("| 1 | `src/nowhere/` | x |\n", "x"),
     "leads nowhere": lambda: check_code_names("[a](b.md)", "x"),
 }
 stated = len(problems)
 for wanted, check in MADE_UP.items():
     check()
     assert len(problems) == stated + 1 and wanted in problems.pop(), wanted
+
+# Pages that the program writes.
+for page, wanted in (("docs/cli.md", OWN_PAGE), ("docs/metrics.md", metrics_page())):
+    if os.environ.get("QUALM_WRITE_PAGES"):
+        open(os.path.join(TREE, page), "w", encoding="utf-8").write(wanted)
+    else:
+        there = read(page) if os.path.exists(os.path.join(TREE, page)) else ""
+        for line in difflib.unified_diff(there.split("\n"), wanted.split("\n"), page, "the program",
+                                         lineterm="", n=0):
+            problems.append(f"{line}     (QUALM_WRITE_PAGES=1 tests/pages_test.sh QUALM TREE)")
 
 pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 pages += sorted(os.path.relpath(page, TREE)
@@ -223,6 +249,7 @@ for page in pages:
     examples += check_examples(text, page)
 assert examples == 3, examples
 check_readme(read("README.md"))
+check_folders(read("ARCHITECTURE.md"), "ARCHITECTURE.md")
 check_tasks_page(read("docs/tasks.md"))
 
 for problem in problems:
