@@ -27,6 +27,7 @@ constexpr CommandEntry kCommands[] = {
     {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
     {"tokenize", "Text to token ids and back", AddTokenize},
     {"generate", "Continue a prompt", AddGenerate},
+    {"chat", "Talk with a model", AddChat},
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity of texts or scores of tasks, and the distance to a reference", AddEval},
@@ -120,8 +121,8 @@ int Run(const Command& command, const Globals& globals) {
 }
 
 // A forward pass takes and frees the same few matrices in every block. glibc would hand those of a
-// megabyte back to the system each time and have their pages cleared again, which costs a tenth of a
-// prefill. Larger ones still come from the system and return to it at once.
+// megabyte back to the system each time and have their pages cleared again, which costs a tenth of
+// a prefill. Larger ones still come from the system and return to it at once.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
