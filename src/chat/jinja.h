@@ -59,9 +59,8 @@ class JinjaTemplate {
   struct Expression;
 
  private:
-  std::string place_;
-  JinjaOptions options_;
-  std::vector<Node> nodes_;
+  struct Parsed;
+  std::unique_ptr<Parsed> parsed_;
 };
 
 }  // namespace qualm
