@@ -43,6 +43,7 @@ Command AddInspect(Arguments& arguments, Globals& globals);
 Command AddPrompts(Arguments& arguments, Globals& globals);
 Command AddTokenize(Arguments& arguments, Globals& globals);
 Command AddGenerate(Arguments& arguments, Globals& globals);
+Command AddChat(Arguments& arguments, Globals& globals);
 Command AddQuantize(Arguments& arguments, Globals& globals);
 Command AddVerify(Arguments& arguments, Globals& globals);
 Command AddEval(Arguments& arguments, Globals& globals);

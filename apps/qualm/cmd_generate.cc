@@ -4,10 +4,14 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/context.h"
 #include "base/error.h"
+#include "chat/chat_date.h"
+#include "chat_flags.h"
 #include "cli.h"
+#include "generate/conversation.h"
 #include "generate/text_writer.h"
 #include "model/model.h"
 #include "text_flags.h"
@@ -16,13 +20,24 @@ namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string model, prompt;
+  std::string model, system, messages;
+  std::optional<std::string> prompt;
+  bool is_chat = false;
+  ChatFlags chat;
   TextFlags text;
+};
+
+// What the model is asked: a text, or a conversation in the form of its template.
+struct Question {
+  std::vector<TokenId> tokens;
+  std::vector<ChatMessage> messages;  // of a conversation
+  std::string shown;                  // the template that was used; empty: none
+  Json chat;                          // the same as JSON
 };
 
 // Some tokenizers end every text with EOS. After EOS the model would begin a new text.
 std::vector<TokenId> PromptOf(const Flags& flags, const Tokenizer& tokenizer) {
-  std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(flags.prompt);
+  std::vector<TokenId> prompt = tokenizer.EncodeWithSpecial(*flags.prompt);
   if (!prompt.empty() && tokenizer.special().add_eos && prompt.back() == tokenizer.special().eos) {
     prompt.pop_back();
   }
@@ -30,20 +45,49 @@ std::vector<TokenId> PromptOf(const Flags& flags, const Tokenizer& tokenizer) {
   return prompt;
 }
 
-Json AsJson(const Flags& flags, const std::vector<TokenId>& prompt, const GenerateOptions& options,
+// The messages of --messages, --system and --prompt, in this order.
+std::vector<ChatMessage> MessagesOf(const Flags& flags) {
+  std::vector<ChatMessage> messages;
+  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+  if (!flags.messages.empty()) {
+    const std::vector<ChatMessage> before =
+        ChatMessagesFromJson(ReadJsonFile(flags.messages), flags.messages);
+    messages.insert(messages.end(), before.begin(), before.end());
+  }
+  if (flags.prompt) messages.push_back({"user", *flags.prompt});
+  return messages;
+}
+
+Question ConversationOf(const Flags& flags, const Tokenizer& tokenizer) {
+  const ChatOptions options = ChatOptionsOf(flags.chat, TodayAsText());
+  const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, options);
+  Question question;
+  question.messages = MessagesOf(flags);
+  question.tokens = EncodeGenerationPrompt(tokenizer, chat.Render(question.messages));
+  question.shown = ChatText(chat, options);
+  question.chat = ChatAsJson(chat, options);
+  return question;
+}
+
+Json AsJson(const Flags& flags, const Question& question, const GenerateOptions& options,
             const WrittenText& written, const Tokenizer& tokenizer) {
-  return {{"model", flags.model},
-          {"prompt", flags.prompt},
-          {"prompt_ids", prompt},
-          {"ids", written.ids},
-          {"text", written.text},
-          {"finish_reason", FinishReasonName(written.reason)},
-          {"end_of_text", TokensAsJson(options.ends, &tokenizer)},
-          {"stop", flags.text.stop},
-          {"temperature", options.sampling.temperature},
-          {"top_p", options.sampling.top_p},
-          {"sampling", SamplingAsJson(options.sampling)},
-          {"seed", options.seed}};
+  Json json = {{"model", flags.model},
+               {"prompt", flags.prompt ? Json(*flags.prompt) : Json()},
+               {"prompt_ids", question.tokens},
+               {"ids", written.ids},
+               {"text", written.text},
+               {"finish_reason", FinishReasonName(written.reason)},
+               {"end_of_text", TokensAsJson(options.ends, &tokenizer)},
+               {"stop", flags.text.stop},
+               {"temperature", options.sampling.temperature},
+               {"top_p", options.sampling.top_p},
+               {"sampling", SamplingAsJson(options.sampling)},
+               {"seed", options.seed}};
+  if (flags.is_chat) {
+    json["chat"] = question.chat;
+    json["messages"] = ToJson(question.messages);
+  }
+  return json;
 }
 
 int Run(const Flags& flags, const Globals& globals) {
@@ -53,7 +97,14 @@ int Run(const Flags& flags, const Globals& globals) {
   const Model model = LoadModel(flags.model, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const GenerateOptions options = TextOptionsOf(flags.text, model);
-  const std::vector<TokenId> prompt = PromptOf(flags, tokenizer);
+  Question question;
+  if (flags.is_chat) {
+    question = ConversationOf(flags, tokenizer);
+    progress->Info(question.shown);
+  } else {
+    question.tokens = PromptOf(flags, tokenizer);
+  }
+  const std::vector<TokenId>& prompt = question.tokens;
   ShowTextOptions(flags.text, options, model, *progress);
 
   // Generation stops if standard output cannot be written any more.
@@ -72,7 +123,7 @@ int Run(const Flags& flags, const Globals& globals) {
   const WrittenText written = writer.Write(prompt, options, flags.text.stop, watch);
 
   if (globals.json) {
-    PrintJson(AsJson(flags, prompt, options, written, tokenizer));
+    PrintJson(AsJson(flags, question, options, written, tokenizer));
   } else {
     if (isatty(STDOUT_FILENO) != 0) Print("\n");  // only the continuation goes into a pipe
   }
@@ -85,16 +136,30 @@ Command AddGenerate(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // The prompt, and how its continuation is drawn.
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
-  arguments.Add("--prompt", flags->prompt, "Text to continue").Required();
+  arguments.Add("--prompt", flags->prompt, "Text to continue; with --chat the user's message");
+  arguments.Flag("--chat", flags->is_chat, "Ask in the form of the model's chat template");
+  arguments.Add("--system", flags->system, "With --chat: the system message");
+  arguments.Add("--messages", flags->messages,
+                "With --chat: the conversation before the prompt, a JSON list of {\"role\": ..., "
+                "\"content\": ...}");
+  AddChatFlags(arguments, flags->chat, "today");
   AddTextFlags(arguments, flags->text);
 
   AddJsonFlag(arguments, globals);
-  arguments.Check([flags] { return ComplaintAbout(flags->text); });
+  arguments.Check([flags]() -> std::string {
+    const bool has_messages = !flags->messages.empty();
+    if (!flags->prompt && !has_messages) return "--prompt is required";
+    if (!flags->is_chat && (AreSet(flags->chat) || has_messages || !flags->system.empty())) {
+      return "--system, --messages, --chat-template, --date and --chat-option need --chat";
+    }
+    return ComplaintAbout(flags->text);
+  });
   arguments.Examples(
       "  qualm generate MODEL --prompt \"Once upon a time\"\n"
       "  qualm generate MODEL --prompt \"The\" --temperature 0.8 --top-p 0.9 --seed 7\n"
       "  qualm generate MODEL --prompt \"Q: 2+2?\" --stop \"Q:\" --stop \"<|im_end|>\"\n"
-      "  qualm generate MODEL --prompt \"The\" --sampling model --json");
+      "  qualm generate MODEL --prompt \"The\" --sampling model --json\n"
+      "  qualm generate MODEL --chat --system \"Be brief.\" --prompt \"Why is the sky blue?\"");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

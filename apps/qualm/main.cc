@@ -28,6 +28,7 @@ constexpr CommandEntry kCommands[] = {
     {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
     {"tokenize", "Text to token ids and back", AddTokenize},
     {"generate", "Continue a prompt", AddGenerate},
+    {"chat", "Talk with a model", AddChat},
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity of texts or scores of tasks, and the distance to a reference", AddEval},

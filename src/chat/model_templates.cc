@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "chat/chat_template.h"
 
 namespace qualm {
 namespace {
@@ -111,8 +112,10 @@ const ModelTemplate& ChooseModelTemplate(const ModelTemplates& all, bool has_too
   if (found != all.templates.end()) return *found;
 
   if (all.templates.empty()) {
+    std::vector<std::string> names;
+    for (const NamedChatTemplate& one : NamedChatTemplates()) names.emplace_back(one.name);
     ThrowBadInput(place, "a chat template in tokenizer_config.json or chat_template.jinja", "none",
-                  "--chat-template takes one by name");
+                  StrCat("--chat-template takes one by name: ", Join(names, ", ")));
   }
   std::vector<std::string> names;
   for (const ModelTemplate& one : all.templates) names.push_back(one.name);

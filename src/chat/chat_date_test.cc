@@ -1,0 +1,30 @@
+#include "chat/chat_date.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/errors.h"
+
+namespace qualm {
+namespace {
+
+TEST(ChatDate, OnlyDaysOfTheCalendarAreTaken) {
+  for (std::string_view day : {"2024-07-26", "2024-02-29", "1999-12-31", "0001-01-01"}) {
+    EXPECT_NO_THROW(CheckDate(day, "--date")) << day;
+  }
+  for (std::string_view day : {"", "2023-02-29", "2024-13-01", "2024-00-10", "2024-07-32",
+                               "2024-7-26", "26-07-2024", "2024/07/26", "2024-07-2x", "today"}) {
+    EXPECT_EQ(testing::ErrorOf([&] { CheckDate(day, "--date"); }),
+              "[--date] expected a day as YYYY-MM-DD; got " + std::string(day) +
+                  "; for example 2024-07-26")
+        << day;
+  }
+}
+
+TEST(ChatDate, TodayIsADay) {
+  EXPECT_NO_THROW(CheckDate(TodayAsText(), "today"));
+  EXPECT_NO_THROW(CheckDate(kFixedChatDate, "fixed"));
+}
+
+}  // namespace
+}  // namespace qualm
