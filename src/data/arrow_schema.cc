@@ -119,6 +119,7 @@ ArrowField ReadField(const FlatTable& table, int depth, Budget& budget, std::str
   }
   ArrowField field;
   field.name = table.Text(kName);
+  if (!IsValidUtf8(field.name)) ThrowBadInput(place, "names of columns in UTF-8", "other bytes");
   budget.Charge(sizeof(ArrowField) + field.name.size());
   const auto type = table.Scalar<uint8_t>(kTypeType, 0);
   if (type < 1 || type > static_cast<uint8_t>(ArrowType::kLargeListView)) {

@@ -89,7 +89,8 @@ std::string DateText(int64_t days) {
 
 std::string TimeText(int64_t count, TimeUnit unit) {
   const int64_t per_day = 86400 * kUnitsPerSecond[static_cast<size_t>(unit)];
-  return ClockText(count - FloorDivide(count, per_day) * per_day, unit);
+  const int64_t rest = count % per_day;
+  return ClockText(rest < 0 ? rest + per_day : rest, unit);
 }
 
 std::string TimestampText(int64_t count, TimeUnit unit, bool is_utc) {

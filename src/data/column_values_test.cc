@@ -25,6 +25,9 @@ TEST(ColumnValues, TimesLikePythons) {
             "2024-01-31 13:45:10.123000+00:00");
   EXPECT_EQ(TimestampText(-1, TimeUnit::kMicro, false), "1969-12-31 23:59:59.999999");
   EXPECT_EQ(TimestampText(1, TimeUnit::kNano, false), "1970-01-01 00:00:00.000000001");
+  for (int64_t end : {std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()}) {
+    EXPECT_FALSE(TimestampText(end, TimeUnit::kSecond, false).empty());
+  }
   EXPECT_EQ(TimeText(49510, TimeUnit::kSecond), "13:45:10");
   EXPECT_EQ(TimeText(49510000001, TimeUnit::kMicro), "13:45:10.000001");
 }

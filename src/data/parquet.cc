@@ -88,7 +88,8 @@ class LeafPlacer {
       if (begun_ == 0) Refuse("pages that begin with a row", "an element of a list");
       ++element_[repetition];
     }
-    for (size_t level = repetition + 1; level < element_.size(); ++level) element_[level] = 0;
+    const size_t most = path_.back().node->leaf.most_repetition;
+    for (size_t level = repetition + 1; level <= most; ++level) element_[level] = 0;
   }
 
   // Where a value belongs; null where the cell is a null or an empty list, which is stored here.

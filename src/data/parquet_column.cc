@@ -203,7 +203,8 @@ class ColumnReader {
   }
 
   void ReadPage(std::string_view& rest) {
-    const ThriftValue header = ReadThriftStruct(rest, place_, budget_);
+    Budget header_budget(0, place_);  // the tree is gone after this page
+    const ThriftValue header = ReadThriftStruct(rest, place_, header_budget);
     const size_t unpacked = SizeOf(header.Int(2, place_), "a page");
     const size_t packed = SizeOf(header.Int(3, place_), "a page");
     if (packed > rest.size()) {

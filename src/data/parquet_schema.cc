@@ -109,6 +109,7 @@ class SchemaReader {
     }
     ParquetNode node;
     node.name = element.Bytes(kName, place_);
+    if (!IsValidUtf8(node.name)) ThrowBadInput(place_, "names of columns in UTF-8", "other bytes");
     budget_.Charge(sizeof(ParquetNode) + node.name.size());
     if (element.Find(kType) != nullptr) {
       node.leaf = LeafOf(element, levels);
