@@ -1,14 +1,20 @@
+// Unpacks zip entries, gzip and zstd files piece by piece.
 #include "data/archive.h"
 
 #include <zip.h>
 #include <zlib.h>
+#include <zstd.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/opened_files.h"
 #include "base/strings.h"
+#include "data/budget.h"
 
 namespace qualm {
 namespace {
@@ -33,10 +39,34 @@ std::vector<std::string> EntriesOf(zip_t* zip) {
   return names;
 }
 
-void RequireSize(std::string_view place, uint64_t bytes, uint64_t max_bytes) {
-  if (bytes <= max_bytes) return;
-  ThrowBadInput(place, StrCat("at most ", HumanBytes(max_bytes), " unpacked"), HumanBytes(bytes));
-}
+// Collects unpacked bytes piece by piece, so that no declared size is trusted.
+class Collector {
+ public:
+  Collector(uint64_t packed_bytes, uint64_t max_bytes, std::string_view place)
+      : limit_(std::min(max_bytes, Budget::LimitFor(packed_bytes))),
+        place_(place),
+        piece_(size_t{1} << 20) {}
+
+  std::vector<char>& piece() { return piece_; }
+
+  // The first `count` bytes of the piece.
+  void Add(size_t count) {
+    if (count > limit_ - bytes_.size()) {
+      ThrowBadInput(
+          place_,
+          StrCat("at most ", HumanBytes(limit_), " unpacked, the budget of a file of this size"),
+          "more");
+    }
+    bytes_.append(piece_.data(), count);
+  }
+  std::string Take() { return std::move(bytes_); }
+
+ private:
+  uint64_t limit_;
+  std::string place_;
+  std::vector<char> piece_;
+  std::string bytes_;
+};
 
 }  // namespace
 
@@ -57,17 +87,19 @@ std::string ReadZipEntry(const std::filesystem::path& archive, std::string_view 
   if (zip_stat(zip.get(), name.c_str(), 0, &stat) != 0) {
     ThrowUnknownName(archive.string(), "entry", entry, EntriesOf(zip.get()));
   }
-  RequireSize(place, stat.size, max_bytes);
   const std::unique_ptr<zip_file_t, CloseEntry> file(zip_fopen(zip.get(), name.c_str(), 0));
-  std::string bytes(stat.size, '\0');
-  // One byte more than promised would mean a size that lies.
-  if (!file ||
-      zip_fread(file.get(), bytes.data(), bytes.size()) != static_cast<zip_int64_t>(bytes.size())) {
-    ThrowBadInput(place, StrCat(bytes.size(), " bytes"), "a damaged entry");
+  if (!file) ThrowBadInput(place, "an entry that can be read", zip_strerror(zip.get()));
+  Collector collector(stat.comp_size, max_bytes, place);
+  zip_int64_t count;
+  while ((count = zip_fread(file.get(), collector.piece().data(), collector.piece().size())) > 0) {
+    collector.Add(static_cast<size_t>(count));
   }
-  char more;
-  if (zip_fread(file.get(), &more, 1) != 0) {
-    ThrowBadInput(place, "the checksum that the archive names", "a damaged entry");
+
+  // The library compares the checksum when it reads the end.
+  std::string bytes = collector.Take();
+  if (count < 0) ThrowBadInput(place, "the checksum that the archive names", "a damaged entry");
+  if (bytes.size() != stat.size) {
+    ThrowBadInput(place, StrCat(stat.size, " bytes"), StrCat(bytes.size()));
   }
   return bytes;
 }
@@ -76,17 +108,39 @@ std::string ReadGzip(const std::filesystem::path& path, uint64_t max_bytes) {
   const std::unique_ptr<gzFile_s, CloseGzip> file(gzopen(path.c_str(), "rb"));
   if (!file) ThrowBadInput(path.string(), "a file that can be read", "none");
   NoteOpened(path);
-  std::string bytes;
-  std::vector<char> piece(size_t{1} << 20);
+  Collector collector(std::filesystem::file_size(path), max_bytes, path.string());
+  std::vector<char>& piece = collector.piece();
   int count;
   while ((count = gzread(file.get(), piece.data(), static_cast<unsigned>(piece.size()))) > 0) {
-    bytes.append(piece.data(), static_cast<size_t>(count));
-    RequireSize(path.string(), bytes.size(), max_bytes);
+    collector.Add(static_cast<size_t>(count));
   }
   int code = 0;
   const char* text = gzerror(file.get(), &code);
   if (count < 0 || code != Z_OK) ThrowBadInput(path.string(), "a whole gzip file", text);
-  return bytes;
+  return collector.Take();
+}
+
+std::string ReadZstd(const std::filesystem::path& path, uint64_t max_bytes) {
+  const std::string packed = ReadFile(path);
+  Collector collector(packed.size(), max_bytes, path.string());
+  const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
+                                                                          ZSTD_freeDStream);
+  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+  size_t left = 1;  // 0 at the end of a frame; a file may have several
+
+  while (in.pos < in.size || left != 0) {
+    ZSTD_outBuffer out{collector.piece().data(), collector.piece().size(), 0};
+    const size_t before = in.pos;
+    left = ZSTD_decompressStream(stream.get(), &out, &in);
+    if (ZSTD_isError(left) != 0) {
+      ThrowBadInput(path.string(), "a whole zstd file", ZSTD_getErrorName(left));
+    }
+    collector.Add(out.pos);
+    if (in.pos == before && out.pos == 0 && left != 0) {
+      ThrowBadInput(path.string(), "a whole zstd file", "one that is cut off");
+    }
+  }
+  return collector.Take();
 }
 
 }  // namespace qualm

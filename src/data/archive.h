@@ -1,4 +1,5 @@
-// Files inside archives, whole in memory.
+// Files inside archives and compressed files, whole in memory. What unpacks to more than its budget
+// (data/budget.h: 64 MiB and 64 times the compressed bytes) is refused, whatever it declares.
 #pragma once
 
 #include <cstdint>
@@ -16,5 +17,6 @@ std::string ReadZipEntry(const std::filesystem::path& archive, std::string_view 
                          uint64_t max_bytes = kMostUnpackedBytes);
 // Likewise.
 std::string ReadGzip(const std::filesystem::path& file, uint64_t max_bytes = kMostUnpackedBytes);
+std::string ReadZstd(const std::filesystem::path& file, uint64_t max_bytes = kMostUnpackedBytes);
 
 }  // namespace qualm

@@ -1,267 +1,189 @@
+// Walks the messages of an Arrow stream, or the blocks that a file's footer lists: a schema, then
+// dictionaries and record batches, whose values are put into rows.
 #include "data/arrow_stream.h"
 
-#include <cmath>
 #include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/arrow_batch.h"
+#include "data/arrow_schema.h"
 #include "data/flat_table.h"
 
 namespace qualm {
 namespace {
 
-// Values of the enumerations in Arrow's Schema.fbs and Message.fbs.
-enum Header { kSchema = 1, kDictionary = 2, kRecordBatch = 3 };
-enum Type {
-  kInt = 2,
-  kFloat = 3,
-  kUtf8 = 5,
-  kBool = 6,
-  kList = 12,
-  kStruct = 13,
-  kLargeUtf8 = 20,
-  kLargeList = 21
-};
+// Values of the union MessageHeader.
+enum Header { kSchema = 1, kDictionaryBatch = 2, kRecordBatch = 3 };
+constexpr std::string_view kFileMagic = "ARROW1";
 
-struct Field {
-  std::string name;
-  int type = 0;
-  int bits = 64;  // of integers; of floats by precision
-  bool is_signed = true;
-  std::vector<Field> children;
-};
-
-Field ReadField(const FlatTable& table, int depth, std::string_view place) {
-  if (depth > 8) ThrowBadInput(place, "at most 8 levels of lists and structs", "more");
-  Field field;
-  field.name = table.Text(0);
-  field.type = table.Scalar<uint8_t>(2, 0);
-  if (table.Table(4)) ThrowBadInput(place, StrCat("no dictionary in column ", field.name), "one");
-  const std::optional<FlatTable> about = table.Table(3);
-  if (field.type == kInt && about) {
-    field.bits = about->Scalar<int32_t>(0, 0);
-    field.is_signed = about->Scalar<uint8_t>(1, 0) != 0;
-  }
-  if (field.type == kFloat && about) {  // half, single, double
-    const auto precision = about->Scalar<int16_t>(0, 0);
-    field.bits = precision == 1 ? 32 : precision == 2 ? 64 : 16;
-  }
-  for (uint32_t i = 0; i < table.VectorSize(5); ++i) {
-    field.children.push_back(ReadField(table.VectorTable(5, i), depth + 1, place));
-  }
-  const bool is_known =
-      (field.type == kInt &&
-       (field.bits == 8 || field.bits == 16 || field.bits == 32 || field.bits == 64)) ||
-      (field.type == kFloat && (field.bits == 32 || field.bits == 64)) || field.type == kUtf8 ||
-      field.type == kLargeUtf8 || field.type == kBool || field.type == kStruct ||
-      ((field.type == kList || field.type == kLargeList) && field.children.size() == 1);
-  if (!is_known) {
-    ThrowBadInput(place,
-                  StrCat("integers, floats, booleans, texts, lists or structs in ", field.name),
-                  StrCat("Arrow type ", field.type));
-  }
-  return field;
-}
-
-// One record batch: nodes and buffers are taken in the order of the fields.
-class BatchReader {
+// Collects what the messages say; they are given in the order of the file.
+class RowCollector {
  public:
-  BatchReader(const FlatTable& batch, std::string_view body, std::string_view place)
-      : batch_(batch), body_(body), place_(place) {
-    if (batch.Table(3)) ThrowBadInput(place, "buffers that are not compressed", "compressed ones");
+  RowCollector(Budget& budget, std::string_view place) : budget_(budget), place_(place) {}
+
+  bool has_schema() const { return has_schema_; }
+  std::vector<Row> Take() { return std::move(rows_); }
+
+  void AddSchema(const FlatTable& schema) {
+    if (has_schema_) ThrowBadInput(place_, "one schema", "a second one");
+    has_schema_ = true;
+    fields_ = ReadArrowSchema(schema, budget_, place_);
+    for (const ArrowField& field : fields_) FindDictionaries(field);
   }
 
-  // `count`: of values; -1: what the node says.
-  std::vector<Json> Read(const Field& field, int64_t count) {
-    if (node_ >= batch_.VectorSize(1)) ThrowBadInput(place_, "a node for every column", "fewer");
-    const int64_t length = batch_.VectorStruct<int64_t>(1, node_, 16, 0);
-    const int64_t nulls = batch_.VectorStruct<int64_t>(1, node_++, 16, 8);
-    if (length < 0 || (count >= 0 && length < count) ||
-        static_cast<uint64_t>(length) > 8 * body_.size() + 8) {
-      ThrowBadInput(place_, StrCat("a length of ", field.name), StrCat(length));
-    }
-    const auto size = static_cast<size_t>(length);
-    const std::string_view valid = Buffer();
-    std::vector<Json> values = Values(field, size);
-    for (size_t i = 0; i < size && nulls > 0 && !valid.empty(); ++i) {
-      if (!Bit(valid, i)) values[i] = nullptr;
-    }
-    return values;
+  // `body`: what follows the message.
+  void AddMessage(const FlatTable& message, std::string_view body) {
+    constexpr int16_t kVersion5 = 4;
+    const auto type = message.Scalar<uint8_t>(1, 0);
+    const std::optional<FlatTable> header = message.Table(2);
+    if (!header) ThrowBadInput(place_, "messages with a header", "one without");
+    if (type == kSchema) return AddSchema(*header);
+    if (!has_schema_) ThrowBadInput(place_, "a schema before the rows", "none");
+
+    has_union_validity_ = message.Scalar<int16_t>(0, 0) < kVersion5;
+    if (type == kDictionaryBatch) return AddDictionary(*header, body);
+    if (type == kRecordBatch) return AddRows(*header, body);
+    ThrowBadInput(place_, "a schema, dictionaries and record batches",
+                  StrCat("a message of type ", int{type}));
   }
 
  private:
-  std::string_view Buffer() {
-    if (buffer_ >= batch_.VectorSize(2))
-      ThrowBadInput(place_, "a buffer for every column", "fewer");
-    const int64_t offset = batch_.VectorStruct<int64_t>(2, buffer_, 16, 0);
-    const int64_t size = batch_.VectorStruct<int64_t>(2, buffer_++, 16, 8);
-    if (offset < 0 || size < 0 || static_cast<uint64_t>(offset) > body_.size() ||
-        static_cast<uint64_t>(size) > body_.size() - static_cast<uint64_t>(offset)) {
-      ThrowBadInput(place_, "buffers inside the batch", StrCat(offset, " + ", size));
+  // Several columns may share a dictionary; they have the same type then.
+  void FindDictionaries(const ArrowField& field) {
+    if (field.dictionary) dictionary_fields_.emplace(field.dictionary->id, &field);
+    for (const ArrowField& child : field.children) FindDictionaries(child);
+  }
+
+  // Replaces a dictionary, or adds to it where the batch says that it is a delta.
+  void AddDictionary(const FlatTable& header, std::string_view body) {
+    const auto id = header.Scalar<int64_t>(0, 0);
+    const std::optional<FlatTable> batch = header.Table(1);
+    const auto field = dictionary_fields_.find(id);
+    if (!batch || field == dictionary_fields_.end()) {
+      ThrowBadInput(place_, "dictionaries that columns have", StrCat("dictionary ", id));
     }
-    return body_.substr(static_cast<size_t>(offset), static_cast<size_t>(size));
-  }
 
-  bool Bit(std::string_view bits, size_t i) const {
-    if (i / 8 >= bits.size()) ThrowBadInput(place_, StrCat(i + 1, " bits"), "fewer");
-    return (static_cast<uint8_t>(bits[i / 8]) >> (i % 8) & 1) != 0;
-  }
-
-  template <typename T>
-  T Number(std::string_view bytes, size_t i) const {
-    if (bytes.size() / sizeof(T) <= i) ThrowBadInput(place_, StrCat(i + 1, " values"), "fewer");
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    return value;
-  }
-
-  int64_t Offset(std::string_view bytes, size_t i, bool is_large) const {
-    return is_large ? Number<int64_t>(bytes, i) : Number<int32_t>(bytes, i);
-  }
-
-  Json Integer(const Field& field, std::string_view bytes, size_t i) const {
-    switch (field.bits) {
-      case 8:
-        return field.is_signed ? Json(Number<int8_t>(bytes, i)) : Json(Number<uint8_t>(bytes, i));
-      case 16:
-        return field.is_signed ? Json(Number<int16_t>(bytes, i)) : Json(Number<uint16_t>(bytes, i));
-      case 32:
-        return field.is_signed ? Json(Number<int32_t>(bytes, i)) : Json(Number<uint32_t>(bytes, i));
-      default:
-        return field.is_signed ? Json(Number<int64_t>(bytes, i)) : Json(Number<uint64_t>(bytes, i));
+    ArrowBatchReader reader(*batch, body, has_union_validity_, dictionaries_, budget_, place_);
+    std::vector<Json> values = reader.Read(*field->second, 0, /*is_dictionary=*/true);
+    const bool is_delta = header.Scalar<uint8_t>(2, 0) != 0;
+    ArrowDictionary& dictionary = dictionaries_[id];
+    if (!is_delta) dictionary = {};
+    for (Json& value : values) {
+      dictionary.bytes.push_back(DeepBytes(value));
+      dictionary.values.push_back(std::move(value));
     }
   }
 
-  std::vector<Json> Values(const Field& field, size_t size) {
-    std::vector<Json> values;
-    switch (field.type) {
-      case kStruct:
-        return Structs(field, size);
-      case kList:
-      case kLargeList:
-        return Lists(field, size);
-      case kUtf8:
-      case kLargeUtf8:
-        return Texts(size, field.type == kLargeUtf8);
-      default:
-        break;
-    }
-    const std::string_view bytes = Buffer();
-    for (size_t i = 0; i < size; ++i) {
-      if (field.type == kBool) {
-        values.emplace_back(Bit(bytes, i));
-      } else if (field.type == kInt) {
-        values.push_back(Integer(field, bytes, i));
-      } else {
-        values.emplace_back(field.bits == 32 ? Number<float>(bytes, i) : Number<double>(bytes, i));
+  void AddRows(const FlatTable& header, std::string_view body) {
+    ArrowBatchReader reader(header, body, has_union_validity_, dictionaries_, budget_, place_);
+    const auto length = header.Scalar<int64_t>(0, 0);
+    if (length < 0) ThrowBadInput(place_, "a number of rows", StrCat(length));
+    const auto count = static_cast<size_t>(length);
+    budget_.Charge(count, kValueBytes + sizeof(Json::object_t));
+    const size_t first = rows_.size();
+    rows_.resize(first + count, Row::object());
+
+    for (const ArrowField& field : fields_) {
+      budget_.Charge(count, kMemberBytes + field.name.size());
+      std::vector<Json> values = reader.Read(field, count);
+      for (size_t i = 0; i < count; ++i) {
+        auto& members = rows_[first + i].get_ref<Json::object_t&>();
+        members.emplace_back(field.name, std::move(values[i]));
       }
     }
-    return values;
   }
 
-  std::vector<Json> Structs(const Field& field, size_t size) {
-    std::vector<Json> values(size, Json::object());
-    for (const Field& child : field.children) {
-      std::vector<Json> inner = Read(child, static_cast<int64_t>(size));
-      for (size_t i = 0; i < size; ++i) values[i][child.name] = std::move(inner[i]);
-    }
-    return values;
-  }
-
-  std::vector<Json> Lists(const Field& field, size_t size) {
-    const bool is_large = field.type == kLargeList;
-    const std::string_view offsets = Buffer();
-    const std::vector<Json> inner = Read(field.children[0], -1);
-    std::vector<Json> values;
-    for (size_t i = 0; i < size; ++i) {
-      const int64_t begin = Offset(offsets, i, is_large), end = Offset(offsets, i + 1, is_large);
-      if (begin < 0 || end < begin || static_cast<uint64_t>(end) > inner.size()) {
-        ThrowBadInput(place_, StrCat("lists inside ", field.name), StrCat(begin, " to ", end));
-      }
-      values.emplace_back(Json::array());
-      for (int64_t k = begin; k < end; ++k) values.back().push_back(inner[static_cast<size_t>(k)]);
-    }
-    return values;
-  }
-
-  std::vector<Json> Texts(size_t size, bool is_large) {
-    const std::string_view offsets = Buffer(), bytes = Buffer();
-    std::vector<Json> values;
-    for (size_t i = 0; i < size; ++i) {
-      const int64_t begin = Offset(offsets, i, is_large), end = Offset(offsets, i + 1, is_large);
-      if (begin < 0 || end < begin || static_cast<uint64_t>(end) > bytes.size()) {
-        ThrowBadInput(place_, "texts inside the batch", StrCat(begin, " to ", end));
-      }
-      const std::string_view text =
-          bytes.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-      if (!IsValidUtf8(text)) ThrowBadInput(place_, "texts in UTF-8", "other bytes");
-      values.emplace_back(text);
-    }
-    return values;
-  }
-
-  const FlatTable& batch_;
-  std::string_view body_, place_;
-  uint32_t node_ = 0, buffer_ = 0;
+  Budget& budget_;
+  std::string_view place_;
+  bool has_schema_ = false, has_union_validity_ = false;
+  std::vector<ArrowField> fields_;
+  std::map<int64_t, const ArrowField*> dictionary_fields_;
+  ArrowDictionaries dictionaries_;
+  std::vector<Row> rows_;
 };
+
+uint32_t TakeNumber(std::string_view& bytes, std::string_view place) {
+  if (bytes.size() < 4) ThrowBadInput(place, "an Arrow stream", "the end inside a message");
+  uint32_t value = 0;
+  std::memcpy(&value, bytes.data(), 4);
+  bytes.remove_prefix(4);
+  return value;
+}
+
+// Takes one message and its body off the front; false at the end of the stream.
+bool TakeMessage(std::string_view& bytes, RowCollector& rows, std::string_view place) {
+  constexpr uint32_t kContinuation = 0xffffffff;
+  uint32_t size = TakeNumber(bytes, place);
+  if (size == kContinuation) size = TakeNumber(bytes, place);
+  if (size == 0) return false;
+  if (size > bytes.size()) {
+    ThrowBadInput(place, "an Arrow stream", "other bytes, or a stream that is cut off");
+  }
+  const FlatTable message = FlatTable::Root(bytes.substr(0, size), place);
+  bytes.remove_prefix(size);
+
+  const auto body = message.Scalar<int64_t>(3, 0);
+  if (body < 0 || static_cast<uint64_t>(body) > bytes.size()) {
+    ThrowBadInput(place, StrCat("a message's body inside the last ", bytes.size(), " bytes"),
+                  StrCat(body, " bytes"));
+  }
+  rows.AddMessage(message, bytes.substr(0, static_cast<size_t>(body)));
+  bytes.remove_prefix(static_cast<size_t>(body));
+  return true;
+}
+
+// The file format: its footer has the schema, and where dictionaries and batches are.
+void ReadFile(std::string_view bytes, RowCollector& rows, std::string_view place) {
+  constexpr size_t kTailBytes = 4 + kFileMagic.size();
+  if (bytes.size() < 8 + kTailBytes || !bytes.ends_with(kFileMagic)) {
+    ThrowBadInput(place, "an Arrow file, ARROW1 at both ends", "a file that is cut off");
+  }
+  std::string_view tail = bytes.substr(bytes.size() - kTailBytes);
+  const uint32_t size = TakeNumber(tail, place);
+  if (size > bytes.size() - 8 - kTailBytes) {
+    ThrowBadInput(place, StrCat("a footer inside the ", bytes.size(), " bytes of the file"),
+                  StrCat(size, " bytes"));
+  }
+  const FlatTable footer =
+      FlatTable::Root(bytes.substr(bytes.size() - kTailBytes - size, size), place);
+  const std::optional<FlatTable> schema = footer.Table(1);
+  if (!schema) ThrowBadInput(place, "a footer with a schema", "none");
+  rows.AddSchema(*schema);
+
+  constexpr int kDictionaries = 2, kRecordBatches = 3;
+  constexpr uint64_t kBlockBytes = 24;
+  for (int list : {kDictionaries, kRecordBatches}) {
+    for (uint32_t i = 0; i < footer.VectorSize(list); ++i) {
+      const auto offset = footer.VectorStruct<int64_t>(list, i, kBlockBytes, 0);
+      if (offset < 0 || static_cast<uint64_t>(offset) > bytes.size()) {
+        ThrowBadInput(place, StrCat("blocks inside the ", bytes.size(), " bytes of the file"),
+                      StrCat("a block at ", offset));
+      }
+      std::string_view rest = bytes.substr(static_cast<size_t>(offset));
+      (void)TakeMessage(rest, rows, place);
+    }
+  }
+}
 
 }  // namespace
 
 std::vector<Row> ReadArrowStream(std::string_view bytes, const RowFormat&, std::string_view place) {
-  constexpr std::string_view kFileMagic = "ARROW1";
+  Budget budget(bytes.size(), place);
+  RowCollector rows(budget, place);
   if (bytes.starts_with(kFileMagic)) {
-    ThrowBadInput(place, "an Arrow stream", "Arrow's file format");
+    ReadFile(bytes, rows, place);
+    return rows.Take();
   }
-  std::vector<Row> rows;
-  std::vector<Field> fields;
-  bool has_schema = false;
-  const auto number = [&] {
-    if (bytes.size() < 4) ThrowBadInput(place, "an Arrow stream", "the end inside a message");
-    uint32_t value = 0;
-    std::memcpy(&value, bytes.data(), 4);
-    bytes.remove_prefix(4);
-    return value;
-  };
-  while (!bytes.empty()) {
-    uint32_t size = number();
-    if (size == 0xffffffff) size = number();
-    if (size == 0) break;  // the end of the stream
-    if (size > bytes.size()) ThrowBadInput(place, "an Arrow stream", "other bytes, or a cut one");
-    const FlatTable message = FlatTable::Root(bytes.substr(0, size), place);
-    bytes.remove_prefix(size);
-    const auto body = message.Scalar<int64_t>(3, 0);
-    if (body < 0 || static_cast<uint64_t>(body) > bytes.size()) {
-      ThrowBadInput(place, "whole messages", "a cut one");
-    }
-    const auto type = message.Scalar<uint8_t>(1, 0);
-    const std::optional<FlatTable> header = message.Table(2);
-    if (!header) ThrowBadInput(place, "messages with a header", "none");
-    if (type == kSchema) {
-      if (header->Scalar<int16_t>(0, 0) != 0)
-        ThrowBadInput(place, "little-endian numbers", "others");
-      for (uint32_t i = 0; i < header->VectorSize(1); ++i) {
-        fields.push_back(ReadField(header->VectorTable(1, i), 0, place));
-      }
-      has_schema = true;
-    } else if (type == kRecordBatch) {
-      if (!has_schema) ThrowBadInput(place, "a schema before the rows", "none");
-      BatchReader reader(*header, bytes.substr(0, static_cast<size_t>(body)), place);
-      const auto length = header->Scalar<int64_t>(0, 0);
-      const size_t first = rows.size();
-      for (const Field& field : fields) {
-        std::vector<Json> values = reader.Read(field, length);
-        rows.resize(first + static_cast<size_t>(std::max<int64_t>(length, 0)), Row::object());
-        for (size_t i = first; i < rows.size(); ++i) {
-          rows[i][field.name] = std::move(values[i - first]);
-        }
-      }
-    } else {
-      ThrowBadInput(place, "schema and record batches", StrCat("a message of type ", int{type}));
-    }
-    bytes.remove_prefix(static_cast<size_t>(body));
+
+  while (!bytes.empty() && TakeMessage(bytes, rows, place)) {
   }
-  if (!has_schema) ThrowBadInput(place, "an Arrow stream", "no schema");
-  return rows;
+  if (!rows.has_schema()) ThrowBadInput(place, "an Arrow stream", "no schema");
+  return rows.Take();
 }
 
 }  // namespace qualm

@@ -1,5 +1,5 @@
-// Rows of an Arrow IPC stream (arrow.apache.org, "Streaming format"), as Hugging Face's library
-// keeps data sets on disk (.arrow).
+// Rows of Arrow's IPC formats (arrow.apache.org, Columnar.md): streams, as Hugging Face's library
+// keeps data sets on disk, and files (also called Feather version 2).
 #pragma once
 
 #include <string_view>
@@ -9,8 +9,10 @@
 
 namespace qualm {
 
-// Columns of integers, floats, booleans, texts, lists and structs of these, nulls among them.
-// Throws bad input for other types, compressed buffers and dictionaries, naming the column.
+// All types of the format: structs are objects, lists arrays, maps arrays of {"key", "value"},
+// nulls null; for dates, times and decimals see column_values.h. Buffers may be compressed by lz4
+// or zstd, columns may have dictionaries. Byte arrays that are not UTF-8 become unreadable values.
+// Throws bad input, naming the column, for damaged files and for those that exceed their budget.
 std::vector<Row> ReadArrowStream(std::string_view bytes, const RowFormat&, std::string_view place);
 
 }  // namespace qualm

@@ -4,17 +4,10 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/text_lines.h"
 
 namespace qualm {
 namespace {
-
-std::vector<Json> JsonLines(std::string_view text, std::string_view place) {
-  std::vector<Json> all;
-  ForLines(text, [&](std::string_view line, size_t number) {
-    all.push_back(ParseJson(line, StrCat(place, ":", number)));
-  });
-  return all;
-}
 
 const Json& ArrayOf(const Json& json, const char* key, std::string_view place) {
   const Json& array = GetChild(json, key, place);
@@ -49,6 +42,15 @@ bool IsUnknownAnswer(const Json& row, int i, std::string_view place) {
   const std::string key = StrCat("ans", i);
   const Json& info = ArrayOf(GetChild(row, "answer_info", place), key.c_str(), place);
   return info.size() > 1 && info[1] == "unknown";
+}
+
+// "\/" stands for a slash.
+std::string WithoutEscapedSlashes(std::string_view token) {
+  std::string text;
+  for (size_t i = 0; i < token.size(); ++i) {
+    if (!token.substr(i).starts_with("\\/")) text += token[i];
+  }
+  return text;
 }
 
 // "B-person" is of type PER if the type's name begins like it, letters' size apart.
@@ -95,7 +97,7 @@ std::vector<Row> ReadTrees(std::string_view text, const RowFormat&, std::string_
     for (std::string& token : tokens) {
       if (token == "-LRB-") token = "(";
       if (token == "-RRB-") token = ")";
-      for (size_t at; (at = token.find("\\/")) != std::string::npos;) token.erase(at, 1);
+      token = WithoutEscapedSlashes(token);
     }
     rows.push_back({{"text", Join(tokens, " ")}, {"label", line[1] - '0'}});
   });
@@ -163,33 +165,33 @@ std::vector<Row> ReadSquad(std::string_view text, const RowFormat&, std::string_
 }
 
 std::vector<Row> ReadBbq(std::string_view text, const RowFormat&, std::string_view place) {
-  std::vector<Row> rows = JsonLines(text, place);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const std::string where = StrCat(place, ":", r + 1);
-    const int target = StereotypedAnswer(rows[r], where);
-    const bool is_negative = GetString(rows[r], "question_polarity", where) == "neg";
+  std::vector<Row> rows;
+  ForJsonLines(text, place, [&](Json row, const std::string& where) {
+    const int target = StereotypedAnswer(row, where);
+    const bool is_negative = GetString(row, "question_polarity", where) == "neg";
     for (int i = 0; i < 3; ++i) {
-      const bool unknown = IsUnknownAnswer(rows[r], i, where);
+      const bool unknown = IsUnknownAnswer(row, i, where);
       const bool biased = target >= 0 && !unknown && (i == target) == is_negative;
-      rows[r][StrCat("role", i)] = unknown ? "unknown" : biased ? "biased" : "other";
+      row[StrCat("role", i)] = unknown ? "unknown" : biased ? "biased" : "other";
     }
-  }
+    rows.push_back(std::move(row));
+  });
   return rows;
 }
 
 std::vector<Row> ReadMultiRc(std::string_view text, const RowFormat&, std::string_view place) {
   std::vector<Row> rows;
-  for (const Json& json : JsonLines(text, place)) {
-    const Json& passage = GetChild(json, "passage", place);
-    for (const Json& question : ArrayOf(passage, "questions", place)) {
-      for (const Json& answer : ArrayOf(question, "answers", place)) {
-        rows.push_back({{"passage", GetString(passage, "text", place)},
-                        {"question", GetString(question, "question", place)},
-                        {"answer", GetString(answer, "text", place)},
-                        {"label", GetChild(answer, "label", place)}});
+  ForJsonLines(text, place, [&](const Json& json, const std::string& where) {
+    const Json& passage = GetChild(json, "passage", where);
+    for (const Json& question : ArrayOf(passage, "questions", where)) {
+      for (const Json& answer : ArrayOf(question, "answers", where)) {
+        rows.push_back({{"passage", GetString(passage, "text", where)},
+                        {"question", GetString(question, "question", where)},
+                        {"answer", GetString(answer, "text", where)},
+                        {"label", GetChild(answer, "label", where)}});
       }
     }
-  }
+  });
   return rows;
 }
 

@@ -29,16 +29,4 @@ std::vector<Row> ReadMultiRc(std::string_view text, const RowFormat&, std::strin
 // takes "person" and "PER".
 std::vector<Row> ReadConll(std::string_view text, const RowFormat& format, std::string_view place);
 
-// Calls body(line, number from 1) for every line; the last one may lack its end.
-template <typename Body>
-void ForLines(std::string_view text, const Body& body) {
-  for (size_t number = 1; !text.empty(); ++number) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    body(line, number);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
-
 }  // namespace qualm

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "data/text_lines.h"
 #include "io/hash.h"
 #include "io/json.h"
 #include "tokenize/utf8.h"
@@ -19,16 +20,9 @@ bool IsCorpusFile(const std::filesystem::path& path) {
 
 void AddLines(std::string_view text, const std::filesystem::path& path, std::string_view field,
               std::vector<std::string>& documents) {
-  size_t line_number = 0;
-  while (!text.empty()) {
-    ++line_number;
-    const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const std::string place = StrCat(path.string(), ":", line_number);
-    if (Trim(line).empty()) ThrowBadInput(place, "a JSON object", "an empty line");
-    documents.push_back(GetString(ParseJson(line, place), field, place));
-  }
+  ForJsonLines(text, path.string(), [&](const Json& json, const std::string& place) {
+    documents.push_back(GetString(json, field, place));
+  });
 }
 
 void AddFile(const std::filesystem::path& path, const CorpusOptions& options,

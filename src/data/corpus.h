@@ -34,8 +34,8 @@ struct Corpus {
 // Reads a .jsonl file (one document a line), any other file (one document, as it is:
 // "wiki.test.raw", "ptb.test.txt") or a folder (its .txt and .jsonl files in the order of their
 // names; not its subfolders; other files are left alone). Throws bad input, for .jsonl with the
-// line: a line that is not a JSON object, that lacks the field or holds another type there, an
-// empty line before the last, and a corpus without text.
+// line: a line that is not a JSON object, that lacks the field or holds another type there, and a
+// corpus without text. Blank lines of a .jsonl file are left out.
 Corpus LoadCorpus(const std::filesystem::path& path, const CorpusOptions& options = {});
 
 // For texts that do not come from a file.

@@ -1,6 +1,9 @@
+// Splits tables of text into records and fields. A record ends with a line, unless the line end is
+// inside quotes.
 #include "data/csv.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -92,6 +95,20 @@ class CsvParser {
 
 std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place, char separator) {
   return CsvParser(WithoutMark(text), place, separator).Run();
+}
+
+char SeparatorOf(std::string_view text) {
+  constexpr std::string_view kSeparators = ",;\t|";
+  std::array<size_t, kSeparators.size()> counts = {};
+  bool is_in_quotes = false;
+  for (char c : WithoutMark(text)) {
+    if (c == '"') is_in_quotes = !is_in_quotes;
+    if (is_in_quotes) continue;
+    if (c == '\n') break;
+    const size_t which = kSeparators.find(c);
+    if (which != std::string_view::npos) ++counts[which];
+  }
+  return kSeparators[static_cast<size_t>(std::ranges::max_element(counts) - counts.begin())];
 }
 
 std::vector<CsvRecord> ParseTsv(std::string_view text) {

@@ -21,6 +21,10 @@ struct CsvRecord {
 std::vector<CsvRecord> ParseCsv(std::string_view text, std::string_view place,
                                 char separator = ',');
 
+// The separator of a table that begins with names: the comma, semicolon, tab or vertical bar of
+// which the first record has most outside of quotes; of equal ones the first in this order.
+char SeparatorOf(std::string_view text);
+
 // A record a line; every tab separates, quotes are themselves.
 std::vector<CsvRecord> ParseTsv(std::string_view text);
 

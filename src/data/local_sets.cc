@@ -1,3 +1,5 @@
+// Makes data sets out of files and folders of the user's: readers by the files' endings, splits and
+// subsets by their names.
 #include "data/local_sets.h"
 
 #include <algorithm>
@@ -9,8 +11,10 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/strings.h"
 #include "data/row_sets.h"
+#include "data/saved_sets.h"
 
 namespace qualm {
 namespace {
@@ -21,19 +25,28 @@ struct Ending {
   const char* ending;
   const char* reader;
 };
-constexpr Ending kEndings[] = {{".csv", "csv"},     {".tsv", "tsv"},   {".json", "json"},
-                               {".jsonl", "jsonl"}, {".txt", "lines"}, {".parquet", "parquet"},
-                               {".arrow", "arrow"}};
+constexpr Ending kEndings[] = {
+    {".csv", "csv"},         {".tsv", "quoted-tsv"}, {".json", "json"},
+    {".jsonl", "jsonl"},     {".ndjson", "jsonl"},   {".txt", "lines"},
+    {".parquet", "parquet"}, {".arrow", "arrow"},    {".feather", "arrow"}};
 constexpr std::array<std::string_view, 6> kSplitWords = {"train", "validation", "valid",
                                                          "val",   "dev",        "test"};
 
-std::string_view WithoutGz(std::string_view name) {
-  return name.ends_with(".gz") ? name.substr(0, name.size() - 3) : name;
+// Without .gz or .zst.
+std::string_view WithoutPacking(std::string_view name) {
+  for (std::string_view ending : {".gz", ".zst"}) {
+    if (name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
+  }
+  return name;
+}
+
+bool IsDefinition(std::string_view name) {
+  return name.ends_with(".yaml") || name.ends_with(".yml");
 }
 
 const Ending* EndingOf(std::string_view name) {
   const auto* found = std::ranges::find_if(
-      kEndings, [&](const Ending& one) { return WithoutGz(name).ends_with(one.ending); });
+      kEndings, [&](const Ending& one) { return WithoutPacking(name).ends_with(one.ending); });
   return found == std::end(kEndings) ? nullptr : found;
 }
 
@@ -49,19 +62,6 @@ std::string SplitOf(std::string_view name) {
     }
   }
   return "";
-}
-
-// "test-00000-of-00002.parquet" with a star for the shard's number.
-std::string WithStars(std::string name) {
-  const size_t of = name.find("-of-");
-  if (of == std::string::npos || of < 6) return name;
-  const size_t digits = of - 5;
-  if (!std::ranges::all_of(name.substr(digits, 5), [](char c) { return c >= '0' && c <= '9'; })) {
-    return name;
-  }
-  size_t end = of + 4;
-  while (end < name.size() && name[end] >= '0' && name[end] <= '9') ++end;
-  return name.substr(0, digits) + "*" + name.substr(end);
 }
 
 RowSet NewSet(const std::string& path) {
@@ -117,7 +117,7 @@ class FolderReader {
     }
     if (split.empty()) return;
     if (subset == "data" || !SplitOf(subset).empty()) subset.clear();
-    std::string path = (relative.parent_path() / WithStars(name)).string();
+    std::string path = (relative.parent_path() / WithShardStar(name)).string();
     if (!subset.empty()) path = "{subset}" + path.substr(subset.size());
     std::string& known = files_[split][subset];
     if (!known.empty() && known != path) {
@@ -149,10 +149,28 @@ class FolderReader {
   std::map<std::string, const Ending*> readers_;
 };
 
+// A set that a file of the user's describes. Its paths are relative to that file.
+RowSet ReadDefinition(const std::string& path) {
+  RowSet set = ParseRowSet(ReadFile(path), path, /*is_users=*/true);
+  const fs::path folder = fs::absolute(path).parent_path();
+  for (RowSet::Split& split : set.splits) {
+    split.path = (folder / split.path).string();
+    if (!split.beside.empty()) split.beside = (folder / split.beside).string();
+  }
+  set.definition.Add(fs::path(path).filename().string(), path);
+  return set;
+}
+
 RowSet MakeLocalSet(const std::string& path) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return FolderReader(path).Run();
+  if (fs::is_directory(path, ignored)) {
+    if (!IsSavedSet(path)) return FolderReader(path).Run();
+    RowSet set = NewSet(path);
+    AddSavedSplits(fs::absolute(path), set);
+    return set;
+  }
   if (!fs::exists(path, ignored)) ThrowBadInput(path, "a data file or folder", "none");
+  if (IsDefinition(path)) return ReadDefinition(path);
   const Ending* ending = EndingOf(path);
   if (ending == nullptr) {
     std::vector<std::string> known;
@@ -161,7 +179,7 @@ RowSet MakeLocalSet(const std::string& path) {
   }
   RowSet set = NewSet(path);
   RowSet::Split split;
-  split.name = "all";
+  split.name = kWholeSet;
   split.path = fs::absolute(path).string();
   split.format = FormatOf(*ending);
   set.splits.push_back(std::move(split));
@@ -190,7 +208,8 @@ bool BeginsJsonArray(const std::string& path) {
 }  // namespace
 
 bool IsLocalSet(std::string_view name) {
-  return name.find('/') != std::string_view::npos || EndingOf(name) != nullptr;
+  return name.find('/') != std::string_view::npos || EndingOf(name) != nullptr ||
+         IsDefinition(name);
 }
 
 const RowSet& FindLocalSet(const std::string& path) {

@@ -89,5 +89,52 @@ TEST_F(LocalSets, WhatDoesNotFitIsNamed) {
               HasSubstr("expected one file or one row of shards for split test"));
 }
 
+TEST_F(LocalSets, AYamlFileDescribesFilesBesideIt) {
+  Put("raw/mine.txt", "caf\xe9\t1\n");
+  const std::string yaml = Put("mine.yaml",
+                               "name: mine\nreader: tsv\nencoding: latin-1\ncolumns: [q, n]\n"
+                               "splits: {test: raw/mine.txt}\n");
+  const RowSet& set = FindRowSet(yaml, "");
+  EXPECT_THAT(Questions(set, "test"), ElementsAre("/0/café"));
+  InputSet inputs;
+  (void)LoadRows(set, "test", "", "", &inputs);
+  EXPECT_NE(inputs.Find("mine.yaml"), nullptr);
+  const std::string wrong = Put("wrong.yaml", "name: w\nreader: tsv\nencodin: x\nsplits: {a: b}\n");
+  EXPECT_THAT(ErrorOf([&] { (void)FindRowSet(wrong, ""); }), HasSubstr("did you mean 'encoding'"));
+}
+
+TEST_F(LocalSets, ASubsetMayBeCalledLikeThePlaceholder) {
+  Put("{subset}/test.jsonl", "{\"q\": \"a\"}\n");
+  Put("y{subset}/test.jsonl", "{\"q\": \"b\"}\n");
+  EXPECT_THAT(Questions(FindRowSet(folder_.string(), ""), "test"),
+              ElementsAre("y{subset}/0/b", "{subset}/0/a"));
+}
+
+TEST_F(LocalSets, FoldersOfSaveToDisk) {
+  const std::string rows = ReadFile(testing::SourceRoot() / "tests/data/three.arrow");
+  const auto save = [&](const std::string& name, const std::string& state) {
+    Put(name + "/data-00000-of-00002.arrow", rows);
+    Put(name + "/data-00001-of-00002.arrow", rows);
+    Put(name + "/dataset_info.json", "{}");
+    Put(name + "/state.json", state);
+    return (folder_ / name).string();
+  };
+  const std::string files =
+      R"("_data_files": [{"filename": "data-00000-of-00002.arrow"}, {"filename": "data-00001-of-00002.arrow"}])";
+  const std::string alone = save("alone", "{" + files + ", \"_split\": null}");
+  EXPECT_EQ(LoadRows(FindRowSet(alone, ""), "all", "", "").size(), 6u);
+  const std::string named = save("named", "{" + files + ", \"_split\": \"validation\"}");
+  EXPECT_EQ(LoadRows(FindRowSet(named, ""), "validation", "", "").size(), 6u);
+  EXPECT_EQ(LoadRows(FindRowSet(named, ""), "all", "", "").size(), 6u);
+
+  Put("both/dataset_dict.json", R"({"splits": ["train", "test"]})");
+  (void)save("both/train", "{" + files + "}");
+  (void)save("both/test", "{" + files + "}");
+  EXPECT_EQ(LoadRows(FindRowSet((folder_ / "both").string(), ""), "test", "", "").size(), 6u);
+  const std::string index =
+      save("index", "{" + files + R"(, "_indices_data_files": [{"filename": "i.arrow"}]})");
+  EXPECT_THAT(ErrorOf([&] { (void)FindRowSet(index, ""); }), HasSubstr("flatten_indices"));
+}
+
 }  // namespace
 }  // namespace qualm

@@ -17,6 +17,11 @@
 namespace qualm {
 namespace {
 
+ThriftValue ReadStruct(std::string_view& bytes) {
+  Budget budget(bytes.size(), "t");
+  return ReadThriftStruct(bytes, "t", budget);
+}
+
 using testing::ErrorOf;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
@@ -34,7 +39,7 @@ ThriftValue FooterOf(const std::string& bytes) {
   uint32_t size = 0;
   std::memcpy(&size, bytes.data() + bytes.size() - 8, 4);
   std::string_view footer = std::string_view(bytes).substr(bytes.size() - 8 - size, size);
-  const ThriftValue value = ReadThriftStruct(footer, "footer");
+  const ThriftValue value = ReadStruct(footer);
   EXPECT_TRUE(footer.empty());
   return value;
 }
@@ -64,7 +69,7 @@ TEST(ThriftWriter, LongListsHaveTheirSizeBehindTheHead) {
     for (size_t i = 0; i < size; ++i) out.Int32Element(static_cast<int32_t>(i) - 100);
     out.End();
     std::string_view rest = out.bytes();
-    const ThriftValue value = ReadThriftStruct(rest, "t");
+    const ThriftValue value = ReadStruct(rest);
     ASSERT_EQ(value.List(1, "t").size(), size);
     EXPECT_EQ(value.List(1, "t").back().integer, static_cast<int64_t>(size) - 101);
     EXPECT_TRUE(rest.empty());
@@ -79,7 +84,7 @@ TEST(ThriftWriter, IntegersOfAllSizesAreReadBack) {
     out.Int64(1, value);
     out.End();
     std::string_view rest = out.bytes();
-    EXPECT_EQ(ReadThriftStruct(rest, "t").Int(1, "t"), value);
+    EXPECT_EQ(ReadStruct(rest).Int(1, "t"), value);
   }
 }
 
@@ -204,7 +209,7 @@ TEST(ParquetWriter, ALongTextEndsItsPage) {
   table.AddColumn("a", Values<std::string>{std::string(2 << 20, 'a'), "b"});
   const std::string bytes = Written(table);
   std::string_view rest = std::string_view(bytes).substr(4);
-  EXPECT_EQ(ReadThriftStruct(rest, "t").Struct(5, "t").Int(1, "t"), 1);
+  EXPECT_EQ(ReadStruct(rest).Struct(5, "t").Int(1, "t"), 1);
 }
 
 // --- the footer

@@ -1,3 +1,4 @@
+// Data sets of rows: their YAML files, where their files lie, and loading them.
 #include "data/row_sets.h"
 
 #include <algorithm>
@@ -20,7 +21,9 @@ constexpr std::string_view kSubset = "{subset}";
 RowFormat FormatOf(const Yaml& yaml, const RowFormat& otherwise) {
   RowFormat format = otherwise;
   if (const Yaml* reader = yaml.Find("reader")) {
+    // A split with its own reader shares only the encoding with the set.
     format = {};
+    format.encoding = otherwise.encoding;
     format.reader = reader->AsString();
     const std::vector<std::string> known = RowReaderNames();
     if (std::ranges::find(known, format.reader) == known.end()) {
@@ -32,6 +35,7 @@ RowFormat FormatOf(const Yaml& yaml, const RowFormat& otherwise) {
     for (const Yaml& column : columns->AsList()) format.columns.push_back(column.AsString());
   }
   if (const Yaml* records = yaml.Find("records")) format.records = records->AsString();
+  if (const Yaml* encoding = yaml.Find("encoding")) format.encoding = encoding->AsString();
   return format;
 }
 
@@ -41,8 +45,8 @@ RowSet::Split SplitOf(const std::string& name, const Yaml& yaml, const RowFormat
   split.name = name;
   split.format = format;
   if (yaml.IsMap()) {
-    yaml.RequireKnownKeys(
-        std::array<std::string, 6>{"path", "reader", "columns", "records", "beside", "hash"});
+    yaml.RequireKnownKeys(std::array<std::string, 7>{"path", "reader", "columns", "records",
+                                                     "encoding", "beside", "hash"});
     if (const Yaml* beside = yaml.Find("beside")) {
       for (const auto& [field, path] : beside->AsMap()) {
         split.beside_field = field;
@@ -58,11 +62,15 @@ RowSet::Split SplitOf(const std::string& name, const Yaml& yaml, const RowFormat
   return split;
 }
 
-std::string PathOf(std::string path, const std::string& subset) {
-  for (size_t at; (at = path.find(kSubset)) != std::string::npos;) {
-    path.replace(at, kSubset.size(), subset);
+// The path with the subset's name for {subset}. What is put in is not looked at again: a subset may
+// be called {subset}, too.
+std::string PathOf(std::string_view path, const std::string& subset) {
+  std::string made;
+  for (size_t at; (at = path.find(kSubset)) != std::string_view::npos;) {
+    made += StrCat(path.substr(0, at), subset);
+    path.remove_prefix(at + kSubset.size());
   }
-  return path;
+  return made + std::string(path);
 }
 
 // Paths that fit one with stars in its last part, by name; itself where it has none or none fits.
@@ -110,8 +118,8 @@ void ReadPull(const Yaml& yaml, RowSet& set) {
 void AddBeside(const RowSet::Split& split, const std::filesystem::path& data_folder,
                std::vector<Row>& rows) {
   const std::string place = (data_folder / split.beside).string();
-  const std::vector<Row> lines =
-      ReadRows(ReadDataFile(data_folder, split.beside), {"lines", {}, ""}, place);
+  const std::vector<Row> lines = ReadRows(ReadDataFile(data_folder, split.beside),
+                                          {"lines", {}, "", split.format.encoding}, place);
   if (lines.size() != rows.size()) {
     ThrowBadInput(place, StrCat(rows.size(), " lines, one for every row of ", split.path),
                   StrCat(lines.size()));
@@ -149,20 +157,24 @@ const RowSet::Split& RowSet::FindSplit(std::string_view split, std::string_view 
     if (one.name == split) return one;
     names.push_back(one.name);
   }
+  if (split == kWholeSet && splits.size() == 1) return splits[0];
   ThrowUnknownName(place, StrCat("split of ", name), split, names);
 }
 
-RowSet ParseRowSet(std::string_view yaml_text, std::string_view place) {
+RowSet ParseRowSet(std::string_view yaml_text, std::string_view place, bool is_users) {
   const Yaml yaml = Yaml::Parse(yaml_text, place);
-  yaml.RequireKnownKeys(std::array<std::string, 13>{"kind", "name", "title", "citation", "licence",
-                                                    "source", "note", "reader", "columns",
-                                                    "records", "subsets", "splits", "pull"});
+  yaml.RequireKnownKeys(std::array<std::string, 14>{
+      "kind", "name", "title", "citation", "licence", "source", "note", "reader", "columns",
+      "records", "encoding", "subsets", "splits", "pull"});
   RowSet set;
   set.name = yaml.Get("name").AsString();
-  set.title = yaml.Get("title").AsString();
-  set.citation = yaml.Get("citation").AsString();
-  set.licence = yaml.Get("licence").AsString();
-  set.source = yaml.Get("source").AsString();
+  const auto text = [&](const char* key, const std::string& fallback) {
+    return is_users && yaml.Find(key) == nullptr ? fallback : yaml.Get(key).AsString();
+  };
+  set.title = text("title", set.name);
+  set.citation = text("citation", "the user's own");
+  set.licence = text("licence", "the user's own");
+  set.source = text("source", std::string(place));
   if (const Yaml* note = yaml.Find("note")) set.note = note->AsString();
   (void)yaml.Get("reader");
   set.format = FormatOf(yaml, {});
@@ -233,6 +245,19 @@ std::string MissingFile(const RowSet& set, const RowSet::Split& split, std::stri
   return "";
 }
 
+std::string WithShardStar(std::string name) {
+  constexpr size_t kDigits = 5;
+  const size_t of = name.find("-of-");
+  if (of == std::string::npos || of <= kDigits) return name;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const size_t digits = of - kDigits;
+  if (!std::ranges::all_of(name.substr(digits, kDigits), is_digit)) return name;
+
+  size_t end = of + 4;
+  while (end < name.size() && is_digit(name[end])) ++end;
+  return name.substr(0, digits) + "*" + name.substr(end);
+}
+
 std::filesystem::path PathOnDisk(const std::filesystem::path& data_folder,
                                  const std::string& path) {
   const size_t archive = path.find(".zip:");
@@ -257,7 +282,9 @@ std::string ReadDataFile(const std::filesystem::path& data_folder, const std::st
   if (colon != std::string::npos) {
     return ReadZipEntry(data_folder / path.substr(0, colon + 4), path.substr(colon + 5));
   }
-  return path.ends_with(".gz") ? ReadGzip(data_folder / path) : ReadFile(data_folder / path);
+  if (path.ends_with(".gz")) return ReadGzip(data_folder / path);
+  if (path.ends_with(".zst")) return ReadZstd(data_folder / path);
+  return ReadFile(data_folder / path);
 }
 
 void AddDataFile(const std::filesystem::path& data_folder, const std::string& path,

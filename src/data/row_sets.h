@@ -40,11 +40,16 @@ struct RowSet {
   };
   std::vector<PullFile> pull_files;
 
+  // kWholeSet also finds the only split of a set. Throws bad input with the nearest name.
   const Split& FindSplit(std::string_view split, std::string_view place) const;
 };
 
-// Strict: an unknown key or reader is bad input with its line.
-RowSet ParseRowSet(std::string_view yaml_text, std::string_view place);
+// The split of a set whose files do not say one.
+inline constexpr const char* kWholeSet = "all";
+
+// Strict: an unknown key or reader is bad input with its line. The user's own sets need no title,
+// citation, licence and source.
+RowSet ParseRowSet(std::string_view yaml_text, std::string_view place, bool is_users = false);
 
 std::span<const RowSet> AllRowSets();
 // A name, or a path of a file or folder of the user's (data/local_sets.h): what has a slash or ends
@@ -76,6 +81,8 @@ void AddDataFile(const std::filesystem::path& data_folder, const std::string& pa
 // files that fit, by name.
 std::vector<std::string> FilesOf(const RowSet& set, const RowSet::Split& split,
                                  const std::filesystem::path& data_folder);
+// "test-00000-of-00002.parquet" with a star for the shard's number; other names stay as they are.
+std::string WithShardStar(std::string name);
 // The first file of the split, or of one of its subsets, that is not there; empty: all are.
 std::string MissingFile(const RowSet& set, const RowSet::Split& split, std::string_view only_subset,
                         const std::filesystem::path& data_folder);
@@ -84,7 +91,8 @@ std::string HashOfFiles(const RowSet& set, const RowSet::Split& split,
                         const std::filesystem::path& data_folder);
 // Where a file is looked for; of one inside an archive, the archive.
 std::filesystem::path PathOnDisk(const std::filesystem::path& data_folder, const std::string& path);
-// The bytes of a file, or of one inside a zip archive ("a.zip:inner"); .gz files are unpacked.
+// The bytes of a file, or of one inside a zip archive ("a.zip:inner"); .gz and .zst files are
+// unpacked.
 std::string ReadDataFile(const std::filesystem::path& data_folder, const std::string& path);
 
 }  // namespace qualm

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <zip.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "data/archive.h"
 #include "support/errors.h"
@@ -81,6 +82,22 @@ TEST(RowSets, ArchivesThatAreNone) {
   EXPECT_EQ(ReadGzip(folder / "a.gz"), "some text");
   EXPECT_THAT(ErrorOf([&] { ReadGzip(folder / "a.gz", 3); }), HasSubstr("at most"));
   EXPECT_THAT(ErrorOf([&] { ReadGzip(folder / "none.gz"); }), HasSubstr("none.gz"));
+  WriteGzip(folder / "zeros.gz", std::string(size_t{100} << 20, '\0'));
+  EXPECT_THAT(ErrorOf([&] { ReadGzip(folder / "zeros.gz"); }), HasSubstr("budget"));
+}
+
+TEST(RowSets, ZstdFiles) {
+  const TemporaryFolder folder;
+  std::string packed(1000, '\0');
+  const std::string text = "some text";
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  folder.Write("a.zst", packed + packed);  // two frames
+  EXPECT_EQ(ReadZstd(folder / "a.zst"), text + text);
+  EXPECT_THAT(ErrorOf([&] { ReadZstd(folder / "a.zst", 3); }), HasSubstr("at most"));
+  folder.Write("cut.zst", packed.substr(0, packed.size() - 2));
+  EXPECT_THAT(ErrorOf([&] { ReadZstd(folder / "cut.zst"); }), HasSubstr("whole zstd file"));
+  folder.Write("other.zst", "this is none");
+  EXPECT_THAT(ErrorOf([&] { ReadZstd(folder / "other.zst"); }), HasSubstr("whole zstd file"));
 }
 
 TEST(RowSets, LabelsBesideTheRows) {

@@ -1,42 +1,62 @@
+// The table of row readers, and the readers of plain tables and lines. Text files are brought to
+// UTF-8 here, before any reader sees them.
 #include "data/rows.h"
 
 #include <algorithm>
+#include <span>
+#include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/arrow_stream.h"
 #include "data/benchmark_rows.h"
 #include "data/csv.h"
+#include "data/json_rows.h"
 #include "data/parquet.h"
+#include "data/text_encoding.h"
+#include "data/text_lines.h"
 #include "data/xml_rows.h"
 
 namespace qualm {
 namespace {
 
-std::vector<Row> RowsOf(const std::vector<CsvRecord>& records, const RowFormat& format,
+constexpr size_t kMostShownColumns = 20;  // in messages
+
+std::vector<Row> RowsOf(std::vector<CsvRecord> records, const RowFormat& format,
                         std::string_view place) {
-  std::vector<Row> rows;
   std::vector<std::string> names = format.columns;
   size_t first = 0;
-  if (names.empty() && !records.empty()) names = records[first++].fields;
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (std::ranges::count(names, names[i]) == 1) continue;
-    ThrowBadInput(StrCat(place, ":1"), "a name for every column", StrCat("'", names[i], "' twice"));
+  if (names.empty() && !records.empty()) names = std::move(records[first++].fields);
+  std::unordered_set<std::string_view> known;
+  for (const std::string& name : names) {
+    if (known.insert(name).second) continue;
+    ThrowBadInput(StrCat(place, ":1"), "a name for every column", StrCat("'", name, "' twice"));
   }
+
+  std::vector<Row> rows;
   for (size_t i = first; i < records.size(); ++i) {
-    if (records[i].fields.size() != names.size()) {
-      ThrowBadInput(StrCat(place, ":", records[i].line), StrCat(names.size(), " fields"),
-                    StrCat(records[i].fields.size()), StrCat("columns are ", Join(names, ", ")));
+    std::vector<std::string>& fields = records[i].fields;
+    if (fields.size() != names.size()) {
+      ThrowBadInput(
+          StrCat(place, ":", records[i].line), StrCat(names.size(), " fields"),
+          StrCat(fields.size()),
+          StrCat("columns are ",
+                 Join(std::span(names).first(std::min<size_t>(names.size(), kMostShownColumns)),
+                      ", ")));
     }
-    Row row = Row::object();
-    for (size_t c = 0; c < names.size(); ++c) row[names[c]] = records[i].fields[c];
-    rows.push_back(std::move(row));
+    // Append directly: names are known to differ, so the object need not be searched.
+    Row::object_t members;
+    members.reserve(names.size());
+    for (size_t c = 0; c < names.size(); ++c) members.emplace_back(names[c], std::move(fields[c]));
+    rows.emplace_back(std::move(members));
   }
   return rows;
 }
 
 std::vector<Row> ReadCsv(std::string_view text, const RowFormat& format, std::string_view place) {
-  return RowsOf(ParseCsv(text, place), format, place);
+  const char separator = format.columns.empty() ? SeparatorOf(text) : ',';
+  return RowsOf(ParseCsv(text, place, separator), format, place);
 }
 
 std::vector<Row> ReadQuotedTsv(std::string_view text, const RowFormat& format,
@@ -48,47 +68,6 @@ std::vector<Row> ReadTsv(std::string_view text, const RowFormat& format, std::st
   return RowsOf(ParseTsv(text), format, place);
 }
 
-Row RequireRow(Json json, std::string_view place) {
-  if (!json.is_object()) ThrowBadInput(place, "an object", json.type_name());
-  return json;
-}
-
-std::vector<Row> ReadJson(std::string_view text, const RowFormat& format, std::string_view place) {
-  Json json = ParseJson(text, place);
-  if (!format.records.empty()) {
-    for (const std::string& key : Split(format.records, '.')) {
-      if (!json.is_object() || !json.contains(key)) {
-        ThrowBadInput(place, StrCat("an object with '", key, "'"), json.type_name(),
-                      StrCat("rows are at ", format.records));
-      }
-      Json child = std::move(json[key]);
-      json = std::move(child);
-    }
-  }
-  std::vector<Row> rows;
-  if (json.is_object()) {
-    for (auto& [key, value] : json.items()) {
-      rows.push_back(RequireRow(std::move(value), StrCat(place, ": ", key)));
-      rows.back()["key"] = key;
-    }
-    return rows;
-  }
-  if (!json.is_array()) ThrowBadInput(place, "an array of objects", json.type_name());
-  for (size_t i = 0; i < json.size(); ++i) {
-    rows.push_back(RequireRow(std::move(json[i]), StrCat(place, ": row ", i)));
-  }
-  return rows;
-}
-
-std::vector<Row> ReadJsonLines(std::string_view text, const RowFormat&, std::string_view place) {
-  std::vector<Row> rows;
-  ForLines(text, [&](std::string_view line, size_t number) {
-    const std::string where = StrCat(place, ":", number);
-    rows.push_back(RequireRow(ParseJson(line, where), where));
-  });
-  return rows;
-}
-
 std::vector<Row> ReadTextLines(std::string_view text, const RowFormat&, std::string_view) {
   std::vector<Row> rows;
   ForLines(text, [&](std::string_view line, size_t number) {
@@ -97,31 +76,48 @@ std::vector<Row> ReadTextLines(std::string_view text, const RowFormat&, std::str
   return rows;
 }
 
+// How the bytes of a file become what a reader takes.
+enum class Content : uint8_t {
+  kText,    // UTF-8
+  kXml,     // the same, but the text itself may name another encoding
+  kBinary,  // the bytes as they are
+};
+
 struct RowReader {
   const char* name;
+  Content content;
   std::vector<Row> (*read)(std::string_view text, const RowFormat& format, std::string_view place);
 };
 
 // ADD A READER: a function from a file's text to rows, and a line here.
 constexpr RowReader kReaders[] = {
-    {"csv", ReadCsv},
-    {"tsv", ReadTsv},
-    {"quoted-tsv", ReadQuotedTsv},
-    {"json", ReadJson},
-    {"jsonl", ReadJsonLines},
-    {"lines", ReadTextLines},
-    {"trees", ReadTrees},
-    {"six-lines", ReadSixLines},
-    {"contract-nli", ReadContractNli},
-    {"squad", ReadSquad},
-    {"bbq", ReadBbq},
-    {"multirc", ReadMultiRc},
-    {"conll", ReadConll},
-    {"xml", ReadXml},
-    {"qa4mre", ReadQa4Mre},
-    {"parquet", ReadParquet},
-    {"arrow", ReadArrowStream},
+    {"csv", Content::kText, ReadCsv},
+    {"tsv", Content::kText, ReadTsv},
+    {"quoted-tsv", Content::kText, ReadQuotedTsv},
+    {"json", Content::kText, ReadJsonRows},
+    {"jsonl", Content::kText, ReadJsonLines},
+    {"lines", Content::kText, ReadTextLines},
+    {"trees", Content::kText, ReadTrees},
+    {"six-lines", Content::kText, ReadSixLines},
+    {"contract-nli", Content::kText, ReadContractNli},
+    {"squad", Content::kText, ReadSquad},
+    {"bbq", Content::kText, ReadBbq},
+    {"multirc", Content::kText, ReadMultiRc},
+    {"conll", Content::kText, ReadConll},
+    {"xml", Content::kXml, ReadXml},
+    {"qa4mre", Content::kXml, ReadQa4Mre},
+    {"parquet", Content::kBinary, ReadParquet},
+    {"arrow", Content::kBinary, ReadArrowStream},
 };
+
+std::vector<Row> ReadDecoded(const RowReader& reader, std::string_view bytes,
+                             const RowFormat& format, std::string_view place) {
+  if (reader.content == Content::kBinary) return reader.read(bytes, format, place);
+  std::string_view encoding = format.encoding;
+  if (encoding.empty() && reader.content == Content::kXml) encoding = DeclaredXmlEncoding(bytes);
+  std::string storage;
+  return reader.read(DecodedText(bytes, encoding, place, storage), format, place);
+}
 
 }  // namespace
 
@@ -134,11 +130,23 @@ std::vector<std::string> RowReaderNames() {
 std::vector<Row> ReadRows(std::string_view text, const RowFormat& format, std::string_view place) {
   for (const RowReader& reader : kReaders) {
     if (format.reader != reader.name) continue;
-    std::vector<Row> rows = reader.read(text, format, place);
+    std::vector<Row> rows = ReadDecoded(reader, text, format, place);
     if (rows.empty()) ThrowBadInput(place, "at least one row", "none");
     return rows;
   }
   ThrowUnknownName(place, "reader", format.reader, RowReaderNames());
+}
+
+Json UnreadableValue(std::string_view reason) {
+  return Json::binary(Json::binary_t::container_type(reason.begin(), reason.end()));
+}
+
+bool IsUnreadable(const Json& value) { return value.is_binary(); }
+
+std::string DescribeValue(const Json& value) {
+  if (!IsUnreadable(value)) return value.type_name();
+  const auto& reason = value.get_binary();
+  return {reason.begin(), reason.end()};
 }
 
 }  // namespace qualm

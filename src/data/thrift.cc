@@ -1,6 +1,9 @@
+// Reads Thrift's compact protocol: a struct is fields with a type and an id each, which is stored
+// as the difference to the one before.
 #include "data/thrift.h"
 
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -12,19 +15,28 @@ using Kind = ThriftValue::Kind;
 
 class ThriftReader {
  public:
-  ThriftReader(std::string_view& bytes, std::string_view place) : bytes_(bytes), place_(place) {}
+  ThriftReader(std::string_view& bytes, std::string_view place, Budget& budget)
+      : bytes_(bytes), place_(place), budget_(budget) {}
 
   ThriftValue Struct(int depth) {
     if (depth > kMostDepth) Refuse("at most 32 levels", "more");
     ThriftValue value;
     value.kind = Kind::kStruct;
-    int id = 0;
+    int64_t id = 0;
     while (true) {
       const uint8_t head = Byte();
       if (head == 0) return value;
+
+      // The id is a step from the one before, or is written in full. It has 16 bits.
       const int delta = head >> 4;
-      id = delta != 0 ? id + delta : static_cast<int>(ZigZag());
-      value.fields[id] = Value(head & 15, depth, true);
+      id = delta != 0 ? id + delta : ZigZag();
+      if (id < std::numeric_limits<int16_t>::min() || id > std::numeric_limits<int16_t>::max()) {
+        Refuse("field ids of 16 bits", StrCat(id));
+      }
+
+      constexpr uint64_t kTreeNodeBytes = 48;
+      budget_.Charge(kTreeNodeBytes + sizeof(ThriftValue));
+      value.fields[static_cast<int>(id)] = Value(head & 15, depth, true);
     }
   }
 
@@ -97,8 +109,11 @@ class ThriftReader {
         const uint8_t head = Byte();
         const uint64_t size = head >> 4 == 15 ? Varint() : head >> 4;
         if (size > bytes_.size()) Refuse("lists inside it", StrCat(size, " elements"));
-        for (uint64_t i = 0; i < size; ++i)
+        budget_.Charge(size, sizeof(ThriftValue));
+        value.list.reserve(size);
+        for (uint64_t i = 0; i < size; ++i) {
           value.list.push_back(Value(head & 15, depth + 1, false));
+        }
         return value;
       }
       case 12:
@@ -110,6 +125,7 @@ class ThriftReader {
 
   std::string_view& bytes_;
   std::string_view place_;
+  Budget& budget_;
 };
 
 }  // namespace
@@ -147,8 +163,8 @@ const ThriftValue& ThriftValue::Struct(int field, std::string_view place) const 
   ThrowBadInput(place, StrCat("a struct in header field ", field), "none");
 }
 
-ThriftValue ReadThriftStruct(std::string_view& bytes, std::string_view place) {
-  return ThriftReader(bytes, place).Struct(0);
+ThriftValue ReadThriftStruct(std::string_view& bytes, std::string_view place, Budget& budget) {
+  return ThriftReader(bytes, place, budget).Struct(0);
 }
 
 }  // namespace qualm

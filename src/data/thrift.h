@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/budget.h"
+
 namespace qualm {
 
 struct ThriftValue {
@@ -27,7 +29,8 @@ struct ThriftValue {
 };
 
 // A struct at the front of `bytes`, which is moved behind it. Throws bad input for what ends too
-// early, nests deeper than 32 or has an unknown type.
-ThriftValue ReadThriftStruct(std::string_view& bytes, std::string_view place);
+// early, nests deeper than 32, has an unknown type or a field id beyond 16 bits. The tree is
+// charged to the budget: a byte of a list becomes a value of a hundred.
+ThriftValue ReadThriftStruct(std::string_view& bytes, std::string_view place, Budget& budget);
 
 }  // namespace qualm

@@ -196,7 +196,7 @@ class TreeBuilder {
     Json::array_t items;
   };
 
-  // What the string that was just read stands in for; null: it is a string.
+  // The number that the string just read was put for; null: it is a string.
   const double* NumberEndingHere() const {
     if (value_by_end_ == nullptr) return nullptr;
     const auto found = value_by_end_->find(Offset());

@@ -55,33 +55,63 @@ std::vector<size_t> ReadSizes(const Json& value, std::string_view what) {
   return sizes;
 }
 
-// The type by its name in the header.
-DType ReadType(const Json& entry) {
-  std::string name = GetString(entry, "dtype", kNoPlace);
-  if (std::optional<DType> type = DTypeFromName(name)) return *type;
-  ThrowExpected("dtype F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
-                StrCat("'", name.substr(0, 40), "'"));
+constexpr std::string_view kReadTypes = "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL";
+
+// Types of the format that nothing here computes with, and the bits of an element.
+struct UnreadType {
+  std::string_view name;
+  size_t bits;
+};
+constexpr UnreadType kUnreadTypes[] = {
+    {"F8_E4M3", 8},     {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
+    {"U16", 16},        {"U32", 32},    {"U64", 64},    {"C64", 64},
+};
+
+// The type by its name in the header, and the bits of an element.
+struct StoredType {
+  std::optional<DType> type;  // empty: one that is not read
+  std::string name;
+  size_t bits = 0;
+};
+
+StoredType ReadType(const Json& entry) {
+  const std::string name = GetString(entry, "dtype", kNoPlace);
+  if (const auto type = DTypeFromName(name)) return {type, name, 8 * SizeOf(*type)};
+
+  const auto* unread = std::ranges::find(kUnreadTypes, name, &UnreadType::name);
+  if (unread == std::end(kUnreadTypes)) {
+    ThrowExpected(StrCat("dtype ", kReadTypes), StrCat("'", name.substr(0, 40), "'"));
+  }
+  return {std::nullopt, name, unread->bits};
 }
 
-// Elements times bytes; the product may not overflow.
-size_t ByteSize(std::span<const size_t> shape, DType type) {
-  size_t bytes = SizeOf(type);
+// Elements times bits, as bytes; the product may not overflow.
+size_t ByteSizeOfBits(std::span<const size_t> shape, size_t element_bits) {
+  size_t bits = element_bits;
   for (size_t extent : shape) {
-    if (__builtin_mul_overflow(bytes, extent, &bytes)) {
+    if (__builtin_mul_overflow(bits, extent, &bits)) {
       ThrowExpected("a shape whose size fits 64 bits", ShapeText(shape));
     }
   }
-  return bytes;
+  return bits / 8 + (bits % 8 != 0 ? 1 : 0);
 }
 
-// Checks one entry of the header and gives a view of its bytes. `data` is what follows the header.
-TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data) {
+size_t ByteSize(std::span<const size_t> shape, DType type) {
+  return ByteSizeOfBits(shape, 8 * SizeOf(type));
+}
+
+// Checks one entry of the header and gives a view of its bytes, whose type means nothing if
+// `stored` has none. `data` is what follows the header.
+TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const std::byte> data,
+                     StoredType& stored) {
   static const std::vector<std::string> kKeys = {"dtype", "shape", "data_offsets"};
   RequireKnownKeys(entry, kKeys, kNoPlace);
 
   TensorView tensor;
   tensor.name = name;
-  tensor.type = ReadType(entry);
+  stored = ReadType(entry);
+  tensor.type = stored.type.value_or(DType::kU8);
   for (const char* key : {"shape", "data_offsets"}) {
     if (!entry.contains(key)) ThrowExpected(StrCat("the key '", key, "'"), "none");
   }
@@ -101,11 +131,10 @@ TensorView ReadEntry(const std::string& name, const Json& entry, std::span<const
                   StrCat(begin, " to ", end), "the file may be truncated");
   }
 
-  const size_t bytes = ByteSize(tensor.shape, tensor.type);
+  const size_t bytes = ByteSizeOfBits(tensor.shape, stored.bits);
   if (end - begin != bytes) {
-    ThrowExpected(
-        StrCat(bytes, " bytes for shape ", ShapeText(tensor.shape), " of ", NameOf(tensor.type)),
-        StrCat(end - begin, " bytes"));
+    ThrowExpected(StrCat(bytes, " bytes for shape ", ShapeText(tensor.shape), " of ", stored.name),
+                  StrCat(end - begin, " bytes"));
   }
 
   tensor.bytes = data.subspan(begin, bytes);
@@ -190,9 +219,51 @@ Index IndexFrom(const Json& json) {
   return index;
 }
 
+// Other files that are called model.safetensors, told by their first bytes.
+void RefuseOtherKinds(std::span<const std::byte> file_bytes) {
+  const std::string_view front(reinterpret_cast<const char*>(file_bytes.data()),
+                               std::min<size_t>(file_bytes.size(), 64));
+  if (front.starts_with("version https://git-lfs")) {
+    ThrowExpected("a safetensors file", "a git-lfs pointer to it", "get the file by git lfs pull");
+  }
+  if (front.starts_with("GGUF")) {
+    ThrowExpected("a safetensors file", "a GGUF file",
+                  "GGUF is not read; use the Hugging Face folder with safetensors");
+  }
+  if (front.starts_with("PK\x03\x04") || front.starts_with("\x80\x02")) {
+    ThrowExpected("a safetensors file", "a pickle as torch.save writes it",
+                  "load it in Python and save it by safetensors.torch.save_file");
+  }
+}
+
+// Reads the header entry by entry: a view for each, in any order.
+std::vector<TensorView> ReadEntries(const Json& header, std::span<const std::byte> data,
+                                    std::map<std::string, std::string>* metadata,
+                                    std::map<std::string, std::string>& unread) {
+  std::vector<TensorView> tensors;
+  for (const auto& item : header.items()) {
+    const std::string& name = item.key();
+    const Json& entry = item.value();
+    if (name == "__metadata__") {
+      std::map<std::string, std::string> found;
+      At("__metadata__", [&] { ReadMetadata(entry, found); });
+      if (metadata != nullptr) metadata->merge(found);
+      continue;
+    }
+
+    StoredType stored;
+    tensors.push_back(At([&] { return TensorPlace(name); },
+                         [&] { return ReadEntry(name, entry, data, stored); }));
+    if (!stored.type) unread.emplace(name, stored.name);
+  }
+  return tensors;
+}
+
 // The steps: the header's length, the header, a view for each entry, the tiling.
 std::vector<TensorView> TensorsOf(std::span<const std::byte> file_bytes,
-                                  std::map<std::string, std::string>* metadata) {
+                                  std::map<std::string, std::string>* metadata,
+                                  std::map<std::string, std::string>* unread) {
+  RefuseOtherKinds(file_bytes);
   if (file_bytes.size() < kLengthBytes) {
     ThrowExpected("at least 8 bytes", StrCat(file_bytes.size()), "the file is truncated");
   }
@@ -217,20 +288,13 @@ std::vector<TensorView> TensorsOf(std::span<const std::byte> file_bytes,
   if (!header.is_object()) ThrowExpected("a JSON object as header", header.type_name());
 
   const auto data = file_bytes.subspan(kLengthBytes + static_cast<size_t>(length));
-  std::vector<TensorView> tensors;
-  for (const auto& item : header.items()) {
-    const std::string& name = item.key();
-    const Json& entry = item.value();
-    if (name == "__metadata__") {
-      std::map<std::string, std::string> found;
-      At("__metadata__", [&] { ReadMetadata(entry, found); });
-      if (metadata != nullptr) metadata->merge(found);
-    } else {
-      tensors.push_back(
-          At([&] { return TensorPlace(name); }, [&] { return ReadEntry(name, entry, data); }));
-    }
-  }
+  std::map<std::string, std::string> not_read;
+  std::vector<TensorView> tensors = ReadEntries(header, data, metadata, not_read);
   CheckTiling(tensors, data);
+
+  // Tensors of other types count for the tiling alone.
+  std::erase_if(tensors, [&](const TensorView& tensor) { return not_read.contains(tensor.name); });
+  if (unread != nullptr) unread->merge(not_read);
   return tensors;
 }
 
@@ -256,8 +320,9 @@ std::vector<float> TensorView::AsFloats() const {
 
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
-                                         std::map<std::string, std::string>* metadata) {
-  return At(place, [&] { return TensorsOf(file_bytes, metadata); });
+                                         std::map<std::string, std::string>* metadata,
+                                         std::map<std::string, std::string>* unread) {
+  return At(place, [&] { return TensorsOf(file_bytes, metadata, unread); });
 }
 
 TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
@@ -293,6 +358,7 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
 
   // Every tensor of the index must be in the file that the index says.
   for (const auto& [tensor, shard] : index.shard_of_tensor) {
+    if (result.unread_.contains(tensor)) continue;
     const TensorView* found = result.Find(tensor);
     if (found == nullptr || result.FileOf(*found).filename() != shard) {
       ThrowBadInput(StrCat(path.string(), ": ", TensorPlace(tensor)),
@@ -306,7 +372,8 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
 void TensorFile::MapAll() {
   for (const std::filesystem::path& path : paths_) {
     files_.push_back(std::make_unique<MappedFile>(path));
-    for (TensorView& tensor : ParseSafetensors(files_.back()->bytes(), path.string(), &metadata_)) {
+    for (TensorView& tensor :
+         ParseSafetensors(files_.back()->bytes(), path.string(), &metadata_, &unread_)) {
       tensors_.push_back(std::move(tensor));
       file_of_tensor_.push_back(files_.size() - 1);
     }
@@ -337,8 +404,13 @@ void TensorFile::SortByName() {
   file_of_tensor_ = std::move(files);
 }
 
-// Tensors are sorted by name.
+// Tensors are sorted by name. Who asks for a tensor of another type needs it: to say that it is
+// absent would leave out a bias, for instance.
 const TensorView* TensorFile::Find(std::string_view name) const {
+  if (const auto unread = unread_.find(std::string(name)); unread != unread_.end()) {
+    ThrowBadInput(StrCat(paths_.front().string(), ": ", TensorPlace(name)),
+                  StrCat("dtype ", kReadTypes), StrCat("'", unread->second, "'"));
+  }
   auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
   return at != tensors_.end() && at->name == name ? &*at : nullptr;
 }

@@ -33,11 +33,13 @@ struct TensorView {
 
 // Parses a header over `file_bytes` (the whole file). The tensors come in the order of their data,
 // which they must tile: overlaps, holes and bytes after the last tensor are errors. `place` is used
-// in errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Public
-// for fuzzing.
+// in errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Tensors
+// of the format's types that DType lacks (F8_E4M3, U16, C64, ...) are left out; their names and
+// types are added to `*unread` if given. Public for fuzzing.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
-                                         std::map<std::string, std::string>* metadata = nullptr);
+                                         std::map<std::string, std::string>* metadata = nullptr,
+                                         std::map<std::string, std::string>* unread = nullptr);
 
 // The tensors of one model.safetensors, or of the shards that model.safetensors.index.json names,
 // or of one file (or index) given by path. A folder's model.safetensors wins over its index.
@@ -46,8 +48,10 @@ class TensorFile {
   static TensorFile Open(const std::filesystem::path& file_or_folder);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }  // sorted by name
-  const TensorView* Find(std::string_view name) const;                 // null if absent
-  // Throws bad input naming the nearest existing name.
+  // Null if absent. A tensor of a type that is not read stops nobody until it is asked for: then it
+  // is bad input that names the type.
+  const TensorView* Find(std::string_view name) const;
+  // The same; throws bad input naming the nearest existing name if it is absent.
   const TensorView& Get(std::string_view name) const;
   // The metadata of all files together; where they differ, the first file by name wins.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -69,6 +73,7 @@ class TensorFile {
   std::vector<TensorView> tensors_;
   std::vector<size_t> file_of_tensor_;
   std::map<std::string, std::string> metadata_;
+  std::map<std::string, std::string> unread_;  // name, type
 };
 
 // A tensor to be written; the bytes must live until the write is done.

@@ -125,6 +125,29 @@ TEST(Safetensors, ViewsConvertOnlyWhatTheyAre) {
 
 // --- hostile headers, one by one ---
 
+TEST(Safetensors, TensorsOfTypesThatNobodyReadsAreLeftOut) {
+  const std::string file = File(
+      "{" + Entry("a", "F8_E4M3", "[2]", "[0,2]") + "," + Entry("b", "U8", "[1]", "[2,3]") + "," +
+          Entry("c", "C64", "[1]", "[3,11]") + "," + Entry("d", "F4", "[3]", "[11,13]") + "}",
+      13);
+  std::map<std::string, std::string> unread;
+  const auto tensors = ParseSafetensors(BytesOf(file), "f.safetensors", nullptr, &unread);
+  ASSERT_EQ(tensors.size(), 1u);
+  EXPECT_EQ(tensors[0].name, "b");
+  EXPECT_EQ(unread,
+            (std::map<std::string, std::string>{{"a", "F8_E4M3"}, {"c", "C64"}, {"d", "F4"}}));
+}
+
+TEST(Safetensors, OtherKindsOfFilesAreNamed) {
+  const auto complaint = [](std::string_view front) {
+    return ComplaintAboutBytes(std::string(front) + std::string(64, ' '));
+  };
+  EXPECT_NE(complaint("version https://git-lfs.github.com/spec/v1\n").find("git lfs pull"),
+            std::string::npos);
+  EXPECT_NE(complaint("GGUF").find("got a GGUF file"), std::string::npos);
+  EXPECT_NE(complaint("PK\x03\x04").find("got a pickle"), std::string::npos);
+}
+
 TEST(SafetensorsHostile, ShorterThanTheLength) {
   EXPECT_EQ(ComplaintAboutBytes("1234567"),
             "[f.safetensors] expected at least 8 bytes; got 7; the file is truncated");
@@ -187,9 +210,11 @@ TEST(SafetensorsHostile, DuplicateNames) {
 }
 
 TEST(SafetensorsHostile, WrongType) {
-  EXPECT_EQ(ComplaintAbout("{" + Entry("a", "F8_E4M3", "[1]", "[0,1]") + "}", 1),
+  EXPECT_EQ(ComplaintAbout("{" + Entry("a", "F9", "[1]", "[0,1]") + "}", 1),
             "[f.safetensors: tensor 'a'] expected dtype F64, F32, F16, BF16, I64, I32, I16, I8, U8 "
-            "or BOOL; got 'F8_E4M3'");
+            "or BOOL; got 'F9'");
+  EXPECT_EQ(ComplaintAbout("{" + Entry("a", "F8_E4M3", "[2]", "[0,1]") + "}", 1),
+            "[f.safetensors: tensor 'a'] expected 2 bytes for shape [2] of F8_E4M3; got 1 bytes");
   EXPECT_EQ(ComplaintAbout(R"({"a":{"dtype":7,"shape":[1],"data_offsets":[0,1]}})", 1),
             "[f.safetensors: tensor 'a'] expected 'dtype' to be a text; got 7");
 }

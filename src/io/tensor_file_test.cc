@@ -1,6 +1,8 @@
 // Folders of safetensors files: single files, shards and their index.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "base/strings.h"
 #include "io/safetensors.h"
 #include "support/errors.h"
@@ -116,6 +118,24 @@ TEST(TensorFile, FolderWithoutTensorsSaysWhatItLooksFor) {
   EXPECT_EQ(ErrorOf([&] { TensorFile::Open(folder.path()); }),
             StrCat("[", folder.path().string(),
                    "] expected model.safetensors or model.safetensors.index.json; got neither"));
+}
+
+TEST(TensorFile, ATensorOfAnotherTypeStopsOnlyWhoAsksForIt) {
+  TemporaryFolder folder;
+  const std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                             R"("b.weight":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[1,2]}})";
+  std::string file(8, '\0');
+  file[0] = static_cast<char>(header.size());
+  folder.Write("model.safetensors", StrCat(file, header, "xy"));
+  const TensorFile tensors = TensorFile::Open(folder.path());
+  EXPECT_EQ(tensors.tensors().size(), 1u);
+  EXPECT_EQ(tensors.Find("b.bias"), nullptr);
+  for (const auto& ask : {std::function<void()>([&] { (void)tensors.Get("b.weight"); }),
+                          std::function<void()>([&] { (void)tensors.Find("b.weight"); })}) {
+    const std::string error = ErrorOf(ask);
+    EXPECT_NE(error.find("tensor 'b.weight'"), std::string::npos) << error;
+    EXPECT_NE(error.find("got 'F8_E4M3'"), std::string::npos) << error;
+  }
 }
 
 TEST(TensorFile, OpensRealCheckpoints) {

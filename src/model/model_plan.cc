@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "model/config_reader.h"
 #include "model/family.h"
+#include "model/folder_kind.h"
 
 namespace qualm {
 
@@ -53,10 +54,7 @@ ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
 }
 
 ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) {
-    ThrowBadInput(folder.string(), "a model folder with config.json and safetensors",
-                  std::filesystem::exists(folder) ? "a file" : "nothing at this path");
-  }
+  RequireModelFolder(folder);
   const std::filesystem::path path = folder / "config.json";
   return ParseModelPlan(ReadJsonFile(path), path.string());
 }

@@ -159,7 +159,7 @@ class ItemMaker {
     }
     if (list == nullptr || !list->is_array()) {
       ThrowBadInput(place, StrCat("a list of choices in '", path, "'"),
-                    list == nullptr ? "none" : list->type_name());
+                    list == nullptr ? "none" : DescribeValue(*list));
     }
     elements.assign(list->begin(), list->end());
     return elements;

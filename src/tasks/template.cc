@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/rows.h"
 #include "tasks/filters.h"
 
 namespace qualm {
@@ -174,7 +176,17 @@ class Renderer {
   }
 
  private:
+  // The value at a path; null if it is not there. One that the reader could not read is an error
+  // here, where somebody needs it.
   const Json* Find(std::string_view path) const {
+    const Json* value = FindAny(path);
+    if (value != nullptr && IsUnreadable(*value)) {
+      ThrowBadInput(place_, StrCat("a value in '", path, "'"), DescribeValue(*value));
+    }
+    return value;
+  }
+
+  const Json* FindAny(std::string_view path) const {
     const std::string_view first = path.substr(0, path.find('.'));
     for (size_t i = bindings_.size(); i-- > 0;) {
       if (bindings_[i].name != first) continue;
@@ -205,6 +217,10 @@ class Renderer {
     std::string text;
     if (value.is_string()) {
       text = value.get<std::string>();
+    } else if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+      // JSON has no text for these; Python's is used.
+      const auto number = value.get<double>();
+      text = std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
     } else if (value.is_number() || value.is_boolean()) {
       text = value.dump();
     } else {

@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "data/rows.h"
 #include "support/errors.h"
 
 namespace qualm {
@@ -72,6 +75,22 @@ TEST(Template, NumbersAndChoicesOfRows) {
 TEST(Template, NumbersAndTruthValuesAreWrittenAsJson) {
   const Json scope = {{"half", 0.5}, {"yes", true}, {"minus", -3}};
   EXPECT_EQ(Render("{half} {yes} {minus}", scope), "0.5 true -3");
+}
+
+TEST(Template, NumbersThatAreNotFiniteAreWrittenAsPythonDoes) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(Render("{a} {b} {c}", {{"a", std::nan("")}, {"b", infinity}, {"c", -infinity}}),
+            "nan inf -inf");
+}
+
+TEST(Template, AnUnreadableValueStopsOnlyWhoNeedsIt) {
+  const Json scope = {{"q", "x"}, {"raw", UnreadableValue("bytes that are not UTF-8")}};
+  EXPECT_EQ(Render("{q}", scope), "x");
+  for (const char* text : {"{raw}", "{if raw}y{end}", "{for b in raw}{b}{end}"}) {
+    EXPECT_THAT(ErrorOf([&] { Render(text, scope); }),
+                HasSubstr("[row 3] expected a value in 'raw'; got bytes that are not UTF-8"))
+        << text;
+  }
 }
 
 TEST(Template, AConditionHoldsForWhatIsThereAndNeitherEmptyNorZero) {

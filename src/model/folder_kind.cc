@@ -1,0 +1,201 @@
+// Tells kinds of model folders apart by their files' names and first bytes, so that a user reads
+// what the folder is instead of the first symptom of it (a missing tensor, an unknown type).
+#include "model/folder_kind.h"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "io/json.h"
+
+namespace qualm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kExpectedFolder =
+    "a model folder with config.json and model.safetensors (or shards and their index)";
+constexpr std::string_view kGgufHint =
+    "GGUF is not read; use the Hugging Face folder that it was made from";
+constexpr std::string_view kPickleHint =
+    "pickles are not read; convert them: in Python load the model by transformers and call "
+    "model.save_pretrained(FOLDER, safe_serialization=True)";
+
+bool Exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+std::string FrontOf(const fs::path& path) {
+  std::string front(64, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(front.data(), static_cast<std::streamsize>(front.size()));
+  front.resize(static_cast<size_t>(file.gcount()));
+  return front;
+}
+
+bool IsPointer(const fs::path& path) {
+  return FrontOf(path).starts_with("version https://git-lfs");
+}
+
+// A file was given where a folder is needed.
+[[noreturn]] void ThrowFile(const fs::path& path) {
+  const std::string front = FrontOf(path);
+  std::string_view kind = "a file", hint = "name its folder";
+  if (front.starts_with("GGUF")) {
+    kind = "a GGUF file";
+    hint = kGgufHint;
+  } else if (IsPointer(path)) {
+    kind = "a git-lfs pointer";
+    hint = "run git lfs pull, then name the folder";
+  } else if (front.starts_with("PK\x03\x04") || front.starts_with("\x80\x02")) {
+    kind = "a pickle as torch.save writes it";
+    hint = kPickleHint;
+  }
+  ThrowBadInput(path.string(), kExpectedFolder, kind, hint);
+}
+
+// Names of the folder's files, sorted.
+std::vector<std::string> NamesIn(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entries(folder, error), end; !error && entries != end;
+       entries.increment(error)) {
+    names.push_back(entries->path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+// The first name that fits one of the patterns; empty: none does.
+std::string FirstLike(const std::vector<std::string>& names,
+                      std::initializer_list<std::string_view> patterns) {
+  for (std::string_view pattern : patterns) {
+    for (const std::string& name : names) {
+      if (MatchesGlob(name, pattern)) return name;
+    }
+  }
+  return "";
+}
+
+// A clone without git-lfs has short texts in place of the large files.
+void RefusePointers(const fs::path& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const bool is_needed = name.ends_with(".safetensors") || name.ends_with(".json") ||
+                           name.ends_with(".model") || name.ends_with(".txt");
+    if (!is_needed || !IsPointer(folder / name)) continue;
+    ThrowBadInput((folder / name).string(), "the file itself", "a git-lfs pointer to it",
+                  "run git lfs pull in the folder, or download the file again");
+  }
+}
+
+// "gptq, 4 bits" of a quantization_config; bitsandbytes' first form had no method.
+std::string DescribeQuantization(const Json& config) {
+  std::string text = "a method that it does not name";
+  if (!config.is_object()) return text;
+
+  const auto method = config.find("quant_method");
+  if (method != config.end() && method->is_string()) {
+    text = method->get<std::string>().substr(0, 40);
+  } else if (config.contains("load_in_4bit") || config.contains("load_in_8bit")) {
+    text = "bitsandbytes";
+  }
+  for (const char* key : {"bits", "w_bit"}) {
+    const auto bits = config.find(key);
+    if (bits != config.end() && bits->is_number_integer()) {
+      text += StrCat(", ", bits->dump(), " bits");
+    }
+  }
+  return text;
+}
+
+[[noreturn]] void ThrowQuantized(const fs::path& file, const Json& config) {
+  ThrowBadInput(file.string(), "a float checkpoint",
+                StrCat("one that is already quantized (", DescribeQuantization(config), ")"),
+                "use the float checkpoint that it was made from");
+}
+
+// What config.json and the files of older tools say. A config.json that cannot be read is left to
+// its own reader.
+void RefuseQuantized(const fs::path& folder, const std::vector<std::string>& names) {
+  const fs::path path = folder / "config.json";
+  const Json config = ReadJsonFile(path);
+  if (config.is_object()) {
+    for (const char* key : {"quantization_config", "compression_config"}) {
+      const auto found = config.find(key);
+      if (found != config.end() && !found->is_null()) ThrowQuantized(path, *found);
+    }
+  }
+  const std::string side =
+      FirstLike(names, {"quantize_config.json", "quant_config.json", "hf_quant_config.json"});
+  if (!side.empty()) ThrowQuantized(folder / side, ReadJsonFile(folder / side));
+}
+
+// A folder without config.json.
+[[noreturn]] void ThrowNoConfig(const fs::path& folder, const std::vector<std::string>& names) {
+  std::string kind = "none of these";
+  std::string_view hint;
+  if (!FirstLike(names, {"adapter_config.json"}).empty()) {
+    kind = "a PEFT adapter (adapter_config.json)";
+    hint = "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()";
+  } else if (!FirstLike(names, {"params.json"}).empty() &&
+             !FirstLike(names, {"consolidated*"}).empty()) {
+    kind = StrCat("the original form of Meta's or Mistral's models (params.json, ",
+                  FirstLike(names, {"consolidated*"}), ")");
+    hint = "use the Hugging Face form of the same model, or convert it by transformers";
+  } else if (const std::string gguf = FirstLike(names, {"*.gguf"}); !gguf.empty()) {
+    kind = StrCat("GGUF files (", gguf, ")");
+    hint = kGgufHint;
+  }
+  ThrowBadInput(folder.string(), kExpectedFolder, kind, hint);
+}
+
+// A folder with config.json but without safetensors that can be found.
+void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& names) {
+  if (Exists(folder / "model.safetensors") || Exists(folder / "model.safetensors.index.json")) {
+    return;
+  }
+  const auto refuse = [&](const std::string& name, std::string_view kind, std::string_view hint) {
+    if (name.empty()) return;
+    ThrowBadInput(folder.string(), "weights in model.safetensors (or shards and their index)",
+                  StrCat(kind, " (", name, ")"), hint);
+  };
+  refuse(FirstLike(names, {"adapter_model.safetensors", "adapter_model.bin"}), "a PEFT adapter",
+         "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()");
+  refuse(FirstLike(names, {"model-*.safetensors"}), "shards without an index",
+         "get model.safetensors.index.json, too");
+  refuse(FirstLike(names, {"consolidated*.safetensors"}), "Mistral's original form",
+         "use the Hugging Face form of the same model");
+  refuse(FirstLike(names, {"consolidated*.pth"}), "Meta's original form, a pickle",
+         "use the Hugging Face form of the same model, or convert it by transformers");
+  refuse(FirstLike(names, {"pytorch_model*.bin", "*.bin", "*.pth", "*.pt", "*.ckpt"}),
+         "weights in a pickle", kPickleHint);
+  refuse(FirstLike(names, {"*.gguf"}), "weights in GGUF", kGgufHint);
+  refuse(FirstLike(names, {"*.safetensors"}), "a safetensors file of another name",
+         "call it model.safetensors if it holds the whole model");
+  refuse(FirstLike(names, {"tf_model*", "flax_model*", "*.onnx"}), "weights of another framework",
+         "convert them to safetensors by transformers");
+}
+
+}  // namespace
+
+void RequireModelFolder(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) {
+    if (Exists(path)) ThrowFile(path);
+    ThrowBadInput(path.string(), kExpectedFolder, "nothing at this path");
+  }
+
+  const std::vector<std::string> names = NamesIn(path);
+  RefusePointers(path, names);
+  if (!Exists(path / "config.json")) ThrowNoConfig(path, names);
+  RefuseQuantized(path, names);
+  RefuseOtherWeights(path, names);
+}
+
+}  // namespace qualm

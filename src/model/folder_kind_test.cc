@@ -1,0 +1,113 @@
+// Every kind of folder that is not a float checkpoint is called what it is.
+#include "model/folder_kind.h"
+
+#include <gmock/gmock.h>
+
+#include <map>
+
+#include "support/errors.h"
+#include "support/shared_data.h"
+#include "support/temporary_folder.h"
+
+namespace qualm {
+namespace {
+
+using ::testing::AllOf;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+using testing::TemporaryFolder;
+
+// The complaint about a folder with these files.
+std::string ComplaintAbout(const std::map<std::string, std::string>& files) {
+  const TemporaryFolder folder;
+  for (const auto& [name, text] : files) folder.Write(name, text);
+  return ErrorOf([&] { RequireModelFolder(folder.path()); });
+}
+
+TEST(FolderKind, FloatCheckpointsPass) {
+  EXPECT_EQ(ComplaintAbout({{"config.json", "{}"}, {"model.safetensors", ""}}), "no error");
+  EXPECT_EQ(ComplaintAbout({{"config.json", R"({"quantization_config": null})"},
+                            {"model.safetensors.index.json", "{}"},
+                            {"model-00001-of-00001.safetensors", ""},
+                            {"pytorch_model.bin", ""}}),
+            "no error");
+  EXPECT_EQ(ComplaintAbout({{"config.json", "{}"}}), "no error");  // only its shapes are read
+}
+
+TEST(FolderKind, QuantizedCheckpointsNameTheirMethod) {
+  const auto complaint = [](const std::string& quantization) {
+    return ComplaintAbout({{"config.json", R"({"quantization_config": )" + quantization + "}"},
+                           {"model.safetensors", ""}});
+  };
+  EXPECT_THAT(complaint(R"({"quant_method": "gptq", "bits": 4})"),
+              AllOf(HasSubstr("already quantized (gptq, 4 bits)"), HasSubstr("float checkpoint")));
+  for (const char* method :
+       {"awq", "compressed-tensors", "bitsandbytes", "fp8", "hqq", "mxfp4", "torchao"}) {
+    EXPECT_THAT(complaint(std::string(R"({"quant_method": ")") + method + "\"}"),
+                HasSubstr(std::string("already quantized (") + method));
+  }
+  EXPECT_THAT(complaint(R"({"load_in_8bit": true})"), HasSubstr("quantized (bitsandbytes)"));
+  EXPECT_THAT(complaint("7"), HasSubstr("already quantized"));
+  EXPECT_THAT(ComplaintAbout({{"config.json", "{}"}, {"quantize_config.json", R"({"bits": 3})"}}),
+              HasSubstr("already quantized (a method that it does not name, 3 bits)"));
+}
+
+TEST(FolderKind, OtherFormsOfWeights) {
+  const auto with = [](const std::string& name) {
+    return ComplaintAbout({{"config.json", "{}"}, {name, ""}});
+  };
+  EXPECT_THAT(with("pytorch_model-00001-of-00002.bin"),
+              AllOf(HasSubstr("weights in a pickle"), HasSubstr("save_pretrained")));
+  EXPECT_THAT(with("consolidated.00.pth"), HasSubstr("Meta's original form"));
+  EXPECT_THAT(with("m.Q4_K_M.gguf"), HasSubstr("GGUF is not read"));
+  EXPECT_THAT(with("adapter_model.safetensors"), HasSubstr("merge_and_unload"));
+  EXPECT_THAT(with("model-00001-of-00002.safetensors"), HasSubstr("shards without an index"));
+  EXPECT_THAT(with("weights.safetensors"), HasSubstr("call it model.safetensors"));
+  EXPECT_THAT(with("tf_model.h5"), HasSubstr("another framework"));
+}
+
+TEST(FolderKind, FoldersWithoutAConfiguration) {
+  EXPECT_THAT(ComplaintAbout({{"adapter_config.json", "{}"}, {"adapter_model.safetensors", ""}}),
+              HasSubstr("a PEFT adapter"));
+  EXPECT_THAT(ComplaintAbout({{"params.json", "{}"}, {"consolidated.00.pth", ""}}),
+              HasSubstr("Meta's or Mistral's"));
+  EXPECT_THAT(ComplaintAbout({{"a.gguf", ""}}), HasSubstr("GGUF files (a.gguf)"));
+  EXPECT_THAT(ComplaintAbout({{"readme.txt", ""}}), HasSubstr("got none of these"));
+}
+
+TEST(FolderKind, PointersAndFiles) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  for (const char* name : {"model-00002-of-00002.safetensors", "tokenizer.model", "config.json"}) {
+    EXPECT_THAT(ComplaintAbout({{name, pointer}, {"config.json", "{}"}}),
+                AllOf(HasSubstr(name), HasSubstr("git lfs pull")));
+  }
+  const TemporaryFolder folder;
+  const auto file = [&](std::string_view bytes) {
+    const auto path = folder.Write("f", bytes);
+    return ErrorOf([&] { RequireModelFolder(path); });
+  };
+  EXPECT_THAT(file("GGUF\x03"), HasSubstr("got a GGUF file"));
+  EXPECT_THAT(file("PK\x03\x04"), HasSubstr("got a pickle"));
+  EXPECT_THAT(file(pointer), HasSubstr("git-lfs pointer"));
+  EXPECT_THAT(file("x"), HasSubstr("got a file; name its folder"));
+  EXPECT_THAT(ErrorOf([&] { RequireModelFolder(folder / "none"); }), HasSubstr("nothing at this"));
+}
+
+TEST(FolderKind, PublicCases) {
+  QUALM_SHARED_OR_SKIP(cases, "cases/14-what-a-folder-is");
+  const std::map<std::string, std::string> words = {{"lfs", "git lfs pull"}, {"pickle", "pickle"},
+                                                    {"gguf", "GGUF"},        {"meta", "pickle"},
+                                                    {"fp8", "fp8"},          {"gptq", "gptq"}};
+  size_t tried = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(cases)) {
+    if (!entry.is_directory()) continue;
+    const std::string name = entry.path().filename().string();
+    ASSERT_TRUE(words.contains(name)) << name;
+    EXPECT_THAT(ErrorOf([&] { RequireModelFolder(entry.path()); }), HasSubstr(words.at(name)));
+    ++tried;
+  }
+  EXPECT_GT(tried, 0u);
+}
+
+}  // namespace
+}  // namespace qualm
