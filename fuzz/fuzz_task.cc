@@ -1,8 +1,11 @@
-// Arbitrary bytes as a task file: bad input is refused; what is accepted renders or refuses a row.
+// Arbitrary bytes as a task file: bad input is refused; what is accepted renders or refuses a row
+// and filters answers.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "io/json.h"
@@ -16,6 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const qualm::Template* text : {&task.header, &task.context, &task.continuation}) {
       (void)text->Uses("choice");
       (void)text->Render(row, "row");
+    }
+    const std::vector<std::string> texts = {"The answer is (B).", ""};
+    for (const qualm::AnswerFilter& filter : task.generation.filters) {
+      (void)filter.Apply(texts, {row, "row"});
     }
   } catch (const qualm::Error& error) {
     QUALM_CHECK(error.kind() == qualm::ErrorKind::kBadInput);
