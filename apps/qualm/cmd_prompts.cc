@@ -22,7 +22,7 @@ struct Options {
   uint64_t limit = 0;
 };
 
-// Where a row stands, and the rows of its examples.
+// Where a row is from, and the rows of its examples.
 std::string HeadOf(const TaskItem& item) {
   std::string head = StrCat("=== ", item.place);
   if (item.shots->rows.empty()) return head;
@@ -31,7 +31,7 @@ std::string HeadOf(const TaskItem& item) {
   return StrCat(head, ", examples: rows ", Join(rows, ", "));
 }
 
-// For people: each prompt in full, then what is scored behind it, with a mark at the right one.
+// For people: each prompt in full, then what is scored after it, with a mark at the right one.
 void PrintItem(const Task& task, const TaskItem& item, size_t shots, const PromptStyle& style) {
   Print(HeadOf(item) + "\n");
   const size_t contexts = item.contexts.size();

@@ -159,7 +159,7 @@ std::string ChatTemplate::RenderJson(const Json& messages) const {
   return RenderWith(variables_, messages);
 }
 
-// The end of the message is found by a mark behind it, which ends in a blank: where the template
+// The end of the message is found by a mark after it, which ends in a blank: where the template
 // strips messages, the blank is gone, and so are those in front of the mark.
 std::string ChatTemplate::RenderContinued(std::vector<ChatMessage> messages) const {
   constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";

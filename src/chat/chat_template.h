@@ -39,7 +39,7 @@ class ChatTemplate {
   // `messages` is a list of objects with at least a role. As transformers does, a key whose value
   // is null is left out, and reasoning is passed under both of its names.
   std::string RenderJson(const Json& messages) const;
-  // The text up to the end of the last message's words, which the model goes on with; transformers'
+  // The text up to the end of the last message's words, which the model continues; transformers'
   // continue_final_message. Throws bad input for a template that leaves the last message out.
   std::string RenderContinued(std::vector<ChatMessage> messages) const;
   // A name of NamedChatTemplates, "model" for the model's own, else the file's stem.

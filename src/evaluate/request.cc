@@ -50,7 +50,7 @@ LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const Encode
   } else {
     request.tokens = EncodePrompt(tokenizer, StrCat(context.text, context.blanks, continuation),
                                   context.with_bos);
-    // The context keeps its own tokens, whatever the text behind it made of them.
+    // The context keeps its own tokens, whatever the text after it made of them.
     if (request.tokens.size() > context.tokens.size()) {
       std::ranges::copy(context.tokens, request.tokens.begin());
     }

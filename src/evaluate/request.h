@@ -40,9 +40,9 @@ struct EncodedContext {
 EncodedContext EncodeContext(const Tokenizer& tokenizer, std::string_view context,
                              bool with_bos = true);
 
-// Both are tokenised together; what is behind as many tokens as the context alone has is the
-// continuation, behind the context's own tokens. These differ from the first tokens of both
-// together where a token crosses the border. A continuation has at least one token.
+// Both are tokenised together; what follows as many tokens as the context alone has is the
+// continuation, and comes after the context's own tokens. These differ from the first tokens of
+// both together where a token crosses the border. A continuation has at least one token.
 LikelihoodRequest MakeLikelihoodRequest(const Tokenizer& tokenizer, const EncodedContext& context,
                                         std::string_view continuation);
 

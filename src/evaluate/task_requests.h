@@ -54,7 +54,7 @@ TaskRequests MakeTaskRequests(const Task& task, const TaskItems& made, const Tok
                               size_t context, const PromptStyle& style);
 
 // The windows in which a text is scored by itself (lm-evaluation-harness's loglikelihood_rolling):
-// every token is scored once; the first window begins behind BOS or EOS, a later one has only the
+// every token is scored once; the first window begins after BOS or EOS, a later one has only the
 // token before it as context, and the last one as many tokens as `context` allows. Throws bad input
 // for a text without tokens.
 std::vector<LikelihoodRequest> RollingRequests(const Tokenizer& tokenizer, std::string_view text,

@@ -449,7 +449,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   made.shots = options.shots.value_or(task.default_shots);
   made.fewshot_seed = options.fewshot_seed.value_or(task.default_fewshot_seed);
 
-  // Examples come from rows of their own, and are read only if there are any.
+  // Examples have separate rows, which are read only if there are any.
   const NamedSplit split = ScoredSplit(task, options);
   std::vector<SourcedRow> rows = RowsOf(task, set, split, data_folder, made.inputs);
   std::vector<SourcedRow> shot_rows;

@@ -59,7 +59,7 @@ struct TaskItem {
   // and the context in a plain text. Both may be empty.
   std::string answer_prefix, answer_delimiter;
   std::vector<std::string> continuations;
-  // The same behind a chat template; empty: those above without blanks in front.
+  // The same after a chat template; empty: those above without blanks in front.
   std::vector<std::string> chat_continuations;
   std::vector<std::string> choices;   // their texts; of generation tasks: the references
   std::vector<std::string> ids;       // of the choices

@@ -42,7 +42,7 @@ std::vector<std::string> TextsOf(const Yaml& value) {
   return texts;
 }
 
-// A path as it is, else beside the task file; that it is not there shows when rows are read.
+// A path as it is, else next to the task file; that it is not there shows when rows are read.
 std::string FoundPath(const std::string& path, const Yaml& written) {
   std::error_code ignored;
   if (fs::path(path).is_absolute() || fs::exists(path, ignored)) return fs::absolute(path).string();

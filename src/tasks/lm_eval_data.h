@@ -18,7 +18,7 @@ struct Task;
 // names.
 void FindLmEvalData(const TaskKeys& keys, LmEvalFormat& format, Task& task);
 
-// The rows as the task's templates see them: through its views, with the same fields in all rows
+// The rows as the task's templates see them: through its views, with the same fields in each row
 // and, of tables of text, numbers where a column has only numbers.
 std::vector<SourcedRow> LmEvalRows(const Task& task, std::vector<SourcedRow> rows);
 

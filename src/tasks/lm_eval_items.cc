@@ -32,7 +32,8 @@ size_t IndexOf(const Json& value, size_t choices, std::string_view place) {
   return static_cast<size_t>(index);
 }
 
-// Between a question and an answer's prefix, the delimiter stands only where neither has a blank.
+// Between a question and an answer's prefix, the delimiter is written only where neither has a
+// blank.
 std::string DelimiterBefore(const std::string& question, const std::string& prefix,
                             const std::string& delimiter) {
   if (question.empty() || EndsInBlank(question) || BeginsWithBlank(prefix)) return "";
@@ -180,7 +181,7 @@ void LmEvalItemMaker::AddReferences(const TaskRow& row, TaskItem& item) const {
   item.continuations = {format_.target_delimiter + item.choices[0]};
 }
 
-// Each subset is a task of the harness with a generator of its own.
+// Each subset is a separate task of the harness, with its own generator.
 std::shared_ptr<const Shots> LmEvalItemMaker::ShotsFor(const SourcedRow& row,
                                                        const std::string& place) {
   auto shots = std::make_shared<Shots>();
@@ -259,7 +260,7 @@ std::optional<std::string> LmEvalItemMaker::AnswerOf(const TaskRow& row) const {
   ThrowBadInput(row.place, "doc_to_target of an example that is a text", target.dump());
 }
 
-// One example as text and as messages. Without an answer it ends behind the question.
+// One example as text and as messages. Without an answer it ends after the question.
 void LmEvalItemMaker::AddShot(const Json& fields, const std::string& place, Shots& shots) const {
   const TaskRow row{fields, columns_, place};
   const bool has_choices = format_.choices.is_given();

@@ -23,7 +23,7 @@ class Yaml;
 struct LmEvalFormat {
   RowValue text, target, choices, description, prefix;
   std::string target_delimiter = " ";
-  // Whether answers keep the target delimiter with a chat template: behind a prefix that does not
+  // Whether answers keep the target delimiter with a chat template: after a prefix that does not
   // end in a blank.
   bool chat_keeps_delimiter = false;
   std::string separator = "\n\n";  // between a system text and the description
@@ -33,9 +33,9 @@ struct LmEvalFormat {
     RowValue text, target, choices, prefix;
     std::string target_delimiter, separator;
     bool takes_first = false;   // else they are drawn as Python's random.sample draws
-    std::vector<Json> samples;  // rows that stand in the file; then there is no split
+    std::vector<Json> samples;  // rows that are in the file; then there is no split
     bool has_samples = false;
-    bool leaves_out_scored = false;  // rows equal to the scored one are no example
+    bool leaves_out_scored = false;  // rows equal to the scored one are not examples
     std::string missing_split;       // the split that the file names and the data set lacks
   } shots;
 

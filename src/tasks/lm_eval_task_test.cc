@@ -137,7 +137,7 @@ TEST_F(LmEvalTask, ColumnsOfTablesHaveTypes) {
   EXPECT_EQ(made.items[0].contexts[0], "first 007");
 }
 
-// A field that only some rows have is there in all of them.
+// A field that only some rows have is there in each of them.
 TEST_F(LmEvalTask, FieldsThatAreMissingAreNone) {
   Write("holes.jsonl", "{\"q\": \"a\", \"hint\": \"h\"}\n{\"q\": \"b\"}\n");
   const Task task = FindTask(Write("holes.yaml",

@@ -36,7 +36,7 @@ Opening ChatOpening(const TaskItem& item, size_t count, const PromptStyle& style
   }
   for (size_t i = 0; i < count; ++i) {
     for (ChatMessage message : shots.turns[i]) {
-      // A header that is no system's message opens the first of the user's.
+      // A header that is not a system's message opens the first of the user's.
       if (message.role == "user")
         message.content = std::exchange(opening.text, "") + message.content;
       opening.messages.push_back(std::move(message));

@@ -12,7 +12,7 @@ namespace qualm {
 struct PromptStyle {
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   std::string system;                  // a text in front of all, the system's message; may be empty
-  bool shots_as_turns = false;         // with a chat template: each example as messages of its own
+  bool shots_as_turns = false;         // with a chat template: each example as separate messages
 
   // What distinguishes results in this style from plain ones: "@chatml+turns"; empty: nothing.
   std::string Variant() const;

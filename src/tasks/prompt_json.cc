@@ -54,7 +54,7 @@ Json RequestOf(const Task& task, const TaskItem& item, size_t shots, const Promp
         item.contexts.size() > 1 && is_one ? Json(continuations[0]) : Json(continuations);
   }
 
-  // The likelihoods behind nothing are asked for the same texts once more.
+  // The likelihoods without a context are asked for the same texts once more.
   if (std::ranges::find(task.metrics, "acc_pmi") != task.metrics.end()) {
     Json contexts = Json::array();
     for (size_t i = 0; i < 2 * continuations.size(); ++i) {

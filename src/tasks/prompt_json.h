@@ -8,10 +8,10 @@
 namespace qualm {
 
 // {"task", "version", "shots", "fewshot_seed", "partial", "requests": [...], "shot_rows": [[...]]}.
-// A request has "doc" (its row), "subset" if there are any, "context" and what is behind it: a list
+// A request has "doc" (its row), "subset" if there are any, "context" and what follows it: a list
 // of "continuations" (one a choice), one "continuation", or neither (generated texts; their stops
-// and length are in "generation"). Where each choice has a context of its own, "context" is a list
-// and "continuations" one text. Metrics that compare with the likelihood behind nothing add an
+// and length are in "generation"). Where each choice has its own context, "context" is a list
+// and "continuations" one text. Metrics that compare with the likelihood without a context add an
 // empty context for each choice. "target" is the right choice's number (of several a list), or the
 // references.
 Json PromptsAsJson(const Task& task, const TaskItems& made, const PromptStyle& style);

@@ -134,7 +134,7 @@ class LiteralParser {
     return false;
   }
 
-  // What stands behind a backslash. Python keeps the backslash of an escape that it does not know.
+  // What follows a backslash. Python keeps the backslash of an escape that it does not know.
   bool Escape(std::string& out) {
     if (at_ == text_.size()) return false;
     const char c = text_[at_++];

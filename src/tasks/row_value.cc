@@ -20,7 +20,7 @@ bool IsDigits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// Python reads digits as a number only if no zero stands in front.
+// Python reads digits as a number only if it does not begin with a zero.
 Json NumberOf(const std::string& digits, std::string_view place) {
   std::optional<Json> number = ParsePythonLiteral(digits);
   if (!number) {

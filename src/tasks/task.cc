@@ -284,7 +284,7 @@ const EmbeddedFile* FindEmbedded(std::string_view name) {
   return nullptr;
 }
 
-// Files that a user's file includes lie beside it.
+// Files that a user's file includes lie next to it.
 IncludedFile ReadBeside(const std::string& path, const std::string& from) {
   const std::filesystem::path file = std::filesystem::path(from).parent_path() / path;
   return {file.string(), ReadFile(file, kLargestFile)};
