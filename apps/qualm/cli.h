@@ -41,6 +41,7 @@ struct CommandEntry {
 // One per cmd_<name>.cc, listed in main.cc.
 Command AddInspect(Arguments& arguments, Globals& globals);
 Command AddTokenize(Arguments& arguments, Globals& globals);
+Command AddChatTemplate(Arguments& arguments, Globals& globals);
 Command AddGenerate(Arguments& arguments, Globals& globals);
 Command AddQuantize(Arguments& arguments, Globals& globals);
 Command AddVerify(Arguments& arguments, Globals& globals);

@@ -26,6 +26,7 @@ namespace {
 constexpr CommandEntry kCommands[] = {
     {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
     {"tokenize", "Text to token ids and back", AddTokenize},
+    {"chat-template", "Messages as the text that a chat model reads", AddChatTemplate},
     {"generate", "Continue a prompt", AddGenerate},
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
