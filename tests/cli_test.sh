@@ -219,6 +219,30 @@ err_has "which is quantized"
 run 0 list hardware --json
 json_is '{"a100-80g", "this"} <= {d["name"] for d in j["hardware"]}'
 
+# --- chat-template
+printf '%s' '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "add"}]}' > "$scratch/talk.json"
+printf '%s' '[{"role": "user", "content": "Hi"}]' > "$scratch/list.json"
+cat > "$scratch/t.jinja" << 'TEMPLATE'
+{{ bos_token }}{% for m in messages %}{{ m.role ~ ': ' ~ m.content }}{% endfor %}
+{{ tools | tojson }} {{ strftime_now('%d %B %Y') }} {{ think }}{{ eos_token }}
+{% if add_generation_prompt %}assistant:
+{% endif %}
+TEMPLATE
+run 0 chat-template "$scratch/t.jinja" --messages "$scratch/talk.json" --bos '<s>' --date 2024-07-26 --chat-option think=false
+[[ $out == $'<s>user: Hi\n[{"name": "add"}] 26 July 2024 False\nassistant:' ]] || fail "chat-template: $out"
+[[ $(wc -c < "$scratch/out") == 64 ]] || fail "chat-template: $(wc -c < "$scratch/out") bytes"
+run 0 chat-template chatml --messages "$scratch/list.json" --no-generation-prompt --json
+is_json_object
+json_is 'j == {"template": "chatml", "text": "<|im_start|>user\nHi<|im_end|>\n"}'
+printf '%s' '{{ raise_exception("no talk") }}' > "$scratch/raise.jinja"
+run_error 3 chat-template "$scratch/raise.jinja" --messages "$scratch/list.json"
+err_has "no talk"
+run_error 3 chat-template chatml --messages "$scratch/list.json" --date 2024-02-31
+err_has "YYYY-MM-DD"
+run_error 3 chat-template chatnl --messages "$scratch/list.json"
+err_has "did you mean 'chatml'"
+run_error 2 chat-template chatml
+
 # --- tokenize
 sample=$'Once upon a time, 你好 “naïve” \t x'
 run 0 tokenize "$model" --text "$sample"

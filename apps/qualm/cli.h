@@ -42,6 +42,7 @@ struct CommandEntry {
 Command AddInspect(Arguments& arguments, Globals& globals);
 Command AddPrompts(Arguments& arguments, Globals& globals);
 Command AddTokenize(Arguments& arguments, Globals& globals);
+Command AddChatTemplate(Arguments& arguments, Globals& globals);
 Command AddGenerate(Arguments& arguments, Globals& globals);
 Command AddChat(Arguments& arguments, Globals& globals);
 Command AddQuantize(Arguments& arguments, Globals& globals);

@@ -27,6 +27,7 @@ namespace {
 constexpr CommandEntry kCommands[] = {
     {"inspect", "Show a model: configuration, tensors, sizes, tokenizer", AddInspect},
     {"tokenize", "Text to token ids and back", AddTokenize},
+    {"chat-template", "Messages as the text that a chat model reads", AddChatTemplate},
     {"generate", "Continue a prompt", AddGenerate},
     {"chat", "Talk with a model", AddChat},
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},

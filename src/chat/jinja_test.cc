@@ -60,7 +60,7 @@ TEST(Jinja, WhatItDoesNotKnowIsNamedWithItsLine) {
               HasSubstr("access to attribute 'append' of 'list' object is unsafe"));
   for (const char* text : {"{% for m in messages %}", "{% endif %}", "{{ n ", "{{ 'a }}",
                            "{{ n[ }}", "{% if %}a{% endif %}", "{% set = 1 %}", "{{ 1 2 }}",
-                           "{% break %}", "{# a", "{% raw %}", "{{ a b }}", "{{ (1 }}", "{{ 5x }}",
+                           "{% break %}", "{# a", "{% raw %}a", "{{ a b }}", "{{ (1 }}", "{{ 5x }}",
                            "{% set true = 1 %}", "{{ x is defined is none }}", "{{ '\\ud800' }}"}) {
     EXPECT_THAT(ErrorOf([&] { (void)Render(text); }), HasSubstr("[t:")) << text;
   }

@@ -76,6 +76,7 @@ void AddTemplateFile(const fs::path& file, std::string name, std::string role,
 ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
   ModelTemplates all;
   all.special_tokens = Json::object();
+  if (folder.empty()) return all;
   const Json config = ReadObject(folder, "tokenizer_config.json", all.inputs);
   AddSpecialTokens(config, all.special_tokens);
   if (!with_templates) return all;

@@ -26,7 +26,8 @@ struct ModelTemplates {
 
 // chat_template.jinja (named default) and additional_chat_templates/*.jinja win over the
 // chat_template of tokenizer_config.json: one text, or a list of named ones. A folder without any
-// of these files has no templates and no tokens. Throws bad input for files of another form.
+// of these files, and an empty path, have no templates and no tokens. Throws bad input for files of
+// another form.
 ModelTemplates ReadModelTemplates(const std::filesystem::path& folder, bool with_templates);
 
 // The one named tool_use if `has_tools`, else the one named default. Throws bad input if there is

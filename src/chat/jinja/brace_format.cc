@@ -16,7 +16,7 @@ class BraceFormatter {
 
   // `depth` counts formats inside of formats: Python has two.
   std::string Run(std::string_view format, int depth) {
-    if (depth > 1) runtime_.Refuse("fields in fields of one level", "more");
+    if (depth > 2) runtime_.Refuse("fields in fields of one level", "more");
     std::string out;
     for (size_t i = 0; i < format.size(); ++i) {
       const char c = format[i];
@@ -165,7 +165,7 @@ class BraceFormatter {
     if (take(U".", &sign)) {
       const size_t before = at;
       style.precision = number();
-      if (at == before) runtime_.Refuse("a precision behind '.'", text);
+      if (at == before) runtime_.Refuse("a precision after '.'", text);
     }
     take(U"bcdeEfFgGnosxX%", &style.type);
     if (at != points.size()) runtime_.Refuse("a format that is known", StrCat("'", text, "'"));
@@ -175,7 +175,7 @@ class BraceFormatter {
   std::string Formatted(const Value& value, const std::string& text) {
     if (text.empty()) return ToText(runtime_, value);
     FieldStyle style = StyleOf(text);
-    const bool is_zero = style.align == '0';  // zeros go behind the sign of a number
+    const bool is_zero = style.align == '0';  // zeros go after the sign of a number
     if (is_zero) style.align = value.IsText() ? '<' : '=';
     if (value.IsText()) {
       if (style.type != '\0' && style.type != 's') RefuseType(style.type, value);
@@ -192,14 +192,21 @@ class BraceFormatter {
   }
 
   std::string Number(FieldStyle style, const Value& value) {
+    if (style.type == 'n') style.type = value.Is(Kind::kFloat) ? 'g' : 'd';
+    if (style.type == 'c' && value.IsWhole()) {
+      const int64_t code = value.Whole();
+      if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
+        runtime_.Refuse("a code point", StrCat(code));
+      }
+      return FormatText(runtime_, style, BytesOf(std::u32string(1, static_cast<char32_t>(code))));
+    }
     const std::string_view reals = "eEfFgG%";
     const bool is_real_type =
         style.type != '\0' && reals.find(style.type) != std::string_view::npos;
     if (is_real_type || (value.Is(Kind::kFloat) && style.type == '\0')) {
       return FormatReal(runtime_, style, value.Real());
     }
-    if (value.Is(Kind::kFloat) || style.type == 's' || style.type == 'c' || style.type == 'n' ||
-        style.precision >= 0) {
+    if (value.Is(Kind::kFloat) || style.type == 's' || style.type == 'c' || style.precision >= 0) {
       RefuseType(style.type, value);
     }
     return FormatWhole(runtime_, style, value.Whole());

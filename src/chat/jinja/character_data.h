@@ -1,4 +1,4 @@
-// The tables behind characters.h (character_data.cc is generated).
+// The tables after characters.h (character_data.cc is generated).
 #pragma once
 
 #include <cstdint>

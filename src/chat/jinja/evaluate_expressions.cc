@@ -161,7 +161,7 @@ Arguments Evaluator::ArgumentsOf(const Expression::Step& step) {
   }
   for (const Expression& dict : step.named_rest) {
     const Value named = Evaluate(dict);
-    if (!named.Is(Kind::kDict)) Refuse("a dict behind '**'", TypeName(named));
+    if (!named.Is(Kind::kDict)) Refuse("a dict after '**'", TypeName(named));
     for (const auto& [key, value] : named.As<DictObject>().items) {
       TextArgument(*this, key, "the name of an argument");
       arguments.named.emplace_back(key.Bytes(), value);
@@ -196,7 +196,7 @@ Value Evaluator::CallMacro(const MacroObject& macro, Arguments& arguments) {
   const Level level(*this);
   std::string text;
   {
-    const InnerScope inner(*this, macro.scope);
+    const InnerScope inner(*this, macro.scope, macro.node->hidden);
     const Capture capture(*this, &text);
     BindMacro(macro, arguments, *scope_);
     Body(macro.node->bodies[0]);

@@ -23,6 +23,7 @@ std::string Evaluator::Run(const Json& variables) {
     const int symbol = SymbolOf(name);
     if (symbol >= 0) Assign(*root_, symbol, FromJson(value));
   }
+  Hide(syntax_.hidden);
   Body(syntax_.body);
   return std::move(text_);
 }
@@ -110,14 +111,14 @@ Evaluator::Flow Evaluator::If(const Node& node) {
 }
 
 Evaluator::Flow Evaluator::Scoped(const Node& node, Scope* parent) {
-  const InnerScope inner(*this, parent);
+  const InnerScope inner(*this, parent, node.hidden);
   return Body(node.bodies[0]);
 }
 
 Evaluator::Flow Evaluator::SetBlock(const Node& node) {
   std::string text;
   {
-    const InnerScope inner(*this, scope_);
+    const InnerScope inner(*this, scope_, node.hidden);
     const Capture capture(*this, &text);
     const Flow flow = Body(node.bodies[0]);
     if (flow != Flow::kOn) return flow;
@@ -128,7 +129,7 @@ Evaluator::Flow Evaluator::SetBlock(const Node& node) {
 }
 
 Evaluator::Flow Evaluator::FilterBlock(const Node& node) {
-  const InnerScope inner(*this, scope_);
+  const InnerScope inner(*this, scope_, node.hidden);
   std::string text;
   {
     const Capture capture(*this, &text);
@@ -143,7 +144,7 @@ Evaluator::Flow Evaluator::FilterBlock(const Node& node) {
 void Evaluator::With(const Node& node) {
   // The values do not see each other's names.
   const std::vector<Value> values = EvaluateAll(node.expressions);
-  const InnerScope inner(*this, scope_);
+  const InnerScope inner(*this, scope_, node.hidden);
   for (size_t i = 0; i < values.size(); ++i) Assign(*scope_, node.target.parts[i], values[i]);
   Body(node.bodies[0]);
 }
@@ -181,6 +182,10 @@ Value Evaluator::Lookup(int symbol) {
     return Value::Of(Kind::kFunction, function);
   }
   return Undefined(StrCat("'", name, "' is undefined"));
+}
+
+void Evaluator::Hide(const std::vector<int>& symbols) {
+  for (const int symbol : symbols) Assign(*scope_, symbol, Value());
 }
 
 void Evaluator::Assign(Scope& scope, int symbol, const Value& value) {
@@ -227,18 +232,25 @@ Evaluator::Flow Evaluator::For(const Node& node, const Value& iterable, Scope* o
 
   const InnerScope inner(*this, outer);
   Value element;
+  bool is_done = false;
   while (NextElement(*loop, &element)) {
     ++loop->index0;
     loop->before = loop->current;
     loop->current = element;
     scope_->variables.clear();
+    Hide(node.hidden);
     if (loop_symbol_ >= 0) Assign(*scope_, loop_symbol_, Value::Of(Kind::kLoop, loop));
     line = node.line;
     Assign(*scope_, node.target, element);
-    if (Body(node.bodies[0]) == Flow::kBreak) return Flow::kOn;
+    const Flow flow = Body(node.bodies[0]);
+    is_done = is_done || flow == Flow::kOn;
+    if (flow == Flow::kBreak) break;
   }
-  if (loop->index0 >= 0) return Flow::kOn;
+
+  // As compiled by jinja2: unless the body came to its end at least once.
+  if (is_done) return Flow::kOn;
   scope_->variables.clear();
+  Hide(node.hidden_in_else);
   return Body(node.bodies[1]);
 }
 

@@ -28,7 +28,7 @@ struct LoopObject : Object {
   const Node* node = nullptr;
   Scope* outer = nullptr;  // around the loop
   Cursor cursor;
-  int64_t size = -1;  // known elements in all; -1: not asked for yet
+  int64_t size = -1;  // number of elements; -1: not asked for yet
   int64_t index0 = -1, depth0 = 0;
   Value current, before, after;  // absent: none, or not looked at yet
   std::vector<Value> changed;    // what loop.changed was called with last
@@ -68,6 +68,7 @@ class Evaluator final : public Runtime {
 
   // --- variables
   Value Lookup(int symbol);
+  void Hide(const std::vector<int>& symbols);  // in the scope of now
   void Assign(Scope& scope, int symbol, const Value& value);
   void Assign(Scope& scope, const Node::Target& target, const Value& value);
   void AssignAttribute(const Node::Target& target, const Value& value);

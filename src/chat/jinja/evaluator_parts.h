@@ -25,9 +25,12 @@ class Evaluator::Level {
 
 class Evaluator::InnerScope {
  public:
-  InnerScope(Evaluator& evaluator, Scope* parent) : evaluator_(evaluator), old_(evaluator.scope_) {
+  // `hidden`: names that are the scope's own from its beginning on.
+  InnerScope(Evaluator& evaluator, Scope* parent, const std::vector<int>& hidden = {})
+      : evaluator_(evaluator), old_(evaluator.scope_) {
     evaluator_.scope_ = evaluator_.New<Scope>();
     evaluator_.scope_->parent = parent;
+    evaluator_.Hide(hidden);
   }
   ~InnerScope() { evaluator_.scope_ = old_; }
   InnerScope(const InnerScope&) = delete;

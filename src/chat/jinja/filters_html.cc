@@ -49,7 +49,7 @@ Value Safe(Runtime& runtime, const Value& self, Bound&, Arguments&) {
 
 // --- striptags
 
-// Without everything from `begin` to the `end` behind it.
+// Without everything from `begin` to the `end` after it.
 std::string Without(Runtime& runtime, std::string text, std::string_view begin,
                     std::string_view end) {
   size_t from = 0;

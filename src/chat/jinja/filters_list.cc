@@ -261,7 +261,7 @@ Value CaseKey(Runtime& runtime, const Value& value, bool is_case_sensitive) {
 }
 
 std::span<const NativeFunction> ListFilters() {
-  // ADD A FILTER of lists: its name, the arguments behind the value, the function.
+  // ADD A FILTER of lists: its name, the arguments after the value, the function.
   static constexpr NativeFunction kFilters[] = {
       {"attr", "name", Attr},
       {"batch", "linecount fill_with?", Batch},

@@ -69,7 +69,7 @@ Value Abs(Runtime& runtime, const Value& self, Bound&, Arguments&) {
   return self.Whole() < 0 ? Signed(runtime, self, /*is_negated=*/true) : Value::Int(self.Whole());
 }
 
-// To `places` behind the point, exact halves to the even digit.
+// To `places` after the point, exact halves to the even digit.
 double RoundReal(double real, int64_t places) {
   if (!std::isfinite(real) || places > 330) return real;
   if (places < -330) return std::copysign(0.0, real);
@@ -111,7 +111,8 @@ Value Round(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   const double unit = std::pow(10.0, static_cast<double>(places));
   const double scaled = self.Real() * unit;
   if (!std::isfinite(scaled)) runtime.Refuse("a number that can be rounded", FloatText(scaled));
-  return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit);
+  return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit +
+                      0.0);  // not -0.0
 }
 
 Value FileSize(Runtime& runtime, const Value& self, Bound& a, Arguments&) {

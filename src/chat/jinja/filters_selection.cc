@@ -8,8 +8,8 @@ namespace {
 
 using Bound = std::vector<Value>;
 
-// The arguments behind the first `count` ones by position.
-Arguments Behind(const Arguments& all, size_t count) {
+// The arguments after the first `count` ones by position.
+Arguments After(const Arguments& all, size_t count) {
   Arguments rest;
   rest.named = all.named;
   rest.positional.assign(all.positional.begin() + static_cast<ptrdiff_t>(count),
@@ -48,7 +48,7 @@ Value Map(Runtime& runtime, const Value& self, Bound&, Arguments& all) {
   const std::string filter = TextArgument(runtime, all.positional[0], "the name of a filter");
   std::vector<Value> mapped;
   for (const Value& item : ItemsOf(runtime, self)) {
-    Arguments rest = Behind(all, 1);
+    Arguments rest = After(all, 1);
     mapped.push_back(ApplyFilter(runtime, filter, item, rest));
   }
   return runtime.Iterator(std::move(mapped));
@@ -68,7 +68,7 @@ Value Select(Runtime& runtime, const Value& self, Bound&, Arguments& all) {
         of_attribute ? AttributePath(runtime, item, all.positional[0], Value()) : item;
     bool holds = false;
     if (all.positional.size() > kName) {
-      Arguments rest = Behind(all, kName + 1);
+      Arguments rest = After(all, kName + 1);
       const std::string test = TextArgument(runtime, all.positional[kName], "the name of a test");
       holds = ApplyTest(runtime, test, value, rest);
     } else {

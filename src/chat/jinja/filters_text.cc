@@ -114,16 +114,17 @@ Value Truncate(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   const int64_t length = IntArgument(runtime, Or(a[0], Value::Int(255)), "length");
   const std::string end = a[2].IsAbsent() ? "..." : TextArgument(runtime, a[2], "end");
   const Value leeway = a[3].IsAbsent() || a[3].IsNone() ? Value::Int(5) : a[3];
-  const std::u32string points = PointsOf(TextArgument(runtime, self, "the value of 'truncate'"));
   const auto end_size = static_cast<int64_t>(CountCharacters(end));
   if (length < end_size || IntArgument(runtime, leeway, "leeway") < 0) {
     runtime.Refuse(StrCat("a length of at least ", end_size, " and a leeway of at least 0"),
                    StrCat(length, " and ", leeway.Whole()));
   }
 
-  const auto size = static_cast<int64_t>(points.size());
+  const int64_t size = SizeOf(runtime, self);
+  if (size < 0) runtime.Refuse("a value that has a length", TypeName(self));
   // The sum is taken the other way round: it may be larger than the largest integer.
   if (size <= length || size - length <= leeway.Whole()) return self;
+  const std::u32string points = PointsOf(TextArgument(runtime, self, "the value of 'truncate'"));
   std::u32string kept = points.substr(0, static_cast<size_t>(length - end_size));
   if (!IsTrue(runtime, a[1])) kept = kept.substr(0, kept.rfind(U' '));
   return runtime.Text(BytesOf(kept) + end, IsMarkup(self));
@@ -183,7 +184,7 @@ Value PrettyPrint(Runtime& runtime, const Value& self, Bound&, Arguments&) {
 }  // namespace
 
 std::span<const NativeFunction> TextFilters() {
-  // ADD A FILTER of texts: its name, the arguments behind the value, the function.
+  // ADD A FILTER of texts: its name, the arguments after the value, the function.
   static constexpr NativeFunction kFilters[] = {
       {"capitalize", "", Cased<Capitalize>},
       {"center", "width?", Center},
@@ -199,6 +200,7 @@ std::span<const NativeFunction> TextFilters() {
       {"truncate", "length? killwords? end? leeway?", Truncate},
       {"upper", "", Cased<Upper>},
       {"wordcount", "", WordCount},
+      {"wordwrap", "width? break_long_words? wrapstring? break_on_hyphens?", WordWrap},
   };
   return kFilters;
 }

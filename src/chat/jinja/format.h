@@ -10,7 +10,7 @@ namespace qualm::jinja {
 
 struct FieldStyle {
   std::string fill = " ";
-  char align = '\0';  // '<', '>', '^', '=' (zeros behind the sign); none: as the type likes it
+  char align = '\0';  // '<', '>', '^', '=' (zeros after the sign); none: as the type likes it
   char sign = '-';    // '+' and ' ' mark positive numbers too
   bool is_alternate = false;  // "#"
   int64_t width = 0;

@@ -98,7 +98,7 @@ Value StrftimeNow(Runtime& runtime, const Value&, Bound& a, Arguments&) {
       text += format[i];
       continue;
     }
-    // A flag of the C library ("%-d") may stand before the letter.
+    // A flag of the C library ("%-d") may come before the letter.
     std::string directive = {'%', format[++i]};
     if (format[i] == '-' && i + 1 < format.size()) directive += format[++i];
     const char letter = directive.back();

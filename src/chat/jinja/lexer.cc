@@ -97,7 +97,7 @@ class Lexer {
     Advance(text_.size() - Strip(text_.substr(at_), nullptr, true, false).size());
   }
 
-  // Where the white space behind `from` ends.
+  // Where the white space after `from` ends.
   size_t SpaceEnd(size_t from) const {
     return text_.size() - Strip(text_.substr(from), nullptr, true, false).size();
   }
@@ -114,6 +114,7 @@ class Lexer {
   }
 
   void TakeComment() {
+    if (at_ == text_.size()) return;  // jinja2 misses no end where nothing follows
     for (size_t i = at_; i < text_.size(); ++i) {
       const size_t end = TagEnd(i, "#}", /*takes_plus=*/true, options_.trim_blocks);
       if (end != i) return Advance(end);
@@ -139,6 +140,7 @@ class Lexer {
     if (body == begin_end) return false;
 
     Advance(body);
+    if (at_ == text_.size()) return true;  // as for comments
     for (size_t i = at_; i + 1 < text_.size(); ++i) {
       if (text_[i] != '{' || text_[i + 1] != '%') continue;
       const size_t inner = FindNamedTagEnd(i, "endraw");

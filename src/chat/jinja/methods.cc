@@ -33,6 +33,19 @@ Value CountOf(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   return Value::Int(count);
 }
 
+// Of a range: its elements are numbers.
+Value CountInRange(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
+  return Value::Int(Contains(runtime, self, a[0]) ? 1 : 0);
+}
+
+Value IndexInRange(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
+  if (!a[0].IsWhole() || !Contains(runtime, self, a[0])) {
+    runtime.Refuse("a range that contains the value", Repr(runtime, a[0]));
+  }
+  const auto& range = self.As<RangeObject>();
+  return Value::Int((a[0].Whole() - range.start) / range.step);
+}
+
 Value CopyList(Runtime& runtime, const Value& self, Bound&, Arguments&) {
   return runtime.List(self.Items());
 }
@@ -210,6 +223,8 @@ constexpr NativeFunction kListMethods[] = {{"copy", "", CopyList},
                                            {"index", "/ value start? stop?", IndexOf}};
 constexpr NativeFunction kTupleMethods[] = {{"count", "/ value", CountOf},
                                             {"index", "/ value start? stop?", IndexOf}};
+constexpr NativeFunction kRangeMethods[] = {{"count", "/ value", CountInRange},
+                                            {"index", "/ value", IndexInRange}};
 constexpr NativeFunction kDictMethods[] = {{"copy", "", CopyDict},
                                            {"get", "/ key default?", Get},
                                            {"items", "", ViewOf<ViewObject::Part::kItems>},
@@ -252,6 +267,8 @@ const NativeFunction* FindMethod(const Value& value, std::string_view name) {
       return FindIn(kListMethods, name);
     case Kind::kTuple:
       return FindIn(kTupleMethods, name);
+    case Kind::kRange:
+      return FindIn(kRangeMethods, name);
     case Kind::kDict:
       return FindIn(kDictMethods, name);
     case Kind::kBool:

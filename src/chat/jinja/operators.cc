@@ -284,7 +284,7 @@ bool Compare(Runtime& runtime, Operator sign, const Value& left, const Value& ri
 Value Signed(Runtime& runtime, const Value& value, bool is_negated) {
   if (value.Is(Kind::kFloat)) return Value::Float(is_negated ? -value.real : value.real);
   if (value.IsUndefined()) runtime.Refuse("a number", value.As<UndefinedObject>().message);
-  if (!value.IsWhole()) runtime.Refuse("a number behind a sign", TypeName(value));
+  if (!value.IsWhole()) runtime.Refuse("a number after a sign", TypeName(value));
   if (!is_negated) return Value::Int(value.Whole());
   return WholeArithmetic(runtime, Operator::kSubtract, 0, value.Whole());
 }
@@ -346,7 +346,9 @@ Value TypeAttribute(Runtime& runtime, const Value& value, std::string_view name)
 }
 
 Value AttributeOf(Runtime& runtime, const Value& value, std::string_view name) {
-  if (value.IsUndefined()) runtime.Refuse("a value", value.As<UndefinedObject>().message);
+  const bool is_internal = name.starts_with("__") && name.ends_with("__");
+  if (value.IsUndefined() && !is_internal)
+    runtime.Refuse("a value", value.As<UndefinedObject>().message);
   Value found = TypeAttribute(runtime, value, name);
   if (!found.IsAbsent()) return found;
 

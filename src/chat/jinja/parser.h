@@ -12,7 +12,7 @@
 namespace qualm::jinja {
 
 // Expressions, by the grammar of jinja2/parser.py. Each function reads from the current token on
-// and leaves behind it what it did not need.
+// and leaves after it what it did not need.
 class ExpressionParser {
  public:
   ExpressionParser(std::vector<Token> tokens, std::string_view place, const JinjaOptions& options)
@@ -37,15 +37,17 @@ class ExpressionParser {
 
   // --- expressions
   Expression Whole() { return Condition(); }
-  // One expression, or several with commas between as a tuple. Without a condition, an "if" behind
+  // One expression, or several with commas between as a tuple. Without a condition, an "if" after
   // it belongs to something else. `end`: a name that ends it.
   Expression TupleOrOne(bool with_condition, std::string_view end = "", bool may_be_empty = false);
   Expression Condition();
   Expression OrChain();
-  // "name(arguments)|name..." behind "filter" or "set x".
+  // "name(arguments)|name..." after "filter" or "set x".
   Expression FilterChain(bool starts_with_sign);
 
   int SymbolOf(const std::string& name);
+  // Throws bad input if a filter or test was met that is not known and that no condition guards.
+  void RefuseUnknown() const;
   // Where nesting begins: bounds it.
   class Depth {
    public:
@@ -69,6 +71,12 @@ class ExpressionParser {
   // Whether a filter or test that is not known is only an error once it is used: in the branches
   // of conditions.
   bool is_lenient_ = false;
+  struct Unknown {
+    const char* kind;
+    std::string name;
+    int line;
+  };
+  std::vector<Unknown> unknown_;  // those met in the tag so far
 
  private:
   using Level = Expression (ExpressionParser::*)();

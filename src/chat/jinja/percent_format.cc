@@ -50,7 +50,7 @@ class PercentFormatter {
   }
 
   char Front() {
-    if (rest_.empty()) runtime_.Refuse("a whole directive behind '%'", "the end of the text");
+    if (rest_.empty()) runtime_.Refuse("a whole directive after '%'", "the end of the text");
     return rest_[0];
   }
 
@@ -70,6 +70,10 @@ class PercentFormatter {
   }
 
   std::string Directive() {
+    if (Front() == '%') {
+      rest_.remove_prefix(1);
+      return "%";
+    }
     Value value;
     if (Front() == '(') {
       const size_t end = rest_.find(')');
@@ -105,8 +109,8 @@ class PercentFormatter {
     while (Front() == 'h' || Front() == 'l' || Front() == 'L') rest_.remove_prefix(1);
     style.type = Front();
     rest_.remove_prefix(1);
-    if (style.type == '%') return "%";
     if (value.IsAbsent()) value = NextValue();
+    if (style.type == '%') return "%";
     return Converted(style, has_zero, value);
   }
 

@@ -45,9 +45,8 @@ std::vector<std::string> SplitAtSpace(std::string_view text, int64_t most, bool 
     const bool is_last = most >= 0 && static_cast<int64_t>(parts.size()) == most;
     const Run run = is_last ? Run() : from_right ? LastSpace(text) : FirstSpace(text);
     if (run.begin == std::string_view::npos) {
-      // The rest keeps the blanks inside it, but not those at the far end.
-      parts.emplace_back(Strip(text, nullptr, from_right, !from_right && !is_last));
-      if (is_last) parts.back() = Strip(text, nullptr, from_right, !from_right);
+      // A rest that was not looked at keeps the blanks at its far end.
+      parts.emplace_back(is_last ? text : Strip(text, nullptr, from_right, !from_right));
       break;
     }
     parts.emplace_back(from_right ? text.substr(run.end) : text.substr(0, run.begin));
@@ -71,9 +70,9 @@ std::vector<std::string> SplitText(std::string_view text, const std::string* sep
   while (most < 0 || static_cast<int64_t>(parts.size()) < most) {
     const size_t at = from_right ? text.rfind(*separator) : text.find(*separator);
     if (at == std::string_view::npos) break;
-    const size_t behind = at + separator->size();
-    parts.emplace_back(from_right ? text.substr(behind) : text.substr(0, at));
-    text = from_right ? text.substr(0, at) : text.substr(behind);
+    const size_t after = at + separator->size();
+    parts.emplace_back(from_right ? text.substr(after) : text.substr(0, at));
+    text = from_right ? text.substr(0, at) : text.substr(after);
   }
   parts.emplace_back(text);
   if (from_right) std::ranges::reverse(parts);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "chat/jinja/hidden_names.h"
 #include "chat/jinja/parser.h"
 
 namespace qualm::jinja {
@@ -30,6 +31,7 @@ class StatementParser : public ExpressionParser {
         Node& node = Add(nodes, Node::Kind::kOutput);
         node.expressions.push_back(TupleOrOne(/*with_condition=*/true));
         if (!Take(Token::Kind::kOutputEnd)) Refuse("the end of the tag");
+        RefuseUnknown();
       } else {
         ++at_;  // "{%": nothing else is outside of tags
         if (std::ranges::any_of(ends, [&](std::string_view end) { return IsName(end); })) {
@@ -37,6 +39,7 @@ class StatementParser : public ExpressionParser {
         }
         nodes.push_back(Statement(ends));
         if (!Take(Token::Kind::kBlockEnd)) Refuse("the end of the tag");
+        RefuseUnknown();
       }
     }
     if (ends.size() > 0) Refuse(StrCat("'", *(ends.end() - 1), "'"));
@@ -99,7 +102,7 @@ class StatementParser : public ExpressionParser {
 
   Node::Target TargetPart(bool with_namespace) {
     if (TakeSign("(")) {
-      Node::Target target = TargetTuple(with_namespace, "");
+      Node::Target target = TargetTuple(with_namespace);
       RequireSign(")");
       return target;
     }
@@ -112,12 +115,12 @@ class StatementParser : public ExpressionParser {
     return target;
   }
 
-  Node::Target TargetTuple(bool with_namespace, std::string_view end) {
+  Node::Target TargetTuple(bool with_namespace) {
     const Depth depth(*this);
     Node::Target target;
     while (true) {
       if (!target.parts.empty()) RequireSign(",");
-      if (Here().kind == Token::Kind::kBlockEnd || IsSign(")") || (!end.empty() && IsName(end))) {
+      if (Here().kind == Token::Kind::kBlockEnd || IsSign(")")) {
         break;
       }
       target.parts.push_back(TargetPart(with_namespace));
@@ -131,11 +134,18 @@ class StatementParser : public ExpressionParser {
     return only;
   }
 
+  static bool HasSymbol(const Node::Target& target, int symbol) {
+    if (!target.is_tuple) return target.symbol == symbol;
+    return std::ranges::any_of(target.parts,
+                               [&](const Node::Target& part) { return HasSymbol(part, symbol); });
+  }
+
   // --- blocks
 
   void For(Node& node) {
     node.kind = Node::Kind::kFor;
-    node.target = TargetTuple(/*with_namespace=*/false, "in");
+    node.target = TargetTuple(/*with_namespace=*/false);
+    if (HasSymbol(node.target, SymbolOf("loop"))) Refuse("a target that is not named 'loop'");
     if (!TakeName("in")) Refuse("'in'");
     node.expressions.push_back(TupleOrOne(/*with_condition=*/false, "recursive"));
     const bool was_lenient = std::exchange(is_lenient_, false);
@@ -172,7 +182,7 @@ class StatementParser : public ExpressionParser {
   }
 
   void Set(Node& node) {
-    node.target = TargetTuple(/*with_namespace=*/true, "");
+    node.target = TargetTuple(/*with_namespace=*/true);
     if (TakeSign("=")) {
       node.kind = Node::Kind::kSet;
       node.expressions.push_back(TupleOrOne(/*with_condition=*/true));
@@ -194,7 +204,7 @@ class StatementParser : public ExpressionParser {
         has_defaults = true;
         node.expressions.push_back(Condition());
       } else if (has_defaults) {
-        Refuse("a default for each parameter behind one with a default");
+        Refuse("a default for each parameter after one with a default");
       }
     }
   }
@@ -245,7 +255,7 @@ class StatementParser : public ExpressionParser {
     node.target.is_tuple = true;
     while (Here().kind != Token::Kind::kBlockEnd && !IsSign(":")) {
       if (!node.expressions.empty()) RequireSign(",");
-      node.target.parts.push_back(TargetTuple(/*with_namespace=*/false, ""));
+      node.target.parts.push_back(TargetTuple(/*with_namespace=*/false));
       RequireSign("=");
       node.expressions.push_back(Condition());
     }
@@ -297,7 +307,9 @@ class StatementParser : public ExpressionParser {
 }  // namespace
 
 Syntax Parse(std::string_view text, std::string_view place, const JinjaOptions& options) {
-  return StatementParser(Tokenize(text, place, options), place, options).Run();
+  Syntax syntax = StatementParser(Tokenize(text, place, options), place, options).Run();
+  FindHiddenNames(syntax);
+  return syntax;
 }
 
 }  // namespace qualm::jinja

@@ -63,7 +63,7 @@ struct JinjaTemplate::Node {
     kSet,        // target = expressions[0]
     kSetBlock,   // target = filters(bodies[0])
     kMacro,      // symbol(parameters) bodies[0]; defaults of the last parameters in expressions
-    kCallBlock,  // the macro `caller` given to the call expressions[0]; parameters, defaults behind
+    kCallBlock,  // the macro `caller` given to the call expressions[0]; parameters, defaults after
     kFilterBlock,  // filters(bodies[0])
     kWith,         // target = (expressions), in bodies[0]
     kScope,        // bodies[0] with its own variables
@@ -89,8 +89,11 @@ struct JinjaTemplate::Node {
   std::vector<Expression> filters;  // at most one: a kPostfix whose first part is absent
   std::vector<int> parameters;
   std::vector<std::vector<Node>> bodies;
-  bool is_recursive = false;  // kFor
-  bool uses_caller = false;   // kMacro, kCallBlock: what the body reads beside the parameters
+  std::vector<int> hidden;          // names of the first body, see hidden_names.h
+  std::vector<int> hidden_in_else;  // kFor: names of the second one
+  bool is_recursive = false;        // kFor
+  bool uses_caller =
+      false;  // kMacro, kCallBlock: what the body reads in addition to the parameters
   bool uses_varargs = false;
   bool uses_kwargs = false;
 };
@@ -102,6 +105,7 @@ using Node = JinjaTemplate::Node;
 
 struct Syntax {
   std::vector<Node> body;
+  std::vector<int> hidden;           // names of the body, see hidden_names.h
   std::vector<std::string> symbols;  // names by their number
   Arena literals;                    // owns the values of constants
 };

@@ -15,6 +15,9 @@ std::span<const NativeFunction> NumberFilters();
 std::span<const NativeFunction> TextMethods();
 std::span<const NativeFunction> TextTestMethods();  // isalpha, isdigit, ...
 
+// The filter wordwrap.
+Value WordWrap(Runtime& runtime, const Value& self, std::vector<Value>& bound, Arguments& all);
+
 // For filters that take `attribute`: "a.b.0", 0 or none, applied to an item.
 Value AttributePath(Runtime& runtime, const Value& item, const Value& attribute,
                     const Value& otherwise);

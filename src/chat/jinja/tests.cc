@@ -1,4 +1,4 @@
-// The tests behind "is".
+// The tests after "is".
 #include <algorithm>
 
 #include "base/strings.h"
@@ -75,14 +75,20 @@ Value InTest(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   return Value::Bool(Contains(runtime, a[0], self));
 }
 
+void CheckName(Runtime& runtime, const Value& name) {
+  if (!IsHashable(name)) runtime.Refuse("a name", TypeName(name));
+}
+
 Value KnownFilter(Runtime& runtime, const Value& self, Bound&, Arguments&) {
+  CheckName(runtime, self);
   if (!self.IsText()) return Value::Bool(false);
   const auto& own = runtime.options().filters;
   return Value::Bool(FindFilter(self.Bytes()) != nullptr ||
                      std::ranges::find(own, self.Bytes(), &JinjaFilter::name) != own.end());
 }
 
-Value KnownTest(Runtime&, const Value& self, Bound&, Arguments&) {
+Value KnownTest(Runtime& runtime, const Value& self, Bound&, Arguments&) {
+  CheckName(runtime, self);
   return Value::Bool(self.IsText() && FindTest(self.Bytes()) != nullptr);
 }
 
@@ -95,7 +101,7 @@ Value Defined(Runtime&, const Value& self, Bound&, Arguments&) {
 }
 
 std::span<const NativeFunction> Tests() {
-  // ADD A TEST: its name, the arguments behind the value, the function.
+  // ADD A TEST: its name, the arguments after the value, the function.
   static constexpr NativeFunction kTests[] = {
       {"!=", "/ b", ByOperator<Operator::kNotEqual>},
       {"<", "/ b", ByOperator<Operator::kLess>},

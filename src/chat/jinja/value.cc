@@ -103,6 +103,18 @@ bool EqualDicts(Runtime& runtime, const DictObject& a, const DictObject& b, int 
   return true;
 }
 
+// Keys and items of dicts are equal as sets; other views only if they are the same one.
+bool EqualViews(Runtime& runtime, const Value& a, const Value& b) {
+  const auto part = a.As<ViewObject>().part;
+  if (a.object == b.object) return true;
+  if (part == ViewObject::Part::kValues || part != b.As<ViewObject>().part) return false;
+  if (SizeOf(runtime, a) != SizeOf(runtime, b)) return false;
+  for (const Value& one : ItemsOf(runtime, a)) {
+    if (!Contains(runtime, b, one)) return false;
+  }
+  return true;
+}
+
 bool EqualRanges(const RangeObject& a, const RangeObject& b) {
   const int64_t size = a.Size();
   if (size != b.Size()) return false;
@@ -236,6 +248,8 @@ bool Equal(Runtime& runtime, const Value& a, const Value& b, int depth) {
     case Kind::kDict:
       return a.object == b.object ||
              EqualDicts(runtime, a.As<DictObject>(), b.As<DictObject>(), depth);
+    case Kind::kView:
+      return EqualViews(runtime, a, b);
     case Kind::kRange:
       return EqualRanges(a.As<RangeObject>(), b.As<RangeObject>());
     default:
