@@ -112,6 +112,9 @@ TEST(Yaml, RefusesAnchorsAliasesAndTags) {
   EXPECT_EQ(ComplaintAbout("a: !!str 1\n"),
             "[f.yaml:1] expected no tags; got the tag 'tag:yaml.org,2002:str'");
   EXPECT_EQ(ComplaintAbout("a:\n - !own [1]\n"), "[f.yaml:2] expected no tags; got the tag '!own'");
+  EXPECT_EQ(ComplaintAbout("a: !function m.f\n"),
+            "[f.yaml:1] expected a value that needs no Python; got !function m.f; qualm runs no "
+            "Python");
 }
 
 TEST(Yaml, RefusesSeveralDocuments) {
