@@ -117,6 +117,23 @@ TEST(Yaml, RefusesAnchorsAliasesAndTags) {
             "Python");
 }
 
+// As YAML 1.1 and 1.2 fold them: the line end of the words is dropped, every empty line is one.
+TEST(Yaml, EmptyLinesBeforeAClosingQuoteAreKept) {
+  const auto value = [](std::string_view text) {
+    return Yaml::Parse(StrCat("a: ", text, "\nb: 1\n"), "f.yaml").Get("a").AsString();
+  };
+  for (const std::string quote : {"'", "\""}) {
+    EXPECT_EQ(value(StrCat(quote, "x\n  ", quote)), "x ");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n  ", quote)), "x\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n  ", quote)), "x\n\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n\n  ", quote)), "x\n\n\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n  y", quote)), "x\n\ny");
+  }
+  EXPECT_EQ(value("'it''s\n\n\n  '"), "it's\n\n");
+  EXPECT_EQ(value("\"a\\\"b\n\n\n  \""), "a\"b\n\n");
+  EXPECT_EQ(value("\"\xc3\xa4\n\n\n  \""), "\xc3\xa4\n\n");
+}
+
 TEST(Yaml, RefusesSeveralDocuments) {
   EXPECT_EQ(ComplaintAbout("a: 1\n---\nb: 2\n"),
             "[f.yaml:2] expected one YAML document; got several");
