@@ -49,7 +49,7 @@ const std::map<std::string, Splits> kSplits = {
     {"hellaswag", {"val_1000", "val_1000[:400]"}},
     {"piqa", {"", "validation[:400]"}},
     {"sst2", {"", "train[:2000]"}},
-    {"hendrycks_math_algebra", {"", "test"}},
+    {"hendrycks_math_algebra", {"test[:12]", ""}},
 };
 
 // Our task for one of the harness's.

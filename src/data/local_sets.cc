@@ -200,6 +200,8 @@ KnownSets& AllKnown() {
 
 // False for a file that is not there: reading it says so.
 bool BeginsJsonArray(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
   std::ifstream file(path);
   char first = '\0';
   return static_cast<bool>(file >> first) && first == '[';

@@ -233,7 +233,8 @@ class LikelihoodRunner final : public TaskRunner {
   // every row (minimal pairs), the share that guessing would get right.
   double BaselineOf(const TaskPart& part, const std::map<size_t, size_t>& frequency) const {
     double sum = 0;
-    if (task_.answer.IsConstant()) {
+    const bool is_constant = task_.lm_eval ? frequency.size() == 1 : task_.answer.IsConstant();
+    if (is_constant) {
       for (size_t i : part.items) sum += 1 / static_cast<double>(outcome_.requests.items[i].count);
     } else {
       size_t most = 0;

@@ -55,6 +55,36 @@ std::string WithFirmEnd(std::string_view text) {
   return std::string(text);
 }
 
+// The place of the quote that closes the text whose opening quote is at `begin`; the text's size if
+// there is none.
+size_t ClosingQuote(std::string_view text, size_t begin) {
+  const char quote = text[begin];
+  for (size_t at = begin + 1; at < text.size(); ++at) {
+    const bool is_doubled = quote == '\'' && text.substr(at, 2) == "''";
+    if (is_doubled || (quote == '"' && text[at] == '\\')) {
+      ++at;
+    } else if (text[at] == quote) {
+      return at;
+    }
+  }
+  return text.size();
+}
+
+// How many line ends yaml-cpp leaves out of the quoted text that begins at `begin`: of the empty
+// lines before its closing quote it keeps one. 0 where there is no quote.
+size_t LostLineEnds(std::string_view text, size_t begin) {
+  if (begin >= text.size() || (text[begin] != '\'' && text[begin] != '"')) return 0;
+  const size_t end = ClosingQuote(text, begin);
+  if (end == text.size()) return 0;
+
+  // The line end of the last words is folded away, and one more is kept.
+  const std::string_view inside = text.substr(begin + 1, end - begin - 1);
+  const size_t words = inside.find_last_not_of(" \t\r\n") + 1;
+  const auto line_ends = static_cast<size_t>(std::ranges::count(inside.substr(words), '\n'));
+  const bool is_escaped = text[begin] == '"' && inside.substr(0, words).ends_with('\\');
+  return words > 0 && line_ends > 2 && !is_escaped ? line_ends - 2 : 0;
+}
+
 // The parser recurses, so nesting is bounded first: open brackets, and "- - -" or "? ? ?" nests
 // that begin on one line. Brackets inside quoted texts count as well.
 void CheckNesting(std::string_view text, std::string_view file) {
@@ -88,7 +118,7 @@ void CheckNesting(std::string_view text, std::string_view file) {
 // values take turns: has_key tells which of them is next.
 class YamlBuilder final : public YAML::EventHandler {
  public:
-  explicit YamlBuilder(std::string_view file) : file_(file) {}
+  YamlBuilder(std::string_view text, std::string_view file) : text_(text), file_(file) {}
 
   Yaml TakeRoot() { return std::move(root_); }
 
@@ -110,6 +140,8 @@ class YamlBuilder final : public YAML::EventHandler {
     Check(mark, tag, anchor);
     Yaml node = Node(Yaml::Kind::kScalar, mark);
     node.scalar_ = value;
+    if (mark.pos >= 0)
+      node.scalar_.append(LostLineEnds(text_, static_cast<size_t>(mark.pos)), '\n');
     Add(std::move(node));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -223,7 +255,7 @@ class YamlBuilder final : public YAML::EventHandler {
     frame.has_key = true;
   }
 
-  std::string_view file_;
+  std::string_view text_, file_;
   bool has_document_ = false;
   std::vector<Frame> stack_;
   Yaml root_;
@@ -239,7 +271,7 @@ Yaml Yaml::Parse(std::string_view text, std::string_view place) {
   if (!IsValidUtf8(text)) ThrowBadInput(place, "UTF-8", "other bytes");
   if (text.find('\0') != std::string_view::npos) ThrowBadInput(place, "a text", "a NUL byte");
   CheckNesting(text, place);
-  YamlBuilder builder(place);
+  YamlBuilder builder(text, place);
 
   // The parser throws its own exceptions; they get our place and wording.
   try {

@@ -112,6 +112,26 @@ TEST(Yaml, RefusesAnchorsAliasesAndTags) {
   EXPECT_EQ(ComplaintAbout("a: !!str 1\n"),
             "[f.yaml:1] expected no tags; got the tag 'tag:yaml.org,2002:str'");
   EXPECT_EQ(ComplaintAbout("a:\n - !own [1]\n"), "[f.yaml:2] expected no tags; got the tag '!own'");
+  EXPECT_EQ(ComplaintAbout("a: !function m.f\n"),
+            "[f.yaml:1] expected a value that needs no Python; got !function m.f; qualm runs no "
+            "Python");
+}
+
+// As YAML 1.1 and 1.2 fold them: the line end of the words is dropped, every empty line is one.
+TEST(Yaml, EmptyLinesBeforeAClosingQuoteAreKept) {
+  const auto value = [](std::string_view text) {
+    return Yaml::Parse(StrCat("a: ", text, "\nb: 1\n"), "f.yaml").Get("a").AsString();
+  };
+  for (const std::string quote : {"'", "\""}) {
+    EXPECT_EQ(value(StrCat(quote, "x\n  ", quote)), "x ");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n  ", quote)), "x\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n  ", quote)), "x\n\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n\n  ", quote)), "x\n\n\n");
+    EXPECT_EQ(value(StrCat(quote, "x\n\n\n  y", quote)), "x\n\ny");
+  }
+  EXPECT_EQ(value("'it''s\n\n\n  '"), "it's\n\n");
+  EXPECT_EQ(value("\"a\\\"b\n\n\n  \""), "a\"b\n\n");
+  EXPECT_EQ(value("\"\xc3\xa4\n\n\n  \""), "\xc3\xa4\n\n");
 }
 
 TEST(Yaml, RefusesSeveralDocuments) {

@@ -271,7 +271,7 @@ TEST(AnswerFilters, AreReadStrictly) {
   EXPECT_EQ(error("{a: [{function: custom}]}"),
             "[t.yaml:1] expected a function that is data; got 'custom', which runs Python code");
   EXPECT_THAT(error("{a: [{function: decontaminate}]}"), HasSubstr("'decontaminate'"));
-  EXPECT_THAT(error("a: [{function: !function utils.F}]"), HasSubstr("expected no tags"));
+  EXPECT_THAT(error("a: [{function: !function utils.F}]"), HasSubstr("got !function utils.F"));
   EXPECT_THAT(error("{}"), HasSubstr("expected a filter; got none"));
   EXPECT_THAT(error("{'a,b': []}"), HasSubstr("without blanks and commas; got 'a,b'"));
   EXPECT_THAT(error("{a: [{function: take_first_k}]}"), HasSubstr("'k'"));

@@ -378,6 +378,10 @@ NamedSplit ShotSplit(const Task& task, const ItemOptions& options) {
                   StrCat(options.shots.value_or(task.default_shots)),
                   named.empty() ? "" : "--fewshot-split names one that there is");
   }
+  // Where a file of the harness takes examples from the scored rows, these are cut alike.
+  if (options.shot_split.empty() && task.lm_eval && split.name == task.split) {
+    return ScoredSplit(task, options);
+  }
   // Tasks of the harness may leave the scored row out; what their files say is done as it is there.
   const bool leaves_out = task.lm_eval && task.lm_eval->shots.leaves_out_scored;
   if (!options.shot_split.empty() && !leaves_out && split.name == ScoredSplit(task, options).name) {

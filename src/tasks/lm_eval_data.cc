@@ -81,7 +81,9 @@ void ReadDataFiles(const TaskKeys& keys, const Loader& loader, LmEvalFormat& for
   }
 
   format.infers_types = loader.name == "csv";
-  task.data_set = DefineLocalSet(StrCat(keys.place(), "/", loader.name), std::move(splits));
+  const std::string place = keys.place();
+  const fs::path file = fs::absolute(place.substr(0, place.rfind(':')));
+  task.data_set = DefineLocalSet((file / loader.name).string(), std::move(splits));
 }
 
 // A folder or file of the user's.
@@ -95,10 +97,17 @@ void ReadLocalSet(const std::string& path, LmEvalFormat& format, Task& task) {
 bool ReadHubSet(const TaskKeys& keys, const std::string& path, LmEvalFormat& format, Task& task) {
   const std::string name = TextOf(keys, "dataset_name");
   const HubSet* found = nullptr;
+  std::vector<std::string> names;
   for (const HubSet& set : AllHubSets()) {
     if (set.path != path) continue;
+    names.push_back(set.name);
     const bool is_any = set.name.empty() || set.name == "{subset}";
     if (set.name == name || (is_any && found == nullptr)) found = &set;
+  }
+  if (found == nullptr && !names.empty()) {
+    const Yaml* named = keys.Find("dataset_name");
+    ThrowUnknownName(named == nullptr ? keys.place() : named->place(),
+                     StrCat("dataset_name of ", path), name, names);
   }
   if (found == nullptr) return false;
 
@@ -246,6 +255,24 @@ void InferTypes(std::vector<SourcedRow>& rows, const std::string& column) {
   }
 }
 
+// A column of a table without a name, usually the rows' numbers, gets the name that pandas gives
+// it.
+void NameColumns(std::vector<SourcedRow>& rows) {
+  if (rows.empty() || !rows[0].row.contains("")) return;
+  size_t place = 0;
+  for (const auto& [name, value] : rows[0].row.items()) {
+    if (name.empty()) break;
+    ++place;
+  }
+  for (SourcedRow& row : rows) {
+    Json named = Json::object();
+    for (auto& [name, value] : row.row.items()) {
+      named[name.empty() ? StrCat("Unnamed: ", place) : name] = std::move(value);
+    }
+    row.row = std::move(named);
+  }
+}
+
 // `datasets` gives all rows all fields: null where a row of JSON lacks one.
 void FillFields(std::vector<SourcedRow>& rows) {
   std::vector<std::string> names;
@@ -292,6 +319,7 @@ void FindLmEvalData(const TaskKeys& keys, LmEvalFormat& format, Task& task) {
 
 std::vector<SourcedRow> LmEvalRows(const Task& task, std::vector<SourcedRow> rows) {
   const LmEvalFormat& format = *task.lm_eval;
+  NameColumns(rows);
   if (format.infers_types && !rows.empty()) {
     std::vector<std::string> columns;
     for (const auto& [name, value] : rows[0].row.items()) columns.push_back(name);

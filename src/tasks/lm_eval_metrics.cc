@@ -71,8 +71,7 @@ bool TruthOf(const Yaml& value) {
 // filter_list: [{name: NAME, filter: [{function: ...}]}], the first being the main one. Without it
 // the first text counts as it is.
 std::vector<AnswerFilter> ReadFilters(const TaskKeys& keys) {
-  const Yaml* own = keys.Find("qualm");
-  const Yaml* prediction = own == nullptr ? nullptr : own->Find("prediction");
+  const Yaml* prediction = keys.FindIn(kOwnKey, "prediction");
   std::vector<AnswerFilter> filters;
   if (prediction != nullptr) {
     filters.push_back(AnswerFilter::OfTemplate(prediction->AsString(), prediction->place()));
@@ -124,8 +123,7 @@ void ReadMetric(const Yaml& metric, Task& task) {
 
 void ReadMetrics(const TaskKeys& keys, Task& task) {
   // Our own files may name metrics of ours that the harness has as Python code.
-  const Yaml* own = keys.Find("qualm");
-  if (const Yaml* list = own == nullptr ? nullptr : own->Find("metrics")) {
+  if (const Yaml* list = keys.FindIn(kOwnKey, "metrics")) {
     for (const Yaml& metric : list->AsList()) {
       task.metrics.push_back(RequireTaskMetric(metric, task.kind));
     }

@@ -169,31 +169,32 @@ void ReadFormat(const TaskKeys& keys, LmEvalFormat& format) {
   ReadShots(keys, format);
 }
 
+const std::array<std::string, 11> kOwnKeys = {
+    "title", "source", "every_subset", "subset_task", "subset_names", "subset_names_of",
+    "row",   "group",  "counted",      "metrics",     "prediction"};
+
 // What our own files say in addition.
 void ReadExtension(const TaskKeys& keys, LmEvalFormat& format, Task& task) {
-  const Yaml* own = keys.Find("qualm");
-  if (own == nullptr) return;
-  own->RequireKnownKeys(std::array<std::string, 11>{
-      "title", "source", "every_subset", "subset_task", "subset_names", "subset_names_of", "row",
-      "group", "counted", "metrics", "prediction"});
-  if (const Yaml* title = own->Find("title")) task.title = title->AsString();
-  if (const Yaml* source = own->Find("source")) task.harness = source->AsString();
-  if (const Yaml* every = own->Find("every_subset")) format.names_subset = every->AsBool();
-  if (const Yaml* name = own->Find("subset_task")) format.subset_task = name->AsString();
-  if (const Yaml* names = own->Find("subset_names")) {
+  for (const Yaml* map : keys.Maps(kOwnKey)) map->RequireKnownKeys(kOwnKeys);
+  if (const Yaml* title = keys.FindIn(kOwnKey, "title")) task.title = title->AsString();
+  if (const Yaml* source = keys.FindIn(kOwnKey, "source")) task.harness = source->AsString();
+  if (const Yaml* every = keys.FindIn(kOwnKey, "every_subset"))
+    format.names_subset = every->AsBool();
+  if (const Yaml* name = keys.FindIn(kOwnKey, "subset_task")) format.subset_task = name->AsString();
+  if (const Yaml* names = keys.FindIn(kOwnKey, "subset_names")) {
     for (const auto& [subset, name] : names->AsMap()) {
       task.subset_names.emplace_back(subset, name.AsString());
     }
   }
-  if (const Yaml* other = own->Find("subset_names_of")) {
+  if (const Yaml* other = keys.FindIn(kOwnKey, "subset_names_of")) {
     task.subset_names = FindTask(other->AsString()).subset_names;
   }
-  if (const Yaml* row = own->Find("row")) {
-    const Yaml* group = own->Find("group");
+  if (const Yaml* row = keys.FindIn(kOwnKey, "row")) {
+    const Yaml* group = keys.FindIn(kOwnKey, "group");
     format.process =
         MakeRowView(row->AsString(), group == nullptr ? "" : group->AsString(), row->place());
   }
-  if (const Yaml* counted = own->Find("counted")) format.counted = RowValue(*counted);
+  if (const Yaml* counted = keys.FindIn(kOwnKey, "counted")) format.counted = RowValue(*counted);
 }
 
 // The kinds of our tasks; a rolling likelihood is a continuation of nothing.

@@ -61,9 +61,9 @@ Json RequestOf(const Task& task, const TaskItem& item, size_t shots, const Promp
       contexts.push_back(i < continuations.size() ? PromptText(item, shots, i, style) : "");
     }
     request["context"] = std::move(contexts);
-    continuations.insert(continuations.end(), continuations.begin(), continuations.end());
-    continuations.resize(2 * item.continuations.size());
-    request["continuations"] = continuations;
+    std::vector<std::string> twice = continuations;
+    twice.insert(twice.end(), continuations.begin(), continuations.end());
+    request["continuations"] = std::move(twice);
   }
   request["target"] = TargetOf(task, item);
   return request;

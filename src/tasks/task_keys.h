@@ -4,10 +4,14 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/yaml.h"
 
 namespace qualm {
+
+// The key under which a file in the format of lm-evaluation-harness says what only qualm reads.
+inline constexpr std::string_view kOwnKey = "qualm";
 
 // Files are added from the outermost on; a key of an earlier one hides those of later ones. At
 // least one file is added before anything is asked.
@@ -25,6 +29,24 @@ class TaskKeys {
       return value->kind() == Yaml::Kind::kNull || IsNone(*value) ? nullptr : value;
     }
     return nullptr;
+  }
+
+  // A key of the map under `outer`; each file's map adds to those of later files.
+  const Yaml* FindIn(std::string_view outer, std::string_view key) const {
+    for (const Yaml& file : files_) {
+      const Yaml* map = file.Find(outer);
+      const Yaml* value = map != nullptr && map->IsMap() ? map->Find(key) : nullptr;
+      if (value != nullptr) return value;
+    }
+    return nullptr;
+  }
+  // The maps under `outer`, as they are written.
+  std::vector<const Yaml*> Maps(std::string_view outer) const {
+    std::vector<const Yaml*> maps;
+    for (const Yaml& file : files_) {
+      if (const Yaml* map = file.Find(outer)) maps.push_back(map);
+    }
+    return maps;
   }
 
  private:
