@@ -192,9 +192,9 @@ void Multiply(const PanelProduct<T>& p) {
   }
 }
 
-// Calls convert(i) for each of the whole vectors of `lanes` elements among `count` and returns how many
-// elements they hold. A turn of the loop takes four vectors: with one, a fifth of the speed hung on where
-// the linker happened to put these few instructions.
+// Calls convert(i) for each of the whole vectors of `lanes` elements among `count` and returns how
+// many elements they hold. A turn of the loop takes four vectors: with one, a fifth of the speed
+// hung on where the linker happened to put these few instructions.
 template <typename Convert>
 size_t ConvertVectors(size_t count, size_t lanes, const Convert& convert) {
   size_t i = 0;
