@@ -82,6 +82,8 @@ std::string ReadZipEntry(const std::filesystem::path& archive, std::string_view 
     ThrowBadInput(archive.string(), "a zip archive", text);
   }
   NoteOpened(archive);
+
+  // The entry must exist; its size is compared after unpacking.
   const std::string name(entry), place = StrCat(archive.string(), ":", entry);
   zip_stat_t stat;
   if (zip_stat(zip.get(), name.c_str(), 0, &stat) != 0) {
@@ -114,6 +116,8 @@ std::string ReadGzip(const std::filesystem::path& path, uint64_t max_bytes) {
   while ((count = gzread(file.get(), piece.data(), static_cast<unsigned>(piece.size()))) > 0) {
     collector.Add(static_cast<size_t>(count));
   }
+
+  // The library checks the sum of the contents when it reads the end.
   int code = 0;
   const char* text = gzerror(file.get(), &code);
   if (count < 0 || code != Z_OK) ThrowBadInput(path.string(), "a whole gzip file", text);

@@ -73,6 +73,8 @@ Json FixedValue(const ArrowField& field, std::string_view bytes) {
       return FloatAt(bytes, 0, field.width);
     case ArrowType::kDecimal:
       return DecimalValue(std::string(bytes.rbegin(), bytes.rend()), field.scale);
+
+    // Counts since an epoch, of the unit that the schema says.
     case ArrowType::kDate: {
       constexpr int64_t kMillisecondsPerDay = 86400000;
       const int64_t value = SignedAt(bytes, 0, field.width);
@@ -86,6 +88,8 @@ Json FixedValue(const ArrowField& field, std::string_view bytes) {
       return TimestampText(At<int64_t>(bytes, 0), field.unit, field.is_utc);
     case ArrowType::kDuration:
       return At<int64_t>(bytes, 0);
+
+    // What has several parts, and bytes.
     case ArrowType::kInterval:
       return IntervalText(bytes, field.interval);
     default:
@@ -94,21 +98,6 @@ Json FixedValue(const ArrowField& field, std::string_view bytes) {
 }
 
 }  // namespace
-
-uint64_t DeepBytes(const Json& value) {
-  uint64_t bytes = kValueBytes;
-  if (value.is_string()) bytes += kTextBytes + value.get_ref<const std::string&>().size();
-  if (value.is_binary()) bytes += kTextBytes + value.get_binary().size();
-  if (value.is_array()) {
-    for (const Json& element : value) bytes += DeepBytes(element);
-  }
-  if (value.is_object()) {
-    for (const auto& [name, member] : value.get_ref<const Json::object_t&>()) {
-      bytes += kMemberBytes + name.size() + DeepBytes(member);
-    }
-  }
-  return bytes;
-}
 
 ArrowBatchReader::ArrowBatchReader(const FlatTable& batch, std::string_view body,
                                    bool has_union_validity, const ArrowDictionaries& dictionaries,
@@ -141,6 +130,7 @@ std::string_view ArrowBatchReader::Buffer() {
     ThrowBadInput(place_, StrCat("buffers inside the ", body_.size(), " bytes of the batch"),
                   StrCat(size, " bytes at ", offset));
   }
+
   const std::string_view stored =
       body_.substr(static_cast<size_t>(offset), static_cast<size_t>(size));
   if (codec_ == Codec::kNone || stored.empty()) return stored;
@@ -196,6 +186,8 @@ std::vector<Json> ArrowBatchReader::Read(const ArrowField& field, size_t least,
   if (node_ >= batch_.VectorSize(1)) {
     ThrowBadInput(place_, "a node for every column", StrCat(batch_.VectorSize(1), " nodes"));
   }
+
+  // The node says how many values there are, so they are charged before any buffer is read.
   const auto length = batch_.VectorStruct<int64_t>(1, node_, 16, 0);
   const auto nulls = batch_.VectorStruct<int64_t>(1, node_++, 16, 8);
   if (length < 0 || static_cast<uint64_t>(length) < least) {
@@ -233,6 +225,8 @@ std::vector<Json> ArrowBatchReader::Values(const ArrowField& field, size_t size,
     case ArrowType::kUtf8View:
     case ArrowType::kBinaryView:
       return Views(size, valid);
+
+    // Values made of the values of children.
     case ArrowType::kStruct:
       return Structs(field, size, valid);
     case ArrowType::kList:
@@ -246,6 +240,8 @@ std::vector<Json> ArrowBatchReader::Values(const ArrowField& field, size_t size,
       return ListViews(field, size, 8, valid);
     case ArrowType::kFixedList:
       return FixedLists(field, size, valid);
+
+    // All others have a width.
     default:
       return Numbers(field, size, valid);
   }
@@ -253,7 +249,7 @@ std::vector<Json> ArrowBatchReader::Values(const ArrowField& field, size_t size,
 
 std::vector<Json> ArrowBatchReader::Indexes(const ArrowField& field, size_t size,
                                             const Validity& valid) {
-  const size_t width = field.dictionary->index_width;
+  const size_t width = field.dictionary->width;
   const std::string_view bytes = Buffer(size * width, "indexes");
   const auto found = dictionaries_.find(field.dictionary->id);
   if (found == dictionaries_.end()) {
@@ -262,6 +258,7 @@ std::vector<Json> ArrowBatchReader::Indexes(const ArrowField& field, size_t size
                   "none");
   }
 
+  // Indexes of nulls mean nothing and are not looked at.
   const ArrowDictionary& dictionary = found->second;
   std::vector<Json> values(size);
   for (size_t i = 0; i < size; ++i) {
@@ -273,6 +270,7 @@ std::vector<Json> ArrowBatchReader::Indexes(const ArrowField& field, size_t size
     if (index >= dictionary.values.size()) {
       ThrowBadInput(place_, StrCat("an index below ", dictionary.values.size()), StrCat(index));
     }
+
     budget_.Charge(dictionary.bytes[index]);
     values[i] = dictionary.values[index];
   }
@@ -304,6 +302,8 @@ std::vector<Json> ArrowBatchReader::Texts(size_t size, size_t offset_width, cons
   const std::string_view offsets =
       Buffer(size == 0 ? 0 : (size + 1) * offset_width, "offsets of texts");
   const std::string_view bytes = Buffer();
+
+  // A text reaches from its offset to the next one.
   std::vector<Json> values(size);
   for (size_t i = 0; i < size; ++i) {
     const int64_t begin = SignedAt(offsets, i, offset_width);
@@ -327,6 +327,7 @@ std::vector<Json> ArrowBatchReader::Views(size_t size, const Validity& valid) {
     ThrowBadInput(place_, "a number of buffers for every column of views", "none");
   }
   const auto count = batch_.VectorStruct<int64_t>(4, variadic_++, sizeof(int64_t), 0);
+
   std::vector<std::string_view> buffers;
   for (int64_t i = 0; i < count; ++i) buffers.push_back(Buffer());
 
@@ -339,6 +340,8 @@ std::vector<Json> ArrowBatchReader::Views(size_t size, const Validity& valid) {
       values[i] = TextValue(view.substr(4, length));
       continue;
     }
+
+    // A long text is in one of the buffers; four bytes of it, which are skipped, are in the view.
     const auto buffer = At<uint32_t>(view, 2), offset = At<uint32_t>(view, 3);
     if (buffer >= buffers.size() || length > buffers[buffer].size() ||
         offset > buffers[buffer].size() - length) {
@@ -359,6 +362,8 @@ std::vector<Json> ArrowBatchReader::Structs(const ArrowField& field, size_t size
       values[i].get_ref<Json::object_t&>().emplace_back(child.name, std::move(inner[i]));
     }
   }
+
+  // Fields of a null struct have values, too, which mean nothing.
   for (size_t i = 0; i < size; ++i) {
     if (!valid.Has(i)) values[i] = nullptr;
   }
@@ -378,6 +383,7 @@ std::vector<Json> ArrowBatchReader::Lists(const ArrowField& field, size_t size, 
       ThrowBadInput(place_, StrCat("lists inside ", inner.size(), " values"),
                     StrCat(begin, " to ", end));
     }
+
     if (!valid.Has(i)) continue;
     // Each element belongs to one list, as a list begins where the one before ends.
     values[i] = Json::array_t(std::make_move_iterator(inner.begin() + begin),
@@ -391,6 +397,8 @@ std::vector<Json> ArrowBatchReader::ListViews(const ArrowField& field, size_t si
                                               size_t offset_width, const Validity& valid) {
   const std::string_view offsets = Buffer(size * offset_width, "offsets of lists");
   const std::string_view sizes = Buffer(size * offset_width, "sizes of lists");
+
+  // Elements are copied, since another list may have them, too.
   const std::vector<Json> inner = Read(field.children[0], 0);
   std::vector<Json> values(size);
   for (size_t i = 0; i < size; ++i) {
@@ -402,6 +410,7 @@ std::vector<Json> ArrowBatchReader::ListViews(const ArrowField& field, size_t si
       ThrowBadInput(place_, StrCat("lists inside ", inner.size(), " values"),
                     StrCat(count, " from ", begin));
     }
+
     values[i] = Json::array();
     for (int64_t k = 0; k < count; ++k) {
       values[i].push_back(Copy(inner[static_cast<size_t>(begin + k)]));
@@ -416,6 +425,8 @@ std::vector<Json> ArrowBatchReader::FixedLists(const ArrowField& field, size_t s
   if (__builtin_mul_overflow(size, field.list_size, &needed)) {
     ThrowBadInput(place_, "lists of a sensible size", StrCat(field.list_size));
   }
+
+  // List i has the elements from i times the size on, also where it is null.
   std::vector<Json> inner = Read(field.children[0], needed);
   std::vector<Json> values(size);
   for (size_t i = 0; i < size; ++i) {
@@ -434,6 +445,8 @@ std::vector<Json> ArrowBatchReader::Unions(const ArrowField& field, size_t size)
   const std::string_view types = Buffer(size, "type ids");
   const std::string_view offsets =
       field.is_dense ? Buffer(size * sizeof(int32_t), "offsets") : std::string_view();
+
+  // Children of a sparse union are as long as the union itself.
   std::vector<std::vector<Json>> children;
   for (const ArrowField& child : field.children) {
     children.push_back(Read(child, field.is_dense ? 0 : size));
@@ -448,6 +461,7 @@ std::vector<Json> ArrowBatchReader::Unions(const ArrowField& field, size_t size)
       ThrowBadInput(place_, StrCat("values of ", children.size(), " children"),
                     StrCat("value ", index, " of child ", child));
     }
+
     values[i] = Copy(children[child][index]);
   }
   return values;
@@ -462,6 +476,8 @@ std::vector<Json> ArrowBatchReader::Runs(const ArrowField& field, size_t size) {
     const uint64_t end = ends[run].is_number_integer() ? ends[run].get<uint64_t>() : 0;
     while (values.size() < std::min<uint64_t>(end, size)) values.push_back(Copy(runs[run]));
   }
+
+  // The last run must reach the end.
   if (values.size() != size) {
     ThrowBadInput(place_, StrCat("runs of ", size, " values"), StrCat(values.size()));
   }

@@ -23,9 +23,6 @@ struct ArrowDictionary {
 };
 using ArrowDictionaries = std::map<int64_t, ArrowDictionary>;
 
-// Bytes that a copy of the value takes.
-uint64_t DeepBytes(const Json& value);
-
 // Reads a batch's columns one after the other: nodes and buffers have no names, so the order is all
 // that tells them apart.
 class ArrowBatchReader {

@@ -34,6 +34,8 @@ class TypeReader {
         field.scale = Get<int32_t>(1, 0);
         field.width = Bytes(Get<int32_t>(2, 128), {32, 64, 128, 256});
         break;
+
+      // Counts: of days, of parts of a day, since 1970, of no beginning.
       case ArrowType::kDate:
         field.width = Get<int16_t>(0, 1) == 0 ? 4 : 8;  // days or milliseconds
         break;
@@ -53,12 +55,16 @@ class TypeReader {
         field.interval = Enumerator(Get<int16_t>(0, 0), 2);
         field.width = size_t{4} << field.interval;
         break;
+
+      // Sizes that all values share.
       case ArrowType::kFixedBytes:
         field.width = NotNegative(Get<int32_t>(0, 0));
         break;
       case ArrowType::kFixedList:
         field.list_size = NotNegative(Get<int32_t>(0, 0));
         break;
+
+      // Texts, lists and structs say nothing more; unions say which child has which id.
       case ArrowType::kUnion:
         field.is_dense = Get<int16_t>(0, 0) != 0;
         ReadTypeIds(field);
@@ -128,6 +134,7 @@ ArrowField ReadField(const FlatTable& table, int depth, Budget& budget, std::str
   }
   field.type = static_cast<ArrowType>(type);
 
+  // The children: fields of a struct, the element of a list, members of a union.
   std::unordered_set<std::string> names;
   for (uint32_t i = 0; i < table.VectorSize(kChildren); ++i) {
     field.children.push_back(ReadField(table.VectorTable(kChildren, i), depth + 1, budget, place));
@@ -136,12 +143,14 @@ ArrowField ReadField(const FlatTable& table, int depth, Budget& budget, std::str
       ThrowBadInput(place, "every field of a struct once", StrCat("'", name, "' twice"));
     }
   }
+
   const size_t needed = IsListOfOne(field.type) ? 1 : 2;
   if ((needed == 1 || field.type == ArrowType::kRunEndEncoded) && field.children.size() != needed) {
     ThrowBadInput(place, StrCat("column '", field.name, "' with ", needed, " children"),
                   StrCat(field.children.size()));
   }
 
+  // What the type and the dictionary say further.
   const std::string column_place = StrCat(place, ": column ", field.name);
   TypeReader(table.Table(kType), column_place).Read(field);
   if (const std::optional<FlatTable> about = table.Table(kDictionary)) {
@@ -151,7 +160,7 @@ ArrowField ReadField(const FlatTable& table, int depth, Budget& budget, std::str
       ArrowField integer;
       integer.type = ArrowType::kInt;
       TypeReader(index, column_place).Read(integer);
-      field.dictionary->index_width = integer.width;
+      field.dictionary->width = integer.width;
       field.dictionary->is_signed = integer.is_signed;
     }
   }
@@ -165,6 +174,8 @@ std::vector<ArrowField> ReadArrowSchema(const FlatTable& schema, Budget& budget,
   if (schema.Scalar<int16_t>(0, 0) != 0) {
     ThrowBadInput(place, "little-endian numbers", "big-endian ones");
   }
+
+  // Names become keys of rows, so each may occur once.
   std::vector<ArrowField> fields;
   std::unordered_set<std::string> names;
   for (uint32_t i = 0; i < schema.VectorSize(1); ++i) {

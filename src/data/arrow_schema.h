@@ -43,6 +43,13 @@ enum class ArrowType : uint8_t {
   kLargeListView = 26,
 };
 
+// The indexes that a column has in place of values, and the dictionary that they point into.
+struct ArrowIndexes {
+  int64_t id = 0;  // of the dictionary
+  size_t width = 4;
+  bool is_signed = true;
+};
+
 struct ArrowField {
   std::string name;
   ArrowType type = ArrowType::kNull;
@@ -56,14 +63,7 @@ struct ArrowField {
   bool is_dense = false;      // unions
   std::vector<int> type_ids;  // unions: of each child
 
-  // The column has indexes into a dictionary of values of the type above.
-  struct Dictionary {
-    int64_t id = 0;
-    size_t index_width = 4;
-    bool is_signed = true;
-  };
-  std::optional<Dictionary> dictionary;
-
+  std::optional<ArrowIndexes> dictionary;  // the values are those of a dictionary
   std::vector<ArrowField> children;
 };
 

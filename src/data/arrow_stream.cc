@@ -45,6 +45,7 @@ class RowCollector {
     if (type == kSchema) return AddSchema(*header);
     if (!has_schema_) ThrowBadInput(place_, "a schema before the rows", "none");
 
+    // Before version 5 of the metadata, unions had validity bits.
     has_union_validity_ = message.Scalar<int16_t>(0, 0) < kVersion5;
     if (type == kDictionaryBatch) return AddDictionary(*header, body);
     if (type == kRecordBatch) return AddRows(*header, body);
@@ -70,6 +71,8 @@ class RowCollector {
 
     ArrowBatchReader reader(*batch, body, has_union_validity_, dictionaries_, budget_, place_);
     std::vector<Json> values = reader.Read(*field->second, 0, /*is_dictionary=*/true);
+
+    // Sizes are kept, since every use of a value is a copy that is charged.
     const bool is_delta = header.Scalar<uint8_t>(2, 0) != 0;
     ArrowDictionary& dictionary = dictionaries_[id];
     if (!is_delta) dictionary = {};
@@ -84,6 +87,8 @@ class RowCollector {
     const auto length = header.Scalar<int64_t>(0, 0);
     if (length < 0) ThrowBadInput(place_, "a number of rows", StrCat(length));
     const auto count = static_cast<size_t>(length);
+
+    // Rows begin as empty objects, to which every column appends its value.
     budget_.Charge(count, kValueBytes + sizeof(Json::object_t));
     const size_t first = rows_.size();
     rows_.resize(first + count, Row::object());
@@ -121,12 +126,14 @@ bool TakeMessage(std::string_view& bytes, RowCollector& rows, std::string_view p
   uint32_t size = TakeNumber(bytes, place);
   if (size == kContinuation) size = TakeNumber(bytes, place);
   if (size == 0) return false;
+
   if (size > bytes.size()) {
     ThrowBadInput(place, "an Arrow stream", "other bytes, or a stream that is cut off");
   }
   const FlatTable message = FlatTable::Root(bytes.substr(0, size), place);
   bytes.remove_prefix(size);
 
+  // The body follows the message; its buffers are given relative to its beginning.
   const auto body = message.Scalar<int64_t>(3, 0);
   if (body < 0 || static_cast<uint64_t>(body) > bytes.size()) {
     ThrowBadInput(place, StrCat("a message's body inside the last ", bytes.size(), " bytes"),
@@ -149,12 +156,14 @@ void ReadFile(std::string_view bytes, RowCollector& rows, std::string_view place
     ThrowBadInput(place, StrCat("a footer inside the ", bytes.size(), " bytes of the file"),
                   StrCat(size, " bytes"));
   }
+
   const FlatTable footer =
       FlatTable::Root(bytes.substr(bytes.size() - kTailBytes - size, size), place);
   const std::optional<FlatTable> schema = footer.Table(1);
   if (!schema) ThrowBadInput(place, "a footer with a schema", "none");
   rows.AddSchema(*schema);
 
+  // All dictionaries first: a batch may use one that the file has after it.
   constexpr int kDictionaries = 2, kRecordBatches = 3;
   constexpr uint64_t kBlockBytes = 24;
   for (int list : {kDictionaries, kRecordBatches}) {

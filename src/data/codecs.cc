@@ -124,6 +124,8 @@ bool UnpackInto(Codec codec, std::string_view packed, std::string& out) {
       return UnpackBrotli(packed, out);
     case Codec::kZstd:
       return UnpackZstd(packed, out);
+
+    // Three framings of one codec.
     case Codec::kLz4Block:
       return UnpackLz4Block(packed, out.data(), out.size());
     case Codec::kLz4Hadoop:

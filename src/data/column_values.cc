@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/budget.h"
 
 namespace qualm {
 namespace {
@@ -131,6 +132,22 @@ std::string UuidText(std::string_view bytes) {
     text += kDigits[static_cast<uint8_t>(bytes[i]) & 15];
   }
   return text;
+}
+
+uint64_t DeepBytes(const Json& value) {
+  constexpr uint64_t kStringBytes = 32;  // besides its characters
+  uint64_t bytes = kValueBytes;
+  if (value.is_string()) bytes += kStringBytes + value.get_ref<const std::string&>().size();
+  if (value.is_binary()) bytes += kStringBytes + value.get_binary().size();
+  if (value.is_array()) {
+    for (const Json& element : value) bytes += DeepBytes(element);
+  }
+  if (value.is_object()) {
+    for (const auto& [name, member] : value.get_ref<const Json::object_t&>()) {
+      bytes += kMemberBytes + name.size() + DeepBytes(member);
+    }
+  }
+  return bytes;
 }
 
 }  // namespace qualm

@@ -26,4 +26,7 @@ Json DecimalValue(std::string_view big_endian, int64_t scale);
 // 16 bytes: "550e8400-e29b-41d4-a716-446655440000".
 std::string UuidText(std::string_view bytes);
 
+// Bytes of memory that a copy of the value takes, for charging a budget.
+uint64_t DeepBytes(const Json& value);
+
 }  // namespace qualm

@@ -11,6 +11,9 @@
 namespace qualm {
 namespace {
 
+constexpr std::string_view kRawTabsHint =
+    "where quotes are plain characters, say `reader: tsv` in a data set's YAML (docs/data.md)";
+
 std::string_view WithoutMark(std::string_view text) {
   constexpr std::string_view kUtf8Mark = "\xef\xbb\xbf";
   if (text.starts_with(kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
@@ -75,14 +78,16 @@ class CsvParser {
         return field;
       }
     }
-    ThrowBadInput(StrCat(place_, ":", first_line), "a closing quote", "the end of the file");
+    ThrowBadInput(StrCat(place_, ":", first_line), "a closing quote", "the end of the file",
+                  separator_ == '\t' ? kRawTabsHint : "");
   }
 
   void RequireFieldEnd() const {
     const std::string_view rest = text_.substr(at_, 2);
     if (rest.empty() || rest[0] == separator_ || rest[0] == '\n' || rest == "\r\n") return;
     ThrowBadInput(StrCat(place_, ":", line_), "a separator or a line end behind a closing quote",
-                  StrCat("'", rest.substr(0, 1), "'"), "a quote inside quotes is written twice");
+                  StrCat("'", rest.substr(0, 1), "'"),
+                  separator_ == '\t' ? kRawTabsHint : "a quote inside quotes is written twice");
   }
 
   std::string_view text_, place_;

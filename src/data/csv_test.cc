@@ -39,6 +39,7 @@ TEST(Csv, BrokenQuotesNameTheLine) {
   EXPECT_THAT(ErrorOf([] { ParseCsv("a\n\"b\nc", "t.csv"); }),
               HasSubstr("[t.csv:2] expected a closing quote"));
   EXPECT_THAT(ErrorOf([] { ParseCsv("a\n\"b\"c\n", "t.csv"); }), HasSubstr("[t.csv:2]"));
+  EXPECT_THAT(ErrorOf([] { ParseCsv("a\n\"b\" c\n", "t.tsv", '\t'); }), HasSubstr("`reader: tsv`"));
 }
 
 TEST(Tsv, QuotesAreThemselves) {

@@ -85,6 +85,8 @@ std::vector<Row> RowsOfSplitTable(Json& json, std::string_view place) {
       ThrowBadInput(StrCat(place, ": row ", rows.size()), StrCat(columns.size(), " values"),
                     StrCat(cells.size()));
     }
+
+    // A row has its cells in the order of the names.
     rows.emplace_back(Row::object());
     for (size_t i = 0; i < cells.size(); ++i) {
       rows.back().get_ref<Members&>().emplace_back(columns[i].get<std::string>(),
@@ -119,6 +121,8 @@ std::vector<Row> RowsOfObject(Json json, std::string_view place) {
   }
   if (tables.size() == 1)
     return RowsOfArray(std::move(json[tables[0]]), StrCat(place, ": ", tables[0]));
+
+  // Without one, lists of equal length are the columns.
   const bool are_columns = AllMembers(members, [&](const Json& value) {
     return value.is_array() && value.size() == members.front().second.size();
   });
@@ -150,6 +154,8 @@ bool HasSeveralDocuments(std::string_view text) {
   int64_t depth = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
+
+    // Brackets inside strings do not count.
     if (is_in_string) {
       if (c == '\\') ++i;
       is_in_string = c != '"';

@@ -44,9 +44,11 @@ bool IsDefinition(std::string_view name) {
   return name.ends_with(".yaml") || name.ends_with(".yml");
 }
 
+// In capital letters, too.
 const Ending* EndingOf(std::string_view name) {
+  const std::string lower = ToLower(WithoutPacking(name));
   const auto* found = std::ranges::find_if(
-      kEndings, [&](const Ending& one) { return WithoutPacking(name).ends_with(one.ending); });
+      kEndings, [&](const Ending& one) { return lower.ends_with(one.ending); });
   return found == std::end(kEndings) ? nullptr : found;
 }
 
@@ -91,6 +93,8 @@ class FolderReader {
       ThrowBadInput(set_.name, "data files with train, validation, dev or test in their names",
                     "none");
     }
+
+    // Subfolders are subsets, unless there is none but data/.
     std::set<std::string> subsets;
     for (const auto& [split, by_subset] : files_) {
       for (const auto& [subset, path] : by_subset) subsets.insert(subset);
@@ -115,10 +119,13 @@ class FolderReader {
       split = SplitOf(relative.parent_path().filename().string());
       if (subset == relative.parent_path().string()) subset.clear();
     }
+
     if (split.empty()) return;
     if (subset == "data" || !SplitOf(subset).empty()) subset.clear();
     std::string path = (relative.parent_path() / WithShardStar(name)).string();
     if (!subset.empty()) path = "{subset}" + path.substr(subset.size());
+
+    // A split is one file or one row of shards.
     std::string& known = files_[split][subset];
     if (!known.empty() && known != path) {
       ThrowBadInput(set_.name, StrCat("one file or one row of shards for split ", split),
@@ -136,6 +143,7 @@ class FolderReader {
       ThrowBadInput(set_.name, StrCat("the same files of split ", split, " in every subset"),
                     StrCat(path, " and ", other));
     }
+
     RowSet::Split made;
     made.name = split;
     made.path = (root_ / path).string();
@@ -171,12 +179,14 @@ RowSet MakeLocalSet(const std::string& path) {
   }
   if (!fs::exists(path, ignored)) ThrowBadInput(path, "a data file or folder", "none");
   if (IsDefinition(path)) return ReadDefinition(path);
+
   const Ending* ending = EndingOf(path);
   if (ending == nullptr) {
     std::vector<std::string> known;
     for (const Ending& one : kEndings) known.emplace_back(one.ending);
     ThrowBadInput(path, StrCat("a file that ends in ", Join(known, ", ")), "another one");
   }
+
   RowSet set = NewSet(path);
   RowSet::Split split;
   split.name = kWholeSet;

@@ -43,6 +43,7 @@ TEST_F(LocalSets, AFileIsTheSplitAll) {
   const std::string path = Put("mine.jsonl", "{\"q\": \"a\"}\n{\"q\": \"b\"}\n");
   EXPECT_TRUE(IsLocalSet(path));
   EXPECT_TRUE(IsLocalSet("mine.csv"));
+  EXPECT_TRUE(IsLocalSet("MINE.CSV"));
   EXPECT_FALSE(IsLocalSet("mmlu"));
   EXPECT_THAT(Questions(FindRowSet(path, ""), "all"), ElementsAre("/0/a", "/1/b"));
 }

@@ -71,6 +71,8 @@ class LeafPlacer {
       Json* at = Descend(definition);
       if (at != nullptr) *at = std::move(cells.values[next_value++]);
     }
+
+    // A group without enough cells would leave rows without the column.
     if (begun_ != rows_.size()) Refuse(StrCat(rows_.size(), " rows"), StrCat(begun_));
   }
 
@@ -97,6 +99,8 @@ class LeafPlacer {
     Json* at = Member(rows_[begun_ - 1], path_[0]);
     for (size_t i = 0; i < path_.size(); ++i) {
       const ParquetNode& node = *path_[i].node;
+
+      // A null at this level: nothing of the path below exists.
       if (definition < node.null_definition) {
         if (!at->is_null()) Refuse("columns of one group that agree on nulls", "others");
         return nullptr;
@@ -106,6 +110,8 @@ class LeafPlacer {
         at = Member(Made(*at, Json::value_t::object), path_[i + 1]);
         continue;
       }
+
+      // A list: the cell belongs to its current element, unless it is empty.
       Json& list = Made(*at, Json::value_t::array);
       if (definition < node.list_definition) return nullptr;
       at = Element(list, element_[node.repetition]);
@@ -162,6 +168,8 @@ class FileReader {
     pages_ = bytes_.substr(0, static_cast<size_t>(footer.data() - bytes_.data()));
     const ThriftValue meta = ReadThriftStruct(footer, place_, budget_);
     root_ = ReadParquetSchema(meta.List(2, place_), budget_, place_);
+
+    // The leaves of every column, since chunks are stored by leaf.
     for (size_t i = 0; i < root_.children.size(); ++i) {
       fields_.emplace_back();
       LeafPath path;
@@ -182,6 +190,8 @@ class FileReader {
     if (bytes_.size() < 12 || !bytes_.starts_with(kMagic) || !bytes_.ends_with(kMagic)) {
       ThrowBadInput(place_, "a Parquet file, PAR1 at both ends", "other bytes");
     }
+
+    // The size is stored before the last magic.
     uint32_t size = 0;
     std::memcpy(&size, bytes_.data() + bytes_.size() - 8, 4);
     if (size > bytes_.size() - 12) {
@@ -194,6 +204,8 @@ class FileReader {
   void ReadGroup(const ThriftValue& group) {
     const int64_t count = group.Int(3, place_);
     if (count < 0) ThrowBadInput(place_, "a row group's number of rows", StrCat(count));
+
+    // A row group has a chunk for every leaf of the schema, in its order.
     const std::vector<ThriftValue>& chunks = group.List(1, place_);
     size_t leaves = 0;
     for (const std::vector<LeafPath>& field : fields_) leaves += field.size();
@@ -205,6 +217,8 @@ class FileReader {
     const size_t first = rows_.size();
     rows_.resize(first + static_cast<size_t>(count), Row::object());
     const std::span<Row> rows = std::span(rows_).subspan(first);
+
+    // Column by column; a struct takes as many chunks as it has leaves.
     size_t chunk = 0;
     for (size_t f = 0; f < fields_.size(); ++f) {
       ReadField(std::span(chunks).subspan(chunk, fields_[f].size()), f, rows);
@@ -224,6 +238,7 @@ class FileReader {
         SetUnreadable(field, ordinal, cells.unreadable, rows);
         return;
       }
+
       LeafPlacer(leaves[i], rows, budget_, place).Run(cells);
     }
     // A struct without fields has no leaf, so nothing was placed.

@@ -95,6 +95,8 @@ Json IntegerValue(const ParquetLeaf& leaf, std::string_view bytes) {
   switch (leaf.meaning) {
     case ParquetMeaning::kUnsigned:
       return is_wide ? Json(static_cast<uint64_t>(value)) : Json(Load<uint32_t>(bytes));
+
+    // An unscaled integer, and counts since an epoch.
     case ParquetMeaning::kDecimal:
       return DecimalValue(BigEndian(bytes), leaf.scale);
     case ParquetMeaning::kDate:
@@ -116,6 +118,8 @@ Json FixedBytesValue(const ParquetLeaf& leaf, std::string_view bytes) {
       return ToFloat(Half{Load<uint16_t>(bytes)});
     case ParquetMeaning::kUuid:
       return UuidText(bytes);
+
+    // Three numbers of four bytes.
     case ParquetMeaning::kInterval:
       return StrCat(Load<uint32_t>(bytes), " months ", Load<uint32_t>(bytes.substr(4)), " days ",
                     Load<uint32_t>(bytes.substr(8)), " milliseconds");
@@ -137,6 +141,8 @@ Json ValueOf(const ParquetLeaf& leaf, std::string_view bytes) {
       return Load<float>(bytes);
     case ParquetType::kDouble:
       return Load<double>(bytes);
+
+    // Bytes may be a number, an identifier or a text.
     case ParquetType::kFixedBytes:
       return FixedBytesValue(leaf, bytes);
     default:
@@ -169,6 +175,8 @@ class ColumnReader {
     if (chunk_.Find(kFilePath) != nullptr) {
       throw Unsupported{StrCat("a column in another file, ", chunk_.Bytes(kFilePath, place_))};
     }
+
+    // A chunk of an empty row group has no pages.
     const ThriftValue& meta = chunk_.Struct(kMeta, place_);
     const int64_t total = meta.Int(5, place_);
     if (total < 0) ThrowBadInput(place_, "a number of values", StrCat(total));
@@ -183,6 +191,8 @@ class ColumnReader {
       ThrowBadInput(place_, StrCat("pages inside the ", pages_.size(), " bytes of the file"),
                     StrCat("pages at ", begin));
     }
+
+    // The number of cells says where the last page ends.
     std::string_view rest = pages_.substr(static_cast<size_t>(begin));
     while (cells_.count < static_cast<uint64_t>(total)) ReadPage(rest);
   }
@@ -219,6 +229,7 @@ class ColumnReader {
         const size_t count = CountOf(header.Struct(7, place_).Int(1, place_));
         const std::string bytes = Unpack(codec_, body, unpacked, budget_, place_);
         dictionary_ = ReadPlain(bytes, count);
+
         dictionary_bytes_ = 0;
         for (const Json& value : dictionary_) {
           dictionary_bytes_ = std::max(dictionary_bytes_, TextBytes(value));
@@ -240,6 +251,8 @@ class ColumnReader {
     const size_t count = CountOf(about.Int(1, place_));
     const auto levels = [&](uint32_t most, int64_t encoding) -> std::vector<uint32_t> {
       if (most == 0) return {};
+
+      // Runs have their size in front of them; the older packed levels have none.
       const int width = BitsFor(most);
       size_t size = 0;
       if (encoding == kBitPacked) {
@@ -251,6 +264,7 @@ class ColumnReader {
       if (size > bytes.size()) {
         ThrowBadInput(place_, StrCat(size, " bytes of levels"), StrCat(bytes.size(), " bytes"));
       }
+
       const std::string_view stored = bytes.substr(0, size);
       bytes.remove_prefix(size);
       return encoding == kBitPacked ? ReadBitPacked(stored, width, count, budget_, place_)
@@ -274,6 +288,8 @@ class ColumnReader {
       ThrowBadInput(place_, StrCat("levels inside the ", body.size(), " bytes of a page"),
                     StrCat(level_bytes, " bytes"));
     }
+
+    // Repetition levels come first.
     const auto levels = [&](std::string_view stored, uint32_t most) -> std::vector<uint32_t> {
       if (most == 0) return {};
       return ReadHybrid(stored, BitsFor(most), count, budget_, place_);
@@ -283,6 +299,7 @@ class ColumnReader {
     const std::vector<uint32_t> definition =
         levels(body.substr(repetition_bytes, definition_bytes), leaf_.most_definition);
 
+    // The values follow the levels, compressed unless the page says otherwise.
     const bool is_packed = about.Int(7, 1, place_) != 0;
     const std::string bytes = Unpack(is_packed ? codec_ : Codec::kNone, body.substr(level_bytes),
                                      unpacked - level_bytes, budget_, place_);
@@ -295,6 +312,8 @@ class ColumnReader {
         leaf_.most_definition == 0
             ? count
             : static_cast<size_t>(std::ranges::count(definition, leaf_.most_definition));
+
+    // Pages only part a column; its cells are one sequence.
     cells_.count += count;
     cells_.repetition.insert(cells_.repetition.end(), repetition.begin(), repetition.end());
     cells_.definition.insert(cells_.definition.end(), definition.begin(), definition.end());
@@ -311,6 +330,8 @@ class ColumnReader {
   std::vector<Json> Decode(std::string_view bytes, int64_t encoding, size_t count) {
     const bool is_text = leaf_.type == ParquetType::kByteArray;
     const bool is_bytes = is_text || leaf_.type == ParquetType::kFixedBytes;
+
+    // An encoding is for some types only; that of the delta encodings becomes the plain layout.
     switch (encoding) {
       case kPlain:
         return ReadPlain(bytes, count);
@@ -325,6 +346,8 @@ class ColumnReader {
           return ReadPlain(PlainIntegers(ReadDeltas(bytes, count, budget_, place_)), count);
         }
         break;
+
+      // Texts by their lengths, or by what they share with the one before.
       case kDeltaLengthByteArray:
         if (is_text) return Values(ReadDeltaLengthTexts(bytes, count, budget_, place_));
         break;
@@ -380,6 +403,8 @@ class ColumnReader {
 
   std::vector<Json> ReadPlain(std::string_view bytes, size_t count) {
     budget_.Charge(count, kValueBytes);
+
+    // Booleans are bits.
     if (leaf_.type == ParquetType::kBoolean) {
       RequireBytes(bytes, (count + 7) / 8, count);
       std::vector<Json> values;
@@ -390,6 +415,7 @@ class ColumnReader {
       return values;
     }
 
+    // Byte arrays have their size in front of them, all other values the width of their type.
     std::vector<Json> values;
     const bool is_text = leaf_.type == ParquetType::kByteArray;
     for (size_t i = 0; i < count; ++i) {
@@ -419,6 +445,8 @@ class ColumnReader {
     budget_.Charge(count, kValueBytes);
     std::vector<Json> values;
     values.reserve(count);
+
+    // Every use of a text is a copy of it.
     for (uint32_t index : ReadHybrid(bytes.substr(1), width, count, budget_, place_)) {
       if (index >= dictionary_.size()) {
         ThrowBadInput(place_, StrCat("an index below ", dictionary_.size()), StrCat(index));
@@ -434,6 +462,8 @@ class ColumnReader {
     budget_.Charge(count, kValueBytes);
     std::vector<Json> values;
     values.reserve(count);
+
+    // The size in front of the runs is that of the page.
     const std::string_view runs = bytes.substr(std::min(bytes.size(), sizeof(uint32_t)));
     for (uint32_t bit : ReadHybrid(runs, 1, count, budget_, place_)) values.emplace_back(bit != 0);
     return values;

@@ -104,6 +104,7 @@ std::vector<uint32_t> ReadHybrid(std::string_view bytes, int width, size_t count
   budget.Charge(count, sizeof(uint32_t));
   if (width == 0) return std::vector<uint32_t>(count, 0);
 
+  // Runs of both kinds follow each other until the page has all of its values.
   std::vector<uint32_t> values;
   values.reserve(count);
   ByteReader reader(bytes, place);
@@ -139,6 +140,7 @@ std::vector<uint32_t> ReadBitPacked(std::string_view bytes, int width, size_t co
     ThrowBadInput(place, StrCat(count, " levels"), StrCat(bytes.size(), " bytes"));
   }
 
+  // Value after value, bit after bit.
   std::vector<uint32_t> values(count, 0);
   size_t bit = 0;
   for (uint32_t& value : values) {
@@ -165,6 +167,7 @@ std::vector<uint64_t> ReadDeltas(std::string_view& bytes, size_t count, Budget& 
   }
   if (total < count) ThrowBadInput(place, StrCat(count, " values"), StrCat(total));
 
+  // The header says how many values follow, so they are charged before any is read.
   budget.Charge(total, sizeof(uint64_t));
   std::vector<uint64_t> values;
   values.reserve(total);
@@ -172,6 +175,7 @@ std::vector<uint64_t> ReadDeltas(std::string_view& bytes, size_t count, Budget& 
   while (values.size() < total) {
     ReadDeltaBlock(reader, miniblocks, block_values / miniblocks, total, values, place);
   }
+
   bytes = reader.rest();
   return values;
 }
@@ -198,6 +202,8 @@ std::vector<std::string> ReadDeltaTexts(std::string_view bytes, size_t count, Bu
       ThrowBadInput(place, StrCat("at most ", before.size(), " bytes of the text before"),
                     StrCat(shared[i]));
     }
+
+    // A text may be long although it takes no bytes: it shares all of its beginning.
     budget.Charge(sizeof(std::string) + shared[i] + ends[i].size());
     texts.push_back(StrCat(before.substr(0, shared[i]), ends[i]));
   }

@@ -88,6 +88,8 @@ class SchemaReader {
   ParquetNode Read(Levels levels, int depth) {
     const ThriftValue& element = Next();
     const int64_t repetition = element.Int(kRepetition, kRequired, place_);
+
+    // Older files have repeated elements without a group around them.
     if (repetition == kRepeated) {
       ParquetNode list;
       list.name = element.Bytes(kName, place_);
@@ -116,6 +118,7 @@ class SchemaReader {
       return node;
     }
 
+    // A group that only holds a list is the list.
     const int64_t children = element.Int(kChildren, 0, place_);
     const bool is_map = IsMap(element);
     if (children == 1 && (is_map || IsList(element)) && NextIsRepeated()) {
@@ -127,6 +130,7 @@ class SchemaReader {
       return node;
     }
 
+    // Any other group is a struct.
     node.kind = ParquetNode::Kind::kStruct;
     std::unordered_set<std::string_view> names;
     for (int64_t i = 0; i < children; ++i) {
@@ -180,6 +184,8 @@ class SchemaReader {
     } else {
       leaf.type = static_cast<ParquetType>(type);
     }
+
+    // Levels of a value that is there are the highest ones.
     leaf.most_definition = levels.definition;
     leaf.most_repetition = levels.repetition;
     if (leaf.type == ParquetType::kFixedBytes) {
@@ -187,6 +193,7 @@ class SchemaReader {
       if (width < 0) ThrowBadInput(place_, "a width of values", StrCat(width));
       leaf.width = static_cast<size_t>(width);
     }
+
     leaf.scale = element.Int(kScale, 0, place_);
     SetMeaning(element, leaf);
     return leaf;
@@ -202,6 +209,7 @@ class SchemaReader {
       return HasLogical(element, logical) || (converted >= first && converted <= last);
     };
 
+    // What has one meaning only, and what any physical type may be.
     if (leaf.type == ParquetType::kInt96) {
       leaf.meaning = ParquetMeaning::kTimestamp;
     } else if (HasLogical(element, kLogicalUnknown)) {

@@ -53,6 +53,8 @@ RowSet::Split SplitOf(const std::string& name, const Yaml& yaml, const RowFormat
         split.beside = path.AsString();
       }
     }
+
+    // What the split does not say is as in the set.
     split.path = yaml.Get("path").AsString();
     split.format = FormatOf(yaml, format);
     if (const Yaml* hash = yaml.Find("hash")) split.hash = hash->AsString();
@@ -79,6 +81,8 @@ std::vector<std::string> Expanded(const std::string& path,
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const std::string pattern = std::filesystem::path(path).filename().string();
   if (pattern.find('*') == std::string::npos) return {path};
+
+  // Stars stand for shards, in the order of their numbers.
   std::vector<std::string> found;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(data_folder / parent, ignored)) {
@@ -171,11 +175,14 @@ RowSet ParseRowSet(std::string_view yaml_text, std::string_view place, bool is_u
   const auto text = [&](const char* key, const std::string& fallback) {
     return is_users && yaml.Find(key) == nullptr ? fallback : yaml.Get(key).AsString();
   };
+
   set.title = text("title", set.name);
   set.citation = text("citation", "the user's own");
   set.licence = text("licence", "the user's own");
   set.source = text("source", std::string(place));
   if (const Yaml* note = yaml.Find("note")) set.note = note->AsString();
+
+  // A set of several subsets has their name in its paths, any other one has not.
   (void)yaml.Get("reader");
   set.format = FormatOf(yaml, {});
   if (const Yaml* subsets = yaml.Find("subsets")) {

@@ -17,6 +17,7 @@
 #include "data/text_encoding.h"
 #include "data/text_lines.h"
 #include "data/xml_rows.h"
+#include "io/file_kind.h"
 
 namespace qualm {
 namespace {
@@ -28,6 +29,8 @@ std::vector<Row> RowsOf(std::vector<CsvRecord> records, const RowFormat& format,
   std::vector<std::string> names = format.columns;
   size_t first = 0;
   if (names.empty() && !records.empty()) names = std::move(records[first++].fields);
+
+  // Names come from the format or from the first record, each once.
   std::unordered_set<std::string_view> known;
   for (const std::string& name : names) {
     if (known.insert(name).second) continue;
@@ -130,6 +133,9 @@ std::vector<std::string> RowReaderNames() {
 std::vector<Row> ReadRows(std::string_view text, const RowFormat& format, std::string_view place) {
   for (const RowReader& reader : kReaders) {
     if (format.reader != reader.name) continue;
+    if (IsGitLfsPointer(text)) {
+      ThrowBadInput(place, "rows", "a git-lfs pointer to the file", "get the file by git lfs pull");
+    }
     std::vector<Row> rows = ReadDecoded(reader, text, format, place);
     if (rows.empty()) ThrowBadInput(place, "at least one row", "none");
     return rows;

@@ -88,6 +88,16 @@ TEST(Rows, SeparatorsAreFoundByTheHeader) {
   EXPECT_EQ(Read("x;y;z,1\n", {"csv", {"a", "b"}, ""}), R"([{"a":"x;y;z","b":"1"}])");
 }
 
+TEST(Rows, AGitLfsPointerIsNoTable) {
+  for (const char* reader : {"csv", "lines", "parquet"}) {
+    EXPECT_THAT(ErrorOf([&] {
+                  ReadRows("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+                           {reader, {}, ""}, "f");
+                }),
+                HasSubstr("[f] expected rows; got a git-lfs pointer to the file"));
+  }
+}
+
 TEST(Rows, TextThatIsNotUtf8NamesTheLine) {
   for (const char* reader : {"csv", "tsv", "lines", "jsonl", "json", "xml"}) {
     const std::string error = ErrorOf([&] { ReadRows("a\nb\ncaf\xe9\n", {reader, {}, "r"}, "f"); });

@@ -52,6 +52,7 @@ void AddSplit(const fs::path& folder, const std::string& name, RowSet& set) {
                   "save it again after dataset.flatten_indices()");
   }
 
+  // The split is the files that the state lists.
   const std::vector<std::string> files = DataFilesOf(state, place);
   if (files.empty()) ThrowBadInput(place, "at least one file in '_data_files'", "none");
   RowSet::Split split;
@@ -80,6 +81,8 @@ void AddSavedSplits(const fs::path& folder, RowSet& set) {
   const Json dictionary = ReadJsonFile(folder / kDictionaryName);
   const Json& splits = GetChild(dictionary, "splits", place);
   if (!splits.is_array()) ThrowBadInput(place, "a list in 'splits'", splits.type_name());
+
+  // Each split is a data set in its own folder.
   for (const Json& name : splits) {
     const bool is_folder =
         name.is_string() && name.get<std::string>().find('/') == std::string::npos;

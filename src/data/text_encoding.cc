@@ -91,6 +91,8 @@ class Converter {
     std::vector<char> piece(size_t{1} << 16);
     char* in = const_cast<char*>(text.data());
     size_t left = text.size();
+
+    // A full piece is not a failure: another one continues where it stopped.
     while (true) {
       char* to = piece.data();
       size_t room = piece.size();
@@ -99,6 +101,7 @@ class Converter {
       out.append(piece.data(), piece.size() - room);
       if (result != static_cast<size_t>(-1) || error != E2BIG) break;
     }
+
     text.remove_prefix(text.size() - left);
     return out;
   }
@@ -122,12 +125,15 @@ std::string_view DecodedText(std::string_view text, std::string_view encoding,
   if (!IsUtf8Name(encoding)) {
     std::string_view rest = text;
     storage = Converter(encoding, place).Convert(rest);
+
+    // What is left could not be converted.
     if (!rest.empty()) {
       ThrowBadInput(PlaceOf(storage, storage.size(), place), StrCat("text in ", encoding),
                     StrCat("the byte ", HexByte(rest[0])));
     }
     text = storage;
   }
+
   RequireUtf8(text, place);
   if (text.starts_with(kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
   return text;
@@ -137,6 +143,8 @@ std::string_view DeclaredXmlEncoding(std::string_view text) {
   if (text.starts_with(kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
   if (!text.starts_with("<?xml")) return "";
   const std::string_view declaration = text.substr(0, text.find("?>"));
+
+  // The value is in quotes of either kind.
   constexpr std::string_view kKey = "encoding=";
   const size_t at = declaration.find(kKey);
   if (at == std::string_view::npos || at + kKey.size() >= declaration.size()) return "";

@@ -82,6 +82,7 @@ std::vector<Row> ReadQa4Mre(std::string_view text, const RowFormat&, std::string
         }
         answers.push_back(TextOf(answer));
       }
+
       if (!row.contains("right")) {
         ThrowBadInput(place, "a right answer to every question",
                       row["question"].get<std::string>());

@@ -16,6 +16,7 @@
 #include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/file_kind.h"
 #include "io/python_json.h"
 
 namespace qualm {
@@ -299,7 +300,12 @@ Json ParsePythonJson(std::string_view text, std::string_view place) {
 }
 
 Json ReadJsonFile(const std::filesystem::path& path) {
-  return ParseJson(ReadFile(path, kMaxFileBytes), path.string());
+  const std::string text = ReadFile(path, kMaxFileBytes);
+  if (IsGitLfsPointer(text)) {
+    ThrowBadInput(path.string(), "JSON", "a git-lfs pointer to the file",
+                  "get the file by git lfs pull");
+  }
+  return ParseJson(text, path.string());
 }
 
 void WriteJsonFile(const std::filesystem::path& path, const Json& value) {

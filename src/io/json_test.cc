@@ -1,7 +1,9 @@
 #include "io/json.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -178,6 +180,13 @@ TEST(Json, UnknownKeysNameTheNearest) {
   RequireKnownKeys(ParseJson(R"({"bits": 1})", "f"), allowed, "f.json");
   EXPECT_EQ(ErrorOf([&] { RequireKnownKeys(ParseJson(R"({"bit": 1})", "f"), allowed, "f.json"); }),
             "[f.json] unknown key 'bit'; did you mean 'bits'? available: bits, group_size");
+}
+
+TEST(Json, AGitLfsPointerIsCalledThat) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.Write("config.json", "version https://git-lfs.github.com/spec/v1\n");
+  EXPECT_THAT(testing::ErrorOf([&] { (void)ReadJsonFile(file); }),
+              ::testing::HasSubstr("got a git-lfs pointer to the file; get the file by git lfs"));
 }
 
 TEST(PythonJson, NanAndInfinityAreNumbers) {

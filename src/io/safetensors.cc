@@ -11,6 +11,7 @@
 
 #include "base/error_place.h"
 #include "base/strings.h"
+#include "io/file_kind.h"
 #include "io/json.h"
 
 namespace qualm {
@@ -223,14 +224,14 @@ Index IndexFrom(const Json& json) {
 void RefuseOtherKinds(std::span<const std::byte> file_bytes) {
   const std::string_view front(reinterpret_cast<const char*>(file_bytes.data()),
                                std::min<size_t>(file_bytes.size(), 64));
-  if (front.starts_with("version https://git-lfs")) {
+  if (IsGitLfsPointer(front)) {
     ThrowExpected("a safetensors file", "a git-lfs pointer to it", "get the file by git lfs pull");
   }
-  if (front.starts_with("GGUF")) {
+  if (IsGguf(front)) {
     ThrowExpected("a safetensors file", "a GGUF file",
                   "GGUF is not read; use the Hugging Face folder with safetensors");
   }
-  if (front.starts_with("PK\x03\x04") || front.starts_with("\x80\x02")) {
+  if (IsPickle(front)) {
     ThrowExpected("a safetensors file", "a pickle as torch.save writes it",
                   "load it in Python and save it by safetensors.torch.save_file");
   }
@@ -409,7 +410,8 @@ void TensorFile::SortByName() {
 const TensorView* TensorFile::Find(std::string_view name) const {
   if (const auto unread = unread_.find(std::string(name)); unread != unread_.end()) {
     ThrowBadInput(StrCat(paths_.front().string(), ": ", TensorPlace(name)),
-                  StrCat("dtype ", kReadTypes), StrCat("'", unread->second, "'"));
+                  StrCat("dtype ", kReadTypes), StrCat("'", unread->second, "'"),
+                  "a checkpoint that is already quantized is not read; use the float checkpoint");
   }
   auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
   return at != tensors_.end() && at->name == name ? &*at : nullptr;

@@ -16,6 +16,22 @@ std::string ShapeText(std::span<const size_t> shape) {
   return text + "]";
 }
 
+// Tensors that tools keep codes and scales in. A folder of them may lack the configuration that
+// says so.
+void RefuseQuantizedTensors(const TensorFile& tensors, const std::filesystem::path& folder) {
+  constexpr std::string_view kEndings[] = {".qweight", ".weight_packed", ".weight_scale_inv",
+                                           ".SCB", ".quant_state.bitsandbytes__nf4"};
+  for (const TensorView& tensor : tensors.tensors()) {
+    for (std::string_view ending : kEndings) {
+      if (!tensor.name.ends_with(ending)) continue;
+      ThrowBadInput(
+          folder.string(), "a float checkpoint",
+          StrCat("one that another tool has quantized (tensor '", tensor.name.substr(0, 200), "')"),
+          "use the float checkpoint that it was made from");
+    }
+  }
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_missing_linears) {
@@ -23,6 +39,7 @@ Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_miss
   checkpoint.folder_ = folder;
   checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(folder));
   checkpoint.tensors_ = std::make_unique<TensorFile>(TensorFile::Open(folder));
+  if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, folder);
   checkpoint.CheckTensors(allow_missing_linears);
   return checkpoint;
 }

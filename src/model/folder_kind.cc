@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "io/file_kind.h"
 #include "io/json.h"
 
 namespace qualm {
@@ -25,6 +26,10 @@ constexpr std::string_view kGgufHint =
 constexpr std::string_view kPickleHint =
     "pickles are not read; convert them: in Python load the model by transformers and call "
     "model.save_pretrained(FOLDER, safe_serialization=True)";
+constexpr std::string_view kAdapterHint =
+    "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()";
+constexpr std::string_view kOriginalHint =
+    "use the Hugging Face form of the same model, or convert it by transformers";
 
 bool Exists(const fs::path& path) {
   std::error_code ignored;
@@ -39,21 +44,21 @@ std::string FrontOf(const fs::path& path) {
   return front;
 }
 
-bool IsPointer(const fs::path& path) {
-  return FrontOf(path).starts_with("version https://git-lfs");
-}
+bool IsPointer(const fs::path& path) { return IsGitLfsPointer(FrontOf(path)); }
 
 // A file was given where a folder is needed.
 [[noreturn]] void ThrowFile(const fs::path& path) {
   const std::string front = FrontOf(path);
   std::string_view kind = "a file", hint = "name its folder";
-  if (front.starts_with("GGUF")) {
+
+  // A user often names the file that they have downloaded.
+  if (IsGguf(front)) {
     kind = "a GGUF file";
     hint = kGgufHint;
-  } else if (IsPointer(path)) {
+  } else if (IsGitLfsPointer(front)) {
     kind = "a git-lfs pointer";
     hint = "run git lfs pull, then name the folder";
-  } else if (front.starts_with("PK\x03\x04") || front.starts_with("\x80\x02")) {
+  } else if (IsPickle(front)) {
     kind = "a pickle as torch.save writes it";
     hint = kPickleHint;
   }
@@ -105,6 +110,8 @@ std::string DescribeQuantization(const Json& config) {
   } else if (config.contains("load_in_4bit") || config.contains("load_in_8bit")) {
     text = "bitsandbytes";
   }
+
+  // The number of bits, by the name that the method gives it.
   for (const char* key : {"bits", "w_bit"}) {
     const auto bits = config.find(key);
     if (bits != config.end() && bits->is_number_integer()) {
@@ -138,21 +145,23 @@ void RefuseQuantized(const fs::path& folder, const std::vector<std::string>& nam
 
 // A folder without config.json.
 [[noreturn]] void ThrowNoConfig(const fs::path& folder, const std::vector<std::string>& names) {
-  std::string kind = "none of these";
-  std::string_view hint;
+  // Each kind has files that no other kind has.
+  const auto refuse = [&](std::string_view kind, std::string_view hint) {
+    ThrowBadInput(folder.string(), kExpectedFolder, kind, hint);
+  };
   if (!FirstLike(names, {"adapter_config.json"}).empty()) {
-    kind = "a PEFT adapter (adapter_config.json)";
-    hint = "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()";
-  } else if (!FirstLike(names, {"params.json"}).empty() &&
-             !FirstLike(names, {"consolidated*"}).empty()) {
-    kind = StrCat("the original form of Meta's or Mistral's models (params.json, ",
-                  FirstLike(names, {"consolidated*"}), ")");
-    hint = "use the Hugging Face form of the same model, or convert it by transformers";
-  } else if (const std::string gguf = FirstLike(names, {"*.gguf"}); !gguf.empty()) {
-    kind = StrCat("GGUF files (", gguf, ")");
-    hint = kGgufHint;
+    refuse("a PEFT adapter (adapter_config.json)", kAdapterHint);
   }
-  ThrowBadInput(folder.string(), kExpectedFolder, kind, hint);
+  const std::string original = FirstLike(names, {"consolidated*"});
+  if (!original.empty() && !FirstLike(names, {"params.json"}).empty()) {
+    refuse(StrCat("the original form of Meta's or Mistral's models (params.json, ", original, ")"),
+           kOriginalHint);
+  }
+  const std::string gguf = FirstLike(names, {"*.gguf"});
+  if (!gguf.empty()) refuse(StrCat("GGUF files (", gguf, ")"), kGgufHint);
+
+  ThrowBadInput((folder / "config.json").string(), "the configuration of a model folder",
+                "no such file", "a model folder has config.json and model.safetensors");
 }
 
 // A folder with config.json but without safetensors that can be found.
@@ -165,14 +174,14 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
     ThrowBadInput(folder.string(), "weights in model.safetensors (or shards and their index)",
                   StrCat(kind, " (", name, ")"), hint);
   };
+
+  // The most specific kinds come first.
   refuse(FirstLike(names, {"adapter_model.safetensors", "adapter_model.bin"}), "a PEFT adapter",
-         "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()");
+         kAdapterHint);
   refuse(FirstLike(names, {"model-*.safetensors"}), "shards without an index",
          "get model.safetensors.index.json, too");
-  refuse(FirstLike(names, {"consolidated*.safetensors"}), "Mistral's original form",
-         "use the Hugging Face form of the same model");
-  refuse(FirstLike(names, {"consolidated*.pth"}), "Meta's original form, a pickle",
-         "use the Hugging Face form of the same model, or convert it by transformers");
+  refuse(FirstLike(names, {"consolidated*.safetensors"}), "Mistral's original form", kOriginalHint);
+  refuse(FirstLike(names, {"consolidated*.pth"}), "Meta's original form, a pickle", kOriginalHint);
   refuse(FirstLike(names, {"pytorch_model*.bin", "*.bin", "*.pth", "*.pt", "*.ckpt"}),
          "weights in a pickle", kPickleHint);
   refuse(FirstLike(names, {"*.gguf"}), "weights in GGUF", kGgufHint);

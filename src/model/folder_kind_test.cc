@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 
+#include "io/json.h"
+#include "model/checkpoint.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
@@ -52,6 +55,17 @@ TEST(FolderKind, QuantizedCheckpointsNameTheirMethod) {
               HasSubstr("already quantized (a method that it does not name, 3 bits)"));
 }
 
+TEST(FolderKind, QuantizedTensorsNeedNoConfiguration) {
+  QUALM_SHARED_OR_SKIP(gptq, "cases/14-what-a-folder-is/gptq");
+  const TemporaryFolder folder;
+  Json config = ReadJsonFile(gptq / "config.json");
+  config.erase("quantization_config");
+  WriteJsonFile(folder / "config.json", config);
+  std::filesystem::copy(gptq / "model.safetensors", folder / "model.safetensors");
+  EXPECT_THAT(ErrorOf([&] { (void)Checkpoint::Open(folder.path()); }),
+              AllOf(HasSubstr("another tool has quantized"), HasSubstr("qweight")));
+}
+
 TEST(FolderKind, OtherFormsOfWeights) {
   const auto with = [](const std::string& name) {
     return ComplaintAbout({{"config.json", "{}"}, {name, ""}});
@@ -72,7 +86,8 @@ TEST(FolderKind, FoldersWithoutAConfiguration) {
   EXPECT_THAT(ComplaintAbout({{"params.json", "{}"}, {"consolidated.00.pth", ""}}),
               HasSubstr("Meta's or Mistral's"));
   EXPECT_THAT(ComplaintAbout({{"a.gguf", ""}}), HasSubstr("GGUF files (a.gguf)"));
-  EXPECT_THAT(ComplaintAbout({{"readme.txt", ""}}), HasSubstr("got none of these"));
+  EXPECT_THAT(ComplaintAbout({{"readme.txt", ""}}),
+              HasSubstr("config.json] expected the configuration of a model folder; got no"));
 }
 
 TEST(FolderKind, PointersAndFiles) {

@@ -165,6 +165,14 @@ class ItemMaker {
     return elements;
   }
 
+  // pandas stores whole numbers next to nulls as floats: "2.0" is 2.
+  static std::string_view WithoutZeroFraction(std::string_view number) {
+    const size_t point = number.find('.');
+    const bool is_whole = point != std::string_view::npos && point > 0 &&
+                          number.find_first_not_of('0', point + 1) == std::string_view::npos;
+    return is_whole ? number.substr(0, point) : number;
+  }
+
   void SetGold(const Json& scope, TaskItem& item) const {
     const std::vector<std::string>& ids = item.ids;
     const std::string answer(Trim(task_.answer.Render(scope, item.place)));
@@ -174,9 +182,10 @@ class ItemMaker {
     } else if (task_.answer_kind == AnswerKind::kId || task_.answer_kind == AnswerKind::kIds) {
       gold = static_cast<size_t>(std::ranges::find(ids, answer) - ids.begin());
     } else {
-      const auto [end, error] = std::from_chars(answer.data(), answer.data() + answer.size(), gold);
+      const std::string_view number = WithoutZeroFraction(answer);
+      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), gold);
       if (task_.answer_kind == AnswerKind::kNumber) --gold;  // 0 becomes too large
-      if (error != std::errc() || end != answer.data() + answer.size()) gold = ids.size();
+      if (error != std::errc() || end != number.data() + number.size()) gold = ids.size();
     }
     if (gold >= ids.size()) {
       ThrowBadInput(item.place, StrCat("an answer among ", ids.size(), " choices"),

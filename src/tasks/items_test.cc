@@ -76,6 +76,8 @@ TEST_F(Items, AnswersNameTheGoldChoice) {
   EXPECT_EQ(Gold("letter", " C\n"), "2");
   EXPECT_EQ(Gold("index", 0), "0");
   EXPECT_EQ(Gold("number", 3), "2");
+  EXPECT_EQ(Gold("number", 3.0), "2");  // as pandas stores integers next to nulls
+  EXPECT_EQ(Gold("index", "1.00"), "1");
   EXPECT_EQ(Gold("id", "y"), "1");
   EXPECT_EQ(Gold("ids", "z"), "2");
 }
@@ -92,6 +94,8 @@ TEST_F(Items, AnswersThatNameNoChoiceAreRefused) {
   EXPECT_EQ(Gold("index", 3), refused("3"));
   EXPECT_EQ(Gold("index", -1), refused("-1"));
   EXPECT_EQ(Gold("index", "1x"), refused("1x"));
+  EXPECT_EQ(Gold("index", 1.5), refused("1.5"));
+  EXPECT_EQ(Gold("index", ".0"), refused(".0"));
   EXPECT_EQ(Gold("number", 0), refused("0"));
   EXPECT_EQ(Gold("number", 4), refused("4"));
   EXPECT_EQ(Gold("number", "one"), refused("one"));
