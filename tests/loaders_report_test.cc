@@ -168,6 +168,9 @@ TEST(LoadersReport, ChatTemplates) {
   }
   folder.Write("chat_template.jinja", "{{ messages[0].content }}");
   ExpectReported([&] { return FindChatTemplate("", folder.path()).inputs(); }, "next to it");
+  fs::create_directories(folder / "additional_chat_templates");
+  folder.Write("additional_chat_templates/rag.jinja", "{{ messages[0].content }}");
+  ExpectReported([&] { return FindChatTemplate("", folder.path()).inputs(); }, "several");
 }
 
 TEST(LoadersReport, Corpora) {
@@ -218,6 +221,23 @@ TEST(LoadersReport, RowsOfTheUsersOwn) {
         },
         kind);
   }
+}
+
+// A task file of lm-evaluation-harness names others, and files of rows.
+TEST(LoadersReport, TaskFilesThatIncludeOthers) {
+  const testing::TemporaryFolder folder;
+  const std::string row = "{\"q\": \"Who?\", \"opts\": [\"a\", \"b\"], \"right\": 1}\n";
+  const fs::path one = folder.Write("one.jsonl", row), two = folder.Write("two.jsonl", row);
+  folder.Write("base.yaml",
+               "output_type: multiple_choice\ndoc_to_text: \"{{q}}\"\ndoc_to_choice: opts\n"
+               "doc_to_target: right\n");
+  const fs::path file = folder.Write(
+      "theirs.yaml", StrCat("include: base.yaml\ntask: theirs\ndataset_path: json\n"
+                            "dataset_kwargs: {data_files: {test: [",
+                            one.string(), ", ", two.string(), "]}}\ntest_split: test\n"));
+  const auto opened = ExpectReported(
+      [&] { return MakeItems(FindTask(file.string()), {}, folder.path()).inputs; }, "theirs.yaml");
+  EXPECT_EQ(opened.size(), 4U);
 }
 
 // Of a task of the user's: its file, rows, header and BLEU's pieces.

@@ -50,6 +50,11 @@ constexpr Notes kNotes[] = {
      "a perplexity is not finite, or the store cannot be written"},
     {"data", "data sets below --data (datasets/*.yaml says which files). pull writes them there",
      "check found a set that is not whole, or pull could not get a file"},
+    {"prompts",
+     "TASK: names or YAML files, whose rows lie below --data; --model: its tokenizer_config.json "
+     "and "
+     "chat templates; --chat-template: a Jinja file",
+     kNothing},
     {"samples", "STORE: a file of qualm eval --store", kNothing},
     {"compare", "STORE: a file of qualm eval --store", kNothing},
     {"layer", "--weight, --inputs: .npy files of floats; --recipe: YAML. Writes .npy files",

@@ -44,7 +44,7 @@ constexpr CommandEntry kCommands[] = {
     {"run", "Run a study: calibrate, quantize and evaluate what is not done yet", AddRun},
     {"report", "What a study found: a page that opens offline, Markdown, CSV or LaTeX", AddReport},
     {"export", "Results of a study for other programs: SQLite, CSV, JSON, Parquet", AddExport},
-    {"status", "Where a study stands, here or in Slurm's queue", AddStatus},
+    {"status", "How far a study is, here or in Slurm's queue", AddStatus},
     {"cancel", "Stop a study; what is done stays", AddCancel},
     {"stage", "Run single stages of a planned study; what executors start", AddStage},
     {"list", "What there is to choose from", AddList},

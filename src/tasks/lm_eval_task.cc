@@ -230,13 +230,15 @@ void CheckParts(const TaskKeys& keys, const LmEvalFormat& format, const Task& ta
 TaskKeys KeysOf(std::string_view text, const std::string& place, const IncludeReader& include,
                 InputSet& inputs) {
   TaskKeys keys;
-  std::vector<IncludedFile> open = {{place, std::string(text)}};
+  std::vector<IncludedFile> open = {{.place = place, .text = std::string(text)}};
   while (!open.empty()) {
     const IncludedFile file = std::move(open.back());
     open.pop_back();
     Yaml yaml = Yaml::Parse(file.text, file.place);
     yaml.RequireKnownKeys(KnownKeys());
-    if (keys.size() > 0) inputs.AddText(StrCat("tasks/include ", keys.size()), file.text);
+    const std::string role = StrCat("tasks/include ", keys.size());
+    if (keys.size() > 0 && file.is_on_disk) inputs.Add(role, file.place);
+    if (keys.size() > 0 && !file.is_on_disk) inputs.AddText(role, file.text);
 
     // Keys of a later include win over those of an earlier one.
     if (const Yaml* paths = yaml.Find("include")) {

@@ -57,6 +57,7 @@ struct LmEvalFormat {
 // The text of an included file; `path` is as it is written, `from` the file that includes it.
 struct IncludedFile {
   std::string place, text;
+  bool is_on_disk = false;  // and `place` is its path; else it is compiled in
 };
 using IncludeReader = std::function<IncludedFile(const std::string& path, const std::string& from)>;
 

@@ -287,13 +287,13 @@ const EmbeddedFile* FindEmbedded(std::string_view name) {
 // Files that a user's file includes lie next to it.
 IncludedFile ReadBeside(const std::string& path, const std::string& from) {
   const std::filesystem::path file = std::filesystem::path(from).parent_path() / path;
-  return {file.string(), ReadFile(file, kLargestFile)};
+  return {.place = file.string(), .text = ReadFile(file, kLargestFile), .is_on_disk = true};
 }
 
 // Files that are compiled in include one another by name.
 IncludedFile ReadEmbedded(const std::string& path, const std::string& from) {
   for (const EmbeddedFile& file : EmbeddedTasks()) {
-    if (file.name == path) return {path, std::string(file.text)};
+    if (file.name == path) return {.place = path, .text = std::string(file.text)};
   }
   ThrowBadInput(from, "an included file of tasks/", path);
 }

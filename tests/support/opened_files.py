@@ -46,6 +46,22 @@ answer: {is: index, value: "{right}"}
 metrics: [acc]
 """
 
+HARNESS = """\
+include: base.yaml
+task: theirs
+dataset_path: json
+dataset_kwargs: {data_files: {test: [INPUTS/data/one.jsonl, INPUTS/data/two.jsonl]}}
+test_split: test
+"""
+
+BASE = """\
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: ["{{a}}", "{{b}}"]
+doc_to_target: right
+metric_list: [{metric: acc}]
+"""
+
 STUDY = """\
 name: everything
 title: T
@@ -67,6 +83,7 @@ tests:
   - {name: boolq, task: boolq, shots: 1, limit: 2}
   - {name: packed, task: INPUTS/packed.yaml, limit: 2}
   - {name: mine, task: INPUTS/mine.yaml, limit: 2}
+  - {name: theirs, task: INPUTS/theirs.yaml, limit: 2}
 efficiency: {prompt: 8, gen: 2, repetitions: 1}
 """
 
@@ -95,6 +112,8 @@ def make_inputs():
     rows = [{"question": f"Question {i}", "a": "yes", "b": "no", "right": i % 2} for i in range(4)]
     with gzip.open(os.path.join(INPUTS, "data/packed.jsonl.gz"), "wt") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
+    for name in ("one", "two"):
+        write(f"data/{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows[:2]))
 
     story = open(os.path.join(demo, "text/stories.calib.txt")).read()[:40000]
     write("texts/a.txt", story[:20000])
@@ -105,6 +124,8 @@ def make_inputs():
     write("own.yaml", "name: own\nrounder: gptq\nweights: {type: int4, granularity: group, group_size: 64}\n")
     write("mine.yaml", GENERATION)
     write("packed.yaml", CHOICES)
+    write("theirs.yaml", HARNESS)
+    write("base.yaml", BASE)
     write("study.yaml", STUDY)
 
 
@@ -182,7 +203,8 @@ def check_study():
     names = {os.path.relpath(file, INPUTS) for file in stages_of}
     for name in ("model/added_tokens.json", "model/special_tokens_map.json", "data/header.txt",
                  "data/pieces/tokenizer_config.json", "model/generation_config.json", "texts/b.txt",
-                 "model/chat_template.jinja", "data/packed.jsonl.gz", "mine.yaml"):
+                 "model/chat_template.jinja", "data/packed.jsonl.gz", "mine.yaml",
+                 "base.yaml", "data/two.jsonl"):
         assert name in names, f"no stage opened {name}: {sorted(names)}"
 
     for file, labels in sorted(stages_of.items()):
@@ -199,7 +221,7 @@ def check_study():
 def check_store():
     store = os.path.join(SCRATCH, "results.db")
     model = os.path.join(INPUTS, "model")
-    tasks = ",".join(os.path.join(INPUTS, name) for name in ("mine.yaml", "packed.yaml"))
+    tasks = ",".join(os.path.join(INPUTS, name) for name in ("mine.yaml", "packed.yaml", "theirs.yaml"))
     command = ["eval", model, "--task", tasks, "--chat", "--data", os.path.join(INPUTS, "data"),
                "--store", store]
     files = opened_by(*command)
@@ -208,13 +230,13 @@ def check_store():
     def answers():  # of the next run: how many the store had
         told = run(*command).stderr
         found = [int(n) for n in re.findall(r"different, (\d+) more from the store", told)]
-        assert len(found) == 2, told
+        assert len(found) == 3, told
         return sum(found)
 
     def evaluations():
         return sqlite3.connect(store).execute("SELECT count(*) FROM evaluations").fetchone()[0]
 
-    assert answers() == 3 + 8, "the store does not answer what it was told"
+    assert answers() == 3 + 8 + 8, "the store does not answer what it was told"
     for file in sorted(files):
         before, count = change(file), evaluations()
         found = answers()

@@ -230,9 +230,12 @@ for page, wanted in (("docs/cli.md", OWN_PAGE), ("docs/metrics.md", metrics_page
         open(os.path.join(TREE, page), "w", encoding="utf-8").write(wanted)
     else:
         there = read(page) if os.path.exists(os.path.join(TREE, page)) else ""
-        for line in difflib.unified_diff(there.split("\n"), wanted.split("\n"), page, "the program",
-                                         lineterm="", n=0):
-            problems.append(f"{line}     (QUALM_WRITE_PAGES=1 tests/pages_test.sh QUALM TREE)")
+        changes = list(difflib.unified_diff(there.split("\n"), wanted.split("\n"), page, "the program",
+                                            lineterm="", n=0))
+        if changes:
+            problems.append("\n".join([f"{page} is not what the program says; to renew it: "
+                                       "QUALM_WRITE_PAGES=1 bash tests/pages_test.sh build/qualm .",
+                                       *changes[:20]]))
 
 pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 pages += sorted(os.path.relpath(page, TREE)
