@@ -9,6 +9,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat_flags.h"
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/overlap.h"
@@ -262,10 +263,9 @@ Command AddEval(Arguments& arguments, Globals& globals) {
            "Tokens of a forward pass on tasks, about; changes no result")
       .ShowDefault()
       .Positive();
-  arguments.Flag("--chat", options->tasks.chat,
+  arguments.Flag("--chat", options->tasks.is_chat,
                  "Ask as the model's own chat template says; a result of its own");
-  arguments.Add("--chat-template", options->tasks.chat_template,
-                "Another one: a name (qualm list chat-templates) or a Jinja file");
+  AddChatFlags(arguments, options->tasks.chat, std::string(kFixedChatDate));
   arguments.Flag("--skip-missing", options->tasks.skip_missing,
                  "Leave out tasks whose data is not available, and say so");
   arguments.Flag("--run-code", options->tasks.run_code,
@@ -299,6 +299,10 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Check([options]() -> std::string {
     const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
     if (has_texts && has_tasks) return "--corpus and --task exclude each other";
+    const TaskFlags& tasks = options->tasks;
+    if (!tasks.is_chat && tasks.chat.chat_template.empty() && AreSet(tasks.chat)) {
+      return "--date and --chat-option need --chat or --chat-template";
+    }
     return has_texts || has_tasks ? "" : "--corpus or --task is required";
   });
 
@@ -308,7 +312,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       "out.txt\n"
       "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json\n"
       "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference "
-      "MODEL");
+      "MODEL\n"
+      "  qualm eval MODEL --task gsm8k --chat --chat-option enable_thinking=false");
   return [options, &globals] { return Run(*options, globals); };
 }
 

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "chat/chat_template.h"
+#include "chat_flags.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
@@ -292,17 +293,9 @@ class TaskEvaluation {
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
 
-    // The model's own template, or the one that the user names, for all tasks.
-    std::optional<ChatTemplate>& chat = chat_;
-    if (flags_.chat || !flags_.chat_template.empty()) {
-      chat.emplace(FindChatTemplate(flags_.chat_template, folder));
-      json["chat_template"] = chat->name();
-    }
-    options_.chat = chat ? &*chat : nullptr;
-
-    // The template is part of the task's name in the store: answers with and without it differ.
+    const std::string variant = FindTemplate(folder, json);
     for (Task& task : tasks_) {
-      task.variant = chat ? StrCat("@", chat->name()) : "";
+      task.variant = variant;
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
@@ -313,6 +306,21 @@ class TaskEvaluation {
       on_outcome(std::move(outcome));
     }
     return hash;
+  }
+
+  // The model's own template, or the one that the user names, for all tasks; none if the tasks are
+  // asked as plain texts. Returns what it adds to the tasks' names in the store, because answers
+  // with and without it differ.
+  std::string FindTemplate(const std::string& folder, Json& json) {
+    options_.chat = nullptr;
+    if (!flags_.is_chat && flags_.chat.chat_template.empty()) return "";
+    const ChatOptions options = ChatOptionsOf(flags_.chat, "--");
+    chat_.emplace(FindChatTemplate(flags_.chat.chat_template, folder, options));
+    options_.chat = &*chat_;
+    json["chat_template"] = chat_->name();
+    json["chat"] = ChatAsJson(*chat_, options);
+    progress_->Info(ChatText(*chat_, options));
+    return ChatVariant(*chat_, flags_.chat);
   }
 
   // What a reader must know to trust the scores; standard output has only the scores.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/chat_settings.h"
 #include "cli.h"
 
 namespace qualm::cli {
@@ -16,8 +17,8 @@ struct TaskFlags {
   std::optional<std::string> shots;
   uint64_t fewshot_seed = 0, limit = 0, batch_tokens = 2048;
   bool run_code = false, skip_missing = false;
-  bool chat = false;
-  std::string chat_template;  // empty: the model's own
+  bool is_chat = false;
+  ChatSettings chat;
 };
 
 // Throws bad input if the file is not there: opening a store would make an empty one.
