@@ -4,11 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
-#include "chat/chat_date.h"
 
 namespace qualm::cli {
 
-void AddChatFlags(Arguments& arguments, ChatFlags& flags, const std::string& default_date) {
+void AddChatFlags(Arguments& arguments, ChatSettings& flags, const std::string& default_date) {
   arguments.Add("--chat-template", flags.chat_template,
                 "Not the model's own: a name (qualm list chat-templates) or a Jinja file");
   arguments.Add(
@@ -22,16 +21,14 @@ void AddChatFlags(Arguments& arguments, ChatFlags& flags, const std::string& def
       .OnePerFlag();
 }
 
-bool AreSet(const ChatFlags& flags) {
+bool AreSet(const ChatSettings& flags) {
   return !flags.chat_template.empty() || !flags.date.empty() || !flags.options.empty();
 }
 
-ChatOptions ChatOptionsOf(const ChatFlags& flags, std::string_view default_date) {
-  ChatOptions options;
-  options.date = flags.date.empty() ? std::string(default_date) : flags.date;
-  CheckDate(options.date, "--date");
-  options.variables = ParseChatVariables(flags.options, "--chat-option");
-  return options;
+ChatOptions ChatOptionsOfToday(const ChatSettings& flags) {
+  ChatSettings settings = flags;
+  if (settings.date.empty()) settings.date = TodayAsText();
+  return ChatOptionsOf(settings, "--");
 }
 
 Json ChatAsJson(const ChatTemplate& chat, const ChatOptions& options) {

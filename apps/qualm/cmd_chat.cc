@@ -13,7 +13,6 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "chat/chat_date.h"
 #include "chat_flags.h"
 #include "cli.h"
 #include "generate/conversation.h"
@@ -38,7 +37,7 @@ constexpr const char* kHelp =
 struct Flags {
   std::string model, system, messages;
   uint64_t context = 0;  // tokens; 0: the default
-  ChatFlags chat;
+  ChatSettings chat;
   TextFlags text;
 };
 
@@ -229,7 +228,7 @@ class ChatSession {
 int Run(const Flags& flags, const Globals& globals) {
   // The model, its template and its settings; what is wrong with one of them is said at once.
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
-  const ChatOptions chat_options = ChatOptionsOf(flags.chat, TodayAsText());
+  const ChatOptions chat_options = ChatOptionsOfToday(flags.chat);
   const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, chat_options);
   ThreadPool pool(globals.threads);
   const Context context{pool, *progress};

@@ -9,6 +9,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat_flags.h"
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/overlap.h"
@@ -297,6 +298,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Check([options]() -> std::string {
     const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
     if (has_texts && has_tasks) return "--corpus and --task exclude each other";
+    const TaskFlags& tasks = options->tasks;
+    const PromptFlags& prompt = tasks.prompt;
+    if (!prompt.chat && prompt.settings.chat_template.empty() && AreSet(prompt.settings)) {
+      return "--date and --chat-option need --chat or --chat-template";
+    }
     return has_texts || has_tasks ? "" : "--corpus or --task is required";
   });
 
@@ -307,7 +313,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       "  qualm eval MODEL --protocol llama.cpp --corpus wiki.test.raw --limit 20 --json\n"
       "  qualm eval QUANTIZED --task mmlu,hellaswag --shots 5 --store results.db --reference "
       "MODEL\n"
-      "  qualm eval MODEL --task my_task.yaml,mmlu-lm-eval:anatomy --data DATA");
+      "  qualm eval MODEL --task my_task.yaml,mmlu-lm-eval:anatomy --data DATA\n"
+      "  qualm eval MODEL --task gsm8k --chat --chat-option enable_thinking=false");
   return [options, &globals] { return Run(*options, globals); };
 }
 

@@ -8,7 +8,6 @@
 
 #include "base/context.h"
 #include "base/error.h"
-#include "chat/chat_date.h"
 #include "chat_flags.h"
 #include "cli.h"
 #include "generate/conversation.h"
@@ -23,7 +22,7 @@ struct Flags {
   std::string model, system, messages;
   std::optional<std::string> prompt;
   bool is_chat = false;
-  ChatFlags chat;
+  ChatSettings chat;
   TextFlags text;
 };
 
@@ -59,7 +58,7 @@ std::vector<ChatMessage> MessagesOf(const Flags& flags) {
 }
 
 Question ConversationOf(const Flags& flags, const Tokenizer& tokenizer) {
-  const ChatOptions options = ChatOptionsOf(flags.chat, TodayAsText());
+  const ChatOptions options = ChatOptionsOfToday(flags.chat);
   const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, options);
   Question question;
   question.messages = MessagesOf(flags);

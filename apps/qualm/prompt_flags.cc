@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat_flags.h"
 
 namespace qualm::cli {
 namespace {
@@ -30,8 +31,7 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
   arguments.Add("--split", flags.split,
                 "Score another split than the task's; SPLIT[:N] is its first N rows");
   arguments.Add("--fewshot-split", flags.shot_split, "Take examples from another split, likewise");
-  arguments.Add("--chat-template", flags.chat_template,
-                "Ask as a chat template says: a name (qualm list chat-templates) or a Jinja file");
+  AddChatFlags(arguments, flags.settings, std::string(kFixedChatDate));
   arguments.Add("--system", flags.system, "A text in front of every prompt; the system's message");
   arguments.Flag("--multiturn", flags.multiturn,
                  "With a chat template: each example is a turn of the conversation");
@@ -49,15 +49,17 @@ ItemOptions ItemOptionsOf(const PromptFlags& flags) {
 std::optional<ChatTemplate> FindPromptTemplate(const PromptFlags& flags,
                                                const std::filesystem::path& model_folder,
                                                const ChatOptions& options) {
-  if (!flags.chat && flags.chat_template.empty()) return std::nullopt;
-  return FindChatTemplate(flags.chat_template, model_folder, options);
+  if (!flags.chat && flags.settings.chat_template.empty()) return std::nullopt;
+  return FindChatTemplate(flags.settings.chat_template, model_folder, options);
 }
 
 PromptStyle StyleOf(const PromptFlags& flags, const std::optional<ChatTemplate>& chat) {
   if (flags.multiturn && !chat) {
     ThrowBadInput("--multiturn", "a chat template (--chat or --chat-template)", "none");
   }
-  return {chat ? &*chat : nullptr, flags.system, flags.multiturn};
+  PromptStyle style = {chat ? &*chat : nullptr, flags.system, flags.multiturn, {}};
+  if (chat) style.chat_variant = ChatVariant(*chat, flags.settings);
+  return style;
 }
 
 }  // namespace qualm::cli

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "arguments.h"
+#include "chat/chat_settings.h"
 #include "chat/chat_template.h"
 #include "tasks/items.h"
 #include "tasks/prompt.h"
@@ -17,7 +18,7 @@ struct PromptFlags {
   std::optional<std::string> shots, fewshot_seed;  // absent: the task's own
   std::string split, shot_split;                   // empty: the task's own
   bool chat = false;                               // the model's own template
-  std::string chat_template;                       // another one; empty: none
+  ChatSettings settings;                           // of the template; may name another one
   std::string system;
   bool multiturn = false;
 };
@@ -27,10 +28,12 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags);
 
 // Throws bad input for numbers that are none.
 ItemOptions ItemOptionsOf(const PromptFlags& flags);
-// The template that the flags name; `model_folder` may be empty where they do not ask for its own.
+// The template that the flags name, rendered with `options`, which are
+// ChatOptionsOf(flags.settings) and what a command adds; `model_folder` may be empty where the
+// flags do not ask for its own.
 std::optional<ChatTemplate> FindPromptTemplate(const PromptFlags& flags,
                                                const std::filesystem::path& model_folder,
-                                               const ChatOptions& options = {});
+                                               const ChatOptions& options);
 // `chat` must outlive the style. Throws bad input for turns without a template.
 PromptStyle StyleOf(const PromptFlags& flags, const std::optional<ChatTemplate>& chat);
 

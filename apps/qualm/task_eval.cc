@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "chat/chat_template.h"
+#include "chat_flags.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
@@ -279,14 +280,9 @@ class TaskEvaluation {
     json["rows"] = Json::array();
     if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
 
-    // The model's own template, or the one that the user names, for all tasks.
-    if (std::optional<ChatTemplate> chat = FindPromptTemplate(flags_.prompt, folder)) {
-      chat_.emplace(std::move(*chat));
-      json["chat_template"] = chat_->name();
-    }
-    options_.style = StyleOf(flags_.prompt, chat_);
+    FindTemplate(folder, json);
 
-    // The template is part of the task's name in the store: answers with and without it differ.
+    // The style is part of the task's name in the store: answers with and without it differ.
     // What the name says about a subset stays, also for the second model.
     for (Task& task : tasks_) {
       task.variant =
@@ -301,6 +297,20 @@ class TaskEvaluation {
       on_outcome(std::move(outcome));
     }
     return hash;
+  }
+
+  // The model's own template, or the one that the user names, for all tasks; none if the tasks are
+  // asked as plain texts.
+  void FindTemplate(const std::string& folder, Json& json) {
+    const ChatOptions options = ChatOptionsOf(flags_.prompt.settings, "--");
+    chat_.reset();
+    if (std::optional<ChatTemplate> chat = FindPromptTemplate(flags_.prompt, folder, options)) {
+      chat_.emplace(std::move(*chat));
+      json["chat_template"] = chat_->name();
+      json["chat"] = ChatAsJson(*chat_, options);
+      progress_->Info(ChatText(*chat_, options));
+    }
+    options_.style = StyleOf(flags_.prompt, chat_);
   }
 
   // What a reader must know to trust the scores; standard output has only the scores.

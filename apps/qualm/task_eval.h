@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/chat_settings.h"
 #include "cli.h"
 #include "prompt_flags.h"
 

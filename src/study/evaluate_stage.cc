@@ -96,6 +96,7 @@ class TaskStage {
     options_.items.limit = inputs_.limit;
     options_.store = &store_;
     options_.run_code = false;
+    if (inputs_.chat) FindTemplate();
     // Rows that are not the planned ones are not worth a forward pass.
     options_.on_inputs = [this](InputSet& opened) {
       plan_.RequireUnchanged(stage_, opened, task_.name);
@@ -123,6 +124,17 @@ class TaskStage {
   }
 
  private:
+  // The float model's template, also where a quantized one is asked: it was planned with that.
+  void FindTemplate() {
+    chat_.emplace(FindChatTemplate(inputs_.chat_template.path, inputs_.model.path,
+                                   ChatOptionsOf(*inputs_.chat, "chat_")));
+    InputSet opened = chat_->inputs();
+    plan_.RequireUnchanged(stage_, opened, "the chat template");
+    options_.style.chat = &*chat_;
+    options_.style.chat_variant = ChatVariant(*chat_, *inputs_.chat);
+    task_.variant += options_.style.Variant();
+  }
+
   // Of the whole task; parts are left out.
   static std::vector<ScoreOutcome> ScoresOf(const TaskOutcome& run) {
     std::vector<ScoreOutcome> scores;
@@ -218,6 +230,7 @@ class TaskStage {
   const Model& model_;
   Task task_;
   ResultStore store_;
+  std::optional<ChatTemplate> chat_;
   TaskRunOptions options_;
 };
 

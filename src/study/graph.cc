@@ -168,11 +168,23 @@ class Planner {
                     model.source_files);
   }
 
+  // What a conversation adds to a task: the template's files, and the settings without their place.
+  void AddChat(const PlannedModel& model, const ChatSettings& chat, EvaluateInputs& inputs,
+               InputSet& files) const {
+    inputs.chat_template.path = inputs_.TemplatePath(chat.chat_template);
+    inputs.chat = chat;
+    inputs.chat->chat_template.clear();
+    files.Add(FindChatTemplate(inputs.chat_template.path, model.path, ChatOptionsOf(chat, "chat_"))
+                  .inputs());
+    files.HashFiles();
+  }
+
   // `quantize` is the key of the stage that makes the model; empty: the float model is evaluated.
   std::string AddEvaluate(const PlannedModel& model, const PlannedTest& test,
                           const std::string& quantize, const std::string& what) {
     const TestSpec& spec = *test.spec;
     EvaluateInputs inputs;
+    InputSet files = model.files;
     inputs.model.path = model.path;
     inputs.model_hash = model.hash;
     inputs.quantize = quantize;
@@ -186,6 +198,7 @@ class Planner {
       inputs.shots = spec.shots;
       inputs.rows = RowsOf(test.pool);
       if (test.is_generated) inputs.text_protocol = kGenerationProtocol;
+      if (spec.chat) AddChat(model, *spec.chat, inputs, files);
     } else {
       const PerplexityProtocol& protocol = FindProtocol(spec.protocol);
       inputs.kind = TestKind::kText;
@@ -196,7 +209,6 @@ class Planner {
       inputs.seqlen = spec.seqlen;
     }
 
-    InputSet files = model.files;
     files.Add(test.files);
     return AddStage(StrCat("evaluate ", what, " on ", spec.name),
                     StrCat("evaluate ", quantize.empty() ? model.hash : quantize), {quantize},

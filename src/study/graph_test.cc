@@ -211,6 +211,44 @@ TEST(StudyGraph, ATextThatIsJoinedInAnotherWayIsAnotherTest) {
   EXPECT_EQ(KeysOf(plan, StageKind::kEvaluate).size(), 4U);  // of two models
 }
 
+// Template, day and options decide what a model is asked; tests without a template keep their keys.
+TEST(StudyGraph, HowATestIsAskedIsPartOfItsKey) {
+  const testing::TemporaryFolder folder;
+  folder.Write("own.jinja", "{{ messages[0].content }}");
+  const auto keys = [&](const std::string& chat) {
+    PlanOptions options;
+    options.data_folder = testing::SourceRoot() / "tests" / "data" / "rows";
+    options.study_folder = folder.path();
+    SilentProgress progress;
+    return KeysOf(MakeStudyPlan(ParseStudy(StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [",
+                                                  testing::SourceRoot().string(),
+                                                  "/demo/model]\nrecipes: [rtn-w4-g64]\ntests:\n"
+                                                  "  - {task: boolq, shots: 0",
+                                                  chat, "}\n"),
+                                           "x.yaml"),
+                                options, progress),
+                  StageKind::kEvaluate);
+  };
+
+  std::set<std::string> all;
+  size_t tests = 0;
+  for (const char* chat :
+       {"", ", chat_template: chatml", ", chat_template: llama3", ", chat_template: ./own.jinja",
+        ", chat_template: chatml, date: 2025-01-31",
+        ", chat_template: chatml, chat_options: enable_thinking=false",
+        ", chat_template: chatml, chat_options: [enable_thinking=true]"}) {
+    for (const std::string& key : keys(chat)) all.insert(key);
+    ++tests;
+    EXPECT_EQ(all.size(), 2 * tests) << chat;  // of two models
+  }
+  folder.Write("own.jinja", "{{ messages[0].content }}!");
+  for (const std::string& key : keys(", chat_template: ./own.jinja")) {
+    EXPECT_FALSE(all.contains(key));
+  }
+  EXPECT_THAT(testing::ErrorOf([&] { (void)keys(", chat: true"); }),
+              ::testing::HasSubstr("--chat-template takes one by name"));
+}
+
 TEST(StudyGraph, AFileThatChangedIsNotWhatWasPlanned) {
   const StudyPlan plan = PlanOf("");
   const Stage& stage = plan.stages[0];

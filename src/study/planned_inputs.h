@@ -54,6 +54,8 @@ class PlannedInputs {
   const InputSet& CorpusFiles(const std::string& corpus, const std::string& field, CorpusUse use);
   // Absolute where it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
+  // The same for a chat template, which may also have a built-in name or none.
+  std::string TemplatePath(const std::string& chat_template) const;
   // Whether a test scores the rows of "set:split", so that not all of them may be used for
   // calibration.
   bool IsScored(const std::string& split) const { return scored_.contains(split); }

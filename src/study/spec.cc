@@ -214,6 +214,9 @@ struct TestKeys {
   size_t seqlen = 0;
   std::vector<std::string> tasks;
   std::optional<size_t> shots, limit;
+  bool is_chat = false;
+  std::string chat_template, date;
+  std::vector<std::string> chat_options;
   About about;
 
   template <class Visitor, class Self>
@@ -228,11 +231,30 @@ struct TestKeys {
     visit("category", self.category);
     visit("shots", self.shots, {.range = InRange(0, kMostSize)});
     visit("limit", self.limit, {.range = InRange(0, kMostSize)});
+    visit("chat", self.is_chat);
+    visit("chat_template", self.chat_template);
+    visit("date", self.date);
+    visit("chat_options", self.chat_options, {.one_or_many = true});
     visit("about", self.about);
   }
 };
 
-// One test, or one for each of `tasks`. Shots that are given are part of a test's name: "-5shot".
+// The chat template that a test asks with, if it does. Throws bad input for settings of a template
+// in a test without one.
+std::optional<ChatSettings> ChatOf(const TestKeys& keys, bool is_task, std::string_view place) {
+  const ChatSettings settings{keys.chat_template, keys.date, keys.chat_options};
+  const bool has_template = keys.is_chat || !keys.chat_template.empty();
+  if (has_template && !is_task) ThrowBadInput(place, "a task where chat is asked for", "a text");
+  if (!has_template && (!keys.date.empty() || !keys.chat_options.empty())) {
+    ThrowBadInput(place, "chat: true or chat_template with date and chat_options", "neither");
+  }
+  if (!has_template) return std::nullopt;
+  (void)ChatOptionsOf(settings, StrCat(place, ": chat_"));  // only checked here
+  return settings;
+}
+
+// One test, or one for each of `tasks`. Shots that are given and a chat template are part of a
+// test's name: "-5shot", "-chat".
 std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   TestKeys keys;
   keys.protocol = limits.protocol;
@@ -261,6 +283,7 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
   test.category = keys.category;
   test.shots = keys.shots;
   test.limit = keys.limit.value_or(tasks.empty() ? limits.windows : limits.rows);
+  test.chat = ChatOf(keys, !tasks.empty(), yaml.place());
   test.about = keys.about;
   if (tasks.empty()) {
     test.name = has_name ? keys.name : test.corpus;
@@ -273,7 +296,8 @@ std::vector<TestSpec> TestsOf(const Yaml& yaml, const Limits& limits) {
     TestSpec& added = tests.emplace_back(test);
     added.task = task;
     const std::string shots = test.shots.value_or(0) > 0 ? StrCat("-", *test.shots, "shot") : "";
-    added.name = has_name ? keys.name : StrCat(task, shots);
+    const std::string chat = test.chat ? "-chat" : "";
+    added.name = has_name ? keys.name : StrCat(task, shots, chat);
     if (added.about.dataset.empty()) added.about.dataset = task;
   }
   return tests;

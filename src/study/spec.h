@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calibrate/sampler.h"
+#include "chat/chat_settings.h"
 #include "io/fields.h"
 
 namespace qualm {
@@ -98,7 +99,8 @@ struct TestSpec {
   size_t seqlen = 0;
   std::string task, category;  // or a task
   std::optional<size_t> shots;
-  size_t limit = 0;  // windows or rows; 0: all
+  size_t limit = 0;                  // windows or rows; 0: all
+  std::optional<ChatSettings> chat;  // of a task; empty: it is asked as a plain text
   About about;
 
   bool is_task() const { return !task.empty(); }
@@ -114,6 +116,7 @@ struct TestSpec {
     visit("category", self.category);
     visit("shots", self.shots);
     visit("limit", self.limit);
+    visit("chat", self.chat);
     visit("about", self.about);
   }
 };

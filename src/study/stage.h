@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "chat/chat_settings.h"
 #include "io/fields.h"
 #include "io/input_set.h"
 #include "io/json.h"
@@ -88,7 +89,7 @@ struct CalibrateInputs {
     visit("category", self.category);
     visit("rows", self.rows);
     visit("temperature", self.temperature);
-    visit("text_protocol", self.text_protocol, {.optional = true});
+    visit("text_protocol", self.text_protocol);
     visit("members", self.members);
   }
   SamplerOptions Sampler() const;
@@ -136,6 +137,10 @@ struct EvaluateInputs {
   PooledRows rows;              // of tasks
   // Of tasks that are answered with a text: kGenerationProtocol.
   std::optional<int> text_protocol;
+  // Of tasks that are asked in the form of a chat template, whose place is not part of the settings
+  // here: a name, a file, or empty for the model's own.
+  Place chat_template;
+  std::optional<ChatSettings> chat;
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
@@ -153,7 +158,9 @@ struct EvaluateInputs {
     visit("category", self.category);
     visit("shots", self.shots, {.null_when_empty = true});
     visit("rows", self.rows);
-    visit("text_protocol", self.text_protocol, {.optional = true});
+    visit("text_protocol", self.text_protocol);
+    visit("chat_template", self.chat_template, {.optional = true});
+    visit("chat", self.chat);
   }
 };
 

@@ -45,8 +45,10 @@ class Changer : public fields::Visitor {
       field += 1;
     } else if constexpr (std::same_as<T, std::string>) {
       field += "x";
+    } else if constexpr (fields::kIsOptional<T>) {
+      field = typename T::value_type{};
     } else {
-      field = T{{}};  // an optional with a value, a list with an item
+      field = T{{}};  // a list with an item
     }
   }
 

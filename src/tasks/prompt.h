@@ -13,8 +13,11 @@ struct PromptStyle {
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   std::string system;                  // a text in front of all, the system's message; may be empty
   bool shots_as_turns = false;         // with a chat template: each example as separate messages
+  // What the template and its settings add to a task's name; empty: '@' and the template's name.
+  std::string chat_variant;
 
-  // What distinguishes results in this style from plain ones: "@chatml+turns"; empty: nothing.
+  // What distinguishes results in this style from plain ones: "@chatml,date=2025-01-01+turns";
+  // empty: nothing.
   std::string Variant() const;
 };
 

@@ -1,10 +1,12 @@
-// Days of the calendar as text.
-#include "chat/chat_date.h"
+// Settings of a chat template from texts: days of the calendar, options, and the name of a result
+// that was asked with them.
+#include "chat/chat_settings.h"
 
 #include <chrono>
 #include <ctime>
 
 #include "base/error.h"
+#include "base/strings.h"
 
 namespace qualm {
 namespace {
@@ -20,6 +22,22 @@ int NumberOf(std::string_view digits) {
 }
 
 }  // namespace
+
+ChatOptions ChatOptionsOf(const ChatSettings& settings, std::string_view place) {
+  ChatOptions options;
+  options.date = settings.date.empty() ? std::string(kFixedChatDate) : settings.date;
+  CheckDate(options.date, StrCat(place, "date"));
+  options.variables = ParseChatVariables(settings.options, StrCat(place, "option"));
+  return options;
+}
+
+// Two settings with one variant would share a name in stores and reports.
+std::string ChatVariant(const ChatTemplate& chat, const ChatSettings& settings) {
+  std::string variant = StrCat("@", chat.name());
+  for (const std::string& option : settings.options) variant += StrCat(",", option);
+  const bool is_usual = settings.date.empty() || settings.date == kFixedChatDate;
+  return is_usual ? variant : StrCat(variant, ",date=", settings.date);
+}
 
 std::string TodayAsText() {
   const std::time_t now = std::time(nullptr);
