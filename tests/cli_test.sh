@@ -52,7 +52,7 @@ run 0 --version
 run 0 --help
 for source in "$2"/apps/qualm/cmd_*.cc; do
   command=${source##*/cmd_}
-  command=${command%.cc}
+  command=${command%.cc} command=${command//_/-}
   run 0 --help
   out_has "  $command "
   run 0 "$command" --help
@@ -229,8 +229,8 @@ cat > "$scratch/t.jinja" << 'TEMPLATE'
 {% endif %}
 TEMPLATE
 run 0 chat-template "$scratch/t.jinja" --messages "$scratch/talk.json" --bos '<s>' --date 2024-07-26 --chat-option think=false
-[[ $out == $'<s>user: Hi\n[{"name": "add"}] 26 July 2024 False\nassistant:' ]] || fail "chat-template: $out"
-[[ $(wc -c < "$scratch/out") == 64 ]] || fail "chat-template: $(wc -c < "$scratch/out") bytes"
+[[ $out == $'<s>user: Hi[{"name": "add"}] 26 July 2024 False\nassistant:' ]] || fail "chat-template: $out"
+[[ $(wc -c < "$scratch/out") == 59 ]] || fail "chat-template: $(wc -c < "$scratch/out") bytes"
 run 0 chat-template chatml --messages "$scratch/list.json" --no-generation-prompt --json
 is_json_object
 json_is 'j == {"template": "chatml", "text": "<|im_start|>user\nHi<|im_end|>\n"}'

@@ -145,6 +145,18 @@ TEST_F(ChatTemplates, OptionsAreVariables) {
               HasSubstr("expected KEY=VALUE; got =x"));
 }
 
+// transformers' order: special_tokens_map.json, unless tokenizer_config.json describes the tokens.
+TEST_F(ChatTemplates, TokensOfTheOlderFile) {
+  WriteFileAtomically(folder_ / "chat_template.jinja", "{{ bos_token }}{{ image_token }}");
+  WriteFileAtomically(folder_ / "special_tokens_map.json", R"({"bos_token": "<map>"})");
+  WriteFileAtomically(folder_ / "tokenizer_config.json",
+                      R"({"bos_token": "<config>", "image_token": "<i>", "add_bos_token": true})");
+  EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "<map><i>");
+  WriteFileAtomically(folder_ / "tokenizer_config.json",
+                      R"({"bos_token": "<config>", "added_tokens_decoder": {}})");
+  EXPECT_EQ(FindChatTemplate("", folder_).Render({{"user", "Hi"}}), "<config>");
+}
+
 // transformers drops null and passes reasoning under two names.
 TEST_F(ChatTemplates, MessagesAreNormalized) {
   WriteFileAtomically(folder_ / "chat_template.jinja",

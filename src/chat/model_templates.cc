@@ -16,10 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kLargestFile = uint64_t{16} << 20;
 
-// Those that transformers hands to a template as variables.
-constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                          "pad_token", "cls_token", "mask_token"};
-
 // The object in a file of the folder; an empty one if the file is missing.
 Json ReadObject(const fs::path& folder, const char* name, InputSet& inputs) {
   const fs::path file = folder / name;
@@ -32,16 +28,13 @@ Json ReadObject(const fs::path& folder, const char* name, InputSet& inputs) {
   return object;
 }
 
-// A special token is a text or an object with its "content".
+// A special token has a key that ends in _token, and is a text or an object with its "content".
 void AddSpecialTokens(const Json& config, Json& tokens) {
-  for (const char* name : kSpecialTokens) {
-    const auto found = config.find(name);
-    if (tokens.contains(name) || found == config.end()) continue;
-    if (found->is_string()) tokens[name] = *found;
-    const auto content = found->is_object() ? found->find("content") : found->end();
-    if (found->is_object() && content != found->end() && content->is_string()) {
-      tokens[name] = *content;
-    }
+  for (const auto& [name, token] : config.items()) {
+    if (!name.ends_with("_token") || tokens.contains(name)) continue;
+    if (token.is_string()) tokens[name] = token;
+    const auto content = token.is_object() ? token.find("content") : token.end();
+    if (content != token.end() && content->is_string()) tokens[name] = *content;
   }
 }
 
@@ -78,6 +71,10 @@ ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
   all.special_tokens = Json::object();
   if (folder.empty()) return all;
   const Json config = ReadObject(folder, "tokenizer_config.json", all.inputs);
+  // transformers reads the older file only where the tokens are not described in the newer one.
+  if (!config.contains("added_tokens_decoder")) {
+    AddSpecialTokens(ReadObject(folder, "special_tokens_map.json", all.inputs), all.special_tokens);
+  }
   AddSpecialTokens(config, all.special_tokens);
   if (!with_templates) return all;
 

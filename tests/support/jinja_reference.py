@@ -35,7 +35,7 @@ VALUES = ["n", "m", "x", "big", "t", "f", "none_", "s", "u", "e", "w", "num", "d
           "d", "de", "nest", "missing", "(1, 'a')", "0", "'%s'", "range(4)", "(s | safe)", "d.items()", "lm | map(attribute='a')", "-1.5e-7", "1e16", "0.1 + 0.2"]
 FILTERS = """abs|attr('upper')|attr('k')|batch(2)|list|batch(2, 'x')|list|capitalize|center(20)|count|d('D')|default('D', true)
 default(default_value=1, boolean=true)|dictsort|dictsort(reverse=true)|dictsort(by='value')|dictsort(true)|e|escape|forceescape
-filesizeformat|filesizeformat(true)|first|float|float(7)|format(1, 'b')|groupby('a')|groupby('c', default='q')|indent|indent(2, true)
+filesizeformat|filesizeformat(true)|first|float|float(7)|format(1, 'b')|groupby('a')|pprint|groupby('c', default='q')|indent|indent(2, true)
 indent('>', blank=true)|indent(width=1, first=true)|int|int(9)|int(default=8)|int(base=16)|items|list|join|join(', ')|join(d='-', attribute='a')|last
 length|list|lower|map('upper')|list|map(attribute='a')|list|map(attribute='c', default='q')|list|map('default', 'w')|list|max|max(attribute='b')
 min|min(case_sensitive=true)|reject|list|reject('odd')|list|rejectattr('a')|list|rejectattr('a', 'eq', 1)|list|replace('l', 'L')|replace('l', '<', 1)

@@ -153,6 +153,16 @@ std::string SwapCase(std::string_view text) {
   return out;
 }
 
+bool IsOfCase(std::string_view text, CharacterFlag wanted) {
+  const int others = kTitle | (wanted == kLower ? kUpper : kLower);
+  bool has_wanted = false;
+  for (const char32_t code : PointsOf(text)) {
+    if (Is(code, others)) return false;
+    has_wanted = has_wanted || Is(code, wanted);
+  }
+  return has_wanted;
+}
+
 std::string_view Strip(std::string_view text, const std::u32string* set, bool left, bool right) {
   const auto is_stripped = [&](uint32_t code) {
     return set == nullptr ? Is(code, kSpace) : set->find(code) != std::u32string::npos;

@@ -37,6 +37,10 @@ std::string Capitalize(std::string_view text);
 std::string Fold(std::string_view text);
 std::string SwapCase(std::string_view text);
 
+// Whether there are letters of the wanted case (kLower or kUpper) and none of the other, as
+// str.islower and isupper ask.
+bool IsOfCase(std::string_view text, CharacterFlag wanted);
+
 // Without the characters of `set` at the chosen ends, and without white space if `set` is null.
 std::string_view Strip(std::string_view text, const std::u32string* set, bool left, bool right);
 

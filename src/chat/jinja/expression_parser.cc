@@ -313,7 +313,7 @@ Expression ExpressionParser::Primary() {
     default:
       break;
   }
-  if (TakeSign("(")) return Parenthesis(line);
+  if (TakeSign("(")) return Parenthesis();
   if (TakeSign("[")) return ListLiteral(line);
   if (TakeSign("{")) return DictLiteral(line);
   Refuse("a value");
@@ -335,7 +335,7 @@ Expression ExpressionParser::NameOrConstant(const Token& token) {
   return made;
 }
 
-Expression ExpressionParser::Parenthesis(int) {
+Expression ExpressionParser::Parenthesis() {
   Expression made = TupleOrOne(/*with_condition=*/true, "", /*may_be_empty=*/true);
   RequireSign(")");
   return made;

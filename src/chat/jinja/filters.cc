@@ -8,12 +8,6 @@
 namespace qualm::jinja {
 namespace {
 
-const NativeFunction* FindIn(std::span<const NativeFunction> table, std::string_view name) {
-  const auto found =
-      std::ranges::find_if(table, [&](const NativeFunction& one) { return one.name == name; });
-  return found == table.end() ? nullptr : &*found;
-}
-
 std::vector<std::span<const NativeFunction>> FilterTables() {
   return {TextFilters(), HtmlFilters(), ListFilters(), SelectionFilters(), NumberFilters()};
 }

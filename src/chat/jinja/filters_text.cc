@@ -174,10 +174,35 @@ Value ToJsonFilter(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   return runtime.Text(DumpJson(runtime, self, style));
 }
 
+// A copy whose dicts have their keys in order.
+Value WithSortedKeys(Runtime& runtime, const Value& value, int depth) {
+  if (depth > kDeepestValue) runtime.Refuse("values of at most 200 levels", "more");
+  runtime.Step();
+  if (value.IsSequence()) {
+    std::vector<Value> items;
+    for (const Value& item : value.Items()) {
+      items.push_back(WithSortedKeys(runtime, item, depth + 1));
+    }
+    return value.Is(Kind::kList) ? runtime.List(std::move(items)) : runtime.Tuple(std::move(items));
+  }
+  if (!value.Is(Kind::kDict)) return value;
+
+  auto items = value.As<DictObject>().items;
+  std::ranges::stable_sort(
+      items, [&](const auto& a, const auto& b) { return Less(runtime, a.first, b.first); });
+  const Value sorted = runtime.Dict();
+  for (const auto& [key, one] : items) {
+    SetKey(runtime, sorted.As<DictObject>(), key, WithSortedKeys(runtime, one, depth + 1));
+  }
+  return sorted;
+}
+
+// pprint.pformat of what fits into one line; how it breaks longer values is not known here.
 Value PrettyPrint(Runtime& runtime, const Value& self, Bound&, Arguments&) {
-  const std::string text = Repr(runtime, self);
-  const bool is_plain = !self.Is(Kind::kDict) && !self.IsSequence() && CountCharacters(text) <= 80;
-  if (!is_plain) runtime.Refuse("a number or a short text for 'pprint'", TypeName(self));
+  const std::string text = Repr(runtime, WithSortedKeys(runtime, self, 0));
+  if (CountCharacters(text) > 80) {
+    runtime.Refuse("a value for 'pprint' that fits into 80 characters", TypeName(self));
+  }
   return runtime.Text(text);
 }
 

@@ -150,13 +150,8 @@ void FillDict(Runtime& runtime, DictObject& dict, const Arguments& all) {
 }
 
 const NativeFunction* FindGlobal(std::string_view name, bool is_chat) {
-  for (const NativeFunction& one : kGlobals) {
-    if (one.name == name) return &one;
-  }
-  for (const NativeFunction& one : kChatGlobals) {
-    if (is_chat && one.name == name) return &one;
-  }
-  return nullptr;
+  const NativeFunction* found = FindIn(kGlobals, name);
+  return found == nullptr && is_chat ? FindIn(kChatGlobals, name) : found;
 }
 
 }  // namespace qualm::jinja

@@ -2,7 +2,6 @@
 #include "chat/jinja/lexer.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -91,10 +90,6 @@ class Lexer {
     line_ += static_cast<int>(std::ranges::count(text_.substr(at_, to - at_), '\n'));
     if (to > at_) line_starting_ = text_[to - 1] == '\n';
     at_ = to;
-  }
-
-  void SkipSpace() {
-    Advance(text_.size() - Strip(text_.substr(at_), nullptr, true, false).size());
   }
 
   // Where the white space after `from` ends.

@@ -11,7 +11,7 @@ namespace qualm::jinja {
 // \r\n and \r become \n.
 std::string NormalizeNewlines(std::string_view text);
 
-// How many bytes at the front of `text` are a number. Requires: it begins with a digit. Behind a
+// How many bytes at the front of `text` are a number. Requires: it begins with a digit. After a
 // point ("list.0.5") there are no numbers with a fraction.
 size_t NumberLength(std::string_view text, bool after_point);
 // The value of a number with its underscores, into the one or the other. False for an integer of

@@ -249,12 +249,6 @@ constexpr NativeFunction kDictMutators[] = {{"clear", "", ClearDict},
                                             {"setdefault", "/ key default?", SetDefault},
                                             {"update", "*", Update}};
 
-const NativeFunction* FindIn(std::span<const NativeFunction> methods, std::string_view name) {
-  const auto found =
-      std::ranges::find_if(methods, [&](const NativeFunction& one) { return one.name == name; });
-  return found == methods.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 const NativeFunction* FindMethod(const Value& value, std::string_view name) {

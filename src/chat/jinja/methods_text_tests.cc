@@ -17,14 +17,9 @@ Value All(Runtime&, const Value& self, Bound&, Arguments&) {
   return Value::Bool(!points.empty());
 }
 
-template <CharacterFlag wanted, CharacterFlag other>
+template <CharacterFlag wanted>
 Value OfCase(Runtime&, const Value& self, Bound&, Arguments&) {
-  bool has_wanted = false;
-  for (const char32_t code : PointsOf(self.Bytes())) {
-    if (Is(code, other | kTitle)) return Value::Bool(false);
-    has_wanted = has_wanted || Is(code, wanted);
-  }
-  return Value::Bool(has_wanted);
+  return Value::Bool(IsOfCase(self.Bytes(), wanted));
 }
 
 Value IsTitle(Runtime&, const Value& self, Bound&, Arguments&) {
@@ -71,12 +66,12 @@ std::span<const NativeFunction> TextTestMethods() {
       {"isdecimal", "", All<kDecimal>},
       {"isdigit", "", All<kDigit>},
       {"isidentifier", "", IsIdentifier},
-      {"islower", "", OfCase<kLower, kUpper>},
+      {"islower", "", OfCase<kLower>},
       {"isnumeric", "", All<kNumeric>},
       {"isprintable", "", IsPrintable},
       {"isspace", "", All<kSpace>},
       {"istitle", "", IsTitle},
-      {"isupper", "", OfCase<kUpper, kLower>},
+      {"isupper", "", OfCase<kUpper>},
   };
   return kMethods;
 }

@@ -36,7 +36,6 @@ class ExpressionParser {
   [[noreturn]] void Refuse(std::string_view expected) const;
 
   // --- expressions
-  Expression Whole() { return Condition(); }
   // One expression, or several with commas between as a tuple. Without a condition, an "if" after
   // it belongs to something else. `end`: a name that ends it.
   Expression TupleOrOne(bool with_condition, std::string_view end = "", bool may_be_empty = false);
@@ -94,7 +93,7 @@ class ExpressionParser {
   Expression Power();
   Expression Unary();
   Expression Primary();
-  Expression Parenthesis(int line);
+  Expression Parenthesis();
   Expression ListLiteral(int line);
   Expression DictLiteral(int line);
   Expression NameOrConstant(const Token& token);

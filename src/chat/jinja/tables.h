@@ -7,6 +7,14 @@
 
 namespace qualm::jinja {
 
+// The function of that name; null if there is none.
+inline const NativeFunction* FindIn(std::span<const NativeFunction> table, std::string_view name) {
+  for (const NativeFunction& one : table) {
+    if (one.name == name) return &one;
+  }
+  return nullptr;
+}
+
 std::span<const NativeFunction> TextFilters();
 std::span<const NativeFunction> HtmlFilters();
 std::span<const NativeFunction> ListFilters();

@@ -39,15 +39,9 @@ Value DivisibleBy(Runtime& runtime, const Value& self, Bound& a, Arguments&) {
   return Value::Bool(Divides(runtime, self, a[0], 0));
 }
 
-// All letters of one case, and at least one of them.
-template <CharacterFlag wanted, CharacterFlag other>
+template <CharacterFlag wanted>
 Value OfCase(Runtime& runtime, const Value& self, Bound&, Arguments&) {
-  bool has_wanted = false;
-  for (const char32_t code : PointsOf(ToText(runtime, self))) {
-    if (Is(code, other | kTitle)) return Value::Bool(false);
-    has_wanted = has_wanted || Is(code, wanted);
-  }
-  return Value::Bool(has_wanted);
+  return Value::Bool(IsOfCase(ToText(runtime, self), wanted));
 }
 
 // What has a length and elements by number or key.
@@ -129,7 +123,7 @@ std::span<const NativeFunction> Tests() {
       {"iterable", "", Iterable},
       {"le", "/ b", ByOperator<Operator::kLessEqual>},
       {"lessthan", "/ b", ByOperator<Operator::kLess>},
-      {"lower", "", OfCase<kLower, kUpper>},
+      {"lower", "", OfCase<kLower>},
       {"lt", "/ b", ByOperator<Operator::kLess>},
       {"mapping", "", OfKind<Kind::kDict>},
       {"ne", "/ b", ByOperator<Operator::kNotEqual>},
@@ -142,19 +136,14 @@ std::span<const NativeFunction> Tests() {
       {"test", "", KnownTest},
       {"true", "", IsTruth<true>},
       {"undefined", "", OfKind<Kind::kUndefined>},
-      {"upper", "", OfCase<kUpper, kLower>},
+      {"upper", "", OfCase<kUpper>},
   };
   return kTests;
 }
 
 }  // namespace
 
-const NativeFunction* FindTest(std::string_view name) {
-  const auto tests = Tests();
-  const auto found =
-      std::ranges::find_if(tests, [&](const NativeFunction& one) { return one.name == name; });
-  return found == tests.end() ? nullptr : &*found;
-}
+const NativeFunction* FindTest(std::string_view name) { return FindIn(Tests(), name); }
 
 std::vector<std::string> TestNames() {
   std::vector<std::string> names;
