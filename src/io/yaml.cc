@@ -70,19 +70,22 @@ size_t ClosingQuote(std::string_view text, size_t begin) {
   return text.size();
 }
 
-// How many line ends yaml-cpp leaves out of the quoted text that begins at `begin`: of the empty
-// lines before its closing quote it keeps one. 0 where there is no quote.
-size_t LostLineEnds(std::string_view text, size_t begin) {
-  if (begin >= text.size() || (text[begin] != '\'' && text[begin] != '"')) return 0;
+// The value of a text that may begin with a quote at `begin`, which yaml-cpp read as `value`. Of
+// the empty lines before a closing quote it keeps one, and of a text of nothing but lines none.
+std::string WithEmptyLines(std::string_view text, size_t begin, const std::string& value) {
+  if (begin >= text.size() || (text[begin] != '\'' && text[begin] != '"')) return value;
   const size_t end = ClosingQuote(text, begin);
-  if (end == text.size()) return 0;
+  if (end == text.size()) return value;
 
-  // The line end of the last words is folded away, and one more is kept.
+  // The line end of the last words is folded away.
   const std::string_view inside = text.substr(begin + 1, end - begin - 1);
   const size_t words = inside.find_last_not_of(" \t\r\n") + 1;
   const auto line_ends = static_cast<size_t>(std::ranges::count(inside.substr(words), '\n'));
+  if (words == 0 && line_ends > 0) {
+    return line_ends == 1 ? " " : std::string(line_ends - 1, '\n');
+  }
   const bool is_escaped = text[begin] == '"' && inside.substr(0, words).ends_with('\\');
-  return words > 0 && line_ends > 2 && !is_escaped ? line_ends - 2 : 0;
+  return line_ends > 2 && !is_escaped ? value + std::string(line_ends - 2, '\n') : value;
 }
 
 // The parser recurses, so nesting is bounded first: open brackets, and "- - -" or "? ? ?" nests
@@ -139,9 +142,8 @@ class YamlBuilder final : public YAML::EventHandler {
     if (tag == "!function") RefuseFunction(mark, value);
     Check(mark, tag, anchor);
     Yaml node = Node(Yaml::Kind::kScalar, mark);
-    node.scalar_ = value;
-    if (mark.pos >= 0)
-      node.scalar_.append(LostLineEnds(text_, static_cast<size_t>(mark.pos)), '\n');
+    node.scalar_ =
+        mark.pos < 0 ? value : WithEmptyLines(text_, static_cast<size_t>(mark.pos), value);
     Add(std::move(node));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,

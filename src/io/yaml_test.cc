@@ -127,6 +127,10 @@ TEST(Yaml, EmptyLinesBeforeAClosingQuoteAreKept) {
     EXPECT_EQ(value(StrCat(quote, "x\n\n  ", quote)), "x\n");
     EXPECT_EQ(value(StrCat(quote, "x\n\n\n  ", quote)), "x\n\n");
     EXPECT_EQ(value(StrCat(quote, "x\n\n\n\n  ", quote)), "x\n\n\n");
+    EXPECT_EQ(value(StrCat(quote, "\n  ", quote)), " ");
+    EXPECT_EQ(value(StrCat(quote, "\n\n  ", quote)), "\n");
+    EXPECT_EQ(value(StrCat(quote, "\n\n\n  ", quote)), "\n\n");
+    EXPECT_EQ(value(StrCat(quote, quote)), "");
     EXPECT_EQ(value(StrCat(quote, "x\n\n\n  y", quote)), "x\n\ny");
   }
   EXPECT_EQ(value("'it''s\n\n\n  '"), "it's\n\n");

@@ -1,3 +1,6 @@
+// From a task and its rows to items: contexts, continuations, right choices and examples. Tasks in
+// the format of lm-evaluation-harness are made in lm_eval_items.cc; which rows are asked is decided
+// here for both.
 #include "tasks/items.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads tasks in our own format, and finds tasks by name, by subset and by path.
 #include "tasks/task.h"
 
 #include <algorithm>
