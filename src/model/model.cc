@@ -5,6 +5,7 @@
 #include <map>
 
 #include "artefact/store.h"
+#include "base/context.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -13,6 +14,7 @@
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
+#include "tokenize/tokenizer_files.h"
 
 namespace qualm {
 namespace {
@@ -114,12 +116,7 @@ const Tokenizer& Model::RequireTokenizer() const {
 
 std::string Model::Hash() const { return manifest ? manifest->ArtefactHash() : checkpoint->Hash(); }
 
-bool HasTokenizer(const std::filesystem::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
-    if (std::filesystem::exists(folder / name)) return true;
-  }
-  return false;
-}
+bool HasTokenizer(const std::filesystem::path& folder) { return !TokenizerFileIn(folder).empty(); }
 
 // A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
 // float weights that give the same outputs. All other layers are dense.
@@ -196,6 +193,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
   if (HasTokenizer(folder)) {
     model.tokenizer = LoadTokenizer(folder);
     model.inputs.Add(model.tokenizer->inputs());
+    for (const std::string& warning : model.tokenizer->warnings()) context.progress.Warn(warning);
   }
 
   // Blocks are loaded one at a time, and the file's pages of a block are released once its weights

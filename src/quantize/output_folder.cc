@@ -21,6 +21,7 @@
 #include "calibrate/sampler.h"
 #include "data/overlap.h"
 #include "io/hash.h"
+#include "tokenize/tokenizer_files.h"
 
 namespace qualm {
 namespace {
@@ -28,15 +29,20 @@ namespace {
 constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr const char* kRestName = "rest.safetensors";
 constexpr const char* kTimingsName = "timings.json";
-constexpr std::array<std::string_view, 10> kCompanions = {"config.json",
+constexpr std::array<std::string_view, 15> kCompanions = {"config.json",
                                                           "generation_config.json",
                                                           "tokenizer.json",
                                                           "tokenizer.model",
+                                                          "spiece.model",
+                                                          "sentencepiece.bpe.model",
+                                                          "spm.model",
+                                                          "tiktoken.model",
                                                           "tokenizer_config.json",
                                                           "special_tokens_map.json",
                                                           "added_tokens.json",
                                                           "vocab.json",
                                                           "merges.txt",
+                                                          "vocab.txt",
                                                           "chat_template.jinja"};
 
 std::string BlockFileName(size_t block) {
@@ -73,7 +79,7 @@ bool IsOurs(const std::string& temporary_or_name) {
        {kIndexName, kRestName, kTimingsName, kManifestName, kJournalName, kCalibrationGramsName}) {
     if (name == own) return true;
   }
-  return MatchesGlob(name, "block-?????.safetensors") ||
+  return MatchesGlob(name, "block-?????.safetensors") || MatchesGlob(name, "*.tiktoken") ||
          std::ranges::find(kCompanions, name) != kCompanions.end();
 }
 
@@ -109,6 +115,9 @@ std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
   for (std::string_view name : kCompanions) {
     if (std::filesystem::exists(model / name)) found.emplace_back(name);
   }
+  // A rank file may have any name that ends in .tiktoken.
+  const std::filesystem::path tokenizer = TokenizerFileIn(model);
+  if (tokenizer.extension() == ".tiktoken") found.push_back(tokenizer.filename().string());
   return found;
 }
 
