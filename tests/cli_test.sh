@@ -97,8 +97,9 @@ err_has "short.txt"
 : > "$scratch/empty.txt"
 run_error 3 eval "$model" --corpus "$scratch/empty.txt"
 run_error 3 tokenize "$scratch/absent" --text a
-run_error 3 tokenize "$model" --decode --text "1 2 999999"
 run_error 3 tokenize "$model" --decode --text "1 two"
+run_error 2 tokenize "$model" --text a --skip-special
+run_error 2 tokenize "$model" --text a --jsonl b
 mkdir "$scratch/broken"
 cp "$model"/* "$scratch/broken"
 printf '{"model_type": "llama", "hidden_size": ' > "$scratch/broken/config.json"
@@ -269,6 +270,24 @@ run 0 tokenize "$model" --text "--json"
 [[ $out =~ ^[0-9\ ]+$ ]] || fail "a text that looks like a flag: $out"
 run 0 tokenize "$model" --text $'\xff\xfe' --json
 is_json_object
+run 0 tokenize "$model" --text "$sample" --special
+[[ $out == "1 $ids" ]] || fail "--special: $out"
+run 0 tokenize "$model" --decode --text "1 $ids"
+[[ $out == "<s> $sample" ]] || fail "decoding leaves special tokens out: $out"
+run 0 tokenize "$model" --decode --skip-special --text "1 $ids 999999 -1"
+[[ $out == "$sample" ]] || fail "--skip-special: $out"
+err_has "left out 2 ids that the vocabulary does not have, the first is 999999"
+
+printf '%s\n' '"a b"' '' '{"text": "c", "more": 1}' > "$scratch/texts.jsonl"
+run 0 tokenize "$model" --jsonl "$scratch/texts.jsonl"
+[[ $(wc -l <<< "$out") == 2 ]] || fail "not an answer for each text: $out"
+[[ $out == *'{"ids":['* ]] || fail "--jsonl: $out"
+printf '%s\n' "$out" > "$scratch/ids.jsonl"
+run 0 tokenize "$model" --decode --skip-special --jsonl "$scratch/ids.jsonl"
+[[ $out == $'{"text":"a b"}\n{"text":"c"}' ]] || fail "--jsonl does not give the texts back: $out"
+printf '%s\n' '' '5' > "$scratch/texts.jsonl"
+run_error 3 tokenize "$model" --jsonl "$scratch/texts.jsonl"
+err_has "texts.jsonl:2] expected a JSON string"
 
 # --- eval
 evaluate=(eval "$model" --corpus "$text" --corpus "$other_text" --seqlen 64 --limit 3)

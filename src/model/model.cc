@@ -16,6 +16,7 @@
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
+#include "tokenize/tokenizer_files.h"
 
 namespace qualm {
 namespace {
@@ -247,6 +248,9 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
 
   model.generation = std::move(opened.generation);
   for (const std::string& warning : model.generation.warnings) context.progress.Warn(warning);
+  if (model.tokenizer != nullptr) {
+    for (const std::string& warning : model.tokenizer->warnings()) context.progress.Warn(warning);
+  }
 
   // Blocks are loaded one at a time, and the file's pages of a block are released once its weights
   // are packed: memory holds the model about once.

@@ -119,7 +119,7 @@ bool BpeModel::AppendBytes(std::string_view text, std::vector<TokenId>& symbols)
 }
 
 // An unknown unit is written down when the next one with a symbol comes, so that bytes in between
-// stand before it: what the Hugging Face library does.
+// come before it: what the Hugging Face library does.
 std::vector<TokenId> BpeModel::Symbols(std::string_view text) const {
   std::vector<TokenId> symbols;
   symbols.reserve(text.size());

@@ -30,7 +30,7 @@ class BpeWordModel final : public WordModel {
     }
   }
 
-  // Stands for an unknown piece that the vocabulary lacks.
+  // The id of an unknown piece that the vocabulary lacks.
   static constexpr TokenId kUnnamed = static_cast<TokenId>(Vocabulary::kMaxId) + 1;
 
  private:
@@ -113,7 +113,7 @@ class Builder {
       found += ids[byte] >= 0 ? 1 : 0;
     }
     if (found == 0) return;
-    // With some of them missing, an unknown character may end up behind what follows it.
+    // With some of them missing, an unknown character may be written after what follows it.
     if (found < 256) model_.ForbidCutting();
     model_.SetByteFallback(ids);
   }

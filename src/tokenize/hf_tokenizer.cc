@@ -134,7 +134,7 @@ std::string HfTokenizer::Decode(std::span<const TokenId> ids, bool keep_special)
                                                      : std::string_view(spelling->second));
   }
   std::string text = decoder_.Decode(std::move(pieces));
-  return cleans_up_spaces_ ? CleanUpSpaces(std::move(text)) : text;
+  return cleans_up_spaces_ ? CleanUpSpaces(std::move(text), /*contracts_do_not=*/false) : text;
 }
 
 std::optional<TokenId> HfTokenizer::IdOfPiece(std::string_view piece) const {

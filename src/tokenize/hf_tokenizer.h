@@ -90,7 +90,7 @@ std::unique_ptr<Tokenizer> ParseRankFile(std::string_view bytes, std::string_vie
                                          const TokenizerConfig& config);
 
 // A SentencePiece model under a class of transformers that does not run it by Google's library but
-// builds a tokenizer of its own from it: LlamaTokenizer, GemmaTokenizer, T5Tokenizer. Null for any
+// builds its own tokenizer from it: LlamaTokenizer, GemmaTokenizer, T5Tokenizer. Null for any
 // other class.
 std::unique_ptr<Tokenizer> BuildFromSentencePiece(const SentencePieceModel& model,
                                                   std::string_view place,
@@ -101,8 +101,8 @@ std::unique_ptr<Tokenizer> BuildFromSentencePiece(const SentencePieceModel& mode
 std::unique_ptr<Tokenizer> FinishTokenizer(HfSpec spec, const TokenizerConfig& config,
                                            bool flags_count);
 
-// What LlamaTokenizer makes of a vocabulary with its merges, whatever a tokenizer.json beside them
-// says of normalizer, words and decoder.
+// What LlamaTokenizer makes of a vocabulary with its merges, whatever the tokenizer.json that has
+// them says of normalizer, words and decoder.
 void ApplyLlamaClass(const TokenizerConfig& config, HfSpec& spec);
 
 // {"piece": id, ...}.

@@ -186,7 +186,7 @@ void Normalizer::AppendBert(const Json& json, std::string_view place) {
   options.clean_text = GetBool(json, "clean_text", place, true);
   options.handle_chinese_chars = GetBool(json, "handle_chinese_chars", place, true);
   options.lowercase = GetBool(json, "lowercase", place, true);
-  // Without a word of its own it follows the lower case.
+  // Null means: as for the lower case.
   options.strip_accents = GetBool(json, "strip_accents", place, options.lowercase);
   steps_.emplace_back(BertStep{options});
 }

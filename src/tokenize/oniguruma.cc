@@ -1,6 +1,6 @@
 // One pass over the pattern. Character classes that PCRE2 cannot write as one pair of brackets
-// become groups: a union is an alternation of classes, an intersection a class behind lookaheads, a
-// complement any character behind a negative lookahead. All of them match exactly one character.
+// become groups: a union is an alternation of classes, an intersection a class after lookaheads, a
+// complement any character after a negative lookahead. All of them match exactly one character.
 #include "tokenize/oniguruma.h"
 
 #include <algorithm>
@@ -23,7 +23,7 @@ constexpr size_t kLongestPattern = size_t{1} << 17;  // bytes
 // Unicode's White_Space is Z and these controls; PCRE2 counts U+180E too.
 constexpr std::string_view kSpaces = "\\x09-\\x0d\\x85\\p{Z}";
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
-// Oniguruma has a table of its own for Latin-1 outside of brackets, where these are word
+// Oniguruma has a separate table for Latin-1 outside of brackets, where these are word
 // characters.
 constexpr std::string_view kLatinWord = "\\xb2\\xb3\\xb9\\xbc-\\xbe";
 
@@ -199,7 +199,7 @@ class Translator {
     Copy(1);
   }
 
-  // {n}, {n,}, {n,m}, {,m}. A plus behind it repeats the whole once more; to PCRE2 it would forbid
+  // {n}, {n,}, {n,m}, {,m}. A plus after it repeats the whole once more; to PCRE2 it would forbid
   // backtracking.
   void Interval() {
     const size_t end = pattern_.find('}', at_);
@@ -265,7 +265,7 @@ class Translator {
   }
 
   // \s \S \d \D \h \H \p{...} \P{...}, which mean the same inside and outside of brackets; at_ is
-  // behind it then. Nothing for any other escape.
+  // after it then. Nothing for any other escape.
   std::optional<ClassItem> ClassEscape() {
     const auto take = [&](std::string_view body, bool negated) {
       at_ += 2;
@@ -337,7 +337,7 @@ class Translator {
     return true;
   }
 
-  // What is between two && of a class: the inside of brackets, and expressions beside it.
+  // What is between two && of a class: the inside of brackets, and further expressions.
   struct Term {
     std::string body;
     std::vector<std::string> others;

@@ -42,12 +42,15 @@ std::string Replaced(std::string_view text, std::string_view from, std::string_v
 
 }  // namespace
 
-std::string CleanUpSpaces(std::string text) {
+std::string CleanUpSpaces(std::string text, bool contracts_do_not) {
   constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
       {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
       {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
       {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto& [from, to] : kReplacements) text = Replaced(text, from, to, kMostDecoded);
+  for (const auto& [from, to] : kReplacements) {
+    if (from == " do not" && !contracts_do_not) continue;
+    text = Replaced(text, from, to, kMostDecoded);
+  }
   return text;
 }
 
@@ -188,7 +191,7 @@ void PieceDecoder::ApplyStep(const WordPieceStep& step, Pieces& pieces) {
     } else if (i > 0) {
       pieces[i] = StrCat(" ", pieces[i]);
     }
-    if (step.cleanup) pieces[i] = CleanUpSpaces(std::move(pieces[i]));
+    if (step.cleanup) pieces[i] = CleanUpSpaces(std::move(pieces[i]), /*contracts_do_not=*/true);
   }
 }
 
@@ -202,14 +205,15 @@ void PieceDecoder::ApplyStep(const SuffixStep& step, Pieces& pieces) {
 }
 
 void PieceDecoder::ApplyStep(const CtcStep& step, Pieces& pieces) {
-  // A piece that follows itself is the same sound going on.
+  // A piece that follows itself is the same sound, held.
   pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
 
   size_t left = kMostDecoded;
   for (std::string& piece : pieces) {
     piece = Replaced(piece, step.pad, "", left);
     if (step.cleanup) {
-      piece = Replaced(CleanUpSpaces(std::move(piece)), step.word_delimiter, " ", left);
+      piece = Replaced(CleanUpSpaces(std::move(piece), /*contracts_do_not=*/true),
+                       step.word_delimiter, " ", left);
     }
     left -= piece.size();
   }

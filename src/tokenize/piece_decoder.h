@@ -30,7 +30,7 @@ class PieceDecoder {
  private:
   struct ByteLevelStep {};
   struct WordPieceStep {
-    std::string prefix;  // of pieces that go on with the word before
+    std::string prefix;  // of pieces that continue the word before
     bool cleanup = true;
   };
   struct SuffixStep {
@@ -75,8 +75,9 @@ class PieceDecoder {
   bool join_with_spaces_ = false;
 };
 
-// Takes the blanks away that tokenizing put before punctuation and contractions ("do n't").
-std::string CleanUpSpaces(std::string text);
+// Takes the blanks away that tokenizing put before punctuation and contractions ("do n't"). The
+// library's decoders also make "don't" of "do not"; transformers does not.
+std::string CleanUpSpaces(std::string text, bool contracts_do_not);
 
 // The byte that a piece such as "<0x0A>" stands for, or -1.
 int ByteOfFallbackPiece(std::string_view piece);

@@ -11,7 +11,7 @@
 namespace qualm {
 
 // Reads TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel (which adds nothing) and
-// Sequence into `special`: what stands before and after a text, the first token before it as BOS
+// Sequence into `special`: the tokens before and after a text, the first token before it as BOS
 // and the last one after it as EOS. `json` is the value of "post_processor"; null adds nothing. Any
 // other is an error naming it.
 void ReadPostProcessor(const Json& json, std::string_view place, SpecialTokens& special);

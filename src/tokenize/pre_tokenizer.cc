@@ -349,7 +349,7 @@ void PreTokenizer::ApplyStep(const FixedLengthStep& step, std::vector<Word>& wor
   words = std::move(out);
 }
 
-// A word begins with each character of another script than the last one that had any. What stands
+// A word begins with each character of another script than the last one that had any. What is
 // before the first such character is in no word, as in the library.
 void PreTokenizer::ApplyStep(const ScriptsStep&, std::vector<Word>& words,
                              std::deque<std::string>&) {

@@ -34,7 +34,7 @@ class PreTokenizer {
   static PreTokenizer WhiteSpaceSplit();
   enum class Prefix { kAlways, kFirst, kNever };
   static PreTokenizer Metaspace(Prefix prefix, bool split);
-  // Splits behind every space.
+  // Splits after every space.
   static PreTokenizer AfterSpaces();
   // The steps of `other` follow those of this.
   void Then(PreTokenizer other);

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kLongestPiece = 1000;  // bytes
 constexpr size_t kLongestLine = 2000;   // bytes
 
-// Llama 3's own release has nothing beside its rank file, whose 256 special tokens are in its code.
+// Llama 3's own release is nothing but a rank file; its 256 special tokens are in its code.
 constexpr size_t kLlama3Ranks = 128000;
 constexpr size_t kLlama3SpecialTokens = 256;
 
@@ -88,7 +88,7 @@ void AddSpecial(std::string content, TokenizerConfig& config) {
   config.further_tokens.push_back(std::move(token));
 }
 
-// The 256 tokens behind the ranks, in the order of the release's code.
+// The 256 tokens after the ranks, in the order of the release's code.
 void AddLlama3Tokens(TokenizerConfig& config) {
   const auto reserved = [](size_t i) { return StrCat("<|reserved_special_token_", i, "|>"); };
   AddSpecial("<|begin_of_text|>", config);

@@ -191,10 +191,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     }
     if (known < 0) vocabulary_.Add(token.content, token.id, place);
     types_.resize(vocabulary_.size(), PieceType::kUserDefined);
-    // The unknown piece keeps its own surface.
-    if (token.is_special && token.id != unknown_) {
-      types_[static_cast<size_t>(token.id)] = PieceType::kControl;
-    }
+    if (token.is_special) types_[static_cast<size_t>(token.id)] = PieceType::kControl;
     added_tokens_.Add(token, token.content, place);
   }
 

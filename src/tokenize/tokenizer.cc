@@ -6,6 +6,7 @@
 #include "tokenize/hf_tokenizer.h"
 #include "tokenize/sentencepiece_tokenizer.h"
 #include "tokenize/tokenizer_config.h"
+#include "tokenize/tokenizer_files.h"
 #include "tokenize/utf8.h"
 
 namespace qualm {
@@ -20,7 +21,7 @@ constexpr size_t kStreamWindow = 64, kStreamContext = 8;
 // So many tokens without an end of a character will not become one.
 constexpr size_t kStreamMost = 512;
 
-// Bytes at the end of `text` that a later token may still change: U+FFFD stands there while the
+// Bytes at the end of `text` that a later token may still change: U+FFFD is there while the
 // bytes of a character are coming in.
 size_t HeldBackBytes(std::string_view text) {
   size_t held = 0;
@@ -71,47 +72,18 @@ std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& confi
                 path.filename().string());
 }
 
-// The first *.tiktoken of a folder by name; empty if there is none.
-fs::path RankFileIn(const fs::path& folder) {
-  fs::path first;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() != ".tiktoken") continue;
-    if (first.empty() || entry.path() < first) first = entry.path();
-  }
-  return first;
-}
-
-// The file that holds a folder's tokenizer; empty if there is none.
-fs::path FindFileIn(const fs::path& folder) {
-  const auto has = [&](const char* name) { return fs::exists(folder / name); };
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tiktoken.model",
-                           "sentencepiece.bpe.model", "spm.model"}) {
-    if (has(name)) return folder / name;
-  }
-  if (has("vocab.json") && has("merges.txt")) return folder / "vocab.json";
-  if (const fs::path ranks = RankFileIn(folder); !ranks.empty()) return ranks;
-  if (has("vocab.txt")) return folder / "vocab.txt";
-  // Half of a pair: its reader says what is missing.
-  if (has("vocab.json")) return folder / "vocab.json";
-  return {};
-}
-
-fs::path FileIn(const fs::path& folder) {
-  const fs::path file = FindFileIn(folder);
-  if (!file.empty()) return file;
-  ThrowBadInput(
-      folder.string(),
-      "tokenizer.json, tokenizer.model, spiece.model, vocab.json + merges.txt, *.tiktoken "
-      "or vocab.txt in the folder",
-      "none of them");
-}
-
 }  // namespace
 
-bool HasTokenizer(const fs::path& folder) { return !FindFileIn(folder).empty(); }
+bool HasTokenizer(const fs::path& folder) { return !TokenizerFileIn(folder).empty(); }
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const fs::path& path) {
-  const fs::path file = fs::is_directory(path) ? FileIn(path) : path;
+  const fs::path file = fs::is_directory(path) ? TokenizerFileIn(path) : path;
+  if (file.empty()) {
+    ThrowBadInput(path.string(),
+                  "tokenizer.json, tokenizer.model, spiece.model, vocab.json + merges.txt, "
+                  "*.tiktoken or vocab.txt in the folder",
+                  "none of them");
+  }
   TokenizerConfig config = ReadTokenizerConfig(file.parent_path());
   std::unique_ptr<Tokenizer> tokenizer = LoadFile(file, config);
   tokenizer->inputs_ = std::move(config.inputs);

@@ -21,7 +21,7 @@ struct SpecialTokens {
   std::optional<TokenId> bos, eos, unk, pad;
   bool add_bos = false;  // what the tokenizer's own configuration asks for
   bool add_eos = false;
-  // What stands around a text where that is not just BOS and EOS, as the flags say.
+  // The tokens around a text where that is not just BOS and EOS, as the flags say.
   std::vector<TokenId> before, after;
 };
 
@@ -53,7 +53,7 @@ class Tokenizer {
   // Encode with BOS in front once where the configuration asks for it (a text that already starts
   // with the BOS token is not given a second one), EOS likewise at the end.
   std::vector<TokenId> EncodeWithSpecial(std::string_view text) const;
-  // The tokens that stand around a text by the tokenizer's files.
+  // The tokens around a text by the tokenizer's files.
   std::vector<TokenId> TokensBefore() const;
   std::vector<TokenId> TokensAfter() const;
 
@@ -72,7 +72,7 @@ std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> id
 // The tokenizer of a model folder or of one tokenizer file. In a folder the first of these decides:
 // tokenizer.json, a SentencePiece model or rank file (tokenizer.model, spiece.model,
 // tiktoken.model), vocab.json + merges.txt, *.tiktoken, vocab.txt. In a tokenizer.json the
-// post-processor says what stands around a text, elsewhere tokenizer_config.json; a SentencePiece
+// post-processor says what is put around a text, elsewhere tokenizer_config.json; a SentencePiece
 // model without it has BOS on (PROTOCOLS 4).
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
 // Whether the folder holds files that LoadTokenizer can read.

@@ -61,7 +61,7 @@ void AddConfiguredTokens(const TokenizerConfig& config, HfSpec& spec) {
     token.id = spec.vocabulary.Find(token.content);
     if (token.id >= 0 && !known.contains(token.content)) add(token);
   }
-  // Further ones that the vocabulary lacks get the ids behind it.
+  // Further ones that the vocabulary lacks get the ids after it.
   for (AddedToken token : config.further_tokens) {
     if (known.contains(token.content)) continue;
     token.id = spec.vocabulary.Find(token.content);
@@ -172,7 +172,7 @@ std::unique_ptr<Tokenizer> BuildT5(const SentencePieceModel& model, std::string_
   spec.kind = "sentencepiece-t5";
   UnigramSpec unigram;
   for (const auto& piece : model.pieces) unigram.scores.push_back(static_cast<double>(piece.score));
-  // The places to fill in stand behind the vocabulary, the last one first.
+  // The places to fill in come after the vocabulary, the last one first.
   for (int64_t i = config.extra_ids - 1; i >= 0; --i) {
     const std::string piece = StrCat("<extra_id_", i, ">");
     spec.vocabulary.Add(piece, static_cast<int64_t>(spec.vocabulary.size()), place);

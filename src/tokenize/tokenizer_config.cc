@@ -76,7 +76,7 @@ void ReadNamedTokens(const Json& json, std::string_view place, bool replaces,
   read("pad_token", &config.pad);
   read("cls_token", &config.cls);
   read("mask_token", nullptr);
-  // Roles that only some models have ("image_token"); add_bos_token and its like are no tokens.
+  // Roles that only some models have ("image_token"); add_bos_token is a flag.
   for (const auto& [key, value] : json.items()) {
     if (key.ends_with("_token") && (value.is_string() || value.is_object())) {
       read(key.c_str(), nullptr);
@@ -157,7 +157,7 @@ TokenizerConfig ReadTokenizerConfig(const std::filesystem::path& folder) {
   if (has("tokenizer_config.json")) ReadMainFile(folder / "tokenizer_config.json", config);
   if (has("special_tokens_map.json")) {
     const std::filesystem::path path = folder / "special_tokens_map.json";
-    // With an added_tokens_decoder beside it this file is what older programs still write.
+    // Where there is an added_tokens_decoder, this file is what older programs still write.
     ReadNamedTokens(ReadJsonFile(path), path.string(),
                     /*replaces=*/!config.has_added_tokens_decoder, config);
   }

@@ -21,7 +21,7 @@ struct TokenizerConfig {
   std::optional<std::string> bos, eos, unk, pad;  // pieces
   std::vector<AddedToken> added_tokens;           // by id
   bool has_added_tokens_decoder = false;  // added_tokens says all flags, and they are the newest
-  // Special tokens that the files name without an id (theirs is -1): by a role of their own, as
+  // Special tokens that the files name without an id (theirs is -1): by a role, as
   // bos_token does, and in the list of further ones.
   std::vector<AddedToken> named_tokens, further_tokens;
   // BERT's.

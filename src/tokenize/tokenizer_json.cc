@@ -67,7 +67,8 @@ UnigramSpec ParseUnigram(const Json& json, std::string_view place, Vocabulary& v
       ThrowBadInput(StrCat(vocab_place, "[", id, "]"), "[\"piece\", score]",
                     entry.dump().substr(0, 100));
     }
-    vocabulary.Add(entry[0].get<std::string>(), static_cast<int64_t>(id), vocab_place);
+    // The library's trainer repeats a special token that is a piece of its text too.
+    vocabulary.AddOrRepoint(entry[0].get<std::string>(), static_cast<int64_t>(id), vocab_place);
     spec.scores.push_back(entry[1].get<double>());
   }
 

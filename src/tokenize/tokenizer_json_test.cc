@@ -148,7 +148,7 @@ TEST(TokenizerJson, SpecialTokensMayBeKnownByNameOnly) {
   token.content = "<new>";
   config.further_tokens.push_back(token);
   auto tokenizer = Load(LlamaLike(), config);
-  EXPECT_EQ(tokenizer->Encode("</s><new>"), (Ids{2, 265}));  // behind <extra>
+  EXPECT_EQ(tokenizer->Encode("</s><new>"), (Ids{2, 265}));  // after <extra>
   EXPECT_EQ(tokenizer->Decode(Ids{2, 265}), "");
 }
 

@@ -81,7 +81,7 @@ TEST(RankFiles, TheFilesThemselvesPassTheirVectors) {
   QUALM_SHARED_OR_SKIP(llama, "tokenizers/llama3-tiktoken");
   const auto llama3 = LoadTokenizer(llama);
   ExpectVectors(*llama3, "ggml-vocab-llama-bpe.gguf");
-  // The release's code has 256 special tokens behind the ranks.
+  // The release's code has 256 special tokens after the ranks.
   EXPECT_EQ(llama3->vocab_size(), 128256u);
   EXPECT_EQ(llama3->IdOfPiece("<|eot_id|>"), 128009);
   EXPECT_EQ(llama3->EncodeWithSpecial("a")[0], 128000);

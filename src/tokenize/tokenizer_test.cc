@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "tokenize/piece_decoder.h"
 #include "tokenize/test_support.h"
+#include "tokenize/tokenizer_files.h"
 
 namespace qualm {
 namespace {
@@ -114,6 +115,19 @@ TEST(LoadTokenizer, ARankFileMergesByRank) {
   folder.Write("tokenizer.model", "YQ== 0\nYg= 1\n");
   EXPECT_THAT(BadInputFrom([&] { LoadTokenizer(folder.path()); }),
               HasSubstr("tokenizer.model:2] expected base64 and a rank"));
+}
+
+TEST(LoadTokenizer, AVocabularyWithoutMergesGivesWayToARankFile) {
+  TemporaryFolder folder;
+  EXPECT_EQ(TokenizerFileIn(folder.path()), "");
+  folder.Write("vocab.json", kVocab);
+  EXPECT_EQ(TokenizerFileIn(folder.path()).filename(), "vocab.json");
+  folder.Write("vocab.txt", "a");
+  EXPECT_EQ(TokenizerFileIn(folder.path()).filename(), "vocab.txt");
+  folder.Write("qwen.tiktoken", "YQ== 0\n");
+  EXPECT_EQ(LoadTokenizer(folder.path())->Piece(2), "<|im_start|>");
+  folder.Write("merges.txt", kMerges);
+  EXPECT_EQ(TokenizerFileIn(folder.path()).filename(), "vocab.json");
 }
 
 TEST(LoadTokenizer, AVocabularyOfLinesIsBerts) {

@@ -38,6 +38,13 @@ const icu::Normalizer2& NormalizerOf(NormalForm form) {
   return *normalizer;
 }
 
+// Whether version `major`.0 of Unicode has the character.
+bool IsOfVersion(uint32_t code, uint8_t major) {
+  UVersionInfo since{};
+  u_charAge(CharacterOf(code), since);
+  return since[0] < major || (since[0] == major && since[1] == 0);
+}
+
 icu::StringPiece PieceOf(std::string_view text) {
   if (text.size() > INT32_MAX) {
     ThrowBadInput("tokenizer", "a text below 2 GiB to normalize", StrCat(text.size(), " bytes"));
@@ -52,13 +59,17 @@ bool IsWhiteSpace(uint32_t code) {
   return u_isUWhiteSpace(CharacterOf(code)) != 0;
 }
 
-bool IsMark(uint32_t code) { return (U_GET_GC_MASK(CharacterOf(code)) & U_GC_M_MASK) != 0; }
+bool IsMark(uint32_t code) {
+  return (U_GET_GC_MASK(CharacterOf(code)) & U_GC_M_MASK) != 0 && IsOfVersion(code, 9);
+}
 
-bool IsNonspacingMark(uint32_t code) { return u_charType(CharacterOf(code)) == U_NON_SPACING_MARK; }
+bool IsNonspacingMark(uint32_t code) {
+  return u_charType(CharacterOf(code)) == U_NON_SPACING_MARK && IsOfVersion(code, 8);
+}
 
 bool IsControlOrFormat(uint32_t code) {
   constexpr uint32_t kMask = U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK;
-  return (U_GET_GC_MASK(CharacterOf(code)) & kMask) != 0;
+  return (U_GET_GC_MASK(CharacterOf(code)) & kMask) != 0 && IsOfVersion(code, 8);
 }
 
 int ScriptOf(uint32_t code) {
@@ -68,7 +79,7 @@ int ScriptOf(uint32_t code) {
 
   UErrorCode error = U_ZERO_ERROR;
   const UScriptCode script = uscript_getScript(CharacterOf(code), &error);
-  if (U_FAILURE(error) || script == USCRIPT_UNKNOWN) return -1;
+  if (U_FAILURE(error) || script == USCRIPT_UNKNOWN || !IsOfVersion(code, 9)) return -1;
   if (script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA) return USCRIPT_HAN;
   return script;
 }

@@ -10,20 +10,22 @@ namespace qualm {
 
 // White_Space: spaces, tabs, line ends, U+0085, U+00A0 and the like.
 bool IsWhiteSpace(uint32_t code);
-// General category M (any mark) and Mn (a mark that takes no space).
-bool IsMark(uint32_t code);
+// The Hugging Face library takes the following from tables that are older than the others; what is
+// newer is not assigned there.
+// Of Unicode 8: general category Mn (a mark that takes no space), and Cc, Cf and Co (controls,
+// format characters, private use).
 bool IsNonspacingMark(uint32_t code);
-// General categories Cc, Cf and Co: controls, format characters, private use.
 bool IsControlOrFormat(uint32_t code);
-
-// A number for the character's script, the same for Han, Hiragana, Katakana and U+30FC; -1 for a
-// space and for what is not assigned.
+// Of Unicode 9: general category M (any mark).
+bool IsMark(uint32_t code);
+// Of Unicode 9: a number for the character's script, the same for Han, Hiragana, Katakana and
+// U+30FC; -1 for a space and for what is not assigned.
 int ScriptOf(uint32_t code);
 
 // Whether `name` is that of a script ("Han", "Latin"), spelled in any case.
 bool IsScriptName(std::string_view name);
 
-// Appends the full lower case of one character, whatever stands around it.
+// Appends the full lower case of one character, whatever is around it.
 void AppendLowerCase(uint32_t code, std::string& out);
 
 // The four normal forms of Unicode Standard Annex 15.

@@ -69,7 +69,12 @@ TEST(Unicode, ScriptsOfJapaneseAreOne) {
   EXPECT_EQ(ScriptOf(0x4e2d), ScriptOf(0x30fc));
   EXPECT_NE(ScriptOf('a'), ScriptOf(0x4e2d));
   EXPECT_EQ(ScriptOf(' '), -1);
-  EXPECT_EQ(ScriptOf(0x378), -1);  // not assigned
+  EXPECT_EQ(ScriptOf(0x378), -1);    // not assigned
+  EXPECT_EQ(ScriptOf(0x30000), -1);  // Han since Unicode 13
+  EXPECT_TRUE(IsMark(0x903));
+  EXPECT_FALSE(IsMark(0x1df6));  // since Unicode 10
+  EXPECT_TRUE(IsNonspacingMark(0x301));
+  EXPECT_FALSE(IsNonspacingMark(0x1df6));  // since Unicode 10
 }
 
 }  // namespace

@@ -39,10 +39,14 @@ std::vector<std::pair<std::string, std::string>> ParseMerges(std::string_view te
 constexpr std::string_view kEndOfText = "<|endoftext|>";
 
 // GPT-2's class takes its end-of-text token for all roles even if no file names it.
-void NameEndOfText(HfSpec& spec, TokenizerConfig& config) {
-  const TokenId id = spec.vocabulary.Find(kEndOfText);
-  if (id < 0) return;
-  spec.special.bos = spec.special.eos = spec.special.unk = id;
+void NameEndOfText(const HfSpec& spec, TokenizerConfig& config) {
+  const bool is_added =
+      std::any_of(config.added_tokens.begin(), config.added_tokens.end(),
+                  [](const AddedToken& token) { return token.content == kEndOfText; });
+  if (!is_added && spec.vocabulary.Find(kEndOfText) < 0) return;
+  for (auto* role : {&config.bos, &config.eos, &config.unk}) {
+    if (!*role) *role = std::string(kEndOfText);
+  }
   NameSpecialToken(kEndOfText, spec.vocabulary, config);
 }
 
@@ -51,7 +55,7 @@ void ApplyRoberta(HfSpec& spec, TokenizerConfig& config) {
   const std::string cls = config.cls.value_or("<s>"), sep = config.sep.value_or("</s>");
   for (const std::string& piece : {cls, sep}) {
     if (spec.vocabulary.Find(piece) < 0) {
-      ThrowBadInput(spec.place, StrCat("the piece '", piece, "', which stands around a text"),
+      ThrowBadInput(spec.place, StrCat("the piece '", piece, "', which is put around a text"),
                     "none");
     }
   }

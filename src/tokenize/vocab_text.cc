@@ -31,7 +31,7 @@ void RequireKnownClass(const TokenizerConfig& config) {
   }
 }
 
-// A piece that stands on several lines has the id of the last one.
+// A piece that is on several lines has the id of the last one.
 Vocabulary ParseLines(std::string_view text, const std::string& place) {
   if (!IsValidUtf8(text)) ThrowBadInput(place, "UTF-8", "other bytes");
   if (text.ends_with('\n')) text.remove_suffix(1);
@@ -79,7 +79,7 @@ std::unique_ptr<Tokenizer> LoadVocabText(const std::filesystem::path& path,
   }
   for (const std::string& piece : {cls, sep}) {
     if (spec.vocabulary.Find(piece) < 0) {
-      ThrowBadInput(spec.place, StrCat("the piece '", piece, "', which stands around a text"),
+      ThrowBadInput(spec.place, StrCat("the piece '", piece, "', which is put around a text"),
                     "none");
     }
   }

@@ -47,50 +47,65 @@ uint64_t HashShort(std::string_view bytes) {
   return Mix(hash ^ last);
 }
 
-void Vocabulary::Add(std::string_view piece, int64_t id, std::string_view place) {
+void Vocabulary::RequireFree(std::string_view piece, int64_t id, std::string_view place) const {
   if (id < 0 || id > kMaxId) {
     ThrowBadInput(place, StrCat("token ids from 0 to ", kMaxId), StrCat(Quoted(piece), ": ", id));
   }
-  auto index = static_cast<size_t>(id);
-  if (index < entries_.size() && entries_[index].used) {
+  if (Has(static_cast<TokenId>(id))) {
     ThrowBadInput(place, "every id once",
                   StrCat("id ", id, " for ", Quoted(Piece(static_cast<TokenId>(id))), " and ",
                          Quoted(piece)));
   }
+}
+
+void Vocabulary::Add(std::string_view piece, int64_t id, std::string_view place) {
+  RequireFree(piece, id, place);
   if (Find(piece) >= 0) {
     ThrowBadInput(place, "every piece once", StrCat(Quoted(piece), " again at id ", id));
   }
   if (piece.size() > UINT32_MAX) ThrowBadInput(place, "pieces below 4 GiB", "a longer one");
+  const auto index = static_cast<size_t>(id);
   if (index >= entries_.size()) entries_.resize(index + 1);
   entries_[index] = {text_.size(), static_cast<uint32_t>(piece.size()), true};
   text_ += piece;
   if (++used_ * 2 > slots_.size()) {
     Grow();
-    return;
+  } else {
+    slots_[SlotOf(piece)] = static_cast<TokenId>(id);
   }
-  size_t slot = HashShort(piece) & (slots_.size() - 1);
-  while (slots_[slot] >= 0) slot = (slot + 1) & (slots_.size() - 1);
-  slots_[slot] = static_cast<TokenId>(id);
 }
 
+void Vocabulary::AddOrRepoint(std::string_view piece, int64_t id, std::string_view place) {
+  const TokenId known = Find(piece);
+  if (known < 0) {
+    Add(piece, id, place);
+    return;
+  }
+  RequireFree(piece, id, place);
+  const Entry entry = entries_[static_cast<size_t>(known)];
+  const auto index = static_cast<size_t>(id);
+  if (index >= entries_.size()) entries_.resize(index + 1);
+  entries_[index] = entry;
+  slots_[SlotOf(piece)] = static_cast<TokenId>(id);
+}
+
+size_t Vocabulary::SlotOf(std::string_view piece) const {
+  size_t slot = HashShort(piece) & (slots_.size() - 1);
+  while (slots_[slot] >= 0 && Piece(slots_[slot]) != piece) slot = (slot + 1) & (slots_.size() - 1);
+  return slot;
+}
+
+// In the order of the ids; of those with the same piece the last stays.
 void Vocabulary::Grow() {
   slots_.assign(std::max<size_t>(16, slots_.size() * 2), -1);
   for (size_t id = 0; id < entries_.size(); ++id) {
     if (!entries_[id].used) continue;
-    size_t slot = HashShort(Piece(static_cast<TokenId>(id))) & (slots_.size() - 1);
-    while (slots_[slot] >= 0) slot = (slot + 1) & (slots_.size() - 1);
-    slots_[slot] = static_cast<TokenId>(id);
+    slots_[SlotOf(Piece(static_cast<TokenId>(id)))] = static_cast<TokenId>(id);
   }
 }
 
 TokenId Vocabulary::Find(std::string_view piece) const {
-  if (slots_.empty()) return -1;
-  size_t slot = HashShort(piece) & (slots_.size() - 1);
-  while (slots_[slot] >= 0) {
-    if (Piece(slots_[slot]) == piece) return slots_[slot];
-    slot = (slot + 1) & (slots_.size() - 1);
-  }
-  return -1;
+  return slots_.empty() ? -1 : slots_[SlotOf(piece)];
 }
 
 std::string_view Vocabulary::Piece(TokenId id) const {

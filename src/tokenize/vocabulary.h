@@ -19,6 +19,8 @@ class Vocabulary {
 
   // Throws bad input at `place` for an id out of range or already taken, or a piece already there.
   void Add(std::string_view piece, int64_t id, std::string_view place);
+  // The same for a piece that may be there already: Find gives the newer id from then on.
+  void AddOrRepoint(std::string_view piece, int64_t id, std::string_view place);
 
   // The id of `piece`, or -1.
   TokenId Find(std::string_view piece) const;
@@ -34,6 +36,9 @@ class Vocabulary {
     uint32_t length = 0;
     bool used = false;
   };
+  void RequireFree(std::string_view piece, int64_t id, std::string_view place) const;
+  // The slot of `piece`, or the free one where it would go. Requires: slots_ not empty.
+  size_t SlotOf(std::string_view piece) const;
   void Grow();
 
   std::string text_;            // all pieces one after the other

@@ -53,5 +53,15 @@ TEST(HashShort, DependsOnEveryByteAndTheLength) {
   }
 }
 
+TEST(Vocabulary, APieceMayMoveToALaterId) {
+  Vocabulary vocabulary;
+  vocabulary.AddOrRepoint("a", 0, "test");
+  vocabulary.AddOrRepoint("a", 1, "test");
+  for (int id = 2; id < 100; ++id) vocabulary.Add(std::to_string(id), id, "test");
+  EXPECT_EQ(vocabulary.Find("a"), 1);
+  EXPECT_EQ(vocabulary.Piece(0), "a");
+  EXPECT_EQ(vocabulary.size(), 100u);
+}
+
 }  // namespace
 }  // namespace qualm

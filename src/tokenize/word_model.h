@@ -22,7 +22,7 @@ struct BpeSpec {
   bool byte_fallback = false;     // a character without a piece becomes the pieces of its bytes
   bool ignore_merges = false;     // a word that is a piece needs no merges
   std::string continuing_prefix;  // in front of every character of a word but the first
-  std::string word_suffix;        // behind the last character of a word
+  std::string word_suffix;        // after the last character of a word
 };
 
 // The segmentation of highest total score (Kudo 2018).
@@ -62,7 +62,7 @@ class WordModel {
 std::unique_ptr<const WordModel> BuildWordModel(const WordModelSpec& spec,
                                                 const Vocabulary& vocabulary, bool bytes,
                                                 std::string_view place);
-// The implementations behind it.
+// The implementations for each kind.
 std::unique_ptr<const WordModel> BuildBpe(const BpeSpec& spec, const Vocabulary& vocabulary,
                                           bool bytes, std::string_view place);
 std::unique_ptr<const WordModel> BuildUnigram(const UnigramSpec& spec, const Vocabulary& vocabulary,
