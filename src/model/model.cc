@@ -16,7 +16,6 @@
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
 #include "tensor/dense.h"
-#include "tokenize/tokenizer_files.h"
 
 namespace qualm {
 namespace {
