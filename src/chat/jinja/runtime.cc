@@ -200,6 +200,8 @@ std::vector<Value> Bind(Runtime& runtime, std::string_view function, std::string
 
 Value RunNative(Runtime& runtime, const NativeFunction& function, const Value& self,
                 Arguments& arguments) {
+  // Whatever a function does with a text, it looks at all of it.
+  if (self.IsText()) runtime.Step(self.Bytes().size() / kBytesPerStep);
   std::vector<Value> bound = Bind(runtime, function.name, function.parameters, arguments);
   return function.run(runtime, self, bound, arguments);
 }

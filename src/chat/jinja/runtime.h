@@ -70,6 +70,9 @@ class Runtime {
   size_t bytes_ = 0, most_bytes_;
 };
 
+// Bytes of a text that are looked at in the time of a step.
+inline constexpr size_t kBytesPerStep = 64;
+
 // Nesting that recursive walks over values accept; a template could build deeper ones in a loop.
 inline constexpr int kDeepestValue = 200;
 
