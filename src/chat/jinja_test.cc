@@ -125,6 +125,26 @@ TEST(Jinja, WorkIsBounded) {
   EXPECT_THAT(ErrorOf([] { (void)Render("{{ 2 ** 63 }}"); }), HasSubstr("64 bits"));
 }
 
+// Steps count what they look at, not only how often.
+TEST(Jinja, LongTextsAndManyVariablesCountAsWork) {
+  const std::string texts =
+      "{% set a = 'x' * 1000000 %}{% set b = a ~ '' %}{% for i in range(100000) %}";
+  for (const char* use : {"a == b", "a is lower", "a < b", "a.islower()"}) {
+    EXPECT_THAT(
+        ErrorOf([&] { (void)Render(texts + "{% if " + use + " %}{% endif %}{% endfor %}"); }),
+        HasSubstr("million steps"))
+        << use;
+  }
+  std::string names;
+  for (int i = 0; i < 20000; ++i) names += "{% set a" + std::to_string(i) + " = 1 %}";
+  EXPECT_THAT(ErrorOf([&] {
+                (void)Render(names +
+                             "{% for i in range(100000) %}{% if a19999 %}{% endif %}"
+                             "{% endfor %}");
+              }),
+              HasSubstr("million steps"));
+}
+
 // What a value contains may be itself, or the same list again and again.
 TEST(Jinja, DeepAndSharedValuesAreBounded) {
   const std::string deep =

@@ -236,20 +236,20 @@ void Evaluator::BindMacro(const MacroObject& macro, Arguments& arguments, Scope&
       node.parameters, [&](int parameter) { return NameOf(parameter) == "caller"; });
   if (node.uses_caller && !has_caller) {
     const Value caller = take("caller");
-    Assign(scope, SymbolOf("caller"), caller.IsAbsent() ? Undefined("No caller defined") : caller);
+    Assign(scope, caller_symbol_, caller.IsAbsent() ? Undefined("No caller defined") : caller);
   }
   if (node.uses_kwargs) {
     const Value rest = Dict();
     for (const auto& [name, value] : arguments.named) {
       SetKey(*this, rest.As<DictObject>(), Text(std::string(name)), value);
     }
-    Assign(scope, SymbolOf("kwargs"), rest);
+    Assign(scope, kwargs_symbol_, rest);
   } else if (!arguments.named.empty()) {
     Refuse(StrCat("arguments that ", what, " has"), StrCat("'", arguments.named[0].first, "'"));
   }
   if (node.uses_varargs) {
     const size_t taken = std::min(count, arguments.positional.size());
-    Assign(scope, SymbolOf("varargs"),
+    Assign(scope, varargs_symbol_,
            Tuple({arguments.positional.begin() + static_cast<ptrdiff_t>(taken),
                   arguments.positional.end()}));
   } else if (arguments.positional.size() > count) {

@@ -15,7 +15,10 @@ Evaluator::Evaluator(const Syntax& syntax, std::string_view place, const JinjaOp
       syntax_(syntax),
       root_(New<Scope>()),
       scope_(root_),
-      loop_symbol_(SymbolOf("loop")) {}
+      loop_symbol_(SymbolOf("loop")),
+      caller_symbol_(SymbolOf("caller")),
+      varargs_symbol_(SymbolOf("varargs")),
+      kwargs_symbol_(SymbolOf("kwargs")) {}
 
 std::string Evaluator::Run(const Json& variables) {
   line = 1;
@@ -168,6 +171,7 @@ void Evaluator::CallBlock(const Node& node) {
 
 Value Evaluator::Lookup(int symbol) {
   for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
+    Step(scope->variables.size() / kBytesPerStep);
     for (const auto& [number, value] : scope->variables) {
       if (number != symbol) continue;
       if (!value.IsAbsent()) return value;
@@ -189,6 +193,7 @@ void Evaluator::Hide(const std::vector<int>& symbols) {
 }
 
 void Evaluator::Assign(Scope& scope, int symbol, const Value& value) {
+  Step(scope.variables.size() / kBytesPerStep);
   for (auto& [number, old] : scope.variables) {
     if (number != symbol) continue;
     old = value;

@@ -105,7 +105,7 @@ class Evaluator final : public Runtime {
   std::string text_;
   std::string* out_ = &text_;
   int depth_ = 0;
-  int loop_symbol_;
+  int loop_symbol_, caller_symbol_, varargs_symbol_, kwargs_symbol_;  // -1: not in the template
 };
 
 }  // namespace qualm::jinja

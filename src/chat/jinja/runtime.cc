@@ -10,7 +10,7 @@
 namespace qualm::jinja {
 namespace {
 
-constexpr uint64_t kMostSteps = 10000000;
+constexpr uint64_t kStepsAtLeast = 10000000, kStepsPerInputByte = 8;
 constexpr size_t kBytesAtLeast = size_t{64} << 20;
 constexpr size_t kBytesPerInputByte = 64;
 
@@ -44,6 +44,7 @@ std::vector<Parameter> ParametersOf(std::string_view text) {
 Runtime::Runtime(std::string_view place, const JinjaOptions& options, size_t input_bytes)
     : place_(place),
       options_(options),
+      most_steps_(kStepsAtLeast + kStepsPerInputByte * input_bytes),
       most_bytes_(kBytesAtLeast + kBytesPerInputByte * input_bytes) {}
 
 void Runtime::Refuse(std::string_view expected, std::string_view got) const {
@@ -52,8 +53,8 @@ void Runtime::Refuse(std::string_view expected, std::string_view got) const {
 
 void Runtime::Step(uint64_t count) {
   steps_ += count;
-  if (steps_ > kMostSteps) {
-    Refuse(StrCat("a template that renders in at most ", kMostSteps / 1000000, " million steps"),
+  if (steps_ > most_steps_) {
+    Refuse(StrCat("a template that renders in at most ", most_steps_ / 1000000, " million steps"),
            "more");
   }
 }
@@ -200,6 +201,8 @@ std::vector<Value> Bind(Runtime& runtime, std::string_view function, std::string
 
 Value RunNative(Runtime& runtime, const NativeFunction& function, const Value& self,
                 Arguments& arguments) {
+  // Whatever a function does with a text, it looks at all of it.
+  if (self.IsText()) runtime.Step(self.Bytes().size() / kBytesPerStep);
   std::vector<Value> bound = Bind(runtime, function.name, function.parameters, arguments);
   return function.run(runtime, self, bound, arguments);
 }

@@ -27,8 +27,8 @@ struct NativeFunction {
 
 class Runtime {
  public:
-  // `input_bytes` (of the template and its variables) scales the budget of bytes. The place and
-  // the options must outlive it.
+  // `input_bytes` (of the template and its variables) scales the budgets of steps and bytes. The
+  // place and the options must outlive it.
   Runtime(std::string_view place, const JinjaOptions& options, size_t input_bytes);
   virtual ~Runtime() = default;
 
@@ -66,9 +66,12 @@ class Runtime {
   std::string_view place_;
   const JinjaOptions& options_;
   Arena arena_;
-  uint64_t steps_ = 0;
+  uint64_t steps_ = 0, most_steps_;
   size_t bytes_ = 0, most_bytes_;
 };
+
+// Bytes of a text that are looked at in the time of a step.
+inline constexpr size_t kBytesPerStep = 16;
 
 // Nesting that recursive walks over values accept; a template could build deeper ones in a loop.
 inline constexpr int kDeepestValue = 200;

@@ -53,7 +53,10 @@ size_t HashOf(Runtime& runtime, const Value& value, int depth = 0) {
     return is_whole ? std::hash<int64_t>()(static_cast<int64_t>(value.real))
                     : std::hash<double>()(value.real);
   }
-  if (value.IsText()) return std::hash<std::string>()(value.Bytes());
+  if (value.IsText()) {
+    runtime.Step(value.Bytes().size() / kBytesPerStep);
+    return std::hash<std::string>()(value.Bytes());
+  }
   if (!value.Is(Kind::kTuple)) return static_cast<size_t>(value.kind);
 
   size_t hash = 17;
@@ -241,6 +244,8 @@ bool Equal(Runtime& runtime, const Value& a, const Value& b, int depth) {
     case Kind::kNone:
       return true;
     case Kind::kText:
+      if (a.Bytes().size() != b.Bytes().size()) return false;
+      runtime.Step(a.Bytes().size() / kBytesPerStep);
       return a.Bytes() == b.Bytes();
     case Kind::kList:
     case Kind::kTuple:
@@ -262,7 +267,10 @@ bool Less(Runtime& runtime, const Value& a, const Value& b, int depth) {
   CheckDepth(runtime, depth);
   if (a.IsNumber() && b.IsNumber()) return CompareNumbers(a, b) == -1;
   // The order of UTF-8 bytes is that of code points.
-  if (a.IsText() && b.IsText()) return a.Bytes() < b.Bytes();
+  if (a.IsText() && b.IsText()) {
+    runtime.Step(std::min(a.Bytes().size(), b.Bytes().size()) / kBytesPerStep);
+    return a.Bytes() < b.Bytes();
+  }
 
   if (a.IsSequence() && a.kind == b.kind) {
     const auto &left = a.Items(), &right = b.Items();
