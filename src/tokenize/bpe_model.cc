@@ -120,38 +120,52 @@ bool BpeModel::AppendBytes(std::string_view text, std::vector<TokenId>& symbols)
 
 // An unknown unit is written down when the next one with a symbol comes, so that bytes in between
 // come before it: what the Hugging Face library does.
+inline void BpeModel::AppendSymbol(TokenId symbol, std::string_view spelled,
+                                   bool& has_pending_unknown, std::vector<TokenId>& symbols) const {
+  if (symbol >= 0) {
+    if (has_pending_unknown) symbols.push_back(unknown_);
+    has_pending_unknown = false;
+    symbols.push_back(symbol);
+    return;
+  }
+  if (AppendBytes(spelled, symbols) || unknown_ < 0) return;
+  if (has_pending_unknown && !fuse_unknown_) symbols.push_back(unknown_);
+  has_pending_unknown = true;
+}
+
 std::vector<TokenId> BpeModel::Symbols(std::string_view text) const {
   std::vector<TokenId> symbols;
   symbols.reserve(text.size());
-  bool has_pending_unknown = false;
-  for (bool is_first = true; !text.empty(); is_first = false) {
-    const size_t length = units_ == Units::kBytes ? 1 : CharacterLength(text);
-    const std::string_view character = text.substr(0, length);
-    const bool is_last = length == text.size();
-    const uint32_t unit = length == 1 ? static_cast<unsigned char>(text[0]) : CodePoint(character);
-    text.remove_prefix(length);
+  if (has_affixes_) {
+    AppendPlacedSymbols(text, symbols);
+    return symbols;
+  }
 
-    const TokenId symbol = has_affixes_ ? PlacedSymbolOf(unit, is_first, is_last) : SymbolOf(unit);
-    if (symbol >= 0) {
-      if (has_pending_unknown) symbols.push_back(unknown_);
-      has_pending_unknown = false;
-      symbols.push_back(symbol);
-      continue;
-    }
-    if (has_affixes_) {
-      std::string spelled = is_first ? "" : prefix_;
-      spelled += character;
-      if (is_last) spelled += suffix_;
-      if (AppendBytes(spelled, symbols)) continue;
-    } else if (AppendBytes(character, symbols)) {
-      continue;
-    }
-    if (unknown_ < 0) continue;
-    if (has_pending_unknown && !fuse_unknown_) symbols.push_back(unknown_);
-    has_pending_unknown = true;
+  bool has_pending_unknown = false;
+  while (!text.empty()) {
+    const size_t length = units_ == Units::kBytes ? 1 : CharacterLength(text);
+    const TokenId symbol = SymbolOf(units_ == Units::kBytes ? static_cast<unsigned char>(text[0])
+                                                            : CodePoint(text.substr(0, length)));
+    AppendSymbol(symbol, text.substr(0, length), has_pending_unknown, symbols);
+    text.remove_prefix(length);
   }
   if (has_pending_unknown) symbols.push_back(unknown_);
   return symbols;
+}
+
+void BpeModel::AppendPlacedSymbols(std::string_view text, std::vector<TokenId>& symbols) const {
+  bool has_pending_unknown = false;
+  for (bool is_first = true; !text.empty(); is_first = false) {
+    const std::string_view character = text.substr(0, CharacterLength(text));
+    text.remove_prefix(character.size());
+    const bool is_last = text.empty();
+    std::string spelled = is_first ? "" : prefix_;
+    spelled += character;
+    if (is_last) spelled += suffix_;
+    AppendSymbol(PlacedSymbolOf(CodePoint(character), is_first, is_last), spelled,
+                 has_pending_unknown, symbols);
+  }
+  if (has_pending_unknown) symbols.push_back(unknown_);
 }
 
 std::vector<TokenId> BpeModel::Merged(std::string_view text, TokenId forbidden) const {

@@ -60,6 +60,11 @@ class BpeModel {
   TokenId PlacedSymbolOf(uint32_t unit, bool is_first, bool is_last) const;
   // Appends the byte pieces of `text`; false and nothing if one of them is missing.
   bool AppendBytes(std::string_view text, std::vector<TokenId>& symbols) const;
+  // Appends what one character becomes: its symbol if it has one (not -1), else its bytes or,
+  // later, the unknown piece.
+  void AppendSymbol(TokenId symbol, std::string_view spelled, bool& has_pending_unknown,
+                    std::vector<TokenId>& symbols) const;
+  void AppendPlacedSymbols(std::string_view text, std::vector<TokenId>& symbols) const;
   // The symbols of `text` before any merge.
   std::vector<TokenId> Symbols(std::string_view text) const;
   // Whether `unit` may leave nothing of its own behind, so that what stands around it becomes

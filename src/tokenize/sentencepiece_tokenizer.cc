@@ -265,6 +265,7 @@ std::unique_ptr<Tokenizer> ParseSentencePiece(std::string_view bytes, std::strin
   SentencePieceModel model = ParseSentencePieceModel(bytes, place);
   RequireSupported(model, place);
   if (auto tokenizer = BuildFromSentencePiece(model, place, config)) return tokenizer;
+  if (!config.add_prefix_space.value_or(true)) model.add_dummy_prefix = false;
   return std::make_unique<SentencePieceTokenizer>(model, place, config);
 }
 

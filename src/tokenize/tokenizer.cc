@@ -24,7 +24,7 @@ constexpr size_t kStreamMost = 512;
 // Bytes at the end of `text` that a later token may still change: U+FFFD is there while the
 // bytes of a character are coming in.
 size_t HeldBackBytes(std::string_view text) {
-  size_t held = 0;
+  size_t held = UnfinishedBytes(text);  // of a tokenizer that does not repair them
   while (text.substr(0, text.size() - held).ends_with(kReplacementCharacter)) {
     held += kReplacementCharacter.size();
   }

@@ -238,7 +238,7 @@ std::unique_ptr<Tokenizer> BuildFromSentencePiece(const SentencePieceModel& mode
   // Folders from before September 2023 (they have no added_tokens_decoder) were read by Google's
   // library, unless they ask for the newer way.
   if (name == "LlamaTokenizer" && !config.has_added_tokens_decoder &&
-      config.legacy.value_or(true)) {
+      config.legacy.value_or(true) && config.add_prefix_space.value_or(true)) {
     return nullptr;
   }
   if (name == "LlamaTokenizer" && is_bpe) return BuildLlama(model, place, config);

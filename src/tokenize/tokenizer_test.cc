@@ -175,6 +175,17 @@ TEST(LoadTokenizer, ASentencePieceModelAloneHasBosOn) {
   EXPECT_EQ(LoadTokenizer(folder.path())->EncodeWithSpecial("ab"), (Ids{260, 259, 2}));
 }
 
+TEST(LoadTokenizer, ASentencePieceModelPutsNoSpaceBeforeATextIfTheConfigurationSaysSo) {
+  TemporaryFolder folder;
+  folder.Write("tokenizer.model", testing::SerializeSentencePiece(SmallModel()));
+  for (const char* json : {R"({"add_prefix_space": false})",
+                           R"({"add_prefix_space": false, "tokenizer_class": "LlamaTokenizer"})"}) {
+    folder.Write("tokenizer_config.json", json);
+    EXPECT_EQ(LoadTokenizer(folder.path())->Encode("ab ab"), (Ids{259, 260, 259})) << json;
+    EXPECT_EQ(LoadTokenizer(folder.path())->Decode(Ids{259, 260, 259}), "ab ab") << json;
+  }
+}
+
 TEST(LoadTokenizer, TheFilesThatWereReadAreKnown) {
   const auto roles_in = [](const TemporaryFolder& folder) {
     const std::unique_ptr<Tokenizer> tokenizer = LoadTokenizer(folder.path());
