@@ -3,12 +3,11 @@
 #include "chat/chat_template.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "chat/chat_settings.h"
 #include "chat/model_templates.h"
 #include "tokenize/blanks.h"
 
@@ -53,20 +52,8 @@ Json ListOf(const std::vector<ChatMessage>& messages) {
   return list;
 }
 
-void CheckDate(const std::string& date) {
-  int year = 0;
-  unsigned month = 0, day = 0;
-  char end = '\0';
-  const bool is_read = std::sscanf(date.c_str(), "%4d-%2u-%2u%c", &year, &month, &day, &end) == 3;
-  const std::chrono::year_month_day read{std::chrono::year(year), std::chrono::month(month),
-                                         std::chrono::day(day)};
-  if (!is_read || date.size() != 10 || !read.ok()) {
-    ThrowBadInput("--date", "a day as YYYY-MM-DD", date);
-  }
-}
-
 JinjaOptions JinjaOptionsOf(const ChatOptions& options) {
-  if (!options.date.empty()) CheckDate(options.date);
+  if (!options.date.empty()) CheckDate(options.date, "--date");
   JinjaOptions jinja;
   jinja.date = options.date;
   return jinja;
