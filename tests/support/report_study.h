@@ -122,7 +122,7 @@ class ReportStudy : public ::testing::Test {
                        const std::string& test, const Inference& excess, double p_holm = 0.5) {
     AddGroup(recipe, calibration, test, {excess.value, excess.value, excess.value});
     CellSummary cell;
-    cell.group = table_.cells.size() - 1;
+    cell.cell = table_.cells.size() - 1;
     cell.excess = excess;
     cell.p_holm = p_holm;
     cell.score = 0.5;
