@@ -121,13 +121,13 @@ class ReportStudy : public ::testing::Test {
   CellSummary& AddCell(const std::string& recipe, const std::string& calibration,
                        const std::string& test, const Inference& excess, double p_holm = 0.5) {
     AddGroup(recipe, calibration, test, {excess.value, excess.value, excess.value});
-    CellSummary cell;
-    cell.cell = table_.cells.size() - 1;
-    cell.excess = excess;
-    cell.p_holm = p_holm;
-    cell.score = 0.5;
-    cell.score_deviation = 0.01;
-    analysis_.cells.push_back(cell);
+    CellSummary summary;
+    summary.cell = table_.cells.size() - 1;
+    summary.excess = excess;
+    summary.p_holm = p_holm;
+    summary.score = 0.5;
+    summary.score_deviation = 0.01;
+    analysis_.cells.push_back(summary);
     return analysis_.cells.back();
   }
 
