@@ -34,6 +34,11 @@ constexpr Notes kNotes[] = {
     {"tokenize",
      "the tokenizer's files of a model folder, or one of them by its path; --file: text", kNothing},
     {"generate", kModelFolder, kNothing},
+    {"chat", kModelFolder, kNothing},
+    {"chat-template",
+     "MODEL: a model folder, of which only the templates, tokenizer_config.json and "
+     "special_tokens_map.json are read, or a Jinja file; --messages, --tools, --documents: JSON",
+     kNothing},
     {"quantize",
      "MODEL: a float model folder; --calibration: .txt (one document), .jsonl (one a line), a "
      "folder "

@@ -169,7 +169,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   // Tokens that the configuration knows: by their ids, then those that it only names, as far as the
-  // model has them.
+  // model has them. A text that writes the unknown piece out keeps its characters where the folder
+  // asks for the old behaviour, as SentencePiece itself reads it.
   void AddTokens(const TokenizerConfig& config, std::string_view place) {
     for (const AddedToken& token : config.added_tokens) AddToken(token, place);
     for (const auto* tokens : {&config.named_tokens, &config.further_tokens}) {
@@ -178,7 +179,8 @@ class SentencePieceTokenizer final : public Tokenizer {
         const bool is_known =
             std::any_of(config.added_tokens.begin(), config.added_tokens.end(),
                         [&](const AddedToken& other) { return other.content == token.content; });
-        if (token.id >= 0 && !is_known) AddToken(token, place);
+        const bool is_plain = config.legacy == true && token.id == unknown_;
+        if (token.id >= 0 && !is_known && !is_plain) AddToken(token, place);
       }
     }
   }

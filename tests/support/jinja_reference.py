@@ -22,6 +22,7 @@ except ImportError:
     sys.exit(77)
 if not jinja2.__version__.startswith("3.1."):
     sys.exit(77)
+IS_OLD = tuple(int(part) for part in jinja2.__version__.split(".")) < (3, 1, 6)
 
 VARIABLES = {
     "n": 3, "m": -7, "x": 2.5, "big": 1234, "t": True, "f": False, "none_": None,
@@ -351,6 +352,9 @@ def main():
         if "text" in row and " at 0x" in row["text"]:  # an address
             row.pop("text")
             row["error"] = "the text has an address"
+        # Before 3.1.6 its sandbox let lists be changed by these two.
+        if "text" in row and IS_OLD and re.search(r"\.(pop|clear)\(", template):
+            continue
         print(json.dumps(row))
 
 
