@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <string>
@@ -214,10 +215,10 @@ TEST_F(EngineTest, ARepetitionPenaltyCountsThePromptAndTheText) {
   all.insert(all.end(), tokens_["first"].begin(), tokens_["first"].end());
   Ids distinct = all;
   std::ranges::sort(distinct);
-  distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   Ids of_prompt = prompt;
   std::ranges::sort(of_prompt);
-  of_prompt.erase(std::ranges::unique(of_prompt).begin(), of_prompt.end());
+  of_prompt.erase(std::unique(of_prompt.begin(), of_prompt.end()), of_prompt.end());
   EXPECT_EQ(distinct.size(), of_prompt.size() + 24);
   EXPECT_EQ(tokens_["second"], tokens_["first"]);
   EXPECT_NE(tokens_["first"], Continuation(prompt, 24));

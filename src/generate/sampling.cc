@@ -76,8 +76,7 @@ TokenId SampleToken(std::span<const float> logits, const Sampling& sampling, dou
 void PenalizeRepetition(std::span<const TokenId> seen, double penalty, std::span<float> logits) {
   std::vector<TokenId> ids(seen.begin(), seen.end());
   std::ranges::sort(ids);
-  const auto repeated = std::ranges::unique(ids);
-  ids.erase(repeated.begin(), repeated.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
 
   for (TokenId id : ids) {
     float& logit = logits[static_cast<size_t>(id)];

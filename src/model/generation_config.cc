@@ -107,7 +107,8 @@ Json ReadObject(const std::filesystem::path& path) {
 // The settings in the order of the file, so that a reader finds them again.
 std::vector<SamplingSetting> SettingsOf(const Json& file) {
   std::vector<SamplingSetting> settings;
-  for (const auto& [key, value] : file.items()) {
+  for (const auto& [name, value] : file.items()) {
+    const std::string& key = name;  // Clang 14 lets no lambda take a structured binding
     const auto known = std::ranges::find_if(
         kSamplingKeys, [&](const SamplingKey& candidate) { return key == candidate.name; });
     if (known == std::end(kSamplingKeys) || value.is_null()) continue;
@@ -138,8 +139,7 @@ GenerationConfig ReadGenerationConfig(const std::filesystem::path& folder, size_
 
   // Both files usually name the same ids.
   std::ranges::sort(config.ends);
-  const auto repeated = std::ranges::unique(config.ends);
-  config.ends.erase(repeated.begin(), repeated.end());
+  config.ends.erase(std::unique(config.ends.begin(), config.ends.end()), config.ends.end());
   std::ranges::sort(config.warnings);
   return config;
 }

@@ -127,7 +127,8 @@ void ReadAddedTokensFile(const std::filesystem::path& path, TokenizerConfig& con
   if (!json.is_object()) ThrowBadInput(path.string(), "a JSON object", json.type_name());
   std::unordered_set<std::string> known;
   for (const AddedToken& token : config.added_tokens) known.insert(token.content);
-  for (const auto& [content, value] : json.items()) {
+  for (const auto& [name, value] : json.items()) {
+    const std::string& content = name;  // Clang 14 lets no lambda take a structured binding
     if (!known.insert(content).second) continue;
     if (!value.is_number_integer()) {
       ThrowBadInput(path.string(), StrCat("an integer id for '", content, "'"),
