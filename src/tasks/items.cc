@@ -422,9 +422,19 @@ std::string MissingTaskFile(const Task& task, const ItemOptions& options,
   return "";
 }
 
+// A set without its place: the same rows are in the same pool wherever the files are. Of a task
+// file's own set that is the file's name and the reader's.
+static std::string NameWithoutPlace(std::string_view data_set) {
+  std::filesystem::path path = std::filesystem::path(data_set).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  const std::filesystem::path file = path.parent_path().filename();
+  const bool is_of_task = file.extension() == ".yaml" || file.extension() == ".yml";
+  return is_of_task ? (file / path.filename()).string() : path.filename().string();
+}
+
 RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
                double calibration_share) {
-  Rng rng(seed, StrCat("pool ", data_set, " ", row.subset, " ", row.index));
+  Rng rng(seed, StrCat("pool ", NameWithoutPlace(data_set), " ", row.subset, " ", row.index));
   return rng.Uniform() < calibration_share ? RowPool::kCalibration : RowPool::kScored;
 }
 

@@ -382,6 +382,20 @@ TEST(PoolOf, DependsOnTheRowsPlaceNotOnItsText) {
   }
 }
 
+// Keys of stages do not know where files are, so pools must not depend on it.
+TEST(PoolOf, IsTheSameInEveryFolder) {
+  SourcedRow row;
+  size_t differs = 0;
+  for (row.index = 0; row.index < 40; ++row.index) {
+    const RowPool here = PoolOf(row, "/a/mine.yaml/json", 1, 0.5);
+    EXPECT_EQ(here, PoolOf(row, "/elsewhere/b/mine.yaml/json", 1, 0.5));
+    EXPECT_EQ(PoolOf(row, "rows.jsonl", 1, 0.5), PoolOf(row, "./data/rows.jsonl", 1, 0.5));
+    EXPECT_EQ(PoolOf(row, "set", 1, 0.5), PoolOf(row, "../set/", 1, 0.5));
+    differs += here != PoolOf(row, "/a/other.yaml/json", 1, 0.5);
+  }
+  EXPECT_GT(differs, 5u);
+}
+
 TEST(Shots, AreGivenFromTheFirstOn) {
   Shots shots;
   shots.header = "H ";
