@@ -163,8 +163,11 @@ void ReadGeneration(const TaskKeys& keys, Task& task) {
       spec.max_tokens = static_cast<size_t>(
           IntOption(options, key, static_cast<int64_t>(spec.max_tokens), 1, int64_t{1} << 20));
     }
+    // As the harness has it: a temperature without do_sample asks for drawn texts.
     const Yaml* sample = options->Find("do_sample");
-    if (sample != nullptr && TruthOf(*sample)) {
+    const bool is_drawn =
+        sample != nullptr ? TruthOf(*sample) : NumberOption(options, "temperature", 0, 0, 100) > 0;
+    if (is_drawn) {
       spec.temperature = NumberOption(options, "temperature", 1, 0, 100);
       spec.top_p = NumberOption(options, "top_p", 1, 1e-6, 1);
     }

@@ -81,6 +81,21 @@ TEST_F(LmEvalTask, KeysHaveTheirMeaning) {
   EXPECT_EQ(made.items[0].gold, 1u);
 }
 
+// normalize_gen_kwargs of the harness: a temperature without do_sample asks for drawn texts.
+TEST_F(LmEvalTask, ATemperatureAloneDraws) {
+  const auto read = [&](const std::string& options) {
+    return Read(StrCat("output_type: generate_until\ndoc_to_text: \"{{q}}\"\ndoc_to_target: \"x\"\n"
+                       "test_split: test\nrepeats: 2\ngeneration_kwargs: {until: [\"z\"], ",
+                       options, "}\n"))
+        .generation;
+  };
+  EXPECT_EQ(read("temperature: 0.7").temperature, 0.7);
+  EXPECT_EQ(read("temperature: 0.7").samples, 2u);
+  EXPECT_EQ(read("do_sample: false, temperature: 0.7").temperature, 0.0);
+  EXPECT_EQ(read("temperature: 0.0").samples, 1u);
+  EXPECT_EQ(read("do_sample: true").temperature, 1.0);
+}
+
 // ContextSampler draws one row more and leaves out the scored one where the file names neither a
 // split of examples nor a test split; random.Random(1234).sample(range(3), 2) is [2, 0], then [0,
 // 1].
