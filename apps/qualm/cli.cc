@@ -62,9 +62,13 @@ void PrintJson(const Json& value) {
 }
 
 // A closed pipe is how `head` ends; it needs no message.
-bool FinishOutput() {
+bool FlushOutput() {
   if (std::fflush(stdout) != 0 && output_error == 0) output_error = errno;
-  if (output_error == 0) return true;
+  return output_error == 0;
+}
+
+bool FinishOutput() {
+  if (FlushOutput()) return true;
   if (output_error != EPIPE) {
     std::fprintf(stderr, "qualm: [standard output] %s\n", std::strerror(output_error));
   }

@@ -81,6 +81,8 @@ void PrintJson(const Json& value);  // one object on one line
 // Flushes standard output; false if anything could not be written (reported on stderr, except for a
 // closed pipe).
 bool FinishOutput();
+// Writes what is buffered now; false, with the reason kept for FinishOutput, if that fails.
+bool FlushOutput();
 
 // Columns padded to equal width, with two spaces between them; `right` columns are aligned to the
 // right. Cells are measured in code points.

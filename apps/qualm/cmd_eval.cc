@@ -298,10 +298,8 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Check([options]() -> std::string {
     const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
     if (has_texts && has_tasks) return "--corpus and --task exclude each other";
-    const TaskFlags& tasks = options->tasks;
-    const PromptFlags& prompt = tasks.prompt;
-    if (!prompt.chat && prompt.settings.chat_template.empty() && AreSet(prompt.settings)) {
-      return "--date and --chat-option need --chat or --chat-template";
+    if (std::string complaint = ComplaintAbout(options->tasks.prompt); !complaint.empty()) {
+      return complaint;
     }
     return has_texts || has_tasks ? "" : "--corpus or --task is required";
   });

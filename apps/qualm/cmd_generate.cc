@@ -111,7 +111,7 @@ int Run(const Flags& flags, const Globals& globals) {
   watch.on_text = [&](std::string_view piece) {
     if (globals.json) return true;
     Print(piece);
-    return std::fflush(stdout) == 0;
+    return FlushOutput();
   };
 
   // A cache as long as this text can become.

@@ -102,6 +102,7 @@ Command AddPrompts(Arguments& arguments, Globals& globals) {
            "first)")
       .Positive();
   AddJsonFlag(arguments, globals);
+  arguments.Check([options] { return ComplaintAbout(options->prompt); });
 
   arguments.Examples(
       "  qualm prompts arc_easy --data DATA --limit 3\n"

@@ -37,6 +37,12 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
                  "With a chat template: each example is a turn of the conversation");
 }
 
+std::string ComplaintAbout(const PromptFlags& flags) {
+  const bool has_template = flags.chat || !flags.settings.chat_template.empty();
+  if (has_template || !AreSet(flags.settings)) return "";
+  return "--date and --chat-option need --chat or --chat-template";
+}
+
 ItemOptions ItemOptionsOf(const PromptFlags& flags) {
   ItemOptions options;
   options.shots = NumberOf(flags.shots, "--shots");

@@ -26,6 +26,8 @@ struct PromptFlags {
 // All but --chat, which needs a model.
 void AddPromptFlags(Arguments& arguments, PromptFlags& flags);
 
+// What is wrong with the flags together, for arguments.Check; empty: nothing.
+std::string ComplaintAbout(const PromptFlags& flags);
 // Throws bad input for numbers that are none.
 ItemOptions ItemOptionsOf(const PromptFlags& flags);
 // The template that the flags name, rendered with `options`, which are
