@@ -33,9 +33,14 @@ const NativeFunction* FindFilter(std::string_view name) {
 }
 
 std::vector<std::string> FilterNames() {
+  // Those that the tables have only to refuse them are not offered.
+  constexpr std::string_view kRefused[] = {"random", "urlize"};
   std::vector<std::string> names;
   for (const auto table : FilterTables()) {
-    for (const NativeFunction& one : table) names.emplace_back(one.name);
+    for (const NativeFunction& one : table) {
+      const std::string_view name = one.name;
+      if (std::ranges::find(kRefused, name) == std::end(kRefused)) names.emplace_back(name);
+    }
   }
   std::ranges::sort(names);
   return names;
