@@ -38,8 +38,10 @@ size_t ConfigReader::Size(std::string_view key, size_t fallback) const {
   return static_cast<size_t>(value);
 }
 
-// The negated condition also refuses NaN.
+// The negated condition also refuses NaN. Null is refused, too: transformers takes it as a value,
+// and fails when it computes with it.
 double ConfigReader::Positive(std::string_view key, double fallback) const {
+  if (HasNull(key)) Refuse(key, "a positive number from 1e-12 to 1e12", "null");
   const double value = GetDouble(json_, key, place_, fallback);
   if (!(value >= 1e-12 && value <= 1e12)) {
     Refuse(key, "a positive number from 1e-12 to 1e12", StrCat(value));

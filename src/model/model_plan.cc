@@ -40,6 +40,8 @@ ModelPlan PlanFrom(const Json& json) {
 
   // model_type selects the family, as in Hugging Face's loaders.
   const std::string model_type = GetString(json, "model_type", kNoPlace);
+  // Weights say their own type; only a value that is none shows that the file is damaged.
+  for (const char* key : {"torch_dtype", "dtype"}) (void)GetString(json, key, kNoPlace, "");
   ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(ConfigReader(json));
   plan.model_type = model_type;
 

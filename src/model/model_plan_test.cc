@@ -219,6 +219,18 @@ TEST(ModelPlan, NumbersThatBreakTheArithmeticAreRefused) {
   }
 }
 
+// transformers takes null as a value and fails when it adds it to a number.
+TEST(ModelPlan, ValuesOfAnotherTypeAreRefusedWhereNothingReadsThem) {
+  for (const char* key : {"rms_norm_eps", "rope_theta"}) {
+    EXPECT_THAT(Complaint(key, nullptr), HasSubstr("got null")) << key;
+  }
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    EXPECT_THAT(Complaint(key, 7), HasSubstr("to be a text; got 7")) << key;
+    EXPECT_EQ(Complaint(key, "bfloat16"), "no error");
+    EXPECT_EQ(Complaint(key, nullptr), "no error");
+  }
+}
+
 TEST(ModelPlan, ShapesThatContradictEachOtherAreRefused) {
   EXPECT_THAT(Complaint("num_key_value_heads", 3), HasSubstr("a divisor of num_attention_heads 8"));
   EXPECT_THAT(Complaint("head_dim", 7), HasSubstr("an even number"));
