@@ -11,7 +11,12 @@
 namespace qualm {
 namespace {
 
-constexpr std::string_view kPlace = "generation_config.json";
+// The path of the file that the settings are from.
+std::string PlaceOf(const GenerationConfig& config) {
+  constexpr std::string_view kFile = "generation_config.json";
+  const InputFile* file = config.inputs.Find(kFile);
+  return file == nullptr ? std::string(kFile) : file->path;
+}
 
 // What transformers takes for keys that are not in the file, when it samples.
 constexpr double kDefaultTemperature = 1;
@@ -20,18 +25,19 @@ constexpr size_t kDefaultTopK = 50;
 // Typed access to the settings by key; a key that is not there has the fallback's value.
 class Settings {
  public:
-  explicit Settings(const GenerationConfig& config) : object_(Json::object()) {
+  explicit Settings(const GenerationConfig& config)
+      : place_(PlaceOf(config)), object_(Json::object()) {
     for (const SamplingSetting& setting : config.sampling) {
-      object_[setting.key] = ParseJson(setting.value, StrCat(kPlace, ": ", setting.key));
+      object_[setting.key] = ParseJson(setting.value, StrCat(place_, ": ", setting.key));
     }
   }
 
-  bool Flag(std::string_view key) const { return GetBool(object_, key, kPlace, false); }
+  bool Flag(std::string_view key) const { return GetBool(object_, key, place_, false); }
 
   double Number(std::string_view key, double fallback, double least, double most) const {
-    const double value = GetDouble(object_, key, kPlace, fallback);
+    const double value = GetDouble(object_, key, place_, fallback);
     if (value >= least && value <= most) return value;
-    ThrowBadInput(StrCat(kPlace, ": ", key), StrCat("a number from ", least, " to ", most),
+    ThrowBadInput(StrCat(place_, ": ", key), StrCat("a number from ", least, " to ", most),
                   StrCat(value));
   }
 
@@ -40,16 +46,17 @@ class Settings {
     constexpr double kMost = 1e6;
     const double value = Number(key, fallback, 0, kMost);
     if (value > 0) return value;
-    ThrowBadInput(StrCat(kPlace, ": ", key), "a number above 0", StrCat(value));
+    ThrowBadInput(StrCat(place_, ": ", key), "a number above 0", StrCat(value));
   }
 
   size_t Count(std::string_view key, size_t fallback) const {
-    const int64_t value = GetInt(object_, key, kPlace, static_cast<int64_t>(fallback));
+    const int64_t value = GetInt(object_, key, place_, static_cast<int64_t>(fallback));
     if (value >= 0) return static_cast<size_t>(value);
-    ThrowBadInput(StrCat(kPlace, ": ", key), "a whole number, 0 or more", StrCat(value));
+    ThrowBadInput(StrCat(place_, ": ", key), "a whole number, 0 or more", StrCat(value));
   }
 
  private:
+  std::string place_;
   Json object_;
 };
 
@@ -58,7 +65,7 @@ class Settings {
 Sampling ModelSampling(const GenerationConfig& config) {
   for (const SamplingSetting& setting : config.sampling) {
     if (setting.is_supported || setting.is_neutral) continue;
-    ThrowBadInput(StrCat(kPlace, ": ", setting.key), "a setting that qualm can follow",
+    ThrowBadInput(StrCat(PlaceOf(config), ": ", setting.key), "a setting that qualm can follow",
                   setting.value.substr(0, 60),
                   "leave out --sampling model and set temperature, top-p and the like by flags");
   }

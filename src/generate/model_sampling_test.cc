@@ -50,7 +50,7 @@ TEST(ModelSampling, WhatCannotBeFollowedIsNamed) {
     return ErrorOf([&] { (void)SamplingOf(json); });
   };
   EXPECT_THAT(refusal(R"({"num_beams": 4})"),
-              HasSubstr("[generation_config.json: num_beams] expected a setting that qualm can "
+              HasSubstr("/generation_config.json: num_beams] expected a setting that qualm can "
                         "follow; got 4"));
   EXPECT_THAT(refusal(R"({"do_sample": true, "typical_p": 0.9})"), HasSubstr("typical_p"));
   EXPECT_THAT(refusal(R"({"suppress_tokens": [7]})"), HasSubstr("suppress_tokens"));
@@ -67,7 +67,7 @@ TEST(ModelSampling, ValuesOutOfRangeAreNamed) {
     return ErrorOf([&] { (void)SamplingOf("{\"do_sample\": true, " + setting + "}"); });
   };
   EXPECT_THAT(refusal(R"("temperature": 0)"),
-              HasSubstr("[generation_config.json: temperature] expected a number above 0; got 0"));
+              HasSubstr("/generation_config.json: temperature] expected a number above 0; got 0"));
   EXPECT_THAT(refusal(R"("temperature": "hot")"), HasSubstr("temperature"));
   EXPECT_THAT(refusal(R"("top_k": -1)"), HasSubstr("top_k] expected a whole number, 0 or more"));
   EXPECT_THAT(refusal(R"("top_p": 1.5)"), HasSubstr("top_p] expected a number from 0 to 1"));
