@@ -64,7 +64,7 @@ expect 3 'recipes with different names; got rtn-w4-g64' quantize "$model" --reci
 expect 2 'order' quantize "$model" --recipe rtn-w4-g64 --order paralel -o "$work/q"
 expect 3 'calibration\] expected' quantize "$model" --recipe gptq-w4-g64 -o "$work/q"
 expect 3 'length\] expected at most 2048' quantize "$model" --recipe gptq-w4-g64 --calibration "$text" --length 4096 -o "$work/q"
-expect 3 'unknown sampler' quantize "$model" --recipe gptq-w4-g64 --calibration "$text" --length 64 --sampler randm-crop -o "$work/q"
+expect 2 'unknown sampler' quantize "$model" --recipe gptq-w4-g64 --calibration "$text" --length 64 --sampler randm-crop -o "$work/q"
 printf 'name: x\nweights: {type: int4, granularity: group, group_size: 300}\nrounder: rtn\n' >"$work/r.yaml"
 expect 3 'group_size of at most in_features 256; got 300' quantize "$model" --recipe "$work/r.yaml" -o "$work/q"
 printf 'name: x\nweights: {type: int4, granularity: group, group_sise: 32}\nrounder: rtn\n' >"$work/r.yaml"
@@ -80,7 +80,7 @@ printf 'too short' >"$work/short.txt"
 expect 3 'short\.txt' eval "$model" --corpus "$work/short.txt"
 expect 3 'expected' eval "$model" --corpus "$work/absent.txt"
 expect 3 'seqlen' eval "$model" --corpus "$text" --seqlen 1
-expect 3 "unknown protocol" eval "$model" --corpus "$text" --protocol gtpq
+expect 2 "unknown protocol" eval "$model" --corpus "$text" --protocol gtpq
 
 long=$(printf 'x%.0s' {1..300})
 expect 3 'expected .*(read|nothing at this path)' inspect "$work/$long"

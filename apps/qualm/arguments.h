@@ -20,10 +20,17 @@ class Argument {
   explicit Argument(CLI::Option* option) : option_(option) {}
   Argument Required();
   Argument ShowDefault();    // prints the variable's value in --help
-  Argument Positive();       // a whole number, at least 1
+  Argument Positive();       // of Add with an integer: at least 1
+  Argument Whole();          // a text that writes a whole number
   Argument OptionalValue();  // the flag alone gives an empty value
   Argument OnePerFlag();     // a list takes one value each time the flag is given
   Argument OneOf(const std::vector<std::string>& names);
+  Argument NotEmpty(const std::string& expected);
+  // A number (of Add with a double) that is as `expected` says.
+  Argument Within(const std::string& expected, bool (*is_right)(double));
+  // `check` throws bad input at the option's name for a value that no file and no model makes
+  // right. It becomes a usage error.
+  Argument Checked(std::function<void(const std::string&)> check);
   Argument Excludes(Argument other);
   Argument Needs(Argument other);
 
@@ -41,7 +48,9 @@ class Arguments {
   Argument Add(const std::string& name, std::optional<std::string>& variable,
                const std::string& help);
   Argument Add(const std::string& name, uint64_t& variable, const std::string& help);
-  Argument Add(const std::string& name, double& variable, const std::string& help);
+  Argument Add(const std::string& name, double& variable, const std::string& help);  // finite
+  // A whole number from 0 to `most`.
+  Argument Add(const std::string& name, int& variable, int most, const std::string& help);
   Argument Add(const std::string& name, std::vector<std::string>& variable,
                const std::string& help);
   Argument Flag(const std::string& name, bool& variable, const std::string& help);

@@ -240,9 +240,15 @@ std::string CliPage(const CLI::App& app) {
       "| 0 | done |\n"
       "| 1 | failed: what was asked for was not reached, for no fault of the input (each command "
       "says when) |\n"
-      "| 2 | wrong usage: an unknown command or option, or a value that an option does not take |\n"
-      "| 3 | bad input: `[place] expected ...; got ...`; a file, a name or a value that cannot be "
-      "used |\n\n");
+      "| 2 | wrong usage: the command line is wrong whatever the files hold. An unknown command or "
+      "option, options that exclude each other, or a value that is wrong by itself: not a number, "
+      "out of the option's range, not one of its words, not a day or not of its form |\n"
+      "| 3 | bad input: a file is missing or wrong, or a value does not fit to it: more tokens "
+      "than "
+      "the model's context, a name that is neither built in nor a file's |\n\n"
+      "Both messages have the form `[place] expected ...; got ...; hint`. The place of wrong usage "
+      "is "
+      "the option, and a line that names `--help` follows.\n\n");
 
   // The list of commands, then a section for each.
   const std::vector<const CLI::App*> commands =

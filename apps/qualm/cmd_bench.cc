@@ -136,8 +136,10 @@ Command AddBench(Arguments& arguments, Globals& globals) {
   // The model, and what is measured.
   arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
   arguments.Add("--prompt", flags->speed.prompt, "Prompt tokens").ShowDefault().Positive();
-  arguments.Add("--contexts", flags->contexts, "Several prompt lengths in place of one: 128,1024");
-  arguments.Add("--batches", flags->batches, "Sequences at once: 1,4,16; default: 1");
+  arguments.Add("--contexts", flags->contexts, "Several prompt lengths in place of one: 128,1024")
+      .Checked([](const std::string& text) { (void)NumbersOf("--contexts", text); });
+  arguments.Add("--batches", flags->batches, "Sequences at once: 1,4,16; default: 1")
+      .Checked([](const std::string& text) { (void)NumbersOf("--batches", text); });
   arguments.Add("--gen", flags->speed.gen, "Decoded tokens").ShowDefault().Positive();
   arguments.Add("--repetitions", flags->speed.repetitions, "Repetitions; the median is printed")
       .ShowDefault()

@@ -274,7 +274,9 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   AddDataFlag(arguments, options->data);
   arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
       .ShowDefault();
-  arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'").ShowDefault();
+  arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'")
+      .ShowDefault()
+      .Checked([](const std::string& text) { (void)FindProtocol(text); });
   arguments
       .Add("--seqlen", options->seqlen,
            "Tokens of a window; default: the protocol's, at most the model's context")

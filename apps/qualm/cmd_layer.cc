@@ -11,6 +11,7 @@
 #include "io/npy.h"
 #include "io/yaml.h"
 #include "quantize/layer.h"
+#include "recipe/recipe_schemes.h"
 
 namespace qualm::cli {
 
@@ -80,6 +81,11 @@ std::string ReportAsTable(const Recipe& recipe, const LayerReport& report) {
   return FormatTable(rows, {});
 }
 
+// The value of --activations.
+std::optional<ActivationPlan> ActivationsOf(const std::string& text) {
+  return ParseActivations(Yaml::Parse(text, "--activations")).plan;
+}
+
 // --activations without a value asks for the recipe's; with a value it replaces them.
 void ChooseActivations(const Options& options, Recipe& recipe) {
   if (!options.activations) return;
@@ -88,8 +94,7 @@ void ChooseActivations(const Options& options, Recipe& recipe) {
     ThrowBadInput("--activations", "a scheme, such as int8",
                   StrCat("none, and recipe ", recipe.name, " leaves inputs as they are"));
   }
-  const Yaml yaml = Yaml::Parse(*options.activations, "--activations");
-  recipe.activations = ParseActivations(yaml).plan;
+  recipe.activations = ActivationsOf(*options.activations);
 }
 
 int Run(const Options& options, const Globals& globals) {
@@ -142,7 +147,10 @@ Command AddLayer(Arguments& arguments, Globals& globals) {
       .Add("--activations", options->activations,
            "Round the inputs, too: a type (int8, fp8_e4m3), 'none', or a map as in recipes "
            "('{type: int8, granularity: tensor}'); alone: as the recipe says")
-      .OptionalValue();
+      .OptionalValue()
+      .Checked([](const std::string& text) {
+        if (!text.empty()) (void)ActivationsOf(text);
+      });
 
   // What is written.
   arguments.Add("-o,--output", options->output, "Where to write the effective weight, .npy");

@@ -1,5 +1,6 @@
 // qualm quantize: turns a float checkpoint, a recipe and perhaps calibration text into a quantized
 // folder. With --plan it only estimates the cost.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -294,7 +295,13 @@ Command AddQuantize(Arguments& arguments, Globals& globals) {
       .Positive();
   arguments.Add("--seed", flags->sampler.seed, "Seed of the sampling and of the rounders")
       .ShowDefault();
-  arguments.Add("--sampler", flags->sampler.sampler, "See 'qualm list samplers'").ShowDefault();
+  arguments.Add("--sampler", flags->sampler.sampler, "See 'qualm list samplers'")
+      .ShowDefault()
+      .Checked([](const std::string& text) {
+        const std::vector<std::string> known = SamplerNames();
+        if (std::ranges::find(known, text) != known.end()) return;
+        ThrowUnknownName("--sampler", "sampler", text, known);
+      });
   arguments
       .Add("--held-out", flags->sampler.held_out,
            "Held-out sequences for the error table (fewer if the corpus is short)")

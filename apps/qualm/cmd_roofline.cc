@@ -299,20 +299,20 @@ void WarnOfLimits(const std::vector<Row>& rows, const Work& work, const Hardware
   }
 }
 
+// What is wrong with the flags together; empty: nothing.
+std::string ComplaintAbout(const Flags& flags) {
+  if (!flags.measure) return "";
+  if (flags.hardware != "this") {
+    return StrCat("[--measure] expected --hardware this; got ", flags.hardware,
+                  "; only this machine can be measured");
+  }
+  // In memory our caches are float32, whatever they are rounded to.
+  if (flags.kv.empty() || flags.kv == "fp32") return "";
+  return StrCat("[--measure] expected the model's own cache, or --kv fp32; got --kv ", flags.kv,
+                "; what runs cannot be chosen here");
+}
+
 int Run(const Flags& flags, const Globals& globals) {
-  // Measuring is possible only for what runs on this machine.
-  if (flags.measure && flags.hardware != "this") {
-    ThrowBadInput("--measure", "--hardware this", flags.hardware,
-                  "only this machine can be measured");
-  }
-
-  // In memory our caches are float32, whatever they are rounded to, so another --kv cannot be
-  // measured.
-  if (flags.measure && !flags.kv.empty() && flags.kv != "fp32") {
-    ThrowBadInput("--measure", "the model's own cache, or --kv fp32", StrCat("--kv ", flags.kv),
-                  "what runs cannot be chosen here");
-  }
-
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
@@ -366,7 +366,8 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
       .OnePerFlag();
 
   // How much of it.
-  arguments.Add("--kv", flags->kv, "Cache: fp32, fp16, int8, int4; default: the model's or fp32");
+  arguments.Add("--kv", flags->kv, "The cache's numbers; default: the model's or fp32")
+      .OneOf({"fp32", "fp16", "int8", "int4"});
   arguments.Add("--batch", flags->work.batch, "Sequences").ShowDefault().Positive();
   arguments.Add("--prompt", flags->work.prompt, "Tokens of a prompt").ShowDefault().Positive();
   arguments.Add("--context", flags->work.context, "Tokens before the decoded one")
@@ -375,7 +376,8 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
   arguments
       .Add("--activation-bytes", flags->activation_bytes,
            "Of a number between operations: 4 as in our kernels, 2 on most accelerators")
-      .ShowDefault();
+      .ShowDefault()
+      .Within("a number above 0", [](double value) { return value > 0; });
 
   // Measuring.
   arguments.Flag("--measure", flags->measure,
@@ -384,6 +386,7 @@ Command AddRoofline(Arguments& arguments, Globals& globals) {
   arguments.Add("--repetitions", flags->repetitions, "Of the measurement").ShowDefault().Positive();
 
   AddJsonFlag(arguments, globals);
+  arguments.Check([flags] { return ComplaintAbout(*flags); });
   arguments.Examples(
       "  qualm roofline MODEL --hardware this --measure\n"
       "  qualm roofline MODEL --hardware a100-80g --recipe rtn-w4-g128 --recipe smoothquant-w8a8 "

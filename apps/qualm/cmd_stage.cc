@@ -25,16 +25,20 @@ struct Flags {
   std::string log;
 };
 
+// The code that a process ended with.
+int CodeOf(const std::string& text) {
+  int code = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    ThrowBadInput("--ended", "an exit code", StrCat("'", text, "'"));
+  }
+  return code;
+}
+
 // For a script that saw the process of a stage end: what the stage itself could not record.
 int RecordEnd(const Flags& flags, const StudyPlan& plan, const WorkFolder& work) {
-  int code = 0;
-  const auto [end, error] =
-      std::from_chars(flags.ended->data(), flags.ended->data() + flags.ended->size(), code);
-  if (error != std::errc() || end != flags.ended->data() + flags.ended->size()) {
-    ThrowBadInput("--ended", "an exit code", StrCat("'", *flags.ended, "'"));
-  }
   for (const std::string& key : flags.keys) {
-    RecordDeath(plan, plan.Find(key), work, code, flags.log);
+    RecordDeath(plan, plan.Find(key), work, CodeOf(*flags.ended), flags.log);
   }
   return kOk;
 }
@@ -76,9 +80,11 @@ Command AddStage(Arguments& arguments, Globals& globals) {
   arguments.Add("KEYS", flags->keys, "Stages, in the order they are to run").Required();
   arguments.Flag("--die-with-parent", flags->dies_with_parent,
                  "End when the process that started this one does");
-  const Argument ended = arguments.Add(
-      "--ended", flags->ended,
-      "Run nothing: record that the stages' process ended with this code, if nothing else is");
+  const Argument ended = arguments
+                             .Add("--ended", flags->ended,
+                                  "Run nothing: record that the stages' process ended with this "
+                                  "code, if nothing else is")
+                             .Checked([](const std::string& text) { (void)CodeOf(text); });
   arguments.Add("--log", flags->log, "With --ended: the log that has its last line").Needs(ended);
   arguments.Examples(
       "  qualm stage qualm-work/plans/5c1e....json 0f3a...   # as executors do\n"

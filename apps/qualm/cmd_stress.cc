@@ -62,7 +62,8 @@ Command AddStress(Arguments& arguments, Globals& globals) {
   arguments
       .Add("--factor", flags->options.factor,
            "What they are multiplied by; with powers of two the model gives the same bits")
-      .ShowDefault();
+      .ShowDefault()
+      .Within("a number above 0, usually 30 to 100", [](double value) { return value > 0; });
   arguments.Add("--seed", flags->options.seed, "Chooses the inputs").ShowDefault();
 
   AddJsonFlag(arguments, globals);

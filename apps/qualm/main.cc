@@ -14,6 +14,7 @@
 #include "cli.h"
 #include "cli_page.h"
 #include "tensor/isa.h"
+#include "usage_errors.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -73,7 +74,7 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   }
 
   const std::string name = chosen[0]->get_name();
-  std::string message = StrCat("[", name, "] ", error.what());
+  std::string message = UsageText(error, name);
 
   // A word that the command does not know, probably a misspelt flag.
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !rest.empty()) {
@@ -98,7 +99,8 @@ void PinInstructionSet(const std::string& name) {
   if (name.empty() || SetInstructionSet(name)) return;
   std::vector<std::string> available;
   for (std::string_view isa : AvailableInstructionSets()) available.emplace_back(isa);
-  ThrowUnknownName("--isa", "instruction set", name, available);
+  ThrowBadInput("--isa", "an instruction set of this processor", name,
+                StrCat("it has ", Join(available, ", ")));
 }
 
 // The only place that catches: each kind of error has its exit code.
@@ -144,9 +146,9 @@ int Main(int argc, char** argv) {
   // Flags that every command takes.
   CLI::App app("qualm: what does quantization do to this language model?", "qualm");
   app.set_version_flag("--version", "qualm " QUALM_VERSION);
-  app.add_option("--threads", globals.threads, "Threads to use; 0: one per core")
-      ->check(CLI::Range(0, 4096));
-  app.add_option("--isa", globals.isa, "Pin the instruction set: scalar, avx2 or avx512");
+  Arguments global(app);
+  global.Add("--threads", globals.threads, /*most=*/4096, "Threads to use; 0: one per core");
+  global.Add("--isa", globals.isa, "Pin the instruction set").OneOf({"scalar", "avx2", "avx512"});
   app.add_flag("--quiet", globals.quiet, "No progress on standard error");
   app.require_subcommand(1);
   app.footer(kExamples);

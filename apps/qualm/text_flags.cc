@@ -12,22 +12,6 @@
 namespace qualm::cli {
 namespace {
 
-// Values outside of the ranges that sampling is defined for.
-void CheckRanges(const TextFlags& flags) {
-  const auto require = [](bool is_in_range, std::string_view flag, std::string_view expected,
-                          double value) {
-    if (!is_in_range) ThrowBadInput(flag, expected, StrCat(value));
-  };
-  require(flags.temperature >= 0, "--temperature", "0 or more", flags.temperature);
-  require(flags.top_p > 0 && flags.top_p <= 1, "--top-p", "a number in (0, 1]", flags.top_p);
-  require(flags.min_p >= 0 && flags.min_p <= 1, "--min-p", "a number in [0, 1]", flags.min_p);
-  require(flags.repetition_penalty > 0, "--repetition-penalty", "a number above 0",
-          flags.repetition_penalty);
-  for (const std::string& text : flags.stop) {
-    if (text.empty()) ThrowBadInput("--stop", "a text to stop at", "an empty one");
-  }
-}
-
 // "temperature 0.6, top_k 50"; "greedy".
 std::string SamplingText(const Sampling& sampling) {
   std::vector<std::string> parts;
@@ -47,7 +31,8 @@ void AddTextFlags(Arguments& arguments, TextFlags& flags) {
   arguments
       .Add("--stop", flags.stop,
            "End before this text, which may be a special token; may be given several times")
-      .OnePerFlag();
+      .OnePerFlag()
+      .NotEmpty("a text to stop at");
   arguments.Flag("--ignore-eos", flags.ignore_eos, "Continue after tokens that end a text");
 
   // How its tokens are drawn.
@@ -56,16 +41,22 @@ void AddTextFlags(Arguments& arguments, TextFlags& flags) {
            "flags: as the flags below say; model: as the model's generation_config.json says")
       .OneOf({"flags", "model"})
       .ShowDefault();
-  arguments.Add("--temperature", flags.temperature, "0: greedy").ShowDefault();
+  arguments.Add("--temperature", flags.temperature, "0: greedy")
+      .ShowDefault()
+      .Within("a number of 0 or more", [](double value) { return value >= 0; });
   arguments.Add("--top-k", flags.top_k, "Only the k likeliest tokens; 0: all").ShowDefault();
-  arguments.Add("--top-p", flags.top_p, "Nucleus sampling").ShowDefault();
+  arguments.Add("--top-p", flags.top_p, "Nucleus sampling")
+      .ShowDefault()
+      .Within("a number above 0, at most 1", [](double value) { return value > 0 && value <= 1; });
   arguments
       .Add("--min-p", flags.min_p, "Only tokens with this share of the likeliest's probability")
-      .ShowDefault();
+      .ShowDefault()
+      .Within("a number from 0 to 1", [](double value) { return value >= 0 && value <= 1; });
   arguments
       .Add("--repetition-penalty", flags.repetition_penalty,
            "Divides the logits of tokens that are in the text already")
-      .ShowDefault();
+      .ShowDefault()
+      .Within("a number above 0", [](double value) { return value > 0; });
   arguments.Add("--seed", flags.seed, "Seed of the sampling").ShowDefault();
 }
 
@@ -81,7 +72,6 @@ std::string ComplaintAbout(const TextFlags& flags) {
 }
 
 GenerateOptions TextOptionsOf(const TextFlags& flags, const Model& model) {
-  CheckRanges(flags);
   GenerateOptions options;
   options.max_tokens = flags.max_tokens;
   options.seed = flags.seed;

@@ -28,8 +28,7 @@ void AddTextFlags(Arguments& arguments, TextFlags& flags);
 // What is wrong with the combination of flags, for Arguments::Check; empty: nothing.
 std::string ComplaintAbout(const TextFlags& flags);
 
-// Throws bad input for values out of range, and under --sampling model for settings of the model
-// that cannot be followed.
+// Throws bad input under --sampling model for settings of the model that cannot be followed.
 GenerateOptions TextOptionsOf(const TextFlags& flags, const Model& model);
 
 // Tells what ends a text and how tokens are drawn, and what the model's own settings are if they
