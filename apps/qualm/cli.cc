@@ -12,6 +12,7 @@
 #include "data/corpus.h"
 #include "io/json_text.h"
 #include "progress_display.h"
+#include "tokenize/utf8.h"
 
 namespace qualm::cli {
 
@@ -33,6 +34,22 @@ void WarnOfBytes(const Corpus& corpus, Progress& progress) {
   if (bytes == 0) return;
   progress.Warn(StrCat(corpus.name, ": ", bytes, " of ", corpus.size_bytes(),
                        " bytes are not UTF-8 and are read as U+FFFD; is this text, and in UTF-8?"));
+}
+
+void WarnOfBytes(std::string_view text, std::string_view place, Progress& progress) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const size_t length = ValidCharacterLength(text.substr(at));
+    if (length == 0) break;
+    at += length;
+  }
+  if (at == text.size()) return;
+
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(text[at]);
+  progress.Warn(StrCat("[", place, "] expected UTF-8; got 0x", kDigits[byte >> 4],
+                       kDigits[byte & 15], " at byte ", at,
+                       "; bytes that are not UTF-8 are read as U+FFFD"));
 }
 
 // Several commands read data sets; the flag means the same everywhere.

@@ -67,6 +67,8 @@ Command AddList(Arguments& arguments, Globals& globals);
 void AddJsonFlag(Arguments& arguments, Globals& globals);
 // Warns if the corpus has bytes that are not UTF-8.
 void WarnOfBytes(const Corpus& corpus, Progress& progress);
+// The same for a text, with the first of the bytes.
+void WarnOfBytes(std::string_view text, std::string_view place, Progress& progress);
 // --data FOLDER, the folder with the files of corpora that are known by name.
 void AddDataFlag(Arguments& arguments, std::string& folder);
 

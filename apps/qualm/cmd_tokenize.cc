@@ -36,11 +36,14 @@ std::string ReadStandardInput() {
   return text;
 }
 
-// --text or --file, which exclude each other, or else standard input.
-std::string Input(const Options& options) {
-  if (options.text) return *options.text;
-  if (options.file) return ReadFile(*options.file);
-  return ReadStandardInput();
+// --text or --file, which exclude each other, or else standard input; with a name for messages.
+struct NamedText {
+  std::string place, text;
+};
+NamedText Input(const Options& options) {
+  if (options.text) return {"--text", *options.text};
+  if (options.file) return {*options.file, ReadFile(*options.file)};
+  return {"standard input", ReadStandardInput()};
 }
 
 // Ids in decimal, separated by white space or commas.
@@ -160,9 +163,10 @@ int Run(const Options& options, const Globals& globals) {
     return kOk;
   }
 
-  const std::string input = Input(options);
-  const Json result = options.decode ? converter.Decode(ParseIds(input))
-                                     : converter.Encode(input, /*with_pieces=*/globals.json);
+  const NamedText input = Input(options);
+  if (!options.decode) WarnOfBytes(input.text, input.place, *MakeProgress(globals));
+  const Json result = options.decode ? converter.Decode(ParseIds(input.text))
+                                     : converter.Encode(input.text, /*with_pieces=*/globals.json);
   if (globals.json) {
     PrintJson(result);
   } else if (options.decode) {
@@ -201,14 +205,17 @@ Command AddTokenize(Arguments& arguments, Globals& globals) {
   const Argument bos = arguments.Flag("--bos", options->bos, "Put the BOS token in front, once");
   const Argument no_bos =
       arguments.Flag("--no-bos", options->no_bos, "No BOS token (the default)").Excludes(bos);
-  arguments
-      .Flag("--special", options->special,
-            "Add the tokens that the tokenizer's files put around a text")
-      .Excludes(bos)
-      .Excludes(no_bos);
-  const Argument decode = arguments.Flag(
-      "--decode", options->decode,
-      "The input is token ids, separated by white space or commas; print their text");
+  const Argument special = arguments
+                               .Flag("--special", options->special,
+                                     "Add the tokens that the tokenizer's files put around a text")
+                               .Excludes(bos)
+                               .Excludes(no_bos);
+  const Argument decode =
+      arguments
+          .Flag("--decode", options->decode,
+                "The input is token ids, separated by white space or commas; print their text")
+          .Excludes(bos)
+          .Excludes(special);
   arguments
       .Flag("--skip-special", options->skip_special, "Leave special tokens out of the decoded text")
       .Needs(decode);
