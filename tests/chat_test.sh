@@ -60,6 +60,22 @@ run 3 $'/save\n' "${chat[@]}"
 run 0 $'//save\n/save '"$scratch/slash.json"$'\n' "${chat[@]}" --quiet
 grep -q '"/save"' "$scratch/slash.json" || fail "a message cannot begin with a slash"
 
+# What cannot be saved is said with the path that was given, and the conversation continues.
+run 1 $'Once upon a time\n/save '"$scratch/absent/talk.json"$'\nThe cat\n' "${chat[@]}" --json
+python "len(lines) == 2"
+err_has "[/save $scratch/absent/talk.json] cannot"
+[[ $err != *.tmp.* ]] || fail "the name of a temporary file is shown: $err"
+
+# --- a message of the system comes from the flag or from the file
+for command in chat "generate --chat --prompt x"; do
+  run 3 $'x\n' $command "$model" --chat-template chatml --system "Be rude." --messages "$scratch/talk.json"
+  err_has "[--system] expected no message of the system in $scratch/talk.json; got 'Be brief.'"
+done
+echo '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]' > "$scratch/short.json"
+run 0 '' generate "$model" --chat --chat-template chatml --system "Be brief." --messages "$scratch/short.json" \
+  --prompt x --max-tokens 1 --json
+python "[m['role'] for m in lines[0]['messages']] == ['system', 'user', 'assistant', 'user']"
+
 # --- a saved conversation continues in chat and in generate
 run 0 $'The cat\n' "${chat[@]}" --messages "$scratch/talk.json" --json
 cp "$scratch/out" "$scratch/continued"
@@ -89,9 +105,9 @@ python "lines[0]['chat'] == {'template': 'dated', 'date': '2024-02-29', 'options
 first=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["prompt_ids"])' "$scratch/out")
 run 0 '' "${dated[@]}" --date 2024-03-01 --chat-option enable_thinking=false
 python "lines[0]['prompt_ids'] != $first"
-run 3 '' "${dated[@]}" --date 2023-02-29
+run 2 '' "${dated[@]}" --date 2023-02-29
 err_has "[--date] expected a day as YYYY-MM-DD; got 2023-02-29"
-run 3 '' "${dated[@]}" --chat-option thinking
+run 2 '' "${dated[@]}" --chat-option thinking
 run 2 '' generate "$model" --prompt x --date 2024-02-29
 err_has "need --chat"
 run 2 '' generate "$model" --chat
@@ -100,7 +116,7 @@ err_has "--prompt is required"
 # --- how texts end and are drawn
 echo '{"eos_token_id": [2, 262], "do_sample": true, "temperature": 0.6, "num_beams": 3}' > "$model/generation_config.json"
 run 3 $'x\n' "${chat[@]}" --sampling model
-err_has "[generation_config.json: num_beams] expected a setting that qualm can follow; got 3"
+err_has "[$model/generation_config.json: num_beams] expected a setting that qualm can follow; got 3"
 run 0 $'x\n' "${chat[@]}"
 err_has "do_sample true, temperature 0.6, num_beams 3 (not used; --sampling model)"
 err_has "ends at: 2 </s>, 262"
@@ -113,7 +129,7 @@ err_has "eos_token_id -5 is left out"
 run 0 '' inspect "$model" --json
 python "lines[0]['generation']['end_of_text'] == [{'id': 2, 'piece': '</s>'}]"
 python "lines[0]['generation']['sampling'] == {'do_sample': True, 'top_p': 0.9}"
-run 3 '' generate "$model" --prompt x --stop ''
+run 2 '' generate "$model" --prompt x --stop ''
 echo '{"eos_token_id": "</s>"}' > "$model/generation_config.json"
 run 3 '' generate "$model" --prompt x
 err_has "eos_token_id] expected a token id, a list of token ids or null; got \"</s>\""

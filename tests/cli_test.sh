@@ -87,7 +87,7 @@ run_error 3 inspect "$scratch/absent"
 run_error 3 eval "$scratch/absent" --corpus "$text"
 run_error 3 eval "$model" --corpus "$scratch/absent.txt"
 err_has "absent.txt"
-run_error 3 eval "$model" --corpus "$text" --protocol gtpq
+run_error 2 eval "$model" --corpus "$text" --protocol gtpq
 err_has "did you mean 'gptq'?"
 run_error 3 eval "$model" --corpus "$text" --seqlen 999999
 err_has "context"
@@ -177,7 +177,7 @@ is_json_object
 json_is 'j["rows"][0]["metric"] == "acc" and j["rows"][0]["n"] == 2 and not j["rows"][0]["partial"]'
 run 2 eval "$model" --task sst2 --corpus x
 run 2 eval "$model"
-run 3 eval "$model" --task sst2 --shots many --data "$scratch/data"
+run 2 eval "$model" --task sst2 --shots many --data "$scratch/data"
 run 3 eval "$model" --task sst2 --reference "$model" --data "$scratch/data"
 
 # --- quantize with several recipes, bench
@@ -195,7 +195,7 @@ json_is '[(p["context"], p["batch"]) for p in j["points"]] == [(4, 1), (4, 2), (
 json_is 'all(p["joules_per_token"] is None or p["joules_per_token"] > 0 for p in j["points"])'
 run_error 3 bench "$model" --contexts 128,4096
 err_has "at most 2048 together; got 4096"
-run_error 3 bench "$model" --contexts 128,many
+run_error 2 bench "$model" --contexts 128,many
 err_has "[--contexts] expected whole numbers"
 
 # --- roofline
@@ -210,11 +210,11 @@ out_has "attention scores"
 run 0 roofline "$scratch/several/rtn-w4-g64" --hardware this --measure --prompt 16 --context 8 --gen 2 --repetitions 1 --json
 json_is 'j["peaks"]["read_bytes_per_s"]["n"] > 1 and j["bytes_per_s"] == j["peaks"]["read_bytes_per_s"]["highest"]'
 json_is 'j["measured"]["n"] == 1 and j["measured"]["decode_time_to_predicted"] > 0'
-run_error 3 roofline "$model" --hardware t4 --measure
-run_error 3 roofline "$model" --measure --kv int8
+run_error 2 roofline "$model" --hardware t4 --measure
+run_error 2 roofline "$model" --measure --kv int8
 run_error 3 roofline "$model" --hardware rtx409
 err_has "rtx4090"
-run_error 3 roofline "$model" --hardware t4 --kv int5
+run_error 2 roofline "$model" --hardware t4 --kv int5
 run_error 3 roofline "$scratch/several/rtn-w4-g64" --hardware t4 --recipe rtn-w2-g32
 err_has "which is quantized"
 run 0 list hardware --json
@@ -238,11 +238,32 @@ json_is 'j == {"template": "chatml", "text": "<|im_start|>user\nHi<|im_end|>\n"}
 printf '%s' '{{ raise_exception("no talk") }}' > "$scratch/raise.jinja"
 run_error 3 chat-template "$scratch/raise.jinja" --messages "$scratch/list.json"
 err_has "no talk"
-run_error 3 chat-template chatml --messages "$scratch/list.json" --date 2024-02-31
+run_error 2 chat-template chatml --messages "$scratch/list.json" --date 2024-02-31
 err_has "YYYY-MM-DD"
 run_error 3 chat-template chatnl --messages "$scratch/list.json"
 err_has "did you mean 'chatml'"
 run_error 2 chat-template chatml
+# Places are what the user wrote, with the file.
+run_error 3 chat-template "$model" --messages "$scratch/list.json"
+err_has "MODEL_OR_TEMPLATE takes one by name: chatml"
+for list in '3' '[3]' '{"messages": []}' '{"messages": [{"role": "user"}], "tools": 3}' \
+  '[{"role": "user", "content": 123456789012345678901}]'; do
+  printf '%s' "$list" > "$scratch/wrong.json"
+  run_error 3 chat-template chatml --messages "$scratch/wrong.json"
+  err_has "[$scratch/wrong.json"
+done
+err_has "expected integers of at most 64 bits; got 123456789012345678901"
+printf '3' > "$scratch/tools.json"
+run_error 3 chat-template chatml --messages "$scratch/list.json" --tools "$scratch/tools.json"
+err_has "[$scratch/tools.json] expected a list of objects; got number"
+run_error 3 chat-template chatml --messages "$scratch/talk.json" --chat-option 'tools=[]'
+err_has "[$scratch/talk.json: tools] expected one list; got another one in --chat-option tools"
+run 0 chat-template chatml --messages "$scratch/list.json" --chat-option add_generation_prompt=false
+[[ $out == $'<|im_start|>user\nHi<|im_end|>' ]] || fail "add_generation_prompt: $out"
+printf '{{ 1 | upcase }}' > "$scratch/filter.jinja"
+run_error 3 chat-template "$scratch/filter.jinja" --messages "$scratch/list.json"
+err_has "available: abs"
+[[ $err != *urlize* && $err != *random* ]] || fail "filters that are refused are offered: $err"
 
 # --- tokenize
 sample=$'Once upon a time, 你好 “naïve” \t x'
@@ -268,8 +289,15 @@ run 0 tokenize "$model" --text ""
 [[ -z $out ]] || fail "ids of nothing: $out"
 run 0 tokenize "$model" --text "--json"
 [[ $out =~ ^[0-9\ ]+$ ]] || fail "a text that looks like a flag: $out"
-run 0 tokenize "$model" --text $'\xff\xfe' --json
+run 0 tokenize "$model" --text $'a\xff\xfe' --json
 is_json_object
+err_has "[--text] expected UTF-8; got 0xff at byte 1"
+printf 'ab\xc3' > "$scratch/bytes.txt"
+run 0 tokenize "$model" --file "$scratch/bytes.txt"
+err_has "[$scratch/bytes.txt] expected UTF-8; got 0xc3 at byte 2"
+run 0 generate "$model" --prompt $'\xffx' --max-tokens 1
+err_has "[--prompt] expected UTF-8; got 0xff at byte 0"
+run_error 2 tokenize "$model" --decode --bos --text 1
 run 0 tokenize "$model" --text "$sample" --special
 [[ $out == "1 $ids" ]] || fail "--special: $out"
 run 0 tokenize "$model" --decode --text "1 $ids"

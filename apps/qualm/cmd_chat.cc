@@ -99,17 +99,6 @@ class LineReader {
   size_t capacity_ = 0;
 };
 
-// The messages that a conversation begins with.
-std::vector<ChatMessage> FirstMessages(const Flags& flags) {
-  std::vector<ChatMessage> messages;
-  if (!flags.system.empty()) messages.push_back({"system", flags.system});
-  if (flags.messages.empty()) return messages;
-  const std::vector<ChatMessage> before =
-      ChatMessagesFromJson(ReadJsonFile(flags.messages), flags.messages);
-  messages.insert(messages.end(), before.begin(), before.end());
-  return messages;
-}
-
 // Reads turns and prints answers until the input ends.
 class ChatSession {
  public:
@@ -121,7 +110,14 @@ class ChatSession {
         conversation_(conversation),
         progress_(progress) {}
 
-  void Run() {
+  // The exit code: a script must learn that something was not saved, a person was told.
+  int Run() {
+    Converse();
+    return has_failed_ && !lines_.is_terminal() ? kFailed : kOk;
+  }
+
+ private:
+  void Converse() {
     // Without a person, Ctrl-C between two answers ends the program as usual.
     std::optional<InterruptFlag> flag;
     if (lines_.is_terminal()) flag.emplace();
@@ -137,7 +133,6 @@ class ChatSession {
     if (lines_.is_terminal()) std::fputc('\n', stderr);
   }
 
- private:
   // False if the conversation is to end.
   bool Handle(const std::string& line) {
     if (Trim(line).empty()) return true;
@@ -164,15 +159,25 @@ class ChatSession {
     return true;
   }
 
-  void Save(const std::string& file) const {
+  // What cannot be written does not end the conversation, which would be lost.
+  void Save(const std::string& file) {
     if (file.empty()) ThrowBadInput("/save", "a file", "none", "/save talk.json");
-    WriteJsonFile(file, ToJson(conversation_.messages()));
+    try {
+      WriteJsonFile(file, ToJson(conversation_.messages()));
+    } catch (const Error& error) {
+      // The error names the temporary file that is written first.
+      const std::string_view reason = error.what();
+      std::fprintf(stderr, "qualm: [/save %s] %s\n", file.c_str(),
+                   std::string(reason.substr(reason.find("] ") + 2)).c_str());
+      has_failed_ = true;
+      return;
+    }
     progress_.Info(StrCat(conversation_.messages().size(), " messages are in ", file));
   }
 
   // False if standard output cannot be written any more.
   bool Say(const std::string& line) {
-    if (!IsValidUtf8(line)) progress_.Warn("bytes that are not UTF-8 are read as U+FFFD");
+    WarnOfBytes(line, "message", progress_);
     bool is_open = true, has_begun = false;
     TextWatch watch;
     watch.is_interrupted = [] { return was_interrupted != 0; };
@@ -223,11 +228,14 @@ class ChatSession {
   Progress& progress_;
   LineReader lines_;
   uint64_t turns_ = 0;
+  bool has_failed_ = false;  // something was not saved
 };
 
 int Run(const Flags& flags, const Globals& globals) {
   // The model, its template and its settings; what is wrong with one of them is said at once.
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
+  WarnOfBytes(flags.system, "--system", *progress);
+  const std::vector<ChatMessage> messages = OpeningMessages(flags.system, flags.messages);
   const ChatOptions chat_options = ChatOptionsOfToday(flags.chat);
   const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, chat_options);
   ThreadPool pool(globals.threads);
@@ -242,9 +250,8 @@ int Run(const Flags& flags, const Globals& globals) {
   ShowTextOptions(flags.text, options, model, *progress);
 
   TextWriter writer(*model.decoder, tokenizer, capacity, context);
-  Conversation conversation(chat, tokenizer, writer, FirstMessages(flags), *progress);
-  ChatSession(flags, globals, options, conversation, *progress).Run();
-  return kOk;
+  Conversation conversation(chat, tokenizer, writer, messages, *progress);
+  return ChatSession(flags, globals, options, conversation, *progress).Run();
 }
 
 }  // namespace

@@ -6,61 +6,73 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat/chat_json.h"
 #include "chat/chat_template.h"
+#include "chat_flags.h"
 #include "cli.h"
 
 namespace qualm::cli {
 
 namespace {
 
+// The argument that names the template.
+constexpr const char* kSource = "MODEL_OR_TEMPLATE";
+
 struct Options {
   std::string source;
   std::string messages;
-  std::optional<std::string> tools, documents, bos, eos, date;
-  std::vector<std::string> variables;
+  std::optional<std::string> tools, documents, bos, eos;
+  ChatSettings settings;  // without the template, which is the source
   bool no_generation_prompt = false;
 };
+
+// A list of tools or documents, which can come from a file of a flag, from the file of --messages
+// and from --chat-option; but only from one of them.
+void SetList(Json list, const std::string& place, std::string_view name, ChatOptions* chat) {
+  Json& known = name == "tools" ? chat->tools : chat->documents;
+  std::string& known_place = name == "tools" ? chat->places.tools : chat->places.documents;
+  if (list.is_null()) return;
+  if (!known.is_null()) ThrowBadInput(place, "one list", StrCat("another one in ", known_place));
+  known = std::move(list);
+  known_place = place;
+}
 
 // --messages: a list of messages, or an object with messages, tools and documents. Returns the
 // messages; the others go into `chat`.
 Json ReadConversation(const std::string& file, ChatOptions* chat) {
-  Json read = ReadJsonFile(file);
+  Json read = ReadChatJson(file);
+  chat->places.messages = file;
   if (!read.is_object()) return read;
-  RequireObject(read, {"messages", "tools", "documents"}, file);
-  if (read.contains("tools")) chat->tools = read["tools"];
-  if (read.contains("documents")) chat->documents = read["documents"];
-  return GetChild(read, "messages", file);
-}
 
-// A flag's file, which excludes a list of the conversation's own.
-void ReadList(const std::optional<std::string>& file, std::string_view flag, Json* list) {
-  if (!file) return;
-  if (!list->is_null()) {
-    ThrowBadInput(flag, "one list", "a second one in the file of --messages");
+  RequireObject(read, {"messages", "tools", "documents"}, file);
+  chat->places.messages = StrCat(file, ": messages");
+  for (const char* name : {"tools", "documents"}) {
+    if (read.contains(name)) SetList(read[name], StrCat(file, ": ", name), name, chat);
   }
-  *list = ReadJsonFile(*file);
+  return GetChild(read, "messages", file);
 }
 
 // A model folder, a template's file, or the name of a template.
 ChatTemplate Find(const std::string& source, const ChatOptions& chat) {
   std::error_code ignored;
   if (std::filesystem::is_directory(source, ignored)) return FindChatTemplate("", source, chat);
-  const bool is_file = std::filesystem::exists(source, ignored);
-  // A name of a template has no '/', a path here has one.
-  const bool has_folder = source.find('/') != std::string::npos;
-  return FindChatTemplate(is_file && !has_folder ? StrCat("./", source) : source, "", chat);
+  // A file is one whatever its name: a path with '/' is never the name of a template.
+  const bool is_file = std::filesystem::exists(source, ignored) && !IsTemplateFile(source);
+  return FindChatTemplate(is_file ? StrCat("./", source) : source, "", chat);
 }
 
 int Run(const Options& options, const Globals& globals) {
-  ChatOptions chat;
+  ChatOptions chat = ChatOptionsOf(options.settings);
+  chat.date = options.settings.date;  // empty: now
+  chat.places.chat_template = kSource;
   const Json messages = ReadConversation(options.messages, &chat);
-  ReadList(options.tools, "--tools", &chat.tools);
-  ReadList(options.documents, "--documents", &chat.documents);
+  if (options.tools) SetList(ReadChatJson(*options.tools), *options.tools, "tools", &chat);
+  if (options.documents) {
+    SetList(ReadChatJson(*options.documents), *options.documents, "documents", &chat);
+  }
   chat.bos = options.bos;
   chat.eos = options.eos;
-  chat.date = options.date.value_or("");
-  chat.variables = ParseChatVariables(options.variables, "--chat-option");
-  chat.add_generation_prompt = !options.no_generation_prompt;
+  if (options.no_generation_prompt) chat.add_generation_prompt = false;
 
   const ChatTemplate found = Find(options.source, chat);
   const std::string text = found.RenderJson(messages);
@@ -77,9 +89,10 @@ int Run(const Options& options, const Globals& globals) {
 Command AddChatTemplate(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
   arguments
-      .Add("MODEL_OR_TEMPLATE", options->source,
+      .Add(kSource, options->source,
            "A model folder, a template's file, or a name of qualm list chat-templates")
-      .Required();
+      .Required()
+      .NotEmpty("a model folder, a template's file or a template's name");
   arguments
       .Add("--messages", options->messages,
            "A JSON file: a list of messages, or an object with messages, tools and documents")
@@ -90,12 +103,7 @@ Command AddChatTemplate(Arguments& arguments, Globals& globals) {
   // What the template sees in addition.
   arguments.Add("--bos", options->bos, "The text of bos_token (default: the model's, else empty)");
   arguments.Add("--eos", options->eos, "The text of eos_token (default: the model's, else empty)");
-  arguments.Add("--date", options->date,
-                "The day that strftime_now says, YYYY-MM-DD (default: today)");
-  arguments
-      .Add("--chat-option", options->variables,
-           "KEY=VALUE: a variable of the template; a VALUE that is JSON is taken as such")
-      .OnePerFlag();
+  AddChatVariableFlags(arguments, options->settings, "today");
   arguments.Flag("--no-generation-prompt", options->no_generation_prompt,
                  "End after the last message, not where the assistant's answer begins");
 

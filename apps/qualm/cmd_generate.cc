@@ -44,15 +44,9 @@ std::vector<TokenId> PromptOf(const Flags& flags, const Tokenizer& tokenizer) {
   return prompt;
 }
 
-// The messages of --messages, --system and --prompt, in this order.
+// The messages of --system, --messages and --prompt, in this order.
 std::vector<ChatMessage> MessagesOf(const Flags& flags) {
-  std::vector<ChatMessage> messages;
-  if (!flags.system.empty()) messages.push_back({"system", flags.system});
-  if (!flags.messages.empty()) {
-    const std::vector<ChatMessage> before =
-        ChatMessagesFromJson(ReadJsonFile(flags.messages), flags.messages);
-    messages.insert(messages.end(), before.begin(), before.end());
-  }
+  std::vector<ChatMessage> messages = OpeningMessages(flags.system, flags.messages);
   if (flags.prompt) messages.push_back({"user", *flags.prompt});
   return messages;
 }
@@ -93,6 +87,8 @@ int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
+  WarnOfBytes(flags.prompt.value_or(""), "--prompt", *progress);
+  WarnOfBytes(flags.system, "--system", *progress);
   const Model model = LoadModel(flags.model, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const GenerateOptions options = TextOptionsOf(flags.text, model);

@@ -52,7 +52,7 @@ void PrintItem(const Task& task, const TaskItem& item, size_t shots, const Promp
 }
 
 int Run(const Options& options, const Globals& globals) {
-  ChatOptions tokens = ChatOptionsOf(options.prompt.settings, "--");
+  ChatOptions tokens = ChatOptionsOf(options.prompt.settings);
   tokens.bos = options.bos;
   tokens.eos = options.eos;
   const std::optional<ChatTemplate> chat =

@@ -10,27 +10,30 @@
 namespace qualm::cli {
 namespace {
 
-// A flag is text where "not given" means the task's own number.
-std::optional<uint64_t> NumberOf(const std::optional<std::string>& text, std::string_view flag) {
+// A flag is text where "not given" means the task's own number. Its form was checked when the
+// command line was read.
+std::optional<uint64_t> NumberOf(const std::optional<std::string>& text) {
   if (!text) return std::nullopt;
   uint64_t number = 0;
-  const char* end = text->data() + text->size();
-  const auto result = std::from_chars(text->data(), end, number);
-  if (result.ec != std::errc() || result.ptr != end) {
-    ThrowBadInput(flag, "a whole number", StrCat("'", *text, "'"));
-  }
+  const auto result = std::from_chars(text->data(), text->data() + text->size(), number);
+  QUALM_CHECK(result.ec == std::errc());
   return number;
 }
 
 }  // namespace
 
 void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
-  arguments.Add("--shots", flags.shots, "Examples before each row; default: the task's");
-  arguments.Add("--fewshot-seed", flags.fewshot_seed,
-                "Of tasks that draw their examples; default: 0, of lm-evaluation-harness's 1234");
-  arguments.Add("--split", flags.split,
-                "Score another split than the task's; SPLIT[:N] is its first N rows");
-  arguments.Add("--fewshot-split", flags.shot_split, "Take examples from another split, likewise");
+  arguments.Add("--shots", flags.shots, "Examples before each row; default: the task's").Whole();
+  arguments
+      .Add("--fewshot-seed", flags.fewshot_seed,
+           "Of tasks that draw their examples; default: 0, of lm-evaluation-harness's 1234")
+      .Whole();
+  arguments
+      .Add("--split", flags.split,
+           "Score another split than the task's; SPLIT[:N] is its first N rows")
+      .Checked([](const std::string& text) { (void)ParseSplit(text, "--split"); });
+  arguments.Add("--fewshot-split", flags.shot_split, "Take examples from another split, likewise")
+      .Checked([](const std::string& text) { (void)ParseSplit(text, "--fewshot-split"); });
   AddChatFlags(arguments, flags.settings, std::string(kFixedChatDate));
   arguments.Add("--system", flags.system, "A text in front of every prompt; the system's message");
   arguments.Flag("--multiturn", flags.multiturn,
@@ -38,15 +41,15 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
 }
 
 std::string ComplaintAbout(const PromptFlags& flags) {
-  const bool has_template = flags.chat || !flags.settings.chat_template.empty();
-  if (has_template || !AreSet(flags.settings)) return "";
-  return "--date and --chat-option need --chat or --chat-template";
+  if (flags.chat || !flags.settings.chat_template.empty()) return "";
+  if (flags.multiturn) return "--multiturn needs --chat or --chat-template";
+  return AreSet(flags.settings) ? "--date and --chat-option need --chat or --chat-template" : "";
 }
 
 ItemOptions ItemOptionsOf(const PromptFlags& flags) {
   ItemOptions options;
-  options.shots = NumberOf(flags.shots, "--shots");
-  options.fewshot_seed = NumberOf(flags.fewshot_seed, "--fewshot-seed");
+  options.shots = NumberOf(flags.shots);
+  options.fewshot_seed = NumberOf(flags.fewshot_seed);
   options.split = flags.split;
   options.shot_split = flags.shot_split;
   return options;
@@ -60,12 +63,7 @@ std::optional<ChatTemplate> FindPromptTemplate(const PromptFlags& flags,
 }
 
 PromptStyle StyleOf(const PromptFlags& flags, const std::optional<ChatTemplate>& chat) {
-  if (flags.multiturn && !chat) {
-    ThrowBadInput("--multiturn", "a chat template (--chat or --chat-template)", "none");
-  }
-  PromptStyle style = {chat ? &*chat : nullptr, flags.system, flags.multiturn, {}};
-  if (chat) style.chat_variant = ChatVariant(*chat, flags.settings);
-  return style;
+  return {chat ? &*chat : nullptr, flags.system, flags.multiturn, flags.settings};
 }
 
 }  // namespace qualm::cli

@@ -28,7 +28,6 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags);
 
 // What is wrong with the flags together, for arguments.Check; empty: nothing.
 std::string ComplaintAbout(const PromptFlags& flags);
-// Throws bad input for numbers that are none.
 ItemOptions ItemOptionsOf(const PromptFlags& flags);
 // The template that the flags name, rendered with `options`, which are
 // ChatOptionsOf(flags.settings) and what a command adds; `model_folder` may be empty where the
@@ -36,7 +35,7 @@ ItemOptions ItemOptionsOf(const PromptFlags& flags);
 std::optional<ChatTemplate> FindPromptTemplate(const PromptFlags& flags,
                                                const std::filesystem::path& model_folder,
                                                const ChatOptions& options);
-// `chat` must outlive the style. Throws bad input for turns without a template.
+// `chat` must outlive the style.
 PromptStyle StyleOf(const PromptFlags& flags, const std::optional<ChatTemplate>& chat);
 
 }  // namespace qualm::cli

@@ -302,7 +302,7 @@ class TaskEvaluation {
   // The model's own template, or the one that the user names, for all tasks; none if the tasks are
   // asked as plain texts.
   void FindTemplate(const std::string& folder, Json& json) {
-    const ChatOptions options = ChatOptionsOf(flags_.prompt.settings, "--");
+    const ChatOptions options = ChatOptionsOf(flags_.prompt.settings);
     chat_.reset();
     if (std::optional<ChatTemplate> chat = FindPromptTemplate(flags_.prompt, folder, options)) {
       chat_.emplace(std::move(*chat));

@@ -2,11 +2,14 @@
 // that was asked with them.
 #include "chat/chat_settings.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "chat/chat_json.h"
 
 namespace qualm {
 namespace {
@@ -21,22 +24,106 @@ int NumberOf(std::string_view digits) {
   return number;
 }
 
+// Variables from texts KEY=VALUE.
+Json VariablesOf(const std::vector<std::string>& assignments, std::string_view place) {
+  Json variables = Json::object();
+  for (const std::string& assignment : assignments) {
+    const size_t sign = assignment.find('=');
+    if (sign == 0 || sign == std::string::npos) ThrowBadInput(place, "KEY=VALUE", assignment);
+
+    const std::string text = assignment.substr(sign + 1);
+    Json value = Json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
+    if (!value.is_discarded()) RequireExactIntegers(text, place);
+    variables[assignment.substr(0, sign)] = value.is_discarded() ? Json(text) : std::move(value);
+  }
+  return variables;
+}
+
+// Removes and returns a variable; null if there is none.
+Json TakeOut(Json& variables, const char* key) {
+  const auto found = variables.find(key);
+  if (found == variables.end()) return nullptr;
+  Json value = std::move(*found);
+  variables.erase(found);
+  return value;
+}
+
+// A variable's value in a name: texts plain where they cannot be taken for JSON.
+std::string ValueText(const Json& value) {
+  if (!value.is_string()) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string& text = value.get_ref<const std::string&>();
+  return Json::accept(text) ? Json(text).dump() : PlainOrQuoted(text);
+}
+
+// Takes what the renderer sets itself out of the variables, where it would win over the renderer's
+// or be lost.
+void MoveRendererOptions(ChatOptions& options) {
+  ChatPlaces& places = options.places;
+  if (options.variables.contains("messages")) {
+    ThrowBadInput(places.options, "a variable that the conversation leaves free", "messages",
+                  "the template's messages are those of the conversation");
+  }
+
+  options.tools = TakeOut(options.variables, "tools");
+  if (!options.tools.is_null()) places.tools = StrCat(places.options, " tools");
+  options.documents = TakeOut(options.variables, "documents");
+  if (!options.documents.is_null()) places.documents = StrCat(places.options, " documents");
+
+  if (!options.variables.contains("add_generation_prompt")) return;
+  const Json value = TakeOut(options.variables, "add_generation_prompt");
+  if (!value.is_boolean()) {
+    ThrowBadInput(StrCat(places.options, " add_generation_prompt"), "true or false",
+                  ValueText(value));
+  }
+  options.add_generation_prompt = value.get<bool>();
+}
+
 }  // namespace
 
-ChatOptions ChatOptionsOf(const ChatSettings& settings, std::string_view place) {
+ChatPlaces ChatKeys(std::string_view place) {
+  const std::string before = place.empty() ? "" : StrCat(place, ": ");
+  ChatPlaces places;
+  places.chat_template = StrCat(before, "chat_template");
+  places.date = StrCat(before, "date");
+  places.options = StrCat(before, "chat_options");
+  return places;
+}
+
+ChatOptions ChatOptionsOf(const ChatSettings& settings, ChatPlaces places) {
   ChatOptions options;
   options.date = settings.date.empty() ? std::string(kFixedChatDate) : settings.date;
-  CheckDate(options.date, StrCat(place, "date"));
-  options.variables = ParseChatVariables(settings.options, StrCat(place, "option"));
+  CheckDate(options.date, places.date);
+  options.variables = VariablesOf(settings.options, places.options);
+  options.places = std::move(places);
+  MoveRendererOptions(options);
   return options;
 }
 
-// Two settings with one variant would share a name in stores and reports.
 std::string ChatVariant(const ChatTemplate& chat, const ChatSettings& settings) {
-  std::string variant = StrCat("@", chat.name());
-  for (const std::string& option : settings.options) variant += StrCat(",", option);
+  std::string variant = StrCat("@", chat.label());
+  const Json variables = VariablesOf(settings.options, "chat options");
+  std::vector<std::string> options;
+  for (const auto& [key, value] : variables.items()) {
+    // A variable named date is not the day that strftime_now says.
+    const std::string name = key == "date" ? Json(key).dump() : PlainOrQuoted(key);
+    options.push_back(StrCat(",", name, "=", ValueText(value)));
+  }
+  std::ranges::sort(options);
+  for (const std::string& option : options) variant += option;
+
   const bool is_usual = settings.date.empty() || settings.date == kFixedChatDate;
   return is_usual ? variant : StrCat(variant, ",date=", settings.date);
+}
+
+std::string PlainOrQuoted(std::string_view text) {
+  constexpr std::string_view kPlainMarks = "_-./: ";
+  const bool is_plain = !text.empty() && std::ranges::all_of(text, [&](char c) {
+    const bool is_word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || (static_cast<unsigned char>(c) & 0x80) != 0;
+    return is_word || kPlainMarks.find(c) != std::string_view::npos;
+  });
+  if (is_plain) return std::string(text);
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string TodayAsText() {

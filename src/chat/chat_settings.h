@@ -17,7 +17,7 @@ inline constexpr std::string_view kFixedChatDate = "2024-07-26";
 struct ChatSettings {
   std::string chat_template;         // a name or a file; empty: the model's own
   std::string date;                  // YYYY-MM-DD; empty: kFixedChatDate
-  std::vector<std::string> options;  // KEY=VALUE, see ParseChatVariables
+  std::vector<std::string> options;  // KEY=VALUE, see ChatOptionsOf
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
@@ -27,13 +27,25 @@ struct ChatSettings {
   }
 };
 
-// Throws bad input at "PLACEdate" and "PLACEoption" for a day that is none and an option without a
-// key; "--" and "chat_" are such places.
-ChatOptions ChatOptionsOf(const ChatSettings& settings, std::string_view place);
+// Where a study's file has settings: the keys, with `place` in front if it is not empty.
+ChatPlaces ChatKeys(std::string_view place = "");
+
+// A VALUE that is JSON (true, 3, [1, 2], "text", {...}) is taken as such, any other as a text; of
+// two values for one key the last one holds. tools, documents and add_generation_prompt are, as for
+// transformers' apply_chat_template, not mere variables but the options of those names. Throws bad
+// input at its place for a day that is none, and for an option without a key, of a wrong type, with
+// an integer that JSON's readers here cannot hold, or for the messages.
+ChatOptions ChatOptionsOf(const ChatSettings& settings, ChatPlaces places = {});
 
 // What is added to the name of a task that is asked in this way: "@chatml", with the options and
-// the day added where they are not the usual ones ("@model,enable_thinking=false").
+// the day added where they are not the usual ones ("@model,enable_thinking=false"). The options are
+// sorted, and written as JSON where a plain text could be read in two ways, so that settings have
+// one variant if and only if templates see the same.
 std::string ChatVariant(const ChatTemplate& chat, const ChatSettings& settings);
+
+// `text` if it is made of characters that separate nothing in names of results, else as a JSON
+// string.
+std::string PlainOrQuoted(std::string_view text);
 
 // Today by this machine's clock, YYYY-MM-DD.
 std::string TodayAsText();

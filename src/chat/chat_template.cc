@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "chat/chat_settings.h"
 #include "chat/model_templates.h"
+#include "io/hash.h"
 #include "tokenize/blanks.h"
 
 namespace qualm {
@@ -27,8 +28,8 @@ void CheckListOfObjects(const Json& list, std::string_view what) {
 
 // All variables of a template but its messages.
 Json VariablesOf(const ChatOptions& options, const Json& special_tokens) {
-  CheckListOfObjects(options.tools, "tools");
-  CheckListOfObjects(options.documents, "documents");
+  CheckListOfObjects(options.tools, options.places.tools);
+  CheckListOfObjects(options.documents, options.places.documents);
 
   Json variables = special_tokens;
   for (const char* name : {"bos_token", "eos_token"}) {
@@ -53,7 +54,7 @@ Json ListOf(const std::vector<ChatMessage>& messages) {
 }
 
 JinjaOptions JinjaOptionsOf(const ChatOptions& options) {
-  if (!options.date.empty()) CheckDate(options.date, "--date");
+  if (!options.date.empty()) CheckDate(options.date, options.places.date);
   JinjaOptions jinja;
   jinja.date = options.date;
   return jinja;
@@ -132,25 +133,13 @@ const std::vector<NamedChatTemplate>& NamedChatTemplates() {
   return all;
 }
 
-Json ParseChatVariables(std::span<const std::string> assignments, std::string_view place) {
-  Json variables = Json::object();
-  for (const std::string& assignment : assignments) {
-    const size_t sign = assignment.find('=');
-    if (sign == 0 || sign == std::string::npos) ThrowBadInput(place, "KEY=VALUE", assignment);
-
-    const std::string text = assignment.substr(sign + 1);
-    Json value = Json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
-    variables[assignment.substr(0, sign)] = value.is_discarded() ? Json(text) : std::move(value);
-  }
-  return variables;
-}
-
-ChatTemplate::ChatTemplate(std::string name, std::string_view text, std::string_view place,
-                           Json variables, const ChatOptions& options, InputSet inputs)
-    : name_(std::move(name)),
+ChatTemplate::ChatTemplate(Source source, Json variables, const ChatOptions& options)
+    : name_(std::move(source.name)),
+      label_(std::move(source.label)),
+      messages_place_(options.places.messages),
       variables_(std::move(variables)),
-      jinja_(text, place, JinjaOptionsOf(options)),
-      inputs_(std::move(inputs)) {}
+      jinja_(source.text, source.place, JinjaOptionsOf(options)),
+      inputs_(std::move(source.inputs)) {}
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages) const {
   return RenderJson(ListOf(messages));
@@ -181,9 +170,9 @@ std::string ChatTemplate::RenderContinued(std::vector<ChatMessage> messages) con
 }
 
 std::string ChatTemplate::RenderWith(Json variables, const Json& messages) const {
-  CheckListOfObjects(messages, "messages");
+  CheckListOfObjects(messages, messages_place_);
   if (!messages.is_array() || messages.empty()) {
-    ThrowBadInput("messages", "at least one message", "none");
+    ThrowBadInput(messages_place_, "at least one message", "none");
   }
 
   Json list = Json::array();
@@ -192,30 +181,36 @@ std::string ChatTemplate::RenderWith(Json variables, const Json& messages) const
   return jinja_.Render(variables);
 }
 
+bool IsTemplateFile(std::string_view name) {
+  return name.find('/') != std::string_view::npos || name.ends_with(".jinja");
+}
+
 ChatTemplate FindChatTemplate(const std::string& name, const std::filesystem::path& model_folder,
                               const ChatOptions& options) {
   ModelTemplates model = ReadModelTemplates(model_folder, /*with_templates=*/name.empty());
   const Json variables = VariablesOf(options, model.special_tokens);
+  const std::string& place = options.places.chat_template;
   if (name.empty()) {
     const ModelTemplate& chosen =
-        ChooseModelTemplate(model, !options.tools.is_null(), model_folder.string());
-    return {"model", chosen.text, chosen.place, variables, options, model.inputs};
+        ChooseModelTemplate(model, !options.tools.is_null(), model_folder.string(), place);
+    return {{"model", "model", chosen.text, chosen.place, model.inputs}, variables, options};
   }
 
   std::vector<std::string> names;
   for (const NamedChatTemplate& one : NamedChatTemplates()) {
     names.emplace_back(one.name);
     if (name != one.name) continue;
-    model.inputs.AddText(StrCat("chat template ", name), one.text);
-    return {name, one.text, StrCat("chat template ", name), variables, options, model.inputs};
+    const std::string what = StrCat("chat template ", name);
+    model.inputs.AddText(what, one.text);
+    return {{name, name, one.text, what, model.inputs}, variables, options};
   }
-  if (name.find('/') != std::string::npos || name.ends_with(".jinja")) {
-    const std::filesystem::path file = name;
-    model.inputs.Add(file.filename().string(), file);
-    return {file.stem().string(), ReadFile(file, kLargestFile), name, variables, options,
-            model.inputs};
-  }
-  ThrowUnknownName("--chat-template", "chat template", name, names);
+
+  if (!IsTemplateFile(name)) ThrowUnknownName(place, "chat template", name, names);
+  const std::filesystem::path file = name;
+  const std::string stem = file.stem().string(), text = ReadFile(file, kLargestFile);
+  model.inputs.Add(file.filename().string(), file);
+  const std::string label = StrCat(PlainOrQuoted(stem), "-", HashBytes(text).substr(0, 8));
+  return {{stem, label, text, name, model.inputs}, variables, options};
 }
 
 }  // namespace qualm

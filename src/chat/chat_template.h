@@ -19,18 +19,22 @@ struct ChatMessage {
   std::string role, content;  // "system", "user", "assistant"
 };
 
+// Where a user wrote the parts of a conversation's settings, for messages about them: by default
+// the flags of the command line.
+struct ChatPlaces {
+  std::string chat_template = "--chat-template", date = "--date", options = "--chat-option";
+  std::string messages = "messages", tools = "tools", documents = "documents";
+};
+
 // What a template is rendered with, apart from the messages.
 struct ChatOptions {
   std::string date;                     // YYYY-MM-DD, for strftime_now; empty: today
-  Json variables = Json::object();      // further variables; they win over all others
+  Json variables = Json::object();      // further variables; they win over the model's tokens
   Json tools, documents;                // lists of objects; null: none
   std::optional<std::string> bos, eos;  // absent: the model's, and empty if it has none
   bool add_generation_prompt = true;    // the text ends where the assistant's words begin
+  ChatPlaces places;
 };
-
-// Variables from texts KEY=VALUE. A VALUE that is JSON (true, 3, [1, 2], "text", {...}) is taken as
-// such, any other as a text. Throws bad input at `place` for a text without a key.
-Json ParseChatVariables(std::span<const std::string> assignments, std::string_view place);
 
 class ChatTemplate {
  public:
@@ -44,18 +48,28 @@ class ChatTemplate {
   std::string RenderContinued(std::vector<ChatMessage> messages) const;
   // A name of NamedChatTemplates, "model" for the model's own, else the file's stem.
   const std::string& name() const { return name_; }
+  // What tells it from other templates in names of results: its name, of a file with the beginning
+  // of the content's hash ("mine-1b2f09c3"), because files of one name may differ.
+  const std::string& label() const { return label_; }
   // The files that it was read from; of a named one its text.
   const InputSet& inputs() const { return inputs_; }
 
  private:
   friend ChatTemplate FindChatTemplate(const std::string&, const std::filesystem::path&,
                                        const ChatOptions&);
-  ChatTemplate(std::string name, std::string_view text, std::string_view place, Json variables,
-               const ChatOptions& options, InputSet inputs);
+  // What was found under a name, in a file or in a model's folder.
+  struct Source {
+    std::string name, label;
+    std::string text;
+    std::string place;  // of the text, for messages
+    InputSet inputs;
+  };
+  ChatTemplate(Source source, Json variables, const ChatOptions& options);
 
   std::string RenderWith(Json variables, const Json& messages) const;
 
-  std::string name_;
+  std::string name_, label_;
+  std::string messages_place_;
   Json variables_;  // all but the messages
   JinjaTemplate jinja_;
   InputSet inputs_;
@@ -68,8 +82,11 @@ struct NamedChatTemplate {
 };
 const std::vector<NamedChatTemplate>& NamedChatTemplates();
 
-// A named one, a file of a template's own (a path), or for an empty name the model folder's: of
-// chat_template.jinja and additional_chat_templates/*.jinja, else of chat_template in
+// Whether a name of a template is a file's: it has a '/' or ends in ".jinja".
+bool IsTemplateFile(std::string_view name);
+
+// A named one, a file of a template's own (IsTemplateFile), or for an empty name the model
+// folder's: of chat_template.jinja and additional_chat_templates/*.jinja, else of chat_template in
 // tokenizer_config.json, the one named tool_use if there are tools, else default. Throws bad input
 // for unknown names, folders without a template, templates that are not understood, and options
 // that are not of their form.

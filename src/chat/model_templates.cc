@@ -101,7 +101,7 @@ ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
 }
 
 const ModelTemplate& ChooseModelTemplate(const ModelTemplates& all, bool has_tools,
-                                         std::string_view place) {
+                                         std::string_view folder, std::string_view flag) {
   const auto find = [&](std::string_view name) {
     return std::ranges::find(all.templates, name, &ModelTemplate::name);
   };
@@ -112,13 +112,13 @@ const ModelTemplate& ChooseModelTemplate(const ModelTemplates& all, bool has_too
   if (all.templates.empty()) {
     std::vector<std::string> names;
     for (const NamedChatTemplate& one : NamedChatTemplates()) names.emplace_back(one.name);
-    ThrowBadInput(place, "a chat template in tokenizer_config.json or chat_template.jinja", "none",
-                  StrCat("--chat-template takes one by name: ", Join(names, ", ")));
+    ThrowBadInput(folder, "a chat template in tokenizer_config.json or chat_template.jinja", "none",
+                  StrCat(flag, " takes one by name: ", Join(names, ", ")));
   }
   std::vector<std::string> names;
   for (const ModelTemplate& one : all.templates) names.push_back(one.name);
-  ThrowBadInput(place, "a chat template named default", Join(names, ", "),
-                "--chat-template takes one by name");
+  ThrowBadInput(folder, "a chat template named default", Join(names, ", "),
+                StrCat(flag, " takes one by name"));
 }
 
 }  // namespace qualm

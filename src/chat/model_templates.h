@@ -30,9 +30,9 @@ struct ModelTemplates {
 // another form.
 ModelTemplates ReadModelTemplates(const std::filesystem::path& folder, bool with_templates);
 
-// The one named tool_use if `has_tools`, else the one named default. Throws bad input if there is
-// none.
+// The one named tool_use if `has_tools`, else the one named default. Throws bad input at `folder`
+// if there is none, with the hint that `flag`, where users name templates, takes one by name.
 const ModelTemplate& ChooseModelTemplate(const ModelTemplates& all, bool has_tools,
-                                         std::string_view place);
+                                         std::string_view folder, std::string_view flag);
 
 }  // namespace qualm

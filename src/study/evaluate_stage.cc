@@ -127,11 +127,11 @@ class TaskStage {
   // The float model's template, also where a quantized one is asked: it was planned with that.
   void FindTemplate() {
     chat_.emplace(FindChatTemplate(inputs_.chat_template.path, inputs_.model.path,
-                                   ChatOptionsOf(*inputs_.chat, "chat_")));
+                                   ChatOptionsOf(*inputs_.chat, ChatKeys())));
     InputSet opened = chat_->inputs();
     plan_.RequireUnchanged(stage_, opened, "the chat template");
     options_.style.chat = &*chat_;
-    options_.style.chat_variant = ChatVariant(*chat_, *inputs_.chat);
+    options_.style.chat_settings = *inputs_.chat;
     task_.variant += options_.style.Variant();
   }
 

@@ -174,8 +174,9 @@ class Planner {
     inputs.chat_template.path = inputs_.TemplatePath(chat.chat_template);
     inputs.chat = chat;
     inputs.chat->chat_template.clear();
-    files.Add(FindChatTemplate(inputs.chat_template.path, model.path, ChatOptionsOf(chat, "chat_"))
-                  .inputs());
+    files.Add(
+        FindChatTemplate(inputs.chat_template.path, model.path, ChatOptionsOf(chat, ChatKeys()))
+            .inputs());
     files.HashFiles();
   }
 

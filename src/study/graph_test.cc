@@ -246,7 +246,7 @@ TEST(StudyGraph, HowATestIsAskedIsPartOfItsKey) {
     EXPECT_FALSE(all.contains(key));
   }
   EXPECT_THAT(testing::ErrorOf([&] { (void)keys(", chat: true"); }),
-              ::testing::HasSubstr("--chat-template takes one by name"));
+              ::testing::HasSubstr("chat_template takes one by name"));
 }
 
 TEST(StudyGraph, AFileThatChangedIsNotWhatWasPlanned) {

@@ -238,11 +238,8 @@ const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std:
   return files;
 }
 
-// Only what looks like a file is looked for, as in FindChatTemplate.
 std::string PlannedInputs::TemplatePath(const std::string& chat_template) const {
-  const bool is_file =
-      chat_template.find('/') != std::string::npos || chat_template.ends_with(".jinja");
-  return is_file ? CorpusPath(chat_template) : chat_template;
+  return IsTemplateFile(chat_template) ? CorpusPath(chat_template) : chat_template;
 }
 
 std::string PlannedInputs::CorpusPath(const std::string& corpus) const {

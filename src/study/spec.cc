@@ -249,7 +249,7 @@ std::optional<ChatSettings> ChatOf(const TestKeys& keys, bool is_task, std::stri
     ThrowBadInput(place, "chat: true or chat_template with date and chat_options", "neither");
   }
   if (!has_template) return std::nullopt;
-  (void)ChatOptionsOf(settings, StrCat(place, ": chat_"));  // only checked here
+  (void)ChatOptionsOf(settings, ChatKeys(place));  // only checked here
   return settings;
 }
 

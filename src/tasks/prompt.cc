@@ -55,8 +55,7 @@ std::string JoinWithDelimiter(const std::string& first, const std::string& secon
 }
 
 std::string PromptStyle::Variant() const {
-  std::string variant = chat_variant;
-  if (chat != nullptr && variant.empty()) variant = StrCat("@", chat->name());
+  std::string variant = chat == nullptr ? "" : ChatVariant(*chat, chat_settings);
   if (!system.empty()) variant += StrCat("+system-", HashBytes(system).substr(0, 8));
   if (shots_as_turns) variant += "+turns";
   return variant;

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "chat/chat_settings.h"
 #include "chat/chat_template.h"
 #include "tasks/items.h"
 
@@ -13,8 +14,7 @@ struct PromptStyle {
   const ChatTemplate* chat = nullptr;  // null: prompts are plain texts
   std::string system;                  // a text in front of all, the system's message; may be empty
   bool shots_as_turns = false;         // with a chat template: each example as separate messages
-  // What the template and its settings add to a task's name; empty: '@' and the template's name.
-  std::string chat_variant;
+  ChatSettings chat_settings;          // what it was found and is rendered with
 
   // What distinguishes results in this style from plain ones: "@chatml,date=2025-01-01+turns";
   // empty: nothing.
