@@ -109,9 +109,9 @@ run 2 '' "${dated[@]}" --date 2023-02-29
 err_has "[--date] expected a day as YYYY-MM-DD; got 2023-02-29"
 run 2 '' "${dated[@]}" --chat-option thinking
 run 2 '' generate "$model" --prompt x --date 2024-02-29
-err_has "need --chat"
+err_has "[--chat] expected with --system"
 run 2 '' generate "$model" --chat
-err_has "--prompt is required"
+err_has "[generate] expected --prompt"
 
 # --- how texts end and are drawn
 echo '{"eos_token_id": [2, 262], "do_sample": true, "temperature": 0.6, "num_beams": 3}' > "$model/generation_config.json"
@@ -121,7 +121,7 @@ run 0 $'x\n' "${chat[@]}"
 err_has "do_sample true, temperature 0.6, num_beams 3 (not used; --sampling model)"
 err_has "ends at: 2 </s>, 262"
 run 2 '' generate "$model" --prompt x --sampling model --temperature 0.5
-err_has "--sampling model excludes"
+err_has "[--sampling] expected flags with --temperature"
 echo '{"eos_token_id": [2, -5], "do_sample": true, "top_p": 0.9}' > "$model/generation_config.json"
 run 0 '' generate "$model" --prompt x --sampling model --max-tokens 2 --json
 python "lines[0]['sampling'] == {'temperature': 1, 'top_k': 50, 'top_p': 0.9, 'min_p': 0, 'repetition_penalty': 1}"

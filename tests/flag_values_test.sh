@@ -99,6 +99,16 @@ done << 'TABLE'
 2|[--json] expected no value, it is a flag; got x|list recipes --json=x
 2|[--prompt] expected one value; got 2 values|generate M --prompt x --prompt y
 2|[--messages] expected a value, which is required; got none|chat-template chatml
+2|[--task] expected no --corpus in addition; got both|eval M --task x --corpus x
+2|[eval] expected --corpus or --task; got neither|eval M
+2|[--date] expected --chat or --chat-template in addition|prompts x --date 2025-01-31
+2|[--chat-option] expected --chat or --chat-template in addition|eval M --task x --chat-option a=1
+2|[--multiturn] expected --chat or --chat-template in addition|eval M --task x --multiturn
+2|[report] expected one of --markdown, --csv and --latex; got several|report x --csv --latex
+2|[export] expected one of --csv, --json and --parquet; got several|export x --csv --parquet
+2|[--parquet] expected --out FILE in addition; got only --parquet|export x --parquet
+2|[--chat] expected with --system|generate M --prompt x --system y
+2|[--sampling] expected flags with --temperature|chat M --sampling model --top-k 3
 3|[--seqlen] expected at most the model's context|eval "$model" --corpus "$text" --seqlen 999999
 3|absent.txt|eval "$model" --corpus absent.txt
 3|did you mean 'chatml'|chat-template chatnl --messages "$scratch/talk.json"

@@ -299,11 +299,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   AddJsonFlag(arguments, globals);
   arguments.Check([options]() -> std::string {
     const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
-    if (has_texts && has_tasks) return "--corpus and --task exclude each other";
+    if (has_texts && has_tasks) return "[--task] expected no --corpus in addition; got both";
     if (std::string complaint = ComplaintAbout(options->tasks.prompt); !complaint.empty()) {
       return complaint;
     }
-    return has_texts || has_tasks ? "" : "--corpus or --task is required";
+    return has_texts || has_tasks ? "" : "[eval] expected --corpus or --task; got neither";
   });
 
   arguments.Examples(

@@ -73,9 +73,10 @@ Command AddExport(Arguments& arguments, Globals& globals) {
   AddJsonFlag(arguments, globals);
   arguments.Check([flags, &globals]() -> std::string {
     if (flags->csv + flags->parquet + globals.json > 1) {
-      return "--csv, --json and --parquet exclude each other";
+      return "[export] expected one of --csv, --json and --parquet; got several";
     }
-    if (flags->parquet && flags->out.empty()) return "--parquet needs --out FILE";
+    if (flags->parquet && flags->out.empty())
+      return "[--parquet] expected --out FILE in addition; got only --parquet";
     return "";
   });
 

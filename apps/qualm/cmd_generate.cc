@@ -143,9 +143,12 @@ Command AddGenerate(Arguments& arguments, Globals& globals) {
   AddJsonFlag(arguments, globals);
   arguments.Check([flags]() -> std::string {
     const bool has_messages = !flags->messages.empty();
-    if (!flags->prompt && !has_messages) return "--prompt is required";
+    if (!flags->prompt && !has_messages)
+      return "[generate] expected --prompt, or --chat with --messages; got neither";
     if (!flags->is_chat && (AreSet(flags->chat) || has_messages || !flags->system.empty())) {
-      return "--system, --messages, --chat-template, --date and --chat-option need --chat";
+      return "[--chat] expected with --system, --messages, --chat-template, --date and "
+             "--chat-option; "
+             "got none";
     }
     return ComplaintAbout(flags->text);
   });

@@ -67,7 +67,7 @@ Command AddReport(Arguments& arguments, Globals& globals) {
 
   arguments.Check([flags]() -> std::string {
     return flags->markdown + flags->csv + flags->latex > 1
-               ? "--markdown, --csv and --latex exclude each other"
+               ? "[report] expected one of --markdown, --csv and --latex; got several"
                : "";
   });
 

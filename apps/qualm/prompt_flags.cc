@@ -42,8 +42,11 @@ void AddPromptFlags(Arguments& arguments, PromptFlags& flags) {
 
 std::string ComplaintAbout(const PromptFlags& flags) {
   if (flags.chat || !flags.settings.chat_template.empty()) return "";
-  if (flags.multiturn) return "--multiturn needs --chat or --chat-template";
-  return AreSet(flags.settings) ? "--date and --chat-option need --chat or --chat-template" : "";
+  if (!flags.multiturn && !AreSet(flags.settings)) return "";
+  const char* flag = flags.multiturn               ? "--multiturn"
+                     : flags.settings.date.empty() ? "--chat-option"
+                                                   : "--date";
+  return StrCat("[", flag, "] expected --chat or --chat-template in addition; got neither");
 }
 
 ItemOptions ItemOptionsOf(const PromptFlags& flags) {

@@ -66,8 +66,8 @@ std::string ComplaintAbout(const TextFlags& flags) {
   const bool is_set = flags.temperature != defaults.temperature || flags.top_k != defaults.top_k ||
                       flags.top_p != defaults.top_p || flags.min_p != defaults.min_p ||
                       flags.repetition_penalty != defaults.repetition_penalty;
-  return is_set ? "--sampling model excludes --temperature, --top-k, --top-p, --min-p and "
-                  "--repetition-penalty"
+  return is_set ? "[--sampling] expected flags with --temperature, --top-k, --top-p, --min-p and "
+                  "--repetition-penalty; got model"
                 : "";
 }
 
