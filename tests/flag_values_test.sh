@@ -68,7 +68,7 @@ done << 'TABLE'
 2|[--chat-option] expected KEY=VALUE; got x|chat M --chat-option x
 2|[--chat-option] expected KEY=VALUE; got x|chat-template chatml --messages x --chat-option x
 2|[--chat-option] expected KEY=VALUE; got =x|eval M --task x --chat --chat-option =x
-2|[--chat-option] expected a variable that the conversation leaves free; got messages|chat M --chat-option messages=[]
+2|[--chat-option] expected a variable that templates can be given; got messages|chat M --chat-option messages=[]
 2|[--chat-option] expected integers of at most 64 bits; got 99999999999999999999|chat M --chat-option a=[99999999999999999999]
 2|[--chat-template] expected a name or a file; got ''|chat M --chat-template ''
 2|[MODEL_OR_TEMPLATE] expected a model folder, a template's file|chat-template '' --messages x

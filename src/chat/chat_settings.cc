@@ -58,10 +58,19 @@ std::string ValueText(const Json& value) {
 // Takes what the renderer sets itself out of the variables, where it would win over the renderer's
 // or be lost.
 void MoveRendererOptions(ChatOptions& options) {
+  // Parameters of apply_chat_template, which no template sees as a variable.
+  constexpr const char* kTaken[] = {"messages",        "conversation",
+                                    "chat_template",   "continue_final_message",
+                                    "tokenize",        "sanitize_control_tokens",
+                                    "padding",         "truncation",
+                                    "max_length",      "return_tensors",
+                                    "return_dict",     "return_assistant_tokens_mask",
+                                    "tokenizer_kwargs"};
   ChatPlaces& places = options.places;
-  if (options.variables.contains("messages")) {
-    ThrowBadInput(places.options, "a variable that the conversation leaves free", "messages",
-                  "the template's messages are those of the conversation");
+  for (const char* name : kTaken) {
+    if (!options.variables.contains(name)) continue;
+    ThrowBadInput(places.options, "a variable that templates can be given", name,
+                  "transformers' apply_chat_template has a parameter of that name");
   }
 
   options.tools = TakeOut(options.variables, "tools");

@@ -34,7 +34,7 @@ ChatPlaces ChatKeys(std::string_view place = "");
 // two values for one key the last one holds. tools, documents and add_generation_prompt are, as for
 // transformers' apply_chat_template, not mere variables but the options of those names. Throws bad
 // input at its place for a day that is none, and for an option without a key, of a wrong type, with
-// an integer that JSON's readers here cannot hold, or for the messages.
+// an integer of more than 64 bits, or of the name of another parameter.
 ChatOptions ChatOptionsOf(const ChatSettings& settings, ChatPlaces places = {});
 
 // What is added to the name of a task that is asked in this way: "@chatml", with the options and

@@ -60,7 +60,11 @@ TEST(ChatSettings, WhatTheRendererSetsIsNoMereVariable) {
   EXPECT_TRUE(options.variables.empty());
   EXPECT_TRUE(ChatOptionsOf({"", "", {"documents=null"}}).documents.is_null());
 
-  EXPECT_THAT(ErrorOfOptions({"", "", {"messages=[]"}}), HasSubstr("[--chat-option] expected"));
+  for (const std::string name : {"messages", "continue_final_message", "chat_template"}) {
+    EXPECT_EQ(ErrorOfOptions({"", "", {name + "=[]"}}),
+              "[--chat-option] expected a variable that templates can be given; got " + name +
+                  "; transformers' apply_chat_template has a parameter of that name");
+  }
   EXPECT_EQ(ErrorOfOptions({"", "", {"add_generation_prompt=0"}}),
             "[--chat-option add_generation_prompt] expected true or false; got 0");
   EXPECT_EQ(testing::ErrorOf([&] {
