@@ -172,6 +172,10 @@ run 1 data check sst2 --data "$scratch/data"
 out_has "expected 2 fields; got 1"
 run 3 data check sst2 --data "$scratch/nowhere"
 printf 'good\t1\nbad\t0\n' > "$scratch/data/glue-sst2/dev.tsv"
+for command in eval\ "$model"\ --task prompts; do
+  run 0 $command sst2 --data "$scratch/data" --system $'be\xff'
+  err_has "[--system] expected UTF-8; got 0xff at byte 2"
+done
 run 0 eval "$model" --task sst2 --data "$scratch/data" --json
 is_json_object
 json_is 'j["rows"][0]["metric"] == "acc" and j["rows"][0]["n"] == 2 and not j["rows"][0]["partial"]'

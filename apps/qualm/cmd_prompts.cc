@@ -52,6 +52,7 @@ void PrintItem(const Task& task, const TaskItem& item, size_t shots, const Promp
 }
 
 int Run(const Options& options, const Globals& globals) {
+  WarnOfBytes(options.prompt.system, "--system", *MakeProgress(globals));
   ChatOptions tokens = ChatOptionsOf(options.prompt.settings);
   tokens.bos = options.bos;
   tokens.eos = options.eos;

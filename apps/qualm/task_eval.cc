@@ -112,6 +112,7 @@ class TaskEvaluation {
         progress_(MakeProgress(globals)),
         pool_(globals.threads),
         context_{pool_, *progress_} {
+    WarnOfBytes(flags.prompt.system, "--system", *progress_);
     // A flag may list several names, and a name may be a group of tasks.
     for (const std::string& names : flags.tasks) {
       for (const std::string& name : Split(names, ',')) {
