@@ -9,18 +9,6 @@
 #include "generate/conversation.h"
 
 namespace qualm::cli {
-namespace {
-
-// The variables, with the lists and the flag that users set in the same way, where they are set.
-Json ShownOptions(const ChatOptions& options) {
-  Json shown = options.variables;
-  if (!options.tools.is_null()) shown["tools"] = options.tools;
-  if (!options.documents.is_null()) shown["documents"] = options.documents;
-  if (!options.add_generation_prompt) shown["add_generation_prompt"] = false;
-  return shown;
-}
-
-}  // namespace
 
 void AddChatFlags(Arguments& arguments, ChatSettings& flags, const std::string& default_date) {
   arguments
@@ -73,12 +61,12 @@ std::vector<ChatMessage> OpeningMessages(const std::string& system, const std::s
 }
 
 Json ChatAsJson(const ChatTemplate& chat, const ChatOptions& options) {
-  return {{"template", chat.name()}, {"date", options.date}, {"options", ShownOptions(options)}};
+  return {{"template", chat.name()}, {"date", options.date}, {"options", SetOptions(options)}};
 }
 
 std::string ChatText(const ChatTemplate& chat, const ChatOptions& options) {
   std::string text = StrCat("chat template ", chat.name(), ", date ", options.date);
-  const Json shown = ShownOptions(options);
+  const Json shown = SetOptions(options);
   for (const auto& [key, value] : shown.items()) {
     text += StrCat(", ", key, " ", value.dump());
   }

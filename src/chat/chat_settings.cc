@@ -108,11 +108,19 @@ ChatOptions ChatOptionsOf(const ChatSettings& settings, ChatPlaces places) {
   return options;
 }
 
+Json SetOptions(const ChatOptions& options) {
+  Json set = options.variables;
+  if (!options.tools.is_null()) set["tools"] = options.tools;
+  if (!options.documents.is_null()) set["documents"] = options.documents;
+  if (!options.add_generation_prompt) set["add_generation_prompt"] = false;
+  return set;
+}
+
 std::string ChatVariant(const ChatTemplate& chat, const ChatSettings& settings) {
   std::string variant = StrCat("@", chat.label());
-  const Json variables = VariablesOf(settings.options, "chat options");
+  const Json set = SetOptions(ChatOptionsOf(settings));
   std::vector<std::string> options;
-  for (const auto& [key, value] : variables.items()) {
+  for (const auto& [key, value] : set.items()) {
     // A variable named date is not the day that strftime_now says.
     const std::string name = key == "date" ? Json(key).dump() : PlainOrQuoted(key);
     options.push_back(StrCat(",", name, "=", ValueText(value)));

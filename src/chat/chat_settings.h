@@ -37,6 +37,10 @@ ChatPlaces ChatKeys(std::string_view place = "");
 // an integer of more than 64 bits, or of the name of another parameter.
 ChatOptions ChatOptionsOf(const ChatSettings& settings, ChatPlaces places = {});
 
+// All that options set and that is not as usual: the variables, tools, documents, and a false
+// add_generation_prompt.
+Json SetOptions(const ChatOptions& options);
+
 // What is added to the name of a task that is asked in this way: "@chatml", with the options and
 // the day added where they are not the usual ones ("@model,enable_thinking=false"). The options are
 // sorted, and written as JSON where a plain text could be read in two ways, so that settings have

@@ -104,6 +104,8 @@ TEST(ChatSettings, HaveOneNameIfAndOnlyIfTheyMeanTheSame) {
   EXPECT_EQ(VariantOf({"a=[1,2]"}), VariantOf({"a=[1, 2]"}));
   EXPECT_EQ(VariantOf({"a=\"x\""}), VariantOf({"a=x"}));
 
+  EXPECT_EQ(VariantOf({"tools=null", "add_generation_prompt=true"}), VariantOf({}));
+
   // Different ones that would be alike if they were only put one after the other.
   const std::vector<std::string> all = {
       VariantOf({"a=1,b=2"}),
@@ -122,6 +124,8 @@ TEST(ChatSettings, HaveOneNameIfAndOnlyIfTheyMeanTheSame) {
       VariantOf({"a,b=1"}),
       VariantOf({"a=b=1"}),
       VariantOf({"a=null"}),
+      VariantOf({"tools=[]"}),
+      VariantOf({"add_generation_prompt=false"}),
       VariantOf({"a=\"null\""}),
       VariantOf({}),
   };
