@@ -129,10 +129,10 @@ class Planner {
 
   // Rows that a test of the study scores as well come from the calibration pool only.
   void AddRows(const CalibrationSpec& set, CalibrateInputs& inputs, InputSet& files) {
-    Task task = FindTask(set.task);
+    inputs.task.path = inputs_.TaskPath(set.task);
+    Task task = FindTask(inputs.task.path);
     SelectCategory(task, set.category, set.name);
     if (!set.split.empty()) task.split = set.split;
-    inputs.task.path = set.task;
     inputs.split = task.split;
     inputs.category = set.category;
     inputs.rows = inputs_.PooledRowsOf(RowPool::kCalibration, task, task.split);
@@ -184,7 +184,7 @@ class Planner {
     // kind are filled in, so that the others cannot change the key.
     if (spec.is_task()) {
       inputs.kind = TestKind::kTask;
-      inputs.task.path = spec.task;
+      inputs.task.path = inputs_.TaskPath(spec.task);
       inputs.category = spec.category;
       inputs.shots = spec.shots;
       inputs.rows = test.rows;

@@ -290,7 +290,7 @@ class SharedRows : public ::testing::Test {
                      const std::string& split = "all") const {
     return folder_
         .Write(StrCat(name, ".yaml"),
-               StrCat("name: ", name,
+               StrCat("name: ", std::filesystem::path(name).filename().string(),
                       "\ntitle: t\nversion: 1\nharness: h\nkind: multiple_choice\ndata: {set: ",
                       set, ", split: ", split,
                       "}\ncontext: \"{question}\"\ncontinuation: \" {choice}\"\n"
@@ -375,6 +375,39 @@ TEST_F(SharedRows, AreKeptApartUnderEveryName) {
   // Two splits of one set that are one file.
   folder_.Write("boolq/train.jsonl", rows_);
   EXPECT_EQ(Overlap("boolq", "boolq", "train"), Counts(0, 40));
+}
+
+// Like models and recipes; where the study lies is not in the keys.
+TEST_F(SharedRows, TaskFilesAreFoundFromTheStudysFolder) {
+  const auto plan_in = [&](const std::string& folder) {
+    std::filesystem::create_directories(folder_ / folder);
+    (void)TaskOn(StrCat(folder, "/near"), "boolq", "val");
+    PlanOptions options;
+    options.data_folder = folder_.path();
+    options.study_folder = folder_ / folder;
+    SilentProgress progress;
+    return MakeStudyPlan(
+        ParseStudy(
+            StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [", testing::SourceRoot().string(),
+                   "/demo/model]\nrecipes: [gptq-w4-g64]\n"
+                   "defaults: {samples: 2, length: 16, held_out: 0}\n"
+                   "calibration:\n  - {name: rows, rows: {task: near.yaml}}\n"
+                   "tests: [{task: near.yaml, shots: 0}]\n"),
+            "x.yaml"),
+        options, progress);
+  };
+  const StudyPlan plan = plan_in("a"), moved = plan_in("b");
+  EXPECT_EQ(KeysOf(plan, StageKind::kEvaluate).size(), 2U);
+  EXPECT_EQ(plan.spec.tests[0].name, "near.yaml");
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    const Stage& stage = plan.stages[i];
+    if (const auto* asked = std::get_if<EvaluateInputs>(&stage.inputs)) {
+      EXPECT_EQ(asked->task.path, (folder_ / "a" / "near.yaml").string());
+    } else if (const auto* set = std::get_if<CalibrateInputs>(&stage.inputs)) {
+      EXPECT_EQ(set->task.path, (folder_ / "a" / "near.yaml").string());
+    }
+    EXPECT_EQ(stage.key, moved.stages[i].key) << stage.label;
+  }
 }
 
 TEST_F(SharedRows, OfOtherContentAreAllUsed) {

@@ -154,7 +154,7 @@ void PlannedInputs::DropMissingSets() {
 std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
   // Rows need the files of a task, corpora by path need that path; other sets need no file.
   if (set.kind == CalibrationKind::kRows) {
-    Task task = FindTask(set.task);
+    Task task = FindTask(TaskPath(set.task));
     if (!set.split.empty()) task.split = set.split;
     ItemOptions items;
     items.shots = 0;
@@ -175,14 +175,14 @@ void PlannedInputs::FindPools() {
   if (std::ranges::none_of(spec_.calibrations, is_rows)) return;
   for (const CalibrationSpec& set : spec_.calibrations) {
     if (!is_rows(set)) continue;
-    const Task task = FindTask(set.task);
+    const Task task = FindTask(TaskPath(set.task));
     shared_rows_.Add(RowPool::kCalibration, StrCat("calibration set ", set.name),
                      RowsOf(task, set.split.empty() ? task.split : set.split));
   }
 
   for (const TestSpec& test : spec_.tests) {
     if (!test.is_task()) continue;
-    const Task task = FindTask(test.task);
+    const Task task = FindTask(TaskPath(test.task));
     shared_rows_.Add(RowPool::kScored, StrCat("test ", test.name), RowsOf(task, task.split));
   }
   shared_rows_.Part();
@@ -225,7 +225,7 @@ void PlannedInputs::ReadTests() {
 
 // False if the task is left out because its data is missing.
 bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
-  Task task = FindTask(spec.task);
+  Task task = FindTask(TaskPath(spec.task));
   SelectCategory(task, spec.category, spec.name);
   ItemOptions items;
   items.shots = spec.shots;
@@ -263,6 +263,16 @@ const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std:
   files = FindCorpus(name, use, options_.data_folder, {.text_field = field}).inputs;
   files.HashFiles();
   return files;
+}
+
+// A subset of a task in a file is FILE.yaml:SUBSET, as in FindTask.
+std::string PlannedInputs::TaskPath(const std::string& task) const {
+  constexpr std::string_view kEnding = ".yaml";
+  const size_t at = task.rfind(kEnding);
+  if (at == std::string::npos) return task;
+  const std::string subset = task.substr(at + kEnding.size());
+  if (!subset.empty() && !subset.starts_with(':')) return task;
+  return CorpusPath(task.substr(0, at + kEnding.size())) + subset;
 }
 
 // Only what looks like a file is looked for, as in FindChatTemplate.

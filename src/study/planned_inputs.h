@@ -54,6 +54,8 @@ class PlannedInputs {
   const InputSet& CorpusFiles(const std::string& corpus, const std::string& field, CorpusUse use);
   // Absolute where it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
+  // The same for a task, which may also be a subset of one, or built in.
+  std::string TaskPath(const std::string& task) const;
   // The same for a chat template, which may also have a built-in name or none.
   std::string TemplatePath(const std::string& chat_template) const;
   // The rows of the task's set that may be used in that way: not all of them where the study uses
