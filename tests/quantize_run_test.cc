@@ -291,7 +291,7 @@ TEST_F(QuantizeRun, OverwritingLeavesNoTokenizerOfAnotherModelBehind) {
               ElementsAre(HasSubstr("[tokenizer.json] expected no such file")));
 }
 
-// A template for tools that stays behind would make the result ask as another model does.
+// A template for tools that is left out would make the result ask as another model does.
 TEST_F(QuantizeRun, FurtherChatTemplatesTravelWithTheModel) {
   const std::filesystem::path other = folder_ / "other";
   std::filesystem::copy(DemoModel(), other);
@@ -316,7 +316,7 @@ TEST_F(QuantizeRun, FurtherChatTemplatesTravelWithTheModel) {
   options.overwrite = true;
   EXPECT_NE(Run(options).ArtefactHash(), manifest.ArtefactHash());
 
-  // A model without any leaves none behind, but files of somebody else stay.
+  // A model without any leaves none there, but files of somebody else stay.
   options.model = DemoModel();
   Run(options);
   EXPECT_FALSE(std::filesystem::exists(copies));

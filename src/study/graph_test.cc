@@ -330,7 +330,7 @@ class SharedRows : public ::testing::Test {
     return numbers;
   }
 
-  // Rows that are both calibrated on and scored, and rows in all.
+  // Rows that are both calibrated on and scored, and how many are used.
   std::pair<size_t, size_t> Overlap(const std::string& calibration, const std::string& test,
                                     const std::string& split = "") const {
     std::set<size_t> calibrated, scored;

@@ -22,7 +22,7 @@ struct RowsIdentity {
   std::string name;      // "boolq:val", for messages
   std::string built_in;  // the name of a set that is compiled in; empty: the user's own
   // A hash of the reader, the subsets and the texts of their files, in order: where it is equal,
-  // rows of the same number are the same. Empty: some file is not at hand.
+  // rows of the same number are the same. Empty: some file is missing.
   std::string content;
   std::vector<std::string> texts;  // hashes of the files' texts, unpacked; empty ones are left out
 
