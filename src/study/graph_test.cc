@@ -360,7 +360,7 @@ TEST_F(SharedRows, AreKeptApartUnderEveryName) {
   EXPECT_EQ(Overlap("boolq", "boolq"), Counts(0, 40));
   EXPECT_EQ(Overlap(one, one), Counts(0, 40));
 
-  // The same file by two tasks, by two paths, through a link, as a copy and compressed text.
+  // The same file by two tasks, by two paths, through a link, and as a copy.
   EXPECT_EQ(Overlap(one, TaskOn("two", OwnFile("mine.jsonl"))), Counts(0, 40));
   EXPECT_EQ(Overlap(one, TaskOn("dots", OwnFile("boolq/../mine.jsonl"))), Counts(0, 40));
   std::filesystem::create_symlink(folder_ / "mine.jsonl", folder_ / "link.jsonl");
