@@ -87,6 +87,8 @@ TEST(LoadersReport, ModelsAndWhatQuantizingThemCopies) {
   const fs::path model = folder / "model";
   fs::copy(testing::SourceRoot() / "demo/model", model);
   AddSideFiles(model);
+  fs::create_directories(model / "additional_chat_templates");
+  WriteFileAtomically(model / "additional_chat_templates/rag.jinja", "{{ messages[0].content }}");
   const auto opened =
       ExpectReported([&] { return LoadModel(model, {}, context).inputs; }, "demo/model");
   EXPECT_EQ(PathsOf(ModelFiles(model)), PathsOf(LoadModel(model, {}, context).inputs));

@@ -291,6 +291,41 @@ TEST_F(QuantizeRun, OverwritingLeavesNoTokenizerOfAnotherModelBehind) {
               ElementsAre(HasSubstr("[tokenizer.json] expected no such file")));
 }
 
+// A template for tools that is left out would make the result ask as another model does.
+TEST_F(QuantizeRun, FurtherChatTemplatesTravelWithTheModel) {
+  const std::filesystem::path other = folder_ / "other";
+  std::filesystem::copy(DemoModel(), other);
+  std::filesystem::create_directories(other / "additional_chat_templates");
+  std::ofstream(other / "additional_chat_templates/tool_use.jinja") << "tools";
+  std::ofstream(other / "additional_chat_templates/notes.txt") << "no template";
+  QuantizeOptions options = Options("rtn-w4-g64", "out");
+  options.calibration.reset();
+  options.model = other;
+  const Manifest manifest = Run(options);
+  const std::filesystem::path copies = options.out / "additional_chat_templates";
+  EXPECT_EQ(ReadFile(copies / "tool_use.jinja"), "tools");
+  EXPECT_FALSE(std::filesystem::exists(copies / "notes.txt"));
+
+  // It is part of what was written: another text is another result, and a changed copy shows.
+  testing::TestContext context(1);
+  EXPECT_THAT(VerifyArtefact(options.out, {}, context).problems, ::testing::IsEmpty());
+  std::ofstream(copies / "tool_use.jinja") << "other";
+  EXPECT_THAT(VerifyArtefact(options.out, {}, context).problems,
+              ElementsAre(HasSubstr("[additional_chat_templates/tool_use.jinja] expected")));
+  std::ofstream(other / "additional_chat_templates/tool_use.jinja") << "new";
+  options.overwrite = true;
+  EXPECT_NE(Run(options).ArtefactHash(), manifest.ArtefactHash());
+
+  // A model without any leaves none there, but files of somebody else stay.
+  options.model = DemoModel();
+  Run(options);
+  EXPECT_FALSE(std::filesystem::exists(copies));
+  std::filesystem::create_directories(copies);
+  std::ofstream(copies / "notes.txt") << "mine";
+  Run(options);
+  EXPECT_TRUE(std::filesystem::exists(copies / "notes.txt"));
+}
+
 TEST_F(QuantizeRun, AFolderWithOtherFilesIsRefusedAsItIs) {
   QuantizeOptions options = Options("rtn-w4-g64", "out");
   options.calibration.reset();

@@ -66,7 +66,7 @@ int Run(const Options& options, const Globals& globals) {
   for (const std::string& names : Split(options.tasks, ',')) {
     for (const std::string& name : ExpandTaskName(names)) {
       Task task = FindTask(name);
-      task.variant += style.Variant();
+      task.variant += style.Variant() + SplitVariant(task, items);
       const TaskItems made = MakeItems(task, items, data);
       if (globals.json) {
         PrintJson(PromptsAsJson(task, made, style));

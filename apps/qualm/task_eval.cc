@@ -283,11 +283,12 @@ class TaskEvaluation {
 
     FindTemplate(folder, json);
 
-    // The style is part of the task's name in the store: answers with and without it differ.
-    // What the name says about a subset stays, also for the second model.
+    // Style and splits are part of the task's name in the store: answers with and without them
+    // differ. The second model may have another template, so its names are made from the plain
+    // ones.
     for (Task& task : tasks_) {
-      task.variant =
-          task.variant.substr(0, task.variant.find_first_of("@+")) + options_.style.Variant();
+      const std::string plain_variant = task.variant;
+      task.variant += options_.style.Variant() + SplitVariant(task, options_.items);
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
@@ -296,6 +297,7 @@ class TaskEvaluation {
       }
       if (!globals_.json) PrintScores(outcome);
       on_outcome(std::move(outcome));
+      task.variant = plain_variant;
     }
     return hash;
   }

@@ -3,6 +3,8 @@
 // decides the results, and which files are refused.
 #include "artefact/manifest.h"
 
+#include <algorithm>
+
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
@@ -20,9 +22,12 @@ Json ToJson(const CalibrationRecord& record) { return FieldsJson(record); }
 
 // Names are joined to the folder's path: none may lead out of it.
 void FileRecord::Validate() const {
-  if (name.empty() || name == "." || name == ".." ||
-      name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
-    ThrowExpected("file names without folders", name);
+  const std::vector<std::string> parts = Split(name, '/');
+  const bool is_inside = parts.size() <= 2 && std::ranges::all_of(parts, [](const auto& part) {
+                           return !part.empty() && part != "." && part != "..";
+                         });
+  if (!is_inside || name.empty() || name.find('\0') != std::string::npos) {
+    ThrowExpected("file names, in one folder at most", name);
   }
 }
 

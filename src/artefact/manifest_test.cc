@@ -151,7 +151,11 @@ TEST(Manifest, MessagesNameTheLayerAndTheKey) {
             "[m: model.layers.0.mlp.down_proj:scale_type] expected F16, BF16 or F32; got F99");
   json = WholeManifest();
   json["files"][0]["name"] = "../x";
-  EXPECT_EQ(ErrorOf(json), "[m] expected file names without folders; got ../x");
+  EXPECT_EQ(ErrorOf(json), "[m] expected file names, in one folder at most; got ../x");
+  for (const char* name : {"..", "a/..", "/x", "a/", "a/b/c", "."}) {
+    json["files"][0]["name"] = name;
+    EXPECT_THAT(ErrorOf(json), ::testing::HasSubstr("in one folder at most")) << name;
+  }
 }
 
 }  // namespace

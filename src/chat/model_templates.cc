@@ -81,7 +81,7 @@ ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
   std::error_code ignored;
   const fs::path beside = folder / "chat_template.jinja";
   if (fs::exists(beside, ignored)) AddTemplateFile(beside, "default", "chat_template.jinja", all);
-  const fs::path more = folder / "additional_chat_templates";
+  const fs::path more = folder / kMoreTemplatesFolder;
   std::vector<fs::path> files;
   if (fs::is_directory(more, ignored)) {
     for (const auto& entry : fs::directory_iterator(more)) {
@@ -91,7 +91,7 @@ ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
   std::ranges::sort(files);
   for (const fs::path& file : files) {
     AddTemplateFile(file, file.stem().string(),
-                    StrCat("additional_chat_templates/", file.filename().string()), all);
+                    StrCat(kMoreTemplatesFolder, "/", file.filename().string()), all);
   }
 
   if (all.templates.empty()) {

@@ -12,6 +12,9 @@
 
 namespace qualm {
 
+// The folder of further templates in a model's folder.
+inline constexpr const char* kMoreTemplatesFolder = "additional_chat_templates";
+
 struct ModelTemplate {
   std::string name;  // "default", "tool_use", "rag"
   std::string text;

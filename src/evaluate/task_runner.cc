@@ -46,7 +46,8 @@ TaskOutcome TaskRunner::Run() {
   return std::move(outcome_);
 }
 
-// What makes two evaluations the same. A limit that left nothing out does not count.
+// What makes two evaluations the same. A limit or a part of a split that left nothing out does not
+// count.
 void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_tokens) {
   TaskItems& asked = outcome_.asked;
   outcome_.key = {.model = model_hash_,
@@ -54,7 +55,7 @@ void TaskRunner::SetKey(std::string prompt_hash, std::span<const TokenId> first_
                   .version = task_.version,
                   .shots = asked.shots,
                   .fewshot_seed = asked.fewshot_seed,
-                  .limit = asked.is_partial ? options_.items.limit : 0,
+                  .limit = asked.is_partial ? asked.items.size() : 0,
                   .prompt_hash = std::move(prompt_hash),
                   .files = asked.inputs.Hash()};
   outcome_.first_request =

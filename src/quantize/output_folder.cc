@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "calibrate/sampler.h"
+#include "chat/model_templates.h"
 #include "data/overlap.h"
 #include "io/hash.h"
 
@@ -60,8 +61,9 @@ std::string BlockFileName(size_t block) {
                 ".safetensors");
 }
 
-FileRecord RecordOfFile(const std::filesystem::path& path) {
-  return {path.filename().string(), HashFile(path), std::filesystem::file_size(path)};
+// `name` is below the output folder.
+FileRecord RecordOfFile(const std::filesystem::path& out, const std::string& name) {
+  return {name, HashFile(out / name), std::filesystem::file_size(out / name)};
 }
 
 // Whether a block file holds the tensor. Leftovers of blocks that the configuration does not have
@@ -89,6 +91,33 @@ bool IsOurs(const std::string& temporary_or_name) {
     if (name == own) return true;
   }
   return MatchesGlob(name, "block-?????.safetensors") || IsCompanion(name);
+}
+
+// Names of the files in the model's folder of further chat templates, sorted.
+std::vector<std::string> TemplatesBeside(const std::filesystem::path& model) {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(model / kMoreTemplatesFolder, ignored)) {
+    const std::filesystem::path name = entry.path().filename();
+    if (name.extension() == ".jinja" && entry.is_regular_file(ignored)) {
+      found.push_back(StrCat(kMoreTemplatesFolder, "/", name.string()));
+    }
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+// Whether the folder is one of chat templates that a run may have made. A link leads to files of
+// somebody else.
+bool IsOurTemplateFolder(const std::filesystem::directory_entry& entry) {
+  if (entry.path().filename() != kMoreTemplatesFolder) return false;
+  if (entry.is_symlink() || !entry.is_directory()) return false;
+  return std::ranges::all_of(
+      std::filesystem::directory_iterator(entry.path()), [](const auto& file) {
+        const std::string name = file.path().filename().string();
+        return !file.is_directory() && (name.ends_with(".jinja") || IsTemporary(name));
+      });
 }
 
 // Adds embedding, head and last norm in the rotated basis; returns the names of what they replace.
@@ -130,7 +159,14 @@ std::vector<std::string> CompanionFiles(const std::filesystem::path& model) {
     std::ranges::copy_if(names, std::back_inserter(found),
                          [&](const std::string& name) { return MatchesGlob(name, glob); });
   }
+  for (std::string& name : TemplatesBeside(model)) found.push_back(std::move(name));
   return found;
+}
+
+void CopyCompanion(const std::filesystem::path& model, const std::string& name,
+                   const std::filesystem::path& out) {
+  std::filesystem::create_directories((out / name).parent_path());
+  WriteFileAtomically(out / name, ReadFile(model / name));
 }
 
 InputSet SourceFiles(const Checkpoint& checkpoint) {
@@ -176,7 +212,13 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
   std::vector<std::filesystem::path> ours, foreign, temporary;
   for (const auto& entry : std::filesystem::directory_iterator(out)) {
     std::string name = entry.path().filename().string();
-    if (!IsOurs(name)) {
+    if (IsOurTemplateFolder(entry)) {
+      // Its files go before itself.
+      for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
+        (IsTemporary(file.path().filename().string()) ? temporary : ours).push_back(file.path());
+      }
+      ours.push_back(entry.path());
+    } else if (!IsOurs(name)) {
       foreign.push_back(entry.path());
     } else if (IsTemporary(name)) {
       temporary.push_back(entry.path());
@@ -244,9 +286,9 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
     if (std::ranges::find(replaced, tensor.name) == replaced.end()) batch.AddView(tensor);
   }
 
-  std::filesystem::path path = out / BlockFileName(block);
-  WriteSafetensors(path, batch.tensors(), {{"format", "qualm"}});
-  return RecordOfFile(path);
+  const std::string name = BlockFileName(block);
+  WriteSafetensors(out / name, batch.tensors(), {{"format", "qualm"}});
+  return RecordOfFile(out, name);
 }
 
 std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
@@ -282,21 +324,21 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
 
   // Records of all files so far, then of the files that are copied from the model.
   std::vector<FileRecord> records = block_files;
-  records.push_back(RecordOfFile(out / kRestName));
-  records.push_back(RecordOfFile(out / kIndexName));
+  records.push_back(RecordOfFile(out, kRestName));
+  records.push_back(RecordOfFile(out, kIndexName));
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
     // A rotated head is not the embedding any more.
     if (name == "config.json" && is_rotated) {
       WriteJsonFile(out / name, UntiedConfig(ReadJsonFile(checkpoint.folder() / name)));
     } else {
-      WriteFileAtomically(out / name, ReadFile(checkpoint.folder() / name));
+      CopyCompanion(checkpoint.folder(), name, out);
     }
-    records.push_back(RecordOfFile(out / name));
+    records.push_back(RecordOfFile(out, name));
   }
 
   if (calibration != nullptr) {
     WriteGramHashes(out, GramHashes(calibration->sequences));
-    records.push_back(RecordOfFile(out / kCalibrationGramsName));
+    records.push_back(RecordOfFile(out, kCalibrationGramsName));
   }
   return records;
 }

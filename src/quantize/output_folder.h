@@ -63,8 +63,11 @@ std::vector<std::string> ChangedTensorNames(const std::filesystem::path& out,
 bool IsTensorFile(std::string_view name);
 
 // Names of the files, other than the weights, that belong to a model (tokenizer, generation
-// settings).
+// settings), below its folder: further chat templates lie in their own folder.
 std::vector<std::string> CompanionFiles(const std::filesystem::path& model);
+// Copies one of them into the folder `out`, which exists.
+void CopyCompanion(const std::filesystem::path& model, const std::string& name,
+                   const std::filesystem::path& out);
 
 // The files that quantizing a float model reads or copies: its checkpoint and its companions.
 InputSet SourceFiles(const Checkpoint& checkpoint);

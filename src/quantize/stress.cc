@@ -158,7 +158,7 @@ class StressRun {
     }
     Write("rest.safetensors", rest);
     for (const std::string& name : CompanionFiles(options_.model)) {
-      WriteFileAtomically(options_.out / name, ReadFile(options_.model / name));
+      CopyCompanion(options_.model, name, options_.out);
     }
     WriteJsonFile(options_.out / kIndexName, Json{{"weight_map", weight_map_}});
   }

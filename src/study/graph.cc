@@ -63,14 +63,6 @@ class Planner {
  private:
   // --- stages
 
-  // Where all rows may be used, seed and share would only make equal stages differ in their keys.
-  PooledRows RowsOf(RowPool pool) const {
-    if (pool == RowPool::kAll) return {};
-    return {.pool = pool,
-            .seed = plan_.spec.pool_seed,
-            .calibration_share = plan_.spec.calibration_share};
-  }
-
   // Adds the stage unless one with this key is there already, and returns the key. Stages of one
   // `group` can share a process, which loads the model once. Empty needs are dropped.
   std::string AddStage(std::string label, std::string group, std::vector<std::string> needs,
@@ -137,14 +129,13 @@ class Planner {
 
   // Rows that a test of the study scores as well come from the calibration pool only.
   void AddRows(const CalibrationSpec& set, CalibrateInputs& inputs, InputSet& files) {
-    Task task = FindTask(set.task);
+    inputs.task.path = inputs_.TaskPath(set.task);
+    Task task = FindTask(inputs.task.path);
     SelectCategory(task, set.category, set.name);
     if (!set.split.empty()) task.split = set.split;
-    const bool is_scored = inputs_.IsScored(StrCat(task.data_set, ":", task.split));
-    inputs.task.path = set.task;
     inputs.split = task.split;
     inputs.category = set.category;
-    inputs.rows = RowsOf(is_scored ? RowPool::kCalibration : RowPool::kAll);
+    inputs.rows = inputs_.PooledRowsOf(RowPool::kCalibration, task, task.split);
 
     // Calibration reads rows without examples before them.
     ItemOptions options;
@@ -194,10 +185,10 @@ class Planner {
     // kind are filled in, so that the others cannot change the key.
     if (spec.is_task()) {
       inputs.kind = TestKind::kTask;
-      inputs.task.path = spec.task;
+      inputs.task.path = inputs_.TaskPath(spec.task);
       inputs.category = spec.category;
       inputs.shots = spec.shots;
-      inputs.rows = RowsOf(test.pool);
+      inputs.rows = test.rows;
       if (test.is_generated) inputs.text_protocol = kGenerationProtocol;
       if (spec.chat) AddChat(model, *spec.chat, inputs, files);
     } else {

@@ -269,6 +269,168 @@ TEST(StudyGraph, APlanWithoutTheFilesOfAStageIsRefused) {
               ::testing::HasSubstr("[p.json] expected the files of stage"));
 }
 
+// A study that calibrates on the rows of one task and scores those of another, below one folder.
+class SharedRows : public ::testing::Test {
+ protected:
+  SharedRows() {
+    std::filesystem::create_directories(folder_ / "boolq");
+    std::string rows;
+    for (int i = 0; i < 40; ++i) {
+      rows += StrCat("{\"question\": \"is it ", i, "\", \"passage\": \"It is ", i,
+                     ".\", \"label\": ", i % 2 == 0 ? "true" : "false", "}\n");
+    }
+    rows_ = rows;
+    folder_.Write("boolq/val.jsonl", rows);
+    folder_.Write("boolq/train.jsonl", rows.substr(0, rows.size() / 2 + 1));
+    folder_.Write("mine.jsonl", rows);
+  }
+
+  // A task of the user's own on a file, or on a set that is compiled in.
+  std::string TaskOn(const std::string& name, const std::string& set,
+                     const std::string& split = "all") const {
+    return folder_
+        .Write(StrCat(name, ".yaml"),
+               StrCat("name: ", std::filesystem::path(name).filename().string(),
+                      "\ntitle: t\nversion: 1\nharness: h\nkind: multiple_choice\ndata: {set: ",
+                      set, ", split: ", split,
+                      "}\ncontext: \"{question}\"\ncontinuation: \" {choice}\"\n"
+                      "choices: [yes, no]\nanswer: {is: index, value: \"0\"}\n"
+                      "metrics: [acc]\n"))
+        .string();
+  }
+  std::string OwnFile(const std::string& name) const { return (folder_ / name).string(); }
+
+  StudyPlan PlanFor(const std::string& calibration, const std::string& test,
+                    const std::string& split = "") const {
+    PlanOptions options;
+    options.data_folder = folder_.path();
+    SilentProgress progress;
+    return MakeStudyPlan(
+        ParseStudy(StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [",
+                          testing::SourceRoot().string(), "/demo/model]\nrecipes: [gptq-w4-g64]\n",
+                          "defaults: {samples: 2, length: 16, held_out: 0}\n"
+                          "calibration:\n  - {name: rows, rows: {task: ",
+                          calibration, split.empty() ? "" : StrCat(", split: ", split),
+                          "}}\ntests: [{name: scored, task: ", test, ", shots: 0}]\n"),
+                   "x.yaml"),
+        options, progress);
+  }
+
+  // Which rows of its file a stage reads.
+  std::set<size_t> RowsOf(const std::string& task, const std::string& split,
+                          const PooledRows& rows) const {
+    ItemOptions options = rows.Options();
+    options.shots = 0;
+    Task found = FindTask(task);
+    if (!split.empty()) found.split = split;
+    std::set<size_t> numbers;
+    for (const TaskItem& item : MakeItems(found, options, folder_.path()).items) {
+      numbers.insert(item.row);
+    }
+    return numbers;
+  }
+
+  // Rows that are both calibrated on and scored, and how many are used.
+  std::pair<size_t, size_t> Overlap(const std::string& calibration, const std::string& test,
+                                    const std::string& split = "") const {
+    std::set<size_t> calibrated, scored;
+    for (const Stage& stage : PlanFor(calibration, test, split).stages) {
+      if (const auto* set = std::get_if<CalibrateInputs>(&stage.inputs)) {
+        calibrated = RowsOf(calibration, split, set->rows);
+      } else if (const auto* asked = std::get_if<EvaluateInputs>(&stage.inputs)) {
+        scored = RowsOf(test, "", asked->rows);
+      }
+    }
+    std::set<size_t> all = calibrated, both;
+    all.insert(scored.begin(), scored.end());
+    for (size_t row : calibrated) {
+      if (scored.contains(row)) both.insert(row);
+    }
+    return {both.size(), all.size()};
+  }
+
+  testing::TemporaryFolder folder_;
+  std::string rows_;
+};
+
+using Counts = std::pair<size_t, size_t>;
+
+TEST_F(SharedRows, AreKeptApartUnderEveryName) {
+  const std::string one = TaskOn("one", OwnFile("mine.jsonl"));
+  EXPECT_EQ(Overlap("boolq", "boolq"), Counts(0, 40));
+  EXPECT_EQ(Overlap(one, one), Counts(0, 40));
+
+  // The same file by two tasks, by two paths, through a link, and as a copy.
+  EXPECT_EQ(Overlap(one, TaskOn("two", OwnFile("mine.jsonl"))), Counts(0, 40));
+  EXPECT_EQ(Overlap(one, TaskOn("dots", OwnFile("boolq/../mine.jsonl"))), Counts(0, 40));
+  std::filesystem::create_symlink(folder_ / "mine.jsonl", folder_ / "link.jsonl");
+  EXPECT_EQ(Overlap(one, TaskOn("linked", OwnFile("link.jsonl"))), Counts(0, 40));
+  folder_.Write("copy.jsonl", rows_);
+  EXPECT_EQ(Overlap(TaskOn("copied", OwnFile("copy.jsonl")), one), Counts(0, 40));
+
+  // A file of the user's that is one of a set that is compiled in, and the other way round.
+  EXPECT_EQ(Overlap(one, "boolq"), Counts(0, 40));
+  EXPECT_EQ(Overlap("boolq", one), Counts(0, 40));
+
+  // Two splits of one set that are one file.
+  folder_.Write("boolq/train.jsonl", rows_);
+  EXPECT_EQ(Overlap("boolq", "boolq", "train"), Counts(0, 40));
+}
+
+// Like models and recipes; where the study lies is not in the keys.
+TEST_F(SharedRows, TaskFilesAreFoundFromTheStudysFolder) {
+  const auto plan_in = [&](const std::string& folder) {
+    std::filesystem::create_directories(folder_ / folder);
+    (void)TaskOn(StrCat(folder, "/near"), "boolq", "val");
+    PlanOptions options;
+    options.data_folder = folder_.path();
+    options.study_folder = folder_ / folder;
+    SilentProgress progress;
+    return MakeStudyPlan(
+        ParseStudy(
+            StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [", testing::SourceRoot().string(),
+                   "/demo/model]\nrecipes: [gptq-w4-g64]\n"
+                   "defaults: {samples: 2, length: 16, held_out: 0}\n"
+                   "calibration:\n  - {name: rows, rows: {task: near.yaml}}\n"
+                   "tests: [{task: near.yaml, shots: 0}]\n"),
+            "x.yaml"),
+        options, progress);
+  };
+  const StudyPlan plan = plan_in("a"), moved = plan_in("b");
+  EXPECT_EQ(KeysOf(plan, StageKind::kEvaluate).size(), 2U);
+  EXPECT_EQ(plan.spec.tests[0].name, "near.yaml");
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    const Stage& stage = plan.stages[i];
+    if (const auto* asked = std::get_if<EvaluateInputs>(&stage.inputs)) {
+      EXPECT_EQ(asked->task.path, (folder_ / "a" / "near.yaml").string());
+    } else if (const auto* set = std::get_if<CalibrateInputs>(&stage.inputs)) {
+      EXPECT_EQ(set->task.path, (folder_ / "a" / "near.yaml").string());
+    }
+    EXPECT_EQ(stage.key, moved.stages[i].key) << stage.label;
+  }
+}
+
+TEST_F(SharedRows, OfOtherContentAreAllUsed) {
+  const std::string one = TaskOn("one", OwnFile("mine.jsonl"));
+  folder_.Write("other.jsonl", rows_ + rows_.substr(0, rows_.find('\n') + 1));
+  for (const Stage& stage : PlanFor(one, TaskOn("two", OwnFile("other.jsonl"))).stages) {
+    if (const auto* asked = std::get_if<EvaluateInputs>(&stage.inputs)) {
+      EXPECT_EQ(asked->rows.pool, RowPool::kAll);
+    }
+  }
+}
+
+// Row 3 of one is not row 3 of the other: no pools part them.
+TEST_F(SharedRows, ThatStandAtOtherPlacesAreRefused) {
+  std::filesystem::create_directories(folder_ / "set");
+  folder_.Write("set/test-00000-of-00002.jsonl", "{\"question\": \"q\"}\n");
+  folder_.Write("set/test-00001-of-00002.jsonl", rows_);
+  const std::string shards = TaskOn("shards", OwnFile("set"), "test");
+  const std::string error = testing::ErrorOf([&] { (void)PlanFor(shards, "boolq"); });
+  EXPECT_THAT(error, ::testing::HasSubstr("calibration set rows"));
+  EXPECT_THAT(error, ::testing::HasSubstr("test scored"));
+}
+
 TEST(RowPools, PartTheRowsOnce) {
   size_t calibration = 0;
   for (size_t i = 0; i < 1000; ++i) {

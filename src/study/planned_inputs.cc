@@ -154,7 +154,7 @@ void PlannedInputs::DropMissingSets() {
 std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
   // Rows need the files of a task, corpora by path need that path; other sets need no file.
   if (set.kind == CalibrationKind::kRows) {
-    Task task = FindTask(set.task);
+    Task task = FindTask(TaskPath(set.task));
     if (!set.split.empty()) task.split = set.split;
     ItemOptions items;
     items.shots = 0;
@@ -166,19 +166,46 @@ std::string PlannedInputs::MissingFileOf(const CalibrationSpec& set) const {
   return is_path && ResolvePath(set.corpus, options_).empty() ? set.corpus : "";
 }
 
-// A split that is used for both calibration and scoring is divided between them.
+// Rows that are used for both calibration and scoring are divided between them.
 void PlannedInputs::FindPools() {
+  // Rows are read and hashed only where there are two uses that may meet.
+  const auto is_rows = [](const CalibrationSpec& set) {
+    return set.kind == CalibrationKind::kRows;
+  };
+  if (std::ranges::none_of(spec_.calibrations, is_rows)) return;
   for (const CalibrationSpec& set : spec_.calibrations) {
-    if (set.kind != CalibrationKind::kRows) continue;
-    const Task task = FindTask(set.task);
-    calibrated_.insert(StrCat(task.data_set, ":", set.split.empty() ? task.split : set.split));
+    if (!is_rows(set)) continue;
+    const Task task = FindTask(TaskPath(set.task));
+    shared_rows_.Add(RowPool::kCalibration, StrCat("calibration set ", set.name),
+                     RowsOf(task, set.split.empty() ? task.split : set.split));
   }
 
   for (const TestSpec& test : spec_.tests) {
     if (!test.is_task()) continue;
-    const Task task = FindTask(test.task);
-    scored_.insert(StrCat(task.data_set, ":", task.split));
+    const Task task = FindTask(TaskPath(test.task));
+    shared_rows_.Add(RowPool::kScored, StrCat("test ", test.name), RowsOf(task, task.split));
   }
+  shared_rows_.Part();
+}
+
+// Several sets and tests often have the same rows: they are read once.
+const RowsIdentity& PlannedInputs::RowsOf(const Task& task, const std::string& split) {
+  const std::string name = StrCat(task.data_set, ":", split);
+  const auto known = row_identities_.find(name);
+  if (known != row_identities_.end()) return known->second;
+  return row_identities_.emplace(name, IdentifyRows(task, split, options_.data_folder))
+      .first->second;
+}
+
+PooledRows PlannedInputs::PooledRowsOf(RowPool use, const Task& task,
+                                       const std::string& split) const {
+  const auto known = row_identities_.find(StrCat(task.data_set, ":", split));
+  if (known == row_identities_.end()) return {};
+  PooledRows rows = shared_rows_.Of(use, known->second.name);
+  if (rows.pool == RowPool::kAll) return rows;
+  rows.seed = spec_.pool_seed;
+  rows.calibration_share = spec_.calibration_share;
+  return rows;
 }
 
 void PlannedInputs::ReadTests() {
@@ -198,7 +225,7 @@ void PlannedInputs::ReadTests() {
 
 // False if the task is left out because its data is missing.
 bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
-  Task task = FindTask(spec.task);
+  Task task = FindTask(TaskPath(spec.task));
   SelectCategory(task, spec.category, spec.name);
   ItemOptions items;
   items.shots = spec.shots;
@@ -217,7 +244,7 @@ bool PlannedInputs::ReadTask(const TestSpec& spec, PlannedTest& test) {
     return false;
   }
 
-  if (calibrated_.contains(StrCat(task.data_set, ":", task.split))) test.pool = RowPool::kScored;
+  test.rows = PooledRowsOf(RowPool::kScored, task, task.split);
   test.is_generated = task.kind == TaskKind::kGeneration;
   test.files = TaskInputs(task, items, options_.data_folder);
   test.files.HashFiles();
@@ -236,6 +263,16 @@ const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std:
   files = FindCorpus(name, use, options_.data_folder, {.text_field = field}).inputs;
   files.HashFiles();
   return files;
+}
+
+// A subset of a task in a file is FILE.yaml:SUBSET, as in FindTask.
+std::string PlannedInputs::TaskPath(const std::string& task) const {
+  constexpr std::string_view kEnding = ".yaml";
+  const size_t at = task.rfind(kEnding);
+  if (at == std::string::npos) return task;
+  const std::string subset = task.substr(at + kEnding.size());
+  if (!subset.empty() && !subset.starts_with(':')) return task;
+  return CorpusPath(task.substr(0, at + kEnding.size())) + subset;
 }
 
 std::string PlannedInputs::TemplatePath(const std::string& chat_template) const {

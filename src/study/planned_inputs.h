@@ -3,12 +3,12 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "data/named_corpora.h"
 #include "study/graph.h"
+#include "study/shared_rows.h"
 #include "tasks/items.h"
 
 namespace qualm {
@@ -21,11 +21,11 @@ struct PlannedModel {
   InputSet tokenizer_files;  // of the tokenizer alone
 };
 
-// A test with its data; `pool` says which rows may be scored.
+// A test with its data; `rows` says which of them may be scored.
 struct PlannedTest {
   const TestSpec* spec = nullptr;
   InputSet files;  // of the text, or of the task
-  RowPool pool = RowPool::kAll;
+  PooledRows rows;
   bool is_generated = false;  // a task that is answered with a text
 };
 
@@ -54,11 +54,13 @@ class PlannedInputs {
   const InputSet& CorpusFiles(const std::string& corpus, const std::string& field, CorpusUse use);
   // Absolute where it is a file, else the name as it is.
   std::string CorpusPath(const std::string& corpus) const;
+  // The same for a task, which may also be a subset of one, or built in.
+  std::string TaskPath(const std::string& task) const;
   // The same for a chat template, which may also have a built-in name or none.
   std::string TemplatePath(const std::string& chat_template) const;
-  // Whether a test scores the rows of "set:split", so that not all of them may be used for
-  // calibration.
-  bool IsScored(const std::string& split) const { return scored_.contains(split); }
+  // The rows of the task's set that may be used in that way: not all of them where the study uses
+  // the same rows in the other way as well.
+  PooledRows PooledRowsOf(RowPool use, const Task& task, const std::string& split) const;
 
  private:
   void ReadModels();
@@ -66,6 +68,7 @@ class PlannedInputs {
   void DropMissingSets();
   std::string MissingFileOf(const CalibrationSpec& set) const;
   void FindPools();
+  const RowsIdentity& RowsOf(const Task& task, const std::string& split);
   void ReadTests();
   bool ReadTask(const TestSpec& spec, PlannedTest& test);
 
@@ -76,8 +79,9 @@ class PlannedInputs {
   std::vector<PlannedRecipe> recipes_;
   std::vector<PlannedTest> tests_;  // point into spec_
   std::vector<std::string> skipped_;
-  std::set<std::string> calibrated_, scored_;     // "set:split"
-  std::map<std::string, InputSet> corpus_files_;  // by path, field and use
+  SharedRows shared_rows_;
+  std::map<std::string, RowsIdentity> row_identities_;  // by "set:split"
+  std::map<std::string, InputSet> corpus_files_;        // by path, field and use
 };
 
 }  // namespace qualm

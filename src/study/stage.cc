@@ -55,6 +55,7 @@ ItemOptions PooledRows::Options() const {
   options.pool = pool;
   options.pool_seed = seed;
   options.calibration_share = calibration_share;
+  options.pool_name = pool_name;
   return options;
 }
 

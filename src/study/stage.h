@@ -48,12 +48,16 @@ struct PooledRows {
   RowPool pool = RowPool::kAll;
   uint64_t seed = 0;
   double calibration_share = 0;
+  // What pools are drawn by, where it is not the name of the task's own set: the user's rows, and
+  // rows that several sets have.
+  std::optional<std::string> pool_name;
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
     visit("pool", self.pool);
     visit("seed", self.seed, {.is_seed = true});
     visit("calibration_share", self.calibration_share);
+    visit("pool_name", self.pool_name);
   }
   ItemOptions Options() const;  // with these rows
 };

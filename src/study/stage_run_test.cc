@@ -25,7 +25,13 @@ class PlannedFiles : public ::testing::Test {
     std::filesystem::copy(root / "demo" / "model", folder_ / "model");
     folder_.Write("a.txt", Repeated("Once upon a time there was a small bird. "));
     PlanOptions options;
-    options.data_folder = root / "tests" / "data" / "rows";
+    // Rows to calibrate on that are not those that are scored: with the same ones in both files,
+    // each stage would get a part of them.
+    options.data_folder = folder_ / "data";
+    std::filesystem::create_directories(folder_ / "data" / "boolq");
+    const std::string rows = ReadFile(root / "tests" / "data" / "rows" / "boolq" / "val.jsonl");
+    folder_.Write("data/boolq/val.jsonl", rows);
+    folder_.Write("data/boolq/train.jsonl", rows + rows);
     plan_ = MakeStudyPlan(
         ParseStudy(StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [", folder_.path().string(),
                           "/model]\nrecipes: [rtn-w4-g64, gptq-w4-g64]\n"

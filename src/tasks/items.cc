@@ -278,37 +278,24 @@ std::vector<SourcedRow> RowsOf(const Task& task, const RowSet& set, const NamedS
     }
   }
   if (task.lm_eval) rows = LmEvalRows(task, std::move(rows));
-  if (split.rows > 0 && split.rows < rows.size()) rows.resize(split.rows);
   return rows;
 }
 
-// The data set's name of a split that the task's format may know by another one.
-std::string OurSplit(const Task& task, const std::string& name) {
-  if (!task.lm_eval) return name;
-  for (const auto& [theirs, ours] : task.lm_eval->splits) {
-    if (theirs == name) return ours;
-  }
-  return name;
-}
-
-bool HasSamples(const Task& task) { return task.lm_eval && task.lm_eval->shots.has_samples; }
-
-// The splits whose files are read.
-std::vector<NamedSplit> SplitsOf(const Task& task, const ItemOptions& options) {
-  std::vector<NamedSplit> splits = {ScoredSplit(task, options)};
-  const bool has_shots = options.shots.value_or(task.default_shots) > 0;
-  if (has_shots && !HasSamples(task)) splits.push_back(ShotSplit(task, options));
-  return splits;
+// Leaves the first rows of a split that names a part; whether it left any out.
+bool KeepPart(const NamedSplit& split, std::vector<SourcedRow>& rows) {
+  if (split.rows == 0 || split.rows >= rows.size()) return false;
+  rows.resize(split.rows);
+  return true;
 }
 
 // The rows that are asked: those of the pool and of `where`, as many as the limit says.
 std::vector<SourcedRow> AskedRows(const Task& task, const ItemOptions& options,
-                                  const ItemMaker& maker, std::vector<SourcedRow> rows,
-                                  TaskItems& made) {
+                                  const ItemMaker& maker, const std::string& pool_name,
+                                  std::vector<SourcedRow> rows, TaskItems& made) {
   std::erase_if(rows, [&](const SourcedRow& row) {
     const bool is_in_pool =
         options.pool == RowPool::kAll ||
-        PoolOf(row, task.data_set, options.pool_seed, options.calibration_share) == options.pool;
+        PoolOf(row, pool_name, options.pool_seed, options.calibration_share) == options.pool;
     return !is_in_pool || !maker.IsAsked(row);
   });
   if (rows.empty()) {
@@ -350,59 +337,6 @@ std::string Shots::Prompt(size_t count) const {
   return prompt;
 }
 
-NamedSplit ParseSplit(const std::string& text, std::string_view place) {
-  NamedSplit split;
-  const size_t open = text.find('[');
-  split.name = text.substr(0, open);
-  if (open == std::string::npos) return split;
-
-  const std::string_view slice = std::string_view(text).substr(open);
-  const bool is_slice = slice.starts_with("[:") && slice.ends_with(']') && slice.size() > 3;
-  const char* begin = slice.data() + 2;
-  const char* end = slice.data() + slice.size() - 1;
-  const auto result = is_slice ? std::from_chars(begin, end, split.rows) : std::from_chars_result{};
-  if (!is_slice || result.ec != std::errc() || result.ptr != end || split.rows == 0) {
-    ThrowBadInput(place, "a split, or its first N rows as SPLIT[:N]", StrCat("'", text, "'"));
-  }
-  return split;
-}
-
-NamedSplit ScoredSplit(const Task& task, const ItemOptions& options) {
-  if (options.split.empty()) return {task.split};
-  NamedSplit split = ParseSplit(options.split, "--split");
-  split.name = OurSplit(task, split.name);
-  (void)FindRowSet(task.data_set, task.name).FindSplit(split.name, "--split");
-  return split;
-}
-
-NamedSplit ShotSplit(const Task& task, const ItemOptions& options) {
-  NamedSplit split = {task.shot_split};
-  if (!options.shot_split.empty()) {
-    split = ParseSplit(options.shot_split, "--fewshot-split");
-    split.name = OurSplit(task, split.name);
-    (void)FindRowSet(task.data_set, task.name).FindSplit(split.name, "--fewshot-split");
-  }
-  if (split.name.empty()) {
-    const std::string named = task.lm_eval ? task.lm_eval->shots.missing_split : "";
-    ThrowBadInput("--shots",
-                  StrCat("0: task ", task.name, " has no split for examples",
-                         named.empty() ? "" : StrCat("; its file names ", named)),
-                  StrCat(options.shots.value_or(task.default_shots)),
-                  named.empty() ? "" : "--fewshot-split names one that there is");
-  }
-  // Where a file of the harness takes examples from the scored rows, these are cut alike.
-  if (options.shot_split.empty() && task.lm_eval && split.name == task.split) {
-    return ScoredSplit(task, options);
-  }
-  // Tasks of the harness may leave the scored row out; what their files say is done as it is there.
-  const bool leaves_out = task.lm_eval && task.lm_eval->shots.leaves_out_scored;
-  if (!options.shot_split.empty() && !leaves_out && split.name == ScoredSplit(task, options).name) {
-    ThrowBadInput("--fewshot-split", "shots from another split than the scored one", split.name,
-                  "a shot from the split under test is leakage");
-  }
-  return split;
-}
-
 std::string MissingTaskFile(const Task& task, const ItemOptions& options,
                             const std::filesystem::path& data_folder) {
   const RowSet& set = FindRowSet(task.data_set, task.name);
@@ -420,22 +354,6 @@ std::string MissingTaskFile(const Task& task, const ItemOptions& options,
     }
   }
   return "";
-}
-
-// A set without its place: the same rows are in the same pool wherever the files are. Of a task
-// file's own set that is the file's name and the reader's.
-static std::string NameWithoutPlace(std::string_view data_set) {
-  std::filesystem::path path = std::filesystem::path(data_set).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  const std::filesystem::path file = path.parent_path().filename();
-  const bool is_of_task = file.extension() == ".yaml" || file.extension() == ".yml";
-  return is_of_task ? (file / path.filename()).string() : path.filename().string();
-}
-
-RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
-               double calibration_share) {
-  Rng rng(seed, StrCat("pool ", NameWithoutPlace(data_set), " ", row.subset, " ", row.index));
-  return rng.Uniform() < calibration_share ? RowPool::kCalibration : RowPool::kScored;
 }
 
 InputSet TaskInputs(const Task& task, const ItemOptions& options,
@@ -478,18 +396,23 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   // Examples have separate rows, which are read only if there are any.
   const NamedSplit split = ScoredSplit(task, options);
   std::vector<SourcedRow> rows = RowsOf(task, set, split, data_folder, made.inputs);
+  made.is_partial = KeepPart(split, rows);
   std::vector<SourcedRow> shot_rows;
   NamedSplit shot_split;
-  if (made.shots > 0 && !HasSamples(task)) {
+  if (HasShotRows(task, options)) {
     shot_split = ShotSplit(task, options);
     shot_rows = RowsOf(task, set, shot_split, data_folder, made.inputs);
+    (void)KeepPart(shot_split, shot_rows);
   }
   std::optional<LmEvalItemMaker> lm_eval;
   if (task.lm_eval) {
     lm_eval.emplace(task, rows, std::move(shot_rows), made.shots, made.fewshot_seed);
   }
 
-  rows = AskedRows(task, options, maker, std::move(rows), made);
+  const std::string pool_name = options.pool == RowPool::kAll || options.pool_name
+                                    ? options.pool_name.value_or("")
+                                    : PoolNameOf(task, split.name, data_folder);
+  rows = AskedRows(task, options, maker, pool_name, std::move(rows), made);
   if (lm_eval) {
     for (const SourcedRow& row : rows) {
       made.items.push_back(lm_eval->Make(row, maker.Place(split.name, row)));

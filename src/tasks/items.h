@@ -10,15 +10,13 @@
 
 #include "chat/chat_template.h"
 #include "data/row_sets.h"
+#include "tasks/row_pools.h"
+#include "tasks/splits.h"
 #include "tasks/task.h"
 
 namespace qualm {
 
 class Tokenizer;
-
-// Where no split is free, the rows of one are parted once by a seeded hash: some to calibrate on,
-// the others to score (PROTOCOLS, section 7).
-enum class RowPool : uint8_t { kAll, kCalibration, kScored };
 
 struct ItemOptions {
   std::optional<size_t> shots;           // empty: the task's default
@@ -30,6 +28,8 @@ struct ItemOptions {
   // task's.
   std::string split, shot_split;
   RowPool pool = RowPool::kAll;
+  // What pools are drawn by; empty: PoolNameOf.
+  std::optional<std::string> pool_name;
   uint64_t pool_seed = 0;
   double calibration_share = 0.5;  // of the rows, about
 };
@@ -75,15 +75,11 @@ struct TaskItem {
   }
 };
 
-// The pool of a row: the same for every task on its data set.
-RowPool PoolOf(const SourcedRow& row, std::string_view data_set, uint64_t seed,
-               double calibration_share);
-
 struct TaskItems {
   std::vector<TaskItem> items;
   size_t shots = 0;
   uint64_t fewshot_seed = 0;
-  bool is_partial = false;  // a limit left rows out
+  bool is_partial = false;  // a limit, or a part of a split, left rows out
   size_t rows_in_split = 0;
   InputSet inputs;  // the task's text and the files that were read
 };
@@ -101,19 +97,6 @@ InputSet TaskInputs(const Task& task, const ItemOptions& options,
 // folder.
 void AddPieceFiles(const Task& task, const Tokenizer& pieces,
                    const std::filesystem::path& data_folder, InputSet& inputs);
-
-// A split as an option names it: "train[:400]" is the first 400 rows of "train".
-struct NamedSplit {
-  std::string name;
-  size_t rows = 0;  // 0: all
-};
-// Throws bad input at `place` for a text that is not of that form.
-NamedSplit ParseSplit(const std::string& text, std::string_view place);
-
-// The splits that the options say, else the task's, by the data set's names. Throws bad input for
-// splits that the data set does not have, and for examples from the scored split.
-NamedSplit ScoredSplit(const Task& task, const ItemOptions& options);
-NamedSplit ShotSplit(const Task& task, const ItemOptions& options);
 
 // The first file that the task needs (rows, examples if there are any, headers, pieces of BLEU) and
 // that is not there; empty: all are.

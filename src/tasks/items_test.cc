@@ -348,6 +348,17 @@ TEST_F(Items, ALimitIsPartialOnlyIfItLeavesRowsOut) {
   EXPECT_FALSE(Make(TaskOf(kAnswer), options).is_partial);
 }
 
+TEST_F(Items, APartOfASplitIsPartial) {
+  Rows({{{"q", "a"}, {"gold", 0}}, {{"q", "b"}, {"gold", 0}}, {{"q", "c"}, {"gold", 0}}});
+  ItemOptions options;
+  options.split = "val[:2]";
+  EXPECT_TRUE(Make(TaskOf(kAnswer), options).is_partial);
+  for (const char* whole : {"", "val", "val[:3]", "val[:4]"}) {
+    options.split = whole;
+    EXPECT_FALSE(Make(TaskOf(kAnswer), options).is_partial) << whole;
+  }
+}
+
 TEST_F(Items, PoolsPartTheRowsInTwo) {
   std::vector<Json> rows;
   for (int i = 0; i < 40; ++i) rows.push_back({{"q", StrCat(i)}, {"gold", 0}});
@@ -383,17 +394,41 @@ TEST(PoolOf, DependsOnTheRowsPlaceNotOnItsText) {
 }
 
 // Keys of stages do not know where files are, so pools must not depend on it.
-TEST(PoolOf, IsTheSameInEveryFolder) {
-  SourcedRow row;
-  size_t differs = 0;
-  for (row.index = 0; row.index < 40; ++row.index) {
-    const RowPool here = PoolOf(row, "/a/mine.yaml/json", 1, 0.5);
-    EXPECT_EQ(here, PoolOf(row, "/elsewhere/b/mine.yaml/json", 1, 0.5));
-    EXPECT_EQ(PoolOf(row, "rows.jsonl", 1, 0.5), PoolOf(row, "./data/rows.jsonl", 1, 0.5));
-    EXPECT_EQ(PoolOf(row, "set", 1, 0.5), PoolOf(row, "../set/", 1, 0.5));
-    differs += here != PoolOf(row, "/a/other.yaml/json", 1, 0.5);
-  }
-  EXPECT_GT(differs, 5u);
+TEST_F(Items, PoolsOfTheUsersRowsDependOnTheirContentAlone) {
+  const auto pool_name = [&](const std::string& file, std::string_view text) {
+    std::filesystem::create_directories((folder_ / file).parent_path());
+    const std::string path = folder_.Write(file, text).string();
+    return PoolNameOf(TaskOf(kAnswer, StrCat("set: ", path, ", split: all")), "all",
+                      folder_.path());
+  };
+  const std::string rows = "{\"q\": \"a\", \"gold\": 0}\n";
+  const std::string here = pool_name("here/rows.jsonl", rows);
+  EXPECT_EQ(pool_name("there/rows.jsonl", rows), here);
+  EXPECT_EQ(pool_name("there/others.ndjson", rows), here);
+  EXPECT_NE(pool_name("here/more.jsonl", rows + rows), here);
+  EXPECT_NE(pool_name("here/rows.txt", rows), here);  // a row is a line, whatever it says
+
+  // Those of sets that are compiled in are drawn by the set's name.
+  Rows({});
+  EXPECT_EQ(PoolNameOf(TaskOf(kAnswer), "val", folder_.path()), "hellaswag");
+}
+
+TEST_F(Items, OtherSplitsAreInTheNameOfAResult) {
+  const Task task = TaskOf(StrCat("shots: {split: train, separator: \"|\"}\n", kAnswer));
+  const auto variant = [&](const std::string& split, const std::string& shot_split, size_t shots) {
+    ItemOptions options;
+    options.split = split;
+    options.shot_split = shot_split;
+    options.shots = shots;
+    return SplitVariant(task, options);
+  };
+  EXPECT_EQ(variant("", "", 2), "");
+  EXPECT_EQ(variant("val", "train", 2), "");
+  EXPECT_EQ(variant("train", "", 0), "+split-train");
+  EXPECT_EQ(variant("val[:3]", "", 2), "+split-val[:3]");
+  EXPECT_EQ(variant("", "train[:2]", 2), "+fewshot-split-train[:2]");
+  EXPECT_EQ(variant("", "train[:2]", 0), "");  // no examples are read
+  EXPECT_EQ(variant("val[:1]", "train[:2]", 1), "+split-val[:1]+fewshot-split-train[:2]");
 }
 
 TEST(Shots, AreGivenFromTheFirstOn) {
