@@ -6,12 +6,39 @@
 
 namespace qualm {
 
-extern const Family kGemma2Family, kLlamaFamily, kMistralFamily, kPhiFamily, kQwen2Family;
+extern const Family kErnie45Family;
+extern const Family kExaone4Family;
+extern const Family kGemmaFamily;
+extern const Family kGemma2Family;
+extern const Family kGemma3Family;
+extern const Family kGemma3TextFamily;
+extern const Family kGraniteFamily;
+extern const Family kHunyuanV1DenseFamily;
+extern const Family kInternlm3Family;
+extern const Family kLlamaFamily;
+extern const Family kMinicpmFamily;
+extern const Family kMinistralFamily;
+extern const Family kMinistral3Family;
+extern const Family kMistralFamily;
+extern const Family kMistral3Family;
+extern const Family kOlmoFamily;
+extern const Family kOlmo2Family;
+extern const Family kOlmo3Family;
+extern const Family kPhiFamily;
+extern const Family kQwen2Family;
+extern const Family kQwen3Family;
+extern const Family kSeedOssFamily;
+extern const Family kSmollm3Family;
 
 namespace {
 
 constexpr const Family* kTable[] = {
-    &kGemma2Family, &kLlamaFamily, &kMistralFamily, &kPhiFamily, &kQwen2Family,
+    &kErnie45Family,    &kExaone4Family,    &kGemmaFamily,    &kGemma2Family,
+    &kGemma3Family,     &kGemma3TextFamily, &kGraniteFamily,  &kHunyuanV1DenseFamily,
+    &kInternlm3Family,  &kLlamaFamily,      &kMinicpmFamily,  &kMinistralFamily,
+    &kMinistral3Family, &kMistralFamily,    &kMistral3Family, &kOlmoFamily,
+    &kOlmo2Family,      &kOlmo3Family,      &kPhiFamily,      &kQwen2Family,
+    &kQwen3Family,      &kSeedOssFamily,    &kSmollm3Family,
 };
 
 std::span<const Family* const> current_table = kTable;
