@@ -6,14 +6,21 @@
 
 namespace qualm {
 
+extern const Family kBaichuanFamily;
+extern const Family kChatglmFamily;
+extern const Family kCohereFamily;
+extern const Family kCohere2Family;
 extern const Family kErnie45Family;
 extern const Family kExaone4Family;
 extern const Family kGemmaFamily;
 extern const Family kGemma2Family;
 extern const Family kGemma3Family;
 extern const Family kGemma3TextFamily;
+extern const Family kGlmFamily;
+extern const Family kGlm4Family;
 extern const Family kGraniteFamily;
 extern const Family kHunyuanV1DenseFamily;
+extern const Family kInternlm2Family;
 extern const Family kInternlm3Family;
 extern const Family kLlamaFamily;
 extern const Family kMinicpmFamily;
@@ -25,6 +32,7 @@ extern const Family kOlmoFamily;
 extern const Family kOlmo2Family;
 extern const Family kOlmo3Family;
 extern const Family kPhiFamily;
+extern const Family kPhi3Family;
 extern const Family kQwen2Family;
 extern const Family kQwen3Family;
 extern const Family kSeedOssFamily;
@@ -33,12 +41,22 @@ extern const Family kSmollm3Family;
 namespace {
 
 constexpr const Family* kTable[] = {
-    &kErnie45Family,    &kExaone4Family,    &kGemmaFamily,    &kGemma2Family,
-    &kGemma3Family,     &kGemma3TextFamily, &kGraniteFamily,  &kHunyuanV1DenseFamily,
-    &kInternlm3Family,  &kLlamaFamily,      &kMinicpmFamily,  &kMinistralFamily,
-    &kMinistral3Family, &kMistralFamily,    &kMistral3Family, &kOlmoFamily,
-    &kOlmo2Family,      &kOlmo3Family,      &kPhiFamily,      &kQwen2Family,
-    &kQwen3Family,      &kSeedOssFamily,    &kSmollm3Family,
+    &kBaichuanFamily,  &kChatglmFamily,
+    &kCohereFamily,    &kCohere2Family,
+    &kErnie45Family,   &kExaone4Family,
+    &kGemmaFamily,     &kGemma2Family,
+    &kGemma3Family,    &kGemma3TextFamily,
+    &kGlmFamily,       &kGlm4Family,
+    &kGraniteFamily,   &kHunyuanV1DenseFamily,
+    &kInternlm2Family, &kInternlm3Family,
+    &kLlamaFamily,     &kMinicpmFamily,
+    &kMinistralFamily, &kMinistral3Family,
+    &kMistralFamily,   &kMistral3Family,
+    &kOlmoFamily,      &kOlmo2Family,
+    &kOlmo3Family,     &kPhiFamily,
+    &kPhi3Family,      &kQwen2Family,
+    &kQwen3Family,     &kSeedOssFamily,
+    &kSmollm3Family,
 };
 
 std::span<const Family* const> current_table = kTable;
