@@ -41,7 +41,7 @@ class RandomModel {
 
     const ModelPlan& plan = decoder.plan;
     embedding_ = RandomMatrix(plan.vocab_size(), plan.hidden_size, 1);
-    decoder.embedding.weight = {embedding_.data(), DType::kF32, plan.vocab_size(),
+    decoder.input.embedding.weight = {embedding_.data(), DType::kF32, plan.vocab_size(),
                                 plan.hidden_size};
 
     // Each block from its plan, so the benchmark knows no names.
@@ -56,7 +56,7 @@ class RandomModel {
       decoder.blocks.push_back(std::move(block));
     }
 
-    decoder.final_norm = {plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
+    decoder.final_norm = NormLayer{*plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
     decoder.head.weight = Random(plan.vocab_size(), plan.hidden_size);
   }
 

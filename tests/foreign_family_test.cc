@@ -121,7 +121,7 @@ void WriteCheckpoint(const std::filesystem::path& folder) {
       add_site(plan.NameIn(b, site.name), site);
     }
   }
-  add(plan.final_norm.name + ".weight", {kHidden}, 1, 0.2);
+  add(plan.final_norm->name + ".weight", {kHidden}, 1, 0.2);
   add_site(plan.head.name, plan.head);
   WriteSafetensors(folder / "model.safetensors", batch.tensors());
 }
@@ -238,13 +238,13 @@ constexpr FieldEdit kFieldEdits[] = {
     {"fewer blocks", nullptr, [](ModelPlan& p) { p.blocks.pop_back(); }},
     {"no blocks", "a model with blocks", [](ModelPlan& p) { p.blocks.clear(); }},
     {"branches", nullptr, [](ModelPlan& p) { p.blocks[2].branches.pop_back(); }},
-    {"final_norm.width", "final_norm.width", [](ModelPlan& p) { p.final_norm.width = 32; }},
+    {"final_norm.width", "final_norm.width", [](ModelPlan& p) { p.final_norm->width = 32; }},
     {"final_norm.kind", nullptr,
-     [](ModelPlan& p) { p.final_norm.parameters.kind = NormKind::kLayer; }},
-    {"final_norm.eps", nullptr, [](ModelPlan& p) { p.final_norm.parameters.eps = 0.1; }},
+     [](ModelPlan& p) { p.final_norm->parameters.kind = NormKind::kLayer; }},
+    {"final_norm.eps", nullptr, [](ModelPlan& p) { p.final_norm->parameters.eps = 0.1; }},
     {"final_norm.weight_offset", nullptr,
-     [](ModelPlan& p) { p.final_norm.parameters.weight_offset = 1; }},
-    {"final_norm.has_bias", "tower.roof.bias", [](ModelPlan& p) { p.final_norm.has_bias = true; }},
+     [](ModelPlan& p) { p.final_norm->parameters.weight_offset = 1; }},
+    {"final_norm.has_bias", "tower.roof.bias", [](ModelPlan& p) { p.final_norm->has_bias = true; }},
     {"head.out", "head.out", [](ModelPlan& p) { p.head.out = 90; }},
     {"head.in", "head.in", [](ModelPlan& p) { p.head.in = 32; }},
     {"head.role", "head.role", [](ModelPlan& p) { p.head.role = SiteRole::kDown; }},

@@ -31,12 +31,13 @@ bool IsQuantizedStorage(const Manifest& manifest, std::string_view tensor) {
 // Parameters are counted as the model has them, not as they are stored.
 Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manifest) {
   Sizes sizes;
-  sizes.file_bytes = checkpoint.tensors().file_bytes();
+  const ModelTensors& tensors = checkpoint.tensors();
+  sizes.file_bytes = tensors.file().file_bytes();
   uint64_t tensor_bytes = 0;
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    tensor_bytes += tensor.bytes.size();
-    if (!manifest || !IsQuantizedStorage(*manifest, tensor.name)) {
-      sizes.parameters += tensor.elements();
+  for (const std::string& name : tensors.names()) {
+    tensor_bytes += tensors.BytesOf(name);
+    if (!manifest || !IsQuantizedStorage(*manifest, name)) {
+      sizes.parameters += tensors.ElementsOf(name);
     }
   }
 
@@ -56,20 +57,28 @@ Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manif
 
 // In the words of config.json; null without scaling.
 Json RopeScalingAsJson(const RopeScaling& scaling) {
-  switch (scaling.kind) {
-    case RopeScaling::Kind::kNone:
-      return nullptr;
-    // Only the keys that this kind of scaling has.
-    case RopeScaling::Kind::kLinear:
-      return {{"rope_type", "linear"}, {"factor", scaling.factor}};
-    case RopeScaling::Kind::kLlama3:
-      return {{"rope_type", "llama3"},
-              {"factor", scaling.factor},
-              {"low_freq_factor", scaling.low_freq_factor},
-              {"high_freq_factor", scaling.high_freq_factor},
-              {"original_max_position_embeddings", scaling.original_context}};
+  using Kind = RopeScaling::Kind;
+  constexpr std::pair<Kind, const char*> kNames[] = {
+      {Kind::kLinear, "linear"}, {Kind::kDynamic, "dynamic"},   {Kind::kLlama3, "llama3"},
+      {Kind::kYarn, "yarn"},     {Kind::kLongRope, "longrope"},
+  };
+  Json json = nullptr;
+  for (const auto& [kind, name] : kNames) {
+    if (scaling.kind == kind) json = {{"rope_type", name}, {"factor", scaling.factor}};
   }
-  return nullptr;
+
+  // Only the keys that this kind of scaling has.
+  if (scaling.kind == Kind::kNone || scaling.kind == Kind::kLinear) return json;
+  if (scaling.kind == Kind::kLlama3) {
+    json["low_freq_factor"] = scaling.low_freq_factor;
+    json["high_freq_factor"] = scaling.high_freq_factor;
+  }
+  if (scaling.kind == Kind::kYarn) {
+    json["ramp"] = {scaling.ramp_first, scaling.ramp_last};
+  }
+  json["original_max_position_embeddings"] = scaling.original_context;
+  if (scaling.attention_factor != 1) json["attention_factor"] = scaling.attention_factor;
+  return json;
 }
 
 // The size of the window and the first block that has one; if later blocks see everything again,
@@ -94,6 +103,36 @@ void AddAttention(const AttentionPlan& attention, Json& json) {
   json["heads"] = attention.heads;
   json["kv_heads"] = attention.kv_heads;
   json["head_dim"] = attention.head_dim;
+  if (attention.rotary && attention.rotary->dims != attention.head_dim) {
+    json["rotary_dims"] = attention.rotary->dims;
+  }
+  if (attention.norms)
+    json["query_key_norms"] =
+        attention.norms->query.groups > 1 || attention.norms->query.width == attention.head_dim
+            ? "each head"
+            : "all heads";
+}
+
+// How tokens know their place: in the words of the papers.
+Json PositionsAsJson(const ModelPlan& plan) {
+  Json kinds = Json::array();
+  size_t rotated = 0, biased = 0;
+  for (const BlockPlan& block : plan.blocks) {
+    const AttentionPlan* attention = AttentionOf(block);
+    if (attention == nullptr) continue;
+    rotated += attention->rotary.has_value();
+    biased += !attention->alibi_slopes.empty();
+  }
+  const auto add = [&](size_t blocks, const char* name) {
+    if (blocks == 0) return;
+    kinds.push_back(blocks == plan.blocks.size()
+                        ? std::string(name)
+                        : StrCat(name, " in ", blocks, " of ", plan.blocks.size(), " blocks"));
+  };
+  add(rotated, "rotary");
+  add(biased, "ALiBi");
+  if (plan.positions) kinds.push_back("learned");
+  return kinds;
 }
 
 // The keys follow config.json and describe the first block; parts that a family does not have are
@@ -114,10 +153,13 @@ Json PlanAsJson(const ModelPlan& plan) {
   if (attention != nullptr) AddAttention(*attention, json);
   json["vocab_size"] = plan.vocab_size();
   json["context"] = plan.context;
+  json["positions"] = PositionsAsJson(plan);
 
   // The key names the kind of norm, as in the families' own files.
-  const NormParameters& norm = plan.final_norm.parameters;
-  json[norm.kind == NormKind::kRms ? "rms_norm_eps" : "layer_norm_eps"] = norm.eps;
+  if (plan.final_norm) {
+    const NormParameters& norm = plan.final_norm->parameters;
+    json[norm.kind == NormKind::kRms ? "rms_norm_eps" : "layer_norm_eps"] = norm.eps;
+  }
   if (attention != nullptr && attention->rotary) {
     json["rope_theta"] = attention->rotary->theta;
     json["rope_scaling"] = RopeScalingAsJson(attention->rotary->scaling);
@@ -130,6 +172,8 @@ Json PlanAsJson(const ModelPlan& plan) {
     json["o_bias"] = attention->output.requires_bias;
   }
   if (mlp != nullptr) json["mlp_bias"] = mlp->up.requires_bias;
+  // What no key of config.json says.
+  if (!plan.assumptions.empty()) json["assumed"] = plan.assumptions;
   return json;
 }
 
@@ -205,12 +249,22 @@ std::string ShapeText(const TensorView& tensor) {
   return text;
 }
 
-// Turns the objects of the JSON form into "key  value" lines; lists have tables instead.
+// Turns the objects of the JSON form into "key  value" lines; lists of texts become a line each;
+// others have tables instead.
 void AddLines(const Json& object, const std::string& prefix,
               std::vector<std::vector<std::string>>& lines) {
   for (const auto& [key, value] : object.items()) {
     if (value.is_object()) {
       AddLines(value, StrCat(prefix, key, "."), lines);
+    } else if (value.is_array() && !value.empty() && value[0].is_string()) {
+      // A line for each text, as long as that can be read at a glance.
+      constexpr size_t kMostLines = 4;
+      for (size_t i = 0; i < std::min(kMostLines, value.size()); ++i) {
+        lines.push_back({prefix + key, value[i].get<std::string>()});
+      }
+      if (value.size() > kMostLines) {
+        lines.push_back({prefix + key, StrCat("and ", value.size() - kMostLines, " more")});
+      }
     } else if (!value.is_array() && !value.is_null()) {
       lines.push_back({prefix + key, value.is_string() ? value.get<std::string>() : value.dump()});
     }
@@ -255,7 +309,7 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
   }
 
   std::vector<std::vector<std::string>> tensors = {{"tensor", "type", "shape", "bytes"}};
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+  for (const TensorView& tensor : checkpoint.tensors().file().tensors()) {
     tensors.push_back({tensor.name, std::string(NameOf(tensor.type)), ShapeText(tensor),
                        StrCat(tensor.bytes.size())});
   }
@@ -285,9 +339,12 @@ int Run(const std::string& path, const Globals& globals) {
                   {"tokenizer", TokenizerAsJson(folder.tokenizer.get())},
                   {"generation", GenerationAsJson(folder.generation, folder.tokenizer.get())}};
 
+  if (const auto& left_out = checkpoint.tensors().left_out(); !left_out.empty()) {
+    summary["tensors_not_read"] = left_out;
+  }
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
   if (globals.json) {
-    summary["tensors"] = TensorsAsJson(checkpoint.tensors());
+    summary["tensors"] = TensorsAsJson(checkpoint.tensors().file());
     PrintJson(summary);
   } else {
     PrintPlain(summary, sizes, checkpoint, folder);

@@ -68,11 +68,10 @@ HiddenStates::HiddenStates(std::span<const std::vector<TokenId>> sequences, cons
   }
 }
 
-// The first block reads the rows of the embedding table.
-void HiddenStates::Embed(const EmbeddingTable& embedding) {
+void HiddenStates::Embed(const InputLayers& input, const Context& context) {
   size_t row = 0;
   for (const auto& sequence : sequences_) {
-    embedding.Lookup(sequence, hidden_.view().Rows(row, sequence.size()));
+    input.Embed(sequence, /*first_position=*/0, hidden_.view().Rows(row, sequence.size()), context);
     row += sequence.size();
   }
 }

@@ -28,7 +28,7 @@ class HiddenStates {
                const std::optional<std::filesystem::path>& spill_file = {});
 
   uint64_t tokens() const { return hidden_.view().rows(); }
-  void Embed(const EmbeddingTable& embedding);
+  void Embed(const InputLayers& input, const Context& context);
 
   // Between blocks: runs `block` over all sequences, some at a time, and replaces the values by its
   // output.

@@ -34,11 +34,16 @@ std::vector<Shape> LinearShapes(const Checkpoint& checkpoint) {
 // Norms are kept as float32.
 double NormBytes(const ModelPlan& plan) {
   const auto bytes_of = [](const NormPlan& norm) {
-    return static_cast<double>(norm.width * (norm.has_bias ? 2 : 1) * sizeof(float));
+    const size_t vectors = (norm.has_weight ? 1 : 0) + (norm.has_bias ? 1 : 0);
+    return static_cast<double>(norm.weights() * vectors * sizeof(float));
   };
-  double bytes = bytes_of(plan.final_norm);
+  double bytes = 0;
+  for (const std::optional<NormPlan>* norm : {&plan.embedding_norm, &plan.final_norm}) {
+    if (*norm) bytes += bytes_of(**norm);
+  }
   for (const BlockPlan& block : plan.blocks) {
     for (const NormPlan& norm : NormsOf(block)) bytes += bytes_of(norm);
+    for (const NormPlan& norm : InnerNormsOf(block)) bytes += bytes_of(norm);
   }
   return bytes;
 }
@@ -67,7 +72,7 @@ ModelStorage CommonStorage(const Checkpoint& checkpoint) {
   const double vocab = static_cast<double>(storage.plan.vocab_size());
   storage.embedding_row_bytes =
       static_cast<double>(checkpoint.EmbeddingWeight().size_bytes()) / vocab;
-  storage.head_bytes = static_cast<double>(checkpoint.HeadWeight().size_bytes());
+  storage.head_bytes = static_cast<double>(checkpoint.HeadBytes());
   storage.norm_bytes = NormBytes(storage.plan);
   SetKvBytes(storage, "fp32");
   return storage;
@@ -256,7 +261,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Manifest* manifest) {
       if (found != manifest->layers.end()) record = &*found;
     }
     if (record == nullptr) {
-      layer.weight_bytes = static_cast<double>(checkpoint.Weight(shape.name).size_bytes());
+      layer.weight_bytes = static_cast<double>(checkpoint.WeightBytes(shape.name));
     } else {
       layer.weight_bytes = static_cast<double>(record->stored_bytes);
       SetNumberTypes(layer, record->scheme,
@@ -278,7 +283,7 @@ ModelStorage StorageOf(const Checkpoint& checkpoint, const Recipe& recipe) {
     // The bytes follow from the scheme alone.
     const LayerPlan plan = recipe.PlanFor(shape.name);
     if (plan.skip) {
-      layer.weight_bytes = static_cast<double>(checkpoint.Weight(shape.name).size_bytes());
+      layer.weight_bytes = static_cast<double>(checkpoint.WeightBytes(shape.name));
     } else {
       layer.weight_bytes =
           static_cast<double>(EstimateStoredBytes(plan.scheme, shape.out, shape.in));

@@ -71,7 +71,7 @@ void Engine::CheckRequest(const EngineRequest& request) const {
     ThrowBadInput("prompt", StrCat("at most ", capacity_, " tokens (the engine's caches)"),
                   StrCat(prompt));
   }
-  decoder_.embedding.CheckIds(request.prompt);
+  decoder_.input.embedding.CheckIds(request.prompt);
 
   // The last new token is not read again, so it takes no position.
   const size_t most = capacity_ - prompt + 1;

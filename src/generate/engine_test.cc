@@ -354,7 +354,7 @@ TEST_F(EngineTest, APromptStartsFromWhatSomeCacheHolds) {
 
 TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirOwnTextOnly) {
   // One row of the embedding is not a number; the head keeps its own weights.
-  const EmbeddingTable& table = decoder().embedding;
+  const EmbeddingTable& table = decoder().input.embedding;
   const size_t row_bytes = table.weight.cols * SizeOf(table.weight.type);
   const auto* bytes = static_cast<const std::byte*>(table.weight.data);
   std::vector<std::byte> poisoned(bytes, bytes + table.weight.rows * row_bytes);

@@ -235,7 +235,7 @@ TEST_F(Generation, RequestsThatCannotBeAnsweredAreRefusedBeforeAnyWork) {
 }
 
 TEST_F(Generation, AModelWhoseLogitsAreNotFiniteFails) {
-  decoder().embedding.scale = std::numeric_limits<float>::quiet_NaN();
+  decoder().input.embedding.scale = std::numeric_limits<float>::quiet_NaN();
   const std::vector<GenerationRequest> requests = {Ask("The cat", 4)};
   EXPECT_EQ(ErrorOf([&] { Run(requests); }, ErrorKind::kFailed),
             "[generate] the logits are not finite; is the model whole?");

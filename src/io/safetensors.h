@@ -58,6 +58,8 @@ class TensorFile {
   const std::vector<std::filesystem::path>& files() const { return paths_; }
   const std::filesystem::path& index() const { return index_; }  // empty: one file without an index
   uint64_t file_bytes() const;
+  // Names and types of the tensors whose type is not read.
+  const std::map<std::string, std::string>& unread_types() const { return unread_; }
   // Drops the tensor's pages from resident memory.
   void Release(const TensorView& tensor) const;
 

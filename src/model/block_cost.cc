@@ -13,6 +13,9 @@ void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
   if (plan.rotary) {
     counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * plan.rotary->dims);
   }
+  if (plan.norms) {
+    counts.normed += static_cast<double>((plan.heads + plan.kv_heads) * plan.head_dim);
+  }
 }
 
 // An activation costs one pass over the inner values; a gated one also multiplies two of them.
@@ -78,7 +81,9 @@ TokenCounts CountsOf(const BlockPlan& plan) {
     const size_t hidden = std::visit(
         [](const auto& part) { return InputsOf(part).back().sites.back().out; }, branch.part);
     counts.residual += static_cast<double>(hidden);
-    if (branch.norm_after) counts.normed += static_cast<double>(branch.norm_after->width);
+    for (const std::optional<NormPlan>* norm : {&branch.norm_after, &branch.norm_of_sum}) {
+      if (*norm) counts.normed += static_cast<double>((*norm)->width);
+    }
   }
   return counts;
 }

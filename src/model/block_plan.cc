@@ -37,6 +37,7 @@ void AddResidualInputs(const BlockPlan& plan, size_t first, size_t last,
       input.width = part_input.width;
       input.reads_residual = true;
       input.norm = branch.norm;
+      input.norm_is_added = branch.adds_to_norm;
       found = inputs.insert(inputs.end(), std::move(input));
     }
 
@@ -92,13 +93,20 @@ std::vector<LinearSite> SitesOf(const BlockPlan& plan) {
 std::vector<NormPlan> NormsOf(const BlockPlan& plan) {
   std::vector<NormPlan> norms;
   for (const Branch& branch : plan.branches) {
-    for (const std::optional<NormPlan>* norm : {&branch.norm, &branch.norm_after}) {
+    for (const std::optional<NormPlan>* norm :
+         {&branch.norm, &branch.norm_after, &branch.norm_of_sum}) {
       if (*norm && std::ranges::find(norms, (*norm)->name, &NormPlan::name) == norms.end()) {
         norms.push_back(**norm);
       }
     }
   }
   return norms;
+}
+
+std::vector<NormPlan> InnerNormsOf(const BlockPlan& plan) {
+  const AttentionPlan* attention = AttentionOf(plan);
+  if (attention == nullptr || !attention->norms) return {};
+  return {attention->norms->query, attention->norms->key};
 }
 
 const AttentionPlan* AttentionOf(const BlockPlan& plan) {
@@ -109,6 +117,29 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan) {
 }
 
 namespace {
+
+// A norm of queries or keys is as wide as a head or as all of them.
+void CheckHeadNorm(const NormPlan& norm, size_t heads, size_t head_dim) {
+  if (norm.width != head_dim && norm.width != heads * head_dim) {
+    ThrowBadInput(norm.name, StrCat(head_dim, " or ", heads * head_dim), StrCat(norm.width));
+  }
+  const size_t groups = heads * head_dim / norm.width;
+  if (norm.groups == 1 || norm.groups == groups) return;
+  ThrowBadInput(norm.name, StrCat("weights for all heads or for each of ", groups),
+                StrCat("for ", norm.groups));
+}
+
+// Lists of factors are as long as there are pairs.
+void CheckRotary(const RotaryPlan& rotary) {
+  if (rotary.scaling.kind != RopeScaling::Kind::kLongRope) return;
+  for (const std::vector<double>* factors :
+       {&rotary.scaling.short_factors, &rotary.scaling.long_factors}) {
+    if (factors->size() == rotary.dims / 2) continue;
+    ThrowBadInput("attention.rotary.scaling",
+                  StrCat("short_factor and long_factor of ", rotary.dims / 2, " numbers"),
+                  StrCat(factors->size()));
+  }
+}
 
 // Each check names the field that a family filled in wrongly.
 void CheckAttention(const AttentionPlan& plan) {
@@ -126,6 +157,19 @@ void CheckAttention(const AttentionPlan& plan) {
     const size_t dims = plan.rotary->dims;
     check(dims > 0 && dims % 2 == 0 && dims <= plan.head_dim, "rotary.dims",
           StrCat("an even number up to head_dim ", plan.head_dim), StrCat(dims));
+    CheckRotary(*plan.rotary);
+  }
+
+  check(plan.alibi_slopes.empty() || plan.alibi_slopes.size() == plan.heads, "alibi_slopes",
+        StrCat("one for each of ", plan.heads, " heads"), StrCat(plan.alibi_slopes.size()));
+  check(plan.clip >= 0, "clip", "a positive number, or 0 for none", StrCat(plan.clip));
+  if (plan.query_growth) {
+    check(plan.query_growth->original_context >= 1, "query_growth", "a context of 1 or more",
+          StrCat(plan.query_growth->original_context));
+  }
+  if (plan.norms) {
+    CheckHeadNorm(plan.norms->query, plan.heads, plan.head_dim);
+    CheckHeadNorm(plan.norms->key, plan.kv_heads, plan.head_dim);
   }
 
   // Rotation trusts the roles.
@@ -157,7 +201,7 @@ void CheckMlp(const MlpPlan& plan) {
 bool IsSameNorm(const NormPlan& a, const NormPlan& b) {
   return a.name == b.name && a.width == b.width && a.has_bias == b.has_bias &&
          a.parameters.kind == b.parameters.kind && a.parameters.eps == b.parameters.eps &&
-         a.parameters.weight_offset == b.parameters.weight_offset;
+         a.parameters.weight_offset == b.parameters.weight_offset && a.has_weight == b.has_weight;
 }
 
 // A norm's tensors belong to one place: a scale that is folded into them is seen by all who read
@@ -170,7 +214,8 @@ void CheckNorms(const BlockPlan& plan, size_t hidden_size, std::set<std::string>
     if (is_shared && !IsSameNorm(*branch.norm, *shared)) {
       ThrowBadInput(shared->name, "the same norm in parallel branches", "different parameters");
     }
-    for (const std::optional<NormPlan>* norm : {&branch.norm, &branch.norm_after}) {
+    for (const std::optional<NormPlan>* norm :
+         {&branch.norm, &branch.norm_after, &branch.norm_of_sum}) {
       if (!*norm || (norm == &branch.norm && is_shared)) continue;
       if ((*norm)->name.empty()) ThrowExpected("norms with names", "a norm without one");
       if (!names.insert((*norm)->name).second) {
@@ -181,6 +226,22 @@ void CheckNorms(const BlockPlan& plan, size_t hidden_size, std::set<std::string>
       ThrowBadInput((*norm)->name, StrCat("hidden size ", hidden_size), StrCat((*norm)->width));
     }
     if (!branch.is_parallel || shared == nullptr) shared = branch.norm ? &*branch.norm : nullptr;
+  }
+}
+
+// What a branch does to the hidden states besides adding to them would be seen by the branches that
+// run in parallel with it.
+void CheckSums(const BlockPlan& plan) {
+  for (size_t b = 0; b < plan.branches.size(); ++b) {
+    const Branch& branch = plan.branches[b];
+    if (branch.adds_to_norm && !branch.norm) {
+      ThrowBadInput("adds_to_norm", "a branch with a norm in front", "one without");
+    }
+    const bool is_parallel =
+        branch.is_parallel || (b + 1 < plan.branches.size() && plan.branches[b + 1].is_parallel);
+    if (!is_parallel || !(branch.adds_to_norm || branch.norm_of_sum)) continue;
+    ThrowBadInput(branch.adds_to_norm ? "adds_to_norm" : "norm_of_sum",
+                  "branches one after the other", "parallel ones");
   }
 }
 
@@ -209,6 +270,7 @@ void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
                     StrCat(last.out));
     }
   }
+  CheckSums(plan);
   if (attentions > 1) {
     ThrowExpected("at most one attention in a block", StrCat(attentions), "a block has one cache");
   }

@@ -14,7 +14,7 @@
 
 namespace qualm {
 
-// One branch: h ← h + norm_after(part(norm(h'))).
+// One branch: h ← norm_of_sum(h + scale·norm_after(part(norm(h')))).
 struct Branch {
   std::optional<NormPlan> norm;  // none: the part reads the hidden states as they are
   std::variant<AttentionPlan, MlpPlan> part;
@@ -22,6 +22,10 @@ struct Branch {
   // h' are the hidden states that the branch before this one read, not what it made of them.
   // Parallel branches with the same norm share its output.
   bool is_parallel = false;
+  // The sum starts from norm(h') instead of h (BLOOM's apply_residual_connection_post_layernorm).
+  bool adds_to_norm = false;
+  float output_scale = 1;
+  std::optional<NormPlan> norm_of_sum = {};  // OPT-350m
 };
 
 // Branches in the order in which they are added to the hidden states.
@@ -44,6 +48,7 @@ struct SiteInput {
   bool needs_sequences = false;  // as PartInput has it, of any reader
   bool reads_residual = false;   // it is computed from the hidden states, through
   std::optional<NormPlan> norm;  // this norm, if there is one
+  bool norm_is_added = false;    // the norm's output also goes into the hidden states
   std::string producer;          // else as PartInput has it
 };
 
@@ -52,8 +57,10 @@ std::vector<SiteInput> SiteInputs(const BlockPlan& plan);
 
 // All linear layers, in the order of their inputs.
 std::vector<LinearSite> SitesOf(const BlockPlan& plan);
-// All norms, each once.
+// All norms of hidden states, each once.
 std::vector<NormPlan> NormsOf(const BlockPlan& plan);
+// The norms inside the parts, of queries and keys.
+std::vector<NormPlan> InnerNormsOf(const BlockPlan& plan);
 // The attention of the block; null if it has none.
 const AttentionPlan* AttentionOf(const BlockPlan& plan);
 

@@ -3,9 +3,14 @@
 // by name, and its hash identifies the model in artefacts and results.
 #include "model/checkpoint.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "tensor/dense.h"
 
 namespace qualm {
 namespace {
@@ -18,15 +23,15 @@ std::string ShapeText(std::span<const size_t> shape) {
 
 // Tensors that tools keep codes and scales in. A folder of them may lack the configuration that
 // says so.
-void RefuseQuantizedTensors(const TensorFile& tensors, const std::filesystem::path& folder) {
+void RefuseQuantizedTensors(const ModelTensors& tensors, const std::filesystem::path& folder) {
   constexpr std::string_view kEndings[] = {".qweight", ".weight_packed", ".weight_scale_inv",
                                            ".SCB", ".quant_state.bitsandbytes__nf4"};
-  for (const TensorView& tensor : tensors.tensors()) {
+  for (const std::string& name : tensors.names()) {
     for (std::string_view ending : kEndings) {
-      if (!tensor.name.ends_with(ending)) continue;
+      if (!name.ends_with(ending)) continue;
       ThrowBadInput(
           folder.string(), "a float checkpoint",
-          StrCat("one that another tool has quantized (tensor '", tensor.name.substr(0, 200), "')"),
+          StrCat("one that another tool has quantized (tensor '", name.substr(0, 200), "')"),
           "use the float checkpoint that it was made from");
     }
   }
@@ -38,44 +43,59 @@ Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_miss
   Checkpoint checkpoint;
   checkpoint.folder_ = folder;
   checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(folder));
-  checkpoint.tensors_ = std::make_unique<TensorFile>(TensorFile::Open(folder));
+  // The plan knows which stored tensors hold which layers.
+  At(folder.string(), [&] {
+    checkpoint.tensors_ =
+        std::make_unique<ModelTensors>(TensorFile::Open(folder), *checkpoint.plan_);
+  });
   if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, folder);
   checkpoint.CheckTensors(allow_missing_linears);
+  checkpoint.RefuseUnreadTensors(allow_missing_linears);
   return checkpoint;
 }
 
 // Any float type will do: weights are converted where they are used.
 void Checkpoint::CheckMatrix(const std::string& name, size_t rows, size_t cols) const {
-  WeightView weight = tensors_->Get(name).AsWeight();
-  if (weight.rows != rows || weight.cols != cols) {
-    ThrowBadInput(StrCat(folder_.string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
-                  StrCat("[", weight.rows, ", ", weight.cols, "]"),
-                  "config.json and the tensors do not belong together");
-  }
+  const TensorView* tensor = tensors_->Header(name);
+  if (tensor == nullptr) tensor = &tensors_->Get(name);  // which says what is missing
+  if (tensor->shape == std::vector<size_t>{rows, cols} && IsFloat(tensor->type)) return;
+  ThrowBadInput(StrCat(folder_.string(), ": ", name),
+                StrCat("a float tensor of shape [", rows, ", ", cols, "]"),
+                StrCat(NameOf(tensor->type), " ", ShapeText(tensor->shape)),
+                "config.json and the tensors do not belong together");
 }
 
 void Checkpoint::CheckVector(const std::string& name, size_t size) const {
-  const TensorView& tensor = tensors_->Get(name);
-  if (tensor.shape != std::vector<size_t>{size} || !IsFloat(tensor.type)) {
-    ThrowBadInput(StrCat(folder_.string(), ": ", name),
-                  StrCat("a float tensor of shape [", size, "]"),
-                  StrCat(NameOf(tensor.type), " ", ShapeText(tensor.shape)));
-  }
+  const TensorView* tensor = tensors_->Header(name);
+  if (tensor == nullptr) tensor = &tensors_->Get(name);
+  if (tensor->shape == std::vector<size_t>{size} && IsFloat(tensor->type)) return;
+  ThrowBadInput(StrCat(folder_.string(), ": ", name),
+                StrCat("a float tensor of shape [", size, "]"),
+                StrCat(NameOf(tensor->type), " ", ShapeText(tensor->shape)));
 }
 
+// A norm with weights for each group may be stored as a matrix.
 void Checkpoint::CheckNorm(const std::string& name, const NormPlan& norm) const {
-  CheckVector(name + ".weight", norm.width);
-  if (norm.has_bias) CheckVector(name + ".bias", norm.width);
+  const auto check = [&](const std::string& tensor) {
+    const TensorView* header = tensors_->Header(tensor);
+    if (norm.groups > 1 && header != nullptr && header->shape.size() == 2) {
+      CheckMatrix(tensor, norm.groups, norm.width);
+    } else {
+      CheckVector(tensor, norm.weights());
+    }
+  };
+  if (norm.has_weight) check(name + ".weight");
+  if (norm.has_bias) check(name + ".bias");
 }
 
 // A quantized folder keeps its linear weights under other names, so these may be missing. A bias
 // that the file has is used even where the family does not require one.
 void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
                            bool may_be_missing) const {
-  if (!may_be_missing || tensors_->Find(name + ".weight") != nullptr) {
+  if (!may_be_missing || tensors_->Header(name + ".weight") != nullptr) {
     CheckMatrix(name + ".weight", site.out, site.in);
   }
-  if (site.requires_bias || tensors_->Find(name + ".bias") != nullptr) {
+  if (site.requires_bias || tensors_->Header(name + ".bias") != nullptr) {
     CheckVector(name + ".bias", site.out);
   }
 }
@@ -83,17 +103,22 @@ void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
 // Names the first tensor that is missing or has another shape, before any memory is spent on
 // weights.
 void Checkpoint::CheckTensors(bool allow_missing_linears) const {
-  CheckNorm(plan_->final_norm.name, plan_->final_norm);
+  for (const std::optional<NormPlan>* norm : {&plan_->embedding_norm, &plan_->final_norm}) {
+    if (*norm) CheckNorm((*norm)->name, **norm);
+  }
   for (size_t b = 0; b < plan_->blocks.size(); ++b) {
-    for (const NormPlan& norm : NormsOf(plan_->blocks[b])) {
-      CheckNorm(plan_->NameIn(b, norm.name), norm);
-    }
-    for (const LinearSite& site : SitesOf(plan_->blocks[b])) {
+    const BlockPlan& block = plan_->blocks[b];
+    for (const NormPlan& norm : NormsOf(block)) CheckNorm(plan_->NameIn(b, norm.name), norm);
+    for (const NormPlan& norm : InnerNormsOf(block)) CheckNorm(plan_->NameIn(b, norm.name), norm);
+    for (const LinearSite& site : SitesOf(block)) {
       CheckSite(plan_->NameIn(b, site.name), site, allow_missing_linears);
     }
   }
+  CheckTables();
+}
 
-  // Embedding and head come last, through the functions that know which name a shared table has.
+// Embedding and head come through the functions that know which name a shared table has.
+void Checkpoint::CheckTables() const {
   const auto check_table = [&](const WeightView& weight, size_t rows, size_t cols,
                                std::string_view name) {
     if (weight.rows == rows && weight.cols == cols) return;
@@ -102,16 +127,68 @@ void Checkpoint::CheckTensors(bool allow_missing_linears) const {
   };
   check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
               plan_->embedding.name);
-  check_table(HeadWeight(), plan_->head.out, plan_->head.in, plan_->head.name);
+  check_table(StoredHead(), plan_->head.out, plan_->head.in, plan_->head.name);
   if (plan_->head.requires_bias) CheckVector(plan_->head.name + ".bias", plan_->head.out);
+
+  if (const auto& table = plan_->positions) {
+    CheckMatrix(table->name + ".weight", table->rows, table->width);
+  }
+  for (const std::optional<LinearSite>* site : {&plan_->project_in, &plan_->project_out}) {
+    if (*site) CheckSite((*site)->name, **site, /*may_be_missing=*/false);
+  }
+}
+
+// Under the names of the plan.
+std::set<std::string> Checkpoint::NamesThatAreRead() const {
+  std::set<std::string> names;
+  const auto add = [&](const std::string& name) {
+    names.insert(name + ".weight");
+    names.insert(name + ".bias");
+  };
+
+  // A head that is tied may be stored once more; what counts is the embedding.
+  add(plan_->embedding.name);
+  add(plan_->head.name);
+  if (plan_->positions) add(plan_->positions->name);
+  for (const std::optional<NormPlan>* norm : {&plan_->embedding_norm, &plan_->final_norm}) {
+    if (*norm) add((*norm)->name);
+  }
+  for (const std::optional<LinearSite>* site : {&plan_->project_in, &plan_->project_out}) {
+    if (*site) add((*site)->name);
+  }
+
+  for (size_t b = 0; b < plan_->blocks.size(); ++b) {
+    const BlockPlan& block = plan_->blocks[b];
+    for (const NormPlan& norm : NormsOf(block)) add(plan_->NameIn(b, norm.name));
+    for (const NormPlan& norm : InnerNormsOf(block)) add(plan_->NameIn(b, norm.name));
+    for (const LinearSite& site : SitesOf(block)) add(plan_->NameIn(b, site.name));
+  }
+  return names;
+}
+
+// A tensor that nothing reads would have changed the model's outputs if the program that wrote it
+// is right: it is the sign of a family or a configuration that is not what it seems. The codes of
+// a quantized layer lie beside the place of its weight.
+void Checkpoint::RefuseUnreadTensors(bool is_quantized) const {
+  const std::set<std::string> read = NamesThatAreRead();
+  const auto is_part_of_layer = [&](const std::string& name) {
+    const size_t dot = name.rfind('.');
+    return dot != std::string::npos && read.contains(name.substr(0, dot) + ".weight");
+  };
+  for (const std::string& name : tensors_->names()) {
+    if (read.contains(name) || (is_quantized && is_part_of_layer(name))) continue;
+    ThrowBadInput(folder_.string(), StrCat("tensors that the family ", plan_->model_type, " reads"),
+                  StrCat("'", name.substr(0, 200), "', which it does not"),
+                  "is config.json of another model? --ignore-tensors leaves tensors out");
+  }
 }
 
 WeightView Checkpoint::Weight(std::string_view layer_name) const {
   return tensors_->Get(StrCat(layer_name, ".weight")).AsWeight();
 }
 
-std::vector<float> Checkpoint::Vector(std::string_view tensor_name) const {
-  return tensors_->Get(tensor_name).AsFloats();
+uint64_t Checkpoint::WeightBytes(std::string_view layer_name) const {
+  return tensors_->BytesOf(StrCat(layer_name, ".weight"));
 }
 
 std::vector<float> Checkpoint::BiasOf(std::string_view layer_name) const {
@@ -119,23 +196,43 @@ std::vector<float> Checkpoint::BiasOf(std::string_view layer_name) const {
   return bias == nullptr ? std::vector<float>{} : bias->AsFloats();
 }
 
+std::vector<float> Checkpoint::NormWeight(const NormPlan& norm, std::string_view name) const {
+  return LoadNorm(*tensors_, norm, name).weight;
+}
+
+std::vector<float> Checkpoint::NormBias(const NormPlan& norm, std::string_view name) const {
+  return LoadNorm(*tensors_, norm, name).bias;
+}
+
 WeightView Checkpoint::EmbeddingWeight() const {
   const std::string& name = plan_->embedding.name;
   // Some files store the table of tied embeddings under the head's name only.
-  const bool is_under_head = plan_->tied_embeddings && tensors_->Find(name + ".weight") == nullptr;
+  const bool is_under_head =
+      plan_->tied_embeddings && tensors_->Header(name + ".weight") == nullptr;
   return Weight(is_under_head ? plan_->head.name : name);
 }
 
-WeightView Checkpoint::HeadWeight() const {
+WeightView Checkpoint::StoredHead() const {
   return plan_->tied_embeddings ? EmbeddingWeight() : Weight(plan_->head.name);
 }
 
-void Checkpoint::ReleaseBlock(size_t block) const {
-  const std::string prefix = plan_->NameIn(block, "");
-  for (const TensorView& tensor : tensors_->tensors()) {
-    if (tensor.name.starts_with(prefix)) tensors_->Release(tensor);
+uint64_t Checkpoint::HeadBytes() const { return StoredHead().size_bytes(); }
+
+// The division by a length of zero is left out, as the published code bounds the length from below.
+WeightView Checkpoint::HeadWeight(Matrix& memory) const {
+  const WeightView stored = StoredHead();
+  if (!plan_->head_has_unit_rows) return stored;
+  memory = ToMatrix(stored);
+  for (size_t r = 0; r < memory.rows(); ++r) {
+    double squares = 0;
+    for (const float v : memory.row(r)) squares += double{v} * v;
+    const double length = std::max(std::sqrt(squares), 1e-12);
+    for (float& v : memory.row(r)) v = static_cast<float>(v / length);
   }
+  return {memory.data(), DType::kF32, memory.rows(), memory.cols()};
 }
+
+void Checkpoint::ReleaseBlock(size_t block) const { tensors_->Release(plan_->NameIn(block, "")); }
 
 std::string Checkpoint::Hash() const {
   InputSet inputs = Inputs();
@@ -155,26 +252,57 @@ std::string Checkpoint::HashOf(InputSet& inputs) {
 InputSet Checkpoint::Inputs() const {
   InputSet inputs;
   inputs.Add("config.json", folder_ / "config.json");
-  if (const auto& index = tensors_->index(); !index.empty()) {
+  if (const auto& index = tensors_->file().index(); !index.empty()) {
     inputs.Add(index.filename().string(), index);
   }
-  for (const auto& path : tensors_->files()) inputs.Add(path.filename().string(), path);
+  for (const auto& path : tensors_->file().files()) inputs.Add(path.filename().string(), path);
   return inputs;
 }
 
-std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,
+NormLayer LoadNorm(const ModelTensors& tensors, const NormPlan& norm, std::string_view name) {
+  // A norm with weights for each group may be stored as a matrix.
+  const auto floats = [&](const char* ending) {
+    TensorView view = tensors.Get(StrCat(name, ending));
+    if (norm.groups > 1) view.shape = {norm.weights()};
+    return view.AsFloats();
+  };
+  NormLayer layer{norm, {}, {}};
+  if (norm.has_weight) layer.weight = floats(".weight");
+  if (norm.has_bias) layer.bias = floats(".bias");
+  return layer;
+}
+
+InputLayers LoadInput(const Checkpoint& checkpoint, const Context& context) {
+  const ModelPlan& plan = checkpoint.plan();
+  InputLayers input;
+  input.embedding = {checkpoint.EmbeddingWeight(), plan.embedding.scale};
+  if (const auto& site = plan.project_in) {
+    input.project = LinearLayer{site->name, MakeDenseWeight(checkpoint.Weight(site->name), context),
+                                checkpoint.BiasOf(site->name)};
+  }
+  if (const auto& norm = plan.embedding_norm) {
+    input.norm = LoadNorm(checkpoint.tensors(), *norm, norm->name);
+  }
+  if (const auto& table = plan.positions) {
+    input.positions = EmbeddingTable{checkpoint.Weight(table->name), table->scale};
+    input.position_offset = plan.position_offset;
+  }
+  return input;
+}
+
+std::unique_ptr<DecoderBlock> BuildBlock(const ModelTensors& tensors, const ModelPlan& plan,
                                          size_t index, const WeightFactory& make_weight) {
   // The plan says which norms and linear layers there are; `make_weight` decides how a product is
   // computed (dense or packed).
-  auto block = std::make_unique<DecoderBlock>(plan.blocks[index], index);
-  for (const NormPlan& norm : NormsOf(plan.blocks[index])) {
-    const std::string name = plan.NameIn(index, norm.name);
-    NormLayer& layer = block->Norm(norm.name);
-    layer.weight = tensors.Get(name + ".weight").AsFloats();
-    if (norm.has_bias) layer.bias = tensors.Get(name + ".bias").AsFloats();
+  const BlockPlan& block_plan = plan.blocks[index];
+  auto block = std::make_unique<DecoderBlock>(block_plan, index);
+  for (const std::vector<NormPlan>& norms : {NormsOf(block_plan), InnerNormsOf(block_plan)}) {
+    for (const NormPlan& norm : norms) {
+      block->Norm(norm.name) = LoadNorm(tensors, norm, plan.NameIn(index, norm.name));
+    }
   }
 
-  for (const LinearSite& site : SitesOf(plan.blocks[index])) {
+  for (const LinearSite& site : SitesOf(block_plan)) {
     LinearLayer& layer = block->Linear(site.name);
     layer.name = plan.NameIn(index, site.name);
     layer.weight = make_weight(layer.name);

@@ -5,12 +5,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "io/input_set.h"
-#include "io/safetensors.h"
 #include "model/decoder.h"
+#include "model/model_tensors.h"
 
 namespace qualm {
 
@@ -23,17 +24,21 @@ class Checkpoint {
 
   const std::filesystem::path& folder() const { return folder_; }
   const ModelPlan& plan() const { return *plan_; }
-  const TensorFile& tensors() const { return *tensors_; }
+  const ModelTensors& tensors() const { return *tensors_; }
 
-  // "x.y.weight" as a matrix, or a tensor of shape [n] as floats.
+  // "x.y.weight" as a matrix, valid until its block is released; or its size in the file.
   WeightView Weight(std::string_view layer_name) const;
-  std::vector<float> Vector(std::string_view tensor_name) const;
+  uint64_t WeightBytes(std::string_view layer_name) const;
   std::vector<float> BiasOf(std::string_view layer_name) const;  // empty if there is none
+  // Weight and bias of a norm, given its name in full; empty where it has none.
+  std::vector<float> NormWeight(const NormPlan& norm, std::string_view name) const;
+  std::vector<float> NormBias(const NormPlan& norm, std::string_view name) const;
 
   // The embedding's and the head's weight; one tensor if they are tied, under whichever of the two
-  // names the file stores it.
+  // names the file stores it. A head whose rows have unit length keeps them in `memory`.
   WeightView EmbeddingWeight() const;
-  WeightView HeadWeight() const;
+  WeightView HeadWeight(Matrix& memory) const;
+  uint64_t HeadBytes() const;  // in the file
 
   // Drops the pages of all tensors of a block from resident memory.
   void ReleaseBlock(size_t block) const;
@@ -47,15 +52,19 @@ class Checkpoint {
 
  private:
   Checkpoint() = default;
+  WeightView StoredHead() const;
   void CheckTensors(bool allow_missing_linears) const;
+  void CheckTables() const;
   void CheckSite(const std::string& name, const LinearSite& site, bool may_be_missing) const;
   void CheckNorm(const std::string& name, const NormPlan& norm) const;
   void CheckMatrix(const std::string& name, size_t rows, size_t cols) const;
   void CheckVector(const std::string& name, size_t size) const;
+  std::set<std::string> NamesThatAreRead() const;
+  void RefuseUnreadTensors(bool is_quantized) const;
 
   std::filesystem::path folder_;
   std::unique_ptr<ModelPlan> plan_;  // on the heap: blocks refer to it
-  std::unique_ptr<TensorFile> tensors_;
+  std::unique_ptr<ModelTensors> tensors_;
 };
 
 // Makes the weight of one linear layer, given its full name ("model.layers.0.mlp.up_proj").
@@ -63,7 +72,13 @@ using WeightFactory = std::function<std::unique_ptr<LinearWeight>(const std::str
 
 // A block with norms and biases from `tensors` and weights from the factory. `plan` is referred to,
 // not copied.
-std::unique_ptr<DecoderBlock> BuildBlock(const TensorFile& tensors, const ModelPlan& plan,
+std::unique_ptr<DecoderBlock> BuildBlock(const ModelTensors& tensors, const ModelPlan& plan,
                                          size_t index, const WeightFactory& make_weight);
+
+// What comes before the blocks, with float products; tables refer to the checkpoint's memory.
+InputLayers LoadInput(const Checkpoint& checkpoint, const Context& context);
+
+// Weight and bias of a norm as floats, as Checkpoint::NormWeight gives them.
+NormLayer LoadNorm(const ModelTensors& tensors, const NormPlan& norm, std::string_view name);
 
 }  // namespace qualm

@@ -2,31 +2,26 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "model/decoder_block.h"
+#include "model/input_layers.h"
 #include "model/model_plan.h"
 
 namespace qualm {
 
 struct Context;
 
-// Rows of the embedding, kept as stored. The memory behind `weight` must outlive the table.
-struct EmbeddingTable {
-  WeightView weight;  // [vocab, hidden]
-  float scale = 1;    // of the rows that are read
-  // Both throw bad input if an id is outside the vocabulary.
-  void CheckIds(std::span<const TokenId> ids) const;
-  void Lookup(std::span<const TokenId> ids, Span2D<float> out) const;
-};
-
 class Decoder {
  public:
   ModelPlan plan;
-  EmbeddingTable embedding;
+
+  InputLayers input;
   std::vector<std::unique_ptr<DecoderBlock>> blocks;
-  NormLayer final_norm;
+  std::optional<NormLayer> final_norm;
+  std::optional<LinearLayer> project_out;
   LinearLayer head;
 
   KvCache MakeCache(size_t capacity) const { return KvCache(plan, capacity); }

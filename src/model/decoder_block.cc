@@ -8,10 +8,13 @@
 #include "base/error.h"
 
 namespace qualm {
+namespace {
 
-void NormLayer::Apply(Span2D<const float> x, Span2D<float> out, const Context& context) const {
-  qualm::Norm(x, plan.parameters, weight, bias, out, context);
+void CopyRows(Span2D<const float> from, Span2D<float> to) {
+  for (size_t r = 0; r < from.rows(); ++r) std::ranges::copy(from.row(r), to.row(r).begin());
 }
+
+}  // namespace
 
 DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
     : plan_(plan), index_(index), inputs_(SiteInputs(plan)) {
@@ -22,6 +25,7 @@ DecoderBlock::DecoderBlock(const BlockPlan& plan, size_t index)
     RunningBranch running;
     running.part = std::visit([](const auto& part) { return MakePart(part); }, branch.part);
     if (branch.norm_after) running.norm_after = &Norm(branch.norm_after->name);
+    if (branch.norm_of_sum) running.norm_of_sum = &Norm(branch.norm_of_sum->name);
     branches_.push_back(std::move(running));
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -55,6 +59,11 @@ NormLayer& DecoderBlock::Norm(std::string_view name) {
   for (NormLayer& norm : norms_) {
     if (norm.plan.name == name) return norm;
   }
+  for (const RunningBranch& branch : branches_) {
+    for (NormLayer& norm : branch.part->norms()) {
+      if (norm.plan.name == name) return norm;
+    }
+  }
   internal::CheckFailed("the block's plan has this norm", __FILE__, __LINE__);
 }
 
@@ -77,6 +86,9 @@ void DecoderBlock::Step(size_t input, const BlockPass& pass, Span2D<const float>
                         Span2D<float> hidden, const Context& context, const ValueSink& keep) const {
   for (const PartStep& reader : inputs_[input].readers) {
     const RunningBranch& branch = branches_[reader.branch];
+    const Branch& plan = plan_.branches[reader.branch];
+    // The branch adds to what it reads.
+    if (reader.step == 0 && plan.adds_to_norm) CopyRows(value, hidden);
     Matrix result = branch.part->Step(reader.step, pass, value, context);
 
     // Between two steps the result is the value of a later input.
@@ -87,7 +99,12 @@ void DecoderBlock::Step(size_t input, const BlockPass& pass, Span2D<const float>
 
     // The last step made what the branch adds to the hidden states.
     if (branch.norm_after != nullptr) branch.norm_after->Apply(result, result, context);
-    AddRows(hidden, result.view(), context);
+    if (plan.output_scale == 1) {
+      AddRows(hidden, result.view(), context);
+    } else {
+      AddScaled(hidden, result.view(), plan.output_scale, context);
+    }
+    if (branch.norm_of_sum != nullptr) branch.norm_of_sum->Apply(hidden, hidden, context);
   }
 }
 

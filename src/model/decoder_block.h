@@ -16,14 +16,6 @@ namespace qualm {
 
 struct Context;
 
-// A norm in place.
-struct NormLayer {
-  NormPlan plan;
-  std::vector<float> weight, bias;  // [width]; bias empty: none
-
-  void Apply(Span2D<const float> x, Span2D<float> out, const Context& context) const;
-};
-
 // Sees the value [tokens, width] of an input (its index in SiteInputs) before its linear layers do.
 using InputObserver = std::function<void(size_t input, Span2D<const float> value)>;
 // Takes the value of an input that a step has computed.
@@ -38,7 +30,7 @@ class DecoderBlock {
   size_t index() const { return index_; }
   const std::vector<SiteInput>& inputs() const { return inputs_; }
   LinearLayer& Linear(std::string_view site);  // by its name inside the block
-  NormLayer& Norm(std::string_view name);
+  NormLayer& Norm(std::string_view name);      // also one inside a part
 
   // hidden [tokens, hidden_size] is replaced by the block's output. Tokens of all slices follow one
   // another. The caller moves the caches' lengths afterwards.
@@ -65,7 +57,7 @@ class DecoderBlock {
   struct RunningBranch {
     std::unique_ptr<BlockPart> part;
     std::vector<size_t> inputs;  // of the block, by step of the part
-    const NormLayer* norm_after = nullptr;
+    const NormLayer *norm_after = nullptr, *norm_of_sum = nullptr;
   };
 
   const BlockPlan& plan_;

@@ -6,12 +6,69 @@
 
 namespace qualm {
 
-extern const Family kGemma2Family, kLlamaFamily, kMistralFamily, kPhiFamily, kQwen2Family;
+extern const Family kBaichuanFamily;
+extern const Family kBloomFamily;
+extern const Family kChatglmFamily;
+extern const Family kCodegenFamily;
+extern const Family kCohereFamily;
+extern const Family kCohere2Family;
+extern const Family kErnie45Family;
+extern const Family kExaone4Family;
+extern const Family kFalconFamily;
+extern const Family kGemmaFamily;
+extern const Family kGemma2Family;
+extern const Family kGemma3Family;
+extern const Family kGemma3TextFamily;
+extern const Family kGlmFamily;
+extern const Family kGlm4Family;
+extern const Family kGpt2Family;
+extern const Family kGptNeoFamily;
+extern const Family kGptNeoxFamily;
+extern const Family kGptjFamily;
+extern const Family kGraniteFamily;
+extern const Family kHunyuanV1DenseFamily;
+extern const Family kInternlm2Family;
+extern const Family kInternlm3Family;
+extern const Family kLlamaFamily;
+extern const Family kMinicpmFamily;
+extern const Family kMinistralFamily;
+extern const Family kMinistral3Family;
+extern const Family kMistralFamily;
+extern const Family kMistral3Family;
+extern const Family kMptFamily;
+extern const Family kNemotronFamily;
+extern const Family kOlmoFamily;
+extern const Family kOlmo2Family;
+extern const Family kOlmo3Family;
+extern const Family kOptFamily;
+extern const Family kPersimmonFamily;
+extern const Family kPhiFamily;
+extern const Family kPhi3Family;
+extern const Family kQwen2Family;
+extern const Family kQwen3Family;
+extern const Family kSeedOssFamily;
+extern const Family kSmollm3Family;
+extern const Family kStablelmFamily;
+extern const Family kStarcoder2Family;
 
 namespace {
 
 constexpr const Family* kTable[] = {
-    &kGemma2Family, &kLlamaFamily, &kMistralFamily, &kPhiFamily, &kQwen2Family,
+    &kBaichuanFamily,   &kBloomFamily,      &kChatglmFamily,
+    &kCodegenFamily,    &kCohereFamily,     &kCohere2Family,
+    &kErnie45Family,    &kExaone4Family,    &kFalconFamily,
+    &kGemmaFamily,      &kGemma2Family,     &kGemma3Family,
+    &kGemma3TextFamily, &kGlmFamily,        &kGlm4Family,
+    &kGpt2Family,       &kGptNeoFamily,     &kGptNeoxFamily,
+    &kGptjFamily,       &kGraniteFamily,    &kHunyuanV1DenseFamily,
+    &kInternlm2Family,  &kInternlm3Family,  &kLlamaFamily,
+    &kMinicpmFamily,    &kMinistralFamily,  &kMinistral3Family,
+    &kMistralFamily,    &kMistral3Family,   &kMptFamily,
+    &kNemotronFamily,   &kOlmoFamily,       &kOlmo2Family,
+    &kOlmo3Family,      &kOptFamily,        &kPersimmonFamily,
+    &kPhiFamily,        &kPhi3Family,       &kQwen2Family,
+    &kQwen3Family,      &kSeedOssFamily,    &kSmollm3Family,
+    &kStablelmFamily,   &kStarcoder2Family,
 };
 
 std::span<const Family* const> current_table = kTable;

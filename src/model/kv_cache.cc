@@ -14,7 +14,7 @@ KvCache::KvCache(const ModelPlan& plan, size_t capacity)
 
 KvCache::KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheScheme>& scheme,
                  size_t capacity)
-    : capacity_(capacity) {
+    : capacity_(capacity), sequence_length_(capacity) {
   const size_t group_tokens = scheme ? static_cast<size_t>(scheme->key_group_tokens) : 0;
   blocks_.reserve(blocks.size());
   for (const BlockPlan& block : blocks) {
@@ -26,6 +26,11 @@ KvCache::KvCache(std::span<const BlockPlan> blocks, const std::optional<KvCacheS
     quantizers_.emplace_back();
     if (scheme && attention != nullptr) quantizers_.back().emplace(*scheme, heads, head_dim);
   }
+}
+
+void KvCache::SetSequenceLength(size_t length) {
+  QUALM_CHECK(length_ == 0 && length <= capacity_);
+  sequence_length_ = length;
 }
 
 // Forgets positions without touching them: the next tokens overwrite them.
@@ -49,6 +54,7 @@ void KvCache::CopyFrom(const KvCache& other) {
     std::ranges::copy(other.blocks_[i].grouped_keys.span(), blocks_[i].grouped_keys.data());
   }
   length_ = other.length_;
+  sequence_length_ = other.sequence_length_;
 }
 
 void KvCache::Store(size_t block, size_t position, std::span<const float> key,

@@ -24,6 +24,11 @@ class KvCache {
 
   size_t length() const { return length_; }  // positions stored in all blocks
   size_t capacity() const { return capacity_; }
+  // Positions that the sequence will have in the end, as far as rotations go by it; the capacity
+  // unless SetSequenceLength says otherwise. Requires for the latter: an empty cache, because keys
+  // that were stored keep their angles.
+  size_t sequence_length() const { return sequence_length_; }
+  void SetSequenceLength(size_t length);
   void Truncate(size_t length);         // forgets the positions from `length` on
   void Grow(size_t tokens);             // positions that every block has stored now
   void CopyFrom(const KvCache& other);  // Requires: of the same model and capacity
@@ -37,7 +42,7 @@ class KvCache {
  private:
   std::vector<AttentionCache> blocks_;
   std::vector<std::optional<KvQuantizer>> quantizers_;  // by block; empty: floats are kept
-  size_t length_ = 0, capacity_ = 0;
+  size_t length_ = 0, capacity_ = 0, sequence_length_ = 0;
 };
 
 }  // namespace qualm

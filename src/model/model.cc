@@ -73,15 +73,49 @@ const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name)
   return nullptr;
 }
 
-EmbeddingTable MakeEmbedding(Model& model, const LoadOptions& options) {
-  WeightView weight = model.checkpoint->EmbeddingWeight();
-  const float scale = model.checkpoint->plan().embedding.scale;
+// A table as it is stored, or rounded where the options ask for it.
+EmbeddingTable MakeTable(Model& model, WeightView weight, float scale, const LoadOptions& options) {
   if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight, scale};
 
   // The model owns the rounded copy, because the table is only a view.
   model.rounded.push_back(std::make_unique<std::vector<uint16_t>>(RoundedToBf16(weight)));
   weight = {model.rounded.back()->data(), DType::kBF16, weight.rows, weight.cols};
   return {weight, scale};
+}
+
+LinearLayer MakeFloatLayer(const Checkpoint& checkpoint, const LinearSite& site,
+                           const LoadOptions& options, const Context& context) {
+  return {site.name, MakeFloatWeight(checkpoint.Weight(site.name), options, context),
+          checkpoint.BiasOf(site.name)};
+}
+
+// What surrounds the blocks stays float.
+void LoadSurroundings(Model& model, const LoadOptions& options, const Context& context) {
+  const Checkpoint& checkpoint = *model.checkpoint;
+  Decoder& decoder = *model.decoder;
+  const ModelPlan& plan = decoder.plan;
+
+  decoder.input = LoadInput(checkpoint, context);
+  decoder.input.embedding =
+      MakeTable(model, checkpoint.EmbeddingWeight(), plan.embedding.scale, options);
+  if (plan.positions) {
+    decoder.input.positions =
+        MakeTable(model, checkpoint.Weight(plan.positions->name), plan.positions->scale, options);
+  }
+  if (plan.project_in) {
+    decoder.input.project = MakeFloatLayer(checkpoint, *plan.project_in, options, context);
+  }
+
+  if (plan.final_norm) {
+    decoder.final_norm = LoadNorm(checkpoint.tensors(), *plan.final_norm, plan.final_norm->name);
+  }
+  if (plan.project_out) {
+    decoder.project_out = MakeFloatLayer(checkpoint, *plan.project_out, options, context);
+  }
+  Matrix memory;
+  decoder.head.name = plan.head.name;
+  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(memory), options, context);
+  if (plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(plan.head.name);
 }
 
 // Checks the hashes of small files (configuration, tokenizer), which decide how tensors are read.
@@ -187,7 +221,7 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
                                          const Context& context) {
   const LayerRecord* record = FindRecord(manifest, name);
   if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, context);
-  QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors(), *record);
+  QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors().file(), *record);
   if (!options.dequantize) return MakePackedWeight(layer, context);
   if (IsIntegerProduct(layer)) {
     return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
@@ -266,15 +300,7 @@ Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
     checkpoint.ReleaseBlock(b);
   }
 
-  // What surrounds the blocks stays float: embedding, last norm, head.
-  decoder.embedding = MakeEmbedding(model, options);
-  const NormPlan& norm = decoder.plan.final_norm;
-  decoder.final_norm.plan = norm;
-  decoder.final_norm.weight = checkpoint.Vector(norm.name + ".weight");
-  if (norm.has_bias) decoder.final_norm.bias = checkpoint.Vector(norm.name + ".bias");
-  decoder.head.name = decoder.plan.head.name;
-  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(), options, context);
-  if (decoder.plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(decoder.head.name);
+  LoadSurroundings(model, options, context);
   return model;
 }
 

@@ -24,10 +24,23 @@ void CheckModelPlan(const ModelPlan& plan) {
     if (got != expected) ThrowBadInput(field, StrCat(expected), StrCat(got));
   };
   if (plan.blocks.empty()) ThrowExpected("a model with blocks", "none");
-  check(plan.embedding.width, plan.hidden_size, "embedding.width");
-  check(plan.head.in, plan.hidden_size, "head.in");
+  check(plan.embedding.width, plan.project_in ? plan.project_in->in : plan.hidden_size,
+        "embedding.width");
+  if (plan.project_in) check(plan.project_in->out, plan.hidden_size, "project_in.out");
+  if (plan.embedding_norm) {
+    check(plan.embedding_norm->width, plan.hidden_size, "embedding_norm.width");
+  }
+  if (plan.positions) {
+    check(plan.positions->width, plan.hidden_size, "positions.width");
+    if (plan.positions->rows < plan.context + plan.position_offset) {
+      ThrowBadInput("positions.rows", StrCat("at least ", plan.context + plan.position_offset),
+                    StrCat(plan.positions->rows));
+    }
+  }
+  if (plan.final_norm) check(plan.final_norm->width, plan.hidden_size, "final_norm.width");
+  if (plan.project_out) check(plan.project_out->in, plan.hidden_size, "project_out.in");
+  check(plan.head.in, plan.project_out ? plan.project_out->out : plan.hidden_size, "head.in");
   check(plan.head.out, plan.embedding.rows, "head.out");
-  check(plan.final_norm.width, plan.hidden_size, "final_norm.width");
   if (plan.head.role != SiteRole::kHead) ThrowBadInput("head.role", "head", "another role");
 
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
@@ -42,7 +55,11 @@ ModelPlan PlanFrom(const Json& json) {
   const std::string model_type = GetString(json, "model_type", kNoPlace);
   // Weights say their own type; only a value that is none shows that the file is damaged.
   for (const char* key : {"torch_dtype", "dtype"}) (void)GetString(json, key, kNoPlace, "");
-  ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(ConfigReader(json));
+  const ConfigReader config(json);
+  config.Require("is_encoder_decoder", false);
+  config.Require("add_cross_attention", false);
+  ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(config);
+  config.RefuseUnknownKeys();
   plan.model_type = model_type;
 
   CheckModelPlan(plan);

@@ -24,17 +24,41 @@ struct TableSite {
   float scale = 1;  // of the rows that are read
 };
 
+// Names that begin with `from` in a checkpoint begin with `to` in the plan.
+struct Renaming {
+  std::string from, to;
+};
+
 struct ModelPlan {
   std::string model_type;
   size_t hidden_size = 0;
   size_t context = 0;        // positions that the model was made for
   std::string block_prefix;  // "model.layers." (then the index and a dot)
+
+  // Before the blocks: rows of the embedding, taken to the hidden size by a linear layer where they
+  // have another width, normed, and with the row of their position added. All names in full.
   TableSite embedding;
+  std::optional<LinearSite> project_in;
+  std::optional<NormPlan> embedding_norm;
+  std::optional<TableSite> positions;  // learned ones
+  size_t position_offset = 0;          // position p is row p + offset of that table
   std::vector<BlockPlan> blocks;
-  NormPlan final_norm;                    // its name in full
-  LinearSite head;                        // its name in full; out: the vocabulary
-  bool tied_embeddings = false;           // the head's weight is the embedding
-  float logit_soft_cap = 0;               // logits become cap·tanh(logit/cap); 0: they stay
+
+  // After them: logits = scale·head(project_out(norm(h))), capped.
+  std::optional<NormPlan> final_norm;
+  std::optional<LinearSite> project_out;
+  LinearSite head;                  // out: the vocabulary
+  bool tied_embeddings = false;     // the head's weight is the embedding
+  bool head_has_unit_rows = false;  // each row of the head is divided by its length (Baichuan 2)
+  float logit_scale = 1;
+  float logit_soft_cap = 0;  // logits become cap·tanh(logit/cap); 0: they stay
+
+  // Of the checkpoint: other names for the same tensors, the first that fits counts; and names
+  // (globs) of tensors that nothing reads, such as masks and tables of angles.
+  std::vector<Renaming> renamings;
+  std::vector<std::string> unread_tensors;
+  // What the family decided without a key that says so, in a sentence each, for people to check.
+  std::vector<std::string> assumptions;
   std::optional<KvCacheScheme> kv_cache;  // of a quantized model, from its manifest
 
   size_t vocab_size() const { return embedding.rows; }

@@ -1,5 +1,6 @@
-// Reads what most configurations have in common (sizes, activation, rotation), and builds LLaMA's
-// blocks from it. Families call these functions and then edit the plan where they differ.
+// Reads what most configurations have in common (sizes, activation, windows), and builds LLaMA's
+// blocks from it. Families call these functions and then edit the plan where they differ. Rotary
+// parameters are in rotary_config.cc.
 #include "model/standard_plan.h"
 
 #include <algorithm>
@@ -17,138 +18,145 @@ constexpr size_t kLargestWidth = size_t{1} << 24;
 // Each block has a plan in memory: a hostile configuration may not ask for millions of them.
 constexpr size_t kMostBlocks = 4096;
 
+// The activations by their names in transformers. gelu_fast is the tanh form written differently.
+constexpr std::pair<const char*, Activation> kActivations[] = {
+    {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
+    {"gelu", Activation::kGeluErf},       {"gelu_new", Activation::kGeluTanh},
+    {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"relu", Activation::kRelu},          {"relu2", Activation::kRelu2},
+};
+
 // Throws bad input naming the key of sizes that contradict each other.
-void CheckSizes(const CommonSizes& sizes, const ConfigReader& config) {
+void CheckSizes(const CommonSizes& sizes, const SizeKeys& keys, const ConfigReader& config) {
   if (sizes.heads % sizes.kv_heads != 0) {
-    config.Refuse("num_key_value_heads", StrCat("a divisor of num_attention_heads ", sizes.heads),
+    config.Refuse(FirstKey(config, keys.kv_heads),
+                  StrCat("a divisor of ", FirstKey(config, keys.heads), " ", sizes.heads),
                   StrCat(sizes.kv_heads));
   }
   // Each factor is bounded by itself; so must be the widths that they make together.
-  for (const auto& [heads, key] : {std::pair{sizes.heads, "num_attention_heads"},
-                                   std::pair{sizes.kv_heads, "num_key_value_heads"}}) {
+  for (const auto& [heads, key] :
+       {std::pair{sizes.heads, keys.heads}, std::pair{sizes.kv_heads, keys.kv_heads}}) {
     if (heads * sizes.head_dim <= kLargestWidth) continue;
-    config.Refuse(key, StrCat("heads of at most ", kLargestWidth), StrCat(heads * sizes.head_dim),
-                  "head_dim times the number of heads");
-  }
-
-  if (sizes.head_dim % 2 != 0) {
-    config.Refuse("head_dim", "an even number (rotary pairs)", StrCat(sizes.head_dim));
+    config.Refuse(FirstKey(config, key), StrCat("heads of at most ", kLargestWidth),
+                  StrCat(heads * sizes.head_dim), "head_dim times the number of heads");
   }
 }
 
-// Without a scaling the default one is returned, which changes no frequency.
-RopeScaling ReadRopeScaling(const ConfigReader& config) {
-  RopeScaling scaling;
-  const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!config.Has(key)) return scaling;
-  const ConfigReader inner = config.Inner(key);
-  for (const auto& item : inner.json().items()) {
-    if (!item.value().is_object()) continue;
-    config.Refuse(key, "one set of rotary parameters for all blocks",
-                  StrCat("a set for ", item.key()));
+// An explicit head_dim wins. Otherwise the heads divide the hidden size, which must then be
+// possible.
+size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes, size_t fallback,
+                   const SizeKeys& keys) {
+  const bool has_key = !keys.head_dim.empty() && config.Has(FirstKey(config, keys.head_dim));
+  if (has_key) return config.Size(FirstKey(config, keys.head_dim));
+  if (fallback > 0) return fallback;
+  if (sizes.hidden % sizes.heads != 0) {
+    config.Refuse(FirstKey(config, keys.hidden),
+                  StrCat("a multiple of ", FirstKey(config, keys.heads), " ", sizes.heads),
+                  StrCat(sizes.hidden), keys.head_dim.empty() ? "" : "or an explicit head_dim");
   }
-
-  // Older files spell the key "type".
-  const std::string kind = inner.Text("rope_type", inner.Text("type", ""));
-  if (kind == "default" || (kind.empty() && !inner.Has("factor"))) return scaling;
-
-  scaling.factor = inner.Positive("factor", 1);
-  if (kind == "linear") {
-    scaling.kind = RopeScaling::Kind::kLinear;
-    return scaling;
-  }
-  if (kind != "llama3") {
-    ThrowUnknownName(inner.place(), "rope_type", kind,
-                     std::vector<std::string>{"default", "linear", "llama3"});
-  }
-
-  // LLaMA 3.1 interpolates between two wave lengths, which must differ.
-  scaling.kind = RopeScaling::Kind::kLlama3;
-  scaling.low_freq_factor = inner.Positive("low_freq_factor", 1);
-  scaling.high_freq_factor = inner.Positive("high_freq_factor", 4);
-  scaling.original_context = inner.Positive("original_max_position_embeddings", 8192);
-  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-    config.Refuse(key, "high_freq_factor above low_freq_factor",
-                  StrCat(scaling.high_freq_factor, " and ", scaling.low_freq_factor));
-  }
-  return scaling;
-}
-
-// Pre-norm attention, then a pre-norm gated MLP, one after the other.
-BlockPlan StandardBlock(const CommonSizes& sizes, const AttentionPlan& attention,
-                        Activation activation, const NormParameters& norm) {
-  // Sites carry the tensors' names within a block, without ".weight".
-  MlpPlan mlp;
-  mlp.activation = activation;
-  mlp.gate = LinearSite{"mlp.gate_proj", SiteRole::kGate, sizes.intermediate, sizes.hidden};
-  mlp.up = LinearSite{"mlp.up_proj", SiteRole::kUp, sizes.intermediate, sizes.hidden};
-  mlp.down = LinearSite{"mlp.down_proj", SiteRole::kDown, sizes.hidden, sizes.intermediate};
-
-  BlockPlan block;
-  block.branches.resize(2);
-  block.branches[0].norm = NormPlan{"input_layernorm", sizes.hidden, norm};
-  block.branches[0].part = attention;
-  block.branches[1].norm = NormPlan{"post_attention_layernorm", sizes.hidden, norm};
-  block.branches[1].part = std::move(mlp);
-  return block;
+  return std::max<size_t>(1, sizes.hidden / sizes.heads);
 }
 
 }  // namespace
 
+std::string_view FirstKey(const ConfigReader& config, std::string_view keys) {
+  const std::string_view first = keys.substr(0, keys.find('|'));
+  for (std::string_view rest = keys; !rest.empty();) {
+    const size_t bar = std::min(rest.find('|'), rest.size());
+    if (config.Has(rest.substr(0, bar))) return rest.substr(0, bar);
+    rest.remove_prefix(std::min(bar + 1, rest.size()));
+  }
+  return first;
+}
+
 // Missing keys take the family's defaults; keys without a default are required.
-CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults) {
+CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults,
+                      const SizeKeys& keys) {
   CommonSizes sizes;
-  sizes.hidden = config.Size("hidden_size");
-  sizes.intermediate = config.Size("intermediate_size");
-  sizes.blocks = config.Size("num_hidden_layers");
+  sizes.hidden = config.Size(FirstKey(config, keys.hidden));
+  const std::string_view intermediate =
+      keys.intermediate.empty() ? keys.intermediate : FirstKey(config, keys.intermediate);
+  if (!intermediate.empty() && (config.Has(intermediate) || defaults.intermediate_ratio == 0)) {
+    sizes.intermediate = config.Size(intermediate);
+  } else {
+    sizes.intermediate = defaults.intermediate_ratio * sizes.hidden;
+  }
+
+  const std::string_view blocks = FirstKey(config, keys.blocks);
+  sizes.blocks = config.Size(blocks);
   if (sizes.blocks > kMostBlocks) {
-    config.Refuse("num_hidden_layers", StrCat("a size in 1..", kMostBlocks), StrCat(sizes.blocks));
+    config.Refuse(blocks, StrCat("a size in 1..", kMostBlocks), StrCat(sizes.blocks));
   }
 
-  sizes.heads = config.Size("num_attention_heads");
+  sizes.heads = config.Size(FirstKey(config, keys.heads));
+  const size_t kv_heads = defaults.kv_heads > 0 ? defaults.kv_heads : sizes.heads;
   sizes.kv_heads =
-      config.Size("num_key_value_heads", defaults.kv_heads > 0 ? defaults.kv_heads : sizes.heads);
-
-  // An explicit head_dim wins. Otherwise the heads divide the hidden size, which must then be
-  // possible.
-  size_t head_dim = defaults.head_dim;
-  if (head_dim == 0) {
-    if (!config.Has("head_dim") && sizes.hidden % sizes.heads != 0) {
-      config.Refuse("hidden_size", StrCat("a multiple of num_attention_heads ", sizes.heads),
-                    StrCat(sizes.hidden), "or an explicit head_dim");
-    }
-    head_dim = std::max<size_t>(1, sizes.hidden / sizes.heads);
-  }
-  sizes.head_dim = config.Size("head_dim", head_dim);
-  sizes.vocab = config.Size("vocab_size");
-  sizes.context = config.Size("max_position_embeddings", defaults.context);
-  CheckSizes(sizes, config);
+      keys.kv_heads.empty() ? kv_heads : config.Size(FirstKey(config, keys.kv_heads), kv_heads);
+  sizes.head_dim = ReadHeadDim(config, sizes, defaults.head_dim, keys);
+  sizes.vocab = config.Size(FirstKey(config, keys.vocab));
+  sizes.context = config.Size(FirstKey(config, keys.context), defaults.context);
+  CheckSizes(sizes, keys, config);
   return sizes;
 }
 
 Activation ReadActivation(const ConfigReader& config, std::string_view key,
-                          std::string_view fallback,
-                          std::initializer_list<std::pair<const char*, Activation>> known) {
+                          std::string_view fallback) {
   const std::string name = config.Text(key, fallback);
   std::vector<std::string> names;
-  for (const auto& [known_name, activation] : known) {
-    if (name == known_name) return activation;
-    names.emplace_back(known_name);
+  for (const auto& [known, activation] : kActivations) {
+    if (name == known) return activation;
+    names.emplace_back(known);
   }
-  config.Refuse(key, Join(names, " or "), name);
+  config.Refuse(key, Join(names, ", "), name);
 }
 
-// Newer files put rope_theta into rope_parameters, older ones at the top level.
-RotaryPlan ReadRotary(const ConfigReader& config, size_t dims) {
-  RotaryPlan rotary;
-  rotary.dims = dims;
-  rotary.scaling = ReadRopeScaling(config);
-  const bool is_newer =
-      config.Has("rope_parameters") && config.Inner("rope_parameters").Has("rope_theta");
-  // Errors name the file only, in both layouts: the key is unique.
-  const Json& json = is_newer ? config.json()["rope_parameters"] : config.json();
-  rotary.theta = ConfigReader(json).Positive("rope_theta", 10000);
-  return rotary;
+bool ReadTied(const ConfigReader& config, bool fallback) {
+  return config.Bool("tie_word_embeddings", fallback);
+}
+
+std::vector<std::string> ReadLayerTypes(const ConfigReader& config, size_t blocks) {
+  std::vector<std::string> types = config.Texts("layer_types", blocks);
+  for (const std::string& type : types) {
+    if (type == "full_attention" || type == "sliding_attention") continue;
+    config.Refuse("layer_types", "sliding_attention or full_attention", type);
+  }
+  return types;
+}
+
+size_t ReadWindow(const ConfigReader& config, size_t fallback, std::string_view key) {
+  if (config.HasNull(key)) return 0;
+  const int64_t window = config.Int(key, static_cast<int64_t>(fallback));
+  const bool is_set = config.Has(key);
+  if (window < (is_set ? 1 : 0)) config.Refuse(key, "a positive size or null", StrCat(window));
+  return static_cast<size_t>(window);
+}
+
+void SetQwenWindows(const ConfigReader& config, ModelPlan& plan) {
+  // The keys of the window are often present without use_sliding_window, and then mean nothing.
+  config.Ignore({"sliding_window", "max_window_layers", "layer_types"});
+  if (!config.Bool("use_sliding_window", false)) return;
+  const size_t window = ReadWindow(config, 4096);
+  const int64_t first = config.Int("max_window_layers", 28);
+  if (first < 0) config.Refuse("max_window_layers", "0 or more", StrCat(first));
+
+  const std::vector<bool> windowed = ReadWindowed(
+      config, plan.blocks.size(), [&](size_t b) { return b >= static_cast<size_t>(first); });
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    AttentionIn(plan.blocks[b]).window = windowed[b] ? window : 0;
+  }
+}
+
+void SetOlmoNorms(BlockPlan& block) {
+  const NormPlan norm = *block.branches[0].norm;
+  const char* names[] = {"post_attention_layernorm", "post_feedforward_layernorm"};
+  for (size_t b = 0; b < block.branches.size(); ++b) {
+    block.branches[b].norm.reset();
+    block.branches[b].norm_after = NormPlan{names[b], norm.width, norm.parameters};
+  }
+  AttentionPlan& attention = AttentionIn(block);
+  attention.norms =
+      QueryKeyNorms{NormPlan{"self_attn.q_norm", attention.query.out, norm.parameters},
+                    NormPlan{"self_attn.k_norm", attention.key.out, norm.parameters}};
 }
 
 AttentionPlan PlainAttention(const CommonSizes& sizes, const std::string& prefix,
@@ -167,6 +175,67 @@ AttentionPlan PlainAttention(const CommonSizes& sizes, const std::string& prefix
   return plan;
 }
 
+MlpPlan GatedMlp(const CommonSizes& sizes, Activation activation, const std::string& prefix) {
+  MlpPlan plan = PlainMlp(sizes, activation, prefix + ".up_proj", prefix + ".down_proj");
+  plan.gate = LinearSite{prefix + ".gate_proj", SiteRole::kGate, sizes.intermediate, sizes.hidden};
+  return plan;
+}
+
+MlpPlan PlainMlp(const CommonSizes& sizes, Activation activation, const std::string& up,
+                 const std::string& down) {
+  MlpPlan plan;
+  plan.activation = activation;
+  plan.up = {up, SiteRole::kUp, sizes.intermediate, sizes.hidden};
+  plan.down = {down, SiteRole::kDown, sizes.hidden, sizes.intermediate};
+  return plan;
+}
+
+void SetBiases(AttentionPlan& plan, bool query_key_value, bool output) {
+  for (LinearSite* site : {&plan.query, &plan.key, &plan.value}) {
+    site->requires_bias = query_key_value;
+  }
+  plan.output.requires_bias = output;
+}
+
+void SetBiases(MlpPlan& plan, bool has_bias) {
+  if (plan.gate) plan.gate->requires_bias = has_bias;
+  plan.up.requires_bias = has_bias;
+  plan.down.requires_bias = has_bias;
+}
+
+void RequireNoBiases(const ConfigReader& config) {
+  config.Require("attention_bias", false);
+  config.Require("mlp_bias", false);
+}
+
+void StoreOneAfterTheOther(AttentionPlan& plan, const std::string& tensor) {
+  plan.query.name = tensor + ".query";
+  plan.key.name = tensor + ".key";
+  plan.value.name = tensor + ".value";
+  size_t first = 0;
+  for (LinearSite* site : {&plan.query, &plan.key, &plan.value}) {
+    site->stored = StoredRows{tensor, first};
+    first += site->out;
+  }
+}
+
+void StoreByKeyHead(AttentionPlan& plan, const std::string& tensor) {
+  StoreOneAfterTheOther(plan, tensor);
+  // In rows of the tensor: the queries of one head of keys, then its key, then its value.
+  const size_t queries = plan.heads / plan.kv_heads * plan.head_dim;
+  const size_t step = queries + 2 * plan.head_dim;
+  plan.query.stored = StoredRows{tensor, 0, queries, step};
+  plan.key.stored = StoredRows{tensor, queries, plan.head_dim, step};
+  plan.value.stored = StoredRows{tensor, queries + plan.head_dim, plan.head_dim, step};
+}
+
+void StoreOneAfterTheOther(MlpPlan& plan, const std::string& tensor) {
+  plan.gate->name = tensor + ".gate";
+  plan.gate->stored = StoredRows{tensor, 0};
+  plan.up.name = tensor + ".up";
+  plan.up.stored = StoredRows{tensor, plan.gate->out};
+}
+
 ModelPlan PlainModel(const CommonSizes& sizes, bool tied_embeddings, const NormParameters& norm) {
   ModelPlan plan;
   plan.hidden_size = sizes.hidden;
@@ -178,19 +247,85 @@ ModelPlan PlainModel(const CommonSizes& sizes, bool tied_embeddings, const NormP
   plan.final_norm = NormPlan{"model.norm", sizes.hidden, norm};
   plan.head = {"lm_head", SiteRole::kHead, sizes.vocab, sizes.hidden};
   plan.tied_embeddings = tied_embeddings;
+  // Tables of angles that older writers stored beside the weights.
+  plan.unread_tensors = {"*rotary_emb.inv_freq"};
   return plan;
+}
+
+ModelPlan GptModel(const CommonSizes& sizes, bool tied_embeddings, const NormParameters& norm,
+                   const std::string& prefix) {
+  ModelPlan plan = PlainModel(sizes, tied_embeddings, norm);
+  plan.block_prefix = prefix + "h.";
+  plan.embedding.name = prefix + "wte";
+  plan.final_norm = NormPlan{prefix + "ln_f", sizes.hidden, norm, /*has_bias=*/true};
+  // Causal masks.
+  for (const char* mask : {"*.attn.bias", "*.attn.masked_bias", "*.attn.causal_mask",
+                           "*.attn.attention.bias", "*.attn.attention.masked_bias"}) {
+    plan.unread_tensors.emplace_back(mask);
+  }
+  return plan;
+}
+
+void MayLackPrefix(ModelPlan& plan, const std::string& prefix) {
+  const auto add = [&](const std::string& name) {
+    if (!name.starts_with(prefix)) return;
+    plan.renamings.push_back({name.substr(prefix.size()), name});
+  };
+  add(plan.block_prefix);
+  add(plan.embedding.name + ".");
+  if (plan.positions) add(plan.positions->name + ".");
+  for (const std::optional<NormPlan>* norm : {&plan.embedding_norm, &plan.final_norm}) {
+    if (*norm) add((*norm)->name + ".");
+  }
+}
+
+void SetNestedTextModel(ModelPlan& plan) {
+  for (const char* from : {"language_model.model.", "model.language_model."}) {
+    plan.renamings.push_back({from, "model."});
+  }
+  plan.renamings.push_back({"language_model.lm_head.", "lm_head."});
+  for (const char* other : {"vision_tower.*", "model.vision_tower.*", "multi_modal_projector.*",
+                            "model.multi_modal_projector.*"}) {
+    plan.unread_tensors.emplace_back(other);
+  }
+}
+
+// Pre-norm attention, then a pre-norm MLP, one after the other.
+BlockPlan StandardBlock(const CommonSizes& sizes, const AttentionPlan& attention, MlpPlan mlp,
+                        const NormParameters& norm) {
+  BlockPlan block;
+  block.branches.resize(2);
+  block.branches[0].norm = NormPlan{"input_layernorm", sizes.hidden, norm};
+  block.branches[0].part = attention;
+  block.branches[1].norm = NormPlan{"post_attention_layernorm", sizes.hidden, norm};
+  block.branches[1].part = std::move(mlp);
+  return block;
+}
+
+BlockPlan LayerNormBlock(const CommonSizes& sizes, const AttentionPlan& attention, MlpPlan mlp,
+                         const NormParameters& norm, const std::string& first,
+                         const std::string& second, bool parallel) {
+  BlockPlan block = StandardBlock(sizes, attention, std::move(mlp), norm);
+  block.branches[0].norm->name = first;
+  block.branches[1].norm->name = parallel ? first : second;
+  block.branches[1].is_parallel = parallel;
+  for (Branch& branch : block.branches) branch.norm->has_bias = true;
+  return block;
 }
 
 ModelPlan StandardPlan(const ConfigReader& config, const StandardOptions& options) {
   const CommonSizes sizes = ReadSizes(config, options.defaults);
-  const NormParameters norm{.kind = NormKind::kRms, .eps = config.Positive("rms_norm_eps", 1e-6)};
+  const NormParameters norm{.kind = NormKind::kRms,
+                            .eps = config.Positive("rms_norm_eps", options.rms_norm_eps)};
 
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
-  attention.rotary = ReadRotary(config, sizes.head_dim);
-  const bool tied = config.Bool("tie_word_embeddings", options.tied_by_default);
+  const size_t dims = ReadRotaryDims(config, sizes.head_dim, options.rotary_share);
+  attention.rotary = ReadRotary(config, dims, sizes.context, /*layer_type=*/{}, options.rope_theta);
+  const MlpPlan mlp = GatedMlp(sizes, ReadActivation(config, "hidden_act", "silu"));
 
-  ModelPlan plan = PlainModel(sizes, tied, norm);
-  plan.blocks.assign(sizes.blocks, StandardBlock(sizes, attention, options.activation, norm));
+  ModelPlan plan = PlainModel(sizes, ReadTied(config, options.tied_by_default), norm);
+  plan.blocks.assign(sizes.blocks, StandardBlock(sizes, attention, mlp, norm));
+  MayLackPrefix(plan, "model.");
   return plan;
 }
 

@@ -118,7 +118,11 @@ bool BlockTensors::CanFold(size_t input) const {
     return t.kind == OnlineTransform::Kind::kScale || t.kind == OnlineTransform::Kind::kShift;
   });
   if (!can_overtake) return false;
-  if (inputs_[input].norm) return true;
+  // A norm whose output is also added to the hidden states must stay as it is, and one without
+  // weights has no place for a scale.
+  if (const auto& norm = inputs_[input].norm) {
+    return norm->has_weight && !inputs_[input].norm_is_added;
+  }
   if (inputs_[input].producer.empty()) return false;
   // With grouped queries one value head feeds several query heads, so their inputs have no scale
   // that is only theirs.

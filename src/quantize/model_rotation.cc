@@ -43,23 +43,40 @@ void RequireCommuting(const NormPlan& norm) {
                 StrCat("another norm, ", norm.name), "use {quarot: {residual: false}}");
 }
 
+// What lies between tables and blocks must be linear in the hidden states, and have a place for the
+// rotation.
+void RequirePlainSurroundings(const ModelPlan& plan) {
+  if (plan.final_norm) RequireCommuting(*plan.final_norm);
+  if (plan.embedding_norm) RequireCommuting(*plan.embedding_norm);
+  const char* obstacle = plan.positions        ? "learned positions"
+                         : plan.embedding_norm ? "a norm of the embedding"
+                         : plan.project_in || plan.project_out
+                             ? "projections beside the embedding and the head"
+                             : nullptr;
+  if (obstacle == nullptr) return;
+  ThrowBadInput("quarot", "hidden states that come from the embedding and go to the head", obstacle,
+                "use {quarot: {residual: false}}");
+}
+
 // The residual stream can be rotated if all norms that read it commute and none follows a branch.
 void RequireRotatableResidual(const ModelPlan& plan) {
   (void)BlockOf(plan.hidden_size, "hidden states");
-  RequireCommuting(plan.final_norm);
+  RequirePlainSurroundings(plan);
   // A norm after a branch would act on the rotated sum.
   for (const BlockPlan& block : plan.blocks) {
     for (const Branch& branch : block.branches) {
       if (branch.norm) RequireCommuting(*branch.norm);
-      if (!branch.norm_after) continue;
+      const std::optional<NormPlan>& after =
+          branch.norm_after ? branch.norm_after : branch.norm_of_sum;
+      if (!after) continue;
       ThrowBadInput("quarot", "branches whose output is added to the hidden states as it is",
-                    StrCat("one with a norm after it, ", branch.norm_after->name),
+                    StrCat("one with a norm after it, ", after->name),
                     "use {quarot: {residual: false}}");
     }
   }
 }
 
-// What a norm multiplies its channels by, [width].
+// What a norm multiplies its channels by, [width]; empty: nothing.
 std::vector<float> FactorsOf(const NormPlan& norm, std::vector<float> weight) {
   if (norm.parameters.weight_offset != 0) {
     for (float& v : weight) v += norm.parameters.weight_offset;
@@ -73,7 +90,13 @@ void RequireRotatable(const ModelPlan& plan, const RotationOptions& options) {
   if (options.residual) RequireRotatableResidual(plan);
   for (const BlockPlan& block : plan.blocks) {
     const AttentionPlan* attention = AttentionOf(block);
-    if (options.heads && attention != nullptr) (void)BlockOf(attention->head_dim, "heads");
+    if (options.heads && attention != nullptr) {
+      (void)BlockOf(attention->head_dim, "heads");
+      if (attention->clip > 0) {
+        ThrowBadInput("quarot", "values that go into the sums as they are", "clamped ones",
+                      "use {quarot: {heads: false}}");
+      }
+    }
     for (const SiteInput& input : SiteInputs(block)) {
       if (options.online && HasRole(input, SiteRole::kDown)) (void)BlockOf(input.width, "the MLP");
     }
@@ -121,8 +144,8 @@ Matrix ModelRotation::Weight(const SiteInput& input, const LinearSite& site, siz
   // Input side first: readers of the hidden states take the norm's weight and Q.
   if (options_.residual && input.reads_residual) {
     if (input.norm) {
-      const std::string norm = plan_.NameIn(block, input.norm->name) + ".weight";
-      MultiplyColumns(weight, FactorsOf(*input.norm, checkpoint_.Vector(norm)));
+      const std::string norm = plan_.NameIn(block, input.norm->name);
+      MultiplyColumns(weight, FactorsOf(*input.norm, checkpoint_.NormWeight(*input.norm, norm)));
     }
     RotateRows(*residual_, /*transposed=*/false, weight, context_);
   }
@@ -160,12 +183,13 @@ std::vector<float> ModelRotation::Bias(const LinearSite& site, size_t block) con
 
 // The stored weight with which a norm multiplies by one.
 std::vector<float> ModelRotation::Neutral(const NormPlan& norm) const {
+  if (!norm.has_weight) return {};
   return std::vector<float>(norm.width, 1.0f - norm.parameters.weight_offset);
 }
 
 std::vector<float> ModelRotation::Norm(const NormPlan& norm, size_t block) const {
   if (options_.residual) return Neutral(norm);
-  return checkpoint_.Vector(plan_.NameIn(block, norm.name) + ".weight");
+  return checkpoint_.NormWeight(norm, plan_.NameIn(block, norm.name));
 }
 
 std::vector<OnlineTransform> ModelRotation::Online(const SiteInput& input) const {
@@ -181,18 +205,20 @@ Matrix ModelRotation::Embedding() const {
 
 // The head reads the last norm's output, like a layer inside a block.
 Matrix ModelRotation::Head() const {
-  Matrix head = ToMatrix(checkpoint_.HeadWeight());
+  Matrix memory;
+  Matrix head = ToMatrix(checkpoint_.HeadWeight(memory));
   if (!options_.residual) return head;
-  const NormPlan& norm = plan_.final_norm;
-  MultiplyColumns(head, FactorsOf(norm, checkpoint_.Vector(norm.name + ".weight")));
+  if (const auto& norm = plan_.final_norm) {
+    MultiplyColumns(head, FactorsOf(*norm, checkpoint_.NormWeight(*norm, norm->name)));
+  }
   RotateRows(*residual_, /*transposed=*/false, head, context_);
   return head;
 }
 
 std::vector<float> ModelRotation::FinalNorm() const {
-  const NormPlan& norm = plan_.final_norm;
+  const NormPlan& norm = *plan_.final_norm;
   if (options_.residual) return Neutral(norm);
-  return checkpoint_.Vector(norm.name + ".weight");
+  return checkpoint_.NormWeight(norm, norm.name);
 }
 
 }  // namespace qualm

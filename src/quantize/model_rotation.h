@@ -47,7 +47,7 @@ class ModelRotation {
 
   Matrix Embedding() const;
   Matrix Head() const;
-  std::vector<float> FinalNorm() const;
+  std::vector<float> FinalNorm() const;  // requires: the model has one
   bool changes_residual() const { return options_.residual; }
 
  private:

@@ -133,10 +133,13 @@ std::vector<std::string> AddRotatedTables(const Checkpoint& checkpoint,
   // matrix.
   add(plan.embedding.name + ".weight", rotation.Embedding());
   add(plan.head.name + ".weight", rotation.Head());
-  const std::vector<float> norm = rotation.FinalNorm();
-  rest.AddFloats(plan.final_norm.name + ".weight", DType::kF32, {norm.size()}, norm);
-  return {plan.embedding.name + ".weight", plan.head.name + ".weight",
-          plan.final_norm.name + ".weight"};
+  std::vector<std::string> replaced = {plan.embedding.name + ".weight", plan.head.name + ".weight"};
+  if (plan.final_norm && plan.final_norm->has_weight) {
+    replaced.push_back(plan.final_norm->name + ".weight");
+    const std::vector<float> norm = rotation.FinalNorm();
+    rest.AddFloats(replaced.back(), DType::kF32, {norm.size()}, norm);
+  }
+  return replaced;
 }
 
 // Removes files that a killed run was writing. A live run holds the lock, so none of its files is
@@ -260,12 +263,13 @@ bool IsTensorFile(std::string_view name) {
   return name.ends_with(".safetensors") && name != kCalibrationGramsName;
 }
 
-// Quantized layers first, then changed tensors, then every tensor of the block that is neither.
-Json UntiedConfig(Json config) {
+Json RotatedConfig(Json config, const ModelPlan& plan) {
   config["tie_word_embeddings"] = false;
+  if (plan.head_has_unit_rows) config["norm_head"] = false;
   return config;
 }
 
+// Quantized layers first, then changed tensors, then every tensor of the block that is neither.
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized) {
   TensorBatch batch;
@@ -281,9 +285,10 @@ FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& ch
   }
 
   std::string prefix = checkpoint.plan().NameIn(block, "");
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (!tensor.name.starts_with(prefix)) continue;
-    if (std::ranges::find(replaced, tensor.name) == replaced.end()) batch.AddView(tensor);
+  for (const std::string& name : checkpoint.tensors().names()) {
+    if (!name.starts_with(prefix)) continue;
+    if (std::ranges::find(replaced, name) != replaced.end()) continue;
+    batch.AddView(checkpoint.tensors().Get(name));
   }
 
   const std::string name = BlockFileName(block);
@@ -301,9 +306,10 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   const bool is_rotated = rotation != nullptr && rotation->changes_residual();
   const std::vector<std::string> replaced =
       is_rotated ? AddRotatedTables(checkpoint, *rotation, rest) : std::vector<std::string>{};
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (IsInsideABlock(checkpoint, tensor.name)) continue;
-    if (std::ranges::find(replaced, tensor.name) == replaced.end()) rest.AddView(tensor);
+  for (const std::string& name : checkpoint.tensors().names()) {
+    if (IsInsideABlock(checkpoint, name)) continue;
+    if (std::ranges::find(replaced, name) != replaced.end()) continue;
+    rest.AddView(checkpoint.tensors().Get(name));
   }
   WriteSafetensors(out / kRestName, rest.tensors(), {{"format", "qualm"}});
 
@@ -329,7 +335,8 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
     // A rotated head is not the embedding any more.
     if (name == "config.json" && is_rotated) {
-      WriteJsonFile(out / name, UntiedConfig(ReadJsonFile(checkpoint.folder() / name)));
+      WriteJsonFile(out / name,
+                    RotatedConfig(ReadJsonFile(checkpoint.folder() / name), checkpoint.plan()));
     } else {
       CopyCompanion(checkpoint.folder(), name, out);
     }

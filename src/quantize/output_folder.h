@@ -40,8 +40,9 @@ void PrepareOutput(const std::filesystem::path& out, const std::filesystem::path
 FileRecord WriteBlockFile(const std::filesystem::path& out, const Checkpoint& checkpoint,
                           size_t block, const QuantizedBlock& quantized);
 
-// The config.json of a model whose head is not its embedding.
-Json UntiedConfig(Json config);
+// The config.json of the rotated model of a plan: its head is not its embedding, and is used as it
+// is stored.
+Json RotatedConfig(Json config, const ModelPlan& plan);
 
 // Writes "rest.safetensors" (every tensor outside the blocks), the index, copies of config and
 // tokenizer files and, with a calibration set, the hashes of its 13-grams. `block_files` are the

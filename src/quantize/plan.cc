@@ -47,7 +47,7 @@ InputCosts AddInput(const Checkpoint& checkpoint, const Recipe& recipe, size_t b
   for (const LinearSite& site : input.sites) {
     const std::string name = checkpoint.plan().NameIn(b, site.name);
     const LayerPlan plan = recipe.PlanFor(name);
-    const uint64_t float_bytes = checkpoint.Weight(name).size_bytes();
+    const uint64_t float_bytes = checkpoint.WeightBytes(name);
     result.block_bytes += float_bytes;
     if (plan.skip) {
       result.stored_bytes += float_bytes;
@@ -214,9 +214,9 @@ Plan MakePlan(const QuantizeOptions& options, const Context& context) {
 
   // Disk: the stored blocks, spilled hidden states, and all tensors outside the blocks.
   plan.disk_bytes = costs.stored_bytes + (options.spill ? hidden : 0);
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    if (!tensor.name.starts_with(checkpoint.plan().block_prefix)) {
-      plan.disk_bytes += tensor.bytes.size();
+  for (const std::string& name : checkpoint.tensors().names()) {
+    if (!name.starts_with(checkpoint.plan().block_prefix)) {
+      plan.disk_bytes += checkpoint.tensors().BytesOf(name);
     }
   }
   return plan;

@@ -112,18 +112,18 @@ class Run {
   void PrepareHiddenStates() {
     const CalibrationSet& set = *options_.calibration;
     Matrix rotated;
-    // The embedding table of the basis that the blocks work in.
-    WeightView embedding = checkpoint_.EmbeddingWeight();
+    // In the basis that the blocks work in.
+    InputLayers input = LoadInput(checkpoint_, context_);
     if (rotation_) {
       rotated = rotation_->Embedding();
-      embedding = {rotated.data(), DType::kF32, rotated.rows(), rotated.cols()};
+      input.embedding.weight = {rotated.data(), DType::kF32, rotated.rows(), rotated.cols()};
     }
 
     auto make = [&](std::span<const std::vector<TokenId>> sequences, const char* name) {
       std::optional<std::filesystem::path> spill;
       if (options_.spill) spill = options_.out / name;
       auto states = std::make_unique<HiddenStates>(sequences, plan_, spill);
-      states->Embed({embedding, plan_.embedding.scale});
+      states->Embed(input, context_);
       return states;
     };
 
@@ -163,13 +163,13 @@ class Run {
     } else {
       // The next blocks see the quantized block, which is read from the file that was written.
       const JournalEntry& entry = outputs_.front()->entries()[b];
-      TensorFile file = TensorFile::Open(options_.out / entry.file.name);
-      Advance(*BuildBlock(file, plan_, b, [&](const std::string& name) {
+      const ModelTensors tensors(TensorFile::Open(options_.out / entry.file.name), plan_);
+      Advance(*BuildBlock(tensors, plan_, b, [&](const std::string& name) {
         for (const LayerRecord& record : entry.layers) {
           if (record.name != name) continue;
-          return MakePackedWeight(ReadQuantizedLinear(file, record), context_);
+          return MakePackedWeight(ReadQuantizedLinear(tensors.file(), record), context_);
         }
-        return MakeDenseWeight(file.Get(name + ".weight").AsWeight(), context_);
+        return MakeDenseWeight(tensors.Get(name + ".weight").AsWeight(), context_);
       }));
     }
     checkpoint_.ReleaseBlock(b);

@@ -73,12 +73,12 @@ void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) 
 // The names under which a block file stores a quantized layer must not be taken already.
 void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
                       const std::vector<std::string>& names) {
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
+  for (const std::string& tensor : checkpoint.tensors().names()) {
     for (const std::string& name : names) {
-      if (!tensor.name.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
-      const std::string_view part = std::string_view(tensor.name).substr(name.size());
+      if (!tensor.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
+      const std::string_view part = std::string_view(tensor).substr(name.size());
       if (part == ".weight" || part == ".bias") continue;
-      ThrowBadInput(StrCat(options.model.string(), ": ", tensor.name),
+      ThrowBadInput(StrCat(options.model.string(), ": ", tensor),
                     StrCat("only a weight and a bias of ", name), "another tensor",
                     "is this checkpoint quantized already?");
     }
@@ -104,7 +104,8 @@ void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
 void RequireUntying(const Checkpoint& checkpoint) {
   if (!checkpoint.plan().tied_embeddings) return;
   const std::filesystem::path path = checkpoint.folder() / "config.json";
-  if (!ParseModelPlan(UntiedConfig(ReadJsonFile(path)), path.string()).tied_embeddings) return;
+  const Json config = RotatedConfig(ReadJsonFile(path), checkpoint.plan());
+  if (!ParseModelPlan(config, path.string()).tied_embeddings) return;
   ThrowBadInput("quarot", "a family whose head is untied by tie_word_embeddings: false",
                 checkpoint.plan().model_type, "use {quarot: {residual: false}}");
 }

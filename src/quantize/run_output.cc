@@ -181,8 +181,8 @@ double RunOutput::ModelBitsPerWeight(const std::vector<FileRecord>& files) const
   for (const FileRecord& file : files) {
     if (IsTensorFile(file.name)) bytes += file.bytes;
   }
-  for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
-    parameters += tensor.elements();
+  for (const std::string& name : checkpoint_.tensors().names()) {
+    parameters += checkpoint_.tensors().ElementsOf(name);
   }
   return 8 * static_cast<double>(bytes) / static_cast<double>(parameters);
 }

@@ -123,10 +123,10 @@ class StressRun {
 
     // Then the block's other tensors as they are.
     const std::string prefix = checkpoint_.plan().NameIn(b, "");
-    for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
-      if (!tensor.name.starts_with(prefix)) continue;
-      written_[tensor.name] = true;
-      if (!is_replaced.contains(tensor.name)) batch.AddView(tensor);
+    for (const std::string& name : checkpoint_.tensors().names()) {
+      if (!name.starts_with(prefix)) continue;
+      written_[name] = true;
+      if (!is_replaced.contains(name)) batch.AddView(checkpoint_.tensors().Get(name));
     }
 
     Write(StrCat("block-", b, ".safetensors"), batch);
@@ -153,8 +153,8 @@ class StressRun {
   // The index is written last: without it the folder is not a checkpoint.
   void WriteRest() {
     TensorBatch rest;
-    for (const TensorView& tensor : checkpoint_.tensors().tensors()) {
-      if (!written_.contains(tensor.name)) rest.AddView(tensor);
+    for (const std::string& name : checkpoint_.tensors().names()) {
+      if (!written_.contains(name)) rest.AddView(checkpoint_.tensors().Get(name));
     }
     Write("rest.safetensors", rest);
     for (const std::string& name : CompanionFiles(options_.model)) {

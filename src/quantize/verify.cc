@@ -58,7 +58,7 @@ class Verifier {
     size_t done = 0;
     context_.progress.Advance(++done, "files");
     for (const LayerRecord& record : manifest_.layers) {
-      CheckLayer(artefact.tensors(), record, source ? &*source : nullptr);
+      CheckLayer(artefact.tensors().file(), record, source ? &*source : nullptr);
       context_.progress.Advance(++done, record.name);
     }
     context_.progress.End();
@@ -100,19 +100,21 @@ class Verifier {
       return;
     }
 
-    for (const TensorView& tensor : source.tensors().tensors()) {
+    for (const std::string& name : source.tensors().names()) {
       bool quantized = std::ranges::any_of(manifest_.layers, [&](const LayerRecord& layer) {
-        return layer.name + ".weight" == tensor.name;
+        return layer.name + ".weight" == name;
       });
-      if (quantized || std::ranges::binary_search(manifest_.changed_tensors, tensor.name)) continue;
+      if (quantized || std::ranges::binary_search(manifest_.changed_tensors, name)) continue;
 
-      const TensorView* kept = artefact.tensors().Find(tensor.name);
+      const TensorView& tensor = source.tensors().Get(name);
+      const TensorView* kept = artefact.tensors().Find(name);
       ++report_.tensors_against;
       if (kept == nullptr || kept->type != tensor.type || kept->shape != tensor.shape ||
           !std::ranges::equal(kept->bytes, tensor.bytes)) {
-        Problem(tensor.name, kept == nullptr ? "expected the source's tensor; got none"
-                                             : "expected the source's bytes; got different ones");
+        Problem(name, kept == nullptr ? "expected the source's tensor; got none"
+                                      : "expected the source's bytes; got different ones");
       }
+      source.tensors().Release(name);
     }
   }
 

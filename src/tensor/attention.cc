@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "tensor/dtype.h"
 #include "tensor/vector_ops.h"
 
 namespace qualm {
@@ -66,6 +67,7 @@ struct HeadOfJob {
   size_t kv_head;
   float scale, soft_cap;
   float alibi_slope;  // 0: the scores do not depend on the distance
+  bool alibi_in_bfloat16;
 };
 
 // One query of one head and its softmax so far: `out` holds the sum of exp(score - largest)·value,
@@ -103,7 +105,13 @@ void AddKeyBlock(const HeadOfJob& head, size_t block, size_t begin, size_t end, 
   float scores[kKeyBlock];
   ScoreVisibleKeys(head, block, query, scores);
   if (head.soft_cap > 0) SoftCapValues(scores + begin, end - begin, head.soft_cap);
-  if (head.alibi_slope != 0) {
+  if (head.alibi_slope != 0 && head.alibi_in_bfloat16) {
+    const float slope = ToFloat(BFloat16FromFloat(head.alibi_slope));
+    for (size_t j = begin; j < end; ++j) {
+      const float added = slope * static_cast<float>(block * kKeyBlock + j);
+      scores[j] += head.scale * ToFloat(BFloat16FromFloat(added));
+    }
+  } else if (head.alibi_slope != 0) {
     const size_t distance = query.position - block * kKeyBlock;  // from the block's first key
     for (size_t j = begin; j < end; ++j) {
       scores[j] -= head.alibi_slope * static_cast<float>(distance - j);
@@ -128,9 +136,12 @@ void AttendTile(const AttentionJob& job, const AttentionParameters& parameters, 
                 size_t first, size_t last) {
   const AttentionCache& cache = *job.cache;
   const size_t kv_head = head_index / (parameters.heads / cache.kv_heads);
-  const HeadOfJob head{
-      cache, kv_head, parameters.scale, parameters.soft_cap,
-      parameters.alibi_slopes.empty() ? 0.0f : parameters.alibi_slopes[head_index]};
+  const HeadOfJob head{cache,
+                       kv_head,
+                       parameters.scale,
+                       parameters.soft_cap,
+                       parameters.alibi_slopes.empty() ? 0.0f : parameters.alibi_slopes[head_index],
+                       parameters.alibi_in_bfloat16};
 
   // Every query starts with an empty sum, in the place of its output.
   QueryState queries[kQueryTile];

@@ -83,16 +83,23 @@ void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<con
   });
 }
 
-RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency)
-    : cosine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())),
-      sine(Matrix::Uninitialized(positions.size(), inverse_frequency.size())) {
-  for (size_t p = 0; p < positions.size(); ++p) {
-    for (size_t i = 0; i < inverse_frequency.size(); ++i) {
-      // In double, because a float cannot hold large positions times small frequencies exactly.
-      double angle = static_cast<double>(positions[p]) * inverse_frequency[i];
-      cosine(p, i) = static_cast<float>(std::cos(angle));
-      sine(p, i) = static_cast<float>(std::sin(angle));
-    }
+RopeTable::RopeTable(size_t positions, size_t pairs)
+    : cosine(Matrix::Uninitialized(positions, pairs)),
+      sine(Matrix::Uninitialized(positions, pairs)) {}
+
+RopeTable::RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency,
+                     double factor)
+    : RopeTable(positions.size(), inverse_frequency.size()) {
+  for (size_t p = 0; p < positions.size(); ++p) Set(p, positions[p], inverse_frequency, factor);
+}
+
+void RopeTable::Set(size_t row, size_t position, std::span<const double> inverse_frequency,
+                    double factor) {
+  for (size_t i = 0; i < inverse_frequency.size(); ++i) {
+    // In double, because a float cannot hold large positions times small frequencies exactly.
+    const double angle = static_cast<double>(position) * inverse_frequency[i];
+    cosine(row, i) = static_cast<float>(std::cos(angle) * factor);
+    sine(row, i) = static_cast<float>(std::sin(angle) * factor);
   }
 }
 
@@ -151,6 +158,13 @@ void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, const C
     const std::span<float> sums = to.row(t);
     const std::span<const float> added = from.row(t);
     for (size_t i = 0; i < sums.size(); ++i) sums[i] += added[i] * factor;
+  });
+}
+
+void Clamp(Span2D<float> x, float bound, const Context& context) {
+  ForRowPieces(x.rows(), context, [&](size_t t) {
+    // Comparisons in this order leave NaN as it is.
+    for (float& v : x.row(t)) v = v > bound ? bound : (v < -bound ? -bound : v);
   });
 }
 

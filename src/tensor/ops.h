@@ -31,9 +31,16 @@ struct NormParameters {
 void Norm(Span2D<const float> x, const NormParameters& parameters, std::span<const float> weight,
           std::span<const float> bias, Span2D<float> out, const Context& context);
 
-// cos and sin of position·inverse_frequency[i] for some positions, computed in double.
+// cos and sin of position·inverse_frequency[i] for some positions, computed in double and
+// multiplied by `factor`.
 struct RopeTable {
-  RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency);
+  // Room for so many positions and pairs.
+  RopeTable(size_t positions, size_t pairs);
+  RopeTable(std::span<const size_t> positions, std::span<const double> inverse_frequency,
+            double factor = 1);
+  // Row `row` for a position.
+  void Set(size_t row, size_t position, std::span<const double> inverse_frequency, double factor);
+
   Matrix cosine, sine;  // [positions, inverse frequencies]
 };
 
@@ -61,6 +68,9 @@ void AddRows(Span2D<float> to, Span2D<const float> from, const Context& context)
 
 // to += from·factor, per element; the product is rounded before the sum.
 void AddScaled(Span2D<float> to, Span2D<const float> from, float factor, const Context& context);
+
+// Clamps each value to [-bound, bound]; NaN stays NaN.
+void Clamp(Span2D<float> x, float bound, const Context& context);
 
 // Adds `bias` to every row, unless it is empty.
 void AddBias(Span2D<float> to, std::span<const float> bias);

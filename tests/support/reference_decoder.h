@@ -32,7 +32,7 @@ class ReferenceDecoder {
     }
     for (size_t b = 0; b < plan_.blocks.size(); ++b) Block(b, hidden);
 
-    Rows logits = Product(Normed(hidden, plan_.final_norm, plan_.final_norm.name),
+    Rows logits = Product(Normed(hidden, *plan_.final_norm, plan_.final_norm->name),
                           ToMatrix(checkpoint_.HeadWeight()));
     AddBias(logits, plan_.head.name);
     if (plan_.logit_soft_cap > 0) {
@@ -105,7 +105,7 @@ class ReferenceDecoder {
   }
 
   void Rope(Rows& x, const AttentionPlan& plan) {
-    const std::vector<double> frequency = RopeInverseFrequencies(*plan.rotary);
+    const std::vector<double> frequency = RopeInverseFrequencies(*plan.rotary, x.size());
     const size_t half = frequency.size();
     const bool is_half = plan.rotary->layout == RotaryLayout::kHalf;
     for (size_t t = 0; t < x.size(); ++t) {

@@ -1,5 +1,4 @@
 // Mistral (model_type "mistral"): LLaMA with a sliding attention window in every block.
-#include "base/strings.h"
 #include "model/family.h"
 #include "model/standard_plan.h"
 
@@ -7,18 +6,16 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
-  ReadActivation(config, "hidden_act", "silu", {{"silu", Activation::kSilu}});
-
   // Missing keys mean the sizes of Mistral 7B.
   StandardOptions options;
   options.defaults.context = 131072;
   options.defaults.kv_heads = 8;
   ModelPlan plan = StandardPlan(config, options);
+  RequireNoBiases(config);
 
   // The published default when the key is missing is 4096; an explicit null turns the window off.
-  const int64_t window = config.Int("sliding_window", config.HasNull("sliding_window") ? 0 : 4096);
-  if (window < 0) config.Refuse("sliding_window", "a positive size", StrCat(window));
-  for (BlockPlan& block : plan.blocks) AttentionIn(block).window = static_cast<size_t>(window);
+  const size_t window = ReadWindow(config, 4096);
+  for (BlockPlan& block : plan.blocks) AttentionIn(block).window = window;
   return plan;
 }
 

@@ -3,6 +3,8 @@
 #include "model/parts/attention.h"
 
 #include <array>
+#include <bit>
+#include <cmath>
 
 #include "base/context.h"
 #include "tensor/attention.h"
@@ -14,9 +16,12 @@ namespace {
 // calls them in this order, and calibration may change layers between them.
 class AttentionPart final : public BlockPart {
  public:
-  explicit AttentionPart(const AttentionPlan& plan) : plan_(plan) {}
+  explicit AttentionPart(const AttentionPlan& plan) : plan_(plan) {
+    if (plan.norms) norms_ = {{plan.norms->query, {}, {}}, {plan.norms->key, {}, {}}};
+  }
 
   std::span<LinearLayer> linears() override { return linears_; }
+  std::span<NormLayer> norms() override { return norms_; }
 
   Matrix Step(size_t step, const BlockPass& pass, Span2D<const float> value,
               const Context& context) const override {
@@ -30,8 +35,18 @@ class AttentionPart final : public BlockPart {
   Matrix Attended(const BlockPass& pass, Span2D<const float> input, const Context& context) const {
     Matrix queries = linears_[kQuery].Apply(input, context);
     Matrix keys = linears_[kKey].Apply(input, context);
-    const Matrix values = linears_[kValue].Apply(input, context);
+    Matrix values = linears_[kValue].Apply(input, context);
+    if (plan_.clip > 0) {
+      for (Matrix* projected : {&queries, &keys, &values}) Clamp(*projected, plan_.clip, context);
+    }
+
+    // A change of basis that queries and keys share, after which scores are as they were, belongs
+    // after all of this and before the cache rounds the keys.
+    const bool norms_last = plan_.norms && plan_.norms->after_rotary;
+    if (plan_.norms && !norms_last) NormalizeHeads(queries, keys, context);
     if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, context);
+    if (norms_last) NormalizeHeads(queries, keys, context);
+    if (plan_.query_growth) GrowQueries(pass, queries);
 
     // Keys and values of all new tokens are stored before any query reads them. The tokens of a
     // sequence are then one job for the kernel, which knows the position of the first.
@@ -53,8 +68,29 @@ class AttentionPart final : public BlockPart {
     parameters.scale = plan_.scale;
     parameters.window = plan_.window;
     parameters.soft_cap = plan_.soft_cap;
+    parameters.alibi_slopes = plan_.alibi_slopes;
+    parameters.alibi_in_bfloat16 = plan_.alibi_in_bfloat16;
     Attention(jobs, parameters, context);
     return out;
+  }
+
+  void NormalizeHeads(Matrix& queries, Matrix& keys, const Context& context) const {
+    norms_[0].Apply(queries, queries, context);
+    norms_[1].Apply(keys, keys, context);
+  }
+
+  // Multiplies queries beyond the original context by a factor that grows with their position.
+  void GrowQueries(const BlockPass& pass, Matrix& queries) const {
+    size_t row = 0;
+    for (const SequenceSlice& slice : pass.slices) {
+      for (size_t t = 0; t < slice.ids.size(); ++t, ++row) {
+        const double position = static_cast<double>(slice.cache->length() + t);
+        const double steps = std::floor(position / plan_.query_growth->original_context);
+        const auto factor = static_cast<float>(1 + plan_.query_growth->beta * std::log(1 + steps));
+        if (factor == 1) continue;
+        for (float& v : queries.row(row)) v *= factor;
+      }
+    }
   }
 
   // Turns each pair of values of a query or key by an angle that grows with the token's position.
@@ -69,9 +105,23 @@ class AttentionPart final : public BlockPart {
 
   const AttentionPlan& plan_;
   std::array<LinearLayer, kCount> linears_;
+  std::vector<NormLayer> norms_;  // of queries and of keys, or none
 };
 
 }  // namespace
+
+std::vector<float> AlibiSlopes(size_t heads) {
+  const size_t power = std::bit_floor(heads);
+  const auto slope = [](size_t i, size_t n) {
+    return static_cast<float>(
+        std::exp2(-8.0 * static_cast<double>(i + 1) / static_cast<double>(n)));
+  };
+
+  std::vector<float> slopes;
+  for (size_t i = 0; i < power; ++i) slopes.push_back(slope(i, power));
+  for (size_t i = 0; slopes.size() < heads; i += 2) slopes.push_back(slope(i, 2 * power));
+  return slopes;
+}
 
 // Must agree with Step: input i lists the layers that step i runs, in the order of the enum above.
 std::vector<PartInput> InputsOf(const AttentionPlan& plan) {
@@ -87,8 +137,8 @@ std::vector<PartInput> InputsOf(const AttentionPlan& plan) {
   attended.width = plan.output.in;
   attended.sites = {plan.output};
   // Attention mixes tokens but not channels: a scale on the value layer's outputs reaches this
-  // input.
-  attended.producer = plan.value.name;
+  // input, unless a clamp lies in between.
+  if (plan.clip == 0) attended.producer = plan.value.name;
   return {input, attended};
 }
 

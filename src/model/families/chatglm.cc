@@ -1,0 +1,78 @@
+// ChatGLM2, ChatGLM3 and GLM-4 in their own code (model_type "chatglm"): RMS norms, a fused tensor
+// for queries, keys and values with few key heads, half of each head rotated in neighbouring pairs,
+// and gate and up in one tensor.
+
+#include "base/strings.h"
+#include "model/family.h"
+#include "model/standard_plan.h"
+
+namespace qualm {
+namespace {
+
+CommonSizes ReadChatGlmSizes(const ConfigReader& config) {
+  SizeKeys keys;
+  keys.intermediate = "ffn_hidden_size";
+  keys.blocks = "num_layers";
+  keys.kv_heads = "";
+  keys.head_dim = "kv_channels";
+  keys.vocab = "padded_vocab_size|vocab_size";
+  keys.context = "seq_length";
+  CommonSizes sizes = ReadSizes(config, {}, keys);
+  config.Ignore({"vocab_size"});
+
+  // Without multi-query attention every head has its own key.
+  const size_t groups = config.Size("multi_query_group_num", 1);
+  if (!config.Bool("multi_query_attention", false)) return sizes;
+  if (sizes.heads % groups != 0) {
+    config.Refuse("multi_query_group_num", StrCat("a divisor of ", sizes.heads), StrCat(groups));
+  }
+  sizes.kv_heads = groups;
+  return sizes;
+}
+
+// What the published code knows and these families do not use.
+void RefuseVariants(const ConfigReader& config) {
+  config.Ignore({"apply_query_key_layer_scaling", "attention_softmax_in_fp32",
+                 "bias_dropout_fusion", "fp32_residual_connection", "original_rope", "pre_seq_len",
+                 "prefix_projection", "quantization_bit", "interleaved_qkv", "rotary_percent"});
+  config.Require("rmsnorm", true);
+  config.Require("apply_residual_connection_post_layernorm", false);
+}
+
+ModelPlan Plan(const ConfigReader& config) {
+  const CommonSizes sizes = ReadChatGlmSizes(config);
+  RefuseVariants(config);
+  const NormParameters norm{.eps = config.Positive("layernorm_epsilon", 1e-5)};
+  const bool has_biases = config.Bool("add_bias_linear", false);
+
+  AttentionPlan attention = PlainAttention(sizes, "", "self_attention.dense");
+  StoreOneAfterTheOther(attention, "self_attention.query_key_value");
+  SetBiases(attention, has_biases || config.Bool("add_qkv_bias", false), has_biases);
+  attention.rotary = RotaryPlan{.dims = sizes.head_dim / 2,
+                                .layout = RotaryLayout::kInterleaved,
+                                .theta = 10000 * config.Positive("rope_ratio", 1)};
+
+  MlpPlan mlp = PlainMlp(sizes, Activation::kSilu, "", "mlp.dense_4h_to_h");
+  mlp.gate = LinearSite{"", SiteRole::kGate, sizes.intermediate, sizes.hidden};
+  StoreOneAfterTheOther(mlp, "mlp.dense_h_to_4h");
+  SetBiases(mlp, has_biases);
+
+  ModelPlan plan = PlainModel(sizes, ReadTied(config, false), norm);
+  plan.block_prefix = "transformer.encoder.layers.";
+  plan.embedding.name = "transformer.embedding.word_embeddings";
+  plan.head.name = "transformer.output_layer";
+  plan.final_norm.reset();
+  if (config.Bool("post_layer_norm", true)) {
+    plan.final_norm = NormPlan{"transformer.encoder.final_layernorm", sizes.hidden, norm};
+  }
+  plan.blocks.assign(sizes.blocks, StandardBlock(sizes, attention, mlp, norm));
+  plan.unread_tensors.emplace_back("*rotary_pos_emb.inv_freq");
+  return plan;
+}
+
+}  // namespace
+
+extern const Family kChatglmFamily;
+constinit const Family kChatglmFamily{"chatglm", Plan};
+
+}  // namespace qualm

@@ -1,0 +1,24 @@
+// Gemma 1 (model_type "gemma"): LLaMA's block with norms stored as w - 1, the tanh form of gelu,
+// and scaled embeddings that also serve as the head.
+
+#include "model/family.h"
+#include "model/gemma_plan.h"
+#include "model/standard_plan.h"
+
+namespace qualm {
+namespace {
+
+ModelPlan Plan(const ConfigReader& config) {
+  ModelPlan plan = GemmaPlan(config, {.context = 8192, .kv_heads = 16, .head_dim = 256});
+  const bool has_bias = config.Bool("attention_bias", false);
+  config.Require("use_bidirectional_attention", false);
+  for (BlockPlan& block : plan.blocks) SetBiases(AttentionIn(block), has_bias, has_bias);
+  return plan;
+}
+
+}  // namespace
+
+extern const Family kGemmaFamily;
+constinit const Family kGemmaFamily{"gemma", Plan};
+
+}  // namespace qualm

@@ -1,0 +1,61 @@
+// Gemma 3's text model: Gemma 2's block without caps, with norms of queries and keys, and two
+// rotations.
+#include <cmath>
+
+#include "model/gemma_plan.h"
+
+namespace qualm {
+namespace {
+
+// Blocks with a window turn by a base of their own, and no scaling: keys at the top level, or a set
+// of rotary parameters for each type of block.
+void SetRotary(const ConfigReader& config, const std::vector<bool>& windowed, ModelPlan& plan) {
+  const size_t dims = AttentionIn(plan.blocks[0]).head_dim;
+  RotaryPlan global = ReadRotary(config, dims, plan.context, "full_attention", 1e6);
+  RotaryPlan local{.dims = dims, .theta = config.Positive("rope_local_base_freq", 10000)};
+  if (config.HasObject("rope_parameters") &&
+      config.Inner("rope_parameters").HasObject("sliding_attention")) {
+    local = ReadRotary(config, dims, plan.context, "sliding_attention", 10000);
+  }
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    AttentionIn(plan.blocks[b]).rotary = windowed[b] ? local : global;
+  }
+}
+
+}  // namespace
+
+// A cap of null is none.
+ModelPlan Gemma3TextPlan(const ConfigReader& config) {
+  ModelPlan plan = GemmaPlan(config, {.context = 131072, .kv_heads = 4, .head_dim = 256});
+  config.Require("use_bidirectional_attention", false);
+  const auto cap = [&](std::string_view key) {
+    return config.Has(key) ? static_cast<float>(config.Positive(key, 1)) : 0.0f;
+  };
+  plan.logit_soft_cap = cap("final_logit_softcapping");
+  const float score_cap = cap("attn_logit_softcapping");
+
+  // Every sixth block sees all positions.
+  const size_t pattern =
+      config.Size(FirstKey(config, "sliding_window_pattern|_sliding_window_pattern"), 6);
+  const std::vector<bool> windowed =
+      ReadWindowed(config, plan.blocks.size(), [&](size_t b) { return (b + 1) % pattern != 0; });
+  const size_t window = ReadWindow(config, 4096);
+  const double query_scale = config.Positive("query_pre_attn_scalar", 256);
+  const bool has_bias = config.Bool("attention_bias", false);
+  const NormParameters norm = plan.final_norm->parameters;
+
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    SetGemmaNormsAfter(plan.blocks[b]);
+    AttentionPlan& attention = AttentionIn(plan.blocks[b]);
+    attention.scale = static_cast<float>(1 / std::sqrt(query_scale));
+    attention.soft_cap = score_cap;
+    attention.window = windowed[b] ? window : 0;
+    attention.norms = QueryKeyNorms{NormPlan{"self_attn.q_norm", attention.head_dim, norm},
+                                    NormPlan{"self_attn.k_norm", attention.head_dim, norm}};
+    SetBiases(attention, has_bias, has_bias);
+  }
+  SetRotary(config, windowed, plan);
+  return plan;
+}
+
+}  // namespace qualm

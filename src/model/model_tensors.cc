@@ -1,0 +1,249 @@
+// Maps the names of a checkpoint to those of a plan when it is opened, and cuts layers out of
+// tensors that hold several when they are asked for. Rows that lie together stay in the mapped
+// file; others are gathered.
+#include "model/model_tensors.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error_place.h"
+#include "base/strings.h"
+
+namespace qualm {
+namespace {
+
+// The name that the plan has for a stored tensor.
+std::string PlanName(const std::string& stored, const ModelPlan& plan) {
+  for (const Renaming& renaming : plan.renamings) {
+    if (stored.starts_with(renaming.from)) {
+      return renaming.to + stored.substr(renaming.from.size());
+    }
+  }
+  return stored;
+}
+
+bool MatchesAny(const std::string& name, const std::vector<std::string>& globs) {
+  return std::ranges::any_of(globs,
+                             [&](const std::string& glob) { return MatchesGlob(name, glob); });
+}
+
+size_t ProductOf(std::span<const size_t> shape) {
+  size_t product = 1;
+  for (const size_t extent : shape) product *= extent;
+  return product;
+}
+
+// The stored row of a layer's row.
+size_t StoredRow(const StoredRows& rows, size_t row) {
+  return rows.run == 0 ? rows.first + row
+                       : rows.first + row / rows.run * rows.step + row % rows.run;
+}
+
+}  // namespace
+
+ModelTensors::ModelTensors(TensorFile file, const ModelPlan& plan)
+    : file_(std::move(file)), renamings_(plan.renamings) {
+  AddStored(plan);
+  AddParts(plan);
+}
+
+// Every stored tensor under the plan's name for it, but those that nothing reads.
+void ModelTensors::AddStored(const ModelPlan& plan) {
+  for (const TensorView& tensor : file_.tensors()) {
+    TensorView view = tensor;
+    view.name = PlanName(tensor.name, plan);
+    if (MatchesAny(view.name, plan.unread_tensors)) {
+      left_out_.push_back(tensor.name);
+      continue;
+    }
+    Entry entry;
+    entry.view = view;
+    entry.source = &tensor;
+    if (entries_.emplace(view.name, std::move(entry)).second) continue;
+    ThrowExpected("tensors of different names",
+                  StrCat("two for ", view.name, ", one stored as ", tensor.name));
+  }
+}
+
+void ModelTensors::AddParts(const ModelPlan& plan) {
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    for (const LinearSite& site : SitesOf(plan.blocks[b])) {
+      if (site.stored) AddSite(plan, b, site);
+    }
+    for (const NormPlan& norm : InnerNormsOf(plan.blocks[b])) {
+      if (!norm.stored_by_group.empty()) AddGroups(plan, b, norm);
+    }
+  }
+}
+
+void ModelTensors::AddSite(const ModelPlan& plan, size_t block, const LinearSite& site) {
+  const std::string name = plan.NameIn(block, site.name);
+  const std::string stored = plan.NameIn(block, site.stored->tensor);
+  AddRows(name + ".weight", stored + ".weight", *site.stored, site.out);
+
+  // A bias has one number for each row, in whatever direction the weight is stored.
+  StoredRows of_bias = *site.stored;
+  of_bias.transposed = false;
+  AddRows(name + ".bias", stored + ".bias", of_bias, site.out);
+}
+
+// A part of `out` rows. A layer under its own name wins: that is how a quantized folder keeps what
+// was not quantized.
+void ModelTensors::AddRows(const std::string& name, const std::string& stored,
+                           const StoredRows& rows, size_t out) {
+  if (entries_.contains(name)) return;
+  const auto whole = entries_.find(stored);
+  if (whole == entries_.end()) return;
+  const TensorView& view = whole->second.view;
+  wholes_.insert(stored);
+
+  const size_t dims = view.shape.size();
+  if (dims == 0 || dims > 2 || (rows.transposed && dims != 2)) {
+    ThrowBadInput(view.name, "a matrix of several layers, or their bias",
+                  StrCat("a tensor of ", dims, " dimensions"));
+  }
+  const size_t available = view.shape[rows.transposed ? 1 : 0];
+  const size_t needed = out == 0 ? 0 : StoredRow(rows, out - 1) + 1;
+  if (needed > available) {
+    ThrowBadInput(view.name, StrCat("at least ", needed, " rows"), StrCat(available),
+                  "config.json and the tensors do not belong together");
+  }
+
+  Entry entry;
+  entry.view.name = name;
+  entry.view.type = view.type;
+  entry.view.shape = dims == 1 ? std::vector<size_t>{out}
+                               : std::vector<size_t>{out, view.shape[rows.transposed ? 0 : 1]};
+  entry.stored = {&view};
+  entry.rows = rows;
+  if (rows.run == 0 && !rows.transposed) {
+    // Neighbouring rows are a part of the mapped file.
+    const size_t row_bytes = view.bytes.size() / std::max<size_t>(1, available);
+    entry.view.bytes = view.bytes.subspan(rows.first * row_bytes, out * row_bytes);
+  }
+  entries_.emplace(name, std::move(entry));
+}
+
+// Weights and biases of all groups, one after the other.
+void ModelTensors::AddGroups(const ModelPlan& plan, size_t block, const NormPlan& norm) {
+  for (const char* ending : {".weight", ".bias"}) {
+    const std::string name = plan.NameIn(block, norm.name) + ending;
+    if (entries_.contains(name)) continue;
+    Entry entry;
+    for (size_t group = 0; group < norm.groups; ++group) {
+      const std::string stored = StrCat(plan.NameIn(block, norm.stored_by_group), group, ending);
+      const auto found = entries_.find(stored);
+      if (found == entries_.end()) break;
+      const TensorView& view = found->second.view;
+      if (ProductOf(view.shape) != norm.width ||
+          (group > 0 && view.type != entry.stored[0]->type)) {
+        ThrowBadInput(stored, StrCat(norm.width, " values of one type"), StrCat(view.elements()));
+      }
+      entry.stored.push_back(&view);
+      wholes_.insert(stored);
+    }
+    if (entry.stored.size() != norm.groups) continue;
+    entry.view.name = name;
+    entry.view.type = entry.stored[0]->type;
+    entry.view.shape = {norm.weights()};
+    entries_.emplace(name, std::move(entry));
+  }
+}
+
+// Whoever walks over the tensors must not see a layer twice.
+std::vector<std::string> ModelTensors::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : entries_) {
+    if (!wholes_.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+// A tensor of a type that cannot be read has no entry: the file names the type when it is asked.
+void ModelTensors::RefuseUnreadType(std::string_view name) const {
+  (void)file_.Find(name);
+  for (const Renaming& renaming : renamings_) {
+    if (!name.starts_with(renaming.to)) continue;
+    (void)file_.Find(StrCat(renaming.from, name.substr(renaming.to.size())));
+  }
+}
+
+const TensorView* ModelTensors::Header(std::string_view name) const {
+  const auto found = entries_.find(name);
+  if (found != entries_.end() && !wholes_.contains(name)) return &found->second.view;
+  RefuseUnreadType(name);
+  return nullptr;
+}
+
+const TensorView* ModelTensors::Find(std::string_view name) const {
+  if (Header(name) == nullptr) return nullptr;
+  Entry& entry = entries_.find(name)->second;
+  if (!entry.stored.empty()) {
+    const std::scoped_lock lock(mutex_);
+    if (entry.view.bytes.empty()) CutOut(entry);
+  }
+  return &entry.view;
+}
+
+const TensorView& ModelTensors::Get(std::string_view name) const {
+  if (const TensorView* found = Find(name)) return *found;
+  // A wrong prefix is the most common mistake.
+  const std::string near = NearestName(name, names());
+  ThrowBadInput(file_.files().front().parent_path().string(), StrCat("a tensor '", name, "'"),
+                StrCat("none among ", entries_.size()),
+                near.empty() ? "" : StrCat("the nearest name is '", near, "'"));
+}
+
+uint64_t ModelTensors::ElementsOf(std::string_view name) const {
+  const TensorView* header = Header(name);
+  return ProductOf((header != nullptr ? *header : Get(name)).shape);
+}
+
+uint64_t ModelTensors::BytesOf(std::string_view name) const {
+  return ElementsOf(name) * SizeOf(Header(name)->type);
+}
+
+// Copies the rows of a part, or the groups of a norm, together.
+void ModelTensors::CutOut(Entry& entry) const {
+  const size_t item = SizeOf(entry.view.type);
+  const size_t out = entry.view.shape[0];
+  const size_t in = entry.view.shape.size() == 2 ? entry.view.shape[1] : 1;
+  entry.part.resize(ProductOf(entry.view.shape) * item);
+  std::byte* to = entry.part.data();
+  const std::byte* from = entry.stored[0]->bytes.data();
+
+  if (entry.stored.size() > 1) {
+    for (const TensorView* group : entry.stored) {
+      to = std::ranges::copy(group->bytes, to).out;
+    }
+  } else if (entry.rows.transposed) {
+    // [in, all rows]: a row of the layer is a column of the tensor.
+    const size_t stored_rows = entry.stored[0]->shape[1];
+    for (size_t r = 0; r < out; ++r) {
+      const size_t column = StoredRow(entry.rows, r);
+      for (size_t c = 0; c < in; ++c, to += item) {
+        std::memcpy(to, from + (c * stored_rows + column) * item, item);
+      }
+    }
+  } else {
+    for (size_t r = 0; r < out; ++r, to += in * item) {
+      std::memcpy(to, from + StoredRow(entry.rows, r) * in * item, in * item);
+    }
+  }
+  entry.view.bytes = entry.part;
+}
+
+void ModelTensors::Release(std::string_view prefix) const {
+  const std::scoped_lock lock(mutex_);
+  for (auto& [name, entry] : entries_) {
+    if (!name.starts_with(prefix)) continue;
+    if (!entry.part.empty()) {
+      entry.view.bytes = {};
+      entry.part = {};
+    } else if (entry.source != nullptr) {
+      file_.Release(*entry.source);
+    }
+  }
+}
+
+}  // namespace qualm

@@ -1,0 +1,72 @@
+// The tensors of a checkpoint as a plan knows them, whatever names the files use and however many
+// layers a tensor holds: those who read a model, copy it or compare it see one tensor for each
+// linear layer and norm.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "model/model_plan.h"
+
+namespace qualm {
+
+class ModelTensors {
+ public:
+  // Throws bad input naming tensors that two of the plan's renamings make the same, or a stored
+  // tensor that is too small for the layers in it.
+  ModelTensors(TensorFile file, const ModelPlan& plan);
+
+  // Of all tensors that are not left out, in the order of their names.
+  std::vector<std::string> names() const;
+  // Null if absent. A layer that is only a part of a stored tensor is cut out at the first call and
+  // kept until Release. Safe to call from several threads.
+  const TensorView* Find(std::string_view name) const;
+  // The same; throws bad input naming the nearest existing name if it is absent.
+  const TensorView& Get(std::string_view name) const;
+  // Shape and type without cutting anything out: the bytes may be empty. Null if absent.
+  const TensorView* Header(std::string_view name) const;
+
+  uint64_t ElementsOf(std::string_view name) const;
+  uint64_t BytesOf(std::string_view name) const;
+
+  // Drops the pages and the parts of all tensors whose names begin with `prefix` from memory.
+  void Release(std::string_view prefix) const;
+
+  // Stored tensors that nothing reads, as plan.unread_tensors names them.
+  const std::vector<std::string>& left_out() const { return left_out_; }
+  const TensorFile& file() const { return file_; }
+
+ private:
+  // A tensor by its name in the plan.
+  struct Entry {
+    TensorView view;                        // without bytes while a part has not been cut out
+    const TensorView* source = nullptr;     // of the file; null: it is cut out of
+    std::vector<const TensorView*> stored;  // these
+    StoredRows rows;
+    std::vector<std::byte> part;
+  };
+
+  void AddStored(const ModelPlan& plan);
+  void AddParts(const ModelPlan& plan);
+  void AddSite(const ModelPlan& plan, size_t block, const LinearSite& site);
+  void AddGroups(const ModelPlan& plan, size_t block, const NormPlan& norm);
+  void AddRows(const std::string& name, const std::string& stored, const StoredRows& rows,
+               size_t out);
+  void CutOut(Entry& entry) const;
+  void RefuseUnreadType(std::string_view name) const;
+
+  TensorFile file_;
+  mutable std::mutex mutex_;  // of the entries' views and parts
+  mutable std::map<std::string, Entry, std::less<>> entries_;
+  std::set<std::string, std::less<>> wholes_;  // entries that others are cut out of
+  std::vector<Renaming> renamings_;
+  std::vector<std::string> left_out_;
+};
+
+}  // namespace qualm

@@ -1,0 +1,165 @@
+// The rotary parameters of a configuration. Newer files have one object, rope_parameters, which may
+// hold one for every type of block; older ones have rope_theta, rope_scaling and a few keys more at
+// the top level. Both become a RotaryPlan.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error_place.h"
+#include "base/strings.h"
+#include "model/standard_plan.h"
+
+namespace qualm {
+namespace {
+
+// The object that holds the parameters of blocks of a type: rope_parameters, or the one inside it,
+// or rope_scaling.
+std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::string_view layer_type) {
+  const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  config.Ignore({"rope_scaling"});
+  if (!config.Has(key)) return {};
+  const ConfigReader object = config.Inner(key);
+
+  // One object for every type of block.
+  for (const std::string_view type : {"full_attention", "sliding_attention"}) {
+    if (!object.HasObject(type)) continue;
+    if (layer_type.empty()) {
+      config.Refuse(key, "one set of rotary parameters for all blocks", StrCat("a set for ", type));
+    }
+    if (object.HasObject(layer_type)) return object.Inner(layer_type);
+    if (object.HasNull(layer_type)) return {};
+    config.Refuse(key, StrCat("rotary parameters of ", layer_type), "none");
+  }
+  return object;
+}
+
+void ReadLlama3(const ConfigReader& config, const ConfigReader& inner, RopeScaling& scaling) {
+  scaling.kind = RopeScaling::Kind::kLlama3;
+  scaling.low_freq_factor = inner.Positive("low_freq_factor", 1);
+  scaling.high_freq_factor = inner.Positive("high_freq_factor", 4);
+  // It interpolates between two wave lengths, which must differ.
+  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
+    config.Refuse("rope_scaling", "high_freq_factor above low_freq_factor",
+                  StrCat(scaling.high_freq_factor, " and ", scaling.low_freq_factor));
+  }
+}
+
+// The factor that YaRN's authors give attention for a stretched context (section 3.4).
+double YarnMagnitude(double factor, double weight) {
+  return factor <= 1 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0;
+}
+
+void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
+  scaling.kind = RopeScaling::Kind::kYarn;
+  const auto weight = [&](std::string_view key) {
+    return inner.Has(key) ? inner.Positive(key, 1) : 0.0;
+  };
+  const double own = weight("mscale"), all = weight("mscale_all_dim");
+  scaling.attention_factor =
+      own > 0 && all > 0 ? YarnMagnitude(scaling.factor, own) / YarnMagnitude(scaling.factor, all)
+                         : YarnMagnitude(scaling.factor, 1);
+  if (inner.Has("attention_factor")) {
+    scaling.attention_factor = inner.Positive("attention_factor", 1);
+  }
+  const YarnRamp ramp = YarnRampOf(rotary.dims, rotary.theta, scaling.original_context,
+                                   inner.Positive("beta_fast", 32), inner.Positive("beta_slow", 1),
+                                   inner.Bool("truncate", true));
+  scaling.ramp_first = ramp.first;
+  scaling.ramp_last = ramp.last;
+}
+
+void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
+  scaling.kind = RopeScaling::Kind::kLongRope;
+  scaling.short_factors = inner.Numbers("short_factor", rotary.dims / 2);
+  scaling.long_factors = inner.Numbers("long_factor", rotary.dims / 2);
+  for (const auto& [factors, key] : {std::pair{&scaling.short_factors, "short_factor"},
+                                     std::pair{&scaling.long_factors, "long_factor"}}) {
+    if (factors->empty()) {
+      inner.Refuse(key, StrCat("a list of ", rotary.dims / 2, " numbers"), "none");
+    }
+  }
+  const double spread = std::log(scaling.factor) / std::log(scaling.original_context);
+  scaling.attention_factor = scaling.factor <= 1 ? 1 : std::sqrt(1 + spread);
+  if (inner.Has("attention_factor")) {
+    scaling.attention_factor = inner.Positive("attention_factor", 1);
+  }
+}
+
+// The context before it was stretched, at the top level or inside, else the model's own.
+double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context) {
+  const char* key = "original_max_position_embeddings";
+  if (config.Has(key)) return config.Positive(key, 1);
+  return inner.Positive(key, static_cast<double>(context));
+}
+
+RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
+                        const RotaryPlan& rotary, size_t context) {
+  RopeScaling scaling;
+  // Keys of all scalings: one that belongs to another scaling says nothing.
+  inner.Ignore({"attention_factor", "beta_fast", "beta_slow", "factor", "high_freq_factor",
+                "long_factor", "low_freq_factor", "mscale", "mscale_all_dim",
+                "original_max_position_embeddings", "partial_rotary_factor", "rope_theta",
+                "rope_type", "short_factor", "truncate", "type", "max_position_embeddings",
+                "finetuned"});
+  // Older files spell the key "type", and LongRoPE after the name of its file.
+  std::string kind = inner.Text("rope_type", inner.Text("type", ""));
+  if (kind == "su") kind = "longrope";
+  if (kind == "default" || (kind.empty() && !inner.Has("factor"))) return scaling;
+
+  scaling.original_context = ReadOriginalContext(config, inner, context);
+  // A missing factor is how much longer the context has become.
+  const bool is_ratio = kind == "longrope" || kind == "yarn";
+  const double ratio = static_cast<double>(context) / scaling.original_context;
+  scaling.factor = inner.Positive("factor", is_ratio ? ratio : 1);
+
+  if (kind == "linear") {
+    scaling.kind = RopeScaling::Kind::kLinear;
+    scaling.original_context = RopeScaling{}.original_context;
+  } else if (kind == "dynamic") {
+    scaling.kind = RopeScaling::Kind::kDynamic;
+    scaling.original_context = static_cast<double>(context);
+  } else if (kind == "llama3") {
+    ReadLlama3(config, inner, scaling);
+  } else if (kind == "yarn") {
+    ReadYarn(inner, rotary, scaling);
+  } else if (kind == "longrope") {
+    ReadLongRope(inner, rotary, scaling);
+  } else {
+    ThrowUnknownName(
+        inner.place(), "rope_type", kind,
+        std::vector<std::string>{"default", "linear", "dynamic", "llama3", "yarn", "longrope"});
+  }
+  return scaling;
+}
+
+}  // namespace
+
+size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
+                      std::string_view key) {
+  double share = config.Positive(key, fallback);
+  if (config.HasObject("rope_parameters")) {
+    share = config.Inner("rope_parameters").Positive(key, share);
+  }
+  const double dims = std::floor(share * static_cast<double>(head_dim));
+  if (share > 1 || dims < 2 || std::fmod(dims, 2) != 0) {
+    config.Refuse(share == 1 ? "head_dim" : key,
+                  share == 1 ? "an even number (rotary pairs)"
+                             : StrCat("a share of head_dim ", head_dim, " that is an even number"),
+                  share == 1 ? StrCat(head_dim) : StrCat(share));
+  }
+  return static_cast<size_t>(dims);
+}
+
+RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
+                      std::string_view layer_type, double theta) {
+  RotaryPlan rotary;
+  rotary.dims = dims;
+  rotary.theta = config.Positive("rope_theta", theta);
+  const std::optional<ConfigReader> inner = ScalingObject(config, layer_type);
+  if (!inner) return rotary;
+  rotary.theta = inner->Positive("rope_theta", rotary.theta);
+  rotary.scaling = ReadScaling(config, *inner, rotary, context);
+  return rotary;
+}
+
+}  // namespace qualm
