@@ -24,8 +24,8 @@ struct RopeScaling {
   double original_context = 8192;                    // all kinds but linear
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double ramp_first = 0, ramp_last = 0;              // yarn: pairs between which the ramp lies
-  std::vector<double> short_factors, long_factors;   // longrope, by pair
-  double attention_factor = 1;                       // multiplies what is turned: yarn and longrope
+  std::vector<double> short_factors = {}, long_factors = {};  // longrope, by pair
+  double attention_factor = 1;  // multiplies what is turned: yarn and longrope
 
   bool operator==(const RopeScaling&) const = default;
 };

@@ -12,6 +12,11 @@
 namespace qualm {
 namespace {
 
+// Rotary parameters may be null, which means the same as missing.
+double Parameter(const ConfigReader& config, std::string_view key, double fallback) {
+  return config.Has(key) ? config.Positive(key, fallback) : fallback;
+}
+
 // The object that holds the parameters of blocks of a type: rope_parameters, or the one inside it,
 // or rope_scaling.
 std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::string_view layer_type) {
@@ -35,8 +40,8 @@ std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::strin
 
 void ReadLlama3(const ConfigReader& config, const ConfigReader& inner, RopeScaling& scaling) {
   scaling.kind = RopeScaling::Kind::kLlama3;
-  scaling.low_freq_factor = inner.Positive("low_freq_factor", 1);
-  scaling.high_freq_factor = inner.Positive("high_freq_factor", 4);
+  scaling.low_freq_factor = Parameter(inner, "low_freq_factor", 1);
+  scaling.high_freq_factor = Parameter(inner, "high_freq_factor", 4);
   // It interpolates between two wave lengths, which must differ.
   if (scaling.high_freq_factor <= scaling.low_freq_factor) {
     config.Refuse("rope_scaling", "high_freq_factor above low_freq_factor",
@@ -52,18 +57,18 @@ double YarnMagnitude(double factor, double weight) {
 void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
   scaling.kind = RopeScaling::Kind::kYarn;
   const auto weight = [&](std::string_view key) {
-    return inner.Has(key) ? inner.Positive(key, 1) : 0.0;
+    return inner.Has(key) ? Parameter(inner, key, 1) : 0.0;
   };
   const double own = weight("mscale"), all = weight("mscale_all_dim");
   scaling.attention_factor =
       own > 0 && all > 0 ? YarnMagnitude(scaling.factor, own) / YarnMagnitude(scaling.factor, all)
                          : YarnMagnitude(scaling.factor, 1);
   if (inner.Has("attention_factor")) {
-    scaling.attention_factor = inner.Positive("attention_factor", 1);
+    scaling.attention_factor = Parameter(inner, "attention_factor", 1);
   }
   const YarnRamp ramp = YarnRampOf(rotary.dims, rotary.theta, scaling.original_context,
-                                   inner.Positive("beta_fast", 32), inner.Positive("beta_slow", 1),
-                                   inner.Bool("truncate", true));
+                                   Parameter(inner, "beta_fast", 32),
+                                   Parameter(inner, "beta_slow", 1), inner.Bool("truncate", true));
   scaling.ramp_first = ramp.first;
   scaling.ramp_last = ramp.last;
 }
@@ -81,15 +86,15 @@ void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScali
   const double spread = std::log(scaling.factor) / std::log(scaling.original_context);
   scaling.attention_factor = scaling.factor <= 1 ? 1 : std::sqrt(1 + spread);
   if (inner.Has("attention_factor")) {
-    scaling.attention_factor = inner.Positive("attention_factor", 1);
+    scaling.attention_factor = Parameter(inner, "attention_factor", 1);
   }
 }
 
 // The context before it was stretched, at the top level or inside, else the model's own.
 double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context) {
   const char* key = "original_max_position_embeddings";
-  if (config.Has(key)) return config.Positive(key, 1);
-  return inner.Positive(key, static_cast<double>(context));
+  if (config.Has(key)) return Parameter(config, key, 1);
+  return Parameter(inner, key, static_cast<double>(context));
 }
 
 RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
@@ -110,7 +115,7 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
   // A missing factor is how much longer the context has become.
   const bool is_ratio = kind == "longrope" || kind == "yarn";
   const double ratio = static_cast<double>(context) / scaling.original_context;
-  scaling.factor = inner.Positive("factor", is_ratio ? ratio : 1);
+  scaling.factor = Parameter(inner, "factor", is_ratio ? ratio : 1);
 
   if (kind == "linear") {
     scaling.kind = RopeScaling::Kind::kLinear;
@@ -136,9 +141,9 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
 
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key) {
-  double share = config.Positive(key, fallback);
+  double share = Parameter(config, key, fallback);
   if (config.HasObject("rope_parameters")) {
-    share = config.Inner("rope_parameters").Positive(key, share);
+    share = Parameter(config.Inner("rope_parameters"), key, share);
   }
   const double dims = std::floor(share * static_cast<double>(head_dim));
   if (share > 1 || dims < 2 || std::fmod(dims, 2) != 0) {
@@ -157,7 +162,7 @@ RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
   rotary.theta = config.Positive("rope_theta", theta);
   const std::optional<ConfigReader> inner = ScalingObject(config, layer_type);
   if (!inner) return rotary;
-  rotary.theta = inner->Positive("rope_theta", rotary.theta);
+  rotary.theta = Parameter(*inner, "rope_theta", rotary.theta);
   rotary.scaling = ReadScaling(config, *inner, rotary, context);
   return rotary;
 }
