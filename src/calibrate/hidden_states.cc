@@ -36,7 +36,7 @@ struct HiddenStates::Attending {
     caches.reserve(chunk.sequences);
     for (size_t s = chunk.first_sequence; s < chunk.first_sequence + chunk.sequences; ++s) {
       const std::vector<TokenId>& ids = states.sequences_[s];
-      caches.emplace_back(blocks, states.plan_.kv_cache, ids.size());
+      caches.emplace_back(blocks, states.plan_.kv_cache, ids.size(), /*rollback=*/0);
       slices.push_back({&caches.back(), ids});
     }
     rotary.emplace(slices);

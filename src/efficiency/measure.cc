@@ -88,7 +88,7 @@ class Runner {
     caches.reserve(batch);
     for (std::vector<TokenId>& one : ids) {
       for (TokenId& id : one) id = static_cast<TokenId>(rng.Below(decoder_.plan.vocab_size()));
-      caches.push_back(decoder_.MakeCache(length));
+      caches.push_back(decoder_.MakeCache(length, /*rollback=*/0));
     }
 
     Sample sample;

@@ -21,6 +21,7 @@ struct Unit {
   std::span<const TokenId> inputs;  // all tokens except the last
   size_t first_row = 0;             // the input whose logits predict the continuation's first token
   size_t kept = 0;                  // inputs that the previous unit has left in the cache
+  size_t regime = 0;                // RotaryRegime: keys serve units of the same one only
   struct Target {
     TokenId last;
     std::vector<size_t> requests;
@@ -38,15 +39,21 @@ size_t CommonPrefix(std::span<const TokenId> a, std::span<const TokenId> b) {
 }
 
 // The requests' units in the order of the depth-first walk.
-std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
+std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests, const ModelPlan& plan) {
   std::vector<size_t> order(requests.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   const auto inputs_of = [&](size_t i) {
     return std::span(requests[i].tokens).first(requests[i].tokens.size() - 1);
   };
 
-  // By inputs, then by where the continuation begins, then by the last token.
+  std::vector<size_t> regimes;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    regimes.push_back(RotaryRegime(plan, inputs_of(i).size()));
+  }
+
+  // By inputs that can share keys, then by where the continuation begins, then by the last token.
   std::ranges::sort(order, [&](size_t a, size_t b) {
+    if (regimes[a] != regimes[b]) return regimes[a] < regimes[b];
     const auto x = inputs_of(a), y = inputs_of(b);
     const auto by_inputs =
         std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end());
@@ -67,9 +74,10 @@ std::vector<Unit> MakeUnits(std::span<const LikelihoodRequest> requests) {
                          std::ranges::equal(units.back().inputs, inputs);
     if (!is_same) {
       // The row of the first logits that are read must be computed again.
+      const bool shares_keys = !units.empty() && units.back().regime == regimes[i];
       const size_t kept =
-          units.empty() ? 0 : std::min(CommonPrefix(units.back().inputs, inputs), first_row);
-      units.push_back({inputs, first_row, kept, {}});
+          shares_keys ? std::min(CommonPrefix(units.back().inputs, inputs), first_row) : 0;
+      units.push_back({inputs, first_row, kept, regimes[i], {}});
     }
 
     std::vector<Unit::Target>& targets = units.back().targets;
@@ -90,6 +98,17 @@ struct Lane {
   size_t capacity() const {
     size_t most = 0;
     for (const Unit& unit : units) most = std::max(most, unit.inputs.size());
+    return most;
+  }
+
+  // The furthest that the cache is cut back before a unit that keeps some of it.
+  size_t rollback() const {
+    size_t furthest = 0, most = 0;
+    for (const Unit& unit : units) {
+      if (unit.kept == 0) furthest = 0;
+      if (unit.kept < furthest) most = std::max(most, furthest - unit.kept);
+      furthest = std::max(furthest, unit.inputs.size());
+    }
     return most;
   }
 };
@@ -144,7 +163,7 @@ class Scorer {
         on_hidden_(on_hidden) {}
 
   ScorerCounts Run(std::span<const LikelihoodRequest> requests, const PassSink& on_pass) {
-    std::vector<Unit> units = MakeUnits(requests);
+    std::vector<Unit> units = MakeUnits(requests, decoder_.plan);
     // A request's inputs count once for each of its distinct last tokens.
     counts_.requests = requests.size();
     for (const Unit& unit : units) {
@@ -182,8 +201,9 @@ class Scorer {
     }
 
     const uint64_t usual = std::max<uint64_t>(1, tokens / units.size());
-    const uint64_t position_bytes = CacheFloatsPerPosition(decoder_.plan) * sizeof(float);
-    const uint64_t room = options_.cache_bytes / std::max<uint64_t>(1, position_bytes * longest);
+    // What a lane cuts back is known only when there are lanes: at most everything.
+    const uint64_t bytes = KvCache::BytesOf(decoder_.plan, longest);
+    const uint64_t room = options_.cache_bytes / std::max<uint64_t>(1, bytes);
     // Each further lane computes one shared prefix again.
     const uint64_t shared = std::max<uint64_t>(1, kept / units.size());
     const uint64_t wanted = std::min((options_.batch_tokens + usual - 1) / usual,
@@ -217,8 +237,12 @@ class Scorer {
     for (Lane* lane : batch) {
       // The cache keeps the prefix that this unit shares with the one before.
       const Unit& unit = lane->units[lane->next];
-      if (!lane->cache) lane->cache.emplace(decoder_.MakeCache(lane->capacity()));
+      if (!lane->cache) {
+        lane->cache.emplace(decoder_.MakeCache(lane->capacity(), lane->rollback()));
+      }
       lane->cache->Truncate(unit.kept);
+      // A request is turned as if it stood alone.
+      if (unit.kept == 0) lane->cache->SetSequenceLength(unit.inputs.size());
       slices.push_back({&*lane->cache, unit.inputs.subspan(unit.kept)});
       counts_.computed_tokens += unit.new_tokens();
     }

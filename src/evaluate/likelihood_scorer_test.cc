@@ -32,6 +32,7 @@ class Scorer : public ::testing::Test {
   // By the definition: the whole text through the model, every row's logits.
   LikelihoodAnswer Slowly(const LikelihoodRequest& request) {
     KvCache cache = decoder().MakeCache(request.tokens.size());
+    cache.SetSequenceLength(request.tokens.size() - 1);  // the last token is only looked for
     const Matrix hidden = decoder().Forward(
         std::vector<SequenceSlice>{{&cache, std::span(request.tokens)}}, context_);
     Matrix logits(hidden.rows(), decoder().plan.vocab_size());
@@ -151,6 +152,48 @@ TEST_F(Scorer, RoundedCachesAreCutAndFilledAgain) {
     const std::vector<LikelihoodRequest> requests = Requests();
     ExpectTheSlowAnswers(requests, Score(requests));
   }
+}
+
+// Requests that share a prefix are turned each for its own length.
+TEST_F(Scorer, RotationsGoByTheLengthOfEachRequest) {
+  const std::vector<LikelihoodRequest> requests = Requests();
+  const std::vector<LikelihoodAnswer> plain = Score(requests);
+  for (const auto kind : {RopeScaling::Kind::kDynamic, RopeScaling::Kind::kLongRope}) {
+    for (BlockPlan& block : model_.decoder->plan.blocks) {
+      RotaryPlan& rotary = *std::get<AttentionPlan>(block.branches[0].part).rotary;
+      rotary.scaling.kind = kind;
+      rotary.scaling.factor = 4;
+      rotary.scaling.original_context = 44;  // some requests are longer
+      rotary.scaling.short_factors.assign(rotary.dims / 2, 1.0);
+      rotary.scaling.long_factors.assign(rotary.dims / 2, 3.0);
+    }
+    const std::vector<LikelihoodAnswer> answers = Score(requests);
+    ExpectTheSlowAnswers(requests, answers);
+    ExpectTheSlowAnswers(requests, Score(requests, {.batch_tokens = 16, .cache_bytes = 1}));
+
+    size_t changed = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      changed += answers[i].log_likelihood != plain[i].log_likelihood;
+    }
+    EXPECT_GT(changed, 0u);
+    EXPECT_LT(changed, requests.size());
+  }
+}
+
+// The same bits from caches that hold little more than a window.
+TEST_F(Scorer, WindowsNeedNoMoreThanTheyShow) {
+  for (BlockPlan& block : model_.decoder->plan.blocks) {
+    std::get<AttentionPlan>(block.branches[0].part).window = 30;
+  }
+  std::vector<LikelihoodRequest> requests;
+  const std::vector<TokenId> shared = Random(700, 3);
+  for (uint64_t i = 0; i < 6; ++i) {
+    std::vector<TokenId> tokens = shared;
+    const std::vector<TokenId> own = Random(1 + 17 * i, 50 + i);
+    tokens.insert(tokens.end(), own.begin(), own.end());
+    requests.push_back({tokens, shared.size()});
+  }
+  ExpectTheSlowAnswers(requests, Score(requests));
 }
 
 TEST_F(Scorer, NothingAskedIsNothingDone) {

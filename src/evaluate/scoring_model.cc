@@ -15,7 +15,7 @@ Matrix DecoderScoringModel::Hidden(std::span<const std::vector<TokenId>> windows
   caches.reserve(windows.size());
   std::vector<SequenceSlice> slices;
   for (const std::vector<TokenId>& window : windows) {
-    caches.push_back(decoder_.MakeCache(window.size()));
+    caches.push_back(decoder_.MakeCache(window.size(), /*rollback=*/0));
     slices.push_back({.cache = &caches.back(), .ids = window});
   }
   return decoder_.Forward(slices, context);

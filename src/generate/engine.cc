@@ -33,10 +33,18 @@ size_t ReusablePrefix(std::span<const TokenId> prompt, std::span<const TokenId> 
   return std::min(CommonPrefix(prompt, cached), prompt.size() - 1);
 }
 
+// How far a cache can go back to a prefix that the next request shares: as far as an answer of
+// usual length. Blocks that see everything go back to any.
+constexpr size_t kRollback = 1024;
+
+// The number of positions that a request will take in the end.
+size_t SequenceLength(const EngineRequest& request) {
+  return request.prompt.size() + request.max_tokens;
+}
+
 // How many caches of `capacity` positions the budget allows.
 size_t SlotCount(const Decoder& decoder, size_t capacity, const EngineOptions& options) {
-  const uint64_t position_bytes = CacheFloatsPerPosition(decoder.plan) * sizeof(float);
-  const uint64_t bytes = std::max<uint64_t>(1, position_bytes * capacity);
+  const uint64_t bytes = std::max<uint64_t>(1, KvCache::BytesOf(decoder.plan, capacity, kRollback));
   const uint64_t affordable = options.cache_bytes / bytes;
   return static_cast<size_t>(
       std::max<uint64_t>(1, std::min<uint64_t>(affordable, options.sequences)));
@@ -125,14 +133,27 @@ void Engine::FillSlots() {
 // Keeps what the slot's cache holds of the prompt already.
 void Engine::Begin(Slot& slot, Queued queued) {
   const std::vector<TokenId>& prompt = slot.request.emplace(std::move(queued.request)).prompt;
-  if (!slot.cache) slot.cache.emplace(decoder_.MakeCache(capacity_));
-  const size_t kept = ReusablePrefix(prompt, slot.cached);
+  if (!slot.cache) slot.cache.emplace(decoder_.MakeCache(capacity_, kRollback));
+  const size_t kept = UsablePrefix(slot, slot);
   slot.cache->Truncate(kept);
+  if (kept == 0) slot.cache->SetSequenceLength(SequenceLength(*slot.request));
   slot.cached.resize(kept);
   slot.pending.assign(prompt.begin() + static_cast<std::ptrdiff_t>(kept), prompt.end());
   slot.id = queued.id;
   slot.made = 0;
   slot.waited = 0;
+}
+
+// How many of the first tokens of the slot's prompt the cache of `other` holds and can go back to.
+// Keys that are turned for texts of another length are of no use.
+size_t Engine::UsablePrefix(const Slot& slot, const Slot& other) const {
+  const size_t length = SequenceLength(*slot.request);
+  if (RotaryRegime(decoder_.plan, length) !=
+      RotaryRegime(decoder_.plan, other.cache->sequence_length())) {
+    return 0;
+  }
+  const size_t kept = ReusablePrefix(slot.request->prompt, other.cached);
+  return other.cache->CanTruncate(kept) ? kept : 0;
 }
 
 // Copies another cache if it holds much more of the prompt's beginning.
@@ -143,7 +164,7 @@ void Engine::TakeFromOthers(Slot& slot) {
   size_t most = slot.cached.size() + kWorthCopying;
   for (const Slot& other : slots_) {
     if (&other == &slot || !other.cache) continue;
-    const size_t reusable = ReusablePrefix(prompt, other.cached);
+    const size_t reusable = UsablePrefix(slot, other);
     if (reusable > most) {
       most = reusable;
       best = &other;

@@ -108,6 +108,7 @@ class Engine {
   bool HasWork() const;
   void FillSlots();
   void Begin(Slot& slot, Queued queued);
+  size_t UsablePrefix(const Slot& slot, const Slot& other) const;
   void TakeFromOthers(Slot& slot);
   std::vector<Slot*> Prompts();
   std::vector<Part> NextPass();

@@ -352,6 +352,46 @@ TEST_F(EngineTest, APromptStartsFromWhatSomeCacheHolds) {
   }
 }
 
+// Requests with the same prompt and other lengths: keys of one are of no use to the other.
+TEST_F(EngineTest, RotationsGoByTheLengthOfEachText) {
+  for (BlockPlan& block : decoder().plan.blocks) {
+    RotaryPlan& rotary = *std::get<AttentionPlan>(block.branches[0].part).rotary;
+    rotary.scaling = {.kind = RopeScaling::Kind::kDynamic, .factor = 4, .original_context = 30};
+  }
+  const Ids prompt = Counting(300, 28);
+  Engine engine = Make();
+  engine.Submit(Ask("short", prompt, 2));
+  engine.Submit(Ask("long", prompt, 40));
+  engine.Submit(Ask("longer", prompt, 60));
+  Finish(engine);
+  engine.Submit(Ask("again", prompt, 2));
+  Finish(engine);
+  ExpectText("short", prompt, 2);
+  ExpectText("long", prompt, 40);
+  ExpectText("longer", prompt, 60);
+  ExpectText("again", prompt, 2);
+}
+
+// Caches of blocks with windows forget what later prompts share with earlier ones.
+TEST_F(EngineTest, PrefixesFarBeyondAWindowGiveTheSameTexts) {
+  for (BlockPlan& block : decoder().plan.blocks) {
+    std::get<AttentionPlan>(block.branches[0].part).window = 24;
+  }
+  decoder().plan.context = 8192;
+  Engine engine(decoder(), 4000, {2048, 2, uint64_t{1} << 30}, context_);
+  Ids longest = Counting(0, 3000);
+  for (TokenId& id : longest) id = 3 + id * 7 % 200;
+  const Ids prefix(longest.begin(), longest.begin() + 400);
+  engine.Submit(Ask("longest", longest, 4));
+  Finish(engine);
+  engine.Submit(Ask("prefix", prefix, 6));
+  engine.Submit(Ask("longest again", longest, 5));
+  Finish(engine);
+  ExpectText("longest", longest, 4);
+  ExpectText("prefix", prefix, 6);
+  ExpectText("longest again", longest, 5);
+}
+
 TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirOwnTextOnly) {
   // One row of the embedding is not a number; the head keeps its own weights.
   const EmbeddingTable& table = decoder().input.embedding;
@@ -364,7 +404,7 @@ TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirOwnTextOnly) {
   while (std::ranges::count(expected, bad) > 0 || std::ranges::count(cat, bad) > 0) ++bad;
   std::fill_n(poisoned.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(bad) * row_bytes),
               row_bytes, std::byte{0xff});  // NaN in every float format
-  decoder().embedding.weight.data = poisoned.data();
+  decoder().input.embedding.weight.data = poisoned.data();
 
   Engine engine = Make();
   engine.Submit(Ask("bad", {1, bad}, 8));

@@ -24,7 +24,9 @@ class Decoder {
   std::optional<LinearLayer> project_out;
   LinearLayer head;
 
-  KvCache MakeCache(size_t capacity) const { return KvCache(plan, capacity); }
+  KvCache MakeCache(size_t capacity, size_t rollback = KvCache::kKeepAll) const {
+    return KvCache(plan, capacity, rollback);
+  }
 
   // Final-normed hidden states of all new tokens, [tokens, hidden_size]; caches grow by the slices.
   // Throws bad input if a cache has no room or an id is outside the vocabulary.

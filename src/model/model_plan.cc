@@ -78,15 +78,20 @@ ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
   return ParseModelPlan(ReadJsonFile(path), path.string());
 }
 
-// One key and one value per head of keys and values; blocks without attention keep nothing.
-size_t CacheFloatsPerPosition(const ModelPlan& plan) {
-  size_t floats = 0;
+// Blocks with LongRoPE take one of two lists: their number tells which. Dynamic scaling turns
+// sequences of every length differently.
+size_t RotaryRegime(const ModelPlan& plan, size_t sequence_length) {
+  size_t stretched = 0;
   for (const BlockPlan& block : plan.blocks) {
-    if (const AttentionPlan* attention = AttentionOf(block)) {
-      floats += 2 * attention->kv_heads * attention->head_dim;
+    const AttentionPlan* attention = AttentionOf(block);
+    if (attention == nullptr || !attention->rotary) continue;
+    const size_t regime = RotaryRegime(*attention->rotary, sequence_length);
+    if (attention->rotary->scaling.kind == RopeScaling::Kind::kDynamic && regime > 0) {
+      return plan.blocks.size() + sequence_length;
     }
+    stretched += regime;
   }
-  return floats;
+  return stretched;
 }
 
 }  // namespace qualm

@@ -70,7 +70,8 @@ struct ModelPlan {
 ModelPlan ParseModelPlan(const Json& json, std::string_view place);
 ModelPlan ReadModelPlan(const std::filesystem::path& folder);
 
-// Floats that a cache keeps for one position over all blocks: keys and values.
-size_t CacheFloatsPerPosition(const ModelPlan& plan);
+// A number that is equal for two sequence lengths if all blocks turn queries and keys of both
+// alike, so that keys of one serve the other: 0 for models whose rotations do not go by the length.
+size_t RotaryRegime(const ModelPlan& plan, size_t sequence_length);
 
 }  // namespace qualm

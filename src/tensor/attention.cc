@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -13,12 +14,20 @@
 #include "tensor/vector_ops.h"
 
 namespace qualm {
+namespace {
+
+size_t RoundedUp(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
 
 AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t capacity_in,
                                size_t key_group_tokens_in)
     : kv_heads(kv_heads_in),
       head_dim(head_dim_in),
-      capacity((capacity_in + kKeyBlock - 1) / kKeyBlock * kKeyBlock),
+      capacity(
+          RoundedUp(capacity_in, std::lcm(kKeyBlock, std::max<size_t>(1, key_group_tokens_in)))),
       key_group_tokens(key_group_tokens_in),
       keys(CheckedProduct(kv_heads, head_dim, capacity)),
       values(keys.size()),
@@ -30,22 +39,23 @@ AttentionCache::AttentionCache(size_t kv_heads_in, size_t head_dim_in, size_t ca
 
 void AttentionCache::Store(size_t position, std::span<const float> key,
                            std::span<const float> value) {
-  QUALM_CHECK(position < capacity);
+  const size_t place = position % capacity;
   for (size_t head = 0; head < kv_heads; ++head) {
     float* to = keys.data() + head * capacity * head_dim +
-                position / kKeyBlock * (kKeyBlock * head_dim) + position % kKeyBlock;
+                place / kKeyBlock * (kKeyBlock * head_dim) + place % kKeyBlock;
     for (size_t d = 0; d < head_dim; ++d) to[d * kKeyBlock] = key[head * head_dim + d];
     std::ranges::copy(value.subspan(head * head_dim, head_dim),
-                      values.data() + (head * capacity + position) * head_dim);
+                      values.data() + (head * capacity + place) * head_dim);
   }
 }
 
 const float* AttentionCache::KeyBlock(size_t kv_head, size_t block) const {
-  return keys.data() + kv_head * capacity * head_dim + block * (kKeyBlock * head_dim);
+  return keys.data() + kv_head * capacity * head_dim + block * kKeyBlock % capacity * head_dim;
 }
 
 const float* AttentionCache::GroupedKeyBlock(size_t kv_head, size_t block) const {
-  return grouped_keys.data() + kv_head * capacity * head_dim + block * (kKeyBlock * head_dim);
+  return grouped_keys.data() + kv_head * capacity * head_dim +
+         block * kKeyBlock % capacity * head_dim;
 }
 
 float* AttentionCache::GroupedKeyBlock(size_t kv_head, size_t block) {
@@ -53,7 +63,7 @@ float* AttentionCache::GroupedKeyBlock(size_t kv_head, size_t block) {
 }
 
 const float* AttentionCache::ValuesFrom(size_t kv_head, size_t position) const {
-  return values.data() + (kv_head * capacity + position) * head_dim;
+  return values.data() + (kv_head * capacity + position % capacity) * head_dim;
 }
 
 namespace {

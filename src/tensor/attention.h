@@ -17,9 +17,13 @@ struct Context;
 // scores of neighbouring positions are neighbouring lanes). Values: per kv head [capacity,
 // head_dim].
 //
+// Fewer places than the sequence has positions make a ring: position p lies where p modulo the
+// places does, and replaces what was there. Who attends to a window needs no more.
+//
 // With `key_group_tokens` > 0 the queries of position t read the keys of the groups of positions
 // that are complete with t from `grouped_keys`, which the owner fills.
 struct AttentionCache {
+  // `capacity` places, rounded up to a multiple of kKeyBlock and of the groups.
   AttentionCache(size_t kv_heads, size_t head_dim, size_t capacity, size_t key_group_tokens = 0);
   // Stores key and value of `position` (each [kv_heads·head_dim]).
   void Store(size_t position, std::span<const float> key, std::span<const float> value);
@@ -27,7 +31,7 @@ struct AttentionCache {
   const float* KeyBlock(size_t kv_head, size_t block) const;
   const float* GroupedKeyBlock(size_t kv_head, size_t block) const;
   float* GroupedKeyBlock(size_t kv_head, size_t block);
-  const float* ValuesFrom(size_t kv_head, size_t position) const;  // rows of head_dim floats
+  const float* ValuesFrom(size_t kv_head, size_t position) const;  // rows to the end of its block
 
   size_t kv_heads, head_dim, capacity, key_group_tokens;
   AlignedArray<float> keys, values;

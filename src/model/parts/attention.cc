@@ -2,6 +2,7 @@
 // value layers and are attended; the heads' sums then go through the output layer.
 #include "model/parts/attention.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -48,20 +49,35 @@ class AttentionPart final : public BlockPart {
     if (norms_last) NormalizeHeads(queries, keys, context);
     if (plan_.query_growth) GrowQueries(pass, queries);
 
-    // Keys and values of all new tokens are stored before any query reads them. The tokens of a
-    // sequence are then one job for the kernel, which knows the position of the first.
     Matrix out = Matrix::Uninitialized(input.rows(), queries.cols());
-    std::vector<AttentionJob> jobs;
-    size_t first = 0;
-    for (const SequenceSlice& slice : pass.slices) {
-      const size_t start = slice.cache->length(), count = slice.ids.size();
-      for (size_t t = 0; t < count; ++t) {
-        slice.cache->Store(pass.cache_block, start + t, keys.row(first + t), values.row(first + t));
-      }
-      jobs.push_back({&slice.cache->block(pass.cache_block), start,
-                      queries.view().Rows(first, count), out.view().Rows(first, count)});
-      first += count;
+    // All at once, except for caches that would replace what the first queries see.
+    for (size_t round = 0; AttendRound(pass, round, queries, keys, values, out, context); ++round) {
     }
+    return out;
+  }
+
+  // Stores the keys and values of one piece of each sequence before any of its queries reads them,
+  // and attends. The tokens of a piece are one job for the kernel, which knows the position of the
+  // first. Returns whether there was anything left to do.
+  bool AttendRound(const BlockPass& pass, size_t round, const Matrix& queries, const Matrix& keys,
+                   const Matrix& values, Matrix& out, const Context& context) const {
+    std::vector<AttentionJob> jobs;
+    size_t first_row = 0;
+    for (const SequenceSlice& slice : pass.slices) {
+      const size_t most = slice.cache->PositionsAtOnce(pass.cache_block);
+      const size_t begin = std::min(round * most, slice.ids.size());
+      const size_t count = std::min(most, slice.ids.size() - begin);
+      const size_t row = first_row + begin, start = slice.cache->length() + begin;
+      first_row += slice.ids.size();
+      if (count == 0) continue;
+
+      for (size_t t = 0; t < count; ++t) {
+        slice.cache->Store(pass.cache_block, start + t, keys.row(row + t), values.row(row + t));
+      }
+      jobs.push_back({&slice.cache->block(pass.cache_block), start, queries.view().Rows(row, count),
+                      out.view().Rows(row, count)});
+    }
+    if (jobs.empty()) return false;
 
     AttentionParameters parameters;
     parameters.heads = plan_.heads;
@@ -71,7 +87,7 @@ class AttentionPart final : public BlockPart {
     parameters.alibi_slopes = plan_.alibi_slopes;
     parameters.alibi_in_bfloat16 = plan_.alibi_in_bfloat16;
     Attention(jobs, parameters, context);
-    return out;
+    return true;
   }
 
   void NormalizeHeads(Matrix& queries, Matrix& keys, const Context& context) const {
