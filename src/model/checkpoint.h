@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "io/input_set.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "model/decoder.h"
 
 namespace qualm {
