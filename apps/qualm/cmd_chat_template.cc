@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "chat/chat_template.h"
 #include "cli.h"
+#include "model/hub_cache.h"
 
 namespace qualm::cli {
 
@@ -41,8 +42,9 @@ void ReadList(const std::optional<std::string>& file, std::string_view flag, Jso
   *list = ReadJsonFile(*file);
 }
 
-// A model folder, a template's file, or the name of a template.
-ChatTemplate Find(const std::string& source, const ChatOptions& chat) {
+// A model, a template's file, or the name of a template.
+ChatTemplate Find(const std::string& named, const ChatOptions& chat) {
+  const std::string source = FindModelFolder(named, ModelParts::kWithoutWeights).string();
   std::error_code ignored;
   if (std::filesystem::is_directory(source, ignored)) return FindChatTemplate("", source, chat);
   const bool is_file = std::filesystem::exists(source, ignored);

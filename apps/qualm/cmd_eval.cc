@@ -17,6 +17,7 @@
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "task_eval.h"
 #include "tensor/isa.h"
 
@@ -27,7 +28,8 @@ namespace {
 // Flags of texts; those of tasks are in TaskFlags, and some serve both.
 struct Options {
   TaskFlags tasks;
-  std::string model, reference, text_field = "text", data;
+  ModelFlags model;
+  std::string reference, text_field = "text", data;
   std::vector<std::string> corpora;
   std::string protocol = "gptq";
   size_t seqlen = 0, limit = 0, batch = 0;
@@ -52,15 +54,19 @@ struct LoadedModels {
 
 LoadedModels LoadModels(const Options& options, const Context& context) {
   LoadedModels models;
-  models.model = LoadModel(options.model, {}, context);
-  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, context);
+  models.model = LoadModel(SourceOf(options.model), {}, context);
+  ModelSource reference;
+  if (!options.reference.empty()) {
+    reference = SourceOf({.name = options.reference, .config = {}, .ignored_tensors = {}});
+    models.reference = LoadModel(reference, {}, context);
+  }
 
   // The noise floor is the distance of the reference to itself in lower precision.
   if (options.noise_floor) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
     }
-    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, context);
+    models.rounded = LoadModel(reference, {.compute_in_bf16 = true}, context);
   }
   return models;
 }
@@ -123,7 +129,7 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
   }
 
   // Hashes and instruction set, so that the numbers can be reproduced.
-  Json json = {{"model", options.model},
+  Json json = {{"model", options.model.name},
                {"model_hash", models.model.Hash()},
                {"compute_type", "float32"},
                {"instruction_set", InstructionSet()}};
@@ -210,7 +216,7 @@ int Run(const Options& options, const Globals& globals) {
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
-      models.model.is_quantized() ? ReadGramHashes(options.model) : std::nullopt;
+      models.model.is_quantized() ? ReadGramHashes(models.model.folder) : std::nullopt;
 
   std::vector<MetricRow> rows;
   for (size_t i = 0; i < scores.size(); ++i) {
@@ -227,7 +233,7 @@ int Run(const Options& options, const Globals& globals) {
     return is_finite ? kOk : kFailed;
   }
 
-  Print(StrCat("model     ", options.model, "\n"));
+  Print(StrCat("model     ", options.model.name, "\n"));
   if (models.reference) Print(StrCat("reference ", options.reference, "\n"));
   Print(StrCat("protocol  ", protocol.name, " (version ", protocol.version, "), seqlen ", seqlen,
                "; errors over n windows\n\n"));
@@ -240,7 +246,7 @@ int Run(const Options& options, const Globals& globals) {
 Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
   // What is scored.
-  arguments.Add("MODEL", options->model, "A model folder, float or quantized").Required();
+  AddModelFlags(arguments, options->model, "MODEL", "A model, float or quantized");
   arguments
       .Add(
           "--corpus", options->corpora,

@@ -46,8 +46,9 @@ std::string_view KindName(PickleValue::Kind kind);
 class Pickle {
  public:
   // `bytes` must outlive the result. `globals` are the names ("torch.FloatStorage") that may occur
-  // in it beside collections.OrderedDict; they must live as long. Throws bad input without a place
-  // for another name, an opcode that is not known, and more than 64 MiB or four million values.
+  // in it in addition to collections.OrderedDict; they must live as long. Throws bad input without
+  // a place for another name, an opcode that is not known, and more than 64 MiB or four million
+  // values.
   static Pickle Read(std::span<const std::byte> bytes, std::span<const std::string_view> globals);
 
   const PickleValue& root() const { return values_[root_]; }

@@ -184,6 +184,14 @@ const TensorView& TensorFile::Get(std::string_view name) const {
                 near.empty() ? "" : StrCat("the nearest name is '", near, "'"));
 }
 
+std::vector<std::string> TensorFile::names() const {
+  std::vector<std::string> names;
+  for (const TensorView& tensor : tensors_) names.push_back(tensor.name);
+  for (const auto& [name, type] : unread_) names.push_back(name);
+  std::ranges::sort(names);
+  return names;
+}
+
 uint64_t TensorFile::file_bytes() const {
   uint64_t total = 0;
   for (const auto& file : files_) total += file->bytes().size();

@@ -25,7 +25,9 @@ class TensorFile {
   // Null if absent. A tensor of a type that is not read stops nobody until it is asked for: then it
   // is bad input that names the type.
   const TensorView* Find(std::string_view name) const;
-  // The same; throws bad input naming the nearest existing name if it is absent.
+  // Of all tensors, also of those whose type is not read; sorted.
+  std::vector<std::string> names() const;
+  // The same as Find; throws bad input naming the nearest existing name if it is absent.
   const TensorView& Get(std::string_view name) const;
   // The metadata of all files together; where they differ, the first file by name wins.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }

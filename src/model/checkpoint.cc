@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "model/unread_tensors.h"
 
 namespace qualm {
 namespace {
@@ -34,13 +35,19 @@ void RefuseQuantizedTensors(const TensorFile& tensors, const std::filesystem::pa
 
 }  // namespace
 
-Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_missing_linears) {
+Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linears) {
   Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
-  checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(folder));
-  checkpoint.tensors_ = std::make_unique<TensorFile>(TensorFile::Open(folder));
-  if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, folder);
+  checkpoint.source_ = source;
+  checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(source));
+  checkpoint.tensors_ = std::make_unique<TensorFile>(TensorFile::Open(source.folder));
+  if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, source.folder);
   checkpoint.CheckTensors(allow_missing_linears);
+
+  // The tensors of a quantized folder are those of its manifest.
+  if (!allow_missing_linears) {
+    checkpoint.left_out_ =
+        UnreadTensors(*checkpoint.tensors_, *checkpoint.plan_, checkpoint.NeededTensors(), source);
+  }
   return checkpoint;
 }
 
@@ -48,7 +55,7 @@ Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_miss
 void Checkpoint::CheckMatrix(const std::string& name, size_t rows, size_t cols) const {
   WeightView weight = tensors_->Get(name).AsWeight();
   if (weight.rows != rows || weight.cols != cols) {
-    ThrowBadInput(StrCat(folder_.string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
+    ThrowBadInput(StrCat(folder().string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
                   StrCat("[", weight.rows, ", ", weight.cols, "]"),
                   "config.json and the tensors do not belong together");
   }
@@ -57,7 +64,7 @@ void Checkpoint::CheckMatrix(const std::string& name, size_t rows, size_t cols) 
 void Checkpoint::CheckVector(const std::string& name, size_t size) const {
   const TensorView& tensor = tensors_->Get(name);
   if (tensor.shape != std::vector<size_t>{size} || !IsFloat(tensor.type)) {
-    ThrowBadInput(StrCat(folder_.string(), ": ", name),
+    ThrowBadInput(StrCat(folder().string(), ": ", name),
                   StrCat("a float tensor of shape [", size, "]"),
                   StrCat(NameOf(tensor.type), " ", ShapeText(tensor.shape)));
   }
@@ -97,13 +104,38 @@ void Checkpoint::CheckTensors(bool allow_missing_linears) const {
   const auto check_table = [&](const WeightView& weight, size_t rows, size_t cols,
                                std::string_view name) {
     if (weight.rows == rows && weight.cols == cols) return;
-    ThrowBadInput(StrCat(folder_.string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
+    ThrowBadInput(StrCat(folder().string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
                   StrCat("[", weight.rows, ", ", weight.cols, "]"));
   };
   check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
               plan_->embedding.name);
   check_table(HeadWeight(), plan_->head.out, plan_->head.in, plan_->head.name);
   if (plan_->head.requires_bias) CheckVector(plan_->head.name + ".bias", plan_->head.out);
+}
+
+std::set<std::string> Checkpoint::NeededTensors() const {
+  std::set<std::string> names;
+  const auto add = [&](const std::string& layer) {
+    names.insert(layer + ".weight");
+    names.insert(layer + ".bias");
+  };
+  const auto add_norm = [&](const std::string& name, const NormPlan& norm) {
+    names.insert(name + ".weight");
+    if (norm.has_bias) names.insert(name + ".bias");
+  };
+
+  add_norm(plan_->final_norm.name, plan_->final_norm);
+  for (size_t b = 0; b < plan_->blocks.size(); ++b) {
+    for (const NormPlan& norm : NormsOf(plan_->blocks[b])) {
+      add_norm(plan_->NameIn(b, norm.name), norm);
+    }
+    for (const LinearSite& site : SitesOf(plan_->blocks[b])) add(plan_->NameIn(b, site.name));
+  }
+  names.insert(plan_->embedding.name + ".weight");
+  // Tied files often store the table under both names.
+  names.insert(plan_->head.name + ".weight");
+  if (plan_->head.requires_bias) names.insert(plan_->head.name + ".bias");
+  return names;
 }
 
 WeightView Checkpoint::Weight(std::string_view layer_name) const {
@@ -154,11 +186,12 @@ std::string Checkpoint::HashOf(InputSet& inputs) {
 
 InputSet Checkpoint::Inputs() const {
   InputSet inputs;
-  inputs.Add("config.json", folder_ / "config.json");
+  inputs.Add("config.json", folder() / "config.json");
   if (const auto& index = tensors_->index(); !index.empty()) {
     inputs.Add(index.filename().string(), index);
   }
   for (const auto& path : tensors_->files()) inputs.Add(path.filename().string(), path);
+  AddOverrides(source_, inputs);
   return inputs;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,25 @@
 #include "io/json.h"
 
 namespace qualm {
+
+// Learns which keys this thread reads of any configuration while it lives; the innermost collector
+// learns. A key counts as read when somebody asks for it, whether it is there or not.
+class ConfigReads {
+ public:
+  ConfigReads();
+  ~ConfigReads();
+  ConfigReads(const ConfigReads&) = delete;
+  ConfigReads& operator=(const ConfigReads&) = delete;
+
+  // `holder` is the very object that was read, not a copy.
+  bool Has(const Json& holder, std::string_view key) const;
+  // For keys that are not read by a ConfigReader.
+  static void Note(const Json& holder, std::string_view key);
+
+ private:
+  ConfigReads* outer_;
+  std::set<std::pair<const Json*, std::string>> keys_;
+};
 
 class ConfigReader {
  public:

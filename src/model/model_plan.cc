@@ -2,6 +2,7 @@
 // returns is checked here, so that no family has to.
 #include "model/model_plan.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error_place.h"
@@ -17,6 +18,9 @@ std::string ModelPlan::NameIn(size_t block, std::string_view site) const {
 }
 
 namespace {
+
+// Keys of config.json that are not read for the plan: generation_config.h.
+constexpr std::string_view kKeysReadLater[] = {"eos_token_id"};
 
 // Tables, head and last norm against the blocks between them, then the blocks.
 void CheckModelPlan(const ModelPlan& plan) {
@@ -35,11 +39,27 @@ void CheckModelPlan(const ModelPlan& plan) {
   }
 }
 
+// A key that nobody asked for would change nothing: it is misspelled, or another family's.
+void RequireOverridesRead(const ModelSource& source, const Json& config, const ConfigReads& reads) {
+  for (const ConfigOverride& changed : source.config) {
+    if (std::ranges::find(kKeysReadLater, changed.key) != std::end(kKeysReadLater)) continue;
+    const std::vector<std::string> parts = Split(changed.key, '.');
+    const Json* holder = &config;
+    for (size_t i = 0; i + 1 < parts.size(); ++i) holder = &(*holder)[parts[i]];
+    if (reads.Has(*holder, parts.back())) continue;
+    ThrowBadInput("--config",
+                  StrCat("a key of config.json that model_type '",
+                         GetString(config, "model_type", kNoPlace), "' has"),
+                  StrCat("'", changed.key, "', which nothing reads"));
+  }
+}
+
 ModelPlan PlanFrom(const Json& json) {
   if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
 
   // model_type selects the family, as in Hugging Face's loaders.
   const std::string model_type = GetString(json, "model_type", kNoPlace);
+  ConfigReads::Note(json, "model_type");
   ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(ConfigReader(json));
   plan.model_type = model_type;
 
@@ -53,10 +73,13 @@ ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
   return At(place, [&] { return PlanFrom(json); });
 }
 
-ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
-  RequireModelFolder(folder);
-  const std::filesystem::path path = folder / "config.json";
-  return ParseModelPlan(ReadJsonFile(path), path.string());
+ModelPlan ReadModelPlan(const ModelSource& source) {
+  RequireModelFolder(source.folder);
+  const Json config = ReadModelConfig(source);
+  const ConfigReads reads;
+  ModelPlan plan = ParseModelPlan(config, (source.folder / "config.json").string());
+  RequireOverridesRead(source, config, reads);
+  return plan;
 }
 
 // One key and one value per head of keys and values; blocks without attention keep nothing.

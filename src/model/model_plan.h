@@ -12,6 +12,7 @@
 #include "artefact/kv_scheme.h"
 #include "io/json.h"
 #include "model/block_plan.h"
+#include "model/model_source.h"
 
 namespace qualm {
 
@@ -44,7 +45,8 @@ struct ModelPlan {
 
 // Throws bad input naming file and key; an unknown model_type lists the supported ones.
 ModelPlan ParseModelPlan(const Json& json, std::string_view place);
-ModelPlan ReadModelPlan(const std::filesystem::path& folder);
+// The plan of a source, with its overrides; a key of them that nothing reads is bad input, too.
+ModelPlan ReadModelPlan(const ModelSource& source);
 
 // Floats that a cache keeps for one position over all blocks: keys and values.
 size_t CacheFloatsPerPosition(const ModelPlan& plan);

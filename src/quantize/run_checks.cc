@@ -78,7 +78,7 @@ void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoi
       if (!tensor.name.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
       const std::string_view part = std::string_view(tensor.name).substr(name.size());
       if (part == ".weight" || part == ".bias") continue;
-      ThrowBadInput(StrCat(options.model.string(), ": ", tensor.name),
+      ThrowBadInput(StrCat(options.model.name, ": ", tensor.name),
                     StrCat("only a weight and a bias of ", name), "another tensor",
                     "is this checkpoint quantized already?");
     }
@@ -104,7 +104,9 @@ void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
 void RequireUntying(const Checkpoint& checkpoint) {
   if (!checkpoint.plan().tied_embeddings) return;
   const std::filesystem::path path = checkpoint.folder() / "config.json";
-  if (!ParseModelPlan(UntiedConfig(ReadJsonFile(path)), path.string()).tied_embeddings) return;
+  if (!ParseModelPlan(UntiedConfig(ReadModelConfig(checkpoint.source())), path.string())
+           .tied_embeddings)
+    return;
   ThrowBadInput("quarot", "a family whose head is untied by tie_word_embeddings: false",
                 checkpoint.plan().model_type, "use {quarot: {residual: false}}");
 }

@@ -157,8 +157,12 @@ class StressRun {
       if (!written_.contains(tensor.name)) rest.AddView(tensor);
     }
     Write("rest.safetensors", rest);
-    for (const std::string& name : CompanionFiles(options_.model)) {
-      WriteFileAtomically(options_.out / name, ReadFile(options_.model / name));
+    for (const std::string& name : CompanionFiles(options_.model.folder)) {
+      if (name == "config.json" && !options_.model.config.empty()) {
+        WriteJsonFile(options_.out / name, ReadModelConfig(options_.model));
+      } else {
+        WriteFileAtomically(options_.out / name, ReadFile(options_.model.folder / name));
+      }
     }
     WriteJsonFile(options_.out / kIndexName, Json{{"weight_map", weight_map_}});
   }

@@ -54,7 +54,7 @@ class TorchArchive {
         {"version", "3\n"}};
     records.insert(records.end(), more_.begin(), more_.end());
 
-    // Records, each behind its local header, then the directory, then the end.
+    // Records, each after its local header, then the directory, then the end.
     std::string file, directory;
     uint16_t count = 0;
     for (const auto& [name, bytes] : records) {
