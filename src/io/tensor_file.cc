@@ -192,6 +192,19 @@ std::vector<std::string> TensorFile::names() const {
   return names;
 }
 
+void TensorFile::LeaveOut(const std::vector<std::string>& names) {
+  const std::set<std::string_view> left_out(names.begin(), names.end());
+  size_t kept = 0;
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (left_out.contains(tensors_[i].name)) continue;
+    if (kept != i) tensors_[kept] = std::move(tensors_[i]);
+    file_of_tensor_[kept++] = file_of_tensor_[i];
+  }
+  tensors_.resize(kept);
+  file_of_tensor_.resize(kept);
+  std::erase_if(unread_, [&](const auto& tensor) { return left_out.contains(tensor.first); });
+}
+
 uint64_t TensorFile::file_bytes() const {
   uint64_t total = 0;
   for (const auto& file : files_) total += file->bytes().size();

@@ -35,6 +35,8 @@ class TensorFile {
   const std::filesystem::path& index() const { return index_; }  // empty: one file without an index
   // "safetensors" or "torch": the form of the files.
   std::string_view container() const;
+  // From now on these tensors are absent.
+  void LeaveOut(const std::vector<std::string>& names);
   uint64_t file_bytes() const;
   // Drops the tensor's pages from resident memory.
   void Release(const TensorView& tensor) const;

@@ -161,6 +161,34 @@ TEST(TorchFile, RecordsOfTheArchive) {
   EXPECT_THAT(ComplaintAbout(TorchArchive().Flags(1).Bytes()), HasSubstr("encrypted"));
 }
 
+// Position of the directory's entry for a record.
+size_t EntryOf(const std::string& archive, const std::string& record) {
+  return archive.rfind("archive/" + record) - 46;
+}
+
+TEST(TorchFile, RecordsDoNotOverlap) {
+  // The storage's record reaches into the next one.
+  std::string archive = TorchArchive().Bytes();
+  const size_t entry = EntryOf(archive, "data/0");
+  archive[entry + 20] = archive[entry + 24] = 100;
+  EXPECT_THAT(ComplaintAbout(archive), HasSubstr("records that do not overlap; got two at"));
+
+  // An entry that names another record's header.
+  archive = TorchArchive().Bytes();
+  archive.replace(EntryOf(archive, "version") + 42, 4, archive, EntryOf(archive, "data/0") + 42, 4);
+  EXPECT_THAT(ComplaintAbout(archive),
+              AllOf(HasSubstr("record 'archive/version'"), HasSubstr("got two names")));
+}
+
+// torch writes the end of the archive in both forms; they may not differ.
+TEST(TorchFile, BothEndsOfAnArchiveSayTheSame) {
+  std::string file = ReadFile(Folder() / "module.bin");
+  const size_t end64 = file.rfind("PK\x06\x06");
+  ASSERT_NE(end64, std::string::npos);
+  --file[end64 + 32];  // the number of entries
+  EXPECT_THAT(ComplaintAbout(file), HasSubstr("one directory; got two that differ"));
+}
+
 TEST(TorchFile, PicklesThatDoMoreAreNotRun) {
   const auto complaint = [](const std::string& pickle) {
     return ComplaintAbout(TorchArchive().Pickle(pickle).Bytes());
@@ -179,6 +207,12 @@ TEST(TorchFile, PicklesThatDoMoreAreNotRun) {
   EXPECT_THAT(complaint("\x80\x02."), HasSubstr("an empty stack"));
   EXPECT_THAT(complaint("\x80\x02h\x05."), HasSubstr("number 5"));
   EXPECT_THAT(complaint("\x80\x02NN."), HasSubstr("one value at the end; got 2"));
+  // A negative number in one byte.
+  EXPECT_THAT(complaint(std::string("\x80\x02}X\x01\0\0\0a", 9) +
+                        "ctorch._utils\n_rebuild_tensor_v2\n((X\x07" + std::string(3, '\0') +
+                        "storagectorch\nFloatStorage\nX\x01" + std::string(3, '\0') + "0NK\x04tQ" +
+                        "\x8a\x01\xff))tRs."),
+              HasSubstr("an offset that is not negative; got -1"));
   // A list that holds itself, a long number, a key alone.
   EXPECT_THAT(complaint("\x80\x02]q\x01h\x01"
                         "a."),

@@ -47,6 +47,7 @@ Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linear
   if (!allow_missing_linears) {
     checkpoint.left_out_ =
         UnreadTensors(*checkpoint.tensors_, *checkpoint.plan_, checkpoint.NeededTensors(), source);
+    checkpoint.tensors_->LeaveOut(checkpoint.left_out_);
   }
   return checkpoint;
 }

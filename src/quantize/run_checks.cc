@@ -70,21 +70,6 @@ void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) 
   for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
 }
 
-// The names under which a block file stores a quantized layer must not be taken already.
-void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
-                      const std::vector<std::string>& names) {
-  for (const TensorView& tensor : checkpoint.tensors().tensors()) {
-    for (const std::string& name : names) {
-      if (!tensor.name.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
-      const std::string_view part = std::string_view(tensor.name).substr(name.size());
-      if (part == ".weight" || part == ".bias") continue;
-      ThrowBadInput(StrCat(options.model.name, ": ", tensor.name),
-                    StrCat("only a weight and a bias of ", name), "another tensor",
-                    "is this checkpoint quantized already?");
-    }
-  }
-}
-
 // Token ids must be in the model's vocabulary.
 void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
   const auto vocab = checkpoint.plan().vocab_size();
@@ -148,7 +133,6 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
     }
   }
 
-  CheckTensorNames(options, checkpoint, names);
   // A recipe that skips every layer is a mistake.
   if (std::ranges::all_of(
           names, [&](const std::string& name) { return options.recipe.PlanFor(name).skip; })) {
