@@ -55,7 +55,12 @@ expect_error "hf download org/demo --revision v2" inspect org/demo@v2
 changed=$(run "$model" --config rope_theta=5e4)
 [[ $changed != "$expected" ]] || fail "--config rope_theta changes nothing"
 "$qualm" quantize "$model" --recipe rtn-w8-g32 -o "$scratch/q" --config rope_theta=5e4 --quiet > "$scratch/log"
-"$qualm" verify "$scratch/q" --against "$model" --config rope_theta=5e4 > "$scratch/log"
+"$qualm" verify "$scratch/q" --against "$model" --config rope_theta=5e4 --quiet > "$scratch/log"
 grep -q 50000 "$scratch/q/config.json" || fail "the artefact has the old configuration"
+distance=$("$qualm" eval "$scratch/q" --reference "$model" --reference-config rope_theta=5e4 --json --quiet \
+  --corpus "$scratch/text.txt" --seqlen 64 --limit 4)
+hash=$("$qualm" eval "$model" --config rope_theta=5e4 --json --quiet --corpus "$scratch/text.txt" --seqlen 64 \
+  --limit 4 | grep -o '"model_hash":"[^"]*"')
+[[ $distance == *"\"reference_${hash#\"model_}"* ]] || fail "the reference is not the changed model $hash"
 expect_error "got 'rope_tetha', which nothing reads" inspect "$model" --config rope_tetha=1
 echo "ok"

@@ -30,7 +30,7 @@ struct Options {
   TaskFlags tasks;
   ModelFlags model;
   std::string reference, text_field = "text", data;
-  std::vector<std::string> corpora;
+  std::vector<std::string> corpora, reference_config;
   std::string protocol = "gptq";
   size_t seqlen = 0, limit = 0, batch = 0;
   bool noise_floor = false;
@@ -57,7 +57,9 @@ LoadedModels LoadModels(const Options& options, const Context& context) {
   models.model = LoadModel(SourceOf(options.model), {}, context);
   ModelSource reference;
   if (!options.reference.empty()) {
-    reference = SourceOf({.name = options.reference, .config = {}, .ignored_tensors = {}});
+    reference = SourceOf({.name = options.reference,
+                          .config = options.reference_config,
+                          .ignored_tensors = options.model.ignored_tensors});
     models.reference = LoadModel(reference, {}, context);
   }
 
@@ -183,6 +185,7 @@ int RunTasks(const Options& options, const Globals& globals) {
   TaskFlags flags = options.tasks;
   flags.model = options.model;
   flags.reference = options.reference;
+  flags.reference_config = options.reference_config;
   flags.data = options.data;
   flags.limit = options.limit;
   return EvaluateTasks(flags, globals);
@@ -289,6 +292,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   // Flags for both, and the reference.
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
+  arguments
+      .Add("--reference-config", options->reference_config,
+           "As --config, for the reference; --ignore-tensors serves both")
+      .OnePerFlag()
+      .Needs(reference);
   arguments
       .Add("--limit", options->limit,
            "Only the first N windows of each corpus, or N drawn rows of each task")

@@ -170,8 +170,10 @@ class TaskEvaluation {
                                                const std::vector<TaskOutcome>& outcomes,
                                                Json& json) {
     // The reference is asked task by task in the same order, so outcomes meet by position.
-    const Model reference = LoadModel(
-        SourceOf({.name = flags_.reference, .config = {}, .ignored_tensors = {}}), {}, context_);
+    const Model reference = LoadModel(SourceOf({.name = flags_.reference,
+                                                .config = flags_.reference_config,
+                                                .ignored_tensors = flags_.model.ignored_tensors}),
+                                      {}, context_);
     Json reference_json = {{"model", flags_.reference}};
     std::vector<Comparison> comparisons;
     size_t next = 0;

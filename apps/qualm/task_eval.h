@@ -15,7 +15,8 @@ namespace qualm::cli {
 struct TaskFlags {
   ModelFlags model;
   std::string reference, data, store;
-  std::vector<std::string> tasks;  // names, groups, files; also several behind commas
+  std::vector<std::string> reference_config;  // KEY=VALUE, of the reference
+  std::vector<std::string> tasks;             // names, groups, files; also several behind commas
   PromptFlags prompt;
   uint64_t limit = 0, batch_tokens = 2048;
   bool run_code = false, skip_missing = false;
