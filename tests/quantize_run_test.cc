@@ -5,6 +5,7 @@
 #include <bit>
 #include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "artefact/store.h"
 #include "base/error.h"
@@ -369,8 +370,30 @@ TEST_F(QuantizeRun, TensorsInThePlaceOfOursAreRefused) {
   QuantizeOptions options = Options("rtn-w4-g64", "out");
   options.calibration.reset();
   options.model = model;
-  EXPECT_THAT(ErrorOf([&] { Run(options); }), HasSubstr("q_proj.scales] expected only a weight"));
+  EXPECT_THAT(ErrorOf([&] { Run(options); }),
+              HasSubstr("got model.layers.0.self_attn.q_proj.scales; --ignore-tensors"));
   EXPECT_FALSE(std::filesystem::exists(options.out));
+
+  // What is ignored is not copied.
+  options.model.ignored_tensors = {"scales$"};
+  Run(options);
+  const TensorFile written = TensorFile::Open(options.out);
+  EXPECT_NE(written.Find("model.layers.0.self_attn.q_proj.scales"), nullptr);  // ours
+  EXPECT_EQ(VerifyArtefact(options.out, options.model, testing::TestContext(2)).problems.size(),
+            0u);
+}
+
+// An overridden configuration becomes that of the artefact, which runs as the source does with it.
+TEST_F(QuantizeRun, OverridesBecomeTheArtefactsConfiguration) {
+  QuantizeOptions options = Options("rtn-w8-g32", "out");
+  options.calibration.reset();
+  Run(options);
+  options.out = folder_ / "changed";
+  options.model = MakeModelSource(DemoModel().string(), {"rope_theta=5e4"}, {});
+  Run(options);
+  EXPECT_EQ(ReadJsonFile(options.out / "config.json")["rope_theta"], 5e4);
+  EXPECT_NE(ReadManifest(options.out).source_hash, ReadManifest(folder_ / "out").source_hash);
+  EXPECT_NE(ReadManifest(options.out).run_key, ReadManifest(folder_ / "out").run_key);
 }
 
 TEST_F(QuantizeRun, TheArtefactKnowsTheCalibrationTexts13Grams) {

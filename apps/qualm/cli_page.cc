@@ -21,9 +21,9 @@ struct Notes {
 };
 
 constexpr const char* kModelFolder =
-    "MODEL: a folder with config.json, *.safetensors (with model.safetensors.index.json where "
-    "there "
-    "are several) and a tokenizer: tokenizer.json, tokenizer.model, or vocab.json with merges.txt, "
+    "MODEL: a folder, or ORG/NAME[@REVISION] in the Hugging Face cache (docs/models.md), with "
+    "config.json, model.safetensors or pytorch_model.bin (or shards and their index) and a "
+    "tokenizer: tokenizer.json, tokenizer.model, or vocab.json with merges.txt, "
     "with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are; "
     "quantized folders have qualm.json, too";
 constexpr const char* kNothing = "the disk is full, or memory is short";

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "efficiency/measure.h"
+#include "model_flags.h"
 #include "tensor/isa.h"
 
 namespace qualm::cli {
@@ -16,7 +17,8 @@ namespace {
 
 // `contexts` and `batches` are lists as the user wrote them; empty: the single value applies.
 struct Flags {
-  std::string model, contexts, batches;
+  ModelFlags model;
+  std::string contexts, batches;
   SpeedOptions speed;
 };
 
@@ -61,7 +63,7 @@ Json JsonOf(const Flags& flags, const SpeedResult& result, int threads) {
 
   // Scripts that measure one combination need not look into the list.
   const SpeedPoint& first = result.points.front();
-  return {{"model", flags.model},
+  return {{"model", flags.model.name},
           {"formats", std::move(formats)},
           {"threads", threads},
           {"instruction_set", InstructionSet()},
@@ -92,7 +94,7 @@ int Run(const Flags& flags, const Globals& globals) {
 
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
-  const SpeedResult result = MeasureSpeed(flags.model, options, context);
+  const SpeedResult result = MeasureSpeed(SourceOf(flags.model), options, context);
 
   if (globals.json) {
     PrintJson(JsonOf(flags, result, pool.threads()));
@@ -100,7 +102,7 @@ int Run(const Flags& flags, const Globals& globals) {
   }
 
   // How the layers run, as a model without kernels for its codes is slow for that reason.
-  Print(StrCat(flags.model, ": ", pool.threads(), " threads, ", InstructionSet(), "\n"));
+  Print(StrCat(flags.model.name, ": ", pool.threads(), " threads, ", InstructionSet(), "\n"));
   for (const FormatUse& use : result.formats) {
     Print(StrCat("layers   ", use.layers, " ", use.format, ", ", HumanBytes(use.bytes),
                  use.is_dequantized ? ": no kernel takes its codes, runs as dense float32" : "",
@@ -134,7 +136,7 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddBench(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // The model, and what is measured.
-  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  AddModelFlags(arguments, flags->model, "model", "Model, float or quantized");
   arguments.Add("--prompt", flags->speed.prompt, "Prompt tokens").ShowDefault().Positive();
   arguments.Add("--contexts", flags->contexts, "Several prompt lengths in place of one: 128,1024")
       .Checked([](const std::string& text) { (void)NumbersOf("--contexts", text); });

@@ -17,6 +17,7 @@
 #include "cli.h"
 #include "generate/conversation.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "text_flags.h"
 #include "tokenize/utf8.h"
 
@@ -35,7 +36,8 @@ constexpr const char* kHelp =
     "Ctrl-C stops the answer that is being written.";
 
 struct Flags {
-  std::string model, system, messages;
+  ModelFlags model;
+  std::string system, messages;
   uint64_t context = 0;  // tokens; 0: the default
   ChatSettings chat;
   TextFlags text;
@@ -237,10 +239,11 @@ int Run(const Flags& flags, const Globals& globals) {
   WarnOfBytes(flags.system, "--system", *progress);
   const std::vector<ChatMessage> messages = OpeningMessages(flags.system, flags.messages);
   const ChatOptions chat_options = ChatOptionsOfToday(flags.chat);
-  const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, chat_options);
+  const ModelSource source = SourceOf(flags.model);
+  const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, source.folder, chat_options);
   ThreadPool pool(globals.threads);
   const Context context{pool, *progress};
-  const Model model = LoadModel(flags.model, {}, context);
+  const Model model = LoadModel(source, {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const GenerateOptions options = TextOptionsOf(flags.text, model);
 
@@ -260,7 +263,7 @@ Command AddChat(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   flags->text.max_tokens = 512;
   // Who talks, and what was said before.
-  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  AddModelFlags(arguments, flags->model, "model", "Model, float or quantized");
   arguments.Add("--system", flags->system, "The system message");
   arguments.Add("--messages", flags->messages,
                 "Continue this conversation: a JSON list of {\"role\": ..., \"content\": ...}");

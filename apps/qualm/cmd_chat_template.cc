@@ -10,6 +10,7 @@
 #include "chat/chat_template.h"
 #include "chat_flags.h"
 #include "cli.h"
+#include "model/hub_cache.h"
 
 namespace qualm::cli {
 
@@ -52,8 +53,9 @@ Json ReadConversation(const std::string& file, ChatOptions* chat) {
   return GetChild(read, "messages", file);
 }
 
-// A model folder, a template's file, or the name of a template.
-ChatTemplate Find(const std::string& source, const ChatOptions& chat) {
+// A model, a template's file, or the name of a template.
+ChatTemplate Find(const std::string& named, const ChatOptions& chat) {
+  const std::string source = FindModelFolder(named, ModelParts::kWithoutWeights).string();
   std::error_code ignored;
   if (std::filesystem::is_directory(source, ignored)) return FindChatTemplate("", source, chat);
   // A file is one whatever its name: a path with '/' is never the name of a template.

@@ -17,6 +17,7 @@
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "task_eval.h"
 #include "tensor/isa.h"
 
@@ -27,8 +28,9 @@ namespace {
 // Flags of texts; those of tasks are in TaskFlags, and some serve both.
 struct Options {
   TaskFlags tasks;
-  std::string model, reference, text_field = "text", data;
-  std::vector<std::string> corpora;
+  ModelFlags model;
+  std::string reference, text_field = "text", data;
+  std::vector<std::string> corpora, reference_config;
   std::string protocol = "gptq";
   size_t seqlen = 0, limit = 0, batch = 0;
   bool noise_floor = false;
@@ -52,15 +54,21 @@ struct LoadedModels {
 
 LoadedModels LoadModels(const Options& options, const Context& context) {
   LoadedModels models;
-  models.model = LoadModel(options.model, {}, context);
-  if (!options.reference.empty()) models.reference = LoadModel(options.reference, {}, context);
+  models.model = LoadModel(SourceOf(options.model), {}, context);
+  ModelSource reference;
+  if (!options.reference.empty()) {
+    reference = SourceOf({.name = options.reference,
+                          .config = options.reference_config,
+                          .ignored_tensors = options.model.ignored_tensors});
+    models.reference = LoadModel(reference, {}, context);
+  }
 
   // The noise floor is the distance of the reference to itself in lower precision.
   if (options.noise_floor) {
     if (models.reference->is_quantized()) {
       ThrowBadInput("--noise-floor", "a reference with float weights", options.reference);
     }
-    models.rounded = LoadModel(options.reference, {.compute_in_bf16 = true}, context);
+    models.rounded = LoadModel(reference, {.compute_in_bf16 = true}, context);
   }
   return models;
 }
@@ -123,7 +131,7 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
   }
 
   // Hashes and instruction set, so that the numbers can be reproduced.
-  Json json = {{"model", options.model},
+  Json json = {{"model", options.model.name},
                {"model_hash", models.model.Hash()},
                {"compute_type", "float32"},
                {"instruction_set", InstructionSet()}};
@@ -177,6 +185,7 @@ int RunTasks(const Options& options, const Globals& globals) {
   TaskFlags flags = options.tasks;
   flags.model = options.model;
   flags.reference = options.reference;
+  flags.reference_config = options.reference_config;
   flags.data = options.data;
   flags.limit = options.limit;
   return EvaluateTasks(flags, globals);
@@ -210,7 +219,7 @@ int Run(const Options& options, const Globals& globals) {
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
-      models.model.is_quantized() ? ReadGramHashes(options.model) : std::nullopt;
+      models.model.is_quantized() ? ReadGramHashes(models.model.folder) : std::nullopt;
 
   std::vector<MetricRow> rows;
   for (size_t i = 0; i < scores.size(); ++i) {
@@ -227,7 +236,7 @@ int Run(const Options& options, const Globals& globals) {
     return is_finite ? kOk : kFailed;
   }
 
-  Print(StrCat("model     ", options.model, "\n"));
+  Print(StrCat("model     ", options.model.name, "\n"));
   if (models.reference) Print(StrCat("reference ", options.reference, "\n"));
   Print(StrCat("protocol  ", protocol.name, " (version ", protocol.version, "), seqlen ", seqlen,
                "; errors over n windows\n\n"));
@@ -240,7 +249,7 @@ int Run(const Options& options, const Globals& globals) {
 Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
   // What is scored.
-  arguments.Add("MODEL", options->model, "A model folder, float or quantized").Required();
+  AddModelFlags(arguments, options->model, "MODEL", "A model, float or quantized");
   arguments
       .Add(
           "--corpus", options->corpora,
@@ -285,6 +294,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   // Flags for both, and the reference.
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
+  arguments
+      .Add("--reference-config", options->reference_config,
+           "As --config, for the reference; --ignore-tensors serves both")
+      .OnePerFlag()
+      .Needs(reference);
   arguments
       .Add("--limit", options->limit,
            "Only the first N windows of each corpus, or N drawn rows of each task")

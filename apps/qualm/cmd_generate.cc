@@ -13,13 +13,15 @@
 #include "generate/conversation.h"
 #include "generate/text_writer.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "text_flags.h"
 
 namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string model, system, messages;
+  ModelFlags model;
+  std::string system, messages;
   std::optional<std::string> prompt;
   bool is_chat = false;
   ChatSettings chat;
@@ -51,12 +53,12 @@ std::vector<ChatMessage> MessagesOf(const Flags& flags) {
   return messages;
 }
 
-Question ConversationOf(const Flags& flags, const Tokenizer& tokenizer) {
+Question ConversationOf(const Flags& flags, const Model& model) {
   const ChatOptions options = ChatOptionsOfToday(flags.chat);
-  const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, flags.model, options);
+  const ChatTemplate chat = FindChatTemplate(flags.chat.chat_template, model.folder, options);
   Question question;
   question.messages = MessagesOf(flags);
-  question.tokens = EncodeGenerationPrompt(tokenizer, chat.Render(question.messages));
+  question.tokens = EncodeGenerationPrompt(*model.tokenizer, chat.Render(question.messages));
   question.shown = ChatText(chat, options);
   question.chat = ChatAsJson(chat, options);
   return question;
@@ -64,7 +66,7 @@ Question ConversationOf(const Flags& flags, const Tokenizer& tokenizer) {
 
 Json AsJson(const Flags& flags, const Question& question, const GenerateOptions& options,
             const WrittenText& written, const Tokenizer& tokenizer) {
-  Json json = {{"model", flags.model},
+  Json json = {{"model", flags.model.name},
                {"prompt", flags.prompt ? Json(*flags.prompt) : Json()},
                {"prompt_ids", question.tokens},
                {"ids", written.ids},
@@ -89,12 +91,12 @@ int Run(const Flags& flags, const Globals& globals) {
   const Context context{pool, *progress};
   WarnOfBytes(flags.prompt.value_or(""), "--prompt", *progress);
   WarnOfBytes(flags.system, "--system", *progress);
-  const Model model = LoadModel(flags.model, {}, context);
+  const Model model = LoadModel(SourceOf(flags.model), {}, context);
   const Tokenizer& tokenizer = model.RequireTokenizer();
   const GenerateOptions options = TextOptionsOf(flags.text, model);
   Question question;
   if (flags.is_chat) {
-    question = ConversationOf(flags, tokenizer);
+    question = ConversationOf(flags, model);
     progress->Info(question.shown);
   } else {
     question.tokens = PromptOf(flags, tokenizer);
@@ -130,7 +132,7 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddGenerate(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // The prompt, and how its continuation is drawn.
-  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  AddModelFlags(arguments, flags->model, "model", "Model, float or quantized");
   arguments.Add("--prompt", flags->prompt, "Text to continue; with --chat the user's message");
   arguments.Flag("--chat", flags->is_chat, "Ask in the form of the model's chat template");
   arguments.Add("--system", flags->system, "With --chat: the system message");

@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "text_flags.h"
 
 namespace qualm::cli {
@@ -316,21 +317,37 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
   Print(FormatTable(tensors, {false, false, true, true}));
 }
 
+// What the command line changed, and the tensors that mean nothing; nothing where there is none.
+void AddOverridesOf(const Checkpoint& checkpoint, Json& summary) {
+  for (const ConfigOverride& changed : checkpoint.source().config) {
+    summary["overrides"][changed.key] = Json::parse(changed.value);
+  }
+  const std::vector<std::string>& left_out = checkpoint.tensors().left_out();
+  if (left_out.empty()) return;
+  summary["tensors_left_out"] = left_out.size();
+  summary["left_out"] = left_out;
+}
+
 // Only tables of contents are read: no weights, so it is fast on any model.
-int Run(const std::string& path, const Globals& globals) {
+int Run(const ModelFlags& flags, const Globals& globals) {
+  const ModelSource source = SourceOf(flags);
+  const std::filesystem::path& path = source.folder;
   // A quantized folder lacks the float weights, so the checkpoint may be incomplete.
   Folder folder;
   if (HasManifest(path)) folder.manifest = ReadManifest(path);
   const std::optional<Manifest>& manifest = folder.manifest;
   const Checkpoint checkpoint =
-      Checkpoint::Open(path, /*allow_missing_linears=*/manifest.has_value());
+      Checkpoint::Open(source, /*allow_missing_linears=*/manifest.has_value());
   if (HasTokenizer(path)) folder.tokenizer = LoadTokenizer(path);
-  folder.generation = ReadGenerationConfig(path, checkpoint.plan().vocab_size());
+  folder.generation = ReadGenerationConfig(source, checkpoint.plan().vocab_size());
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   for (const std::string& warning : folder.generation.warnings) progress->Warn(warning);
 
   const Sizes sizes = SizesOf(checkpoint, manifest);
-  Json summary = {{"model", path},
+  Json summary = {{"model", source.name},
+                  {"folder", path.string()},
+                  {"container", checkpoint.tensors().file().container()},
+                  {"files", checkpoint.tensors().file().files().size()},
                   {"quantized", manifest.has_value()},
                   {"parameters", sizes.parameters},
                   {"bytes", sizes.file_bytes},
@@ -339,9 +356,7 @@ int Run(const std::string& path, const Globals& globals) {
                   {"tokenizer", TokenizerAsJson(folder.tokenizer.get())},
                   {"generation", GenerationAsJson(folder.generation, folder.tokenizer.get())}};
 
-  if (const auto& left_out = checkpoint.tensors().left_out(); !left_out.empty()) {
-    summary["tensors_not_read"] = left_out;
-  }
+  AddOverridesOf(checkpoint, summary);
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
   if (globals.json) {
     summary["tensors"] = TensorsAsJson(checkpoint.tensors().file());
@@ -355,11 +370,13 @@ int Run(const std::string& path, const Globals& globals) {
 }  // namespace
 
 Command AddInspect(Arguments& arguments, Globals& globals) {
-  auto folder = std::make_shared<std::string>();
-  arguments.Add("MODEL", *folder, "A model folder, float or quantized").Required();
+  auto flags = std::make_shared<ModelFlags>();
+  AddModelFlags(arguments, *flags, "MODEL", "A model, float or quantized");
   AddJsonFlag(arguments, globals);
-  arguments.Examples("  qualm inspect MODEL\n  qualm inspect MODEL --json");
-  return [folder, &globals] { return Run(*folder, globals); };
+  arguments.Examples(
+      "  qualm inspect MODEL\n  qualm inspect MODEL --json\n"
+      "  qualm inspect ORG/NAME@REVISION --config rope_theta=1000000");
+  return [flags, &globals] { return Run(*flags, globals); };
 }
 
 }  // namespace qualm::cli

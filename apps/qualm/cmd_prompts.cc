@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
+#include "model/hub_cache.h"
 #include "prompt_flags.h"
 #include "tasks/prompt_json.h"
 #include "tasks/task.h"
@@ -56,8 +57,8 @@ int Run(const Options& options, const Globals& globals) {
   ChatOptions tokens = ChatOptionsOf(options.prompt.settings);
   tokens.bos = options.bos;
   tokens.eos = options.eos;
-  const std::optional<ChatTemplate> chat =
-      FindPromptTemplate(options.prompt, options.model, tokens);
+  const std::optional<ChatTemplate> chat = FindPromptTemplate(
+      options.prompt, FindModelFolder(options.model, ModelParts::kWithoutWeights), tokens);
   const PromptStyle style = StyleOf(options.prompt, chat);
   ItemOptions items = ItemOptionsOf(options.prompt);
   items.limit = options.limit;

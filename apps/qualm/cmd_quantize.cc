@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "data/named_corpora.h"
 #include "model/model.h"
+#include "model_flags.h"
 #include "quantize/plan.h"
 #include "quantize/run.h"
 
@@ -20,7 +21,8 @@ namespace {
 struct Flags {
   Flags() { sampler.length = 0; }  // until the model's context is known
 
-  std::string model, out, calibration, text_field = "text", data, order;
+  ModelFlags model;
+  std::string out, calibration, text_field = "text", data, order;
   std::vector<std::string> recipes;
   SamplerOptions sampler;
   size_t blocks = 0;
@@ -28,7 +30,8 @@ struct Flags {
 };
 
 // The calibration sequences of the text, cut by the model's tokenizer.
-CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
+CalibrationSet Sample(const Flags& flags, const ModelSource& model, Progress& progress) {
+  const size_t context = ReadModelPlan(model).context;
   SamplerOptions sampler = flags.sampler;
   if (sampler.length == 0) sampler.length = std::min<size_t>(2048, context);
 
@@ -39,11 +42,11 @@ CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
   WarnOfBytes(corpus, progress);
 
   // Said here with a hint, before the tokenizer is loaded.
-  if (!HasTokenizer(flags.model)) {
-    ThrowBadInput(flags.model, "a tokenizer in the model's folder", "none",
+  if (!HasTokenizer(model.folder)) {
+    ThrowBadInput(model.name, "a tokenizer in the model's folder", "none",
                   "calibration text needs one");
   }
-  return SampleCalibration(corpus, *LoadTokenizer(flags.model), sampler);
+  return SampleCalibration(corpus, *LoadTokenizer(model.folder), sampler);
 }
 
 // The options of each recipe. One recipe writes to --out, several write to folders of their names
@@ -51,14 +54,14 @@ CalibrationSet Sample(const Flags& flags, size_t context, Progress& progress) {
 std::vector<QuantizeOptions> MakeOptions(const Flags& flags, Progress& progress) {
   // What all recipes share; the calibration set is sampled once.
   QuantizeOptions options;
-  options.model = flags.model;
+  options.model = SourceOf(flags.model);
   options.seed = flags.sampler.seed;
   options.overwrite = flags.overwrite;
   options.spill = flags.spill;
   if (flags.blocks > 0) options.stop_after_blocks = flags.blocks;
   options.qualm_version = QUALM_VERSION;
   if (!flags.calibration.empty()) {
-    options.calibration = Sample(flags, ReadModelPlan(flags.model).context, progress);
+    options.calibration = Sample(flags, options.model, progress);
   }
 
   std::vector<QuantizeOptions> all;
@@ -99,7 +102,7 @@ Json PlanJson(const Plan& plan, const QuantizeOptions& options) {
         {"stage", stage.name}, {"seconds", stage.seconds}, {"memory_bytes", stage.memory_bytes}});
   }
 
-  return Json{{"model", options.model.string()},
+  return Json{{"model", options.model.name},
               {"recipe", options.recipe.name},
               {"blocks", plan.blocks},
               {"calibration_tokens", plan.calibration_tokens},
@@ -190,9 +193,12 @@ Json ResultJson(const QuantizeResult& result, const QuantizeOptions& options) {
   // Layers and totals are known only when the run is finished.
   Json layers = Json::array();
   for (const LayerRecord& layer : result.manifest.layers) layers.push_back(ToJson(layer));
-  Json json{{"model", options.model.string()},         {"out", options.out.string()},
-            {"recipe", options.recipe.name},           {"finished", result.finished},
-            {"blocks_resumed", result.blocks_resumed}, {"blocks_written", result.blocks_written}};
+  Json json{{"model", options.model.name},
+            {"out", options.out.string()},
+            {"recipe", options.recipe.name},
+            {"finished", result.finished},
+            {"blocks_resumed", result.blocks_resumed},
+            {"blocks_written", result.blocks_written}};
 
   if (!result.finished) return json;
   json["artefact_hash"] = result.manifest.ArtefactHash();
@@ -267,7 +273,7 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddQuantize(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // What is quantized, how, and where to.
-  arguments.Add("model", flags->model, "Float checkpoint: a Hugging Face folder").Required();
+  AddModelFlags(arguments, flags->model, "model", "Float checkpoint");
   arguments
       .Add("--recipe", flags->recipes,
            "Name (see 'qualm list recipes') or YAML file; may be given several times")

@@ -12,6 +12,7 @@
 #include "efficiency/hardware.h"
 #include "efficiency/measure.h"
 #include "efficiency/roofline.h"
+#include "model_flags.h"
 #include "study/machine.h"
 
 namespace qualm::cli {
@@ -19,7 +20,8 @@ namespace {
 
 // An empty `kv` means the cache that the model has.
 struct Flags {
-  std::string model, hardware = "this", kv;
+  ModelFlags model;
+  std::string hardware = "this", kv;
   std::vector<std::string> recipes;
   Work work;
   size_t gen = 16, repetitions = 5;
@@ -163,7 +165,7 @@ Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware
   options.gen = flags.gen;
   options.repetitions = flags.repetitions;
 
-  const SpeedResult result = MeasureSpeed(flags.model, options, context);
+  const SpeedResult result = MeasureSpeed(SourceOf(flags.model), options, context);
   // The decoded tokens follow contexts that grow by one; the middle context has the mean cost.
   Work work = flags.work;
   work.context += flags.gen / 2;
@@ -175,14 +177,15 @@ Measurement Measure(const Flags& flags, const Row& row, const Hardware& hardware
 
 std::vector<Row> Predict(const Flags& flags, const Hardware& hardware) {
   // The model as it is stored, then as each recipe would store it.
-  const bool is_quantized = HasManifest(flags.model);
-  const Checkpoint checkpoint = Checkpoint::Open(flags.model, is_quantized);
+  const ModelSource source = SourceOf(flags.model);
+  const bool is_quantized = HasManifest(source.folder);
+  const Checkpoint checkpoint = Checkpoint::Open(source, is_quantized);
   std::vector<ModelStorage> storages;
   if (is_quantized) {
     if (!flags.recipes.empty()) {
-      ThrowBadInput("--recipe", "a float model", StrCat(flags.model, ", which is quantized"));
+      ThrowBadInput("--recipe", "a float model", StrCat(source.name, ", which is quantized"));
     }
-    const Manifest manifest = ReadManifest(flags.model);
+    const Manifest manifest = ReadManifest(source.folder);
     storages.push_back(StorageOf(checkpoint, &manifest));
   } else {
     storages.push_back(StorageOf(checkpoint, nullptr));
@@ -264,7 +267,7 @@ void PrintDevice(const Flags& flags, const Device& device) {
     if (ops > 0) peaks += StrCat(", ", name, " ", Scaled(ops));
   }
 
-  Print(StrCat(flags.model, " on ", hardware.title, " (", hardware.source, ")\n",
+  Print(StrCat(flags.model.name, " on ", hardware.title, " (", hardware.source, ")\n",
                Scaled(hardware.bytes_per_second), "B/s; operations per second: ", peaks, "\n"));
 
   // Measured peaks come with their spread.
@@ -325,14 +328,11 @@ int Run(const Flags& flags, const Globals& globals) {
   if (flags.measure) measurement = Measure(flags, rows[0], device.hardware, context);
 
   if (globals.json) {
-    Json json = {{"model", flags.model},
-                 {"hardware", device.hardware.title},
-                 {"source", device.hardware.source},
-                 {"bytes_per_s", device.hardware.bytes_per_second},
-                 {"batch", flags.work.batch},
-                 {"prompt", flags.work.prompt},
-                 {"context", flags.work.context},
-                 {"rows", RowsJson(rows, flags.work)}};
+    Json json = {
+        {"model", flags.model.name},        {"hardware", device.hardware.title},
+        {"source", device.hardware.source}, {"bytes_per_s", device.hardware.bytes_per_second},
+        {"batch", flags.work.batch},        {"prompt", flags.work.prompt},
+        {"context", flags.work.context},    {"rows", RowsJson(rows, flags.work)}};
     if (device.peaks) json["peaks"] = ToJson(*device.peaks);
     if (measurement) json["measured"] = ToJson(*measurement);
     PrintJson(json);
@@ -355,7 +355,7 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddRoofline(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // What runs where.
-  arguments.Add("model", flags->model, "Model folder, float or quantized").Required();
+  AddModelFlags(arguments, flags->model, "model", "Model, float or quantized");
   arguments
       .Add("--hardware", flags->hardware,
            "A device ('qualm list hardware'), a YAML file, or 'this': measured now")

@@ -5,20 +5,22 @@
 #include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "model_flags.h"
 #include "quantize/stress.h"
 
 namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string model, out;
+  ModelFlags model;
+  std::string out;
   StressOptions options;
 };
 
 int Run(const Flags& flags, const Globals& globals) {
   // The library takes paths, the command line has texts.
   StressOptions options = flags.options;
-  options.model = flags.model;
+  options.model = SourceOf(flags.model);
   options.out = flags.out;
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
@@ -27,7 +29,7 @@ int Run(const Flags& flags, const Globals& globals) {
   const StressReport report = MakeStressModel(options, context);
 
   if (globals.json) {
-    PrintJson(Json{{"model", flags.model},
+    PrintJson(Json{{"model", flags.model.name},
                    {"out", flags.out},
                    {"channels", options.channels},
                    {"factor", options.factor},
@@ -54,7 +56,7 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddStress(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   // Which model, where to, and how strong the outliers are.
-  arguments.Add("model", flags->model, "Float model folder").Required();
+  AddModelFlags(arguments, flags->model, "model", "Float model");
   arguments.Add("-o,--out", flags->out, "A new or empty folder").Required();
   arguments.Add("--channels", flags->options.channels, "Channels of each input that get larger")
       .ShowDefault()

@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "io/json.h"
+#include "model/hub_cache.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm::cli {
@@ -71,7 +72,9 @@ std::vector<TokenId> ParseIds(std::string_view text) {
 class Converter {
  public:
   Converter(const Options& options, const Globals& globals)
-      : options_(options), globals_(globals), tokenizer_(LoadTokenizer(options.model)) {
+      : options_(options),
+        globals_(globals),
+        tokenizer_(LoadTokenizer(FindModelFolder(options.model, ModelParts::kWithoutWeights))) {
     for (const std::string& warning : tokenizer_->warnings()) Warn(warning);
   }
 

@@ -5,13 +5,15 @@
 #include "base/context.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "model_flags.h"
 #include "quantize/verify.h"
 
 namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string folder, against;
+  std::string folder;
+  ModelFlags against;
 };
 
 // The library compares; this only prints what it found.
@@ -19,8 +21,8 @@ int Run(const Flags& flags, const Globals& globals) {
   ThreadPool pool(globals.threads);
   std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
-  std::optional<std::filesystem::path> against;
-  if (!flags.against.empty()) against = flags.against;
+  std::optional<ModelSource> against;
+  if (!flags.against.name.empty()) against = SourceOf(flags.against);
   VerifyReport report = VerifyArtefact(flags.folder, against, context);
 
   // Scripts get the counts in both cases and the exit code.
@@ -53,7 +55,7 @@ int Run(const Flags& flags, const Globals& globals) {
   // Against the source, only weights that were not transformed can be compared.
   if (against) {
     Print(StrCat(report.tensors_against, " unquantized tensors and the weight errors of ",
-                 report.errors_against, " layers compared with ", flags.against, "\n"));
+                 report.errors_against, " layers compared with ", flags.against.name, "\n"));
     if (const size_t rest = report.layers - report.errors_against; rest > 0) {
       Print(StrCat(
           rest, " layers were rounded from transformed weights, which the source does not hold\n"));
@@ -68,7 +70,8 @@ int Run(const Flags& flags, const Globals& globals) {
 Command AddVerify(Arguments& arguments, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   arguments.Add("folder", flags->folder, "Quantized model folder").Required();
-  arguments.Add("--against", flags->against, "The float checkpoint it was made from");
+  arguments.Add("--against", flags->against.name, "The float checkpoint it was made from");
+  AddOverrideFlags(arguments, flags->against, "that checkpoint");
   AddJsonFlag(arguments, globals);
   arguments.Examples("  qualm verify OUT\n  qualm verify OUT --against MODEL");
   return [flags, &globals] { return Run(*flags, globals); };

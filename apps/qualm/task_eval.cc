@@ -19,6 +19,7 @@
 #include "evaluate/comparison.h"
 #include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
+#include "model/hub_cache.h"
 #include "model/model.h"
 #include "results/store.h"
 #include "tensor/isa.h"
@@ -136,11 +137,11 @@ class TaskEvaluation {
 
   int Run() {
     // Outcomes are kept in memory only if a reference will be compared with them.
-    Json json = {{"model", flags_.model}, {"instruction_set", InstructionSet()}};
+    Json json = {{"model", flags_.model.name}, {"instruction_set", InstructionSet()}};
     if (!skipped_.empty()) json["skipped"] = skipped_;
-    const Model model = LoadModel(flags_.model, {}, context_);
+    const Model model = LoadModel(SourceOf(flags_.model), {}, context_);
     std::vector<TaskOutcome> outcomes;
-    const std::string hash = Evaluate(model, flags_.model, json, "", [&](TaskOutcome outcome) {
+    const std::string hash = Evaluate(model, json, "", [&](TaskOutcome outcome) {
       if (!flags_.reference.empty()) outcomes.push_back(std::move(outcome));
     });
 
@@ -170,13 +171,16 @@ class TaskEvaluation {
                                                const std::vector<TaskOutcome>& outcomes,
                                                Json& json) {
     // The reference is asked task by task in the same order, so outcomes meet by position.
-    const Model reference = LoadModel(flags_.reference, {}, context_);
+    const Model reference = LoadModel(SourceOf({.name = flags_.reference,
+                                                .config = flags_.reference_config,
+                                                .ignored_tensors = flags_.model.ignored_tensors}),
+                                      {}, context_);
     Json reference_json = {{"model", flags_.reference}};
     std::vector<Comparison> comparisons;
     size_t next = 0;
 
-    const std::string reference_hash = Evaluate(
-        reference, flags_.reference, reference_json, hash, [&](const TaskOutcome& of_reference) {
+    const std::string reference_hash =
+        Evaluate(reference, reference_json, hash, [&](const TaskOutcome& of_reference) {
           const TaskOutcome& outcome = outcomes[next++];
           const auto task = CompareOutcomes(of_reference, outcome);
           if (!task || Find(comparisons, task->key) != nullptr) return;
@@ -269,8 +273,7 @@ class TaskEvaluation {
 
   // Runs all tasks on a model, prints their scores or adds them to `json`, and passes each outcome
   // on. Returns the model's hash. The model must not be the one with the hash `done`.
-  std::string Evaluate(const Model& model, const std::string& folder, Json& json,
-                       const std::string& done,
+  std::string Evaluate(const Model& model, Json& json, const std::string& done,
                        const std::function<void(TaskOutcome)>& on_outcome) {
     const std::string hash = model.Hash();
     if (hash == done) {
@@ -279,9 +282,9 @@ class TaskEvaluation {
 
     json["model_hash"] = hash;
     json["rows"] = Json::array();
-    if (!globals_.json) Print(StrCat("model ", folder, " (", hash.substr(0, 8), ")\n"));
+    if (!globals_.json) Print(StrCat("model ", model.source.name, " (", hash.substr(0, 8), ")\n"));
 
-    FindTemplate(folder, json);
+    FindTemplate(model.folder, json);
 
     // Style and splits are part of the task's name in the store: answers with and without them
     // differ. The second model may have another template, so its names are made from the plain
@@ -398,7 +401,10 @@ void RequireStore(const std::string& file) {
 // The store knows folders by their full paths; anything else is looked up as it was given.
 std::string StoredName(const std::string& model) {
   std::error_code ignored;
-  return std::filesystem::is_directory(model, ignored) ? StoredPath(model) : model;
+  const bool is_path = std::filesystem::exists(model, ignored) || !IsInHubCache(model);
+  const std::filesystem::path folder =
+      is_path ? std::filesystem::path(model) : FindModelFolder(model, ModelParts::kWithoutWeights);
+  return std::filesystem::is_directory(folder, ignored) ? StoredPath(folder) : model;
 }
 
 int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {

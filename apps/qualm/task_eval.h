@@ -7,13 +7,16 @@
 
 #include "chat/chat_settings.h"
 #include "cli.h"
+#include "model_flags.h"
 #include "prompt_flags.h"
 
 namespace qualm::cli {
 
 struct TaskFlags {
-  std::string model, reference, data, store;
-  std::vector<std::string> tasks;  // names, groups, files; also several behind commas
+  ModelFlags model;
+  std::string reference, data, store;
+  std::vector<std::string> reference_config;  // KEY=VALUE, of the reference
+  std::vector<std::string> tasks;             // names, groups, files; also several behind commas
   PromptFlags prompt;
   uint64_t limit = 0, batch_tokens = 2048;
   bool run_code = false, skip_missing = false;

@@ -8,7 +8,7 @@
 
 #include "artefact/manifest.h"
 #include "artefact/quantized_linear.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 
 namespace qualm {
 

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/hash.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 
 namespace qualm {
 namespace {

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "base/rng.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
 

@@ -156,9 +156,9 @@ SpeedPoint MeasurePoint(Runner& runner, size_t context, size_t batch, const Spee
 
 }  // namespace
 
-SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
+SpeedResult MeasureSpeed(const ModelSource& source, const SpeedOptions& options,
                          const Context& context) {
-  const size_t model_context = ReadModelPlan(folder).context;
+  const size_t model_context = ReadModelPlan(source).context;
   std::vector<size_t> contexts = options.contexts;
   if (contexts.empty()) contexts = {options.prompt};
   for (size_t context_length : contexts) {
@@ -179,7 +179,7 @@ SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions
   for (size_t i = 0; i < kLoads; ++i) {
     model = Model();
     const auto start = std::chrono::steady_clock::now();
-    model = LoadModel(folder, {}, context);
+    model = LoadModel(source, {}, context);
     loads.push_back(SecondsSince(start));
   }
 

@@ -50,7 +50,7 @@ struct SpeedResult {
 
 // Runs on random token ids and gives medians over repetitions. Throws bad input for contexts that
 // are longer than the model's.
-SpeedResult MeasureSpeed(const std::filesystem::path& folder, const SpeedOptions& options,
+SpeedResult MeasureSpeed(const ModelSource& source, const SpeedOptions& options,
                          const Context& context);
 
 }  // namespace qualm

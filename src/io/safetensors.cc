@@ -1,4 +1,4 @@
-// Reads and writes safetensors files, one or several for a model. A header is trusted in nothing:
+// Reads and writes safetensors files. A header is trusted in nothing:
 // types, shapes, offsets and the tiling of the data are checked before a view is made. Views point
 // into the mapped files.
 #include "io/safetensors.h"
@@ -55,8 +55,6 @@ std::vector<size_t> ReadSizes(const Json& value, std::string_view what) {
   }
   return sizes;
 }
-
-constexpr std::string_view kReadTypes = "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL";
 
 // Types of the format that nothing here computes with, and the bits of an element.
 struct UnreadType {
@@ -182,44 +180,6 @@ void ReadMetadata(const Json& value, std::map<std::string, std::string>& metadat
   }
 }
 
-// Whether the name is like "model-00001-of-00002.safetensors": nothing that leads out of the
-// folder.
-bool IsPlainFileName(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
-}
-
-// What model.safetensors.index.json says: the files, and which tensor is in which file.
-struct Index {
-  std::set<std::string> shards;
-  std::vector<std::pair<std::string, std::string>> shard_of_tensor;
-};
-
-Index IndexFrom(const Json& json) {
-  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    ThrowExpected("an object 'weight_map' from tensor to file names", "none");
-  }
-
-  // File names come from the index, so they must not lead anywhere else.
-  Index index;
-  for (const auto& [tensor, shard] : json["weight_map"].items()) {
-    if (!shard.is_string()) {
-      ThrowBadInput(TensorPlace(tensor), "a file name", shard.type_name());
-    }
-    const auto& name = shard.get_ref<const std::string&>();
-    if (!IsPlainFileName(name)) {
-      ThrowBadInput(TensorPlace(tensor), "the name of a file in the same folder",
-                    StrCat("'", name.substr(0, 200), "'"));
-    }
-    index.shards.insert(name);
-    index.shard_of_tensor.emplace_back(tensor, name);
-  }
-
-  // An index without tensors is not a model.
-  if (index.shards.empty()) ThrowExpected("at least one tensor in 'weight_map'", "none");
-  return index;
-}
-
 // Other files that are called model.safetensors, told by their first bytes.
 void RefuseOtherKinds(std::span<const std::byte> file_bytes) {
   const std::string_view front(reinterpret_cast<const char*>(file_bytes.data()),
@@ -324,129 +284,6 @@ std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::map<std::string, std::string>* metadata,
                                          std::map<std::string, std::string>* unread) {
   return At(place, [&] { return TensorsOf(file_bytes, metadata, unread); });
-}
-
-TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
-  TensorFile result;
-
-  // A folder is searched for a single file first, then for an index.
-  std::filesystem::path path = file_or_folder;
-  if (std::filesystem::is_directory(path)) {
-    path = file_or_folder / "model.safetensors";
-    if (!std::filesystem::exists(path)) path += ".index.json";
-    if (!std::filesystem::exists(path)) {
-      ThrowBadInput(file_or_folder.string(), "model.safetensors or model.safetensors.index.json",
-                    "neither");
-    }
-  }
-
-  // An index names the shards; a single file is its own only shard.
-  Index index;
-  if (path.extension() == ".json") {
-    const Json json = ReadJsonFile(path);
-    index = At(path.string(), [&] { return IndexFrom(json); });
-    result.index_ = path;
-    for (const std::string& shard : index.shards) {
-      result.paths_.push_back(path.parent_path() / shard);
-    }
-  } else {
-    result.paths_.push_back(path);
-  }
-
-  // From here on both kinds of input are lists of files.
-  result.MapAll();
-  result.SortByName();
-
-  // Every tensor of the index must be in the file that the index says.
-  for (const auto& [tensor, shard] : index.shard_of_tensor) {
-    if (result.unread_.contains(tensor)) continue;
-    const TensorView* found = result.Find(tensor);
-    if (found == nullptr || result.FileOf(*found).filename() != shard) {
-      ThrowBadInput(StrCat(path.string(), ": ", TensorPlace(tensor)),
-                    StrCat("the tensor in ", shard), "none");
-    }
-  }
-  return result;
-}
-
-// Maps the files and collects their tensors, file by file.
-void TensorFile::MapAll() {
-  for (const std::filesystem::path& path : paths_) {
-    files_.push_back(std::make_unique<MappedFile>(path));
-    for (TensorView& tensor :
-         ParseSafetensors(files_.back()->bytes(), path.string(), &metadata_, &unread_)) {
-      tensors_.push_back(std::move(tensor));
-      file_of_tensor_.push_back(files_.size() - 1);
-    }
-  }
-}
-
-// Sorts tensors by name, together with the file of each; a name may occur only once.
-void TensorFile::SortByName() {
-  std::vector<size_t> order(tensors_.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  // Tensors of equal names keep the order of their files.
-  std::ranges::sort(order, {},
-                    [&](size_t i) { return std::pair(std::string_view(tensors_[i].name), i); });
-
-  std::vector<TensorView> tensors;
-  std::vector<size_t> files;
-  for (size_t i : order) {
-    if (!tensors.empty() && tensors.back().name == tensors_[i].name) {
-      ThrowBadInput(
-          StrCat(paths_[file_of_tensor_[i]].string(), ": ", TensorPlace(tensors_[i].name)),
-          "every tensor in one file", StrCat("also in ", paths_[files.back()].string()));
-    }
-    tensors.push_back(std::move(tensors_[i]));
-    files.push_back(file_of_tensor_[i]);
-  }
-
-  tensors_ = std::move(tensors);
-  file_of_tensor_ = std::move(files);
-}
-
-// Tensors are sorted by name. Who asks for a tensor of another type needs it: to say that it is
-// absent would leave out a bias, for instance.
-const TensorView* TensorFile::Find(std::string_view name) const {
-  if (const auto unread = unread_.find(std::string(name)); unread != unread_.end()) {
-    ThrowBadInput(StrCat(paths_.front().string(), ": ", TensorPlace(name)),
-                  StrCat("dtype ", kReadTypes), StrCat("'", unread->second, "'"),
-                  "a checkpoint that is already quantized is not read; use the float checkpoint");
-  }
-  auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
-  return at != tensors_.end() && at->name == name ? &*at : nullptr;
-}
-
-const TensorView& TensorFile::Get(std::string_view name) const {
-  if (const TensorView* found = Find(name)) return *found;
-  // The message names the nearest tensor: a wrong prefix is the most common mistake.
-  std::vector<std::string> names;
-  for (const TensorView& tensor : tensors_) names.push_back(tensor.name);
-  const std::string near = NearestName(name, names);
-  ThrowBadInput(paths_.front().parent_path().empty() ? paths_.front().string()
-                                                     : paths_.front().parent_path().string(),
-                StrCat("a tensor '", name, "'"), StrCat("none among ", names.size()),
-                near.empty() ? "" : StrCat("the nearest name is '", near, "'"));
-}
-
-uint64_t TensorFile::file_bytes() const {
-  uint64_t total = 0;
-  for (const auto& file : files_) total += file->bytes().size();
-  return total;
-}
-
-size_t TensorFile::IndexOf(const TensorView& tensor) const {
-  const TensorView* own = Find(tensor.name);  // `tensor` may be a copy
-  QUALM_CHECK(own != nullptr && own->bytes.data() == tensor.bytes.data());
-  return static_cast<size_t>(own - tensors_.data());
-}
-
-const std::filesystem::path& TensorFile::FileOf(const TensorView& tensor) const {
-  return paths_[file_of_tensor_[IndexOf(tensor)]];
-}
-
-void TensorFile::Release(const TensorView& tensor) const {
-  files_[file_of_tensor_[IndexOf(tensor)]]->Release(tensor.bytes);
 }
 
 std::string SafetensorsHeader(std::span<const TensorToWrite> tensors,

@@ -4,18 +4,19 @@
 
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/file.h"
-#include "io/mapped_file.h"
 #include "tensor/dtype.h"
 #include "tensor/matrix.h"
 
 namespace qualm {
+
+// The element types that are read, for messages.
+inline constexpr std::string_view kReadTypes = "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL";
 
 // One tensor inside a mapped file; the bytes live as long as its TensorFile.
 struct TensorView {
@@ -40,43 +41,6 @@ std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,
                                          std::map<std::string, std::string>* metadata = nullptr,
                                          std::map<std::string, std::string>* unread = nullptr);
-
-// The tensors of one model.safetensors, or of the shards that model.safetensors.index.json names,
-// or of one file (or index) given by path. A folder's model.safetensors wins over its index.
-class TensorFile {
- public:
-  static TensorFile Open(const std::filesystem::path& file_or_folder);
-
-  const std::vector<TensorView>& tensors() const { return tensors_; }  // sorted by name
-  // Null if absent. A tensor of a type that is not read stops nobody until it is asked for: then it
-  // is bad input that names the type.
-  const TensorView* Find(std::string_view name) const;
-  // The same; throws bad input naming the nearest existing name if it is absent.
-  const TensorView& Get(std::string_view name) const;
-  // The metadata of all files together; where they differ, the first file by name wins.
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const std::vector<std::filesystem::path>& files() const { return paths_; }
-  const std::filesystem::path& index() const { return index_; }  // empty: one file without an index
-  uint64_t file_bytes() const;
-  // Names and types of the tensors whose type is not read.
-  const std::map<std::string, std::string>& unread_types() const { return unread_; }
-  // Drops the tensor's pages from resident memory.
-  void Release(const TensorView& tensor) const;
-
- private:
-  void MapAll();
-  void SortByName();  // an error if two files hold the same name
-  size_t IndexOf(const TensorView& tensor) const;
-  const std::filesystem::path& FileOf(const TensorView& tensor) const;
-
-  std::vector<std::unique_ptr<MappedFile>> files_;
-  std::vector<std::filesystem::path> paths_;
-  std::filesystem::path index_;
-  std::vector<TensorView> tensors_;
-  std::vector<size_t> file_of_tensor_;
-  std::map<std::string, std::string> metadata_;
-  std::map<std::string, std::string> unread_;  // name, type
-};
 
 // A tensor to be written; the bytes must live until the write is done.
 struct TensorToWrite {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "io/tensor_file.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
 

@@ -1,10 +1,11 @@
 // Folders of safetensors files: single files, shards and their index.
+#include "io/tensor_file.h"
+
 #include <gtest/gtest.h>
 
 #include <functional>
 
 #include "base/strings.h"
-#include "io/safetensors.h"
 #include "support/errors.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
@@ -70,9 +71,11 @@ TEST(TensorFile, ShardNamesMustStayInTheFolder) {
 TEST(TensorFile, MissingShardIsAnError) {
   TemporaryFolder folder;
   folder.Write(kIndexName, R"({"weight_map":{"a":"1.safetensors"}})");
-  EXPECT_EQ(ErrorOf([&] { TensorFile::Open(folder.path()); }),
-            StrCat("[", (folder / "1.safetensors").string(),
-                   "] expected a readable file; got No such file or directory"));
+  EXPECT_EQ(
+      ErrorOf([&] { TensorFile::Open(folder.path()); }),
+      StrCat("[", (folder / "1.safetensors").string(),
+             "] expected the shard that model.safetensors.index.json names; got no such file; the "
+             "download may be incomplete"));
 }
 
 TEST(TensorFile, EveryTensorOfTheIndexMustBeInItsShard) {
@@ -115,9 +118,11 @@ TEST(TensorFile, HostileIndexFiles) {
 
 TEST(TensorFile, FolderWithoutTensorsSaysWhatItLooksFor) {
   TemporaryFolder folder;
-  EXPECT_EQ(ErrorOf([&] { TensorFile::Open(folder.path()); }),
-            StrCat("[", folder.path().string(),
-                   "] expected model.safetensors or model.safetensors.index.json; got neither"));
+  EXPECT_EQ(
+      ErrorOf([&] { TensorFile::Open(folder.path()); }),
+      StrCat("[", folder.path().string(),
+             "] expected model.safetensors, pytorch_model.bin, or the index of one in shards; got "
+             "none of them"));
 }
 
 TEST(TensorFile, ATensorOfAnotherTypeStopsOnlyWhoAsksForIt) {

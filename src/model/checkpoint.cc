@@ -10,6 +10,7 @@
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
+#include "model/unread_tensors.h"
 #include "tensor/dense.h"
 
 namespace qualm {
@@ -39,18 +40,23 @@ void RefuseQuantizedTensors(const ModelTensors& tensors, const std::filesystem::
 
 }  // namespace
 
-Checkpoint Checkpoint::Open(const std::filesystem::path& folder, bool allow_missing_linears) {
+Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linears) {
   Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
-  checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(folder));
+  checkpoint.source_ = source;
+  checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(source));
   // The plan knows which stored tensors hold which layers.
-  At(folder.string(), [&] {
-    checkpoint.tensors_ =
-        std::make_unique<ModelTensors>(TensorFile::Open(folder), *checkpoint.plan_);
+  TensorFile file = TensorFile::Open(source.folder);
+  At(source.folder.string(), [&] {
+    checkpoint.tensors_ = std::make_unique<ModelTensors>(std::move(file), *checkpoint.plan_);
   });
-  if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, folder);
+  if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, source.folder);
   checkpoint.CheckTensors(allow_missing_linears);
-  checkpoint.RefuseUnreadTensors(allow_missing_linears);
+
+  // The tensors of a quantized folder are those of its manifest.
+  if (!allow_missing_linears) {
+    checkpoint.tensors_->LeaveOut(UnreadTensors(checkpoint.tensors_->all_names(), *checkpoint.plan_,
+                                                checkpoint.NeededTensors(), source));
+  }
   return checkpoint;
 }
 
@@ -59,7 +65,7 @@ void Checkpoint::CheckMatrix(const std::string& name, size_t rows, size_t cols) 
   const TensorView* tensor = tensors_->Header(name);
   if (tensor == nullptr) tensor = &tensors_->Get(name);  // which says what is missing
   if (tensor->shape == std::vector<size_t>{rows, cols} && IsFloat(tensor->type)) return;
-  ThrowBadInput(StrCat(folder_.string(), ": ", name),
+  ThrowBadInput(StrCat(folder().string(), ": ", name),
                 StrCat("a float tensor of shape [", rows, ", ", cols, "]"),
                 StrCat(NameOf(tensor->type), " ", ShapeText(tensor->shape)),
                 "config.json and the tensors do not belong together");
@@ -69,7 +75,7 @@ void Checkpoint::CheckVector(const std::string& name, size_t size) const {
   const TensorView* tensor = tensors_->Header(name);
   if (tensor == nullptr) tensor = &tensors_->Get(name);
   if (tensor->shape == std::vector<size_t>{size} && IsFloat(tensor->type)) return;
-  ThrowBadInput(StrCat(folder_.string(), ": ", name),
+  ThrowBadInput(StrCat(folder().string(), ": ", name),
                 StrCat("a float tensor of shape [", size, "]"),
                 StrCat(NameOf(tensor->type), " ", ShapeText(tensor->shape)));
 }
@@ -122,7 +128,7 @@ void Checkpoint::CheckTables() const {
   const auto check_table = [&](const WeightView& weight, size_t rows, size_t cols,
                                std::string_view name) {
     if (weight.rows == rows && weight.cols == cols) return;
-    ThrowBadInput(StrCat(folder_.string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
+    ThrowBadInput(StrCat(folder().string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
                   StrCat("[", weight.rows, ", ", weight.cols, "]"));
   };
   check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
@@ -139,7 +145,7 @@ void Checkpoint::CheckTables() const {
 }
 
 // Under the names of the plan.
-std::set<std::string> Checkpoint::NamesThatAreRead() const {
+std::set<std::string> Checkpoint::NeededTensors() const {
   std::set<std::string> names;
   const auto add = [&](const std::string& name) {
     names.insert(name + ".weight");
@@ -164,23 +170,6 @@ std::set<std::string> Checkpoint::NamesThatAreRead() const {
     for (const LinearSite& site : SitesOf(block)) add(plan_->NameIn(b, site.name));
   }
   return names;
-}
-
-// A tensor that nothing reads would have changed the model's outputs if the program that wrote it
-// is right: it is the sign of a family or a configuration that is not what it seems. The codes of
-// a quantized layer lie beside the place of its weight.
-void Checkpoint::RefuseUnreadTensors(bool is_quantized) const {
-  const std::set<std::string> read = NamesThatAreRead();
-  const auto is_part_of_layer = [&](const std::string& name) {
-    const size_t dot = name.rfind('.');
-    return dot != std::string::npos && read.contains(name.substr(0, dot) + ".weight");
-  };
-  for (const std::string& name : tensors_->names()) {
-    if (read.contains(name) || (is_quantized && is_part_of_layer(name))) continue;
-    ThrowBadInput(folder_.string(), StrCat("tensors that the family ", plan_->model_type, " reads"),
-                  StrCat("'", name.substr(0, 200), "', which it does not"),
-                  "is config.json of another model? --ignore-tensors leaves tensors out");
-  }
 }
 
 WeightView Checkpoint::Weight(std::string_view layer_name) const {
@@ -251,11 +240,12 @@ std::string Checkpoint::HashOf(InputSet& inputs) {
 
 InputSet Checkpoint::Inputs() const {
   InputSet inputs;
-  inputs.Add("config.json", folder_ / "config.json");
+  inputs.Add("config.json", folder() / "config.json");
   if (const auto& index = tensors_->file().index(); !index.empty()) {
     inputs.Add(index.filename().string(), index);
   }
   for (const auto& path : tensors_->file().files()) inputs.Add(path.filename().string(), path);
+  AddOverrides(source_, inputs);
   return inputs;
 }
 

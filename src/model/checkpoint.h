@@ -19,10 +19,12 @@ class Checkpoint {
  public:
   // Reads config.json and the headers; checks that every tensor the model needs is there with the
   // shape the configuration asks for. With `allow_missing_linears` block weights may be absent
-  // (a quantized folder has codes instead).
-  static Checkpoint Open(const std::filesystem::path& folder, bool allow_missing_linears = false);
+  // (a quantized folder has codes instead). A float tensor that the model does not need is an
+  // error, too, unless it is known to mean nothing (unread_tensors.h) or the source ignores it.
+  static Checkpoint Open(const ModelSource& source, bool allow_missing_linears = false);
 
-  const std::filesystem::path& folder() const { return folder_; }
+  const std::filesystem::path& folder() const { return source_.folder; }
+  const ModelSource& source() const { return source_; }
   const ModelPlan& plan() const { return *plan_; }
   const ModelTensors& tensors() const { return *tensors_; }
 
@@ -59,10 +61,10 @@ class Checkpoint {
   void CheckNorm(const std::string& name, const NormPlan& norm) const;
   void CheckMatrix(const std::string& name, size_t rows, size_t cols) const;
   void CheckVector(const std::string& name, size_t size) const;
-  std::set<std::string> NamesThatAreRead() const;
-  void RefuseUnreadTensors(bool is_quantized) const;
+  // Names of the tensors that the model is made of, as far as the files have them.
+  std::set<std::string> NeededTensors() const;
 
-  std::filesystem::path folder_;
+  ModelSource source_;
   std::unique_ptr<ModelPlan> plan_;  // on the heap: blocks refer to it
   std::unique_ptr<ModelTensors> tensors_;
 };

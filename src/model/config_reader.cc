@@ -287,6 +287,12 @@ void ConfigReader::RefuseUnknownKeys() const {
   }
 }
 
+bool ConfigReader::WasAskedFor(const std::vector<std::string>& keys) const {
+  std::string path = place_;
+  for (const std::string& key : keys) path += StrCat(":", key);
+  return asked_->contains(path);
+}
+
 void ConfigReader::Refuse(std::string_view key, std::string_view expected, std::string_view got,
                           std::string_view hint) const {
   // A value from the file may be of any length.

@@ -59,6 +59,8 @@ class ConfigReader {
   // null, that nothing asked for, and that is not among the keys of all families that have no
   // influence.
   void RefuseUnknownKeys() const;
+  // Whether anybody asked for the value at the end of these keys, from the outermost on.
+  bool WasAskedFor(const std::vector<std::string>& keys) const;
 
   // Throws bad input about a key.
   [[noreturn]] void Refuse(std::string_view key, std::string_view expected, std::string_view got,

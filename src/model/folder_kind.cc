@@ -20,12 +20,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kExpectedFolder =
-    "a model folder with config.json and model.safetensors (or shards and their index)";
+    "a model folder with config.json and model.safetensors or pytorch_model.bin (or shards and "
+    "their index)";
 constexpr std::string_view kGgufHint =
     "GGUF is not read; use the Hugging Face folder that it was made from";
-constexpr std::string_view kPickleHint =
-    "pickles are not read; convert them: in Python load the model by transformers and call "
-    "model.save_pretrained(FOLDER, safe_serialization=True)";
+constexpr std::string_view kOtherNameHint =
+    "call it pytorch_model.bin, or its shards' index pytorch_model.bin.index.json, if it holds the "
+    "whole model";
 constexpr std::string_view kAdapterHint =
     "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()";
 constexpr std::string_view kOriginalHint =
@@ -59,8 +60,8 @@ bool IsPointer(const fs::path& path) { return IsGitLfsPointer(FrontOf(path)); }
     kind = "a git-lfs pointer";
     hint = "run git lfs pull, then name the folder";
   } else if (IsPickle(front)) {
-    kind = "a pickle as torch.save writes it";
-    hint = kPickleHint;
+    kind = "a file of torch.save";
+    hint = "name its folder";
   }
   ThrowBadInput(path.string(), kExpectedFolder, kind, hint);
 }
@@ -92,7 +93,8 @@ std::string FirstLike(const std::vector<std::string>& names,
 void RefusePointers(const fs::path& folder, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const bool is_needed = name.ends_with(".safetensors") || name.ends_with(".json") ||
-                           name.ends_with(".model") || name.ends_with(".txt");
+                           name.ends_with(".bin") || name.ends_with(".model") ||
+                           name.ends_with(".txt");
     if (!is_needed || !IsPointer(folder / name)) continue;
     ThrowBadInput((folder / name).string(), "the file itself", "a git-lfs pointer to it",
                   "run git lfs pull in the folder, or download the file again");
@@ -161,17 +163,19 @@ void RefuseQuantized(const fs::path& folder, const std::vector<std::string>& nam
   if (!gguf.empty()) refuse(StrCat("GGUF files (", gguf, ")"), kGgufHint);
 
   ThrowBadInput((folder / "config.json").string(), "the configuration of a model folder",
-                "no such file", "a model folder has config.json and model.safetensors");
+                "no such file",
+                "a model folder has config.json and model.safetensors or pytorch_model.bin");
 }
 
-// A folder with config.json but without safetensors that can be found.
+// A folder with config.json but without tensors that can be found.
 void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& names) {
-  if (Exists(folder / "model.safetensors") || Exists(folder / "model.safetensors.index.json")) {
-    return;
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    if (Exists(folder / name) || Exists(folder / StrCat(name, ".index.json"))) return;
   }
   const auto refuse = [&](const std::string& name, std::string_view kind, std::string_view hint) {
     if (name.empty()) return;
-    ThrowBadInput(folder.string(), "weights in model.safetensors (or shards and their index)",
+    ThrowBadInput(folder.string(),
+                  "weights in model.safetensors or pytorch_model.bin (or shards and their index)",
                   StrCat(kind, " (", name, ")"), hint);
   };
 
@@ -180,10 +184,12 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
          kAdapterHint);
   refuse(FirstLike(names, {"model-*.safetensors"}), "shards without an index",
          "get model.safetensors.index.json, too");
+  refuse(FirstLike(names, {"pytorch_model-*.bin"}), "shards without an index",
+         "get pytorch_model.bin.index.json, too");
   refuse(FirstLike(names, {"consolidated*.safetensors"}), "Mistral's original form", kOriginalHint);
   refuse(FirstLike(names, {"consolidated*.pth"}), "Meta's original form, a pickle", kOriginalHint);
-  refuse(FirstLike(names, {"pytorch_model*.bin", "*.bin", "*.pth", "*.pt", "*.ckpt"}),
-         "weights in a pickle", kPickleHint);
+  refuse(FirstLike(names, {"*.bin", "*.pth", "*.pt", "*.ckpt"}),
+         "weights in a file of another name", kOtherNameHint);
   refuse(FirstLike(names, {"*.gguf"}), "weights in GGUF", kGgufHint);
   refuse(FirstLike(names, {"*.safetensors"}), "a safetensors file of another name",
          "call it model.safetensors if it holds the whole model");

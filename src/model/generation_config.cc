@@ -98,9 +98,8 @@ class EndCollector {
   std::string place_;
 };
 
-Json ReadObject(const std::filesystem::path& path) {
-  Json json = ReadJsonFile(path);
-  if (!json.is_object()) ThrowBadInput(path.string(), "a JSON object", json.type_name());
+Json ObjectFrom(Json json, std::string_view place) {
+  if (!json.is_object()) ThrowBadInput(place, "a JSON object", json.type_name());
   return json;
 }
 
@@ -123,16 +122,16 @@ std::vector<SamplingSetting> SettingsOf(const Json& file) {
 
 }  // namespace
 
-GenerationConfig ReadGenerationConfig(const std::filesystem::path& folder, size_t vocab_size) {
+GenerationConfig ReadGenerationConfig(const ModelSource& source, size_t vocab_size) {
   GenerationConfig config;
   EndCollector ends(vocab_size, config);
-  const std::filesystem::path model_file = folder / "config.json";
-  ends.Add(ReadObject(model_file), model_file.string());
+  const std::string model_file = (source.folder / "config.json").string();
+  ends.Add(ObjectFrom(ReadModelConfig(source), model_file), model_file);
 
-  const std::filesystem::path file = folder / kFileName;
+  const std::filesystem::path file = source.folder / kFileName;
   if (std::filesystem::exists(file)) {
     config.inputs.Add(kFileName, file);
-    const Json json = ReadObject(file);
+    const Json json = ObjectFrom(ReadJsonFile(file), file.string());
     ends.Add(json, file.string());
     config.sampling = SettingsOf(json);
   }

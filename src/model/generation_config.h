@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/input_set.h"
+#include "model/model_source.h"
 #include "tokenize/tokenizer.h"
 
 namespace qualm {
@@ -32,7 +33,7 @@ struct GenerationConfig {
 // generation_config.json, which may be missing; config.json may not. Ids that the model can never
 // choose (negative, or not below `vocab_size`) are left out with a warning, as transformers does.
 // Throws bad input for files that are not JSON objects and for an eos_token_id of another type.
-GenerationConfig ReadGenerationConfig(const std::filesystem::path& folder, size_t vocab_size);
+GenerationConfig ReadGenerationConfig(const ModelSource& source, size_t vocab_size);
 
 // All ids that end a text, ascending: those of the configuration and the tokenizer's EOS. The
 // tokenizer may be null.

@@ -137,7 +137,7 @@ void CheckSmallFiles(const std::filesystem::path& folder, const Manifest& manife
 void RefuseAddedFiles(const InputSet& opened, const Manifest& manifest) {
   for (const InputFile& file : opened.files()) {
     const bool is_known =
-        file.role == kManifestName ||
+        file.role == kManifestName || file.path.empty() ||  // the command line's
         std::ranges::find(manifest.files, file.role, &FileRecord::name) != manifest.files.end();
     if (is_known) continue;
     ThrowBadInput(file.path, "only files that the manifest lists", "one that it does not list",
@@ -162,7 +162,8 @@ struct OpenedFolder {
 };
 
 // The manifest first: it says which weights the checkpoint may lack.
-OpenedFolder OpenFolder(const std::filesystem::path& folder) {
+OpenedFolder OpenFolder(const ModelSource& source) {
+  const std::filesystem::path& folder = source.folder;
   RefuseUnfinished(folder);
   OpenedFolder opened;
   if (HasManifest(folder)) {
@@ -172,7 +173,7 @@ OpenedFolder OpenFolder(const std::filesystem::path& folder) {
   }
 
   opened.checkpoint = std::make_unique<Checkpoint>(
-      Checkpoint::Open(folder, /*allow_missing_linears=*/opened.manifest.has_value()));
+      Checkpoint::Open(source, /*allow_missing_linears=*/opened.manifest.has_value()));
   if (opened.manifest) CheckLayerRecords(*opened.checkpoint, *opened.manifest);
   opened.inputs.Add(opened.checkpoint->Inputs());
 
@@ -180,7 +181,7 @@ OpenedFolder OpenFolder(const std::filesystem::path& folder) {
     opened.tokenizer = LoadTokenizer(folder);
     opened.inputs.Add(opened.tokenizer->inputs());
   }
-  opened.generation = ReadGenerationConfig(folder, opened.checkpoint->plan().vocab_size());
+  opened.generation = ReadGenerationConfig(source, opened.checkpoint->plan().vocab_size());
   opened.inputs.Add(opened.generation.inputs);
   if (opened.manifest) RefuseAddedFiles(opened.inputs, *opened.manifest);
   return opened;
@@ -209,10 +210,19 @@ std::string Model::Hash() const {
     ThrowBadInput(file->path, StrCat("the file with hash ", record.hash), file->hash,
                   "it was changed after the model was quantized");
   }
-  return manifest->ArtefactHash();
+  const std::string hash = manifest->ArtefactHash();
+  if (source.config.empty()) return hash;
+
+  // With another configuration the same artefact is another model.
+  InputSet changed;
+  AddOverrides(source, changed);
+  Hasher hasher;
+  hasher.Add(hash);
+  hasher.Add(changed.Hash());
+  return hasher.Hex();
 }
 
-InputSet ModelFiles(const std::filesystem::path& folder) { return OpenFolder(folder).inputs; }
+InputSet ModelFiles(const ModelSource& source) { return OpenFolder(source).inputs; }
 
 // A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
 // float weights that give the same outputs. All other layers are dense.
@@ -268,11 +278,11 @@ void CheckLayerRecords(const Checkpoint& checkpoint, const Manifest& manifest) {
   ThrowBadInput(kManifestName, "records of the model's linear layers only", records.begin()->first);
 }
 
-Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
-                const Context& context) {
-  OpenedFolder opened = OpenFolder(folder);
+Model LoadModel(const ModelSource& source, const LoadOptions& options, const Context& context) {
+  OpenedFolder opened = OpenFolder(source);
   Model model;
-  model.folder = folder;
+  model.folder = source.folder;
+  model.source = source;
   model.manifest = std::move(opened.manifest);
   model.checkpoint = std::move(opened.checkpoint);
   model.tokenizer = std::move(opened.tokenizer);

@@ -27,6 +27,7 @@ struct LoadOptions {
 
 struct Model {
   std::filesystem::path folder;
+  ModelSource source;                      // of that folder
   std::unique_ptr<Checkpoint> checkpoint;  // keeps the mapped files that the decoder looks at
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the folder has none
@@ -51,11 +52,10 @@ struct Model {
 
 // Throws bad input for anything that is not a complete model folder; an unfinished quantization
 // says so.
-Model LoadModel(const std::filesystem::path& folder, const LoadOptions& options,
-                const Context& context);
+Model LoadModel(const ModelSource& source, const LoadOptions& options, const Context& context);
 
 // The files that LoadModel opens, found without making any weights.
-InputSet ModelFiles(const std::filesystem::path& folder);
+InputSet ModelFiles(const ModelSource& source);
 
 // Makes the weights of a quantized layer's or a float layer's product, as the folder holds it.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,

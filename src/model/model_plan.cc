@@ -2,6 +2,7 @@
 // returns is checked here, so that no family has to.
 #include "model/model_plan.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error_place.h"
@@ -17,6 +18,9 @@ std::string ModelPlan::NameIn(size_t block, std::string_view site) const {
 }
 
 namespace {
+
+// Keys of config.json that are not read for the plan: generation_config.h.
+constexpr std::string_view kKeysReadLater[] = {"eos_token_id", "model_type"};
 
 // Tables, head and last norm against the blocks between them, then the blocks.
 void CheckModelPlan(const ModelPlan& plan) {
@@ -48,7 +52,20 @@ void CheckModelPlan(const ModelPlan& plan) {
   }
 }
 
-ModelPlan PlanFrom(const Json& json) {
+// A key that nobody asked for would change nothing: it is misspelled, or another family's.
+void RequireOverridesRead(const ModelSource& source, const ConfigReader& config,
+                          std::string_view model_type) {
+  for (const ConfigOverride& changed : source.config) {
+    const bool is_known =
+        std::ranges::find(kKeysReadLater, changed.key) != std::end(kKeysReadLater);
+    if (is_known || config.WasAskedFor(Split(changed.key, '.'))) continue;
+    ThrowBadInput("--config", StrCat("a key of config.json that model_type '", model_type, "' has"),
+                  StrCat("'", changed.key, "', which nothing reads"));
+  }
+}
+
+// `source`: whose overrides are in `json`, or null.
+ModelPlan PlanFrom(const Json& json, const ModelSource* source) {
   if (!json.is_object()) ThrowExpected("a JSON object", json.type_name());
 
   // model_type selects the family, as in Hugging Face's loaders.
@@ -59,6 +76,7 @@ ModelPlan PlanFrom(const Json& json) {
   config.Require("is_encoder_decoder", false);
   config.Require("add_cross_attention", false);
   ModelPlan plan = FindFamily(model_type, AllFamilies()).plan(config);
+  if (source != nullptr) RequireOverridesRead(*source, config, model_type);
   config.RefuseUnknownKeys();
   plan.model_type = model_type;
 
@@ -69,13 +87,13 @@ ModelPlan PlanFrom(const Json& json) {
 }  // namespace
 
 ModelPlan ParseModelPlan(const Json& json, std::string_view place) {
-  return At(place, [&] { return PlanFrom(json); });
+  return At(place, [&] { return PlanFrom(json, /*source=*/nullptr); });
 }
 
-ModelPlan ReadModelPlan(const std::filesystem::path& folder) {
-  RequireModelFolder(folder);
-  const std::filesystem::path path = folder / "config.json";
-  return ParseModelPlan(ReadJsonFile(path), path.string());
+ModelPlan ReadModelPlan(const ModelSource& source) {
+  RequireModelFolder(source.folder);
+  const Json config = ReadModelConfig(source);
+  return At((source.folder / "config.json").string(), [&] { return PlanFrom(config, &source); });
 }
 
 // Blocks with LongRoPE take one of two lists: their number tells which. Dynamic scaling turns

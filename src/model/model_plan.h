@@ -12,6 +12,7 @@
 #include "artefact/kv_scheme.h"
 #include "io/json.h"
 #include "model/block_plan.h"
+#include "model/model_source.h"
 
 namespace qualm {
 
@@ -54,7 +55,7 @@ struct ModelPlan {
   float logit_soft_cap = 0;  // logits become cap·tanh(logit/cap); 0: they stay
 
   // Of the checkpoint: other names for the same tensors, the first that fits counts; and names
-  // (globs) of tensors that nothing reads, such as masks and tables of angles.
+  // (globs) of tensors of this family that nothing reads, beside those of unread_tensors.h.
   std::vector<Renaming> renamings;
   std::vector<std::string> unread_tensors;
   // What the family decided without a key that says so, in a sentence each, for people to check.
@@ -68,7 +69,8 @@ struct ModelPlan {
 
 // Throws bad input naming file and key; an unknown model_type lists the supported ones.
 ModelPlan ParseModelPlan(const Json& json, std::string_view place);
-ModelPlan ReadModelPlan(const std::filesystem::path& folder);
+// The plan of a source, with its overrides; a key of them that nothing reads is bad input, too.
+ModelPlan ReadModelPlan(const ModelSource& source);
 
 // A number that is equal for two sequence lengths if all blocks turn queries and keys of both
 // alike, so that keys of one serve the other: 0 for models whose rotations do not go by the length.

@@ -12,21 +12,6 @@
 namespace qualm {
 namespace {
 
-// The name that the plan has for a stored tensor.
-std::string PlanName(const std::string& stored, const ModelPlan& plan) {
-  for (const Renaming& renaming : plan.renamings) {
-    if (stored.starts_with(renaming.from)) {
-      return renaming.to + stored.substr(renaming.from.size());
-    }
-  }
-  return stored;
-}
-
-bool MatchesAny(const std::string& name, const std::vector<std::string>& globs) {
-  return std::ranges::any_of(globs,
-                             [&](const std::string& glob) { return MatchesGlob(name, glob); });
-}
-
 size_t ProductOf(std::span<const size_t> shape) {
   size_t product = 1;
   for (const size_t extent : shape) product *= extent;
@@ -43,25 +28,30 @@ size_t StoredRow(const StoredRows& rows, size_t row) {
 
 ModelTensors::ModelTensors(TensorFile file, const ModelPlan& plan)
     : file_(std::move(file)), renamings_(plan.renamings) {
-  AddStored(plan);
+  AddStored();
   AddParts(plan);
 }
 
-// Every stored tensor under the plan's name for it, but those that nothing reads.
-void ModelTensors::AddStored(const ModelPlan& plan) {
-  for (const TensorView& tensor : file_.tensors()) {
-    TensorView view = tensor;
-    view.name = PlanName(tensor.name, plan);
-    if (MatchesAny(view.name, plan.unread_tensors)) {
-      left_out_.push_back(tensor.name);
-      continue;
+std::string ModelTensors::PlanName(const std::string& stored) const {
+  for (const Renaming& renaming : renamings_) {
+    if (stored.starts_with(renaming.from)) {
+      return renaming.to + stored.substr(renaming.from.size());
     }
+  }
+  return stored;
+}
+
+// Every stored tensor under the plan's name for it.
+void ModelTensors::AddStored() {
+  for (const TensorView& tensor : file_.tensors()) {
     Entry entry;
-    entry.view = view;
+    entry.view = tensor;
+    entry.view.name = PlanName(tensor.name);
     entry.source = &tensor;
-    if (entries_.emplace(view.name, std::move(entry)).second) continue;
+    const std::string name = entry.view.name;
+    if (entries_.emplace(name, std::move(entry)).second) continue;
     ThrowExpected("tensors of different names",
-                  StrCat("two for ", view.name, ", one stored as ", tensor.name));
+                  StrCat("two for ", name, ", one stored as ", tensor.name));
   }
 }
 
@@ -159,6 +149,21 @@ std::vector<std::string> ModelTensors::names() const {
   return names;
 }
 
+std::vector<std::string> ModelTensors::all_names() const {
+  std::vector<std::string> all = names();
+  for (const std::string& stored : file_.names()) {
+    std::string name = PlanName(stored);
+    if (!entries_.contains(name)) all.push_back(std::move(name));
+  }
+  std::ranges::sort(all);
+  return all;
+}
+
+void ModelTensors::LeaveOut(const std::vector<std::string>& names) {
+  for (const std::string& name : names) entries_.erase(name);
+  left_out_.insert(left_out_.end(), names.begin(), names.end());
+}
+
 // A tensor of a type that cannot be read has no entry: the file names the type when it is asked.
 void ModelTensors::RefuseUnreadType(std::string_view name) const {
   (void)file_.Find(name);
@@ -171,7 +176,7 @@ void ModelTensors::RefuseUnreadType(std::string_view name) const {
 const TensorView* ModelTensors::Header(std::string_view name) const {
   const auto found = entries_.find(name);
   if (found != entries_.end() && !wholes_.contains(name)) return &found->second.view;
-  RefuseUnreadType(name);
+  if (std::ranges::find(left_out_, name) == left_out_.end()) RefuseUnreadType(name);
   return nullptr;
 }
 

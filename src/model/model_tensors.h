@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "model/model_plan.h"
 
 namespace qualm {
@@ -22,8 +22,9 @@ class ModelTensors {
   // tensor that is too small for the layers in it.
   ModelTensors(TensorFile file, const ModelPlan& plan);
 
-  // Of all tensors that are not left out, in the order of their names.
+  // In the order of the names; all_names are also of those whose type is not read.
   std::vector<std::string> names() const;
+  std::vector<std::string> all_names() const;
   // Null if absent. A layer that is only a part of a stored tensor is cut out at the first call and
   // kept until Release. Safe to call from several threads.
   const TensorView* Find(std::string_view name) const;
@@ -38,7 +39,9 @@ class ModelTensors {
   // Drops the pages and the parts of all tensors whose names begin with `prefix` from memory.
   void Release(std::string_view prefix) const;
 
-  // Stored tensors that nothing reads, as plan.unread_tensors names them.
+  // From now on these tensors are absent.
+  void LeaveOut(const std::vector<std::string>& names);
+  // Under the names of the plan.
   const std::vector<std::string>& left_out() const { return left_out_; }
   const TensorFile& file() const { return file_; }
 
@@ -52,7 +55,8 @@ class ModelTensors {
     std::vector<std::byte> part;
   };
 
-  void AddStored(const ModelPlan& plan);
+  void AddStored();
+  std::string PlanName(const std::string& stored) const;
   void AddParts(const ModelPlan& plan);
   void AddSite(const ModelPlan& plan, size_t block, const LinearSite& site);
   void AddGroups(const ModelPlan& plan, size_t block, const NormPlan& norm);

@@ -247,8 +247,6 @@ ModelPlan PlainModel(const CommonSizes& sizes, bool tied_embeddings, const NormP
   plan.final_norm = NormPlan{"model.norm", sizes.hidden, norm};
   plan.head = {"lm_head", SiteRole::kHead, sizes.vocab, sizes.hidden};
   plan.tied_embeddings = tied_embeddings;
-  // Tables of angles that older writers stored beside the weights.
-  plan.unread_tensors = {"*rotary_emb.inv_freq"};
   return plan;
 }
 
@@ -258,11 +256,6 @@ ModelPlan GptModel(const CommonSizes& sizes, bool tied_embeddings, const NormPar
   plan.block_prefix = prefix + "h.";
   plan.embedding.name = prefix + "wte";
   plan.final_norm = NormPlan{prefix + "ln_f", sizes.hidden, norm, /*has_bias=*/true};
-  // Causal masks.
-  for (const char* mask : {"*.attn.bias", "*.attn.masked_bias", "*.attn.causal_mask",
-                           "*.attn.attention.bias", "*.attn.attention.masked_bias"}) {
-    plan.unread_tensors.emplace_back(mask);
-  }
   return plan;
 }
 

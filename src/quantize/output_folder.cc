@@ -333,10 +333,10 @@ std::vector<FileRecord> WriteRemainingFiles(const std::filesystem::path& out,
   records.push_back(RecordOfFile(out, kRestName));
   records.push_back(RecordOfFile(out, kIndexName));
   for (const std::string& name : CompanionFiles(checkpoint.folder())) {
-    // A rotated head is not the embedding any more.
-    if (name == "config.json" && is_rotated) {
-      WriteJsonFile(out / name,
-                    RotatedConfig(ReadJsonFile(checkpoint.folder() / name), checkpoint.plan()));
+    // A rotated head is not the embedding any more, and what the command line changed stays so.
+    if (name == "config.json" && (is_rotated || !checkpoint.source().config.empty())) {
+      const Json config = ReadModelConfig(checkpoint.source());
+      WriteJsonFile(out / name, is_rotated ? RotatedConfig(config, checkpoint.plan()) : config);
     } else {
       CopyCompanion(checkpoint.folder(), name, out);
     }

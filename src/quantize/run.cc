@@ -28,8 +28,10 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Checkpoint OpenFloat(const std::filesystem::path& model) {
-  if (HasManifest(model)) ThrowBadInput(model.string(), "a float checkpoint", "a quantized one");
+Checkpoint OpenFloat(const ModelSource& model) {
+  if (HasManifest(model.folder)) {
+    ThrowBadInput(model.name, "a float checkpoint", "a quantized one");
+  }
   return Checkpoint::Open(model);
 }
 

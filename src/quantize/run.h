@@ -14,6 +14,7 @@
 #include "artefact/manifest.h"
 #include "calibrate/sampler.h"
 #include "io/input_set.h"
+#include "model/model_source.h"
 #include "recipe/recipe.h"
 
 namespace qualm {
@@ -21,7 +22,7 @@ namespace qualm {
 struct Context;
 
 struct QuantizeOptions {
-  std::filesystem::path model;
+  ModelSource model;
   std::filesystem::path out;
   Recipe recipe;
   std::optional<CalibrationSet> calibration;

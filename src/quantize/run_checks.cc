@@ -70,21 +70,6 @@ void CheckPatterns(const Recipe& recipe, const std::vector<std::string>& names) 
   for (const Recipe::Override& override : recipe.overrides) check("overrides", override.match);
 }
 
-// The names under which a block file stores a quantized layer must not be taken already.
-void CheckTensorNames(const QuantizeOptions& options, const Checkpoint& checkpoint,
-                      const std::vector<std::string>& names) {
-  for (const std::string& tensor : checkpoint.tensors().names()) {
-    for (const std::string& name : names) {
-      if (!tensor.starts_with(name + ".") || options.recipe.PlanFor(name).skip) continue;
-      const std::string_view part = std::string_view(tensor).substr(name.size());
-      if (part == ".weight" || part == ".bias") continue;
-      ThrowBadInput(StrCat(options.model.string(), ": ", tensor),
-                    StrCat("only a weight and a bias of ", name), "another tensor",
-                    "is this checkpoint quantized already?");
-    }
-  }
-}
-
 // Token ids must be in the model's vocabulary.
 void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
   const auto vocab = checkpoint.plan().vocab_size();
@@ -104,7 +89,7 @@ void CheckTokens(const QuantizeOptions& options, const Checkpoint& checkpoint) {
 void RequireUntying(const Checkpoint& checkpoint) {
   if (!checkpoint.plan().tied_embeddings) return;
   const std::filesystem::path path = checkpoint.folder() / "config.json";
-  const Json config = RotatedConfig(ReadJsonFile(path), checkpoint.plan());
+  const Json config = RotatedConfig(ReadModelConfig(checkpoint.source()), checkpoint.plan());
   if (!ParseModelPlan(config, path.string()).tied_embeddings) return;
   ThrowBadInput("quarot", "a family whose head is untied by tie_word_embeddings: false",
                 checkpoint.plan().model_type, "use {quarot: {residual: false}}");
@@ -147,7 +132,6 @@ void RefuseWhatCannotBeDone(const QuantizeOptions& options, const Checkpoint& ch
     }
   }
 
-  CheckTensorNames(options, checkpoint, names);
   // A recipe that skips every layer is a mistake.
   if (std::ranges::all_of(
           names, [&](const std::string& name) { return options.recipe.PlanFor(name).skip; })) {

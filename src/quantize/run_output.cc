@@ -29,9 +29,9 @@ std::string RunKey(const QuantizeOptions& options, const std::string& source_has
   hasher.Add(InstructionSet());
 
   // The tokenizer's files are copied into the result, so they are part of the key.
-  for (const std::string& name : CompanionFiles(options.model)) {
+  for (const std::string& name : CompanionFiles(options.model.folder)) {
     hasher.Add(name);
-    hasher.Add(HashFile(options.model / name));
+    hasher.Add(HashFile(options.model.folder / name));
   }
   return hasher.Hex();
 }
@@ -76,7 +76,7 @@ RunOutput::RunOutput(const QuantizeOptions& options, const Checkpoint& checkpoin
 bool RunOutput::Open() {
   lock_.emplace(options_.out);
   if (AlreadyFinished()) return false;
-  PrepareOutput(options_.out, options_.model, options_.overwrite);
+  PrepareOutput(options_.out, options_.model.folder, options_.overwrite);
   journal_.emplace(options_.out, run_key_);
   result_.blocks_resumed = blocks_done();
   if (result_.blocks_resumed > 0) {
@@ -152,8 +152,8 @@ Manifest RunOutput::MakeManifest(const ModelRotation* rotation) const {
   manifest.qualm_version = options_.qualm_version;
   manifest.recipe_name = options_.recipe.name;
   manifest.recipe_json = options_.recipe.CanonicalJson();
-  manifest.source_name =
-      RepairUtf8(std::filesystem::absolute(options_.model).lexically_normal().filename().string());
+  manifest.source_name = RepairUtf8(
+      std::filesystem::absolute(options_.model.name).lexically_normal().filename().string());
   manifest.source_hash = source_hash_;
   // All linear layers have one type in practice, so the first one names the source's.
   const ModelPlan& plan = checkpoint_.plan();

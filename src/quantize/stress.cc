@@ -157,8 +157,12 @@ class StressRun {
       if (!written_.contains(name)) rest.AddView(checkpoint_.tensors().Get(name));
     }
     Write("rest.safetensors", rest);
-    for (const std::string& name : CompanionFiles(options_.model)) {
-      CopyCompanion(options_.model, name, options_.out);
+    for (const std::string& name : CompanionFiles(options_.model.folder)) {
+      if (name == "config.json" && !options_.model.config.empty()) {
+        WriteJsonFile(options_.out / name, ReadModelConfig(options_.model));
+      } else {
+        CopyCompanion(options_.model.folder, name, options_.out);
+      }
     }
     WriteJsonFile(options_.out / kIndexName, Json{{"weight_map", weight_map_}});
   }

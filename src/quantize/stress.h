@@ -7,12 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "model/model_source.h"
+
 namespace qualm {
 
 struct Context;
 
 struct StressOptions {
-  std::filesystem::path model, out;
+  ModelSource model;
+  std::filesystem::path out;
   uint64_t channels = 4;  // of each input of linear layers
   // The factor for those inputs. Powers of two are exact: the model gives the same bits as before.
   // Other factors are right up to the rounding of the changed weights.

@@ -40,7 +40,7 @@ class Verifier {
   Verifier(const std::filesystem::path& folder, const Context& context)
       : folder_(folder), context_(context), manifest_(ReadManifest(folder)) {}
 
-  VerifyReport Run(const std::optional<std::filesystem::path>& against) {
+  VerifyReport Run(const std::optional<ModelSource>& against) {
     context_.progress.Begin("verify", manifest_.layers.size() + 1);
     CheckFiles();
     if (!report_.passed()) return std::move(report_);  // damaged files: the rest would be noise
@@ -265,8 +265,7 @@ class Verifier {
 }  // namespace
 
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
-                            const std::optional<std::filesystem::path>& against,
-                            const Context& context) {
+                            const std::optional<ModelSource>& against, const Context& context) {
   // An unfinished run has a journal but no manifest yet.
   if (!HasManifest(folder)) {
     ThrowBadInput(

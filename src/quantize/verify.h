@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "model/model_source.h"
+
 namespace qualm {
 
 struct Context;
@@ -30,7 +32,6 @@ struct VerifyReport {
 // are as recorded. With `against` it also checks the source's hash, the weight error of every layer
 // that no transform changed, and every unquantized tensor.
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
-                            const std::optional<std::filesystem::path>& against,
-                            const Context& context);
+                            const std::optional<ModelSource>& against, const Context& context);
 
 }  // namespace qualm

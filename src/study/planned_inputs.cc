@@ -10,6 +10,7 @@
 #include "data/row_sets.h"
 #include "evaluate/protocol.h"
 #include "io/hash.h"
+#include "model/hub_cache.h"
 #include "model/model.h"
 #include "quantize/output_folder.h"
 #include "recipe/recipe.h"
@@ -27,6 +28,15 @@ std::string ResolvePath(const std::string& path, const PlanOptions& options) {
     if (!folder.empty() && std::filesystem::exists(below, ignored)) return below.string();
   }
   return "";
+}
+
+// The last part of what the study says: a snapshot in the hub's cache is named by a hash.
+std::string NameOfModel(const std::string& given, const std::string& folder) {
+  std::error_code ignored;
+  const bool is_folder = given.empty() || std::filesystem::exists(given, ignored) ||
+                         std::filesystem::path(folder).filename() ==
+                             std::filesystem::path(given).lexically_normal().filename();
+  return std::filesystem::path(is_folder ? folder : given).filename().string();
 }
 
 }  // namespace
@@ -54,15 +64,17 @@ void PlannedInputs::ReadModels() {
     const std::string path = equals == std::string::npos ? named : named.substr(equals + 1);
     PlannedModel model;
 
+    // Folders first; other names may be models in the hub's cache.
     model.path = ResolvePath(path, options_);
+    if (model.path.empty()) model.path = ResolvePath(FindModelFolder(path).string(), options_);
     if (model.path.empty()) {
       ThrowBadInput(path, "a model folder", "nothing there",
                     "relative paths begin at the current or the study's folder");
     }
 
     model.path = std::filesystem::absolute(model.path).lexically_normal().string();
-    model.name = equals == std::string::npos ? std::filesystem::path(model.path).filename().string()
-                                             : named.substr(0, equals);
+    model.name =
+        equals == std::string::npos ? NameOfModel(path, model.path) : named.substr(0, equals);
     if (!HasTokenizer(model.path)) ThrowBadInput(path, "a model with its tokenizer", "none");
 
     // Every file is read once here; stages carry the hashes.

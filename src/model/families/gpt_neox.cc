@@ -37,10 +37,6 @@ ModelPlan Plan(const ConfigReader& config) {
   plan.final_norm->name = "gpt_neox.final_layer_norm";
   plan.head.name = "embed_out";
   plan.blocks.assign(sizes.blocks, block);
-  // Causal masks, and angles.
-  for (const char* name : {"*.attention.bias", "*.attention.masked_bias"}) {
-    plan.unread_tensors.emplace_back(name);
-  }
   MayLackPrefix(plan, "gpt_neox.");
   return plan;
 }
