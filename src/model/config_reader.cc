@@ -97,6 +97,8 @@ constexpr std::string_view kWithoutInfluence[] = {
     "is_decoder",
     "tie_encoder_decoder",
     "cross_attention_hidden_size",
+    "is_encoder_decoder",
+    "add_cross_attention",
     // How texts are drawn, which generation_config.json says today.
     "bad_words_ids",
     "begin_suppress_tokens",
@@ -268,10 +270,8 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      if (place_.empty() &&
-          std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) {
-        continue;
-      }
+      const auto known = std::ranges::find(kWithoutInfluence, item.key());
+      if (known != std::end(kWithoutInfluence)) continue;
       Refuse(item.key(), "keys that the family understands", item.value().dump(),
              StrCat("if it has no influence on the outputs, leave it out: --config ", item.key(),
                     "=null"));

@@ -28,11 +28,10 @@ void SetRotary(const ConfigReader& config, const std::vector<bool>& windowed, Mo
 ModelPlan Gemma3TextPlan(const ConfigReader& config) {
   ModelPlan plan = GemmaPlan(config, {.context = 131072, .kv_heads = 4, .head_dim = 256});
   config.Require("use_bidirectional_attention", false);
-  const auto cap = [&](std::string_view key) {
-    return config.Has(key) ? static_cast<float>(config.Positive(key, 1)) : 0.0f;
-  };
-  plan.logit_soft_cap = cap("final_logit_softcapping");
-  const float score_cap = cap("attn_logit_softcapping");
+  const char* cap = "final_logit_softcapping";
+  plan.logit_soft_cap = config.Has(cap) ? static_cast<float>(config.Positive(cap, 1)) : 0.0f;
+  // The published code reads this cap and does not use it.
+  config.Ignore({"attn_logit_softcapping"});
 
   // Every sixth block sees all positions.
   const size_t pattern =
@@ -48,7 +47,6 @@ ModelPlan Gemma3TextPlan(const ConfigReader& config) {
     SetGemmaNormsAfter(plan.blocks[b]);
     AttentionPlan& attention = AttentionIn(plan.blocks[b]);
     attention.scale = static_cast<float>(1 / std::sqrt(query_scale));
-    attention.soft_cap = score_cap;
     attention.window = windowed[b] ? window : 0;
     attention.norms = QueryKeyNorms{NormPlan{"self_attn.q_norm", attention.head_dim, norm},
                                     NormPlan{"self_attn.k_norm", attention.head_dim, norm}};

@@ -24,7 +24,6 @@ ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults) {
   const NormParameters norm{
       .kind = NormKind::kRms, .eps = config.Positive("rms_norm_eps", 1e-6), .weight_offset = 1};
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
-  attention.rotary = ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, 1), sizes.context);
 
   ModelPlan plan = PlainModel(sizes, ReadTied(config, true), norm);
   plan.embedding.scale = static_cast<float>(std::sqrt(static_cast<double>(sizes.hidden)));
@@ -32,6 +31,12 @@ ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults) {
   plan.blocks.assign(sizes.blocks, StandardBlock(sizes, attention, mlp, norm));
   MayLackPrefix(plan, "model.");
   return plan;
+}
+
+void SetOneRotary(const ConfigReader& config, ModelPlan& plan) {
+  const size_t dims = ReadRotaryDims(config, AttentionIn(plan.blocks[0]).head_dim, 1);
+  const RotaryPlan rotary = ReadRotary(config, dims, plan.context);
+  for (BlockPlan& block : plan.blocks) AttentionIn(block).rotary = rotary;
 }
 
 void SetGemmaNormsAfter(BlockPlan& block) {

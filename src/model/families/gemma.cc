@@ -10,6 +10,7 @@ namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
   ModelPlan plan = GemmaPlan(config, {.context = 8192, .kv_heads = 16, .head_dim = 256});
+  SetOneRotary(config, plan);
   const bool has_bias = config.Bool("attention_bias", false);
   config.Require("use_bidirectional_attention", false);
   for (BlockPlan& block : plan.blocks) SetBiases(AttentionIn(block), has_bias, has_bias);
