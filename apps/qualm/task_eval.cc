@@ -285,8 +285,8 @@ class TaskEvaluation {
     // The style is part of the task's name in the store: answers with and without it differ.
     // What the name says about a subset stays, also for the second model.
     for (Task& task : tasks_) {
-      task.variant =
-          task.variant.substr(0, task.variant.find_first_of("@+")) + options_.style.Variant();
+      task.variant = task.variant.substr(0, task.variant.find_first_of("@+")) +
+                     options_.style.For(task).Variant();
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));

@@ -291,12 +291,17 @@ std::string OurSplit(const Task& task, const std::string& name) {
   return name;
 }
 
+// A text that is scored by itself has no examples, whatever is asked for.
+size_t ShotsOf(const Task& task, const ItemOptions& options) {
+  return IsRolling(task) ? 0 : options.shots.value_or(task.default_shots);
+}
+
 bool HasSamples(const Task& task) { return task.lm_eval && task.lm_eval->shots.has_samples; }
 
 // The splits whose files are read.
 std::vector<NamedSplit> SplitsOf(const Task& task, const ItemOptions& options) {
   std::vector<NamedSplit> splits = {ScoredSplit(task, options)};
-  const bool has_shots = options.shots.value_or(task.default_shots) > 0;
+  const bool has_shots = ShotsOf(task, options) > 0;
   if (has_shots && !HasSamples(task)) splits.push_back(ShotSplit(task, options));
   return splits;
 }
@@ -472,7 +477,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set, data_folder);
   TaskItems made;
   made.inputs = task.inputs;
-  made.shots = options.shots.value_or(task.default_shots);
+  made.shots = ShotsOf(task, options);
   made.fewshot_seed = options.fewshot_seed.value_or(task.default_fewshot_seed);
 
   // Examples have separate rows, which are read only if there are any.
@@ -494,6 +499,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
     for (const SourcedRow& row : rows) {
       made.items.push_back(lm_eval->Make(row, maker.Place(split.name, row)));
     }
+    made.own_examples = lm_eval->own_examples();
     return made;
   }
   ShotMaker shots(task, maker, shot_split, made.shots, made.fewshot_seed, std::move(shot_rows),
