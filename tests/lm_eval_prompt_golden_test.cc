@@ -188,7 +188,7 @@ TEST(LmEvalPrompts, AreThoseOfTheHarness) {
   EXPECT_TRUE(listed.empty()) << listed.begin()->first << " is listed, but there is no such golden";
 }
 
-// The harness's files below lm_eval/tasks whose examples are texts of their own.
+// The harness's files below lm_eval/tasks with examples that our files do not copy.
 const std::map<std::string, const char*> kFilesWithExamples = {
     {"gsm8k_cot", "gsm8k/gsm8k-cot.yaml"},
     {"gsm8k_cot_llama", "gsm8k/gsm8k-cot-llama.yaml"},

@@ -20,7 +20,7 @@ enum class ValueKind : uint8_t {
   kTruth,     // yes or no
   kList,
   kMap,
-  kRefused,  // needs Python or is no text: an error of its own says so
+  kRefused,  // needs Python, or a picture: a later check says so
 };
 
 struct KnownKey {

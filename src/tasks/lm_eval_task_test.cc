@@ -320,6 +320,22 @@ TEST(LmEvalTasks, OfOneSubsetHaveTheHarnesssNames) {
               HasSubstr("did you mean 'anatomy'?"));
 }
 
+// The harness's exact_match of bbh and its reading of hendrycks_math.
+TEST(LmEvalTasks, AreScoredAsInTheHarness) {
+  for (const char* name : {"bbh_zeroshot-lm-eval", "bbh_cot_zeroshot-lm-eval"}) {
+    const GenerationSpec spec = FindTask(name).generation;
+    ASSERT_TRUE(spec.exact_match) << name;
+    EXPECT_EQ(ComparedText("(B), \\\"Yes\"\n.", *spec.exact_match), "(b) yes") << name;
+    ASSERT_EQ(spec.filters.size(), 2u);
+    EXPECT_EQ(spec.filters[1].name(), "strict-match");
+  }
+  const Json row = Json::object();
+  const AnswerFilter strict = FindTask("bbh_cot_zeroshot-lm-eval").generation.filters[1];
+  const std::vector<std::string> texts = {"So the answer is True."};
+  EXPECT_THAT(strict.Predictions(texts, {row, "row"}), ElementsAre("True"));
+  EXPECT_THAT(FindTask("hendrycks_math-lm-eval").metrics, ElementsAre("math_in_dollars"));
+}
+
 TEST(Prompts, ASystemTextIsJoinedOnlyWhereNoBlankIs) {
   EXPECT_EQ(JoinWithDelimiter("a", "b", "\n\n"), "a\n\nb");
   EXPECT_EQ(JoinWithDelimiter("a\n", "b", "\n\n"), "a\nb");
