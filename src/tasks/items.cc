@@ -390,7 +390,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set, data_folder);
   TaskItems made;
   made.inputs = task.inputs;
-  made.shots = options.shots.value_or(task.default_shots);
+  made.shots = ShotsOf(task, options);
   made.fewshot_seed = options.fewshot_seed.value_or(task.default_fewshot_seed);
 
   // Examples have separate rows, which are read only if there are any.
@@ -417,6 +417,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
     for (const SourcedRow& row : rows) {
       made.items.push_back(lm_eval->Make(row, maker.Place(split.name, row)));
     }
+    made.own_examples = lm_eval->own_examples();
     return made;
   }
   ShotMaker shots(task, maker, shot_split, made.shots, made.fewshot_seed, std::move(shot_rows),
