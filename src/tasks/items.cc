@@ -299,8 +299,10 @@ std::vector<SourcedRow> AskedRows(const Task& task, const ItemOptions& options,
     return !is_in_pool || !maker.IsAsked(row);
   });
   if (rows.empty()) {
+    const bool is_pooled = options.pool != RowPool::kAll;
     ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
-                  "none; 'where' leaves all of them out");
+                  StrCat("none; 'where' ", is_pooled ? "or the pool of rows leaves" : "leaves",
+                         " all of them out"));
   }
 
   made.rows_in_split = rows.size();
