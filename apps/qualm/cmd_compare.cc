@@ -9,7 +9,7 @@ namespace qualm::cli {
 
 Command AddCompare(Arguments& arguments, Globals& globals) {
   struct Flags {
-    std::string store, first, second;
+    std::string store, first, second, filter;
   };
 
   // The flags live as long as the command that uses them.
@@ -18,15 +18,19 @@ Command AddCompare(Arguments& arguments, Globals& globals) {
   arguments.Add("FIRST", flags->first, "A model: its path, or the beginning of its hash")
       .Required();
   arguments.Add("SECOND", flags->second, "The other one").Required();
+  arguments.Add("--filter", flags->filter,
+                "Compare what this further filter of a generation task read, such as "
+                "flexible-extract; default: the task's first filter");
   AddJsonFlag(arguments, globals);
   arguments.Examples(
       "  qualm compare results.db models/float models/w4\n"
-      "  qualm compare results.db 3f2a 91bc --json");
+      "  qualm compare results.db 3f2a 91bc --json\n"
+      "  qualm compare results.db 3f2a 91bc --filter flexible-extract");
 
   // A store that does not exist must not be created by looking into it.
   return [flags, &globals] {
     RequireStore(flags->store);
-    return PrintComparison(flags->store, flags->first, flags->second, globals);
+    return PrintComparison(flags->store, flags->first, flags->second, flags->filter, globals);
   };
 }
 

@@ -59,7 +59,7 @@ int Run(const Options& options, const Globals& globals) {
   tokens.eos = options.eos;
   const std::optional<ChatTemplate> chat = FindPromptTemplate(
       options.prompt, FindModelFolder(options.model, ModelParts::kWithoutWeights), tokens);
-  const PromptStyle style = StyleOf(options.prompt, chat);
+  const PromptStyle asked_style = StyleOf(options.prompt, chat);
   ItemOptions items = ItemOptionsOf(options.prompt);
   items.limit = options.limit;
   const std::filesystem::path data = DataFolder(options.data);
@@ -67,6 +67,7 @@ int Run(const Options& options, const Globals& globals) {
   for (const std::string& names : Split(options.tasks, ',')) {
     for (const std::string& name : ExpandTaskName(names)) {
       Task task = FindTask(name);
+      const PromptStyle style = asked_style.For(task);
       task.variant += style.Variant() + SplitVariant(task, items);
       const TaskItems made = MakeItems(task, items, data);
       if (globals.json) {

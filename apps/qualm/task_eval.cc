@@ -65,6 +65,7 @@ Json ToJson(const TaskComparison& comparison) {
   const EvaluationKey& key = comparison.key;
   const PairedComparison& paired = comparison.paired;
   return {{"task", key.task},
+          {"filter", comparison.filter.empty() ? Json() : Json(comparison.filter)},
           {"version", key.version},
           {"shots", key.shots},
           {"fewshot_seed", key.fewshot_seed},
@@ -94,8 +95,10 @@ std::string ComparisonText(const std::vector<TaskComparison>& comparisons) {
     const EvaluationKey& key = comparison.key;
     const PairedComparison& paired = comparison.paired;
     table.push_back(
-        {StrCat(key.task, key.limit != 0 ? " (partial)" : ""), StrCat(key.shots), StrCat(paired.n),
-         Percent(paired.first), Percent(paired.second), Percent(paired.difference.value),
+        {StrCat(key.task, comparison.filter.empty() ? "" : StrCat(",", comparison.filter),
+                key.limit != 0 ? " (partial)" : ""),
+         StrCat(key.shots), StrCat(paired.n), Percent(paired.first), Percent(paired.second),
+         Percent(paired.difference.value),
          StrCat("[", Percent(paired.low), ", ", Percent(paired.high), "]"),
          StrCat(paired.right_to_wrong), StrCat(paired.wrong_to_right), Fixed(paired.mcnemar_p, 4),
          std::isnan(paired.choice_kl.value) ? "-" : Fixed(paired.choice_kl.value, 5)});
@@ -291,7 +294,7 @@ class TaskEvaluation {
     // ones.
     for (Task& task : tasks_) {
       const std::string plain_variant = task.variant;
-      task.variant += options_.style.Variant() + SplitVariant(task, options_.items);
+      task.variant += options_.style.For(task).Variant() + SplitVariant(task, options_.items);
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
@@ -412,10 +415,10 @@ int EvaluateTasks(const TaskFlags& flags, const Globals& globals) {
 }
 
 int PrintComparison(const std::string& file, const std::string& first, const std::string& second,
-                    const Globals& globals) {
+                    const std::string& filter, const Globals& globals) {
   const ResultStore store(file);
   const std::string a = store.FindModel(StoredName(first)), b = store.FindModel(StoredName(second));
-  const std::vector<TaskComparison> comparisons = CompareModels(store, a, b);
+  const std::vector<TaskComparison> comparisons = CompareModels(store, a, b, filter);
   RequireComparisons(comparisons);
 
   // Hashes in JSON, paths for people.

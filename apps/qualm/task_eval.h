@@ -31,7 +31,8 @@ std::string StoredName(const std::string& model);
 int EvaluateTasks(const TaskFlags& flags, const Globals& globals);
 
 // Paired differences of tasks that two models have answered, for people and as JSON.
+// `filter`: see CompareModels.
 int PrintComparison(const std::string& store, const std::string& first, const std::string& second,
-                    const Globals& globals);
+                    const std::string& filter, const Globals& globals);
 
 }  // namespace qualm::cli

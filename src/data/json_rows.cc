@@ -135,8 +135,12 @@ std::vector<Row> RowsOfObject(Json json, std::string_view place) {
       "name the array by `records:` in a data set's YAML");
 }
 
-// What is at a dotted path.
+// What is at a dotted path; a member whose name is all of it comes first.
 Json AtPath(Json json, const std::string& path, std::string_view place) {
+  if (json.is_object() && json.contains(path)) {
+    Json rows = std::move(json[path]);
+    return rows;
+  }
   for (const std::string& key : Split(path, '.')) {
     if (!json.is_object() || !json.contains(key)) {
       ThrowBadInput(place, StrCat("an object with '", key, "'"), json.type_name(),
@@ -175,7 +179,9 @@ bool HasSeveralDocuments(std::string_view text) {
 std::vector<Row> ReadJsonRows(std::string_view text, const RowFormat& format,
                               std::string_view place) {
   if (Trim(text).starts_with('{') && HasSeveralDocuments(text)) {
-    return ReadJsonLines(text, format, place);
+    if (format.records.empty()) return ReadJsonLines(text, format, place);
+    ThrowBadInput(place, StrCat("one JSON document with '", format.records, "'"), "several",
+                  "a file of lines has its rows at the top");
   }
   Json json = ParsePythonJson(text, place);
   if (!format.records.empty()) json = AtPath(std::move(json), format.records, place);

@@ -221,6 +221,13 @@ const RowSet& FindRowSet(std::string_view name, std::string_view place) {
     if (set.name == name) return set;
     names.push_back(set.name);
   }
+
+  // A bare word is never a path, so that a folder cannot hide a known set.
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::path(name), ignored)) {
+    ThrowBadInput(place, "a data set's name or a path", StrCat("'", name, "'"),
+                  StrCat("there is no set of that name, but a file or folder: write ./", name));
+  }
   ThrowUnknownName(place, "data set", name, names);
 }
 

@@ -68,6 +68,19 @@ TEST(RowSets, RowsOfSubsetsInsideAnArchive) {
               HasSubstr("did you mean 'test'"));
 }
 
+// A folder of the user's whose path was written like a name.
+TEST(RowSets, APathWithoutASlashGetsAHint) {
+  const TemporaryFolder folder;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  std::filesystem::create_directory("fold");
+  const std::string message = ErrorOf([] { (void)FindRowSet("fold", "t.yaml:3"); });
+  std::filesystem::current_path(before);
+  EXPECT_THAT(message, HasSubstr("[t.yaml:3] expected a data set's name or a path; got 'fold'; "));
+  EXPECT_THAT(message, HasSubstr("write ./fold"));
+  EXPECT_THAT(ErrorOf([] { (void)FindRowSet("mmlo", "t.yaml:3"); }), HasSubstr("'mmlu'"));
+}
+
 TEST(RowSets, ArchivesThatAreNone) {
   const TemporaryFolder folder;
   WriteZip(folder / "a.zip", {{"inner.txt", std::string(5000, 'x')}});

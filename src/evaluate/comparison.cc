@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -42,6 +43,24 @@ Estimate ChoiceKl(std::span<const ItemOutcome> first, std::span<const ItemOutcom
   }
   if (values.empty()) return {kNone, kNone};
   return RatioEstimate(values, std::vector<double>(values.size(), 1));
+}
+
+// Puts the values of a further filter in place of the first one's. False, and adds the filters that
+// there are to `known`, where the evaluation has none of that name.
+bool TakeFilter(const ResultStore& store, const StoredEvaluation& evaluation,
+                const std::string& filter, std::vector<ItemOutcome>& outcomes,
+                std::set<std::string>& known) {
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    const std::vector<StoredReading> readings = store.Readings(evaluation.id, i);
+    const auto found = std::ranges::find(readings, filter, &StoredReading::filter);
+    if (found == readings.end()) {
+      for (const StoredReading& reading : readings) known.insert(reading.filter);
+      return false;
+    }
+    outcomes[i].value = std::isnan(found->value) ? 0 : found->value;
+    outcomes[i].is_right = outcomes[i].value >= 1;
+  }
+  return true;
 }
 
 // Items as a run would return them, with the log-likelihoods of their choices in order.
@@ -116,13 +135,15 @@ std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const Ta
   EvaluationKey wanted = first.key;
   wanted.model = second.key.model;
   if (second.key != wanted) return std::nullopt;
-  return TaskComparison{second.key, ComparePaired(first.items, second.items)};
+  return TaskComparison{second.key, ComparePaired(first.items, second.items), {}};
 }
 
 // All pairs of finished evaluations in the store that differ only in the model.
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
-                                          const std::string& second) {
+                                          const std::string& second, const std::string& filter) {
   std::vector<TaskComparison> comparisons;
+  std::set<std::string> known;  // filters of tasks that do not have the wanted one
+  size_t left_out = 0;
   const std::vector<StoredEvaluation> candidates = store.Evaluations(second);
   for (const StoredEvaluation& evaluation : store.Evaluations(first)) {
     EvaluationKey wanted = evaluation.key;
@@ -132,13 +153,27 @@ std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::s
     });
     if (!evaluation.is_finished || other == candidates.end()) continue;
 
-    const std::vector<ItemOutcome> a = OutcomesOf(store, evaluation), b = OutcomesOf(store, *other);
+    std::vector<ItemOutcome> a = OutcomesOf(store, evaluation), b = OutcomesOf(store, *other);
     if (a.size() != b.size()) {
       ThrowBadInput("compare", StrCat(a.size(), " items of ", wanted.task, " for both models"),
                     StrCat(b.size()), "the prompts are the same: the store is damaged");
     }
 
-    comparisons.push_back({wanted, ComparePaired(a, b)});
+    if (!filter.empty() && !(TakeFilter(store, evaluation, filter, a, known) &&
+                             TakeFilter(store, *other, filter, b, known))) {
+      ++left_out;
+      continue;
+    }
+    comparisons.push_back({wanted, ComparePaired(a, b), filter});
+  }
+
+  if (comparisons.empty() && left_out > 0) {
+    ThrowBadInput("--filter", "a further filter of a task that both models have answered",
+                  StrCat("'", filter, "'"),
+                  known.empty()
+                      ? "each task has one filter"
+                      : StrCat("there are ", Join(std::vector(known.begin(), known.end()), ", "),
+                               "; without --filter the first ones are compared"));
   }
   return comparisons;
 }

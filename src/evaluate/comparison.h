@@ -40,15 +40,20 @@ PairedComparison ComparePaired(std::span<const ItemOutcome> first,
 struct TaskComparison {
   EvaluationKey key;  // of the second model's evaluation; the first's differs in the model only
   PairedComparison paired;
+  std::string filter = {};  // whose values are compared; empty: the task's first one
 };
 
 // What two models made of a task. Nothing where they were asked in different ways or with
 // different prompts.
 std::optional<TaskComparison> CompareOutcomes(const TaskOutcome& first, const TaskOutcome& second);
 
-// Every finished evaluation that both models have in the store with the same prompts.
+// Every finished evaluation that both models have in the store with the same prompts. `filter`
+// names a further filter of generation tasks, whose values are compared in place of the first
+// one's (empty); tasks without it are left out. Throws bad input with the names that there are if
+// no task has it.
 std::vector<TaskComparison> CompareModels(const ResultStore& store, const std::string& first,
-                                          const std::string& second);
+                                          const std::string& second,
+                                          const std::string& filter = {});
 
 // Throws bad input where there is no comparison, with what to do.
 void RequireComparisons(std::span<const TaskComparison> comparisons);

@@ -1,8 +1,12 @@
 #include "evaluate/comparison.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "support/errors.h"
+#include "support/temporary_folder.h"
 
 namespace qualm {
 namespace {
@@ -77,6 +81,48 @@ TEST(Comparison, KlOfChoicesByHand) {
   const PairedComparison got = ComparePaired(a, b);
   EXPECT_NEAR(got.choice_kl.value, kl / 2, 1e-12);
   EXPECT_NEAR(got.choice_kl.standard_error, kl / 2, 1e-12);  // of kl and 0
+}
+
+// A finished evaluation of two items, the first filter's values 0 and those given by a further one.
+void Keep(ResultStore& store, const std::string& model, const std::string& filter,
+          const std::vector<double>& values) {
+  store.Begin();
+  store.PutModel(model, model);
+  EvaluationKey key;
+  key.model = model;
+  key.task = "t";
+  const int64_t id = store.PutEvaluation(key);
+  for (size_t i = 0; i < values.size(); ++i) {
+    StoredItem item;
+    item.item = i;
+    store.PutItem(id, item);
+    if (!filter.empty()) store.PutReading(id, {i, 0, filter, "read", values[i]});
+  }
+  store.FinishEvaluation(id);
+  store.Commit();
+}
+
+TEST(Comparison, AFurtherFilterCanBeNamed) {
+  const testing::TemporaryFolder folder;
+  ResultStore store(folder / "results.db");
+  Keep(store, "aaaa", "flexible-extract", {1, 1});
+  Keep(store, "bbbb", "flexible-extract", {1, 0});
+  EXPECT_EQ(CompareModels(store, "aaaa", "bbbb")[0].paired.first, 0);
+  const TaskComparison further = CompareModels(store, "aaaa", "bbbb", "flexible-extract")[0];
+  EXPECT_EQ(further.filter, "flexible-extract");
+  EXPECT_EQ(further.paired.first, 1);
+  EXPECT_EQ(further.paired.second, 0.5);
+  EXPECT_EQ(further.paired.right_to_wrong, 1u);
+
+  using ::testing::HasSubstr;
+  const auto message = [&](const char* second, const char* filter) {
+    return testing::ErrorOf([&] { (void)CompareModels(store, "aaaa", second, filter); });
+  };
+  EXPECT_THAT(message("bbbb", "strict"), HasSubstr("got 'strict'; there are flexible-extract; "));
+  Keep(store, "cccc", "", {1, 0});
+  Keep(store, "dddd", "", {1, 0});
+  EXPECT_THAT(testing::ErrorOf([&] { (void)CompareModels(store, "cccc", "dddd", "strict"); }),
+              HasSubstr("each task has one filter"));
 }
 
 }  // namespace

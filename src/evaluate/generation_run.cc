@@ -121,8 +121,7 @@ class GenerationRunner final : public TaskRunner {
     const size_t room = context - request.max_tokens;
     asked.shots = outcome_.asked.shots;
     const auto encode = [&] {
-      request.tokens =
-          EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, options_.style));
+      request.tokens = EncodeGenerationPrompt(tokenizer_, PromptText(item, asked.shots, 0, style_));
     };
     encode();
     while (asked.shots > 0 && request.tokens.size() > room) {

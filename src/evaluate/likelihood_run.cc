@@ -27,8 +27,8 @@ class LikelihoodRunner final : public TaskRunner {
   // --- requests
 
   void Ask() override {
-    outcome_.requests = MakeTaskRequests(task_, outcome_.asked, tokenizer_,
-                                         model_.decoder->plan.context, options_.style);
+    outcome_.requests =
+        MakeTaskRequests(task_, outcome_.asked, tokenizer_, model_.decoder->plan.context, style_);
     outcome_.prompts_with_fewer_shots = outcome_.requests.prompts_with_fewer_shots;
     outcome_.prompts_truncated = outcome_.requests.prompts_truncated;
     NameEvaluation(std::span<const AskedRequest>(outcome_.requests.requests));

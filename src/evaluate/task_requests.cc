@@ -23,7 +23,7 @@ class RequestMaker {
         tokenizer_(tokenizer),
         context_(context),
         style_(style),
-        is_rolling_(task.output_type == "loglikelihood_rolling"),
+        is_rolling_(IsRolling(task)),
         wants_unconditional_(std::ranges::find(task.metrics, "acc_pmi") != task.metrics.end()) {}
 
   TaskRequests Run() {

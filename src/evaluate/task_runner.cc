@@ -2,6 +2,7 @@
 // cache of answers and a record for people; every number of the outcome comes from memory.
 #include "evaluate/task_runner.h"
 
+#include "base/strings.h"
 #include "data/row_sets.h"
 #include "evaluate/task_requests.h"
 
@@ -27,6 +28,7 @@ TaskRunner::TaskRunner(const Task& task, const Model& model, const std::string& 
       tokenizer_(model.RequireTokenizer()),
       model_hash_(model_hash),
       options_(options),
+      style_(options.style.For(task)),
       context_(context) {}
 
 // The order matters: options are checked before any data is read, and the evaluation is named by
@@ -34,7 +36,7 @@ TaskRunner::TaskRunner(const Task& task, const Model& model, const std::string& 
 TaskOutcome TaskRunner::Run() {
   CheckOptions();
   outcome_.asked = MakeItems(task_, options_.items, options_.data_folder);
-  outcome_.note = FindRowSet(task_.data_set, task_.name).note;
+  SetNote();
 
   Ask();
   if (options_.on_inputs) options_.on_inputs(outcome_.asked.inputs);
@@ -44,6 +46,25 @@ TaskOutcome TaskRunner::Run() {
   Score();
   if (options_.store != nullptr) KeepItems(*options_.store);
   return std::move(outcome_);
+}
+
+// What a reader must know about the rows and the prompts, beyond the task's text.
+void TaskRunner::SetNote() {
+  std::vector<std::string> notes;
+  const RowSet& set = FindRowSet(task_.data_set, task_.name);
+  if (!set.note.empty()) notes.push_back(set.note);
+
+  if (outcome_.asked.own_examples > 0) {
+    notes.push_back(StrCat(outcome_.asked.own_examples, " of ", outcome_.asked.items.size(),
+                           " rows are among their own examples; fewshot_split names other rows"));
+  }
+  const bool has_style = !options_.style.Variant().empty();
+  const size_t shots = options_.items.shots.value_or(task_.default_shots);
+  if (IsRolling(task_) && (has_style || shots > 0)) {
+    notes.emplace_back(
+        "texts are scored by themselves: examples, chat template and system text do not apply");
+  }
+  outcome_.note = Join(notes, "; ");
 }
 
 // What makes two evaluations the same. A limit or a part of a split that left nothing out does not
@@ -75,8 +96,8 @@ void TaskRunner::KeepRequest(const TaskItem& item, size_t shots, size_t choice,
                              std::span<const TokenId> tokens, StoredRequest& stored,
                              ResultStore& store) {
   // The shots, which many items share, are stored once. A chat template makes one text of all.
-  if (options_.style.chat != nullptr || !options_.style.system.empty()) {
-    stored.context = PromptText(item, shots, choice, options_.style);
+  if (style_.chat != nullptr || !style_.system.empty()) {
+    stored.context = PromptText(item, shots, choice, style_);
   } else {
     stored.prompt = item.shots->Prompt(shots);
     stored.context = item.ContextOf(choice);

@@ -101,10 +101,12 @@ class TaskRunner {
   const Tokenizer& tokenizer_;
   const std::string& model_hash_;
   const TaskRunOptions& options_;
+  const PromptStyle style_;  // as far as the task has prompts
   const Context& context_;
   TaskOutcome outcome_;
 
  private:
+  void SetNote();
   void SetKey(std::string prompt_hash, std::span<const TokenId> first_tokens);
   void OpenEvaluation(ResultStore& store);
   void KeepItems(ResultStore& store) const;

@@ -132,7 +132,7 @@ class TaskStage {
     plan_.RequireUnchanged(stage_, opened, "the chat template");
     options_.style.chat = &*chat_;
     options_.style.chat_settings = *inputs_.chat;
-    task_.variant += options_.style.Variant();
+    task_.variant += options_.style.For(task_).Variant();
   }
 
   // Of the whole task; parts are left out.

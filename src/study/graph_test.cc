@@ -410,6 +410,32 @@ TEST_F(SharedRows, TaskFilesAreFoundFromTheStudysFolder) {
   }
 }
 
+// A name with a folder is a file, too, whatever its ending.
+TEST_F(SharedRows, TaskFilesOfOtherEndingsAreFoundFromTheStudysFolder) {
+  std::filesystem::create_directories(folder_ / "c" / "tasks");
+  std::filesystem::rename(TaskOn("c/tasks/near", "boolq", "val"), folder_ / "c/tasks/near.yml");
+  PlanOptions options;
+  options.data_folder = folder_.path();
+  options.study_folder = folder_ / "c";
+  SilentProgress progress;
+  const StudyPlan plan =
+      MakeStudyPlan(ParseStudy(StrCat("name: one\ntitle: T\nquestion: Q\nmodels: [",
+                                      testing::SourceRoot().string(),
+                                      "/demo/model]\nrecipes: [rtn-w4-g64]\n"
+                                      "tests: [{task: tasks/near.yml, shots: 0}]\n"),
+                               "x.yaml"),
+                    options, progress);
+
+  size_t asked = 0;
+  for (const Stage& stage : plan.stages) {
+    const auto* inputs = std::get_if<EvaluateInputs>(&stage.inputs);
+    if (inputs == nullptr) continue;
+    ++asked;
+    EXPECT_EQ(inputs->task.path, (folder_ / "c/tasks/near.yml").string());
+  }
+  EXPECT_EQ(asked, 2U);
+}
+
 TEST_F(SharedRows, OfOtherContentAreAllUsed) {
   const std::string one = TaskOn("one", OwnFile("mine.jsonl"));
   folder_.Write("other.jsonl", rows_ + rows_.substr(0, rows_.find('\n') + 1));

@@ -277,14 +277,15 @@ const InputSet& PlannedInputs::CorpusFiles(const std::string& corpus, const std:
   return files;
 }
 
-// A subset of a task in a file is FILE.yaml:SUBSET, as in FindTask.
+// What FindTask reads as a file: a name with a folder, or FILE.yaml, or FILE.yaml:SUBSET.
 std::string PlannedInputs::TaskPath(const std::string& task) const {
   constexpr std::string_view kEnding = ".yaml";
   const size_t at = task.rfind(kEnding);
-  if (at == std::string::npos) return task;
-  const std::string subset = task.substr(at + kEnding.size());
-  if (!subset.empty() && !subset.starts_with(':')) return task;
-  return CorpusPath(task.substr(0, at + kEnding.size())) + subset;
+  const size_t end = at == std::string::npos ? 0 : at + kEnding.size();
+  if (end > 0 && (end == task.size() || task[end] == ':')) {
+    return CorpusPath(task.substr(0, end)) + task.substr(end);
+  }
+  return task.find('/') == std::string::npos ? task : CorpusPath(task);
 }
 
 std::string PlannedInputs::TemplatePath(const std::string& chat_template) const {

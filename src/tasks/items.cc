@@ -299,8 +299,10 @@ std::vector<SourcedRow> AskedRows(const Task& task, const ItemOptions& options,
     return !is_in_pool || !maker.IsAsked(row);
   });
   if (rows.empty()) {
+    const bool is_pooled = options.pool != RowPool::kAll;
     ThrowBadInput(StrCat(task.data_set, ":", task.split), "a row that the task asks",
-                  "none; 'where' leaves all of them out");
+                  StrCat("none; 'where' ", is_pooled ? "or the pool of rows leaves" : "leaves",
+                         " all of them out"));
   }
 
   made.rows_in_split = rows.size();
@@ -390,7 +392,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
   const ItemMaker maker(task, set, data_folder);
   TaskItems made;
   made.inputs = task.inputs;
-  made.shots = options.shots.value_or(task.default_shots);
+  made.shots = ShotsOf(task, options);
   made.fewshot_seed = options.fewshot_seed.value_or(task.default_fewshot_seed);
 
   // Examples have separate rows, which are read only if there are any.
@@ -417,6 +419,7 @@ TaskItems MakeItems(const Task& task, const ItemOptions& options,
     for (const SourcedRow& row : rows) {
       made.items.push_back(lm_eval->Make(row, maker.Place(split.name, row)));
     }
+    made.own_examples = lm_eval->own_examples();
     return made;
   }
   ShotMaker shots(task, maker, shot_split, made.shots, made.fewshot_seed, std::move(shot_rows),

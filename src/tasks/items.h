@@ -80,6 +80,7 @@ struct TaskItems {
   size_t shots = 0;
   uint64_t fewshot_seed = 0;
   bool is_partial = false;  // a limit, or a part of a split, left rows out
+  size_t own_examples = 0;  // rows that are among their own examples, or equal to one of them
   size_t rows_in_split = 0;
   InputSet inputs;  // the task's text and the files that were read
 };

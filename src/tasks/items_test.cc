@@ -359,6 +359,15 @@ TEST_F(Items, APartOfASplitIsPartial) {
   }
 }
 
+TEST_F(Items, APoolWithoutRowsIsNamed) {
+  Rows({{{"q", "a"}, {"gold", 0}}});
+  ItemOptions options;
+  options.pool = RowPool::kScored;
+  options.calibration_share = 1;
+  EXPECT_THAT(testing::ErrorOf([&] { (void)Make(TaskOf(kAnswer), options); }),
+              ::testing::HasSubstr("got none; 'where' or the pool of rows leaves all of them out"));
+}
+
 TEST_F(Items, PoolsPartTheRowsInTwo) {
   std::vector<Json> rows;
   for (int i = 0; i < 40; ++i) rows.push_back({{"q", StrCat(i)}, {"gold", 0}});

@@ -64,6 +64,10 @@ void ReadDataFiles(const TaskKeys& keys, const Loader& loader, LmEvalFormat& for
   RowFormat rows;
   rows.reader = loader.reader;
   if (const Yaml* field = options->Find("field")) {
+    if (loader.name != "json") {
+      ThrowBadInput(field->place(), "no field with dataset_path: " + std::string(loader.name),
+                    field->AsString(), "only JSON files have one");
+    }
     rows.reader = "json";
     rows.records = field->AsString();
   }

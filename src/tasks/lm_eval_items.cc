@@ -107,7 +107,7 @@ void LmEvalItemMaker::AddTexts(const TaskRow& row, TaskItem& item) const {
   // The target of a likelihood has its own blank in front.
   item.continuations = {PrintedText(format_.target.TargetOf(row, has_choices), row.place)};
   item.chat_continuations = item.continuations;
-  if (task_.output_type == "loglikelihood_rolling") item.contexts = {""};
+  if (IsRolling(task_)) item.contexts = {""};
   item.counted = item.continuations[0];
 }
 
@@ -200,10 +200,13 @@ std::shared_ptr<const Shots> LmEvalItemMaker::ShotsFor(const SourcedRow& row,
       if (format_.shots.has_samples || pool_[i].subset == subset_) open_.push_back(i);
     }
   }
+  bool is_own_example = false;
   for (size_t i : Chosen(row.row, place)) {
+    is_own_example |= pool_[i].row == row.row;
     AddShot(pool_[i].row, StrCat(place, ", example ", pool_[i].index), *shots);
     shots->rows.push_back(pool_[i].index);
   }
+  own_examples_ += is_own_example ? 1 : 0;
   return shots;
 }
 

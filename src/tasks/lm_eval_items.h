@@ -25,6 +25,9 @@ class LmEvalItemMaker {
   // `place` says which row it is, for messages.
   TaskItem Make(const SourcedRow& row, const std::string& place);
 
+  // Of the rows made so far, those with an example that is equal to the row.
+  size_t own_examples() const { return own_examples_; }
+
  private:
   void AddTexts(const TaskRow& row, TaskItem& item) const;
   void AddChoices(const TaskRow& row, TaskItem& item) const;
@@ -45,6 +48,7 @@ class LmEvalItemMaker {
   std::string subset_;        // that `random_` and `open_` belong to
   std::vector<size_t> open_;  // of the pool: its rows in that subset
   bool has_subset_ = false;
+  size_t own_examples_ = 0;
 };
 
 }  // namespace qualm

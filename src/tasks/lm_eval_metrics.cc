@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/yaml.h"
+#include "tasks/lm_eval_keys.h"
 #include "tasks/task.h"
 #include "tasks/task_keys.h"
 
@@ -58,14 +59,6 @@ void CheckAggregation(const Yaml& metric, std::string_view name) {
   if (std::ranges::find(allowed, aggregation->AsString()) != allowed.end()) return;
   ThrowUnknownName(aggregation->place(), StrCat("aggregation of ", name), aggregation->AsString(),
                    allowed);
-}
-
-// YAML 1.1 knows more ways to say no.
-bool TruthOf(const Yaml& value) {
-  const std::string text = ToLower(value.AsString());
-  if (text == "true" || text == "yes" || text == "on") return true;
-  if (text == "false" || text == "no" || text == "off") return false;
-  ThrowBadInput(value.place(), "true or false", value.AsString());
 }
 
 // filter_list: [{name: NAME, filter: [{function: ...}]}], the first being the main one. Without it
@@ -149,10 +142,10 @@ void ReadStops(const Yaml* until, GenerationSpec& spec) {
   std::erase(spec.stop, "");
 }
 
-void ReadGeneration(const TaskKeys& keys, Task& task) {
-  GenerationSpec& spec = task.generation;
+GenerationSpec ReadGeneration(const TaskKeys& keys, const std::string& separator) {
+  GenerationSpec spec;
   spec.max_tokens = 256;
-  spec.stop = {task.separator};
+  spec.stop = {separator};
   if (const Yaml* options = keys.Find("generation_kwargs")) {
     options->RequireKnownKeys(std::array<std::string, 8>{"until", "max_gen_toks", "max_tokens",
                                                          "max_new_tokens", "max_completion_tokens",
@@ -165,28 +158,29 @@ void ReadGeneration(const TaskKeys& keys, Task& task) {
     }
     // As the harness has it: a temperature without do_sample asks for drawn texts.
     const Yaml* sample = options->Find("do_sample");
-    const bool is_drawn =
-        sample != nullptr ? TruthOf(*sample) : NumberOption(options, "temperature", 0, 0, 100) > 0;
+    const bool is_drawn = sample != nullptr ? LmEvalTruth(*sample)
+                                            : NumberOption(options, "temperature", 0, 0, 100) > 0;
     if (is_drawn) {
       spec.temperature = NumberOption(options, "temperature", 1, 0, 100);
       spec.top_p = NumberOption(options, "top_p", 1, 1e-6, 1);
     }
   }
 
-  if (const Yaml* repeats = keys.Find("repeats")) {
-    const int64_t count = repeats->AsInt();
-    if (count < 1 || count > 1000)
-      ThrowBadInput(repeats->place(), "repeats in 1..1000", StrCat(count));
-    // Greedy texts are all the same: one of them stands for all.
-    spec.samples = spec.temperature > 0 ? static_cast<size_t>(count) : 1;
-  }
-  spec.filters = ReadFilters(keys);
+  // Greedy texts are all the same: one of them stands for all.
+  const int64_t repeats = keys.WholeIn("repeats", 1, 1, 1000);
+  spec.samples = spec.temperature > 0 ? static_cast<size_t>(repeats) : 1;
+  return spec;
 }
 
 }  // namespace
 
 void ReadLmEvalScoring(const TaskKeys& keys, Task& task) {
-  if (task.kind == TaskKind::kGeneration) ReadGeneration(keys, task);
+  // Options of generation are read whatever the task is: a mistake in them is an error.
+  GenerationSpec spec = ReadGeneration(keys, task.separator);
+  if (task.kind == TaskKind::kGeneration) {
+    spec.filters = ReadFilters(keys);
+    task.generation = std::move(spec);
+  }
   ReadMetrics(keys, task);
 }
 

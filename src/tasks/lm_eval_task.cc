@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "io/yaml.h"
 #include "tasks/lm_eval_data.h"
+#include "tasks/lm_eval_keys.h"
 #include "tasks/lm_eval_metrics.h"
 #include "tasks/task_keys.h"
 #include "tokenize/blanks.h"
@@ -20,48 +21,6 @@ namespace {
 constexpr size_t kMostIncludes = 16;
 constexpr std::array<std::string_view, 4> kOutputTypes = {
     "multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"};
-
-// Every key of the harness's TaskConfig, and ours.
-const std::vector<std::string>& KnownKeys() {
-  static const std::vector<std::string> keys = {"task",
-                                                "task_alias",
-                                                "tag",
-                                                "group",
-                                                "include",
-                                                "dataset_path",
-                                                "dataset_name",
-                                                "dataset_kwargs",
-                                                "training_split",
-                                                "validation_split",
-                                                "test_split",
-                                                "fewshot_split",
-                                                "fewshot_config",
-                                                "num_fewshot",
-                                                "process_docs",
-                                                "process_results",
-                                                "custom_dataset",
-                                                "use_prompt",
-                                                "doc_to_text",
-                                                "doc_to_target",
-                                                "doc_to_choice",
-                                                "doc_to_image",
-                                                "doc_to_audio",
-                                                "unsafe_code",
-                                                "description",
-                                                "target_delimiter",
-                                                "fewshot_delimiter",
-                                                "gen_prefix",
-                                                "output_type",
-                                                "metric_list",
-                                                "generation_kwargs",
-                                                "repeats",
-                                                "filter_list",
-                                                "should_decontaminate",
-                                                "doc_to_decontamination_query",
-                                                "metadata",
-                                                "qualm"};
-  return keys;
-}
 
 // Keys that mean Python code, or inputs that are not text.
 void RefuseWhatNeedsPython(const TaskKeys& keys) {
@@ -86,8 +45,7 @@ void RefuseWhatNeedsPython(const TaskKeys& keys) {
 void CheckDecontamination(const TaskKeys& keys) {
   const Yaml* asked = keys.Find("should_decontaminate");
   if (asked == nullptr || keys.Find("doc_to_decontamination_query") != nullptr) return;
-  const std::string value = ToLower(asked->AsString());
-  if (value == "false") return;
+  if (!LmEvalTruth(*asked)) return;
   ThrowBadInput(asked->place(), "should_decontaminate: false, or doc_to_decontamination_query",
                 asked->AsString(), "qualm reports overlap with calibration texts instead");
 }
@@ -235,7 +193,7 @@ TaskKeys KeysOf(std::string_view text, const std::string& place, const IncludeRe
     const IncludedFile file = std::move(open.back());
     open.pop_back();
     Yaml yaml = Yaml::Parse(file.text, file.place);
-    yaml.RequireKnownKeys(KnownKeys());
+    CheckLmEvalKeys(yaml);
     const std::string role = StrCat("tasks/include ", keys.size());
     if (keys.size() > 0 && file.is_on_disk) inputs.Add(role, file.place);
     if (keys.size() > 0 && !file.is_on_disk) inputs.AddText(role, file.text);
@@ -283,9 +241,7 @@ Task ParseLmEvalTask(std::string_view text, const std::string& place,
   task.version = VersionOf(keys);
   task.separator = TextOf(keys, "fewshot_delimiter", task.separator);
   task.default_fewshot_seed = kLmEvalFewshotSeed;
-  if (const Yaml* shots = keys.Find("num_fewshot")) {
-    task.default_shots = static_cast<size_t>(std::clamp<int64_t>(shots->AsInt(), 0, 1000));
-  }
+  task.default_shots = static_cast<size_t>(keys.WholeIn("num_fewshot", 0, 0, 1000));
 
   auto format = std::make_shared<LmEvalFormat>();
   SetKind(keys, task);

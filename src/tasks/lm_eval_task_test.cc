@@ -213,6 +213,95 @@ TEST_F(LmEvalTask, WhatIsNotKnownIsAnErrorWithTheNearestName) {
               HasSubstr("did you mean 'allenai/ai2_arc'?"));
 }
 
+TEST_F(LmEvalTask, NumbersOutsideTheirRangeAreErrors) {
+  const std::string task = Choices() + "test_split: test\nfewshot_split: train\n";
+  EXPECT_THAT(MessageOf(task + "num_fewshot: -1\n"), HasSubstr("num_fewshot in 0..1000; got -1"));
+  EXPECT_THAT(MessageOf(task + "num_fewshot: 1001\n"), HasSubstr("in 0..1000; got 1001"));
+  EXPECT_THAT(MessageOf(task + "repeats: 0\n"), HasSubstr("repeats in 1..1000; got 0"));
+}
+
+// Also keys that the task's kind has no use for.
+TEST_F(LmEvalTask, EveryKeyHasItsType) {
+  const std::string task = Choices() + "test_split: test\n";
+  const std::pair<const char*, const char*> kWrong[] = {
+      {"repeats: x", "an integer; got 'x'"},
+      {"num_fewshot: [1]", "an integer; got a list"},
+      {"generation_kwargs: x", "a map; got a single value"},
+      {"filter_list: x", "a list; got a single value"},
+      {"metric_list: {metric: acc}", "a list; got a map"},
+      {"unsafe_code: maybe", "true or false; got 'maybe'"},
+      {"doc_to_decontamination_query: [q]", "a text; got a list"},
+      {"metadata: x", "a map; got a single value"},
+      {"generation_kwargs: {max_gen_toks: x}", "an integer; got 'x'"},
+      {"tag: {a: b}", "a text; got a map"}};
+  for (const auto& [line, message] : kWrong) {
+    EXPECT_THAT(MessageOf(task + line + "\n"), HasSubstr(message)) << line;
+  }
+  EXPECT_EQ(MessageOf(task + "repeats: null\ntag: [a]\nmetadata: {version: 1}\n"), "no error");
+}
+
+// The harness's files of groups name tasks; they are not tasks.
+TEST_F(LmEvalTask, GroupFilesAreRefusedWithTheirTasks) {
+  const auto message = [&](const std::string& text) {
+    return testing::ErrorOf([&] { (void)FindTask(Write("group.yaml", text)); });
+  };
+  EXPECT_THAT(message("group: g\ngroup_alias: G\ntask:\n  - a\n  - b\n"
+                      "aggregate_metric_list: [{metric: acc}]\n"),
+              HasSubstr("group.yaml:4] expected one task; got a group g of 2; "
+                        "name the files of its tasks one by one, separated by commas: a,b"));
+  EXPECT_THAT(message("group: g\ntask: [{task: inner}, {group: part, task: [c]}]\n"),
+              HasSubstr("separated by commas: inner,part"));
+}
+
+// The json loader of `datasets` takes a file with `field` for one document, whatever its name is.
+TEST_F(LmEvalTask, FieldNamesTheRowsOfOneDocument) {
+  const auto read = [&](const std::string& file, const std::string& field) {
+    return MakeItems(
+        FindTask(Write("field.yaml",
+                       StrCat("task: f\ndataset_path: json\ndataset_kwargs: {data_files: ", file,
+                              ", field: ", field, "}\ntest_split: train\n", Choices()))),
+        {}, "");
+  };
+  const std::string rows = "[{\"q\": \"in?\", \"opts\": [\"a\", \"b\"], \"gold\": 1}]";
+  Write("one.jsonl", StrCat("{\"a.b\": ", rows, ", \"other\": []}\n"));
+  EXPECT_EQ(read("one.jsonl", "a.b").items[0].contexts[0], "in?");
+  EXPECT_THAT(testing::ErrorOf([&] { (void)read("one.jsonl", "c"); }),
+              HasSubstr("an object with 'c'"));
+
+  Write("lines.jsonl", StrCat("{\"data\": ", rows, "}\n{\"data\": ", rows, "}\n"));
+  EXPECT_THAT(testing::ErrorOf([&] { (void)read("lines.jsonl", "data"); }),
+              HasSubstr("one JSON document with 'data'; got several"));
+}
+
+// A row of the scored split among its own examples gives its answer away: ContextSampler leaves it
+// out only where the file names the test split as fewshot_split.
+TEST_F(LmEvalTask, RowsAmongTheirOwnExamplesAreCounted) {
+  const Task only_test = Read(Choices() + "test_split: train\n");
+  EXPECT_EQ(MakeItems(only_test, WithShots(3), "").own_examples, 3u);
+  EXPECT_EQ(MakeItems(only_test, WithShots(0), "").own_examples, 0u);
+
+  const Task named = Read(Choices() + "test_split: train\nfewshot_split: train\n");
+  EXPECT_EQ(MakeItems(named, WithShots(2), "").own_examples, 0u);
+  // A copy of a scored row in another split counts, too.
+  const Task other = Read(Choices() + "test_split: test\nfewshot_split: train\n");
+  EXPECT_EQ(MakeItems(other, WithShots(3), "").own_examples, 1u);
+}
+
+// A text that is scored by itself has no prompt: examples and styles do not change it.
+TEST_F(LmEvalTask, RollingTextsHaveNeitherExamplesNorStyle) {
+  const Task task = Read(
+      "output_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: \"{{q}}\"\n"
+      "test_split: test\nfewshot_split: train\n");
+  const TaskItems made = MakeItems(task, WithShots(2), "");
+  EXPECT_EQ(made.shots, 0u);
+  EXPECT_THAT(made.items[0].shots->rows, ElementsAre());
+
+  PromptStyle style;
+  style.system = "Be brief.";
+  EXPECT_EQ(style.For(task).Variant(), "");
+  EXPECT_NE(style.For(Read(Choices() + "test_split: test\n")).Variant(), "");
+}
+
 TEST_F(LmEvalTask, AnAnswerThatIsNoChoiceIsAnError) {
   const Task task = Read(
       "output_type: multiple_choice\ndoc_to_text: \"{{q}}\"\ndoc_to_choice: opts\n"
@@ -229,6 +318,22 @@ TEST(LmEvalTasks, OfOneSubsetHaveTheHarnesssNames) {
   EXPECT_THAT(FindTask("mmlu:anatomy").subsets, ElementsAre("anatomy"));
   EXPECT_THAT(testing::ErrorOf([] { (void)FindTask("mmlu:anatomi"); }),
               HasSubstr("did you mean 'anatomy'?"));
+}
+
+// The harness's exact_match of bbh and its reading of hendrycks_math.
+TEST(LmEvalTasks, AreScoredAsInTheHarness) {
+  for (const char* name : {"bbh_zeroshot-lm-eval", "bbh_cot_zeroshot-lm-eval"}) {
+    const GenerationSpec spec = FindTask(name).generation;
+    ASSERT_TRUE(spec.exact_match) << name;
+    EXPECT_EQ(ComparedText("(B), \\\"Yes\"\n.", *spec.exact_match), "(b) yes") << name;
+    ASSERT_EQ(spec.filters.size(), 2u);
+    EXPECT_EQ(spec.filters[1].name(), "strict-match");
+  }
+  const Json row = Json::object();
+  const AnswerFilter strict = FindTask("bbh_cot_zeroshot-lm-eval").generation.filters[1];
+  const std::vector<std::string> texts = {"So the answer is True."};
+  EXPECT_THAT(strict.Predictions(texts, {row, "row"}), ElementsAre("True"));
+  EXPECT_THAT(FindTask("hendrycks_math-lm-eval").metrics, ElementsAre("math_in_dollars"));
 }
 
 TEST(Prompts, ASystemTextIsJoinedOnlyWhereNoBlankIs) {

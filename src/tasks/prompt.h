@@ -19,6 +19,10 @@ struct PromptStyle {
   // What distinguishes results in this style from plain ones: "@chatml,date=2025-01-01+turns";
   // empty: nothing.
   std::string Variant() const;
+
+  // The style that the task's prompts have: a text that is scored by itself has none, as in the
+  // harness, so that its results have the task's plain name.
+  PromptStyle For(const Task& task) const { return IsRolling(task) ? PromptStyle() : *this; }
 };
 
 // The prompt of an item before a choice's continuation, with the first `shots` examples. Throws bad

@@ -35,7 +35,7 @@ Json ContextOf(const TaskItem& item, size_t shots, const PromptStyle& style) {
 Json RequestOf(const Task& task, const TaskItem& item, size_t shots, const PromptStyle& style) {
   Json request = {{"doc", item.row}};
   if (!item.subset.empty()) request["subset"] = item.subset;
-  if (task.output_type == "loglikelihood_rolling") {
+  if (IsRolling(task)) {
     request["continuation"] = item.continuations[0];
     return request;
   }

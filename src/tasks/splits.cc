@@ -84,9 +84,13 @@ NamedSplit ShotSplit(const Task& task, const ItemOptions& options) {
   return split;
 }
 
+size_t ShotsOf(const Task& task, const ItemOptions& options) {
+  return IsRolling(task) ? 0 : options.shots.value_or(task.default_shots);
+}
+
 bool HasShotRows(const Task& task, const ItemOptions& options) {
   const bool has_samples = task.lm_eval && task.lm_eval->shots.has_samples;
-  return options.shots.value_or(task.default_shots) > 0 && !has_samples;
+  return ShotsOf(task, options) > 0 && !has_samples;
 }
 
 std::vector<NamedSplit> SplitsOf(const Task& task, const ItemOptions& options) {

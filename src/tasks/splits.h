@@ -24,6 +24,9 @@ NamedSplit ParseSplit(const std::string& text, std::string_view place);
 NamedSplit ScoredSplit(const Task& task, const ItemOptions& options);
 NamedSplit ShotSplit(const Task& task, const ItemOptions& options);
 
+// How many examples a prompt gets: as many as are asked for, else the task's number. A text that is
+// scored by itself has none.
+size_t ShotsOf(const Task& task, const ItemOptions& options);
 // Whether examples are asked for that come from rows, not from the task's file.
 bool HasShotRows(const Task& task, const ItemOptions& options);
 // The splits whose files are read.

@@ -102,6 +102,10 @@ struct Task {
   std::string output_type;
 };
 
+// Whether the task's texts are scored by themselves, without a prompt: there are neither examples
+// nor chat templates nor system texts, as the harness has none for loglikelihood_rolling.
+inline bool IsRolling(const Task& task) { return task.output_type == "loglikelihood_rolling"; }
+
 // The seed of the harness's examples where none is given.
 inline constexpr uint64_t kLmEvalFewshotSeed = 1234;
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+#include "base/strings.h"
 #include "io/yaml.h"
 
 namespace qualm {
@@ -18,6 +20,12 @@ inline constexpr std::string_view kOwnKey = "qualm";
 class TaskKeys {
  public:
   void Add(Yaml file) { files_.push_back(std::move(file)); }
+  // YAML 1.1's ways of writing nothing.
+  static bool IsNone(const Yaml& value) {
+    if (value.kind() == Yaml::Kind::kNull) return true;
+    return value.kind() == Yaml::Kind::kScalar &&
+           (value.AsString() == "null" || value.AsString() == "~");
+  }
   size_t size() const { return files_.size(); }
   std::string place() const { return files_.front().place(); }
 
@@ -26,9 +34,18 @@ class TaskKeys {
     for (const Yaml& file : files_) {
       const Yaml* value = file.Find(key);
       if (value == nullptr) continue;
-      return value->kind() == Yaml::Kind::kNull || IsNone(*value) ? nullptr : value;
+      return IsNone(*value) ? nullptr : value;
     }
     return nullptr;
+  }
+
+  // A whole number in `least`..`most`; anything else is bad input.
+  int64_t WholeIn(std::string_view key, int64_t otherwise, int64_t least, int64_t most) const {
+    const Yaml* value = Find(key);
+    if (value == nullptr) return otherwise;
+    const int64_t whole = value->AsInt();
+    if (whole >= least && whole <= most) return whole;
+    ThrowBadInput(value->place(), StrCat(key, " in ", least, "..", most), value->AsString());
   }
 
   // A key of the map under `outer`; each file's map adds to those of later files.
@@ -50,12 +67,6 @@ class TaskKeys {
   }
 
  private:
-  // YAML 1.1's ways of writing nothing.
-  static bool IsNone(const Yaml& value) {
-    return value.kind() == Yaml::Kind::kScalar &&
-           (value.AsString() == "null" || value.AsString() == "~");
-  }
-
   std::deque<Yaml> files_;
 };
 

@@ -103,6 +103,9 @@ def make_inputs():
     write("model/chat_template.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")
 
     shutil.copytree(os.path.join(TREE, "tests/data/rows/boolq"), os.path.join(INPUTS, "data/boolq"))
+    # Both splits are the same file there, of which a study would score only some rows.
+    with open(os.path.join(INPUTS, "data/boolq/train.jsonl"), "a") as out:
+        out.write(json.dumps({"question": "is it", "passage": "It is.", "label": True}) + "\n")
     for name in ("spm.model", "tokenizer_config.json"):
         source = "tokenizer.model" if name == "spm.model" else name
         os.makedirs(os.path.join(INPUTS, "data/pieces"), exist_ok=True)
