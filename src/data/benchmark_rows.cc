@@ -1,3 +1,5 @@
+// Each reader turns the text of a file into rows, and names the place of what it cannot read.
+// The formats are those in which the benchmarks' authors publish their files.
 #include "data/benchmark_rows.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Finds the text files of a folder, makes documents of them, and measures what came of it.
 #include "data/corpus.h"
 
 #include <algorithm>

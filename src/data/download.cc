@@ -1,3 +1,6 @@
+// Bytes go to a file with the ending .part, so that a later attempt continues where the last one
+// stopped. Attempts are repeated with growing pauses as long as the problem may pass; no file
+// becomes longer than the request says.
 #include "data/download.h"
 
 #include <curl/curl.h>

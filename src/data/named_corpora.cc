@@ -1,3 +1,6 @@
+// Three steps from a name to a corpus: the table of readers says how a file's text becomes
+// documents, the YAML files say which files and which reader a corpus has, and the folder of data
+// sets says where the user keeps the files.
 #include "data/named_corpora.h"
 
 #include <array>

@@ -1,3 +1,5 @@
+// The 13-grams of calibration sequences become hashes, which are written next to the model; the
+// 13-grams of a test text are looked up among them.
 #include "data/overlap.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Values of each column are cut into pages, with a level for each value that says whether it is
+// there. The footer, which is written last, says where the pages begin.
 #include "data/parquet_writer.h"
 
 #include <zstd.h>

@@ -1,3 +1,5 @@
+// Each function appends the bytes of one field or element. The ids of fields are written as
+// differences from the field before.
 #include "data/thrift_writer.h"
 
 #include "base/error.h"

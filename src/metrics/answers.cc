@@ -1,3 +1,5 @@
+// Numbers are brought to one form by small steps on the text; LaTeX is rewritten in the order of
+// the steps of the MATH harness, since later steps read what earlier ones made.
 #include "metrics/answers.h"
 
 #include <algorithm>

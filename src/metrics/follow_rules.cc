@@ -1,3 +1,5 @@
+// First the helpers that count sentences, paragraphs and matches; then, for each instruction, the
+// list of its rules, one a level.
 #include "metrics/follow_rules.h"
 
 #include <algorithm>

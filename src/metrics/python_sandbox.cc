@@ -1,3 +1,5 @@
+// Builds the command line that walls the program off, starts it, writes the program to it, and
+// reads the end of what it prints.
 #include "metrics/python_sandbox.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// One function for each metric gives the counts of one text; a second one makes a number of the
+// sums. How texts are cut and compared is in the files of the single metrics.
 #include "metrics/text_metrics.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Cuts texts into code points and words, and normalizes them as SQuAD and ROUGE define it.
 #include "metrics/words.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads the flags of an added token, and splits a text at the added tokens that it contains.
 #include "tokenize/added_tokens.h"
 
 #include <algorithm>

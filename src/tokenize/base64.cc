@@ -1,3 +1,5 @@
+// Four digits of six bits become three bytes; digits are looked up in a table. Padding only ends
+// the text and is cut off first.
 #include "tokenize/base64.h"
 
 #include <array>

@@ -1,3 +1,5 @@
+// The merges are in a hash table by their pair of symbols. Short texts look at every pair for each
+// merge; long ones keep the possible merges in a heap.
 #include "tokenize/bpe.h"
 
 #include <algorithm>

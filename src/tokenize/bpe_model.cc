@@ -1,3 +1,5 @@
+// Turns a text into symbols, one for each unit, lets the merges work on them, and replaces symbols
+// that stand for several ids. A long text is cut where no merge can cross.
 #include "tokenize/bpe_model.h"
 
 #include <utility>

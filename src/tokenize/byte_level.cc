@@ -1,3 +1,4 @@
+// The alphabet is built once, as a table for each direction.
 #include "tokenize/byte_level.h"
 
 #include <array>

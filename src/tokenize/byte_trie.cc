@@ -1,3 +1,4 @@
+// The edges of the trie are found by a key of node and byte.
 #include "tokenize/byte_trie.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Checks the sizes that the file claims, then walks the double array byte by byte.
 #include "tokenize/charsmap.h"
 
 #include <cstring>

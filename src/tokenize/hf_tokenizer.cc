@@ -1,3 +1,5 @@
+// Puts the steps together: added tokens are cut out first, and what is left goes segment by segment
+// through normalizer, splitting into words, and model.
 #include "tokenize/hf_tokenizer.h"
 
 #include <deque>

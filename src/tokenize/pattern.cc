@@ -1,3 +1,5 @@
+// Reads the pattern from JSON, finds and replaces its matches, and bounds how much a text may grow
+// when matches are replaced.
 #include "tokenize/pattern.h"
 
 #include <nlohmann/json.hpp>

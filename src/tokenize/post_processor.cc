@@ -1,3 +1,5 @@
+// Each kind of processor is read into what it puts around a text; a sequence applies its processors
+// one after the other.
 #include "tokenize/post_processor.h"
 
 #include <nlohmann/json.hpp>

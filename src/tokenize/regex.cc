@@ -1,3 +1,4 @@
+// Compiles the rewritten expression with PCRE2, and scans a text for one match after the other.
 #include "tokenize/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

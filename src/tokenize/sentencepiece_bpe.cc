@@ -1,3 +1,4 @@
+// Finds, for each piece, the splits into two other pieces, which are the merges that make it.
 #include "tokenize/sentencepiece_bpe.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// A bounded reader of protocol buffer messages, and the messages of a model that matter here:
+// pieces, the trainer's settings, and the normalizer's.
 #include "tokenize/sentencepiece_model.h"
 
 #include <cmath>

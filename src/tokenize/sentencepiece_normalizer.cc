@@ -1,3 +1,5 @@
+// Applies the character map at the front of the text, chunk by chunk, and makes white space
+// visible on the way.
 #include "tokenize/sentencepiece_normalizer.h"
 
 #include "base/error.h"

@@ -1,3 +1,5 @@
+// Refuses models whose settings are not implemented, checks the pieces, and joins normalizer and
+// model into a Tokenizer.
 #include "tokenize/sentencepiece_tokenizer.h"
 
 #include <algorithm>

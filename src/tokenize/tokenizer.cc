@@ -1,3 +1,5 @@
+// Loads the tokenizer of a file or folder, and decodes a stream of ids without giving out half a
+// character.
 #include "tokenize/tokenizer.h"
 
 #include "base/error.h"

@@ -1,3 +1,5 @@
+// Reads the files in a fixed order; for each it is said whether its tokens win over those that were
+// read before.
 #include "tokenize/tokenizer_config.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Asks ICU, apart from questions whose answer depends on an older version of Unicode.
 #include "tokenize/unicode.h"
 
 #include <unicode/bytestream.h>

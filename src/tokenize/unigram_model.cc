@@ -1,3 +1,5 @@
+// Viterbi over the ends of pieces: every piece is offered to the node where it ends, and the best
+// way is read from the back. Long texts are cut into parts first.
 #include "tokenize/unigram_model.h"
 
 #include <algorithm>

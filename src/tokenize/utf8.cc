@@ -1,3 +1,4 @@
+// Decides which bytes form a character, and replaces those that do not by U+FFFD.
 #include "tokenize/utf8.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Pieces are found by a hash table whose slots hold ids.
 #include "tokenize/vocabulary.h"
 
 #include <cstring>

@@ -1,3 +1,5 @@
+// An open-addressed hash table from words to their ids. It grows up to a bound; after that, new
+// words are not remembered, so memory stays limited for any text.
 #include "tokenize/word_cache.h"
 
 #include "tokenize/vocabulary.h"
