@@ -1,0 +1,61 @@
+// What the keys of GPT's descendants mean, as transformers 5.24 reads them: defaults of missing
+// keys, second names, keys without influence, and the names of tensors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "model/standard_plan.h"
+#include "support/errors.h"
+
+namespace qualm {
+namespace {
+
+using ::testing::Contains;
+using ::testing::DoubleEq;
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+
+// The plan of a small configuration of a family, with some keys changed.
+ModelPlan Plan(Json json, const Json& changes = Json::object()) {
+  json.update(changes);
+  return ParseModelPlan(json, "c.json");
+}
+
+const AttentionPlan& AttentionOfBlock(ModelPlan& plan, size_t block = 0) {
+  return AttentionIn(plan.blocks[block]);
+}
+
+// The plan's name of a stored tensor.
+std::string NameOf(const ModelPlan& plan, const std::string& stored) {
+  for (const Renaming& renaming : plan.renamings) {
+    if (stored.starts_with(renaming.from)) return renaming.to + stored.substr(renaming.from.size());
+  }
+  return stored;
+}
+
+Json GptNeox() {
+  return {{"model_type", "gpt_neox"}, {"hidden_size", 48},        {"intermediate_size", 56},
+          {"num_hidden_layers", 2},   {"num_attention_heads", 3}, {"vocab_size", 101}};
+}
+
+TEST(GptNeox, AnOddShareOfTheHeadIsRoundedUpToPairs) {
+  // A quarter of 12 values: two pairs, with the frequencies of three values.
+  ModelPlan plan = Plan(GptNeox(), {{"num_attention_heads", 4}});
+  const RotaryPlan& rotary = *AttentionOfBlock(plan).rotary;
+  EXPECT_EQ(rotary.pairs(), 2u);
+  EXPECT_THAT(RopeInverseFrequencies(rotary, 1),
+              ElementsAre(1.0, DoubleEq(std::pow(10000.0, -2.0 / 3))));
+
+  // All of an odd head has no place for the last pair.
+  EXPECT_THAT(
+      ErrorOf([&] {
+        Plan(GptNeox(), {{"hidden_size", 36}, {"num_attention_heads", 4}, {"rotary_pct", 1.0}});
+      }),
+      HasSubstr("even"));
+}
+
+}  // namespace
+}  // namespace qualm

@@ -1,0 +1,40 @@
+// What the keys of GLM, ChatGLM, Cohere's and other LLaMA-like models mean, as their published code
+// and transformers 5.24 read them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "model/standard_plan.h"
+#include "support/errors.h"
+
+namespace qualm {
+namespace {
+
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+
+ModelPlan Plan(Json json, const Json& changes = Json::object()) {
+  json.update(changes);
+  return ParseModelPlan(json, "c.json");
+}
+
+Json Llama(const char* model_type) {
+  return {{"model_type", model_type},      {"hidden_size", 48},        {"intermediate_size", 56},
+          {"num_hidden_layers", 4},        {"num_attention_heads", 6}, {"num_key_value_heads", 2},
+          {"max_position_embeddings", 64}, {"vocab_size", 101}};
+}
+
+TEST(RotaryKeys, TheOlderObjectOfScalingsWinsOverTheNewer) {
+  const Json newer = {{"rope_type", "default"}, {"rope_theta", 333.0}};
+  const Json older = {{"type", "linear"}, {"factor", 2.0}};
+  ModelPlan plan = Plan(Llama("stablelm"), {{"rope_parameters", newer}, {"rope_scaling", older}});
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).rotary->scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).rotary->theta, 10000);
+  // An empty one says nothing.
+  plan = Plan(Llama("stablelm"), {{"rope_parameters", newer}, {"rope_scaling", Json::object()}});
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).rotary->theta, 333);
+}
+
+}  // namespace
+}  // namespace qualm
