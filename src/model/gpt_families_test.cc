@@ -57,5 +57,27 @@ TEST(GptNeox, AnOddShareOfTheHeadIsRoundedUpToPairs) {
       HasSubstr("even"));
 }
 
+TEST(GptNeox, TheKeysOfTheRotationHaveOtherNames) {
+  // The usual keys mean nothing beside them.
+  ModelPlan plan = Plan(GptNeox(), {{"rope_theta", 777.0}, {"partial_rotary_factor", 1.0}});
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->theta, 10000);
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 4u);
+  plan = Plan(GptNeox(), {{"rotary_emb_base", 500}, {"rotary_pct", 0.5}, {"rope_theta", 777.0}});
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->theta, 500);
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 8u);
+
+  // Those of newer files win.
+  const Json newer = {{"rope_type", "default"}, {"rope_theta", 777.0}};
+  plan = Plan(GptNeox(), {{"rotary_pct", 0.5}, {"rope_parameters", newer}});
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->theta, 777);
+  EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 8u);
+}
+
+TEST(GptNeox, TheHeadHasTwoNames) {
+  const ModelPlan plan = Plan(GptNeox());
+  EXPECT_EQ(NameOf(plan, "lm_head.weight"), "embed_out.weight");
+  EXPECT_EQ(NameOf(plan, "embed_out.weight"), "embed_out.weight");
+}
+
 }  // namespace
 }  // namespace qualm
