@@ -79,5 +79,25 @@ TEST(GptNeox, TheHeadHasTwoNames) {
   EXPECT_EQ(NameOf(plan, "embed_out.weight"), "embed_out.weight");
 }
 
+Json Opt() {
+  return {{"model_type", "opt"},      {"hidden_size", 48},        {"ffn_dim", 56},
+          {"num_hidden_layers", 2},   {"num_attention_heads", 6}, {"vocab_size", 101},
+          {"word_embed_proj_dim", 20}};
+}
+
+TEST(Opt, TheProjectionsMayLackTheirPrefix) {
+  const ModelPlan plan = Plan(Opt());
+  EXPECT_EQ(NameOf(plan, "decoder.project_in.weight"), plan.project_in->name + ".weight");
+  EXPECT_EQ(NameOf(plan, "decoder.project_out.weight"), plan.project_out->name + ".weight");
+}
+
+TEST(Opt, KeysOfGalacticaSayWhatTheFamilyDoes) {
+  (void)Plan(Opt(), {{"learned_embeddings", true}, {"scale_embeddings", false}});
+  EXPECT_THAT(ErrorOf([] {
+                Plan(Opt(), {{"scale_embeddings", true}});
+              }),
+              HasSubstr("scale_embeddings"));
+}
+
 }  // namespace
 }  // namespace qualm

@@ -274,6 +274,9 @@ void MayLackPrefix(ModelPlan& plan, const std::string& prefix) {
   add(plan.block_prefix);
   add(plan.embedding.name + ".");
   if (plan.positions) add(plan.positions->name + ".");
+  for (const std::optional<LinearSite>* site : {&plan.project_in, &plan.project_out}) {
+    if (*site) add((*site)->name + ".");
+  }
   for (const std::optional<NormPlan>* norm : {&plan.embedding_norm, &plan.final_norm}) {
     if (*norm) add((*norm)->name + ".");
   }
