@@ -99,5 +99,46 @@ TEST(Opt, KeysOfGalacticaSayWhatTheFamilyDoes) {
               HasSubstr("scale_embeddings"));
 }
 
+Json Bloom() {
+  return {
+      {"model_type", "bloom"}, {"n_embed", 48}, {"n_layer", 2}, {"n_head", 6}, {"vocab_size", 101}};
+}
+
+TEST(Bloom, TheMlpIsFourTimesAsWideWhateverNInnerSays) {
+  ModelPlan plan = Plan(Bloom(), {{"n_inner", 40}});
+  EXPECT_EQ(MlpIn(plan.blocks[0]).up.out, 192u);
+}
+
+TEST(Bloom, TheOlderKeyOfTheWidthWins) {
+  EXPECT_EQ(Plan(Bloom(), {{"hidden_size", 96}}).hidden_size, 48u);
+  const Json falcon = {{"model_type", "falcon"},   {"n_embed", 48},
+                       {"hidden_size", 96},        {"num_hidden_layers", 2},
+                       {"num_attention_heads", 6}, {"vocab_size", 101}};
+  EXPECT_EQ(Plan(falcon).hidden_size, 48u);
+}
+
+TEST(Bloom, SlicedSumsThatLoseTheirBiasAreRefused) {
+  (void)Plan(Bloom(), {{"slow_but_exact", true}, {"pretraining_tp", 1}});
+  (void)Plan(Bloom(), {{"slow_but_exact", false}, {"pretraining_tp", 4}});
+  EXPECT_THAT(ErrorOf([] {
+                Plan(Bloom(), {{"slow_but_exact", true}, {"pretraining_tp", 2}});
+              }),
+              HasSubstr("slow_but_exact"));
+}
+
+TEST(Falcon, NullIsFalseWhereAMissingKeyIsTrue) {
+  const Json falcon = {{"model_type", "falcon"},
+                       {"hidden_size", 48},
+                       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 6},
+                       {"vocab_size", 101}};
+  ModelPlan plan = Plan(falcon);
+  EXPECT_EQ(AttentionOfBlock(plan).kv_heads, 1u);
+  EXPECT_TRUE(plan.blocks[0].branches[1].is_parallel);
+  plan = Plan(falcon, {{"multi_query", nullptr}, {"parallel_attn", nullptr}});
+  EXPECT_EQ(AttentionOfBlock(plan).kv_heads, 6u);
+  EXPECT_FALSE(plan.blocks[0].branches[1].is_parallel);
+}
+
 }  // namespace
 }  // namespace qualm

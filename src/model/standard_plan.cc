@@ -60,13 +60,15 @@ size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes, size_t 
 }  // namespace
 
 std::string_view FirstKey(const ConfigReader& config, std::string_view keys) {
-  const std::string_view first = keys.substr(0, keys.find('|'));
+  // All of them are known keys, whichever counts.
+  std::string_view found;
   for (std::string_view rest = keys; !rest.empty();) {
     const size_t bar = std::min(rest.find('|'), rest.size());
-    if (config.Has(rest.substr(0, bar))) return rest.substr(0, bar);
+    const std::string_view key = rest.substr(0, bar);
+    if (config.Has(key) && found.empty()) found = key;
     rest.remove_prefix(std::min(bar + 1, rest.size()));
   }
-  return first;
+  return found.empty() ? keys.substr(0, keys.find('|')) : found;
 }
 
 // Missing keys take the family's defaults; keys without a default are required.
