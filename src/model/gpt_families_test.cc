@@ -140,5 +140,36 @@ TEST(Falcon, NullIsFalseWhereAMissingKeyIsTrue) {
   EXPECT_FALSE(plan.blocks[0].branches[1].is_parallel);
 }
 
+Json Gptj(const char* model_type) {
+  return {{"model_type", model_type},
+          {"n_embd", 384},
+          {"n_layer", 2},
+          {"n_head", 4},
+          {"vocab_size", 101}};
+}
+
+TEST(Gptj, SixtyFourValuesAreRotatedUnlessAKeySaysOtherwise) {
+  for (const char* model_type : {"gptj", "codegen"}) {
+    ModelPlan plan = Plan(Gptj(model_type));
+    EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 64u);
+    plan = Plan(Gptj(model_type), {{"rotary_dim", 32}});
+    EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 32u);
+  }
+}
+
+TEST(Codegen, HeadsMayLieAcrossParts) {
+  ModelPlan plan = Plan(Gptj("codegen"), {{"n_head", 6}});
+  const AttentionPlan& attention = AttentionOfBlock(plan);
+  EXPECT_EQ(attention.head_dim, 64u);
+  // Queries, values and keys of a part, 96 rows of each.
+  EXPECT_EQ(attention.value.stored->first, 96u);
+  EXPECT_EQ(attention.key.stored->first, 192u);
+  EXPECT_EQ(attention.query.stored->step, 288u);
+  EXPECT_THAT(ErrorOf([] {
+                Plan(Gptj("codegen"), {{"n_embd", 18}, {"n_head", 3}, {"rotary_dim", 4}});
+              }),
+              HasSubstr("multiple of 4"));
+}
+
 }  // namespace
 }  // namespace qualm
