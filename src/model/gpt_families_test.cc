@@ -171,5 +171,29 @@ TEST(Codegen, HeadsMayLieAcrossParts) {
               HasSubstr("multiple of 4"));
 }
 
+Json GptNeo() {
+  return {{"model_type", "gpt_neo"},
+          {"hidden_size", 48},
+          {"num_layers", 24},
+          {"num_heads", 6},
+          {"vocab_size", 101}};
+}
+
+TEST(GptNeo, KindsAlternateUnlessAKeySaysOtherwise) {
+  ModelPlan plan = Plan(GptNeo());
+  EXPECT_EQ(AttentionOfBlock(plan, 0).window, 0u);
+  EXPECT_EQ(AttentionOfBlock(plan, 1).window, 256u);
+  EXPECT_THAT(ErrorOf([] { Plan(GptNeo(), {{"num_layers", 2}}); }), HasSubstr("attention_types"));
+}
+
+TEST(GptNeo, TheListThatTheLibraryWritesForItselfCounts) {
+  const Json groups = Json::parse(R"([[["local"], 1], [["global"], 1]])");
+  ModelPlan plan = Plan(GptNeo(), {{"num_layers", 2},
+                                   {"attention_types", groups},
+                                   {"attention_layers", Json{"global", "local"}}});
+  EXPECT_EQ(AttentionOfBlock(plan, 0).window, 0u);
+  EXPECT_EQ(AttentionOfBlock(plan, 1).window, 256u);
+}
+
 }  // namespace
 }  // namespace qualm
