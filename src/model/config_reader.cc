@@ -267,10 +267,7 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      if (place_.empty() &&
-          std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) {
-        continue;
-      }
+      if (std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) continue;
       Refuse(item.key(), "keys that the family understands", item.value().dump(),
              StrCat("if it has no influence on the outputs, leave it out: --config ", item.key(),
                     "=null"));

@@ -195,5 +195,22 @@ TEST(GptNeo, TheListThatTheLibraryWritesForItselfCounts) {
   EXPECT_EQ(AttentionOfBlock(plan, 1).window, 256u);
 }
 
+Json Mpt() {
+  return {
+      {"model_type", "mpt"}, {"d_model", 48}, {"n_layers", 2}, {"n_heads", 6}, {"vocab_size", 101}};
+}
+
+TEST(Mpt, TheInnerConfigurationHasTheKeysOfAnyConfiguration) {
+  // As the library writes an object of configurations inside another.
+  (void)Plan(Mpt(), {{"attn_config",
+                      {{"_name_or_path", ""}, {"is_encoder_decoder", false}, {"top_k", 50}}}});
+  EXPECT_THAT(ErrorOf([] {
+                Plan(Mpt(), {{"attn_config", {{"attn_sink", 1}}}});
+              }),
+              HasSubstr("attn_config:attn_sink"));
+}
+
+TEST(Mpt, BiasesAreForTheTensorsToSay) { (void)Plan(Mpt(), {{"no_bias", false}}); }
+
 }  // namespace
 }  // namespace qualm
