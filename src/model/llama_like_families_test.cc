@@ -36,5 +36,16 @@ TEST(RotaryKeys, TheOlderObjectOfScalingsWinsOverTheNewer) {
   EXPECT_EQ(AttentionIn(plan.blocks[0]).rotary->theta, 333);
 }
 
+TEST(Cohere2, TheWindowsPatternHasASecondName) {
+  ModelPlan plan = Plan(Llama("cohere2"), {{"_sliding_window_pattern", 2}});
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).window, 4096u);
+  EXPECT_EQ(AttentionIn(plan.blocks[1]).window, 0u);
+}
+
+TEST(Cohere2, HowTheEmbeddingIsSpreadOverDevicesHasNoInfluence) {
+  for (const bool value : {false, true})
+    (void)Plan(Llama("cohere2"), {{"use_parallel_embedding", value}});
+}
+
 }  // namespace
 }  // namespace qualm
