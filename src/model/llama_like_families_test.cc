@@ -47,5 +47,15 @@ TEST(Cohere2, HowTheEmbeddingIsSpreadOverDevicesHasNoInfluence) {
     (void)Plan(Llama("cohere2"), {{"use_parallel_embedding", value}});
 }
 
+TEST(Activations, AnotherNameIsTheSameFunction) {
+  const auto activation = [](const char* name) {
+    ModelPlan plan = Plan(Llama("nemotron"), {{"hidden_act", name}});
+    return MlpIn(plan.blocks[0]).activation;
+  };
+  EXPECT_EQ(activation("gelu_python"), Activation::kGeluErf);
+  EXPECT_EQ(activation("gelu_accurate"), Activation::kGeluTanh);
+  EXPECT_EQ(activation("gelu_python_tanh"), Activation::kGeluTanh);
+}
+
 }  // namespace
 }  // namespace qualm

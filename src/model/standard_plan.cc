@@ -18,12 +18,20 @@ constexpr size_t kLargestWidth = size_t{1} << 24;
 // Each block has a plan in memory: a hostile configuration may not ask for millions of them.
 constexpr size_t kMostBlocks = 4096;
 
-// The activations by their names in transformers. gelu_fast is the tanh form written differently.
+// The activations by their names in transformers, where several are one function written
+// differently: gelu_fast is the tanh form.
 constexpr std::pair<const char*, Activation> kActivations[] = {
-    {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
-    {"gelu", Activation::kGeluErf},       {"gelu_new", Activation::kGeluTanh},
-    {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
-    {"relu", Activation::kRelu},          {"relu2", Activation::kRelu2},
+    {"silu", Activation::kSilu},
+    {"swish", Activation::kSilu},
+    {"gelu", Activation::kGeluErf},
+    {"gelu_python", Activation::kGeluErf},
+    {"gelu_new", Activation::kGeluTanh},
+    {"gelu_fast", Activation::kGeluTanh},
+    {"gelu_accurate", Activation::kGeluTanh},
+    {"gelu_python_tanh", Activation::kGeluTanh},
+    {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"relu", Activation::kRelu},
+    {"relu2", Activation::kRelu2},
 };
 
 // Throws bad input naming the key of sizes that contradict each other.
