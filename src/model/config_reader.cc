@@ -22,6 +22,7 @@ constexpr std::string_view kWithoutInfluence[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
+    "_from_model_config",
     "_name_or_path",
     "architectures",
     "attn_implementation",

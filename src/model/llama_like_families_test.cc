@@ -57,5 +57,56 @@ TEST(Activations, AnotherNameIsTheSameFunction) {
   EXPECT_EQ(activation("gelu_python_tanh"), Activation::kGeluTanh);
 }
 
+Json ChatGlm() {
+  return {{"model_type", "chatglm"}, {"hidden_size", 48},        {"ffn_hidden_size", 56},
+          {"num_layers", 2},         {"num_attention_heads", 6}, {"kv_channels", 8},
+          {"padded_vocab_size", 101}};
+}
+
+TEST(ChatGlm, WithoutGroupsTheTensorGoesHeadByHead) {
+  ModelPlan plan = Plan(ChatGlm(), {{"multi_query_group_num", 2}});
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).kv_heads, 6u);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).key.stored->first, 8u);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).key.stored->step, 24u);
+  // With them, queries, keys and values lie one after the other.
+  plan = Plan(ChatGlm(), {{"multi_query_attention", true}, {"multi_query_group_num", 2}});
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).kv_heads, 2u);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).key.stored->first, 48u);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).key.stored->run, 0u);
+}
+
+TEST(ChatGlm, NormsAndResidualsFollowTheirKeys) {
+  ModelPlan plan = Plan(ChatGlm());
+  EXPECT_EQ(plan.final_norm->parameters.kind, NormKind::kRms);
+  EXPECT_FALSE(plan.blocks[0].branches[0].adds_to_norm);
+  plan = Plan(ChatGlm(), {{"rmsnorm", false}, {"apply_residual_connection_post_layernorm", true}});
+  EXPECT_EQ(plan.final_norm->parameters.kind, NormKind::kLayer);
+  EXPECT_TRUE(plan.final_norm->has_bias);
+  for (const Branch& branch : plan.blocks[1].branches) {
+    EXPECT_EQ(branch.norm->parameters.kind, NormKind::kLayer);
+    EXPECT_TRUE(branch.norm->has_bias);
+    EXPECT_TRUE(branch.adds_to_norm);
+  }
+}
+
+TEST(ChatGlm, MissingAndSecondKeys) {
+  // A head has 128 values; newer files count the blocks twice.
+  Json json = ChatGlm();
+  json.erase("kv_channels");
+  json["num_hidden_layers"] = 2;
+  ModelPlan plan = Plan(json);
+  EXPECT_EQ(AttentionIn(plan.blocks[0]).head_dim, 128u);
+  // Saved without a head, names lack their prefix.
+  const Renaming& first = plan.renamings.at(0);
+  EXPECT_EQ(first.from, "encoder.layers.");
+  EXPECT_EQ(first.to, "transformer.encoder.layers.");
+}
+
+TEST(Baichuan, WhatTheWriterCopiedFromElsewhereHasNoInfluence) {
+  Json json = Llama("baichuan");
+  json.erase("num_key_value_heads");
+  (void)Plan(json, {{"_from_model_config", true}});
+}
+
 }  // namespace
 }  // namespace qualm
