@@ -203,7 +203,10 @@ Json Mpt() {
 TEST(Mpt, TheInnerConfigurationHasTheKeysOfAnyConfiguration) {
   // As the library writes an object of configurations inside another.
   (void)Plan(Mpt(), {{"attn_config",
-                      {{"_name_or_path", ""}, {"is_encoder_decoder", false}, {"top_k", 50}}}});
+                      {{"_name_or_path", ""},
+                       {"is_encoder_decoder", false},
+                       {"tie_word_embeddings", true},
+                       {"top_k", 50}}}});
   EXPECT_THAT(ErrorOf([] {
                 Plan(Mpt(), {{"attn_config", {{"attn_sink", 1}}}});
               }),

@@ -23,7 +23,7 @@ std::vector<float> MptSlopes(size_t heads) {
 // Keys of attn_config, most of which say how the writer's own program computes.
 void ReadAttention(const ConfigReader& config, AttentionPlan& attention) {
   config.Ignore({"alibi_bias_max", "attn_impl", "attn_pdrop", "attn_uses_sequence_id", "model_type",
-                 "is_encoder_decoder", "add_cross_attention", "kv_n_heads", "rope", "rope_theta",
+                 "is_encoder_decoder", "add_cross_attention", "tie_word_embeddings", "kv_n_heads", "rope", "rope_theta",
                  "rope_impl", "sliding_window_size"});
   config.Require("alibi", true);
   config.RequireText("attn_type", "multihead_attention");
