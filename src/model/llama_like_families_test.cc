@@ -89,6 +89,13 @@ TEST(ChatGlm, NormsAndResidualsFollowTheirKeys) {
   }
 }
 
+TEST(ChatGlm, BiasesOfAllLayersIncludeThoseOfTheQueries) {
+  for (const bool value : {false, true}) {
+    ModelPlan plan = Plan(ChatGlm(), {{"add_bias_linear", true}, {"add_qkv_bias", value}});
+    for (const LinearSite& site : SitesOf(plan.blocks[0])) EXPECT_TRUE(site.requires_bias);
+  }
+}
+
 TEST(ChatGlm, MissingAndSecondKeys) {
   // A head has 128 values; newer files count the blocks twice.
   Json json = ChatGlm();
@@ -96,10 +103,11 @@ TEST(ChatGlm, MissingAndSecondKeys) {
   json["num_hidden_layers"] = 2;
   ModelPlan plan = Plan(json);
   EXPECT_EQ(AttentionIn(plan.blocks[0]).head_dim, 128u);
-  // Saved without a head, names lack their prefix.
+  // Saved by itself, the inner model lacks the prefix, and has the head.
   const Renaming& first = plan.renamings.at(0);
   EXPECT_EQ(first.from, "encoder.layers.");
   EXPECT_EQ(first.to, "transformer.encoder.layers.");
+  EXPECT_EQ(plan.renamings.back().from, "output_layer.");
 }
 
 TEST(Baichuan, WhatTheWriterCopiedFromElsewhereHasNoInfluence) {

@@ -61,7 +61,8 @@ ModelPlan Plan(const ConfigReader& config) {
   } else {
     StoreByKeyHead(attention, "self_attention.query_key_value");
   }
-  SetBiases(attention, has_biases || config.Bool("add_qkv_bias", false), has_biases);
+  const bool has_qkv_biases = config.Bool("add_qkv_bias", false) || has_biases;
+  SetBiases(attention, has_qkv_biases, has_biases);
   attention.rotary = RotaryPlan{.dims = sizes.head_dim / 2,
                                 .layout = RotaryLayout::kInterleaved,
                                 .theta = 10000 * config.Positive("rope_ratio", 1)};
@@ -80,6 +81,7 @@ ModelPlan Plan(const ConfigReader& config) {
   plan.blocks.assign(sizes.blocks, MakeBlock(config, sizes, attention, mlp, norm));
   plan.unread_tensors.emplace_back("*rotary_pos_emb.inv_freq");
   MayLackPrefix(plan, "transformer.");
+  plan.renamings.push_back({"output_layer.", plan.head.name + "."});
   return plan;
 }
 
