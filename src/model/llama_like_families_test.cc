@@ -110,6 +110,15 @@ TEST(ChatGlm, MissingAndSecondKeys) {
   EXPECT_EQ(plan.renamings.back().from, "output_layer.");
 }
 
+TEST(Baichuan, TheSecondEditionIsKnownByEitherSign) {
+  Json json = Llama("baichuan");
+  json.erase("num_key_value_heads");
+  EXPECT_FALSE(Plan(json).head_has_unit_rows);
+  EXPECT_TRUE(Plan(json, {{"z_loss_weight", 0}}).head_has_unit_rows);
+  EXPECT_TRUE(Plan(json, {{"vocab_size", 125696}}).head_has_unit_rows);
+  EXPECT_TRUE(Plan(json, {{"vocab_size", 125696}, {"z_loss_weight", 0}}).head_has_unit_rows);
+}
+
 TEST(Baichuan, WhatTheWriterCopiedFromElsewhereHasNoInfluence) {
   Json json = Llama("baichuan");
   json.erase("num_key_value_heads");

@@ -19,6 +19,7 @@ bool HasAlibi(const ConfigReader& config) {
 
 // Baichuan 2 has another vocabulary and one more loss in training.
 bool HasUnitHead(const ConfigReader& config, size_t vocab) {
+  config.Ignore({"z_loss_weight"});
   const bool is_likely = vocab == 125696 || config.Has("z_loss_weight");
   return config.Bool("norm_head", is_likely);
 }
