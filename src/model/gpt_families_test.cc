@@ -215,5 +215,37 @@ TEST(Mpt, TheInnerConfigurationHasTheKeysOfAnyConfiguration) {
 
 TEST(Mpt, BiasesAreForTheTensorsToSay) { (void)Plan(Mpt(), {{"no_bias", false}}); }
 
+// Keys that published files have and the published code does not read.
+TEST(PublishedFiles, KeysWithoutInfluenceAreKnown) {
+  (void)Plan(Gptj("gpt2"), {{"n_special", 0},
+                            {"predict_special_tokens", true},
+                            {"output_past", true},
+                            {"_num_labels", 1}});
+  (void)Plan(GptNeo(), {{"gradient_checkpointing", false}});
+  (void)Plan(GptNeox(), {{"num_steps", "global_step301000"},
+                         {"custom_pipelines", {{"text-generation", {{"impl", "x.Pipeline"}}}}}});
+  const Json sizes = {{"hidden_size", 48},
+                      {"num_hidden_layers", 2},
+                      {"intermediate_size", 56},
+                      {"num_attention_heads", 6},
+                      {"vocab_size", 101}};
+  const auto others = [&](const char* model_type, const Json& changes) {
+    Json json = sizes;
+    json["model_type"] = model_type;
+    if (json["model_type"] == "falcon") json.erase("intermediate_size");
+    return Plan(json, changes);
+  };
+  (void)others("cohere", {{"model_max_length", 131072}});
+  (void)others("falcon", {{"ff_factor", 4}});
+  (void)others("starcoder2", {{"num_key_value_heads", 6},
+                              {"attention_softmax_in_fp32", true},
+                              {"scale_attention_softmax_in_fp32", true},
+                              {"scale_attn_weights", true},
+                              {"layer_norm_epsilon", 1e-5}});
+  (void)others(
+      "stablelm",
+      {{"partial_rotary_factor", 0.25}, {"norm_eps", 1e-5}, {"rotary_scaling_factor", 1.0}});
+}
+
 }  // namespace
 }  // namespace qualm

@@ -38,7 +38,7 @@ ModelPlan Plan(const ConfigReader& config) {
   } else {
     attention.rotary = ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, 1), sizes.context);
   }
-  config.Ignore({"gradient_checkpointing", "user_token_id", "assistant_token_id"});
+  config.Ignore({"user_token_id", "assistant_token_id"});
 
   ModelPlan plan = PlainModel(sizes, ReadTied(config, false), norm);
   const MlpPlan mlp = GatedMlp(sizes, ReadActivation(config, "hidden_act", "silu"));

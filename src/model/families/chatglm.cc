@@ -46,7 +46,8 @@ ModelPlan Plan(const ConfigReader& config) {
   // How the published code computes, in what order and precision.
   config.Ignore({"apply_query_key_layer_scaling", "attention_softmax_in_fp32",
                  "bias_dropout_fusion", "fp32_residual_connection", "original_rope", "pre_seq_len",
-                 "prefix_projection", "quantization_bit", "interleaved_qkv", "rotary_percent"});
+                 "prefix_projection", "quantization_bit", "interleaved_qkv", "rope_theta",
+                 "rotary_percent"});
   const bool is_rms = config.Bool("rmsnorm", true);
   const NormPlan norm{"transformer.encoder.final_layernorm",
                       sizes.hidden,

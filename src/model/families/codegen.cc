@@ -33,7 +33,7 @@ ModelPlan Plan(const ConfigReader& config) {
   if (sizes.hidden % kParts != 0) {
     config.Refuse("n_embd", "a multiple of 4", StrCat(sizes.hidden));
   }
-  config.Ignore({"n_ctx", "rotary", "scale_attn_weights", "gradient_checkpointing"});
+  config.Ignore({"n_ctx", "rotary", "scale_attn_weights"});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
   AttentionPlan attention = PlainAttention(sizes, "attn", "attn.out_proj");

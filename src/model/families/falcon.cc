@@ -46,8 +46,8 @@ ModelPlan Plan(const ConfigReader& config) {
     config.Refuse("num_kv_heads", StrCat("a divisor of ", sizes.heads), StrCat(sizes.kv_heads));
   }
   config.Require("apply_residual_connection_post_layernorm", false);
-  config.Ignore({"num_ln_in_parallel_attn", "parallel_attn", "rope_theta", "rope_scaling",
-                 "rope_parameters"});
+  config.Ignore({"ff_factor", "num_ln_in_parallel_attn", "parallel_attn", "rope_theta",
+                 "rope_scaling", "rope_parameters"});
 
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
