@@ -247,5 +247,15 @@ TEST(PublishedFiles, KeysWithoutInfluenceAreKnown) {
       {{"partial_rotary_factor", 0.25}, {"norm_eps", 1e-5}, {"rotary_scaling_factor", 1.0}});
 }
 
+TEST(PublishedFiles, SizesThatFollowFromOthersMayBeThere) {
+  (void)Plan(Gptj("codegen"), {{"head_dim", 96}});
+  EXPECT_THAT(ErrorOf([] { Plan(Gptj("codegen"), {{"head_dim", 64}}); }), HasSubstr("head_dim"));
+  (void)Plan(GptNeox(), {{"num_key_value_heads", 3}});
+  EXPECT_THAT(ErrorOf([] {
+                Plan(GptNeox(), {{"num_key_value_heads", 1}});
+              }),
+              HasSubstr("num_key_value_heads"));
+}
+
 }  // namespace
 }  // namespace qualm

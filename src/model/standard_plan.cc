@@ -65,6 +65,12 @@ size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes, size_t 
   return std::max<size_t>(1, sizes.hidden / sizes.heads);
 }
 
+// A size that the family does not read may be there, as what follows from the others.
+void RequireIfThere(const ConfigReader& config, std::string_view key, size_t value) {
+  if (!config.Has(key) || config.Size(key) == value) return;
+  config.Refuse(key, StrCat(value), StrCat(config.Size(key)), "the family has no other");
+}
+
 }  // namespace
 
 std::string_view FirstKey(const ConfigReader& config, std::string_view keys) {
@@ -103,6 +109,9 @@ CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults,
   sizes.kv_heads =
       keys.kv_heads.empty() ? kv_heads : config.Size(FirstKey(config, keys.kv_heads), kv_heads);
   sizes.head_dim = ReadHeadDim(config, sizes, defaults.head_dim, keys);
+  if (keys.kv_heads.empty()) RequireIfThere(config, "num_key_value_heads", sizes.kv_heads);
+  if (keys.head_dim.empty()) RequireIfThere(config, "head_dim", sizes.head_dim);
+
   sizes.vocab = config.Size(FirstKey(config, keys.vocab));
   sizes.context = config.Size(FirstKey(config, keys.context), defaults.context);
   CheckSizes(sizes, keys, config);
