@@ -110,7 +110,7 @@ std::vector<RandomTensor> TensorsOf(const ModelPlan& plan) {
       add_linear(plan.NameIn(b, site.name), site);
     }
   }
-  add_norm(plan.final_norm.name, plan.final_norm);
+  if (plan.final_norm) add_norm(plan.final_norm->name, *plan.final_norm);
   if (!plan.tied_embeddings) add_linear(plan.head.name, plan.head);
   return tensors;
 }

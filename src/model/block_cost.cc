@@ -11,7 +11,7 @@ namespace {
 // Queries and keys are rotated, values are not.
 void AddPart(const AttentionPlan& plan, TokenCounts& counts) {
   if (plan.rotary) {
-    counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * plan.rotary->dims);
+    counts.rotated += static_cast<double>((plan.heads + plan.kv_heads) * 2 * plan.rotary->pairs());
   }
   if (plan.norms) {
     counts.normed += static_cast<double>((plan.heads + plan.kv_heads) * plan.head_dim);

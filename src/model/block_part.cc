@@ -38,7 +38,7 @@ const RopeTable& RotaryTables::For(const RotaryPlan& plan) {
 RopeTable RotaryTables::Make(const RotaryPlan& plan) const {
   size_t tokens = 0;
   for (const SequenceSlice& slice : slices_) tokens += slice.ids.size();
-  RopeTable table(tokens, plan.dims / 2);
+  RopeTable table(tokens, plan.pairs());
 
   std::vector<double> frequencies;
   size_t row = 0;

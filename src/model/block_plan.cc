@@ -134,9 +134,9 @@ void CheckRotary(const RotaryPlan& rotary) {
   if (rotary.scaling.kind != RopeScaling::Kind::kLongRope) return;
   for (const std::vector<double>* factors :
        {&rotary.scaling.short_factors, &rotary.scaling.long_factors}) {
-    if (factors->size() == rotary.dims / 2) continue;
+    if (factors->size() == rotary.pairs()) continue;
     ThrowBadInput("attention.rotary.scaling",
-                  StrCat("short_factor and long_factor of ", rotary.dims / 2, " numbers"),
+                  StrCat("short_factor and long_factor of ", rotary.pairs(), " numbers"),
                   StrCat(factors->size()));
   }
 }
@@ -155,8 +155,8 @@ void CheckAttention(const AttentionPlan& plan) {
   check(plan.soft_cap >= 0, "soft_cap", "a positive number, or 0 for none", StrCat(plan.soft_cap));
   if (plan.rotary) {
     const size_t dims = plan.rotary->dims;
-    check(dims > 0 && dims % 2 == 0 && dims <= plan.head_dim, "rotary.dims",
-          StrCat("an even number up to head_dim ", plan.head_dim), StrCat(dims));
+    check(dims > 0 && 2 * plan.rotary->pairs() <= plan.head_dim, "rotary.dims",
+          StrCat("pairs of values up to head_dim ", plan.head_dim), StrCat(dims));
     CheckRotary(*plan.rotary);
   }
 

@@ -112,7 +112,7 @@ TEST(BlockPlan, WhatCannotRunIsRefusedByItsField) {
               HasSubstr("[block 3: attention.kv_heads] expected a divisor of 2 heads; got 3"));
   EXPECT_THAT(complaint([](Plan&, A& a, M&) { a.scale = 0; }), HasSubstr("attention.scale"));
   EXPECT_THAT(complaint([](Plan&, A& a, M&) { a.rotary.emplace().dims = 6; }),
-              HasSubstr("expected an even number up to head_dim 4; got 6"));
+              HasSubstr("expected pairs of values up to head_dim 4; got 6"));
   EXPECT_THAT(complaint([](Plan&, A& a, M&) { a.query.out = 4; }), HasSubstr("query.out"));
   EXPECT_THAT(complaint([](Plan&, A& a, M&) { a.key.out = 8; }), HasSubstr("key.out"));
   EXPECT_THAT(complaint([](Plan&, A& a, M&) { a.output.in = 4; }), HasSubstr("output.in"));

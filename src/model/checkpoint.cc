@@ -151,13 +151,17 @@ std::set<std::string> Checkpoint::NeededTensors() const {
     names.insert(name + ".weight");
     names.insert(name + ".bias");
   };
+  const auto add_norm = [&](const NormPlan& norm, const std::string& name) {
+    if (norm.has_weight) names.insert(name + ".weight");
+    if (norm.has_bias) names.insert(name + ".bias");
+  };
 
   // A head that is tied may be stored once more; what counts is the embedding.
   add(plan_->embedding.name);
   add(plan_->head.name);
   if (plan_->positions) add(plan_->positions->name);
   for (const std::optional<NormPlan>* norm : {&plan_->embedding_norm, &plan_->final_norm}) {
-    if (*norm) add((*norm)->name);
+    if (*norm) add_norm(**norm, (*norm)->name);
   }
   for (const std::optional<LinearSite>* site : {&plan_->project_in, &plan_->project_out}) {
     if (*site) add((*site)->name);
@@ -165,8 +169,8 @@ std::set<std::string> Checkpoint::NeededTensors() const {
 
   for (size_t b = 0; b < plan_->blocks.size(); ++b) {
     const BlockPlan& block = plan_->blocks[b];
-    for (const NormPlan& norm : NormsOf(block)) add(plan_->NameIn(b, norm.name));
-    for (const NormPlan& norm : InnerNormsOf(block)) add(plan_->NameIn(b, norm.name));
+    for (const NormPlan& norm : NormsOf(block)) add_norm(norm, plan_->NameIn(b, norm.name));
+    for (const NormPlan& norm : InnerNormsOf(block)) add_norm(norm, plan_->NameIn(b, norm.name));
     for (const LinearSite& site : SitesOf(block)) add(plan_->NameIn(b, site.name));
   }
   return names;

@@ -22,10 +22,12 @@ constexpr std::string_view kWithoutInfluence[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
+    "_from_model_config",
     "_name_or_path",
     "architectures",
     "attn_implementation",
     "auto_map",
+    "custom_pipelines",
     "dtype",
     "model_type",
     "name_or_path",
@@ -35,12 +37,13 @@ constexpr std::string_view kWithoutInfluence[] = {
     "unsloth_fixed",
     "unsloth_version",
     "vocab_size_per_layer_input",
-    // Special tokens, read elsewhere.
+    // Special tokens and the tokenizer, read elsewhere.
     "bos_token_id",
     "cls_token_id",
     "decoder_start_token_id",
     "eos_token_id",
     "mask_token_id",
+    "model_max_length",
     "pad_token_id",
     "sep_token_id",
     "tokenizer_class",
@@ -57,12 +60,14 @@ constexpr std::string_view kWithoutInfluence[] = {
     "embd_pdrop",
     "emb_pdrop",
     "embedding_dropout",
+    "gradient_checkpointing",
     "hidden_dropout",
     "hidden_dropout_prob",
     "init_std",
     "initializer_factor",
     "initializer_range",
     "layerdrop",
+    "num_steps",
     "pretraining_tp",
     "resid_dropout",
     "resid_pdrop",
@@ -73,10 +78,13 @@ constexpr std::string_view kWithoutInfluence[] = {
     "summary_type",
     "summary_use_proj",
     // Other tasks.
+    "_num_labels",
     "finetuning_task",
     "id2label",
     "label2id",
+    "n_special",
     "num_labels",
+    "predict_special_tokens",
     "problem_type",
     "task_specific_params",
     // What the library returns and keeps.
@@ -84,6 +92,7 @@ constexpr std::string_view kWithoutInfluence[] = {
     "chunk_size_feed_forward",
     "output_attentions",
     "output_hidden_states",
+    "output_past",
     "output_router_logits",
     "output_scores",
     "pruned_heads",
@@ -270,8 +279,7 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      const auto known = std::ranges::find(kWithoutInfluence, item.key());
-      if (known != std::end(kWithoutInfluence)) continue;
+      if (std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) continue;
       Refuse(item.key(), "keys that the family understands", item.value().dump(),
              StrCat("if it has no influence on the outputs, leave it out: --config ", item.key(),
                     "=null"));

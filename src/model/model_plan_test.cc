@@ -191,7 +191,7 @@ TEST(ModelPlan, PhiRefusesWhatItCannotRunByItsKey) {
     changed[key] = value;
     return ErrorOf([&] { Parse(changed); });
   };
-  EXPECT_THAT(complaint("partial_rotary_factor", 0.4), HasSubstr("c.json:partial_rotary_factor"));
+  EXPECT_THAT(complaint("partial_rotary_factor", 0.01), HasSubstr("c.json:partial_rotary_factor"));
   EXPECT_THAT(complaint("partial_rotary_factor", 1.5), HasSubstr("got 1.5"));
   EXPECT_THAT(complaint("hidden_act", "mish"), HasSubstr("got mish"));
 }

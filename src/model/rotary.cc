@@ -68,7 +68,7 @@ std::vector<double> RopeInverseFrequencies(const RotaryPlan& plan, size_t sequen
   const std::vector<double>& divisors =
       length > scaling.original_context ? scaling.long_factors : scaling.short_factors;
 
-  std::vector<double> result(plan.dims / 2);
+  std::vector<double> result(plan.pairs());
   for (size_t i = 0; i < result.size(); ++i) {
     // Pair i turns by theta^(-2i/dims) per position.
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(plan.dims);

@@ -31,11 +31,14 @@ struct RopeScaling {
 };
 
 struct RotaryPlan {
-  size_t dims = 0;  // the first values of each head that are rotated; even
+  // The first values of each head that are rotated, one more if the number is odd; the frequencies
+  // are those of this number.
+  size_t dims = 0;
   RotaryLayout layout = RotaryLayout::kHalf;
   double theta = 10000;
   RopeScaling scaling = {};
 
+  size_t pairs() const { return (dims + 1) / 2; }
   // Whether the frequencies depend on the length of the sequence.
   bool depends_on_length() const {
     return scaling.kind == RopeScaling::Kind::kDynamic ||
@@ -56,7 +59,7 @@ YarnRamp YarnRampOf(size_t dims, double theta, double original_context, double b
 // alike: 0 where the length does not matter.
 size_t RotaryRegime(const RotaryPlan& plan, size_t sequence_length);
 
-// Angle per position of each rotary pair, [dims/2], with the scaling applied. `sequence_length` is
+// Angle per position of each rotary pair, [pairs], with the scaling applied. `sequence_length` is
 // the number of positions that the sequence will have in the end; it matters to dynamic scaling and
 // LongRoPE only.
 std::vector<double> RopeInverseFrequencies(const RotaryPlan& plan, size_t sequence_length);

@@ -3,6 +3,7 @@
 // the top level. Both become a RotaryPlan.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error_place.h"
@@ -17,11 +18,17 @@ double Parameter(const ConfigReader& config, std::string_view key, double fallba
   return config.Has(key) ? config.Positive(key, fallback) : fallback;
 }
 
-// The object that holds the parameters of blocks of a type: rope_parameters, or the one inside it,
-// or rope_scaling.
+// The key of the object with the parameters. A scaling as older files have it wins, unless it is
+// empty.
+const char* ObjectKey(const ConfigReader& config) {
+  config.Ignore({"rope_parameters"});
+  const Json* scaling = config.Value("rope_scaling");
+  return scaling != nullptr && !scaling->empty() ? "rope_scaling" : "rope_parameters";
+}
+
+// The object that holds the parameters of blocks of a type: the one in the file, or one inside it.
 std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::string_view layer_type) {
-  const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  config.Ignore({"rope_scaling"});
+  const char* key = ObjectKey(config);
   if (!config.Has(key)) return {};
   const ConfigReader object = config.Inner(key);
 
@@ -75,12 +82,12 @@ void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& 
 
 void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
   scaling.kind = RopeScaling::Kind::kLongRope;
-  scaling.short_factors = inner.Numbers("short_factor", rotary.dims / 2);
-  scaling.long_factors = inner.Numbers("long_factor", rotary.dims / 2);
+  scaling.short_factors = inner.Numbers("short_factor", rotary.pairs());
+  scaling.long_factors = inner.Numbers("long_factor", rotary.pairs());
   for (const auto& [factors, key] : {std::pair{&scaling.short_factors, "short_factor"},
                                      std::pair{&scaling.long_factors, "long_factor"}}) {
     if (factors->empty()) {
-      inner.Refuse(key, StrCat("a list of ", rotary.dims / 2, " numbers"), "none");
+      inner.Refuse(key, StrCat("a list of ", rotary.pairs(), " numbers"), "none");
     }
   }
   const double spread = std::log(scaling.factor) / std::log(scaling.original_context);
@@ -142,24 +149,27 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key) {
   double share = Parameter(config, key, fallback);
-  if (config.HasObject("rope_parameters")) {
-    share = Parameter(config.Inner("rope_parameters"), key, share);
+  if (const char* object = ObjectKey(config); config.HasObject(object)) {
+    share = Parameter(config.Inner(object), "partial_rotary_factor", share);
   }
   const double dims = std::floor(share * static_cast<double>(head_dim));
-  if (share > 1 || dims < 2 || std::fmod(dims, 2) != 0) {
+  const double rotated = dims + std::fmod(dims, 2);  // whole pairs
+  if (share > 1 || dims < 1 || rotated > static_cast<double>(head_dim)) {
     config.Refuse(share == 1 ? "head_dim" : key,
                   share == 1 ? "an even number (rotary pairs)"
-                             : StrCat("a share of head_dim ", head_dim, " that is an even number"),
+                             : StrCat("a share of head_dim ", head_dim,
+                                      " with 1 value or more, in "
+                                      "an even number"),
                   share == 1 ? StrCat(head_dim) : StrCat(share));
   }
   return static_cast<size_t>(dims);
 }
 
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
-                      std::string_view layer_type, double theta) {
+                      std::string_view layer_type, double theta, std::string_view theta_key) {
   RotaryPlan rotary;
   rotary.dims = dims;
-  rotary.theta = config.Positive("rope_theta", theta);
+  rotary.theta = config.Positive(theta_key, theta);
   const std::optional<ConfigReader> inner = ScalingObject(config, layer_type);
   if (!inner) return rotary;
   rotary.theta = Parameter(*inner, "rope_theta", rotary.theta);

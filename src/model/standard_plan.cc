@@ -18,12 +18,20 @@ constexpr size_t kLargestWidth = size_t{1} << 24;
 // Each block has a plan in memory: a hostile configuration may not ask for millions of them.
 constexpr size_t kMostBlocks = 4096;
 
-// The activations by their names in transformers. gelu_fast is the tanh form written differently.
+// The activations by their names in transformers, where several are one function written
+// differently: gelu_fast is the tanh form.
 constexpr std::pair<const char*, Activation> kActivations[] = {
-    {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
-    {"gelu", Activation::kGeluErf},       {"gelu_new", Activation::kGeluTanh},
-    {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
-    {"relu", Activation::kRelu},          {"relu2", Activation::kRelu2},
+    {"silu", Activation::kSilu},
+    {"swish", Activation::kSilu},
+    {"gelu", Activation::kGeluErf},
+    {"gelu_python", Activation::kGeluErf},
+    {"gelu_new", Activation::kGeluTanh},
+    {"gelu_fast", Activation::kGeluTanh},
+    {"gelu_accurate", Activation::kGeluTanh},
+    {"gelu_python_tanh", Activation::kGeluTanh},
+    {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"relu", Activation::kRelu},
+    {"relu2", Activation::kRelu2},
 };
 
 // Throws bad input naming the key of sizes that contradict each other.
@@ -57,16 +65,24 @@ size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes, size_t 
   return std::max<size_t>(1, sizes.hidden / sizes.heads);
 }
 
+// A size that the family does not read may be there, as what follows from the others.
+void RequireIfThere(const ConfigReader& config, std::string_view key, size_t value) {
+  if (!config.Has(key) || config.Size(key) == value) return;
+  config.Refuse(key, StrCat(value), StrCat(config.Size(key)), "the family has no other");
+}
+
 }  // namespace
 
 std::string_view FirstKey(const ConfigReader& config, std::string_view keys) {
-  const std::string_view first = keys.substr(0, keys.find('|'));
+  // All of them are known keys, whichever counts.
+  std::string_view found;
   for (std::string_view rest = keys; !rest.empty();) {
     const size_t bar = std::min(rest.find('|'), rest.size());
-    if (config.Has(rest.substr(0, bar))) return rest.substr(0, bar);
+    const std::string_view key = rest.substr(0, bar);
+    if (config.Has(key) && found.empty()) found = key;
     rest.remove_prefix(std::min(bar + 1, rest.size()));
   }
-  return first;
+  return found.empty() ? keys.substr(0, keys.find('|')) : found;
 }
 
 // Missing keys take the family's defaults; keys without a default are required.
@@ -93,6 +109,9 @@ CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults,
   sizes.kv_heads =
       keys.kv_heads.empty() ? kv_heads : config.Size(FirstKey(config, keys.kv_heads), kv_heads);
   sizes.head_dim = ReadHeadDim(config, sizes, defaults.head_dim, keys);
+  if (keys.kv_heads.empty()) RequireIfThere(config, "num_key_value_heads", sizes.kv_heads);
+  if (keys.head_dim.empty()) RequireIfThere(config, "head_dim", sizes.head_dim);
+
   sizes.vocab = config.Size(FirstKey(config, keys.vocab));
   sizes.context = config.Size(FirstKey(config, keys.context), defaults.context);
   CheckSizes(sizes, keys, config);
@@ -267,6 +286,9 @@ void MayLackPrefix(ModelPlan& plan, const std::string& prefix) {
   add(plan.block_prefix);
   add(plan.embedding.name + ".");
   if (plan.positions) add(plan.positions->name + ".");
+  for (const std::optional<LinearSite>* site : {&plan.project_in, &plan.project_out}) {
+    if (*site) add((*site)->name + ".");
+  }
   for (const std::optional<NormPlan>* norm : {&plan.embedding_norm, &plan.final_norm}) {
     if (*norm) add((*norm)->name + ".");
   }

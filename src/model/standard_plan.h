@@ -49,14 +49,17 @@ Activation ReadActivation(const ConfigReader& config, std::string_view key,
 // Whether the embedding serves as the head.
 bool ReadTied(const ConfigReader& config, bool fallback);
 
-// How many values of a head are rotated: its share under `key`, at the top level or among the
-// rotary parameters. Throws bad input unless that is an even number of them.
+// How many values of a head are rotated, as RotaryPlan::dims has it: a share under `key` at the top
+// level, or under partial_rotary_factor among the rotary parameters. Throws bad input if there are
+// none, or more than the head has once they are rounded up to pairs.
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key = "partial_rotary_factor");
 // rope_theta and rope_scaling, or rope_parameters, which newer files have instead of both; of
-// blocks of type `layer_type` where these differ ("sliding_attention"). `context`: of the model.
+// blocks of type `layer_type` where these differ ("sliding_attention"). `context`: of the model;
+// `theta`: what a missing `theta_key` stands for.
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
-                      std::string_view layer_type = {}, double theta = 10000);
+                      std::string_view layer_type = {}, double theta = 10000,
+                      std::string_view theta_key = "rope_theta");
 
 // "full_attention" or "sliding_attention" for every block: layer_types, or what `is_windowed` says
 // of a block where the configuration does not list them.

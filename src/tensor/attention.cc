@@ -118,7 +118,8 @@ void AddKeyBlock(const HeadOfJob& head, size_t block, size_t begin, size_t end, 
   if (head.alibi_slope != 0 && head.alibi_in_bfloat16) {
     const float slope = ToFloat(BFloat16FromFloat(head.alibi_slope));
     for (size_t j = begin; j < end; ++j) {
-      const float added = slope * static_cast<float>(block * kKeyBlock + j);
+      const float position = static_cast<float>(block * kKeyBlock + j);
+      const float added = slope * ToFloat(BFloat16FromFloat(position));
       scores[j] += head.scale * ToFloat(BFloat16FromFloat(added));
     }
   } else if (head.alibi_slope != 0) {

@@ -57,8 +57,8 @@ struct AttentionParameters {
   // [heads] or empty. A score grows by slope·(key position - query position), after the cap (ALiBi:
   // Press et al. 2021). The slopes must outlive the call.
   std::span<const float> alibi_slopes = {};
-  // The published code of Falcon: what a score grows by is slope·key position, rounded to bfloat16
-  // as the slope is, times `scale`.
+  // The published code of Falcon: what a score grows by is slope·key position, times `scale`; the
+  // slope, the position and their product are rounded to bfloat16.
   bool alibi_in_bfloat16 = false;
 };
 

@@ -92,6 +92,19 @@ TEST(AttentionByHandTest, AlibiHalvesTheWeightOfEachStepBack) {
   EXPECT_FLOAT_EQ(Attend(1, {5, 5, 5}, {0, 0, 7}, parameters), 4);
 }
 
+TEST(AttentionByHandTest, AlibiInBFloat16RoundsThePositionAsWell) {
+  // In bfloat16, which has eight bits, position 257 is 256, and both give 1.5 * 256 = 384. The
+  // positions before them give 382, 380, 380 and 378.
+  const std::vector<float> slope = {1.5f};
+  const std::vector<float> keys(258, 0.0f);
+  std::vector<float> values(258, 0.0f);
+  values[256] = 4;
+  const AttentionParameters parameters{
+      .heads = 1, .scale = 1, .alibi_slopes = slope, .alibi_in_bfloat16 = true};
+  const double sum = 2 + std::exp(-2.0) + 2 * std::exp(-4.0) + std::exp(-6.0);
+  EXPECT_NEAR(Attend(1, keys, values, parameters), 4 / sum, 1e-3);
+}
+
 TEST(AttentionByHandTest, TheCapDoesNotBoundAlibi) {
   // The capped scores are both 1 (tanh of 1e3 is 1); a slope of 40 leaves e⁻⁴⁰ for the first.
   const std::vector<float> slope = {40};

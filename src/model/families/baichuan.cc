@@ -19,6 +19,7 @@ bool HasAlibi(const ConfigReader& config) {
 
 // Baichuan 2 has another vocabulary and one more loss in training.
 bool HasUnitHead(const ConfigReader& config, size_t vocab) {
+  config.Ignore({"z_loss_weight"});
   const bool is_likely = vocab == 125696 || config.Has("z_loss_weight");
   return config.Bool("norm_head", is_likely);
 }
@@ -37,7 +38,7 @@ ModelPlan Plan(const ConfigReader& config) {
   } else {
     attention.rotary = ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, 1), sizes.context);
   }
-  config.Ignore({"gradient_checkpointing", "user_token_id", "assistant_token_id"});
+  config.Ignore({"user_token_id", "assistant_token_id"});
 
   ModelPlan plan = PlainModel(sizes, ReadTied(config, false), norm);
   const MlpPlan mlp = GatedMlp(sizes, ReadActivation(config, "hidden_act", "silu"));

@@ -7,9 +7,17 @@
 namespace qualm {
 namespace {
 
+// The published code, asked to add up a product in the slices of its training, leaves out the bias.
+void RefuseSlicedSums(const ConfigReader& config) {
+  if (!config.Bool("slow_but_exact", false) || config.Size("pretraining_tp", 1) == 1) return;
+  config.Refuse("slow_but_exact", "false where pretraining_tp is above 1", "true",
+                "sums in slices are not supported");
+}
+
 ModelPlan Plan(const ConfigReader& config) {
-  const SizeKeys keys{.hidden = "hidden_size|n_embed|n_embd",
-                      .intermediate = "n_inner",
+  // An MLP is four times as wide as the hidden states, whatever n_inner says.
+  const SizeKeys keys{.hidden = "n_embed|hidden_size|n_embd",
+                      .intermediate = "",
                       .blocks = "n_layer|num_hidden_layers",
                       .heads = "num_attention_heads|n_head",
                       .kv_heads = "",
@@ -17,8 +25,9 @@ ModelPlan Plan(const ConfigReader& config) {
                       .context = "seq_length"};
   const CommonSizes sizes = ReadSizes(config, {.intermediate_ratio = 4}, keys);
   config.Ignore({"attention_softmax_in_fp32", "bias_dropout_fusion", "masked_softmax_fusion",
-                 "offset_alibi", "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact",
-                 "hidden_act", "n_head", "n_embed", "max_position_embeddings", "unk_token_id"});
+                 "n_inner", "offset_alibi", "skip_bias_add", "skip_bias_add_qkv", "hidden_act",
+                 "max_position_embeddings"});
+  RefuseSlicedSums(config);
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
 

@@ -1,5 +1,5 @@
-// CodeGen (model_type "codegen"): GPT-J with one tensor of four parts, each with queries, values
-// and keys of a quarter of the heads, in this order.
+// CodeGen (model_type "codegen"): GPT-J with one tensor of four parts, each with a quarter of the
+// queries, values and keys, in this order.
 
 #include "base/strings.h"
 #include "model/family.h"
@@ -30,16 +30,16 @@ ModelPlan Plan(const ConfigReader& config) {
                       .head_dim = "",
                       .context = "n_positions|max_position_embeddings"};
   const CommonSizes sizes = ReadSizes(config, {.intermediate_ratio = 4}, keys);
-  if (sizes.heads % kParts != 0) {
-    config.Refuse("n_head", "a multiple of 4", StrCat(sizes.heads));
+  if (sizes.hidden % kParts != 0) {
+    config.Refuse("n_embd", "a multiple of 4", StrCat(sizes.hidden));
   }
-  config.Ignore({"n_ctx", "rotary", "scale_attn_weights", "gradient_checkpointing"});
+  config.Ignore({"n_ctx", "rotary", "scale_attn_weights"});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
   AttentionPlan attention = PlainAttention(sizes, "attn", "attn.out_proj");
   StoreInParts(sizes, attention);
-  attention.rotary = RotaryPlan{.dims = config.Size("rotary_dim", sizes.head_dim),
-                                .layout = RotaryLayout::kInterleaved};
+  attention.rotary =
+      RotaryPlan{.dims = config.Size("rotary_dim", 64), .layout = RotaryLayout::kInterleaved};
   MlpPlan mlp = PlainMlp(sizes, ReadActivation(config, "activation_function", "gelu_new"),
                          "mlp.fc_in", "mlp.fc_out");
   SetBiases(mlp, true);

@@ -15,14 +15,14 @@ void RequireKnownForm(const ConfigReader& config) {
   config.Require("use_embedding_sharing", true);
   config.Require("use_gated_activation", true);
   config.Require("use_parallel_block", true);
-  config.Require("use_parallel_embedding", false);
-  config.Ignore({"layer_switch", "rotary_pct"});
+  config.Ignore({"layer_switch", "rotary_pct", "use_parallel_embedding"});
 }
 
 ModelPlan Plan(const ConfigReader& config) {
   ModelPlan plan = CoherePlan(config, 10000);
   RequireKnownForm(config);
-  const size_t pattern = config.Size("sliding_window_pattern", 4);
+  const size_t pattern =
+      config.Size(FirstKey(config, "sliding_window_pattern|_sliding_window_pattern"), 4);
   const size_t window = ReadWindow(config, 4096);
   const std::vector<bool> windowed =
       ReadWindowed(config, plan.blocks.size(), [&](size_t b) { return (b + 1) % pattern != 0; });

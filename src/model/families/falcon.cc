@@ -9,6 +9,11 @@
 namespace qualm {
 namespace {
 
+// A key that is true where it is missing. Null is neither: the published code takes it for false.
+bool IsTrueOrMissing(const ConfigReader& config, std::string_view key) {
+  return config.Bool(key, true) && !config.HasNull(key);
+}
+
 // How the branches are laid out: names of the norms, and whether they are parallel.
 BlockPlan MakeBlock(const ConfigReader& config, const CommonSizes& sizes,
                     const AttentionPlan& attention, const MlpPlan& mlp, const NormParameters& norm,
@@ -19,13 +24,13 @@ BlockPlan MakeBlock(const ConfigReader& config, const CommonSizes& sizes,
     block.branches[1].is_parallel = true;
     return block;
   }
-  const bool is_parallel = config.Bool("parallel_attn", true) || is_new;
+  const bool is_parallel = IsTrueOrMissing(config, "parallel_attn") || is_new;
   return LayerNormBlock(sizes, attention, mlp, norm, "input_layernorm", "post_attention_layernorm",
                         is_parallel);
 }
 
 ModelPlan Plan(const ConfigReader& config) {
-  const SizeKeys keys{.hidden = "hidden_size|n_embed",
+  const SizeKeys keys{.hidden = "n_embed|hidden_size",
                       .intermediate = "ffn_hidden_size",
                       .blocks = "num_hidden_layers|n_layer",
                       .heads = "num_attention_heads|n_head",
@@ -33,7 +38,7 @@ ModelPlan Plan(const ConfigReader& config) {
                       .head_dim = ""};
   CommonSizes sizes = ReadSizes(config, {.intermediate_ratio = 4}, keys);
   const bool is_new = config.Bool("new_decoder_architecture", false);
-  const bool is_multi_query = config.Bool("multi_query", true);
+  const bool is_multi_query = IsTrueOrMissing(config, "multi_query");
   const size_t kv_heads = config.Size(FirstKey(config, "num_kv_heads|n_head_kv"), sizes.heads);
   // With the old layout one key head means one, whatever the number says.
   sizes.kv_heads = is_new ? kv_heads : (is_multi_query ? 1 : sizes.heads);
@@ -41,8 +46,8 @@ ModelPlan Plan(const ConfigReader& config) {
     config.Refuse("num_kv_heads", StrCat("a divisor of ", sizes.heads), StrCat(sizes.kv_heads));
   }
   config.Require("apply_residual_connection_post_layernorm", false);
-  config.Ignore({"num_ln_in_parallel_attn", "parallel_attn", "rope_theta", "rope_scaling",
-                 "rope_parameters"});
+  config.Ignore({"ff_factor", "num_ln_in_parallel_attn", "parallel_attn", "rope_theta",
+                 "rope_scaling", "rope_parameters"});
 
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};

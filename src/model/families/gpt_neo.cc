@@ -1,5 +1,6 @@
 // GPT-Neo (model_type "gpt_neo"): learned positions, scores without a scale, and windows in the
 // blocks that attention_types calls local.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -9,16 +10,21 @@
 namespace qualm {
 namespace {
 
-// [[["global", "local"], 12]]: a list of kinds and how often it is repeated.
-std::vector<bool> ReadLocal(const ConfigReader& config, size_t blocks) {
-  std::vector<std::string> kinds = config.Texts("attention_layers", blocks);
-  const Json* groups = config.Value("attention_types");
-  const bool is_list = groups != nullptr && groups->is_array();
-  for (const Json& group : kinds.empty() && is_list ? *groups : Json::array()) {
+// attention_types: lists of kinds and how often each is repeated, as in [[["global", "local"],
+// 12]], which is also what a missing key stands for.
+std::vector<std::string> ReadGroups(const ConfigReader& config, size_t blocks) {
+  const Json* value = config.Value("attention_types");
+  const Json groups = value == nullptr ? Json::parse(R"([[["global", "local"], 12]])") : *value;
+  if (!groups.is_array()) config.Refuse("attention_types", "a list", groups.dump());
+
+  std::vector<std::string> kinds;
+  for (const Json& group : groups) {
     const bool is_group = group.is_array() && group.size() == 2 && group[0].is_array() &&
-                          group[1].is_number_unsigned() && group[1].get<size_t>() <= blocks;
+                          group[1].is_number_unsigned();
     if (!is_group) config.Refuse("attention_types", "pairs of kinds and a number", group.dump());
-    for (size_t i = 0; i < group[1].get<size_t>(); ++i) {
+    // One kind more than there are blocks is enough to see that there are too many.
+    const size_t times = std::min(group[1].get<size_t>(), blocks + 1);
+    for (size_t i = 0; i < times; ++i) {
       for (const Json& kind : group[0]) {
         if (kinds.size() > blocks) break;
         kinds.push_back(kind.is_string() ? kind.get<std::string>() : kind.dump());
@@ -27,6 +33,17 @@ std::vector<bool> ReadLocal(const ConfigReader& config, size_t blocks) {
   }
   if (kinds.size() != blocks) {
     config.Refuse("attention_types", StrCat("kinds of ", blocks, " blocks"), StrCat(kinds.size()));
+  }
+  return kinds;
+}
+
+// Which blocks are local. The list that the library writes for itself counts where it is there.
+std::vector<bool> ReadLocal(const ConfigReader& config, size_t blocks) {
+  std::vector<std::string> kinds = config.Texts("attention_layers", blocks);
+  if (kinds.empty()) {
+    kinds = ReadGroups(config, blocks);
+  } else {
+    config.Ignore({"attention_types"});
   }
 
   std::vector<bool> local;

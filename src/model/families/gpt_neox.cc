@@ -14,16 +14,16 @@ ModelPlan Plan(const ConfigReader& config) {
   const CommonSizes sizes = ReadSizes(config, {}, keys);
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_eps", 1e-5)};
-  config.Ignore({"use_parallel_residual", "rope_theta"});
+  // The rotation's keys have other names: the usual ones mean something in rope_parameters only.
+  config.Ignore({"rope_theta", "partial_rotary_factor"});
 
   AttentionPlan attention = PlainAttention(sizes, "", "attention.dense");
   StoreByKeyHead(attention, "attention.query_key_value");
   const bool has_bias = config.Bool("attention_bias", true);
   SetBiases(attention, has_bias, has_bias);
-  const double share = config.Positive("rotary_pct", 0.25);
-  const double theta = config.Positive("rotary_emb_base", 10000);
-  attention.rotary = ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, share),
-                                sizes.context, /*layer_type=*/{}, theta);
+  attention.rotary =
+      ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, 0.25, "rotary_pct"), sizes.context,
+                 /*layer_type=*/{}, 10000, "rotary_emb_base");
   MlpPlan mlp = PlainMlp(sizes, ReadActivation(config, "hidden_act", "gelu"), "mlp.dense_h_to_4h",
                          "mlp.dense_4h_to_h");
   SetBiases(mlp, true);
@@ -36,6 +36,7 @@ ModelPlan Plan(const ConfigReader& config) {
   plan.embedding.name = "gpt_neox.embed_in";
   plan.final_norm->name = "gpt_neox.final_layer_norm";
   plan.head.name = "embed_out";
+  plan.renamings.push_back({"lm_head.", "embed_out."});
   plan.blocks.assign(sizes.blocks, block);
   MayLackPrefix(plan, "gpt_neox.");
   return plan;

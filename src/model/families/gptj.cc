@@ -16,12 +16,12 @@ ModelPlan Plan(const ConfigReader& config) {
                       .head_dim = "",
                       .context = "n_positions|max_position_embeddings"};
   const CommonSizes sizes = ReadSizes(config, {.intermediate_ratio = 4}, keys);
-  config.Ignore({"n_ctx", "rotary", "scale_attn_weights", "gradient_checkpointing"});
+  config.Ignore({"n_ctx", "rotary", "scale_attn_weights"});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
   AttentionPlan attention = PlainAttention(sizes, "attn", "attn.out_proj");
-  attention.rotary = RotaryPlan{.dims = config.Size("rotary_dim", sizes.head_dim),
-                                .layout = RotaryLayout::kInterleaved};
+  attention.rotary =
+      RotaryPlan{.dims = config.Size("rotary_dim", 64), .layout = RotaryLayout::kInterleaved};
   MlpPlan mlp = PlainMlp(sizes, ReadActivation(config, "activation_function", "gelu_new"),
                          "mlp.fc_in", "mlp.fc_out");
   SetBiases(mlp, true);

@@ -22,9 +22,9 @@ std::vector<float> MptSlopes(size_t heads) {
 
 // Keys of attn_config, most of which say how the writer's own program computes.
 void ReadAttention(const ConfigReader& config, AttentionPlan& attention) {
-  config.Ignore({"tie_word_embeddings", "alibi_bias_max", "attn_impl", "attn_pdrop",
-                 "attn_uses_sequence_id", "model_type", "kv_n_heads", "rope", "rope_theta",
-                 "rope_impl", "sliding_window_size"});
+  config.Ignore({"alibi_bias_max", "attn_impl", "attn_pdrop", "attn_uses_sequence_id", "model_type",
+                 "is_encoder_decoder", "add_cross_attention", "tie_word_embeddings", "kv_n_heads",
+                 "rope", "rope_theta", "rope_impl", "sliding_window_size"});
   config.Require("alibi", true);
   config.RequireText("attn_type", "multihead_attention");
   config.Require("prefix_lm", false);
@@ -46,10 +46,9 @@ ModelPlan Plan(const ConfigReader& config) {
                       .head_dim = "",
                       .context = "max_seq_len"};
   const CommonSizes sizes = ReadSizes(config, {.intermediate_ratio = 4}, keys);
-  config.Require("no_bias", true);
   // In transformers these have no effect: an MLP is four times as wide as the hidden states,
-  // positions are not learned, logits not scaled.
-  config.Ignore({"expansion_ratio", "embedding_fraction", "init_device", "init_config",
+  // positions are not learned, logits not scaled. Biases are used where the file has them.
+  config.Ignore({"no_bias", "expansion_ratio", "embedding_fraction", "init_device", "init_config",
                  "learned_pos_emb", "logit_scale", "norm_type", "verbose", "use_norm_bias",
                  "fc_type", "ffn_config", "tokenizer_name"});
   const NormParameters norm{.kind = NormKind::kLayer,

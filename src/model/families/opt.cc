@@ -34,7 +34,10 @@ void SetProjections(const ConfigReader& config, ModelPlan& plan) {
 ModelPlan Plan(const ConfigReader& config) {
   const SizeKeys keys{.intermediate = "ffn_dim", .kv_heads = "", .head_dim = ""};
   const CommonSizes sizes = ReadSizes(config, {}, keys);
-  config.Ignore({"vocab_size", "layer_norm_eps", "init_std"});
+  config.Ignore({"layer_norm_eps"});
+  // Galactica's files say so of what all these models do.
+  config.Require("learned_embeddings", true);
+  config.Require("scale_embeddings", false);
   // The eps is not a key of the configuration.
   NormPlan norm{"", sizes.hidden, {.kind = NormKind::kLayer, .eps = 1e-5}};
   norm.has_weight = norm.has_bias = config.Bool("layer_norm_elementwise_affine", true);

@@ -20,6 +20,8 @@ ModelPlan Plan(const ConfigReader& config) {
   const CommonSizes sizes = ReadSizes(config, {.context = 4096});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_eps", 1e-5)};
+  // What is left of the keys that the family had before transformers knew it.
+  config.Ignore({"norm_eps", "rotary_scaling_factor"});
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
   const std::string_view share = FirstKey(config, "partial_rotary_factor|rope_pct");
   attention.rotary =

@@ -12,7 +12,10 @@ ModelPlan Plan(const ConfigReader& config) {
   const NormParameters norm{.kind = NormKind::kLayer, .eps = config.Positive("norm_epsilon", 1e-5)};
   config.RequireText("mlp_type", "default");
   config.RequireText("norm_type", "layer_norm");
-  config.Ignore({"activation_function"});
+  config.Require("scale_attn_weights", true);
+  // What is left of the first StarCoder's keys.
+  config.Ignore({"activation_function", "attention_softmax_in_fp32", "layer_norm_epsilon",
+                 "scale_attention_softmax_in_fp32"});
 
   const bool has_bias = config.Bool("use_bias", true);
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
