@@ -15,7 +15,7 @@ namespace {
 void CheckPromises(const qualm::ModelPlan& plan) {
   QUALM_CHECK(plan.hidden_size > 0 && plan.vocab_size() > 0 && plan.context > 0);
   QUALM_CHECK(!plan.blocks.empty());
-  QUALM_CHECK(plan.final_norm.parameters.eps > 0 && std::isfinite(plan.final_norm.parameters.eps));
+  QUALM_CHECK(!plan.final_norm || std::isfinite(plan.final_norm->parameters.eps));
   for (const qualm::BlockPlan& block : plan.blocks) {
     qualm::CheckPlan(block, plan.hidden_size);
     const qualm::AttentionPlan* attention = qualm::AttentionOf(block);
@@ -24,7 +24,7 @@ void CheckPromises(const qualm::ModelPlan& plan) {
     QUALM_CHECK(attention->scale > 0 && std::isfinite(attention->scale));
     // Allowed by the parser, but a loop too long for a fuzzer.
     if (!attention->rotary || attention->rotary->dims > 1024 || plan.blocks.size() > 64) return;
-    for (const double frequency : qualm::RopeInverseFrequencies(*attention->rotary)) {
+    for (const double frequency : qualm::RopeInverseFrequencies(*attention->rotary, plan.context)) {
       QUALM_CHECK(frequency >= 0 && std::isfinite(frequency));
     }
   }
