@@ -116,10 +116,21 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan) {
   return nullptr;
 }
 
+void CheckNormPlan(const NormPlan& norm, std::string_view field, bool may_have_groups) {
+  if (!norm.has_weight && norm.parameters.weight_offset != 0) {
+    ThrowBadInput(StrCat(field, ".weight_offset"), "0 in a norm without a weight",
+                  StrCat(norm.parameters.weight_offset));
+  }
+  if (may_have_groups || (norm.groups == 1 && norm.stored_by_group.empty())) return;
+  ThrowBadInput(StrCat(field, ".groups"), "one weight for all hidden states",
+                norm.groups == 1 ? "weights stored by group" : StrCat(norm.groups));
+}
+
 namespace {
 
 // A norm of queries or keys is as wide as a head or as all of them.
 void CheckHeadNorm(const NormPlan& norm, size_t heads, size_t head_dim) {
+  CheckNormPlan(norm, norm.name, /*may_have_groups=*/true);
   if (norm.width != head_dim && norm.width != heads * head_dim) {
     ThrowBadInput(norm.name, StrCat(head_dim, " or ", heads * head_dim), StrCat(norm.width));
   }
@@ -139,6 +150,16 @@ void CheckRotary(const RotaryPlan& rotary) {
                   StrCat("short_factor and long_factor of ", rotary.pairs(), " numbers"),
                   StrCat(factors->size()));
   }
+}
+
+// Runs of rows lie one after the other, and a layer is made of whole ones.
+void CheckStoredRows(const LinearSite& site) {
+  if (!site.stored || site.stored->run == 0) return;
+  const StoredRows& rows = *site.stored;
+  if (rows.step >= rows.run && site.out % rows.run == 0) return;
+  ThrowBadInput(StrCat(site.name, ".stored"),
+                StrCat("whole runs of ", site.out, " rows that do not overlap"),
+                StrCat("runs of ", rows.run, ", ", rows.step, " rows apart"));
 }
 
 // Each check names the field that a family filled in wrongly.
@@ -162,6 +183,8 @@ void CheckAttention(const AttentionPlan& plan) {
 
   check(plan.alibi_slopes.empty() || plan.alibi_slopes.size() == plan.heads, "alibi_slopes",
         StrCat("one for each of ", plan.heads, " heads"), StrCat(plan.alibi_slopes.size()));
+  check(!plan.alibi_in_bfloat16 || !plan.alibi_slopes.empty(), "alibi_in_bfloat16",
+        "false in an attention without slopes", "true");
   check(plan.clip >= 0, "clip", "a positive number, or 0 for none", StrCat(plan.clip));
   if (plan.query_growth) {
     check(plan.query_growth->original_context >= 1, "query_growth", "a context of 1 or more",
@@ -222,6 +245,7 @@ void CheckNorms(const BlockPlan& plan, size_t hidden_size, std::set<std::string>
         ThrowExpected("norms and linear layers of different names",
                       StrCat("two of ", (*norm)->name));
       }
+      CheckNormPlan(**norm, (*norm)->name, /*may_have_groups=*/false);
       if ((*norm)->width == hidden_size) continue;
       ThrowBadInput((*norm)->name, StrCat("hidden size ", hidden_size), StrCat((*norm)->width));
     }
@@ -234,6 +258,9 @@ void CheckNorms(const BlockPlan& plan, size_t hidden_size, std::set<std::string>
 void CheckSums(const BlockPlan& plan) {
   for (size_t b = 0; b < plan.branches.size(); ++b) {
     const Branch& branch = plan.branches[b];
+    if (!(branch.output_scale > 0)) {
+      ThrowBadInput("output_scale", "a positive number", StrCat(branch.output_scale));
+    }
     if (branch.adds_to_norm && !branch.norm) {
       ThrowBadInput("adds_to_norm", "a branch with a norm in front", "one without");
     }
@@ -285,6 +312,7 @@ void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
       if (site.in != input.width) {
         ThrowBadInput(StrCat(site.name, ".in"), StrCat(input.width), StrCat(site.in));
       }
+      CheckStoredRows(site);
       if (!names.insert(site.name).second) {
         ThrowExpected("linear layers of different names", StrCat("two of ", site.name));
       }
@@ -292,6 +320,10 @@ void CheckPlan(const BlockPlan& plan, size_t hidden_size) {
   }
 
   CheckNorms(plan, hidden_size, names);
+  for (const NormPlan& norm : InnerNormsOf(plan)) {
+    if (names.insert(norm.name).second) continue;
+    ThrowExpected("norms and linear layers of different names", StrCat("two of ", norm.name));
+  }
 }
 
 }  // namespace qualm

@@ -68,5 +68,7 @@ const AttentionPlan* AttentionOf(const BlockPlan& plan);
 // can run: widths that meet, names that differ, at most one attention, the first branch not
 // parallel. The caller says which block it is.
 void CheckPlan(const BlockPlan& plan, size_t hidden_size);
+// The same about one norm; one of hidden states normalizes them as a whole, so it has no groups.
+void CheckNormPlan(const NormPlan& norm, std::string_view field, bool may_have_groups);
 
 }  // namespace qualm

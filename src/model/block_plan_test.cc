@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "base/error_place.h"
 #include "support/errors.h"
 
@@ -91,6 +93,156 @@ TEST(BlockPlan, BranchesWithoutANormReadTheHiddenStates) {
   EXPECT_TRUE(inputs[0].reads_residual);
   EXPECT_FALSE(inputs[0].norm.has_value());
   EXPECT_EQ(NormsOf(plan)[0].name, "after");
+}
+
+// A clamp lies between the value layer and what the output layer reads.
+TEST(BlockPlan, AClampLetsNoScaleThrough) {
+  BlockPlan plan{{AttentionBranch("n")}};
+  std::get<AttentionPlan>(plan.branches[0].part).clip = 2;
+  EXPECT_EQ(SiteInputs(plan)[1].producer, "");
+}
+
+TEST(BlockPlan, ANormWhoseOutputIsAddedToSaysSo) {
+  BlockPlan plan{{AttentionBranch("n1"), MlpBranch("n2", true)}};
+  plan.branches[1].adds_to_norm = true;
+  plan.branches[1].norm_of_sum = NormPlan{"sum", kHidden, {}};
+  const std::vector<SiteInput> inputs = SiteInputs(plan);
+  EXPECT_FALSE(inputs[0].norm_is_added);
+  EXPECT_TRUE(inputs[2].norm_is_added);
+  const std::vector<NormPlan> norms = NormsOf(plan);
+  ASSERT_EQ(norms.size(), 3u);
+  EXPECT_EQ(norms[2].name, "sum");
+}
+
+TEST(BlockPlan, NormsOfQueriesAndKeysAreInnerOnes) {
+  BlockPlan plan{{MlpBranch("n1", true), AttentionBranch("n2")}};
+  EXPECT_TRUE(InnerNormsOf(plan).empty());
+  std::get<AttentionPlan>(plan.branches[1].part).norms =
+      QueryKeyNorms{{"q_norm", 4, {}}, {"k_norm", 4, {}}};
+  const std::vector<NormPlan> inner = InnerNormsOf(plan);
+  ASSERT_EQ(inner.size(), 2u);
+  EXPECT_EQ(inner[0].name, "q_norm");
+  EXPECT_EQ(inner[1].name, "k_norm");
+  EXPECT_EQ(NormsOf(plan).size(), 2u);
+}
+
+// What CheckPlan says about a plan that was right before the edit.
+template <typename Edit>
+std::string Complaint(Edit edit) {
+  BlockPlan plan{{AttentionBranch("n1"), MlpBranch("n2", true)}};
+  edit(plan.branches, std::get<AttentionPlan>(plan.branches[0].part));
+  return ErrorOf([&] { At("block 3", [&] { CheckPlan(plan, kHidden); }); });
+}
+using Branches = std::vector<Branch>;
+
+TEST(BlockPlan, SumsThatParallelBranchesWouldSeeAreRefused) {
+  EXPECT_EQ(Complaint([](Branches& b, AttentionPlan&) {
+              b[0].adds_to_norm = true;
+              b[1].norm_of_sum = NormPlan{"sum", kHidden, {}};
+            }),
+            "no error");
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) {
+                b[0].adds_to_norm = true;
+                b[0].norm.reset();
+              }),
+              HasSubstr("[block 3: adds_to_norm] expected a branch with a norm in front"));
+  // Of the first of two parallel branches as of the second.
+  for (const size_t branch : {0, 1}) {
+    EXPECT_THAT(Complaint([&](Branches& b, AttentionPlan&) {
+                  b[1].is_parallel = true;
+                  b[branch].adds_to_norm = true;
+                }),
+                HasSubstr("adds_to_norm] expected branches one after the other"));
+    EXPECT_THAT(Complaint([&](Branches& b, AttentionPlan&) {
+                  b[1].is_parallel = true;
+                  b[branch].norm_of_sum = NormPlan{"sum", kHidden, {}};
+                }),
+                HasSubstr("norm_of_sum] expected branches one after the other"));
+  }
+  for (const float scale : {0.0f, -1.0f, NAN}) {
+    EXPECT_THAT(Complaint([&](Branches& b, AttentionPlan&) { b[1].output_scale = scale; }),
+                HasSubstr("[block 3: output_scale] expected a positive number"));
+  }
+}
+
+TEST(BlockPlan, NormsThatCannotBeAreRefused) {
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) { b[1].norm->groups = 2; }),
+              HasSubstr("[block 3: n2.groups] expected one weight for all hidden states; got 2"));
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) { b[1].norm->stored_by_group = "x."; }),
+              HasSubstr("n2.groups] expected one weight for all hidden states; got weights stored by"));
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) {
+                b[1].norm_after = NormPlan{"after", kHidden, {.weight_offset = 1}};
+                b[1].norm_after->has_weight = false;
+              }),
+              HasSubstr("[block 3: after.weight_offset] expected 0 in a norm without a weight"));
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) {
+                b[1].norm_of_sum = NormPlan{"n1", kHidden, {}};
+              }),
+              HasSubstr("two of n1"));
+  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) {
+                b[1].norm_of_sum = NormPlan{"sum", 4, {}};
+              }),
+              HasSubstr("[block 3: sum] expected hidden size 8; got 4"));
+}
+
+TEST(BlockPlan, NormsOfQueriesAndKeysFitTheirHeads) {
+  const auto complaint = [](auto edit) {
+    return Complaint([&](Branches&, AttentionPlan& a) {
+      a.norms = QueryKeyNorms{{"q_norm", 4, {}}, {"k_norm", 4, {}}};
+      edit(a.norms->query, a.norms->key);
+    });
+  };
+  using N = NormPlan;
+  EXPECT_EQ(complaint([](N&, N&) {}), "no error");
+  EXPECT_EQ(complaint([](N& q, N&) { q.width = 8; }), "no error");
+  EXPECT_EQ(complaint([](N& q, N&) { q.groups = 2; }), "no error");
+  EXPECT_THAT(complaint([](N& q, N&) { q.width = 2; }),
+              HasSubstr("[block 3: q_norm] expected 4 or 8; got 2"));
+  // There is one key head.
+  EXPECT_THAT(complaint([](N&, N& k) { k.width = 8; }), HasSubstr("[block 3: k_norm]"));
+  EXPECT_THAT(complaint([](N& q, N&) { q.groups = 3; }),
+              HasSubstr("weights for all heads or for each of 2; got for 3"));
+  EXPECT_THAT(complaint([](N&, N& k) { k.name = "q_norm"; }), HasSubstr("two of q_norm"));
+  EXPECT_THAT(complaint([](N&, N& k) { k.name = "v"; }), HasSubstr("two of v"));
+  EXPECT_THAT(complaint([](N&, N& k) { k.name = "n2"; }), HasSubstr("two of n2"));
+}
+
+TEST(BlockPlan, PositionsAndBoundsOfAnAttentionAreChecked) {
+  const auto complaint = [](auto edit) {
+    return Complaint([&](Branches&, AttentionPlan& a) { edit(a); });
+  };
+  using A = AttentionPlan;
+  EXPECT_EQ(complaint([](A& a) { a.alibi_slopes = {0.5f, 0.25f}; }), "no error");
+  EXPECT_THAT(complaint([](A& a) { a.alibi_slopes = {0.5f}; }),
+              HasSubstr("[block 3: attention.alibi_slopes] expected one for each of 2 heads"));
+  EXPECT_THAT(complaint([](A& a) { a.alibi_in_bfloat16 = true; }),
+              HasSubstr("attention.alibi_in_bfloat16"));
+  EXPECT_THAT(complaint([](A& a) { a.clip = -1; }), HasSubstr("attention.clip"));
+  EXPECT_THAT(complaint([](A& a) { a.soft_cap = -1; }), HasSubstr("attention.soft_cap"));
+  EXPECT_THAT(complaint([](A& a) {
+                a.query_growth = QueryGrowth{0.1, 0.5};
+              }),
+              HasSubstr("[block 3: attention.query_growth] expected a context of 1 or more"));
+  for (const size_t too_few : {0, 1}) {
+    EXPECT_THAT(complaint([&](A& a) {
+                  a.rotary = RotaryPlan{4, RotaryLayout::kHalf, 1e4, {}};
+                  a.rotary->scaling.kind = RopeScaling::Kind::kLongRope;
+                  a.rotary->scaling.short_factors.assign(too_few == 0 ? 1 : 2, 1.0);
+                  a.rotary->scaling.long_factors.assign(too_few == 1 ? 1 : 2, 1.0);
+                }),
+                HasSubstr("short_factor and long_factor of 2 numbers; got 1"));
+  }
+}
+
+TEST(BlockPlan, StoredRowsAreWholeRunsThatDoNotOverlap) {
+  const auto complaint = [](const StoredRows& rows) {
+    return Complaint([&](Branches&, AttentionPlan& a) { a.query.stored = rows; });
+  };
+  EXPECT_EQ(complaint({"all", 0, 4, 6}), "no error");
+  EXPECT_EQ(complaint({"all", 3}), "no error");
+  EXPECT_THAT(complaint({"all", 0, 4, 3}),
+              HasSubstr("[block 3: q.stored] expected whole runs of 8 rows that do not overlap"));
+  EXPECT_THAT(complaint({"all", 0, 3, 6}), HasSubstr("got runs of 3, 6 rows apart"));
 }
 
 TEST(BlockPlan, WhatCannotRunIsRefusedByItsField) {

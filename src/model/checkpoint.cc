@@ -144,34 +144,37 @@ void Checkpoint::CheckTables() const {
   }
 }
 
-// Under the names of the plan.
+// Under the names of the plan. A tensor that the plan says is not there is none of them, so that
+// it is not passed over.
 std::set<std::string> Checkpoint::NeededTensors() const {
   std::set<std::string> names;
-  const auto add = [&](const std::string& name) {
-    names.insert(name + ".weight");
-    names.insert(name + ".bias");
-  };
   const auto add_norm = [&](const NormPlan& norm, const std::string& name) {
     if (norm.has_weight) names.insert(name + ".weight");
     if (norm.has_bias) names.insert(name + ".bias");
   };
+  const auto add_site = [&](const std::string& name) {
+    names.insert(name + ".weight");
+    names.insert(name + ".bias");
+  };
 
   // A head that is tied may be stored once more; what counts is the embedding.
-  add(plan_->embedding.name);
-  add(plan_->head.name);
-  if (plan_->positions) add(plan_->positions->name);
+  names.insert(plan_->embedding.name + ".weight");
+  names.insert(plan_->head.name + ".weight");
+  if (plan_->head.requires_bias) names.insert(plan_->head.name + ".bias");
+  if (plan_->positions) names.insert(plan_->positions->name + ".weight");
   for (const std::optional<NormPlan>* norm : {&plan_->embedding_norm, &plan_->final_norm}) {
     if (*norm) add_norm(**norm, (*norm)->name);
   }
   for (const std::optional<LinearSite>* site : {&plan_->project_in, &plan_->project_out}) {
-    if (*site) add((*site)->name);
+    if (*site) add_site((*site)->name);
   }
 
   for (size_t b = 0; b < plan_->blocks.size(); ++b) {
     const BlockPlan& block = plan_->blocks[b];
-    for (const NormPlan& norm : NormsOf(block)) add_norm(norm, plan_->NameIn(b, norm.name));
-    for (const NormPlan& norm : InnerNormsOf(block)) add_norm(norm, plan_->NameIn(b, norm.name));
-    for (const LinearSite& site : SitesOf(block)) add(plan_->NameIn(b, site.name));
+    for (const std::vector<NormPlan>& norms : {NormsOf(block), InnerNormsOf(block)}) {
+      for (const NormPlan& norm : norms) add_norm(norm, plan_->NameIn(b, norm.name));
+    }
+    for (const LinearSite& site : SitesOf(block)) add_site(plan_->NameIn(b, site.name));
   }
   return names;
 }

@@ -4,6 +4,7 @@
 #include "model/config_reader.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -231,7 +232,12 @@ std::vector<int64_t> ConfigReader::Ints(std::string_view key, size_t count) cons
   const Json* list = List(key, count, "integers");
   if (list == nullptr) return values;
   for (const Json& item : *list) {
-    if (!item.is_number_integer() && !item.is_boolean()) Refuse(key, "integers", item.dump());
+    // Above the largest int64 the library keeps what would come back as a negative number.
+    const bool is_too_large =
+        item.is_number_unsigned() && item.get<uint64_t>() > std::numeric_limits<int64_t>::max();
+    if ((!item.is_number_integer() && !item.is_boolean()) || is_too_large) {
+      Refuse(key, "integers", item.dump());
+    }
     values.push_back(item.is_boolean() ? int64_t{item.get<bool>()} : item.get<int64_t>());
   }
   return values;

@@ -22,6 +22,30 @@ namespace {
 // Keys of config.json that are not read for the plan: generation_config.h.
 constexpr std::string_view kKeysReadLater[] = {"eos_token_id", "model_type"};
 
+// What only blocks have, or what belongs to something that the model lacks, would be passed over.
+void CheckSurroundings(const ModelPlan& plan) {
+  if (!plan.positions && plan.position_offset != 0) {
+    ThrowBadInput("position_offset", "0 in a model without learned positions",
+                  StrCat(plan.position_offset));
+  }
+  if (!(plan.logit_scale > 0)) {
+    ThrowBadInput("logit_scale", "a positive number", StrCat(plan.logit_scale));
+  }
+  if (plan.embedding_norm) {
+    CheckNormPlan(*plan.embedding_norm, "embedding_norm", /*may_have_groups=*/false);
+  }
+  if (plan.final_norm) CheckNormPlan(*plan.final_norm, "final_norm", /*may_have_groups=*/false);
+
+  const auto check = [](const LinearSite& site, std::string_view field) {
+    if (!site.stored) return;
+    ThrowBadInput(StrCat(field, ".stored"), "a layer under its own name",
+                  StrCat("rows of ", site.stored->tensor));
+  };
+  check(plan.head, "head");
+  if (plan.project_in) check(*plan.project_in, "project_in");
+  if (plan.project_out) check(*plan.project_out, "project_out");
+}
+
 // Tables, head and last norm against the blocks between them, then the blocks.
 void CheckModelPlan(const ModelPlan& plan) {
   const auto check = [&](size_t got, size_t expected, std::string_view field) {
@@ -46,6 +70,7 @@ void CheckModelPlan(const ModelPlan& plan) {
   check(plan.head.in, plan.project_out ? plan.project_out->out : plan.hidden_size, "head.in");
   check(plan.head.out, plan.embedding.rows, "head.out");
   if (plan.head.role != SiteRole::kHead) ThrowBadInput("head.role", "head", "another role");
+  CheckSurroundings(plan);
 
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
     At([&] { return StrCat("block ", b); }, [&] { CheckPlan(plan.blocks[b], plan.hidden_size); });

@@ -55,8 +55,43 @@ void ModelTensors::AddStored() {
   }
 }
 
+// A tensor with other rows than its layers have was made for another configuration, even if all
+// layers find theirs in it.
+void ModelTensors::CheckWholes(const ModelPlan& plan, size_t block) const {
+  struct Whole {
+    size_t rows = 0;
+    bool transposed = false;
+  };
+  std::map<std::string, Whole> wholes;
+  for (const LinearSite& site : SitesOf(plan.blocks[block])) {
+    if (!site.stored) continue;
+    Whole& whole = wholes[plan.NameIn(block, site.stored->tensor)];
+    whole.rows += site.out;
+    whole.transposed = site.stored->transposed;
+  }
+
+  for (const auto& [name, whole] : wholes) {
+    for (const char* ending : {".weight", ".bias"}) {
+      const auto found = entries_.find(name + ending);
+      if (found == entries_.end()) continue;
+      const TensorView& view = found->second.view;
+      const bool in_columns = whole.transposed && found->first.ends_with(".weight");
+      const size_t dims = view.shape.size();
+      if (dims == 0 || dims > 2 || (in_columns && dims != 2)) {
+        ThrowBadInput(view.name, "a matrix of several layers, or their bias",
+                      StrCat("a tensor of ", dims, " dimensions"));
+      }
+      const size_t rows = view.shape[in_columns ? 1 : 0];
+      if (rows == whole.rows) continue;
+      ThrowBadInput(view.name, StrCat(whole.rows, " rows"), StrCat(rows),
+                    "config.json and the tensors do not belong together");
+    }
+  }
+}
+
 void ModelTensors::AddParts(const ModelPlan& plan) {
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    CheckWholes(plan, b);
     for (const LinearSite& site : SitesOf(plan.blocks[b])) {
       if (site.stored) AddSite(plan, b, site);
     }
@@ -77,8 +112,8 @@ void ModelTensors::AddSite(const ModelPlan& plan, size_t block, const LinearSite
   AddRows(name + ".bias", stored + ".bias", of_bias, site.out);
 }
 
-// A part of `out` rows. A layer under its own name wins: that is how a quantized folder keeps what
-// was not quantized.
+// A part of `out` rows of a tensor that CheckWholes has seen. A layer under its own name wins: that
+// is how a quantized folder keeps what was not quantized.
 void ModelTensors::AddRows(const std::string& name, const std::string& stored,
                            const StoredRows& rows, size_t out) {
   if (entries_.contains(name)) return;
@@ -88,10 +123,6 @@ void ModelTensors::AddRows(const std::string& name, const std::string& stored,
   wholes_.insert(stored);
 
   const size_t dims = view.shape.size();
-  if (dims == 0 || dims > 2 || (rows.transposed && dims != 2)) {
-    ThrowBadInput(view.name, "a matrix of several layers, or their bias",
-                  StrCat("a tensor of ", dims, " dimensions"));
-  }
   const size_t available = view.shape[rows.transposed ? 1 : 0];
   const size_t needed = out == 0 ? 0 : StoredRow(rows, out - 1) + 1;
   if (needed > available) {
@@ -130,9 +161,10 @@ void ModelTensors::AddGroups(const ModelPlan& plan, size_t block, const NormPlan
         ThrowBadInput(stored, StrCat(norm.width, " values of one type"), StrCat(view.elements()));
       }
       entry.stored.push_back(&view);
-      wholes_.insert(stored);
     }
     if (entry.stored.size() != norm.groups) continue;
+    // Groups of a norm that lacks some stay tensors that nothing reads.
+    for (const TensorView* view : entry.stored) wholes_.insert(view->name);
     entry.view.name = name;
     entry.view.type = entry.stored[0]->type;
     entry.view.shape = {norm.weights()};

@@ -19,7 +19,7 @@ namespace qualm {
 class ModelTensors {
  public:
   // Throws bad input naming tensors that two of the plan's renamings make the same, or a stored
-  // tensor that is too small for the layers in it.
+  // tensor whose rows are not those of the layers in it.
   ModelTensors(TensorFile file, const ModelPlan& plan);
 
   // In the order of the names; all_names are also of those whose type is not read.
@@ -58,6 +58,7 @@ class ModelTensors {
   void AddStored();
   std::string PlanName(const std::string& stored) const;
   void AddParts(const ModelPlan& plan);
+  void CheckWholes(const ModelPlan& plan, size_t block) const;
   void AddSite(const ModelPlan& plan, size_t block, const LinearSite& site);
   void AddGroups(const ModelPlan& plan, size_t block, const NormPlan& norm);
   void AddRows(const std::string& name, const std::string& stored, const StoredRows& rows,

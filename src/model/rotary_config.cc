@@ -63,6 +63,8 @@ double YarnMagnitude(double factor, double weight) {
 
 void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
   scaling.kind = RopeScaling::Kind::kYarn;
+  // Its ramp begins at the pair that turns so many times: with this base all of them turn alike.
+  if (rotary.theta == 1) inner.Refuse("rope_theta", "a base other than 1", "1");
   const auto weight = [&](std::string_view key) {
     return inner.Has(key) ? Parameter(inner, key, 1) : 0.0;
   };
@@ -90,10 +92,16 @@ void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScali
       inner.Refuse(key, StrCat("a list of ", rotary.pairs(), " numbers"), "none");
     }
   }
-  const double spread = std::log(scaling.factor) / std::log(scaling.original_context);
-  scaling.attention_factor = scaling.factor <= 1 ? 1 : std::sqrt(1 + spread);
   if (inner.Has("attention_factor")) {
     scaling.attention_factor = Parameter(inner, "attention_factor", 1);
+  } else if (scaling.factor > 1) {
+    // The logarithm of the context divides.
+    if (scaling.original_context <= 1) {
+      inner.Refuse("original_max_position_embeddings", "more than one position",
+                   StrCat(scaling.original_context));
+    }
+    const double spread = std::log(scaling.factor) / std::log(scaling.original_context);
+    scaling.attention_factor = std::sqrt(1 + spread);
   }
 }
 

@@ -18,12 +18,15 @@
 
 #include "artefact/store.h"
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "calibrate/sampler.h"
 #include "chat/model_templates.h"
 #include "data/overlap.h"
 #include "io/hash.h"
+#include "model/config_reader.h"
+#include "model/family.h"
 
 namespace qualm {
 namespace {
@@ -263,8 +266,21 @@ bool IsTensorFile(std::string_view name) {
   return name.ends_with(".safetensors") && name != kCalibrationGramsName;
 }
 
+namespace {
+
+// Whether the family of this configuration asks for the key; in any other family's it is an error.
+bool AsksFor(const Json& config, const std::string& key) {
+  const ConfigReader reader(config);
+  const std::string model_type = GetString(config, "model_type", kNoPlace);
+  (void)FindFamily(model_type, AllFamilies()).plan(reader);
+  return reader.WasAskedFor({key});
+}
+
+}  // namespace
+
+// A head that nobody can tie is as it was rotated.
 Json RotatedConfig(Json config, const ModelPlan& plan) {
-  config["tie_word_embeddings"] = false;
+  if (AsksFor(config, "tie_word_embeddings")) config["tie_word_embeddings"] = false;
   if (plan.head_has_unit_rows) config["norm_head"] = false;
   return config;
 }

@@ -23,6 +23,7 @@ struct Shape {
   size_t heads, kv_heads, dim, length, first, window;
   float soft_cap = 0;
   float slope = 0;  // of the first head; each head's is half of the one before; 0: none
+  bool in_bfloat16 = false;
 };
 
 std::vector<float> SlopesOf(const Shape& shape) {
@@ -38,7 +39,8 @@ AttentionParameters ParametersOf(const Shape& shape, std::span<const float> slop
           .scale = ScaleOfHeadDim(shape.dim),
           .window = shape.window,
           .soft_cap = shape.soft_cap,
-          .alibi_slopes = slopes};
+          .alibi_slopes = slopes,
+          .alibi_in_bfloat16 = shape.in_bfloat16};
 }
 
 Matrix RunAttention(const Shape& shape, const Matrix& q, const Matrix& k, const Matrix& v,
@@ -113,6 +115,31 @@ TEST(AttentionByHandTest, TheCapDoesNotBoundAlibi) {
   EXPECT_FLOAT_EQ(got, static_cast<float>(std::exp(-40.0)));
 }
 
+// Products of 64 and 256, 257, 258 round to 64·256, 64·256 and 64·258: of the last three positions
+// only the last one counts. Without the last the two before it are equal.
+TEST(AttentionByHandTest, AlibiInBfloat16TakesNeighboursForOne) {
+  const std::vector<float> slope = {64};
+  const AttentionParameters parameters{
+      .heads = 1, .scale = 1, .alibi_slopes = slope, .alibi_in_bfloat16 = true};
+  std::vector<float> values(259, 0.0f);
+  values[256] = 2;
+  values[257] = 4;
+  values[258] = 8;
+  EXPECT_FLOAT_EQ(Attend(1, std::vector<float>(259, 5), values, parameters), 8);
+  values.pop_back();
+  EXPECT_FLOAT_EQ(Attend(1, std::vector<float>(258, 5), values, parameters), 3);
+}
+
+// Unlike the usual one it is added before the scores are scaled: 0.25·8·(s + 0) for position s,
+// where the slope 8.01 rounds to 8.
+TEST(AttentionByHandTest, AlibiInBfloat16IsScaledAsTheScoresAre) {
+  const std::vector<float> slope = {8.01f};
+  const float got =
+      Attend(1, {5, 5}, {1, 0},
+             {.heads = 1, .scale = 0.25f, .alibi_slopes = slope, .alibi_in_bfloat16 = true});
+  EXPECT_FLOAT_EQ(got, static_cast<float>(1 / (1 + std::exp(2.0))));
+}
+
 TEST(AttentionByHandTest, AJobWithoutQueriesWritesNothing) {
   testing::TestContext context(2);
   AttentionCache cache(1, 4, 1);
@@ -184,7 +211,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Shape{2, 2, 32, 200, 64, 64}, Shape{2, 2, 32, 150, 3, 65},
                       Shape{4, 2, 16, 130, 0, 0, 0.5f}, Shape{2, 1, 64, 200, 30, 10, 50},
                       Shape{4, 2, 16, 200, 0, 0, 0, 0.5f}, Shape{3, 3, 8, 150, 64, 65, 0, 0.25f},
-                      Shape{2, 1, 8, 70, 0, 0, 2, 0.125f}));
+                      Shape{2, 1, 8, 70, 0, 0, 2, 0.125f},
+                      Shape{4, 2, 16, 300, 0, 0, 0, 0.3f, true},
+                      Shape{3, 3, 8, 400, 200, 65, 0, 0.07f, true},
+                      Shape{2, 1, 8, 300, 100, 0, 2, 1.7f, true}));
 
 TEST(AttentionTest, NaNInAQueryOrAKeyIsNotHidden) {
   for (float soft_cap : {0.0f, 2.0f}) {

@@ -10,16 +10,31 @@
 namespace qualm::reference {
 namespace {
 
-// One query with one key. `distance` is the number of positions between them.
-double Score(std::span<const float> query, std::span<const float> key, double distance,
-             const AttentionParameters& parameters, size_t head) {
+// Rounded to the 8 significant bits of a bfloat16, halves to even.
+double Bfloat16(double value) {
+  int exponent = 0;
+  const double mantissa = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 8)), exponent - 8);
+}
+
+// What ALiBi adds to the score of a key at `position`.
+double Alibi(const AttentionParameters& parameters, size_t head, double query_position,
+             double position) {
+  if (parameters.alibi_slopes.empty()) return 0;
+  const double slope = parameters.alibi_slopes[head];
+  if (!parameters.alibi_in_bfloat16) return slope * (position - query_position);
+  return double{parameters.scale} * Bfloat16(Bfloat16(slope) * position);
+}
+
+// One query with one key, before ALiBi.
+double Score(std::span<const float> query, std::span<const float> key,
+             const AttentionParameters& parameters) {
   double dot = 0;
   for (size_t d = 0; d < query.size(); ++d) dot += double{query[d]} * double{key[d]};
   double score = dot * double{parameters.scale};
   if (parameters.soft_cap > 0) {
     score = parameters.soft_cap * std::tanh(score / parameters.soft_cap);
   }
-  if (!parameters.alibi_slopes.empty()) score -= parameters.alibi_slopes[head] * distance;
   return score;
 }
 
@@ -40,8 +55,9 @@ Matrix Attention(Span2D<const float> queries, Span2D<const float> keys, Span2D<c
       // Scores of the visible keys, then their softmax.
       std::vector<double> weights;
       for (size_t s = first; s <= position; ++s) {
-        weights.push_back(Score(query, keys.row(s).subspan(kv, head_dim),
-                                static_cast<double>(position - s), parameters, head));
+        weights.push_back(
+            Score(query, keys.row(s).subspan(kv, head_dim), parameters) +
+            Alibi(parameters, head, static_cast<double>(position), static_cast<double>(s)));
       }
 
       const double largest = *std::ranges::max_element(weights);
