@@ -125,6 +125,10 @@ constexpr std::string_view kWithoutInfluence[] = {
     "typical_p",
 };
 
+// Whether the object there describes a whole model: the file, or the text model of a multimodal
+// one.
+bool IsWholeModel(std::string_view place) { return place.empty() || place == ":text_config"; }
+
 }  // namespace
 
 void ConfigReader::Note(std::string_view key) const { asked_->insert(StrCat(place_, ":", key)); }
@@ -137,6 +141,16 @@ const Json* ConfigReader::Value(std::string_view key) const {
 }
 
 bool ConfigReader::Has(std::string_view key) const { return Value(key) != nullptr; }
+
+bool ConfigReader::HasNonzero(std::string_view key) const {
+  const Json* value = Value(key);
+  return value != nullptr && !(value->is_number() && value->get<double>() == 0);
+}
+
+size_t ConfigReader::LengthOf(std::string_view key) const {
+  const Json* value = Value(key);
+  return value != nullptr && value->is_array() ? value->size() : 0;
+}
 
 bool ConfigReader::HasObject(std::string_view key) const {
   const Json* value = Value(key);
@@ -267,7 +281,7 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      if (place_.empty() &&
+      if (IsWholeModel(place_) &&
           std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) {
         continue;
       }

@@ -3,6 +3,7 @@
 // the top level. Both become a RotaryPlan.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error_place.h"
@@ -12,11 +13,10 @@
 namespace qualm {
 namespace {
 
-// The object that holds the parameters of blocks of a type: rope_parameters, or the one inside it,
-// or rope_scaling.
+// The object that holds the parameters of blocks of a type, under RotaryKey or inside that; none
+// if there is none.
 std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::string_view layer_type) {
-  const char* key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  config.Ignore({"rope_scaling"});
+  const std::string_view key = RotaryKey(config);
   if (!config.Has(key)) return {};
   const ConfigReader object = config.Inner(key);
 
@@ -27,8 +27,7 @@ std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::strin
       config.Refuse(key, "one set of rotary parameters for all blocks", StrCat("a set for ", type));
     }
     if (object.HasObject(layer_type)) return object.Inner(layer_type);
-    if (object.HasNull(layer_type)) return {};
-    config.Refuse(key, StrCat("rotary parameters of ", layer_type), "none");
+    return {};
   }
   return object;
 }
@@ -52,7 +51,10 @@ double YarnMagnitude(double factor, double weight) {
 void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& scaling) {
   scaling.kind = RopeScaling::Kind::kYarn;
   const auto weight = [&](std::string_view key) {
-    return inner.Has(key) ? inner.Positive(key, 1) : 0.0;
+    return inner.HasNonzero(key) ? inner.Positive(key, 1) : 0.0;
+  };
+  const auto turns = [&](std::string_view key, double fallback) {
+    return inner.HasNonzero(key) ? inner.Positive(key, fallback) : fallback;
   };
   const double own = weight("mscale"), all = weight("mscale_all_dim");
   scaling.attention_factor =
@@ -61,9 +63,9 @@ void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& 
   if (inner.Has("attention_factor")) {
     scaling.attention_factor = inner.Positive("attention_factor", 1);
   }
-  const YarnRamp ramp = YarnRampOf(rotary.dims, rotary.theta, scaling.original_context,
-                                   inner.Positive("beta_fast", 32), inner.Positive("beta_slow", 1),
-                                   inner.Bool("truncate", true));
+  const YarnRamp ramp =
+      YarnRampOf(rotary.dims, rotary.theta, scaling.original_context, turns("beta_fast", 32),
+                 turns("beta_slow", 1), inner.Bool("truncate", true));
   scaling.ramp_first = ramp.first;
   scaling.ramp_last = ramp.last;
 }
@@ -85,15 +87,17 @@ void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScali
   }
 }
 
-// The context before it was stretched, at the top level or inside, else the model's own.
-double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context) {
+// The context before it was stretched: at the top level, or what a family takes for that where it
+// is missing; inside; else the model's own.
+double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context,
+                           double fallback) {
   const char* key = "original_max_position_embeddings";
-  if (config.Has(key)) return config.Positive(key, 1);
+  if (config.Has(key) || fallback > 0) return config.Positive(key, fallback);
   return inner.Positive(key, static_cast<double>(context));
 }
 
 RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
-                        const RotaryPlan& rotary, size_t context) {
+                        const RotaryPlan& rotary, size_t context, double original_context) {
   RopeScaling scaling;
   // Keys of all scalings: one that belongs to another scaling says nothing.
   inner.Ignore({"attention_factor", "beta_fast", "beta_slow", "factor", "high_freq_factor",
@@ -101,12 +105,12 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
                 "original_max_position_embeddings", "partial_rotary_factor", "rope_theta",
                 "rope_type", "short_factor", "truncate", "type", "max_position_embeddings",
                 "finetuned"});
-  // Older files spell the key "type", and LongRoPE after the name of its file.
+  // Older files spell the key "type", and LongRoPE after its author or as if it were YaRN.
   std::string kind = inner.Text("rope_type", inner.Text("type", ""));
-  if (kind == "su") kind = "longrope";
+  if (kind == "su" || (kind == "yarn" && inner.Has("long_factor"))) kind = "longrope";
   if (kind == "default" || (kind.empty() && !inner.Has("factor"))) return scaling;
 
-  scaling.original_context = ReadOriginalContext(config, inner, context);
+  scaling.original_context = ReadOriginalContext(config, inner, context, original_context);
   // A missing factor is how much longer the context has become.
   const bool is_ratio = kind == "longrope" || kind == "yarn";
   const double ratio = static_cast<double>(context) / scaling.original_context;
@@ -134,12 +138,18 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
 
 }  // namespace
 
+std::string_view RotaryKey(const ConfigReader& config) {
+  config.Ignore({"rope_parameters"});
+  const bool has_older = config.Has("rope_scaling") && !(config.HasObject("rope_scaling") &&
+                                                         config.Value("rope_scaling")->empty());
+  return has_older ? "rope_scaling" : "rope_parameters";
+}
+
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key) {
   double share = config.Positive(key, fallback);
-  if (config.HasObject("rope_parameters")) {
-    share = config.Inner("rope_parameters").Positive(key, share);
-  }
+  const std::string_view rotary = RotaryKey(config);
+  if (config.HasObject(rotary)) share = config.Inner(rotary).Positive(key, share);
   const double dims = std::floor(share * static_cast<double>(head_dim));
   if (share > 1 || dims < 2 || std::fmod(dims, 2) != 0) {
     config.Refuse(share == 1 ? "head_dim" : key,
@@ -151,14 +161,14 @@ size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallba
 }
 
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
-                      std::string_view layer_type, double theta) {
+                      std::string_view layer_type, double theta, double original_context) {
   RotaryPlan rotary;
   rotary.dims = dims;
   rotary.theta = config.Positive("rope_theta", theta);
   const std::optional<ConfigReader> inner = ScalingObject(config, layer_type);
   if (!inner) return rotary;
   rotary.theta = inner->Positive("rope_theta", rotary.theta);
-  rotary.scaling = ReadScaling(config, *inner, rotary, context);
+  rotary.scaling = ReadScaling(config, *inner, rotary, context, original_context);
   return rotary;
 }
 

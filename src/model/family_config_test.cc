@@ -1,0 +1,124 @@
+// What configurations of the dense families may say, in the spellings of both generations of
+// config.json, and what missing and null keys mean. The values are those of transformers 5.24.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "io/json.h"
+#include "model/standard_plan.h"
+
+namespace qualm {
+namespace {
+
+using ::testing::HasSubstr;
+
+Json Config(const char* family) {
+  return Json{{"model_type", family},         {"hidden_size", 64}, {"intermediate_size", 96},
+              {"num_hidden_layers", 4},       {"vocab_size", 100}, {"num_attention_heads", 8},
+              {"num_key_value_heads", 4},     {"head_dim", 12},    {"attention_dropout", 0.0},
+              {"max_position_embeddings", 64}};
+}
+
+AttentionPlan AttentionOfBlock(const Json& json, size_t block = 0) {
+  ModelPlan plan = ParseModelPlan(json, "config.json");
+  return AttentionIn(plan.blocks.at(block));
+}
+
+RotaryPlan RotaryOfBlock(const Json& json, size_t block = 0) {
+  return AttentionOfBlock(json, block).rotary.value();
+}
+
+std::string Complaint(const Json& json) {
+  try {
+    ParseModelPlan(json, "config.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+// Multimodal folders keep a text model's whole configuration one level down, with the keys of its
+// writer and of training.
+// The 4B model's text_config states only what differs from the defaults.
+TEST(FamilyConfig, Olmo3ReadsRotaryParametersByTypeOfBlock) {
+  Json json = Config("olmo3");
+  json["rope_parameters"] = {{"full_attention", {{"rope_theta", 777.0}}},
+                             {"sliding_attention", nullptr}};
+  EXPECT_EQ(RotaryOfBlock(json, 0).theta, 500000);
+  EXPECT_EQ(RotaryOfBlock(json, 3).theta, 777);
+}
+
+Activation ActivationOf(const Json& json) {
+  ModelPlan plan = ParseModelPlan(json, "config.json");
+  return MlpIn(plan.blocks[0]).activation;
+}
+
+// Gemma 1 goes by hidden_act, where "gelu" has always meant the tanh form; its successors go by
+// hidden_activation, literally.
+// A magnitude of 0 counts as none, as do the other parameters that have a default.
+TEST(FamilyConfig, AParameterOfZeroIsOneThatIsNotThere) {
+  Json json = Config("llama");
+  json["rope_scaling"] = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 16}};
+  const RotaryPlan without = RotaryOfBlock(json);
+  json["rope_scaling"].update(
+      {{"mscale", 0}, {"mscale_all_dim", 0}, {"beta_fast", 0}, {"beta_slow", 0}});
+  EXPECT_EQ(RotaryOfBlock(json), without);
+
+  json = Config("hunyuan_v1_dense");
+  json["rope_scaling"] = {{"type", "dynamic"}, {"alpha", 0}, {"factor", 2.0}};
+  EXPECT_EQ(RotaryOfBlock(json).scaling.kind, RopeScaling::Kind::kDynamic);
+}
+
+TEST(FamilyConfig, RopeScalingGoesBeforeRopeParameters) {
+  Json json = Config("llama");
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 99.0}};
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 3.0}};
+  EXPECT_EQ(RotaryOfBlock(json).theta, 10000);
+  EXPECT_EQ(RotaryOfBlock(json).scaling.factor, 3);
+  json["rope_scaling"] = Json::object();
+  EXPECT_EQ(RotaryOfBlock(json).theta, 99);
+}
+
+// Null means what the sizes give, not what a missing key means.
+// Where the published code does not ask the heads to divide the hidden size, it rounds down.
+// The library loads such files as Ministral too.
+TEST(FamilyConfig, Phi3sLongRope) {
+  Json json = Config("phi3");
+  json["head_dim"] = 8;
+  json["max_position_embeddings"] = 16384;
+  json["rope_scaling"] = {{"type", "longrope"},
+                          {"short_factor", {1.0, 1.0, 1.0, 1.0}},
+                          {"long_factor", {2.0, 2.0, 2.0, 2.0}},
+                          {"original_max_position_embeddings", 16}};
+  // The key at the top level decides, and is 4096 where it is missing.
+  const RotaryPlan plain = RotaryOfBlock(json);
+  EXPECT_EQ(plain.scaling.original_context, 4096);
+  EXPECT_EQ(plain.scaling.factor, 4);
+  // Older files spell the type in two other ways.
+  for (const char* name : {"su", "yarn"}) {
+    json["rope_scaling"]["type"] = name;
+    EXPECT_EQ(RotaryOfBlock(json), plain) << name;
+  }
+}
+
+TEST(FamilyConfig, Ministral3ReadsBothSpellingsOfItsRotation) {
+  const Json scaling = {{"type", "yarn"},
+                        {"factor", 4.0},
+                        {"original_max_position_embeddings", 16},
+                        {"llama_4_scaling_beta", 0.2}};
+  Json json = Config("ministral3");
+  json.update({{"rope_scaling", scaling}, {"rope_theta", 2000.0}});
+  EXPECT_EQ(RotaryOfBlock(json).theta, 2000);
+  const std::optional<QueryGrowth> growth = AttentionOfBlock(json).query_growth;
+  ASSERT_TRUE(growth.has_value());
+  EXPECT_EQ(growth->beta, 0.2);
+  EXPECT_EQ(growth->original_context, 16);
+
+  json["rope_scaling"]["llama_4_scaling_beta"] = 0;
+  EXPECT_FALSE(AttentionOfBlock(json).query_growth.has_value());
+}
+
+}  // namespace
+}  // namespace qualm
