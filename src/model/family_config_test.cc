@@ -40,13 +40,73 @@ std::string Complaint(const Json& json) {
 
 // Multimodal folders keep a text model's whole configuration one level down, with the keys of its
 // writer and of training.
+TEST(FamilyConfig, ATextModelInsideMayHaveEveryKeyWithoutInfluence) {
+  for (const char* text : {"gemma3_text", "mistral"}) {
+    Json inside = Config(text);
+    inside.update({{"dtype", "float32"}, {"bos_token_id", 1}, {"use_cache", true}});
+    const Json json = {{"model_type", std::string(text) == "mistral" ? "mistral3" : "gemma3"},
+                       {"text_config", inside},
+                       {"vision_config", {{"hidden_size", 8}}}};
+    EXPECT_EQ(Complaint(json), "accepted");
+    Json other = json;
+    other["text_config"]["surprise"] = 3;
+    EXPECT_THAT(Complaint(other), HasSubstr("text_config:surprise"));
+  }
+}
+
 // The 4B model's text_config states only what differs from the defaults.
+TEST(FamilyConfig, AGemma3TextModelInsideMayStateOnlyWhatIsUnusual) {
+  const Json json = {{"model_type", "gemma3"},
+                     {"text_config",
+                      {{"model_type", "gemma3_text"},
+                       {"hidden_size", 2560},
+                       {"intermediate_size", 10240},
+                       {"num_hidden_layers", 34},
+                       {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                       {"sliding_window", 1024}}}};
+  const ModelPlan plan = ParseModelPlan(json, "config.json");
+  EXPECT_EQ(plan.vocab_size(), 262208u);
+  EXPECT_TRUE(plan.tied_embeddings);
+  const AttentionPlan attention = AttentionOfBlock(json);
+  EXPECT_EQ(attention.heads, 8u);
+  EXPECT_EQ(attention.kv_heads, 4u);
+  EXPECT_EQ(attention.head_dim, 256u);
+  EXPECT_EQ(attention.window, 1024u);
+}
+
+TEST(FamilyConfig, Gemma3ReadsRotaryParametersByTypeOfBlock) {
+  Json json = Config("gemma3_text");
+  json["sliding_window_pattern"] = 2;
+  json["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 777.0}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 55.0}}}};
+  EXPECT_EQ(RotaryOfBlock(json, 0).theta, 55);
+  EXPECT_EQ(RotaryOfBlock(json, 1).theta, 777);
+  EXPECT_EQ(RotaryOfBlock(json, 1).scaling.factor, 4);
+
+  // A set that is missing or null has the published values.
+  json["rope_parameters"].erase("full_attention");
+  EXPECT_EQ(RotaryOfBlock(json, 0).theta, 55);
+  EXPECT_EQ(RotaryOfBlock(json, 1).theta, 1e6);
+  json["rope_parameters"] = {{"full_attention", {{"rope_theta", 777.0}}},
+                             {"sliding_attention", nullptr}};
+  EXPECT_EQ(RotaryOfBlock(json, 0).theta, 10000);
+  EXPECT_EQ(RotaryOfBlock(json, 1).theta, 777);
+}
+
 TEST(FamilyConfig, Olmo3ReadsRotaryParametersByTypeOfBlock) {
   Json json = Config("olmo3");
   json["rope_parameters"] = {{"full_attention", {{"rope_theta", 777.0}}},
                              {"sliding_attention", nullptr}};
   EXPECT_EQ(RotaryOfBlock(json, 0).theta, 500000);
   EXPECT_EQ(RotaryOfBlock(json, 3).theta, 777);
+}
+
+TEST(FamilyConfig, Gemma3KeepsTheKeyOfTheScoreCapAndDoesNotUseIt) {
+  Json json = Config("gemma3_text");
+  json.update({{"attn_logit_softcapping", 0.5}, {"final_logit_softcapping", 2.0}});
+  EXPECT_EQ(AttentionOfBlock(json).soft_cap, 0);
+  EXPECT_EQ(ParseModelPlan(json, "config.json").logit_soft_cap, 2);
 }
 
 Activation ActivationOf(const Json& json) {
@@ -56,6 +116,20 @@ Activation ActivationOf(const Json& json) {
 
 // Gemma 1 goes by hidden_act, where "gelu" has always meant the tanh form; its successors go by
 // hidden_activation, literally.
+TEST(FamilyConfig, GemmasReadTheirOwnKeyOfTheActivation) {
+  Json json = Config("gemma");
+  json.update({{"hidden_act", "gelu"}, {"hidden_activation", nullptr}});
+  EXPECT_EQ(ActivationOf(json), Activation::kGeluTanh);
+  json.update({{"hidden_act", "silu"}, {"hidden_activation", "gelu"}});
+  EXPECT_EQ(ActivationOf(json), Activation::kSilu);
+
+  json = Config("gemma2");
+  json["hidden_act"] = "silu";
+  EXPECT_EQ(ActivationOf(json), Activation::kGeluTanh);
+  json["hidden_activation"] = "gelu";
+  EXPECT_EQ(ActivationOf(json), Activation::kGeluErf);
+}
+
 // A magnitude of 0 counts as none, as do the other parameters that have a default.
 TEST(FamilyConfig, AParameterOfZeroIsOneThatIsNotThere) {
   Json json = Config("llama");

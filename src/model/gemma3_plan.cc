@@ -24,15 +24,23 @@ void SetRotary(const ConfigReader& config, const std::vector<bool>& windowed, Mo
 
 }  // namespace
 
-// A cap of null is none.
+// A cap of null is none. The key of a cap on scores is there and the published code does not use
+// it.
 ModelPlan Gemma3TextPlan(const ConfigReader& config) {
-  ModelPlan plan = GemmaPlan(config, {.context = 131072, .kv_heads = 4, .head_dim = 256});
+  // Multimodal files state only the sizes that differ from these.
+  const SizeDefaults defaults{.context = 131072,
+                              .kv_heads = 4,
+                              .head_dim = 256,
+                              .hidden = 2304,
+                              .intermediate = 9216,
+                              .blocks = 26,
+                              .heads = 8,
+                              .vocab = 262208};
+  ModelPlan plan = GemmaPlan(config, defaults, ReadGemmaActivation(config), "full_attention");
   config.Require("use_bidirectional_attention", false);
-  const auto cap = [&](std::string_view key) {
-    return config.Has(key) ? static_cast<float>(config.Positive(key, 1)) : 0.0f;
-  };
-  plan.logit_soft_cap = cap("final_logit_softcapping");
-  const float score_cap = cap("attn_logit_softcapping");
+  config.Ignore({"attn_logit_softcapping"});
+  const char* cap = "final_logit_softcapping";
+  if (config.Has(cap)) plan.logit_soft_cap = static_cast<float>(config.Positive(cap, 1));
 
   // Every sixth block sees all positions.
   const size_t pattern =
@@ -48,7 +56,6 @@ ModelPlan Gemma3TextPlan(const ConfigReader& config) {
     SetGemmaNormsAfter(plan.blocks[b]);
     AttentionPlan& attention = AttentionIn(plan.blocks[b]);
     attention.scale = static_cast<float>(1 / std::sqrt(query_scale));
-    attention.soft_cap = score_cap;
     attention.window = windowed[b] ? window : 0;
     attention.norms = QueryKeyNorms{NormPlan{"self_attn.q_norm", attention.head_dim, norm},
                                     NormPlan{"self_attn.k_norm", attention.head_dim, norm}};
