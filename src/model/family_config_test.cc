@@ -130,6 +130,16 @@ TEST(FamilyConfig, GemmasReadTheirOwnKeyOfTheActivation) {
   EXPECT_EQ(ActivationOf(json), Activation::kGeluErf);
 }
 
+TEST(FamilyConfig, OtherSpellingsOfGeluAreTheSameFunctions) {
+  Json json = Config("qwen3");
+  for (const auto& [name, activation] : {std::pair{"gelu_python", Activation::kGeluErf},
+                                         std::pair{"gelu_python_tanh", Activation::kGeluTanh},
+                                         std::pair{"gelu_accurate", Activation::kGeluTanh}}) {
+    json["hidden_act"] = name;
+    EXPECT_EQ(ActivationOf(json), activation) << name;
+  }
+}
+
 // A magnitude of 0 counts as none, as do the other parameters that have a default.
 TEST(FamilyConfig, AParameterOfZeroIsOneThatIsNotThere) {
   Json json = Config("llama");
@@ -156,8 +166,52 @@ TEST(FamilyConfig, RopeScalingGoesBeforeRopeParameters) {
 }
 
 // Null means what the sizes give, not what a missing key means.
+TEST(FamilyConfig, SizesOfNullAreThoseThatFollowFromTheOthers) {
+  for (const char* family : {"seed_oss", "ernie4_5", "internlm3", "mistral"}) {
+    Json json = Config(family);
+    json["num_key_value_heads"] = json["head_dim"] = nullptr;
+    EXPECT_EQ(AttentionOfBlock(json).kv_heads, 8u) << family;
+    EXPECT_EQ(AttentionOfBlock(json).head_dim, 8u) << family;
+  }
+}
+
 // Where the published code does not ask the heads to divide the hidden size, it rounds down.
+TEST(FamilyConfig, HeadsNeedNotDivideTheHiddenSize) {
+  for (const char* family : {"mistral", "qwen2", "olmo", "olmo2", "olmo3", "exaone4", "smollm3",
+                             "granite", "phi", "phi3"}) {
+    Json json = Config(family);
+    json.erase("head_dim");
+    json["hidden_size"] = 70;
+    EXPECT_EQ(AttentionOfBlock(json).head_dim, 8u) << family;
+    EXPECT_EQ(AttentionOfBlock(json).query.out, 64u) << family;
+  }
+  Json json = Config("llama");
+  json.erase("head_dim");
+  json["hidden_size"] = 70;
+  EXPECT_THAT(Complaint(json), HasSubstr("a multiple of num_attention_heads"));
+}
+
+TEST(FamilyConfig, SmolLm3sRotation) {
+  Json json = Config("smollm3");
+  EXPECT_EQ(RotaryOfBlock(json).theta, 2e6);
+  // A list may be longer than the model is deep.
+  json["no_rope_layers"] = {1, 0, 1, 1, 0, 0};
+  EXPECT_FALSE(AttentionOfBlock(json, 1).rotary.has_value());
+  EXPECT_TRUE(AttentionOfBlock(json, 3).rotary.has_value());
+  json["no_rope_layers"] = {1, 0, 1};
+  EXPECT_THAT(Complaint(json), HasSubstr("no_rope_layers"));
+}
+
 // The library loads such files as Ministral too.
+TEST(FamilyConfig, MistralWithTypesOfBlocksIsMinistral) {
+  Json json = Config("mistral");
+  json["sliding_window"] = 5;
+  json["layer_types"] = {"full_attention", "sliding_attention", "full_attention",
+                         "sliding_attention"};
+  EXPECT_EQ(AttentionOfBlock(json, 0).window, 0u);
+  EXPECT_EQ(AttentionOfBlock(json, 1).window, 5u);
+}
+
 TEST(FamilyConfig, Phi3sLongRope) {
   Json json = Config("phi3");
   json["head_dim"] = 8;
