@@ -125,6 +125,17 @@ constexpr std::string_view kWithoutInfluence[] = {
     "typical_p",
 };
 
+// Keys that ask for something which most families do not have. False asks for nothing.
+constexpr std::string_view kNothingIfFalse[] = {
+    "attention_bias",     "mlp_bias",  "use_bias", "use_bidirectional_attention",
+    "use_sliding_window", "use_mrope",
+};
+
+bool IsWithoutInfluence(const std::string& key, const Json& value) {
+  if (std::ranges::find(kWithoutInfluence, key) != std::end(kWithoutInfluence)) return true;
+  return value == false && std::ranges::find(kNothingIfFalse, key) != std::end(kNothingIfFalse);
+}
+
 // Whether the object there describes a whole model: the file, or the text model of a multimodal
 // one.
 bool IsWholeModel(std::string_view place) { return place.empty() || place == ":text_config"; }
@@ -281,10 +292,7 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      if (IsWholeModel(place_) &&
-          std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) {
-        continue;
-      }
+      if (IsWholeModel(place_) && IsWithoutInfluence(item.key(), item.value())) continue;
       Refuse(item.key(), "keys that the family understands", item.value().dump(),
              StrCat("if it has no influence on the outputs, leave it out: --config ", item.key(),
                     "=null"));

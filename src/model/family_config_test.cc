@@ -94,6 +94,29 @@ TEST(FamilyConfig, Gemma3ReadsRotaryParametersByTypeOfBlock) {
   EXPECT_EQ(RotaryOfBlock(json, 1).theta, 777);
 }
 
+// Files that were written anew keep the older key of the pattern, under two names.
+TEST(FamilyConfig, Gemma3sTypesOfBlocksGoBeforeItsPattern) {
+  Json json = Config("gemma3_text");
+  json.update({{"sliding_window_pattern", 2},
+               {"_sliding_window_pattern", 2},
+               {"layer_types",
+                {"full_attention", "full_attention", "sliding_attention", "full_attention"}}});
+  EXPECT_EQ(AttentionOfBlock(json, 0).window, 0u);
+  EXPECT_EQ(AttentionOfBlock(json, 2).window, 4096u);
+}
+
+TEST(FamilyConfig, WhatAFamilyDoesNotHaveMayBeTurnedOff) {
+  for (const char* key : {"attention_bias", "mlp_bias", "use_bias", "use_bidirectional_attention",
+                          "use_sliding_window", "use_mrope"}) {
+    Json json = Config("phi");
+    json.erase("head_dim");
+    json[key] = false;
+    EXPECT_EQ(Complaint(json), "accepted") << key;
+    json[key] = true;
+    EXPECT_THAT(Complaint(json), HasSubstr(key)) << key;
+  }
+}
+
 TEST(FamilyConfig, Olmo3ReadsRotaryParametersByTypeOfBlock) {
   Json json = Config("olmo3");
   json["rope_parameters"] = {{"full_attention", {{"rope_theta", 777.0}}},
@@ -202,6 +225,7 @@ TEST(FamilyConfig, SmolLm3sRotation) {
   EXPECT_THAT(Complaint(json), HasSubstr("no_rope_layers"));
 }
 
+// As in the configuration class that is published beside the weights; null scales nothing.
 // The library loads such files as Ministral too.
 TEST(FamilyConfig, MistralWithTypesOfBlocksIsMinistral) {
   Json json = Config("mistral");

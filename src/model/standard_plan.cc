@@ -296,6 +296,8 @@ void SetNestedTextModel(ModelPlan& plan) {
     plan.renamings.push_back({from, "model."});
   }
   plan.renamings.push_back({"language_model.lm_head.", "lm_head."});
+  // As those do that were saved without a head.
+  plan.renamings.push_back({"language_model.", "model."});
   for (const char* other : {"vision_tower.*", "model.vision_tower.*", "multi_modal_projector.*",
                             "model.multi_modal_projector.*"}) {
     plan.unread_tensors.emplace_back(other);
