@@ -41,7 +41,7 @@ class ConfigReader {
   // A list of so many texts, integers or positive numbers; empty if the key is missing or null.
   std::vector<std::string> Texts(std::string_view key, size_t count) const;
   std::vector<int64_t> Ints(std::string_view key, size_t count) const;
-  // Its length; 0 if the value is no list.
+  // Its length; 0 if the value is not a list.
   size_t LengthOf(std::string_view key) const;
   std::vector<double> Numbers(std::string_view key, size_t count) const;
 

@@ -225,7 +225,18 @@ TEST(FamilyConfig, SmolLm3sRotation) {
   EXPECT_THAT(Complaint(json), HasSubstr("no_rope_layers"));
 }
 
-// As in the configuration class that is published beside the weights; null scales nothing.
+// As in the configuration class that is published with the weights; null scales nothing.
+TEST(FamilyConfig, MiniCpmsScalesAreOneWhereTheyAreMissing) {
+  Json json = Config("minicpm");
+  ModelPlan plan = ParseModelPlan(json, "config.json");
+  EXPECT_FLOAT_EQ(plan.logit_scale, 1 / 64.0f);
+  EXPECT_FLOAT_EQ(plan.blocks[0].branches[0].output_scale, 0.5f);
+  json["dim_model_base"] = json["scale_depth"] = nullptr;
+  plan = ParseModelPlan(json, "config.json");
+  EXPECT_EQ(plan.logit_scale, 1);
+  EXPECT_EQ(plan.blocks[0].branches[0].output_scale, 1);
+}
+
 // The library loads such files as Ministral too.
 TEST(FamilyConfig, MistralWithTypesOfBlocksIsMinistral) {
   Json json = Config("mistral");

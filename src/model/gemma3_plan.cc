@@ -44,7 +44,7 @@ ModelPlan Gemma3TextPlan(const ConfigReader& config) {
 
   // Every sixth block sees all positions.
   const size_t pattern = config.Size("sliding_window_pattern", 6);
-  config.Ignore({"_sliding_window_pattern"});  // beside layer_types, which then decide
+  config.Ignore({"_sliding_window_pattern"});  // with layer_types, which then decide
   const std::vector<bool> windowed =
       ReadWindowed(config, plan.blocks.size(), [&](size_t b) { return (b + 1) % pattern != 0; });
   const size_t window = ReadWindow(config, 4096);

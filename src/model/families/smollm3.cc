@@ -16,7 +16,7 @@ ModelPlan Plan(const ConfigReader& config) {
   ModelPlan plan = StandardPlan(config, options);
   const size_t blocks = plan.blocks.size();
 
-  // 1 stands for a block with rotation; a list may go on behind the last block.
+  // 1 stands for a block with rotation; a list may be longer than needed.
   const char* key = "no_rope_layers";
   std::vector<int64_t> rotated = config.Ints(key, std::max(blocks, config.LengthOf(key)));
   const size_t interval = config.Size("no_rope_layer_interval", 4);
