@@ -168,8 +168,9 @@ TEST(BlockPlan, SumsThatParallelBranchesWouldSeeAreRefused) {
 TEST(BlockPlan, NormsThatCannotBeAreRefused) {
   EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) { b[1].norm->groups = 2; }),
               HasSubstr("[block 3: n2.groups] expected one weight for all hidden states; got 2"));
-  EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) { b[1].norm->stored_by_group = "x."; }),
-              HasSubstr("n2.groups] expected one weight for all hidden states; got weights stored by"));
+  EXPECT_THAT(
+      Complaint([](Branches& b, AttentionPlan&) { b[1].norm->stored_by_group = "x."; }),
+      HasSubstr("n2.groups] expected one weight for all hidden states; got weights stored by"));
   EXPECT_THAT(Complaint([](Branches& b, AttentionPlan&) {
                 b[1].norm_after = NormPlan{"after", kHidden, {.weight_offset = 1}};
                 b[1].norm_after->has_weight = false;

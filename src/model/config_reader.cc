@@ -137,6 +137,17 @@ constexpr std::string_view kWithoutInfluence[] = {
     "typical_p",
 };
 
+// Keys that ask for something which most families do not have. False asks for nothing.
+constexpr std::string_view kNothingIfFalse[] = {
+    "attention_bias",     "mlp_bias",  "use_bias", "use_bidirectional_attention",
+    "use_sliding_window", "use_mrope",
+};
+
+bool IsWithoutInfluence(const std::string& key, const Json& value) {
+  if (std::ranges::find(kWithoutInfluence, key) != std::end(kWithoutInfluence)) return true;
+  return value == false && std::ranges::find(kNothingIfFalse, key) != std::end(kNothingIfFalse);
+}
+
 }  // namespace
 
 void ConfigReader::Note(std::string_view key) const { asked_->insert(StrCat(place_, ":", key)); }
@@ -149,6 +160,16 @@ const Json* ConfigReader::Value(std::string_view key) const {
 }
 
 bool ConfigReader::Has(std::string_view key) const { return Value(key) != nullptr; }
+
+bool ConfigReader::HasNonzero(std::string_view key) const {
+  const Json* value = Value(key);
+  return value != nullptr && !(value->is_number() && value->get<double>() == 0);
+}
+
+size_t ConfigReader::LengthOf(std::string_view key) const {
+  const Json* value = Value(key);
+  return value != nullptr && value->is_array() ? value->size() : 0;
+}
 
 bool ConfigReader::HasObject(std::string_view key) const {
   const Json* value = Value(key);
@@ -285,7 +306,7 @@ void ConfigReader::RefuseUnknownKeys() const {
     if (item.value().is_null()) continue;
     const std::string path = StrCat(place_, ":", item.key());
     if (!asked_->contains(path)) {
-      if (std::ranges::find(kWithoutInfluence, item.key()) != std::end(kWithoutInfluence)) continue;
+      if (IsWithoutInfluence(item.key(), item.value())) continue;
       Refuse(item.key(), "keys that the family understands", item.value().dump(),
              StrCat("if it has no influence on the outputs, leave it out: --config ", item.key(),
                     "=null"));

@@ -27,6 +27,8 @@ class ConfigReader {
   const std::string& place() const { return place_; }
   bool Has(std::string_view key) const;      // there, and not null
   bool HasNull(std::string_view key) const;  // there, and null
+  // There, and neither null nor the number 0, which for some keys is none as well.
+  bool HasNonzero(std::string_view key) const;
 
   // A size from 1 to 2^24; with a fallback the key may be missing or null.
   size_t Size(std::string_view key) const;
@@ -39,6 +41,8 @@ class ConfigReader {
   // A list of so many texts, integers or positive numbers; empty if the key is missing or null.
   std::vector<std::string> Texts(std::string_view key, size_t count) const;
   std::vector<int64_t> Ints(std::string_view key, size_t count) const;
+  // Its length; 0 if the value is not a list.
+  size_t LengthOf(std::string_view key) const;
   std::vector<double> Numbers(std::string_view key, size_t count) const;
 
   // The value as it is; null if the key is missing or null.

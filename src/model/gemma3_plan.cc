@@ -24,18 +24,27 @@ void SetRotary(const ConfigReader& config, const std::vector<bool>& windowed, Mo
 
 }  // namespace
 
-// A cap of null is none.
+// A cap of null is none. The key of a cap on scores is there and the published code does not use
+// it.
 ModelPlan Gemma3TextPlan(const ConfigReader& config) {
-  ModelPlan plan = GemmaPlan(config, {.context = 131072, .kv_heads = 4, .head_dim = 256});
+  // Multimodal files state only the sizes that differ from these.
+  const SizeDefaults defaults{.context = 131072,
+                              .kv_heads = 4,
+                              .head_dim = 256,
+                              .hidden = 2304,
+                              .intermediate = 9216,
+                              .blocks = 26,
+                              .heads = 8,
+                              .vocab = 262208};
+  ModelPlan plan = GemmaPlan(config, defaults, ReadGemmaActivation(config), "full_attention");
   config.Require("use_bidirectional_attention", false);
-  const char* cap = "final_logit_softcapping";
-  plan.logit_soft_cap = config.Has(cap) ? static_cast<float>(config.Positive(cap, 1)) : 0.0f;
-  // The published code reads this cap and does not use it.
   config.Ignore({"attn_logit_softcapping"});
+  const char* cap = "final_logit_softcapping";
+  if (config.Has(cap)) plan.logit_soft_cap = static_cast<float>(config.Positive(cap, 1));
 
   // Every sixth block sees all positions.
-  const size_t pattern =
-      config.Size(FirstKey(config, "sliding_window_pattern|_sliding_window_pattern"), 6);
+  const size_t pattern = config.Size("sliding_window_pattern", 6);
+  config.Ignore({"_sliding_window_pattern"});  // with layer_types, which then decide
   const std::vector<bool> windowed =
       ReadWindowed(config, plan.blocks.size(), [&](size_t b) { return (b + 1) % pattern != 0; });
   const size_t window = ReadWindow(config, 4096);

@@ -4,39 +4,28 @@
 #include <cmath>
 
 namespace qualm {
-namespace {
 
-// Newer files repeat the activation under a second key, which then decides and is meant literally.
-// Under the first one "gelu" has always meant the tanh form.
+// Files may repeat it under Gemma 1's key, which says nothing here.
 Activation ReadGemmaActivation(const ConfigReader& config) {
   config.Ignore({"hidden_act"});
-  if (config.Has("hidden_activation")) {
-    return ReadActivation(config, "hidden_activation", "gelu_pytorch_tanh");
-  }
-  const Activation activation = ReadActivation(config, "hidden_act", "gelu_pytorch_tanh");
-  return activation == Activation::kGeluErf ? Activation::kGeluTanh : activation;
+  return ReadActivation(config, "hidden_activation", "gelu_pytorch_tanh");
 }
 
-}  // namespace
-
-ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults) {
+ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults, Activation activation,
+                    std::string_view layer_type) {
   const CommonSizes sizes = ReadSizes(config, defaults);
   const NormParameters norm{
       .kind = NormKind::kRms, .eps = config.Positive("rms_norm_eps", 1e-6), .weight_offset = 1};
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
+  attention.rotary =
+      ReadRotary(config, ReadRotaryDims(config, sizes.head_dim, 1), sizes.context, layer_type);
 
   ModelPlan plan = PlainModel(sizes, ReadTied(config, true), norm);
   plan.embedding.scale = static_cast<float>(std::sqrt(static_cast<double>(sizes.hidden)));
-  const MlpPlan mlp = GatedMlp(sizes, ReadGemmaActivation(config));
+  const MlpPlan mlp = GatedMlp(sizes, activation);
   plan.blocks.assign(sizes.blocks, StandardBlock(sizes, attention, mlp, norm));
   MayLackPrefix(plan, "model.");
   return plan;
-}
-
-void SetOneRotary(const ConfigReader& config, ModelPlan& plan) {
-  const size_t dims = ReadRotaryDims(config, AttentionIn(plan.blocks[0]).head_dim, 1);
-  const RotaryPlan rotary = ReadRotary(config, dims, plan.context);
-  for (BlockPlan& block : plan.blocks) AttentionIn(block).rotary = rotary;
 }
 
 void SetGemmaNormsAfter(BlockPlan& block) {

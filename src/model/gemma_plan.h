@@ -7,10 +7,11 @@ namespace qualm {
 
 // LLaMA's block with RMS norms whose weights are stored as w - 1, a gated MLP of the tanh form of
 // gelu, and embeddings multiplied by the root of their width that also serve as the head.
-// Without rotary positions, which differ by block in Gemma 3.
-ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults);
-// The same rotation in every block.
-void SetOneRotary(const ConfigReader& config, ModelPlan& plan);
+// `layer_type`: as ReadRotary has it.
+ModelPlan GemmaPlan(const ConfigReader& config, const SizeDefaults& defaults, Activation activation,
+                    std::string_view layer_type = {});
+// The activation of Gemma 2 and 3.
+Activation ReadGemmaActivation(const ConfigReader& config);
 
 // Norms before and after each branch (Gemma 2 and 3). The one named post_attention_layernorm
 // follows the attention here; in LLaMA it precedes the MLP.

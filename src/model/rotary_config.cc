@@ -18,17 +18,10 @@ double Parameter(const ConfigReader& config, std::string_view key, double fallba
   return config.Has(key) ? config.Positive(key, fallback) : fallback;
 }
 
-// The key of the object with the parameters. A scaling as older files have it wins, unless it is
-// empty.
-const char* ObjectKey(const ConfigReader& config) {
-  config.Ignore({"rope_parameters"});
-  const Json* scaling = config.Value("rope_scaling");
-  return scaling != nullptr && !scaling->empty() ? "rope_scaling" : "rope_parameters";
-}
-
-// The object that holds the parameters of blocks of a type: the one in the file, or one inside it.
+// The object that holds the parameters of blocks of a type, under RotaryKey or inside that; none
+// if there is none.
 std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::string_view layer_type) {
-  const char* key = ObjectKey(config);
+  const std::string_view key = RotaryKey(config);
   if (!config.Has(key)) return {};
   const ConfigReader object = config.Inner(key);
 
@@ -39,8 +32,7 @@ std::optional<ConfigReader> ScalingObject(const ConfigReader& config, std::strin
       config.Refuse(key, "one set of rotary parameters for all blocks", StrCat("a set for ", type));
     }
     if (object.HasObject(layer_type)) return object.Inner(layer_type);
-    if (object.HasNull(layer_type)) return {};
-    config.Refuse(key, StrCat("rotary parameters of ", layer_type), "none");
+    return {};
   }
   return object;
 }
@@ -66,7 +58,10 @@ void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& 
   // Its ramp begins at the pair that turns so many times: with this base all of them turn alike.
   if (rotary.theta == 1) inner.Refuse("rope_theta", "a base other than 1", "1");
   const auto weight = [&](std::string_view key) {
-    return inner.Has(key) ? Parameter(inner, key, 1) : 0.0;
+    return inner.HasNonzero(key) ? inner.Positive(key, 1) : 0.0;
+  };
+  const auto turns = [&](std::string_view key, double fallback) {
+    return inner.HasNonzero(key) ? inner.Positive(key, fallback) : fallback;
   };
   const double own = weight("mscale"), all = weight("mscale_all_dim");
   scaling.attention_factor =
@@ -75,9 +70,9 @@ void ReadYarn(const ConfigReader& inner, const RotaryPlan& rotary, RopeScaling& 
   if (inner.Has("attention_factor")) {
     scaling.attention_factor = Parameter(inner, "attention_factor", 1);
   }
-  const YarnRamp ramp = YarnRampOf(rotary.dims, rotary.theta, scaling.original_context,
-                                   Parameter(inner, "beta_fast", 32),
-                                   Parameter(inner, "beta_slow", 1), inner.Bool("truncate", true));
+  const YarnRamp ramp =
+      YarnRampOf(rotary.dims, rotary.theta, scaling.original_context, turns("beta_fast", 32),
+                 turns("beta_slow", 1), inner.Bool("truncate", true));
   scaling.ramp_first = ramp.first;
   scaling.ramp_last = ramp.last;
 }
@@ -105,15 +100,17 @@ void ReadLongRope(const ConfigReader& inner, const RotaryPlan& rotary, RopeScali
   }
 }
 
-// The context before it was stretched, at the top level or inside, else the model's own.
-double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context) {
+// The context before it was stretched: at the top level, or what a family takes for that where it
+// is missing; inside; else the model's own.
+double ReadOriginalContext(const ConfigReader& config, const ConfigReader& inner, size_t context,
+                           double fallback) {
   const char* key = "original_max_position_embeddings";
-  if (config.Has(key)) return Parameter(config, key, 1);
+  if (config.Has(key) || fallback > 0) return Parameter(config, key, fallback);
   return Parameter(inner, key, static_cast<double>(context));
 }
 
 RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
-                        const RotaryPlan& rotary, size_t context) {
+                        const RotaryPlan& rotary, size_t context, double original_context) {
   RopeScaling scaling;
   // Keys of all scalings: one that belongs to another scaling says nothing.
   inner.Ignore({"attention_factor", "beta_fast", "beta_slow", "factor", "high_freq_factor",
@@ -121,12 +118,12 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
                 "original_max_position_embeddings", "partial_rotary_factor", "rope_theta",
                 "rope_type", "short_factor", "truncate", "type", "max_position_embeddings",
                 "finetuned"});
-  // Older files spell the key "type", and LongRoPE after the name of its file.
+  // Older files spell the key "type", and LongRoPE after its author or as if it were YaRN.
   std::string kind = inner.Text("rope_type", inner.Text("type", ""));
-  if (kind == "su") kind = "longrope";
+  if (kind == "su" || (kind == "yarn" && inner.Has("long_factor"))) kind = "longrope";
   if (kind == "default" || (kind.empty() && !inner.Has("factor"))) return scaling;
 
-  scaling.original_context = ReadOriginalContext(config, inner, context);
+  scaling.original_context = ReadOriginalContext(config, inner, context, original_context);
   // A missing factor is how much longer the context has become.
   const bool is_ratio = kind == "longrope" || kind == "yarn";
   const double ratio = static_cast<double>(context) / scaling.original_context;
@@ -154,11 +151,19 @@ RopeScaling ReadScaling(const ConfigReader& config, const ConfigReader& inner,
 
 }  // namespace
 
+std::string_view RotaryKey(const ConfigReader& config) {
+  config.Ignore({"rope_parameters"});
+  const bool has_older = config.Has("rope_scaling") && !(config.HasObject("rope_scaling") &&
+                                                         config.Value("rope_scaling")->empty());
+  return has_older ? "rope_scaling" : "rope_parameters";
+}
+
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key) {
   double share = Parameter(config, key, fallback);
-  if (const char* object = ObjectKey(config); config.HasObject(object)) {
-    share = Parameter(config.Inner(object), "partial_rotary_factor", share);
+  const std::string_view rotary = RotaryKey(config);
+  if (config.HasObject(rotary)) {
+    share = Parameter(config.Inner(rotary), "partial_rotary_factor", share);
   }
   const double dims = std::floor(share * static_cast<double>(head_dim));
   const double rotated = dims + std::fmod(dims, 2);  // whole pairs
@@ -174,14 +179,15 @@ size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallba
 }
 
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
-                      std::string_view layer_type, double theta, std::string_view theta_key) {
+                      std::string_view layer_type, double theta, std::string_view theta_key,
+                      double original_context) {
   RotaryPlan rotary;
   rotary.dims = dims;
   rotary.theta = config.Positive(theta_key, theta);
   const std::optional<ConfigReader> inner = ScalingObject(config, layer_type);
   if (!inner) return rotary;
   rotary.theta = Parameter(*inner, "rope_theta", rotary.theta);
-  rotary.scaling = ReadScaling(config, *inner, rotary, context);
+  rotary.scaling = ReadScaling(config, *inner, rotary, context, original_context);
   return rotary;
 }
 

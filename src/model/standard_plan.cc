@@ -51,13 +51,14 @@ void CheckSizes(const CommonSizes& sizes, const SizeKeys& keys, const ConfigRead
 }
 
 // An explicit head_dim wins. Otherwise the heads divide the hidden size, which must then be
-// possible.
-size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes, size_t fallback,
-                   const SizeKeys& keys) {
-  const bool has_key = !keys.head_dim.empty() && config.Has(FirstKey(config, keys.head_dim));
-  if (has_key) return config.Size(FirstKey(config, keys.head_dim));
-  if (fallback > 0) return fallback;
-  if (sizes.hidden % sizes.heads != 0) {
+// possible. Null asks for that even where a missing key means another size.
+size_t ReadHeadDim(const ConfigReader& config, const CommonSizes& sizes,
+                   const SizeDefaults& defaults, const SizeKeys& keys) {
+  const std::string_view key =
+      keys.head_dim.empty() ? keys.head_dim : FirstKey(config, keys.head_dim);
+  if (!key.empty() && config.Has(key)) return config.Size(key);
+  if (defaults.head_dim > 0 && (key.empty() || !config.HasNull(key))) return defaults.head_dim;
+  if (sizes.hidden % sizes.heads != 0 && !defaults.rounds_head_dim) {
     config.Refuse(FirstKey(config, keys.hidden),
                   StrCat("a multiple of ", FirstKey(config, keys.heads), " ", sizes.heads),
                   StrCat(sizes.hidden), keys.head_dim.empty() ? "" : "or an explicit head_dim");
@@ -89,30 +90,33 @@ std::string_view FirstKey(const ConfigReader& config, std::string_view keys) {
 CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults,
                       const SizeKeys& keys) {
   CommonSizes sizes;
-  sizes.hidden = config.Size(FirstKey(config, keys.hidden));
+  sizes.hidden = config.Size(FirstKey(config, keys.hidden), defaults.hidden);
   const std::string_view intermediate =
       keys.intermediate.empty() ? keys.intermediate : FirstKey(config, keys.intermediate);
   if (!intermediate.empty() && (config.Has(intermediate) || defaults.intermediate_ratio == 0)) {
-    sizes.intermediate = config.Size(intermediate);
+    sizes.intermediate = config.Size(intermediate, defaults.intermediate);
   } else {
     sizes.intermediate = defaults.intermediate_ratio * sizes.hidden;
   }
 
   const std::string_view blocks = FirstKey(config, keys.blocks);
-  sizes.blocks = config.Size(blocks);
+  sizes.blocks = config.Size(blocks, defaults.blocks);
   if (sizes.blocks > kMostBlocks) {
     config.Refuse(blocks, StrCat("a size in 1..", kMostBlocks), StrCat(sizes.blocks));
   }
 
-  sizes.heads = config.Size(FirstKey(config, keys.heads));
-  const size_t kv_heads = defaults.kv_heads > 0 ? defaults.kv_heads : sizes.heads;
-  sizes.kv_heads =
-      keys.kv_heads.empty() ? kv_heads : config.Size(FirstKey(config, keys.kv_heads), kv_heads);
-  sizes.head_dim = ReadHeadDim(config, sizes, defaults.head_dim, keys);
+  sizes.heads = config.Size(FirstKey(config, keys.heads), defaults.heads);
+  // Null asks for as many as of queries, whatever a missing key means.
+  const std::string_view kv_key =
+      keys.kv_heads.empty() ? keys.kv_heads : FirstKey(config, keys.kv_heads);
+  const bool has_own = defaults.kv_heads > 0 && (kv_key.empty() || !config.HasNull(kv_key));
+  const size_t kv_heads = has_own ? defaults.kv_heads : sizes.heads;
+  sizes.kv_heads = kv_key.empty() ? kv_heads : config.Size(kv_key, kv_heads);
+  sizes.head_dim = ReadHeadDim(config, sizes, defaults, keys);
   if (keys.kv_heads.empty()) RequireIfThere(config, "num_key_value_heads", sizes.kv_heads);
   if (keys.head_dim.empty()) RequireIfThere(config, "head_dim", sizes.head_dim);
 
-  sizes.vocab = config.Size(FirstKey(config, keys.vocab));
+  sizes.vocab = config.Size(FirstKey(config, keys.vocab), defaults.vocab);
   sizes.context = config.Size(FirstKey(config, keys.context), defaults.context);
   CheckSizes(sizes, keys, config);
   return sizes;
@@ -299,6 +303,8 @@ void SetNestedTextModel(ModelPlan& plan) {
     plan.renamings.push_back({from, "model."});
   }
   plan.renamings.push_back({"language_model.lm_head.", "lm_head."});
+  // As those do that were saved without a head.
+  plan.renamings.push_back({"language_model.", "model."});
   for (const char* other : {"vision_tower.*", "model.vision_tower.*", "multi_modal_projector.*",
                             "model.multi_modal_projector.*"}) {
     plan.unread_tensors.emplace_back(other);
@@ -335,7 +341,8 @@ ModelPlan StandardPlan(const ConfigReader& config, const StandardOptions& option
 
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");
   const size_t dims = ReadRotaryDims(config, sizes.head_dim, options.rotary_share);
-  attention.rotary = ReadRotary(config, dims, sizes.context, /*layer_type=*/{}, options.rope_theta);
+  attention.rotary = ReadRotary(config, dims, sizes.context, /*layer_type=*/{}, options.rope_theta,
+                                "rope_theta", options.original_context);
   const MlpPlan mlp = GatedMlp(sizes, ReadActivation(config, "hidden_act", "silu"));
 
   ModelPlan plan = PlainModel(sizes, ReadTied(config, options.tied_by_default), norm);

@@ -35,6 +35,10 @@ struct SizeKeys {
 // hidden size takes its place.
 struct SizeDefaults {
   size_t context = 2048, kv_heads = 0, head_dim = 0, intermediate_ratio = 0;
+  // Whether hidden_size/heads is rounded down; else it must have no remainder.
+  bool rounds_head_dim = false;
+  // 0: the key is required.
+  size_t hidden = 0, intermediate = 0, blocks = 0, heads = 0, vocab = 0;
 };
 
 CommonSizes ReadSizes(const ConfigReader& config, const SizeDefaults& defaults,
@@ -49,17 +53,22 @@ Activation ReadActivation(const ConfigReader& config, std::string_view key,
 // Whether the embedding serves as the head.
 bool ReadTied(const ConfigReader& config, bool fallback);
 
+// The key of the object with rotary parameters: rope_scaling where it says something, as the
+// library has it, else rope_parameters.
+std::string_view RotaryKey(const ConfigReader& config);
 // How many values of a head are rotated, as RotaryPlan::dims has it: a share under `key` at the top
 // level, or under partial_rotary_factor among the rotary parameters. Throws bad input if there are
 // none, or more than the head has once they are rounded up to pairs.
 size_t ReadRotaryDims(const ConfigReader& config, size_t head_dim, double fallback,
                       std::string_view key = "partial_rotary_factor");
 // rope_theta and rope_scaling, or rope_parameters, which newer files have instead of both; of
-// blocks of type `layer_type` where these differ ("sliding_attention"). `context`: of the model;
-// `theta`: what a missing `theta_key` stands for.
+// blocks of type `layer_type` where these differ ("sliding_attention"); the defaults where there
+// are none of that type. `context`: of the model; `theta`: what a missing `theta_key` stands for.
+// `original_context`: what a missing original_max_position_embeddings means at the top level, in
+// families for which only that key counts; 0 in others.
 RotaryPlan ReadRotary(const ConfigReader& config, size_t dims, size_t context,
                       std::string_view layer_type = {}, double theta = 10000,
-                      std::string_view theta_key = "rope_theta");
+                      std::string_view theta_key = "rope_theta", double original_context = 0);
 
 // "full_attention" or "sliding_attention" for every block: layer_types, or what `is_windowed` says
 // of a block where the configuration does not list them.
@@ -130,6 +139,7 @@ struct StandardOptions {
   double rms_norm_eps = 1e-6;
   bool tied_by_default = false;
   double rotary_share = 1, rope_theta = 10000;
+  double original_context = 0;  // as ReadRotary has it
 };
 ModelPlan StandardPlan(const ConfigReader& config, const StandardOptions& options);
 BlockPlan StandardBlock(const CommonSizes& sizes, const AttentionPlan& attention, MlpPlan mlp,

@@ -28,6 +28,7 @@ std::vector<bool> ReadPattern(const ConfigReader& config, size_t blocks, size_t 
 
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
+  options.defaults.rounds_head_dim = true;
   options.rms_norm_eps = 1e-5;
   ModelPlan plan = StandardPlan(config, options);
   RequireNoBiases(config);

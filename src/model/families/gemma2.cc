@@ -16,8 +16,8 @@ float ReadCap(const ConfigReader& config, std::string_view key, double fallback)
 
 ModelPlan Plan(const ConfigReader& config) {
   // LLaMA's shape with the defaults that Gemma 2's configurations leave out.
-  ModelPlan plan = GemmaPlan(config, {.context = 8192, .kv_heads = 4, .head_dim = 256});
-  SetOneRotary(config, plan);
+  ModelPlan plan = GemmaPlan(config, {.context = 8192, .kv_heads = 4, .head_dim = 256},
+                             ReadGemmaActivation(config));
   plan.logit_soft_cap = ReadCap(config, "final_logit_softcapping", 30);
 
   const bool has_bias = config.Bool("attention_bias", false);

@@ -8,7 +8,9 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
-  ModelPlan plan = StandardPlan(config, {});
+  StandardOptions options;
+  options.defaults.rounds_head_dim = true;
+  ModelPlan plan = StandardPlan(config, options);
   plan.embedding.scale = static_cast<float>(config.Positive("embedding_multiplier", 1));
   plan.logit_scale = static_cast<float>(1 / config.Positive("logits_scaling", 1));
   const auto score_scale = static_cast<float>(config.Positive("attention_multiplier", 1));

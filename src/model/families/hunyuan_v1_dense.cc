@@ -10,10 +10,11 @@ namespace {
 
 // theta·alpha^(d/(d-2)), whatever the length of the sequence.
 void ReadAlpha(const ConfigReader& config, RotaryPlan& rotary) {
-  const char* key = config.HasObject("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const std::string_view key = RotaryKey(config);
   if (!config.HasObject(key)) return;
   const ConfigReader inner = config.Inner(key);
-  const bool has_alpha = inner.Has("alpha") && rotary.scaling.kind == RopeScaling::Kind::kDynamic;
+  const bool has_alpha =
+      inner.HasNonzero("alpha") && rotary.scaling.kind == RopeScaling::Kind::kDynamic;
   if (!has_alpha) return;
   const double dims = static_cast<double>(rotary.dims);
   rotary.theta *= std::pow(inner.Positive("alpha", 1), dims / (dims - 2));

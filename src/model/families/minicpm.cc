@@ -15,10 +15,13 @@ ModelPlan Plan(const ConfigReader& config) {
   const double blocks = static_cast<double>(plan.blocks.size());
   const double hidden = static_cast<double>(plan.hidden_size);
   plan.embedding.scale = static_cast<float>(config.Positive("scale_emb", 1));
-  plan.logit_scale = static_cast<float>(config.Positive("dim_model_base", hidden) / hidden);
+  // Missing keys are 1 in the published code; null scales nothing.
+  const auto read = [&](std::string_view key, double neutral) {
+    return config.Positive(key, config.HasNull(key) ? neutral : 1);
+  };
+  plan.logit_scale = static_cast<float>(read("dim_model_base", hidden) / hidden);
 
-  const auto scale =
-      static_cast<float>(config.Positive("scale_depth", std::sqrt(blocks)) / std::sqrt(blocks));
+  const auto scale = static_cast<float>(read("scale_depth", std::sqrt(blocks)) / std::sqrt(blocks));
   const bool has_bias = config.Bool("attention_bias", false);
   for (BlockPlan& block : plan.blocks) {
     for (Branch& branch : block.branches) branch.output_scale = scale;

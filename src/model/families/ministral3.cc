@@ -9,12 +9,11 @@ namespace {
 
 // The growth's parameters lie among the rotary ones.
 std::optional<QueryGrowth> ReadQueryGrowth(const ConfigReader& config, size_t context) {
-  if (!config.HasObject("rope_parameters")) {
-    config.Refuse("rope_parameters", "an object with llama_4_scaling_beta", "none");
-  }
-  const ConfigReader inner = config.Inner("rope_parameters");
+  const std::string_view key = RotaryKey(config);
+  if (!config.HasObject(key)) config.Refuse(key, "an object with llama_4_scaling_beta", "none");
+  const ConfigReader inner = config.Inner(key);
   inner.Ignore({"max_position_embeddings"});
-  if (!inner.Has("llama_4_scaling_beta")) return {};
+  if (!inner.HasNonzero("llama_4_scaling_beta")) return {};
   return QueryGrowth{
       inner.Positive("llama_4_scaling_beta", 0.1),
       inner.Positive("original_max_position_embeddings", static_cast<double>(context))};

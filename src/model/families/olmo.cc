@@ -8,7 +8,7 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
-  const CommonSizes sizes = ReadSizes(config, {});
+  const CommonSizes sizes = ReadSizes(config, {.rounds_head_dim = true});
   // The eps is not a key of the configuration.
   const NormParameters norm{.kind = NormKind::kLayer, .eps = 1e-5};
   AttentionPlan attention = PlainAttention(sizes, "self_attn", "self_attn.o_proj");

@@ -9,6 +9,7 @@ namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
+  options.defaults.rounds_head_dim = true;
   options.rms_norm_eps = 1e-5;
   ModelPlan plan = StandardPlan(config, options);
   const bool has_bias = config.Bool("attention_bias", false);

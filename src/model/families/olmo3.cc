@@ -8,12 +8,12 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
-  const CommonSizes sizes = ReadSizes(config, {});
+  const CommonSizes sizes = ReadSizes(config, {.rounds_head_dim = true});
   const NormParameters norm{.eps = config.Positive("rms_norm_eps", 1e-5)};
   const size_t dims = ReadRotaryDims(config, sizes.head_dim, 1);
   const RotaryPlan global = ReadRotary(config, dims, sizes.context, "full_attention", 500000);
   RotaryPlan local{.dims = dims, .theta = config.Positive("rope_theta", 500000)};
-  if (config.HasObject("rope_parameters")) {
+  if (RotaryKey(config) == "rope_parameters") {
     local = ReadRotary(config, dims, sizes.context, "sliding_attention", 500000);
   }
 

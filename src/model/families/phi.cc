@@ -7,7 +7,7 @@ namespace qualm {
 namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
-  const CommonSizes sizes = ReadSizes(config, {});
+  const CommonSizes sizes = ReadSizes(config, {.rounds_head_dim = true});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_eps", 1e-5)};
 

@@ -10,6 +10,9 @@ namespace {
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
   options.defaults.context = 4096;
+  options.defaults.rounds_head_dim = true;
+  // The key at the top level decides, with this for its default.
+  options.original_context = 4096;
   options.rms_norm_eps = 1e-5;
   ModelPlan plan = StandardPlan(config, options);
   config.Ignore({"original_max_position_embeddings"});

@@ -10,6 +10,7 @@ namespace {
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
   options.defaults.context = 32768;
+  options.defaults.rounds_head_dim = true;
   ModelPlan plan = StandardPlan(config, options);
   config.Require("use_mrope", false);
   config.Ignore({"attention_bias"});

@@ -1,5 +1,7 @@
 // SmolLM3 (model_type "smollm3"): LLaMA without rotation in every fourth block.
 
+#include <algorithm>
+
 #include "model/family.h"
 #include "model/standard_plan.h"
 
@@ -8,13 +10,15 @@ namespace {
 
 ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
-  options.defaults = {.context = 32768, .kv_heads = 4};
+  options.defaults = {.context = 32768, .kv_heads = 4, .rounds_head_dim = true};
   options.tied_by_default = true;
+  options.rope_theta = 2e6;
   ModelPlan plan = StandardPlan(config, options);
   const size_t blocks = plan.blocks.size();
 
-  // 1 stands for a block with rotation.
-  std::vector<int64_t> rotated = config.Ints("no_rope_layers", blocks);
+  // 1 stands for a block with rotation; a list may be longer than needed.
+  const char* key = "no_rope_layers";
+  std::vector<int64_t> rotated = config.Ints(key, std::max(blocks, config.LengthOf(key)));
   const size_t interval = config.Size("no_rope_layer_interval", 4);
   for (size_t b = rotated.size(); b < blocks; ++b) rotated.push_back((b + 1) % interval != 0);
 
