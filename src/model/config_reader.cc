@@ -139,8 +139,8 @@ constexpr std::string_view kWithoutInfluence[] = {
 
 // Keys that ask for something which most families do not have. False asks for nothing.
 constexpr std::string_view kNothingIfFalse[] = {
-    "attention_bias",     "mlp_bias",  "use_bias", "use_bidirectional_attention",
-    "use_sliding_window", "use_mrope",
+    "add_cross_attention",         "is_encoder_decoder", "attention_bias", "mlp_bias", "use_bias",
+    "use_bidirectional_attention", "use_sliding_window", "use_mrope",
 };
 
 bool IsWithoutInfluence(const std::string& key, const Json& value) {

@@ -43,7 +43,11 @@ std::string Complaint(const Json& json) {
 TEST(FamilyConfig, ATextModelInsideMayHaveEveryKeyWithoutInfluence) {
   for (const char* text : {"gemma3_text", "mistral"}) {
     Json inside = Config(text);
-    inside.update({{"dtype", "float32"}, {"bos_token_id", 1}, {"use_cache", true}});
+    inside.update({{"dtype", "float32"},
+                   {"bos_token_id", 1},
+                   {"use_cache", true},
+                   {"add_cross_attention", false},
+                   {"is_encoder_decoder", false}});
     const Json json = {{"model_type", std::string(text) == "mistral" ? "mistral3" : "gemma3"},
                        {"text_config", inside},
                        {"vision_config", {{"hidden_size", 8}}}};
