@@ -109,6 +109,26 @@ TEST(FamilyConfig, Gemma3sTypesOfBlocksGoBeforeItsPattern) {
   EXPECT_EQ(AttentionOfBlock(json, 2).window, 4096u);
 }
 
+// As the models' own folders have them.
+TEST(FamilyConfig, PublishedFilesHaveKeysThatTheirCodeDoesNotRead) {
+  const std::vector<std::pair<const char*, Json>> cases = {
+      {"llama", {{"max_sequence_length", 2048}, {"_flash_attn_2_enabled", true}}},
+      {"gemma2", {{"sliding_window_size", 4096}}},
+      {"phi3", {{"full_attn_mod", 1}, {"interpolate_factor", 1}, {"lm_head_bias", false}}},
+      {"hunyuan_v1_dense",
+       {{"add_classification_head", false},
+        {"class_num", 0},
+        {"dense_list", {64, 0}},
+        {"pool_type", "last"},
+        {"enable_lm_head_fp32", true}}},
+  };
+  for (const auto& [family, keys] : cases) {
+    Json json = Config(family);
+    json.update(keys);
+    EXPECT_EQ(Complaint(json), "accepted");
+  }
+}
+
 TEST(FamilyConfig, WhatAFamilyDoesNotHaveMayBeTurnedOff) {
   for (const char* key : {"attention_bias", "mlp_bias", "use_bias", "use_bidirectional_attention",
                           "use_sliding_window", "use_mrope"}) {

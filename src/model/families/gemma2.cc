@@ -27,6 +27,7 @@ ModelPlan Plan(const ConfigReader& config) {
   const std::vector<bool> windowed =
       ReadWindowed(config, plan.blocks.size(), [](size_t b) { return b % 2 == 0; });
   config.Require("use_bidirectional_attention", false);
+  config.Ignore({"sliding_window_size"});  // an older name of the window, next to its key
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
     SetGemmaNormsAfter(plan.blocks[b]);
     AttentionPlan& attention = AttentionIn(plan.blocks[b]);

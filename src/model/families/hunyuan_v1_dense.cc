@@ -25,10 +25,28 @@ ModelPlan Plan(const ConfigReader& config) {
   StandardOptions options;
   options.rms_norm_eps = 1e-5;
   ModelPlan plan = StandardPlan(config, options);
-  config.Ignore({"attention_head_dim", "org_vocab_size", "cla_share_factor", "use_rotary_pos_emb",
-                 "eod_token_id", "im_start_id", "im_end_id", "im_newline_id", "text_start_id",
-                 "text_end_id", "sep_token_id", "mask_init_id", "norm_type", "mlp_bias",
-                 "use_qk_norm", "use_cla", "pad_id"});
+  config.Ignore({"attention_head_dim",
+                 "org_vocab_size",
+                 "cla_share_factor",
+                 "use_rotary_pos_emb",
+                 "eod_token_id",
+                 "im_start_id",
+                 "im_end_id",
+                 "im_newline_id",
+                 "text_start_id",
+                 "text_end_id",
+                 "sep_token_id",
+                 "mask_init_id",
+                 "norm_type",
+                 "mlp_bias",
+                 "use_qk_norm",
+                 "use_cla",
+                 "pad_id",
+                 "add_classification_head",
+                 "class_num",
+                 "dense_list",
+                 "pool_type",
+                 "enable_lm_head_fp32"});
 
   const bool has_bias = config.Bool("attention_bias", false);
   const NormParameters norm = plan.final_norm->parameters;

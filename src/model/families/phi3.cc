@@ -15,7 +15,9 @@ ModelPlan Plan(const ConfigReader& config) {
   options.original_context = 4096;
   options.rms_norm_eps = 1e-5;
   ModelPlan plan = StandardPlan(config, options);
-  config.Ignore({"original_max_position_embeddings"});
+  // Published files have the last two, and the library does not read them.
+  config.Ignore({"original_max_position_embeddings", "interpolate_factor", "full_attn_mod"});
+  config.Require("lm_head_bias", false);
   RequireNoBiases(config);
 
   const size_t window = ReadWindow(config, 0);
