@@ -123,6 +123,30 @@ TEST_F(ForeignFamily, RunsAsItsPlanSays) {
   EXPECT_EQ(LargestDifference(prefill, LogitsOf(*model.decoder, ids, 7)), 0);
 }
 
+// Biases that the plan says are not there, as much as tensors that no plan has.
+TEST_F(ForeignFamily, ATensorThatThePlanDoesNotReadIsNamed) {
+  const auto complaint = [&] {
+    return testing::ErrorOf([&] { (void)Checkpoint::Open(folder_ / "model"); });
+  };
+  EXPECT_EQ(complaint(), "no error");
+  edit_plan = [](ModelPlan& plan) { plan.head.requires_bias = false; };
+  EXPECT_THAT(complaint(), HasSubstr("tower.view.bias"));
+  edit_plan = [](ModelPlan& plan) {
+    plan.head.requires_bias = false;
+    plan.unread_tensors = {"*.view.bias"};
+  };
+  EXPECT_EQ(complaint(), "no error");
+  edit_plan = [](ModelPlan& plan) { plan.final_norm->has_weight = false; };
+  EXPECT_THAT(complaint(), HasSubstr("tower.roof.weight"));
+  edit_plan = nullptr;
+
+  for (const char* name : {"tower.floor_1.norm_a.bias", "tower.roof.bias", "tower.door.bias"}) {
+    const testing::SpareTensor spare{name, {testing::kHidden}};
+    WriteCheckpoint(folder_ / "model", {&spare, 1});
+    EXPECT_THAT(complaint(), HasSubstr(name));
+  }
+}
+
 // A recipe for each entry of the methods' tables; what a method insists on has its own line.
 std::string RecipeWith(const std::string& rounder) {
   std::string weights = "type: int4, group_size: 32", others;
