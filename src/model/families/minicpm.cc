@@ -17,7 +17,7 @@ ModelPlan Plan(const ConfigReader& config) {
   plan.embedding.scale = static_cast<float>(config.Positive("scale_emb", 1));
   // Missing keys are 1 in the published code; null scales nothing.
   const auto read = [&](std::string_view key, double neutral) {
-    return config.Positive(key, config.HasNull(key) ? neutral : 1);
+    return config.HasNull(key) ? neutral : config.Positive(key, 1);
   };
   plan.logit_scale = static_cast<float>(read("dim_model_base", hidden) / hidden);
 
