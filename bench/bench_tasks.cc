@@ -42,7 +42,7 @@ class RandomModel {
     const ModelPlan& plan = decoder.plan;
     embedding_ = RandomMatrix(plan.vocab_size(), plan.hidden_size, 1);
     decoder.input.embedding.weight = {embedding_.data(), DType::kF32, plan.vocab_size(),
-                                plan.hidden_size};
+                                      plan.hidden_size};
 
     // Each block from its plan, so the benchmark knows no names.
     for (size_t b = 0; b < plan.blocks.size(); ++b) {
@@ -56,7 +56,8 @@ class RandomModel {
       decoder.blocks.push_back(std::move(block));
     }
 
-    decoder.final_norm = NormLayer{*plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
+    decoder.final_norm =
+        NormLayer{*plan.final_norm, std::vector<float>(plan.hidden_size, 1.0f), {}};
     decoder.head.weight = Random(plan.vocab_size(), plan.hidden_size);
   }
 
