@@ -241,7 +241,7 @@ class Scorer {
         lane->cache.emplace(decoder_.MakeCache(lane->capacity(), lane->rollback()));
       }
       lane->cache->Truncate(unit.kept);
-      // A request is turned as if it stood alone.
+      // A request is turned as if it were alone.
       if (unit.kept == 0) lane->cache->SetSequenceLength(unit.inputs.size());
       slices.push_back({&*lane->cache, unit.inputs.subspan(unit.kept)});
       counts_.computed_tokens += unit.new_tokens();

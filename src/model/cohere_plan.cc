@@ -14,7 +14,7 @@ ModelPlan CoherePlan(const ConfigReader& config, double rope_theta) {
   const bool has_bias = config.Bool("attention_bias", false);
   SetBiases(attention, has_bias, has_bias);
 
-  // Each head has weights of its own.
+  // Each head has its weights.
   if (config.Bool("use_qk_norm", false)) {
     NormPlan query{"self_attn.q_norm", sizes.head_dim, norm};
     NormPlan key{"self_attn.k_norm", sizes.head_dim, norm};

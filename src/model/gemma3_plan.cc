@@ -7,7 +7,7 @@
 namespace qualm {
 namespace {
 
-// Blocks with a window turn by a base of their own, and no scaling: keys at the top level, or a set
+// Blocks with a window turn by a separate base, and no scaling: keys at the top level, or a set
 // of rotary parameters for each type of block.
 void SetRotary(const ConfigReader& config, const std::vector<bool>& windowed, ModelPlan& plan) {
   const size_t dims = AttentionIn(plan.blocks[0]).head_dim;

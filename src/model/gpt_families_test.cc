@@ -58,7 +58,7 @@ TEST(GptNeox, AnOddShareOfTheHeadIsRoundedUpToPairs) {
 }
 
 TEST(GptNeox, TheKeysOfTheRotationHaveOtherNames) {
-  // The usual keys mean nothing beside them.
+  // The usual keys mean nothing next to them.
   ModelPlan plan = Plan(GptNeox(), {{"rope_theta", 777.0}, {"partial_rotary_factor", 1.0}});
   EXPECT_EQ(AttentionOfBlock(plan).rotary->theta, 10000);
   EXPECT_EQ(AttentionOfBlock(plan).rotary->dims, 4u);

@@ -13,7 +13,7 @@ namespace qualm {
 namespace {
 
 // Positions of a prompt that a block with a window stores before it attends to them: enough for the
-// threads to share, few enough to be little beside a window.
+// threads to share, few enough to be little next to a window.
 constexpr size_t kPiece = 256;
 
 // Places of a block's cache. With fewer than positions they make a ring, in which a piece of new

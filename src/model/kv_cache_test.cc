@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kWindow = 40, kTokens = 900;
 
-// Two blocks with windows, one that sees everything, and a window that is no multiple of anything.
+// Two blocks with windows, one that sees everything, and a window that is not a multiple of
+// anything.
 ModelPlan Plan() {
   ModelPlan plan = ParseModelPlan(
       Json{{"model_type", "ministral"},

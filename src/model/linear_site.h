@@ -57,7 +57,7 @@ struct NormPlan {
   NormParameters parameters;
   bool has_bias = false;
   bool has_weight = true;
-  size_t groups = 1;  // that have weights of their own; 1: all share them
+  size_t groups = 1;  // that have separate weights; 1: all share them
   // Where a checkpoint keeps the groups' weights apart: their common name, followed by a group's
   // number and ".weight". Empty: they are one tensor.
   std::string stored_by_group = {};

@@ -55,7 +55,7 @@ struct ModelPlan {
   float logit_soft_cap = 0;  // logits become cap·tanh(logit/cap); 0: they stay
 
   // Of the checkpoint: other names for the same tensors, the first that fits counts; and names
-  // (globs) of tensors of this family that nothing reads, beside those of unread_tensors.h.
+  // (globs) of tensors of this family that nothing reads, in addition to those of unread_tensors.h.
   std::vector<Renaming> renamings;
   std::vector<std::string> unread_tensors;
   // What the family decided without a key that says so, in a sentence each, for people to check.

@@ -51,7 +51,7 @@ void RequirePlainSurroundings(const ModelPlan& plan) {
   const char* obstacle = plan.positions        ? "learned positions"
                          : plan.embedding_norm ? "a norm of the embedding"
                          : plan.project_in || plan.project_out
-                             ? "projections beside the embedding and the head"
+                             ? "projections after the embedding and before the head"
                              : nullptr;
   if (obstacle == nullptr) return;
   ThrowBadInput("quarot", "hidden states that come from the embedding and go to the head", obstacle,

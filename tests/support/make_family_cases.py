@@ -567,7 +567,7 @@ add("persimmon", "lin", P, rope_parameters=dict(LIN, partial_rotary_factor=0.5))
 def older(config):
     """The configuration with the keys of version 4, or None if these cannot say it."""
     config = copy.deepcopy(config)
-    # These families have rotary keys of their own, or were published with the newer ones.
+    # These families have other rotary keys, or were published with the newer ones.
     if config["model_type"] in ("gpt_neox", "ministral3"):
         return None
     if "dtype" in config:

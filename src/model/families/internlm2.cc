@@ -1,4 +1,4 @@
-// InternLM2 (model_type "internlm2"): LLaMA with names of its own and one tensor for queries, keys
+// InternLM2 (model_type "internlm2"): LLaMA with other names and one tensor for queries, keys
 // and values, by key heads.
 
 #include "model/family.h"

@@ -1,4 +1,4 @@
-// InternLM3 (model_type "internlm3"): LLaMA whose biases are under keys of their own.
+// InternLM3 (model_type "internlm3"): LLaMA whose biases are under other keys.
 
 #include "model/family.h"
 #include "model/standard_plan.h"

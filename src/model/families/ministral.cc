@@ -1,5 +1,5 @@
 // Ministral (model_type "ministral"): Mistral with windows in the blocks that layer_types names, or
-// in all.
+// in every one.
 
 #include "model/family.h"
 #include "model/standard_plan.h"

@@ -8,8 +8,8 @@
 namespace qualm {
 namespace {
 
-// As the published code has them: for a number of heads that is no power of two, every second slope
-// of the next power, then the others.
+// As the published code has them: for a number of heads that is not a power of two, every second
+// slope of the next power, then the others.
 std::vector<float> MptSlopes(size_t heads) {
   const std::vector<float> all = AlibiSlopes(std::bit_ceil(heads));
   if (all.size() == heads) return all;

@@ -42,8 +42,8 @@ struct AttentionPlan {
 };
 
 // Slopes of ALiBi as its authors give them (Press et al. 2021): 2^(-8(i+1)/n) for n heads, and for
-// an n that is no power of two those of the next smaller power, then every second one of the next
-// larger.
+// an n that is not a power of two those of the next smaller power, then every second one of the
+// next larger.
 std::vector<float> AlibiSlopes(size_t heads);
 
 // What q, k and v read; what the output layer reads.
