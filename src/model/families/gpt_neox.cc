@@ -1,5 +1,5 @@
-// GPT-NeoX and Pythia (model_type "gpt_neox"): LayerNorms with two parallel branches, each with a
-// norm each; one tensor with the query, key and value of each head in turn; a part of each
+// GPT-NeoX and Pythia (model_type "gpt_neox"): LayerNorms with two parallel branches, with
+// a norm for each; one tensor with the query, key and value of each head in turn; a part of each
 // head rotated.
 
 #include "model/family.h"
