@@ -182,6 +182,27 @@ TEST_P(FamilyMatrix, EveryMethodRunsOrIsRefusedByName) {
   }
 }
 
+// A sequence alone on one thread, and in a batch of others on three.
+TEST_P(FamilyMatrix, NeighboursAndThreadsChangeNoBit) {
+  const Model model = LoadModel(model_, {}, context_);
+  const Decoder& decoder = *model.decoder;
+  const Matrix alone = Logits(decoder, 30);
+
+  testing::TestContext three(3);
+  const std::vector<std::vector<TokenId>> texts = {Text(11, 7), Text(30, 1), Text(2, 8)};
+  std::vector<KvCache> caches;
+  caches.reserve(texts.size());
+  std::vector<SequenceSlice> slices;
+  for (const std::vector<TokenId>& ids : texts) {
+    caches.push_back(decoder.MakeCache(ids.size()));
+    slices.push_back({&caches.back(), ids});
+  }
+  const Matrix hidden = decoder.Forward(slices, three);
+  Matrix logits(30, vocab_);
+  decoder.Logits(hidden.view().Rows(11, 30), logits, three);
+  EXPECT_EQ(LargestDifference(alone, logits), 0);
+}
+
 // Whatever a transform chooses, it becomes scales and shifts of inputs.
 TEST_P(FamilyMatrix, ScalesAndShiftsKeepTheFloatFunction) {
   const Model model = LoadModel(model_, {}, context_);
