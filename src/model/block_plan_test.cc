@@ -147,7 +147,7 @@ TEST(BlockPlan, SumsThatParallelBranchesWouldSeeAreRefused) {
               }),
               HasSubstr("[block 3: adds_to_norm] expected a branch with a norm in front"));
   // Of the first of two parallel branches as of the second.
-  for (const size_t branch : {0, 1}) {
+  for (const size_t branch : {size_t{0}, size_t{1}}) {
     EXPECT_THAT(Complaint([&](Branches& b, AttentionPlan&) {
                   b[1].is_parallel = true;
                   b[branch].adds_to_norm = true;
@@ -224,7 +224,7 @@ TEST(BlockPlan, PositionsAndBoundsOfAnAttentionAreChecked) {
                 a.query_growth = QueryGrowth{0.1, 0.5};
               }),
               HasSubstr("[block 3: attention.query_growth] expected a context of 1 or more"));
-  for (const size_t too_few : {0, 1}) {
+  for (const size_t too_few : {size_t{0}, size_t{1}}) {
     EXPECT_THAT(complaint([&](A& a) {
                   a.rotary = RotaryPlan{4, RotaryLayout::kHalf, 1e4, {}};
                   a.rotary->scaling.kind = RopeScaling::Kind::kLongRope;

@@ -128,7 +128,7 @@ TEST(DynamicScalingTest, TheBaseGrowsBeyondTheContext) {
   RotaryPlan plan = RotaryWith(8, scaling);
   EXPECT_EQ(plan.scaling.original_context, 512);
   plan.scaling.original_context = 128;
-  for (const size_t length : {1, 100, 128})
+  for (const size_t length : {size_t{1}, size_t{100}, size_t{128}})
     ExpectFrequencies(plan, length, {1.0, 0.1, 0.01, 0.001});
   ExpectFrequencies(plan, 129,
                     {1.0, 0.0994845269278865, 0.009897171098065373, 0.0009846153846153848});
@@ -145,10 +145,10 @@ Json LongRope() {
 
 TEST(LongRopeTest, TakesTheListOfTheSequencesLength) {
   const RotaryPlan plan = RotaryWith(8, LongRope());
-  for (const size_t length : {1, 64}) {
+  for (const size_t length : {size_t{1}, size_t{64}}) {
     ExpectFrequencies(plan, length, {1.0, 0.08, 0.006666666666666667, 0.0005});
   }
-  for (const size_t length : {65, 512}) {
+  for (const size_t length : {size_t{65}, size_t{512}}) {
     ExpectFrequencies(plan, length,
                       {1.0, 0.03333333333333333, 0.0011111111111111111, 3.6363636363636364e-05});
   }
@@ -183,7 +183,7 @@ TEST(LongRopeTest, ListsThatDoNotFitAreRefused) {
 
 TEST(RotaryRegimeTest, LengthsThatTurnAlikeHaveOneNumber) {
   const ModelPlan plain = PlanWith(8, nullptr), yarn = PlanWith(8, Yarn(4, 128));
-  for (const size_t length : {1, 128, 5000}) {
+  for (const size_t length : {size_t{1}, size_t{128}, size_t{5000}}) {
     EXPECT_EQ(RotaryRegime(plain, length), 0u);
     EXPECT_EQ(RotaryRegime(yarn, length), 0u);
   }
