@@ -77,13 +77,15 @@ void CheckModelPlan(const ModelPlan& plan) {
   }
 }
 
-// A key that nobody asked for would change nothing: it is misspelled, or another family's.
+// A key that nobody asked for would change nothing: it is misspelled, or another family's. Null
+// takes a key out that the file has and the family does not know.
 void RequireOverridesRead(const ModelSource& source, const ConfigReader& config,
                           std::string_view model_type) {
   for (const ConfigOverride& changed : source.config) {
     const bool is_known =
         std::ranges::find(kKeysReadLater, changed.key) != std::end(kKeysReadLater);
-    if (is_known || config.WasAskedFor(Split(changed.key, '.'))) continue;
+    if (is_known || changed.value == "null" || config.WasAskedFor(Split(changed.key, '.')))
+      continue;
     ThrowBadInput("--config", StrCat("a key of config.json that model_type '", model_type, "' has"),
                   StrCat("'", changed.key, "', which nothing reads"));
   }

@@ -46,6 +46,7 @@ TEST(ModelSource, KeysThatNothingReadsAreNamed) {
   };
   EXPECT_EQ(complaint("eos_token_id=2"), "no error");  // read with the tokenizer
   EXPECT_THAT(complaint("rope_teta=1"), AllOf(HasSubstr("--config"), HasSubstr("got 'rope_teta'")));
+  EXPECT_EQ(complaint("rope_teta=null"), "no error");  // takes out what the file may have
   EXPECT_THAT(complaint("rope_scaling.beta=1"), HasSubstr("got 'rope_scaling.beta'"));
   EXPECT_THAT(complaint("hidden_size.a=1"), HasSubstr("'hidden_size' to be an object; got number"));
   EXPECT_THAT(complaint("rope_theta"), HasSubstr("expected KEY=VALUE; got 'rope_theta'"));
