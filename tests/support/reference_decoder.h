@@ -180,7 +180,7 @@ class ReferenceDecoder {
     if (plan.alibi_slopes.empty()) return 0;
     const double slope = plan.alibi_slopes[head];
     if (!plan.alibi_in_bfloat16) return -slope * static_cast<double>(query - key);
-    return plan.scale * Bfloat16(Bfloat16(slope) * static_cast<double>(key));
+    return plan.scale * Bfloat16(Bfloat16(slope) * Bfloat16(static_cast<double>(key)));
   }
 
   // Rounded to the 8 significant bits of a bfloat16, halves to even.

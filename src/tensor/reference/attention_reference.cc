@@ -23,7 +23,7 @@ double Alibi(const AttentionParameters& parameters, size_t head, double query_po
   if (parameters.alibi_slopes.empty()) return 0;
   const double slope = parameters.alibi_slopes[head];
   if (!parameters.alibi_in_bfloat16) return slope * (position - query_position);
-  return double{parameters.scale} * Bfloat16(Bfloat16(slope) * position);
+  return double{parameters.scale} * Bfloat16(Bfloat16(slope) * Bfloat16(position));
 }
 
 // One query with one key, before ALiBi.
