@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/rng.h"
@@ -141,6 +142,22 @@ TEST_F(WindowedCache, SaysWhenItCannotGoBack) {
   // An empty cache has nothing to go back to, so everything is possible again.
   (void)Run(ring, 0, 100, 100);
   EXPECT_TRUE(ring.CanTruncate(50));
+}
+
+// What it says it can do, it does without a trace of the positions that replaced others.
+TEST_F(WindowedCache, GoesBackAsFarAsItSays) {
+  KvCache whole = decoder_->MakeCache(kTokens);
+  const Matrix expected = Run(whole, 0, kTokens, kTokens);
+  KvCache ring = decoder_->MakeCache(kTokens, /*rollback=*/0);
+  (void)Run(ring, 0, kTokens, kTokens);
+  size_t furthest = 1;
+  while (!ring.CanTruncate(furthest)) ++furthest;
+  ASSERT_LT(furthest, kTokens - 50);
+  ring.Truncate(furthest);
+  const Matrix again = Run(ring, furthest, furthest + 50, 10);
+  for (size_t t = 0; t < 50; ++t) {
+    EXPECT_TRUE(std::ranges::equal(again.row(t), expected.row(furthest + t))) << t;
+  }
 }
 
 TEST_F(WindowedCache, TakesTheBytesThatItSays) {
