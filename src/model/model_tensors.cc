@@ -272,8 +272,10 @@ void ModelTensors::CutOut(Entry& entry) const {
 
 void ModelTensors::Release(std::string_view prefix) const {
   const std::scoped_lock lock(mutex_);
-  for (auto& [name, entry] : entries_) {
-    if (!name.starts_with(prefix)) continue;
+  // Names with the prefix follow one another.
+  for (auto at = entries_.lower_bound(prefix); at != entries_.end(); ++at) {
+    Entry& entry = at->second;
+    if (!at->first.starts_with(prefix)) break;
     if (!entry.part.empty()) {
       entry.view.bytes = {};
       entry.part = {};

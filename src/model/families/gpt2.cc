@@ -2,7 +2,7 @@
 // weights stored as [in, out].
 
 #include "model/family.h"
-#include "model/standard_plan.h"
+#include "model/gpt_plan.h"
 
 namespace qualm {
 namespace {
@@ -15,14 +15,7 @@ void StoreTransposed(LinearSite& site) {
 }
 
 ModelPlan Plan(const ConfigReader& config) {
-  const SizeKeys keys{.hidden = "n_embd|hidden_size",
-                      .intermediate = "n_inner",
-                      .blocks = "n_layer|num_hidden_layers",
-                      .heads = "n_head|num_attention_heads",
-                      .kv_heads = "",
-                      .head_dim = "",
-                      .context = "n_positions|max_position_embeddings"};
-  const CommonSizes sizes = ReadSizes(config, {.context = 1024, .intermediate_ratio = 4}, keys);
+  const CommonSizes sizes = ReadSizes(config, {.context = 1024, .intermediate_ratio = 4}, kGptKeys);
   config.Ignore({"n_ctx", "reorder_and_upcast_attn"});
   const NormParameters norm{.kind = NormKind::kLayer,
                             .eps = config.Positive("layer_norm_epsilon", 1e-5)};
