@@ -245,6 +245,17 @@ TEST_F(ForeignFamily, ARotationOfATiedHeadThatCannotBeUntiedIsRefused) {
   edit_plan = nullptr;
 }
 
+// The norm's weight goes into its readers and would be missing in the sum.
+TEST_F(ForeignFamily, ARotationOfSumsThatStartFromANormIsRefused) {
+  edit_plan = [](ModelPlan& plan) { plan.blocks[0].branches[0].adds_to_norm = true; };
+  const QuantizeOptions options = Options(
+      "name: t\nweights: {type: int8, granularity: channel}\nrounder: rtn\ntransforms: [quarot]\n",
+      "sums");
+  EXPECT_THAT(testing::ErrorOf([&] { Quantize(options); }),
+              HasSubstr("got one that adds to its norm, norm_a"));
+  edit_plan = nullptr;
+}
+
 TEST_F(ForeignFamily, IsEvaluatedAgainstItsFloatModel) {
   Quantize(Options(RecipeWith("gptq"), "gptq"));
   const Model model = LoadModel(folder_ / "gptq", {}, context_);

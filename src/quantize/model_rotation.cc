@@ -66,6 +66,12 @@ void RequireRotatableResidual(const ModelPlan& plan) {
   for (const BlockPlan& block : plan.blocks) {
     for (const Branch& branch : block.branches) {
       if (branch.norm) RequireCommuting(*branch.norm);
+      // The norm's weight goes into its readers, and would be missing in the sum.
+      if (branch.adds_to_norm) {
+        ThrowBadInput("quarot", "branches that are added to what they read",
+                      StrCat("one that adds to its norm, ", branch.norm->name),
+                      "use {quarot: {residual: false}}");
+      }
       const std::optional<NormPlan>& after =
           branch.norm_after ? branch.norm_after : branch.norm_of_sum;
       if (!after) continue;
