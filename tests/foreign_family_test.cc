@@ -252,7 +252,7 @@ TEST_F(ForeignFamily, ARotationOfSumsThatStartFromANormIsRefused) {
       "name: t\nweights: {type: int8, granularity: channel}\nrounder: rtn\ntransforms: [quarot]\n",
       "sums");
   EXPECT_THAT(testing::ErrorOf([&] { Quantize(options); }),
-              HasSubstr("got one that adds to its norm, norm_a"));
+              HasSubstr("one that adds to its norm, norm_a"));
   edit_plan = nullptr;
 }
 
