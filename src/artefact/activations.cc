@@ -28,9 +28,15 @@ void ValidateActivationScheme(const Scheme& scheme) {
                   scheme.dynamic ? "true" : "false",
                   "one dynamic scale for a tensor would depend on the batch");
   }
-  if (scheme.zero_point == ZeroPointKind::kFloat || scheme.second_level) {
-    ThrowExpected("whole zero points, scales of one level for activations",
-                  scheme.second_level ? "second_level" : "zero_point: float");
+  const bool has_whole_zero =
+      scheme.zero_point == ZeroPointKind::kNone || scheme.zero_point == ZeroPointKind::kInteger;
+  if (!has_whole_zero || scheme.second_level) {
+    ThrowExpected(
+        "whole zero points, scales of one level for activations",
+        scheme.second_level ? "second_level" : StrCat("zero_point: ", NameOf(scheme.zero_point)));
+  }
+  if (scheme.type == NumberType::kTable) {
+    ThrowExpected("a type that is defined without a layer for activations", "table");
   }
   if (scheme.type == NumberType::kNvfp4) {
     ThrowExpected("a type without a scale per tensor for activations", "nvfp4",

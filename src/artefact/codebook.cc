@@ -109,6 +109,7 @@ const Codebook& Codebook::Of(NumberType type) {
     case NumberType::kNvfp4:
       return e2m1;
     case NumberType::kInteger:
+    case NumberType::kTable:  // QuantizedLinear::table
       break;
   }
   internal::CheckFailed("a number type with a codebook", __FILE__, __LINE__);

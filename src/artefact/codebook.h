@@ -19,7 +19,7 @@ namespace qualm {
 // The values of one format, and the search for the nearest one.
 class Codebook {
  public:
-  // Requires: type is not kInteger.
+  // Requires: type is neither kInteger nor kTable.
   static const Codebook& Of(NumberType type);
 
   int bits() const { return bits_; }

@@ -17,7 +17,8 @@ constexpr int kMostGroupTokens = 1024;  // more than that would stay float in mo
 void ValidatePart(const KvPart& part) {
   // Positions are rounded one by one, so nothing may depend on a whole tensor or on fixed groups.
   part.scheme.Validate();
-  if (part.scheme.second_level || HasByteScales(part.scheme.type)) {
+  if (part.scheme.second_level || HasByteScales(part.scheme.type) ||
+      part.scheme.type == NumberType::kTable || part.scheme.zero_point == ZeroPointKind::kOffset) {
     ThrowExpected("a type with one float scale per group for the cache", part.scheme.ShortName(),
                   "int2 .. int8, nf4 or an fp8 type");
   }

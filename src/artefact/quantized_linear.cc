@@ -3,6 +3,8 @@
 #include "artefact/quantized_linear.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "artefact/codebook.h"
 
@@ -27,7 +29,7 @@ uint64_t SecondLevelBytes(const QuantizedLinear& q, const SecondLevelValues& val
 // Zero points of integers take the width of the widest group in every row.
 uint64_t ZeroBytes(const QuantizedLinear& q) {
   if (q.zeros.empty()) return 0;
-  if (q.scheme.zero_point == ZeroPointKind::kFloat) {
+  if (q.scheme.zero_point != ZeroPointKind::kInteger) {
     return q.zeros.size() * SizeOf(q.scheme.scale_type);
   }
 
@@ -49,7 +51,12 @@ float QuantizedLinear::ScaleAt(size_t row, size_t group) const {
   }
   const float scale =
       scheme.granularity == Granularity::kTensor ? scales[0] : scales[row * group_count() + group];
-  return scale * tensor_scale;  // exact if it is 1
+  return tensor_scale_divides ? scale / tensor_scale : scale * tensor_scale;  // exact if it is 1
+}
+
+float QuantizedLinear::ValueOf(uint8_t code) const {
+  if (scheme.type == NumberType::kInteger) return static_cast<float>(code);
+  return scheme.type == NumberType::kTable ? table[code] : Codebook::Of(scheme.type).Value(code);
 }
 
 float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
@@ -57,7 +64,7 @@ float QuantizedLinear::ZeroAt(size_t row, size_t group) const {
     return SecondLevelValue(*second_level_zeros, row, group, group_count(),
                             scheme.second_level->group_rows);
   }
-  if (scheme.type != NumberType::kInteger) return 0;
+  if (scheme.type != NumberType::kInteger && zeros.empty()) return 0;
   // The implied zero point is the middle of the codes.
   if (zeros.empty()) return static_cast<float>(1 << (BitsOfGroup(group) - 1));
   return scheme.granularity == Granularity::kTensor ? zeros[0] : zeros[row * group_count() + group];
@@ -75,7 +82,11 @@ void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
     zero[group] = ZeroAt(row, group);
   }
 
-  const Codebook* book = scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(scheme.type);
+  // What each code stands for.
+  std::array<float, 256> values{};
+  const size_t codes_count = table.empty() ? values.size() : table.size();
+  for (size_t q = 0; q < codes_count; ++q) values[q] = ValueOf(static_cast<uint8_t>(q));
+  const bool has_offset = scheme.zero_point == ZeroPointKind::kOffset;
 
   // Groups follow one another unless the columns were permuted.
   for (size_t group = 0, col = 0; col < in_features; ++col) {
@@ -84,8 +95,14 @@ void QuantizedLinear::DequantizeRow(size_t row, std::span<float> out) const {
     } else if (col == (group + 1) * size) {
       ++group;
     }
-    out[col] = scale[group] * (book != nullptr ? book->Value(code[col])
-                                               : static_cast<float>(code[col]) - zero[group]);
+    const float value = values[code[col]];
+    if (has_offset) {
+      out[col] = value_form.Of(std::fma(scale[group], value, zero[group]));
+      continue;
+    }
+    float difference = value - zero[group];  // without a zero point it subtracts 0
+    if (value_form.rounds_difference) difference = RoundTo(difference, value_form.type);
+    out[col] = value_form.Of(scale[group] * difference);
   }
 
   // Weights in higher precision replace what the codes gave.
@@ -123,6 +140,7 @@ uint64_t QuantizedLinear::StoredBytes() const {
   // Then scales and zero points, in their stored types.
   bytes += scales.size() * StoredScaleBytes(scheme) + ZeroBytes(*this);
   if (scheme.type == NumberType::kNvfp4) bytes += sizeof(tensor_scale);
+  bytes += table.size() * sizeof(float);
 
   // Everything else is stored as it is in memory.
   bytes += bits_per_group.size() + g_idx.size() * sizeof(uint32_t);

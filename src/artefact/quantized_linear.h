@@ -60,6 +60,28 @@ struct SecondLevelValues {
   std::vector<float> zeros;    // [ceil(out / group_rows), groups]
 };
 
+// What the library that a file comes from does to each weight after scale and zero point. A layer
+// of our own has none of it.
+struct ValueForm {
+  float factor = 1;          // multiplies the weight (bitsandbytes' int8: 1/127)
+  DType type = DType::kF32;  // at last the weight is rounded to it: kF32, kF16 or kBF16
+  // code − zero is rounded to `type` as well, before the scale (HQQ).
+  bool rounds_difference = false;
+
+  bool operator==(const ValueForm&) const = default;
+  bool is_plain() const { return *this == ValueForm(); }
+  // The weight whose value by scale and zero point is `scaled`.
+  float Of(float scaled) const { return RoundTo(factor == 1 ? scaled : scaled * factor, type); }
+
+  template <class Visitor, class Self>
+  static void Fields(Visitor& visit, Self& self) {
+    visit("factor", self.factor, {.optional = true, .is_written = self.factor != 1});
+    visit("type", self.type, {.expected = "F32, F16 or BF16"});
+    visit("rounds_difference", self.rounds_difference,
+          {.optional = true, .is_written = self.rounds_difference});
+  }
+};
+
 // The layer. Codes are unpacked here, one in a byte; files and kernels have their own packed forms.
 struct QuantizedLinear {
   size_t out_features = 0;
@@ -71,9 +93,11 @@ struct QuantizedLinear {
   // second_level_scales replaces it; read through ScaleAt.
   std::vector<float> scales;
   // The same shape; empty for kNone, and if second_level_zeros replaces it; read through ZeroAt.
-  // Integer zero points are whole floats here, float ones are rounded to scale_type.
+  // Integer zero points are whole floats here, float ones and offsets are rounded to scale_type.
   std::vector<float> zeros;
+  std::vector<float> table;             // kTable: the value of each code, [2^bits]
   float tensor_scale = 1;               // nvfp4: multiplies every scale; 1 for other types
+  bool tensor_scale_divides = false;    // it divides instead (compressed-tensors)
   std::vector<uint8_t> bits_per_group;  // [groups]; empty if all have scheme.bits
   // The group of each column, if columns were permuted when groups were formed; if empty, the group
   // of column c is c / group_size.
@@ -84,6 +108,7 @@ struct QuantizedLinear {
   std::vector<OnlineTransform> transforms;
   // How the inputs are rounded, after the input-side transforms; empty if they stay float.
   std::optional<ActivationGrid> activations;
+  ValueForm value_form;
 
   size_t group_size() const { return scheme.GroupSize(in_features); }
   size_t group_count() const { return scheme.GroupCount(in_features); }
@@ -97,10 +122,14 @@ struct QuantizedLinear {
   // The zero point at (row, group): for kNone the implied 2^(bits-1) of integers, 0 of other types.
   float ZeroAt(size_t row, size_t group) const;
 
+  // The value of a code before scale and zero point.
+  float ValueOf(uint8_t code) const;
+
   // The effective weight [out, in]: float32(scale·(code − zero)) or, for types other than integers,
-  // float32(scale·value(code)), each operation rounded once in float32; outliers and float columns
-  // then replace their places. Input-side transforms are NOT undone: this is the matrix that
-  // multiplies the transformed input.
+  // float32(scale·value(code)), each operation rounded once in float32; with offsets
+  // float32(scale·code + offset), rounded once as a whole. The value form follows; outliers and
+  // float columns then replace their places. Input-side transforms are NOT undone: this is the
+  // matrix that multiplies the transformed input.
   Matrix Dequantize() const;
   void DequantizeRow(size_t row, std::span<float> out) const;
 

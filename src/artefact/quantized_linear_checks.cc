@@ -55,9 +55,35 @@ void ValidateScheme(const QuantizedLinear& q) {
     ThrowExpected(has_tensor_scale ? "a finite positive tensor_scale" : "tensor_scale 1",
                   StrCat(q.tensor_scale));
   }
+  if (q.tensor_scale_divides && !has_tensor_scale) {
+    ThrowExpected("no tensor scale that divides", NameOf(q.scheme.type));
+  }
   if (q.scheme.granularity == Granularity::kToken || q.scheme.dynamic) {
     ThrowExpected("a static scheme per tensor, channel or group",
                   q.scheme.dynamic ? "a dynamic one" : "one per token", "weights have no tokens");
+  }
+}
+
+// The values of a layer's own table.
+void ValidateTable(const QuantizedLinear& q) {
+  const bool has_table = q.scheme.type == NumberType::kTable;
+  RequireCount("values of the table", has_table ? size_t{1} << q.scheme.bits : 0, q.table.size());
+  for (const float value : q.table) {
+    if (!std::isfinite(value)) ThrowExpected("finite values of the table", StrCat(value));
+  }
+}
+
+// What happens to a weight after scale and zero point.
+void ValidateValueForm(const QuantizedLinear& q) {
+  const ValueForm& form = q.value_form;
+  if (form.type != DType::kF32 && form.type != DType::kF16 && form.type != DType::kBF16) {
+    ThrowExpected("a value type F32, F16 or BF16", NameOf(form.type));
+  }
+  if (!std::isfinite(form.factor) || form.factor == 0) {
+    ThrowExpected("a finite factor of the values other than 0", StrCat(form.factor));
+  }
+  if (form.rounds_difference && q.scheme.zero_point == ZeroPointKind::kOffset) {
+    ThrowExpected("a zero point, whose difference is rounded", NameOf(q.scheme.zero_point));
   }
 }
 
@@ -102,8 +128,9 @@ void ValidateCodes(const QuantizedLinear& q) {
   }
 
   // Formats have codes that mean NaN, which no weight may have.
-  const Codebook* book =
-      q.scheme.type == NumberType::kInteger ? nullptr : &Codebook::Of(q.scheme.type);
+  const bool is_format =
+      q.scheme.type != NumberType::kInteger && q.scheme.type != NumberType::kTable;
+  const Codebook* book = is_format ? &Codebook::Of(q.scheme.type) : nullptr;
 
   for (size_t row = 0; row < q.out_features; ++row) {
     for (size_t col = 0; col < q.in_features; ++col) {
@@ -155,7 +182,8 @@ void ValidateSecondLevel(const QuantizedLinear& q, const SecondLevelValues& valu
   }
 }
 
-// Scales must be exact in their stored type; otherwise writing the layer would change it.
+// Scales must be exact in their stored type; otherwise writing the layer would change it. They may
+// be negative (AutoRound), or 0 where a library let them underflow.
 void ValidateScales(const QuantizedLinear& q) {
   if (q.second_level_scales) {
     ValidateSecondLevel(q, *q.second_level_scales, "scales");
@@ -166,8 +194,8 @@ void ValidateScales(const QuantizedLinear& q) {
   // Without a second level every group has its scale.
   RequireCount("scales", ScaleCount(q), q.scales.size());
   for (float scale : q.scales) {
-    if (!std::isfinite(scale) || scale <= 0 || !IsStoredScale(scale, q.scheme)) {
-      ThrowExpected(StrCat("finite positive scales that are exact in ",
+    if (!std::isfinite(scale) || !IsStoredScale(scale, q.scheme)) {
+      ThrowExpected(StrCat("finite scales that are exact in ",
                            HasByteScales(q.scheme.type) ? "a byte" : NameOf(q.scheme.scale_type)),
                     StrCat(scale));
     }
@@ -198,8 +226,9 @@ void ValidateZeros(const QuantizedLinear& q) {
         ThrowExpected(StrCat("whole zero points in 0..", largest), StrCat(zero));
       }
     } else if (!std::isfinite(zero) || !IsRoundedTo(zero, q.scheme.scale_type)) {
-      ThrowExpected(StrCat("finite zero points that are exact in ", NameOf(q.scheme.scale_type)),
-                    StrCat(zero));
+      ThrowExpected(
+          StrCat("finite zero points or offsets that are exact in ", NameOf(q.scheme.scale_type)),
+          StrCat(zero));
     }
   }
 }
@@ -321,6 +350,8 @@ void QuantizedLinear::Validate() const {
   if (out_features == 0 || in_features == 0) {
     ThrowExpected("at least one input and one output", StrCat(out_features, " x ", in_features));
   }
+  ValidateTable(*this);
+  ValidateValueForm(*this);
   ValidateGroups(*this);
   ValidateCodes(*this);
   ValidateScales(*this);

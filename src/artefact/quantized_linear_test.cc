@@ -181,8 +181,11 @@ TEST(QuantizedLinear, RefusesWhatContradictsTheScheme) {
       {"10 codes; got 9", [](auto& q) { q.codes.pop_back(); }},
       {"codes up to 15; got 16; at row 1, column 0", [](auto& q) { q.codes[5] = 16; }},
       {"6 scales; got 5", [](auto& q) { q.scales.pop_back(); }},
-      {"finite positive scales", [](auto& q) { q.scales[0] = 0; }},
-      {"finite positive scales", [&](auto& q) { q.scales[0] = nan; }},
+      {"finite scales", [&](auto& q) { q.scales[0] = nan; }},
+      {"0 values of the table; got 1", [](auto& q) { q.table = {1}; }},
+      {"a value type F32, F16 or BF16; got I8", [](auto& q) { q.value_form.type = DType::kI8; }},
+      {"factor of the values other than 0", [](auto& q) { q.value_form.factor = 0; }},
+      {"no tensor scale that divides", [](auto& q) { q.tensor_scale_divides = true; }},
       {"exact in F16; got 0.1", [](auto& q) { q.scales[0] = 0.1f; }},
       {"6 zeros; got 0", [](auto& q) { q.zeros.clear(); }},
       {"0 zeros; got 6", [](auto& q) { q.scheme.zero_point = ZeroPointKind::kNone; }},
@@ -278,6 +281,72 @@ TEST(PackCodes, TheLastByteIsFilledUpWithZeros) {
   std::vector<uint8_t> packed(PackedRowBytes(3, 3), 0xff);
   PackCodes(codes, 3, packed);
   EXPECT_THAT(packed, ElementsAre(0xff, 0x01));
+}
+
+// Every form of a weight against its formula, written out.
+TEST(QuantizedLinear, AWeightIsRoundedAsItsLibraryDoes) {
+  QuantizedLinear q;
+  q.out_features = 1;
+  q.in_features = 4;
+  q.scheme.zero_point = ZeroPointKind::kFloat;
+  q.scheme.scale_type = DType::kF32;
+  q.codes = {0, 5, 9, 15};
+  q.scales = {0.0123f};
+  q.zeros = {7.3f};
+
+  // Scale and zero point, a factor, and the value's type at last.
+  q.value_form = {.factor = 0.25f, .type = DType::kBF16};
+  for (size_t c = 0; c < 4; ++c) {
+    const float scaled = 0.0123f * (static_cast<float>(q.codes[c]) - 7.3f);
+    EXPECT_EQ(q.Dequantize()(0, c), RoundTo(scaled * 0.25f, DType::kBF16));
+  }
+
+  // The difference is rounded before it is scaled.
+  q.value_form = {.type = DType::kBF16, .rounds_difference = true};
+  for (size_t c = 0; c < 4; ++c) {
+    const float difference = RoundTo(static_cast<float>(q.codes[c]) - 7.3f, DType::kBF16);
+    EXPECT_EQ(q.Dequantize()(0, c), RoundTo(0.0123f * difference, DType::kBF16));
+  }
+
+  // An offset is added without rounding in between.
+  q.value_form = {};
+  q.scheme.zero_point = ZeroPointKind::kOffset;
+  for (size_t c = 0; c < 4; ++c) {
+    const double exact = double{0.0123f} * q.codes[c] + double{7.3f};
+    EXPECT_EQ(q.Dequantize()(0, c), static_cast<float>(exact));
+  }
+}
+
+TEST(QuantizedLinear, ALayerMayBringTheValuesOfItsCodes) {
+  QuantizedLinear q;
+  q.out_features = 1;
+  q.in_features = 4;
+  q.scheme.type = NumberType::kTable;
+  q.scheme.bits = 2;
+  q.scheme.zero_point = ZeroPointKind::kNone;
+  q.codes = {3, 2, 1, 0};
+  q.scales = {-0.5f};
+  q.table = {-3, 0, 1, 7};
+  q.Validate();
+  EXPECT_EQ(q.Dequantize()(0, 0), -3.5f);
+  EXPECT_EQ(q.Dequantize()(0, 3), 1.5f);
+
+  // The table has one value for each code.
+  q.table.pop_back();
+  EXPECT_THROW(q.Validate(), Error);
+}
+
+TEST(QuantizedLinear, ATensorScaleMayDivide) {
+  QuantizedLinear q;
+  q.out_features = 1;
+  q.in_features = 16;
+  q.scheme = SchemeOfFormat(NumberType::kNvfp4);
+  q.codes.assign(16, 7);  // 6
+  q.scales = {3.5f};
+  q.tensor_scale = 0.3f;
+  q.tensor_scale_divides = true;
+  q.Validate();
+  EXPECT_EQ(q.Dequantize()(0, 0), 6 * (3.5f / 0.3f));
 }
 
 }  // namespace

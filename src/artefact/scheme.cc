@@ -15,10 +15,11 @@ namespace {
 // A larger group is a mistake: no layer has that many inputs.
 constexpr int kLargestGroup = 1 << 20;
 
-// Only integers have a choice; all other types define their width.
+// Integers and tables have a choice; all other types define their width.
 int BitsOfType(NumberType type, int bits_of_integer) {
   switch (type) {
     case NumberType::kInteger:
+    case NumberType::kTable:
       return bits_of_integer;
     case NumberType::kFp8E4m3:
     case NumberType::kFp8E4m3Ieee:
@@ -137,7 +138,7 @@ void Scheme::Validate() const {
 
 std::string Scheme::ShortName() const {
   std::string name(NameOf(type));
-  if (type == NumberType::kInteger) name += StrCat(bits);
+  if (type == NumberType::kInteger || type == NumberType::kTable) name += StrCat(bits);
   name += granularity == Granularity::kGroup ? StrCat("-g", group_size)
                                              : StrCat("-", NameOf(granularity));
 
@@ -152,14 +153,17 @@ std::string Scheme::ShortName() const {
     case ZeroPointKind::kFloat:
       name += "-float-zero";
       break;
+    case ZeroPointKind::kOffset:
+      name += "-offset";
+      break;
   }
   if (second_level) name += StrCat("-second", second_level->bits, "x", second_level->group_rows);
   return name;
 }
 
 EnumNames NamesOfEnum(NumberType) {
-  static constexpr std::array<std::string_view, 7> kNames = {
-      "int", "nf4", "fp8_e4m3", "fp8_e4m3_ieee", "fp8_e5m2", "mxfp4", "nvfp4"};
+  static constexpr std::array<std::string_view, 8> kNames = {
+      "int", "nf4", "fp8_e4m3", "fp8_e4m3_ieee", "fp8_e5m2", "mxfp4", "nvfp4", "table"};
   return {"number type", kNames};
 }
 
@@ -169,7 +173,7 @@ EnumNames NamesOfEnum(Granularity) {
 }
 
 EnumNames NamesOfEnum(ZeroPointKind) {
-  static constexpr std::array<std::string_view, 3> kNames = {"none", "integer", "float"};
+  static constexpr std::array<std::string_view, 4> kNames = {"none", "integer", "float", "offset"};
   return {"zero_point", kNames};
 }
 
@@ -179,8 +183,8 @@ EnumNames NamesOfEnum(SymmetricConvention) {
 }
 
 EnumNames NamesOfEnum(DType) {
-  static const std::array<std::string_view, 10> kNames = [] {
-    std::array<std::string_view, 10> names;
+  static const std::array<std::string_view, kDTypeCount> kNames = [] {
+    std::array<std::string_view, kDTypeCount> names;
     for (size_t i = 0; i < names.size(); ++i) names[i] = NameOf(static_cast<DType>(i));
     return names;
   }();

@@ -1,7 +1,7 @@
 // Scheme: the grid a tensor is quantized on, independent of the method that chooses the codes.
 //
-// A code q in [0, 2^bits - 1] means the value scale·(q - zero_point). How ranges become scales and
-// zero points: grid.h. How codes are stored: docs/formats/artefact.md.
+// A code q in [0, 2^bits - 1] means the value scale·(q - zero_point), or scale·q + offset. How
+// ranges become scales and zero points: grid.h. How codes are stored: docs/formats/artefact.md.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@ enum class NumberType : uint8_t {
   kFp8E5m2,      // largest 57344
   kMxfp4,        // e2m1 with one e8m0 scale per 32
   kNvfp4,        // e2m1 with an e4m3 scale per 16 and one float32 scale per tensor
+  kTable,        // `bits` wide codes of values that the layer brings (QuantizedLinear::table)
 };
 
 // What has its own scale: the tensor, an output row, a group of inputs of a row, or a token.
@@ -32,6 +33,7 @@ enum class ZeroPointKind : uint8_t {
   kNone,     // implied by symmetric_convention; nothing is stored
   kInteger,  // in [0, 2^bits - 1]
   kFloat,    // any real (HQQ, SpQR, QuIP)
+  kOffset,   // added after the scaling: scale·code + offset (GGUF's minima)
 };
 
 // Where the scale of a symmetric grid comes from; absmax = max |w| over the group, N = 2^bits.

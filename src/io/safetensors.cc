@@ -62,9 +62,7 @@ struct UnreadType {
   size_t bits;
 };
 constexpr UnreadType kUnreadTypes[] = {
-    {"F8_E4M3", 8},     {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
-    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
-    {"U16", 16},        {"U32", 32},    {"U64", 64},    {"C64", 64},
+    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"C64", 64},
 };
 
 // The type by its name in the header, and the bits of an element.

@@ -16,7 +16,8 @@
 namespace qualm {
 
 // The element types that are read, for messages.
-inline constexpr std::string_view kReadTypes = "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL";
+inline constexpr std::string_view kReadTypes =
+    "F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL, F8_E4M3, F8_E5M2, F8_E8M0, U16, U32 or U64";
 
 // One tensor inside a mapped file; the bytes live as long as its TensorFile.
 struct TensorView {
@@ -35,7 +36,7 @@ struct TensorView {
 // Parses a header over `file_bytes` (the whole file). The tensors come in the order of their data,
 // which they must tile: overlaps, holes and bytes after the last tensor are errors. `place` is used
 // in errors. Metadata ("__metadata__", string to string) is added to `*metadata` if given. Tensors
-// of the format's types that DType lacks (F8_E4M3, U16, C64, ...) are left out; their names and
+// of the format's types that DType lacks (F4, C64, ...) are left out; their names and
 // types are added to `*unread` if given. Public for fuzzing.
 std::vector<TensorView> ParseSafetensors(std::span<const std::byte> file_bytes,
                                          std::string_view place,

@@ -56,6 +56,7 @@ CodeValue ValueOf(NumberType type) {
     case NumberType::kNf4:
     case NumberType::kMxfp4:
     case NumberType::kNvfp4:
+    case NumberType::kTable:
       return CodeValue::kTable;
     case NumberType::kFp8E4m3:
     case NumberType::kFp8E4m3Ieee:  // differs from kFp8E4m3 only in codes that are not numbers

@@ -219,6 +219,10 @@ void SetZeroPointKind(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) 
 // point.
 void SetZeroPoint(const Yaml& yaml, const SchemeKeys& keys, Scheme& scheme) {
   SetZeroPointKind(yaml, keys, scheme);
+  if (scheme.zero_point == ZeroPointKind::kOffset) {
+    ThrowBadInput(PlaceOf(yaml, "zero_point"), "zero_point none, integer or float", "offset",
+                  "files of other tools have offsets; no grid of a recipe does");
+  }
   const bool has_convention = keys.symmetric_convention.has_value();
   const bool has_includes_zero = keys.range_includes_zero.has_value();
 

@@ -9,7 +9,26 @@
 
 namespace qualm {
 
-enum class DType : uint8_t { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
+// The types after kBool are only carried: formats of quantized models give them a meaning.
+enum class DType : uint8_t {
+  kF64,
+  kF32,
+  kF16,
+  kBF16,
+  kI64,
+  kI32,
+  kI16,
+  kI8,
+  kU8,
+  kBool,
+  kF8E4m3,
+  kF8E5m2,
+  kF8E8m0,
+  kU16,
+  kU32,
+  kU64,
+};
+inline constexpr size_t kDTypeCount = 16;
 
 size_t SizeOf(DType type);            // bytes of one element
 std::string_view NameOf(DType type);  // as safetensors spells it: "F32", "BF16"
