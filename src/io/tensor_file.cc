@@ -61,13 +61,30 @@ Index IndexFrom(const Json& json) {
   return index;
 }
 
+// AutoGPTQ calls its only file gptq_model-4bit-128g.safetensors, others have names of their own.
+// Empty unless the folder has exactly one such file.
+std::filesystem::path OnlySafetensorsIn(const std::filesystem::path& folder) {
+  std::filesystem::path only;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end;
+       entries.increment(error)) {
+    const std::filesystem::path& path = entries->path();
+    if (path.extension() != ".safetensors") continue;
+    if (!only.empty()) return {};
+    only = path;
+  }
+  return only;
+}
+
 // The file or index that holds the folder's tensors.
 std::filesystem::path FindIn(const std::filesystem::path& folder) {
   for (const std::string_view name : kNames) {
     if (std::filesystem::exists(folder / name)) return folder / name;
   }
+  if (std::filesystem::path only = OnlySafetensorsIn(folder); !only.empty()) return only;
   ThrowBadInput(folder.string(),
-                "model.safetensors, pytorch_model.bin, or the index of one in shards",
+                "model.safetensors, pytorch_model.bin, the index of one in shards, or a single "
+                "file of another name in .safetensors",
                 "none of them");
 }
 
