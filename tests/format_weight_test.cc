@@ -114,7 +114,7 @@ TEST_P(FormatWeight, EveryWeightIsTheLibrarys) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, FormatWeight, ::testing::ValuesIn(Cases()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace qualm
