@@ -59,7 +59,10 @@ LoadedModels LoadModels(const Options& options, const Context& context) {
   if (!options.reference.empty()) {
     reference = SourceOf({.name = options.reference,
                           .config = options.reference_config,
-                          .ignored_tensors = options.model.ignored_tensors});
+                          .ignored_tensors = options.model.ignored_tensors,
+                          .gptq_zeros = options.model.gptq_zeros,
+                          .weights = options.model.weights,
+                          .weights_only = options.model.weights_only});
     models.reference = LoadModel(reference, {}, context);
   }
 

@@ -26,10 +26,28 @@ void AddOverrideFlags(Arguments& arguments, ModelFlags& flags, const std::string
            StrCat("Leave out tensors of ", model,
                   " in whose names this regular expression is found; may be given several times"))
       .OnePerFlag();
+  arguments
+      .Add("--gptq-zeros", flags.gptq_zeros,
+           "How stored zero points of GPTQ's first version are read; auto: as the library that "
+           "wrote the file does")
+      .OneOf({"auto", "word", "masked", "unmasked"})
+      .ShowDefault();
+  arguments
+      .Add("--weights", flags.weights,
+           "Weights of a quantized file rounded as its own library does, or to float32 only")
+      .OneOf({"library", "float32"})
+      .ShowDefault();
+  arguments.Flag("--weights-only", flags.weights_only,
+                 "Leave out the rounding of activations and caches that a quantized file "
+                 "configures");
 }
 
 ModelSource SourceOf(const ModelFlags& flags) {
-  return MakeModelSource(flags.name, flags.config, flags.ignored_tensors);
+  ModelSource source = MakeModelSource(flags.name, flags.config, flags.ignored_tensors);
+  source.read.gptq_zeros = EnumFromName<GptqZeros>(flags.gptq_zeros, "--gptq-zeros");
+  source.read.float32_weights = flags.weights == "float32";
+  source.read.weights_only = flags.weights_only;
+  return source;
 }
 
 }  // namespace qualm::cli

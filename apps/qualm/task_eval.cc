@@ -176,7 +176,10 @@ class TaskEvaluation {
     // The reference is asked task by task in the same order, so outcomes meet by position.
     const Model reference = LoadModel(SourceOf({.name = flags_.reference,
                                                 .config = flags_.reference_config,
-                                                .ignored_tensors = flags_.model.ignored_tensors}),
+                                                .ignored_tensors = flags_.model.ignored_tensors,
+                                                .gptq_zeros = flags_.model.gptq_zeros,
+                                                .weights = flags_.model.weights,
+                                                .weights_only = flags_.model.weights_only}),
                                       {}, context_);
     Json reference_json = {{"model", flags_.reference}};
     std::vector<Comparison> comparisons;

@@ -23,10 +23,24 @@ class SelectedRows final : public RowDecoder {
   RowRuns rows_;
 };
 
+// The rows of a layer on a grid, whose codes stay one in a byte.
+class GridRows final : public RowDecoder {
+ public:
+  explicit GridRows(QuantizedLinear layer) : layer_(std::move(layer)) {}
+  void Decode(size_t row, size_t begin, std::span<float> to) const override {
+    std::vector<float> whole(layer_.in_features);
+    layer_.DequantizeRow(row, whole);
+    std::copy_n(whole.begin() + static_cast<ptrdiff_t>(begin), to.size(), to.begin());
+  }
+
+ private:
+  QuantizedLinear layer_;
+};
+
 // The chosen rows of [rows, width] values; a list without rows (one value for all) stays.
 template <class Value>
-std::vector<Value> RowsOf(const std::vector<Value>& values, size_t stored_rows, const RowRuns& rows,
-                          size_t count) {
+std::vector<Value> ChosenRows(const std::vector<Value>& values, size_t stored_rows,
+                              const RowRuns& rows, size_t count) {
   if (values.empty() || values.size() % stored_rows != 0) return values;
   const size_t width = values.size() / stored_rows;
   std::vector<Value> chosen;
@@ -57,10 +71,10 @@ QuantizedLinear Select(QuantizedLinear all, const RowRuns& rows, size_t count) {
   }
 
   const size_t stored = all.out_features;
-  all.codes = RowsOf(all.codes, stored, rows, count);
+  all.codes = ChosenRows(all.codes, stored, rows, count);
   if (all.scheme.granularity != Granularity::kTensor) {
-    all.scales = RowsOf(all.scales, stored, rows, count);
-    all.zeros = RowsOf(all.zeros, stored, rows, count);
+    all.scales = ChosenRows(all.scales, stored, rows, count);
+    all.zeros = ChosenRows(all.zeros, stored, rows, count);
   }
   all.out_features = count;
   return all;
@@ -80,6 +94,11 @@ std::pair<size_t, size_t> ShapeOf(const QuantizedWeight& weight) {
 
 Matrix Dequantize(const QuantizedWeight& weight) {
   return std::visit([](const auto& w) { return w.Dequantize(); }, weight);
+}
+
+std::shared_ptr<const RowDecoder> RowsOf(QuantizedWeight weight) {
+  if (auto* blocks = std::get_if<RowBlocks>(&weight)) return std::move(blocks->decoder);
+  return std::make_shared<GridRows>(std::get<QuantizedLinear>(std::move(weight)));
 }
 
 QuantizedWeight SelectRows(QuantizedWeight weight, const RowRuns& rows, size_t count) {

@@ -39,6 +39,9 @@ using QuantizedWeight = std::variant<QuantizedLinear, RowBlocks>;
 std::pair<size_t, size_t> ShapeOf(const QuantizedWeight& weight);  // out, in
 Matrix Dequantize(const QuantizedWeight& weight);
 
+// Its rows one by one, in float32.
+std::shared_ptr<const RowDecoder> RowsOf(QuantizedWeight weight);
+
 // Which rows of a weight are taken: runs of `run` rows, `step` rows apart, from row `first` on, or,
 // with run 0, neighbouring ones.
 struct RowRuns {

@@ -52,7 +52,6 @@ QuantizedWeight QuantizedLayers::Read(const StoredLayer& stored) const {
   }
   if (options_.weights_only) {
     layer->activations.reset();
-    layer->transforms.clear();
   }
   return weight;
 }
@@ -69,18 +68,33 @@ const std::vector<Format>& Formats() {
   return formats;
 }
 
-Json QuantizationConfigOf(const std::filesystem::path& folder, const Json& config) {
-  if (config.is_object()) {
-    for (const char* key : {"quantization_config", "compression_config"}) {
-      const auto found = config.find(key);
-      if (found != config.end() && !found->is_null()) return *found;
-    }
+namespace {
+
+// In config.json; null if it has none.
+const Json* OwnDescription(const Json& config) {
+  if (!config.is_object()) return nullptr;
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    const auto found = config.find(key);
+    if (found != config.end() && !found->is_null()) return &*found;
   }
+  return nullptr;
+}
+
+}  // namespace
+
+std::filesystem::path QuantizationFileOf(const std::filesystem::path& folder, const Json& config) {
+  if (OwnDescription(config) != nullptr) return {};
   for (const std::string_view name : kDescriptionFiles) {
     std::error_code ignored;
-    if (std::filesystem::exists(folder / name, ignored)) return ReadJsonFile(folder / name);
+    if (std::filesystem::exists(folder / name, ignored)) return folder / name;
   }
-  return Json();
+  return {};
+}
+
+Json QuantizationConfigOf(const std::filesystem::path& folder, const Json& config) {
+  if (const Json* own = OwnDescription(config)) return *own;
+  const std::filesystem::path file = QuantizationFileOf(folder, config);
+  return file.empty() ? Json() : ReadJsonFile(file);
 }
 
 std::unique_ptr<QuantizedLayers> OpenQuantizedLayers(const TensorFile& tensors,

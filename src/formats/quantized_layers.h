@@ -30,7 +30,8 @@ struct ReadOptions {
   GptqZeros gptq_zeros = GptqZeros::kAuto;
   // Leave out the rounding of each weight to the library's type (`--weights float32`).
   bool float32_weights = false;
-  // Leave out what happens to activations: their rounding, online transforms (`--weights-only`).
+  // Leave out the rounding of activations and caches (`--weights-only`). Online transforms stay:
+  // without them the weights mean nothing.
   bool weights_only = false;
 
   bool operator==(const ReadOptions&) const = default;
@@ -106,6 +107,9 @@ std::unique_ptr<QuantizedLayers> OpenQuantizedLayers(const TensorFile& tensors,
 // The quantization_config of a folder: config.json's or the file beside it (quantize_config.json,
 // quant_config.json, quantization_config.json, hf_quant_config.json); null JSON if there is none.
 Json QuantizationConfigOf(const std::filesystem::path& folder, const Json& config);
+
+// The file beside config.json that it is in; empty if config.json has it or there is none.
+std::filesystem::path QuantizationFileOf(const std::filesystem::path& folder, const Json& config);
 
 // One line of the table of formats.
 struct Format {

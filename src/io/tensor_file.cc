@@ -183,7 +183,7 @@ const TensorView* TensorFile::Find(std::string_view name) const {
   if (const auto unread = unread_.find(std::string(name)); unread != unread_.end()) {
     ThrowBadInput(StrCat(paths_.front().string(), ": ", TensorPlace(name)),
                   StrCat("dtype ", kReadTypes), StrCat("'", unread->second, "'"),
-                  "a checkpoint that is already quantized is not read; use the float checkpoint");
+                  "no format that is read has tensors of this type");
   }
   auto at = std::ranges::lower_bound(tensors_, name, {}, &TensorView::name);
   return at != tensors_.end() && at->name == name ? &*at : nullptr;

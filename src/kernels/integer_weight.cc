@@ -257,9 +257,12 @@ class IntegerWeight final : public LinearWeight {
 
 bool IsIntegerProduct(const QuantizedLinear& layer) {
   if (!layer.activations || layer.scheme.type != NumberType::kInteger ||
-      layer.scheme.zero_point == ZeroPointKind::kFloat || layer.second_level_zeros) {
+      layer.scheme.zero_point == ZeroPointKind::kFloat ||
+      layer.scheme.zero_point == ZeroPointKind::kOffset || layer.second_level_zeros) {
     return false;
   }
+  // A sum of codes cannot round each weight.
+  if (!layer.value_form.is_plain()) return false;
 
   const Scheme& inputs = layer.activations->scheme;
   return inputs.type == NumberType::kInteger && inputs.granularity != Granularity::kGroup &&

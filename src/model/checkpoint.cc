@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/error_place.h"
@@ -44,18 +45,39 @@ Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linear
   Checkpoint checkpoint;
   checkpoint.source_ = source;
   checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(source));
+  auto file = std::make_shared<const TensorFile>(TensorFile::Open(source.folder));
+
+  // What another tool has quantized comes first: its codes are no tensors of the model.
+  std::unique_ptr<QuantizedLayers> layers;
+  if (!allow_missing_linears) {
+    layers = OpenQuantizedLayers(*file, source.folder, ReadModelConfig(source), source.read);
+  }
+  std::set<std::string> not_weights;
+  if (layers != nullptr) {
+    for (const StoredLayer& layer : layers->layers()) {
+      not_weights.insert(layer.tensors.begin(), layer.tensors.end());
+    }
+    not_weights.insert(layers->other_tensors().begin(), layers->other_tensors().end());
+  }
+
   // The plan knows which stored tensors hold which layers.
-  TensorFile file = TensorFile::Open(source.folder);
   At(source.folder.string(), [&] {
-    checkpoint.tensors_ = std::make_unique<ModelTensors>(std::move(file), *checkpoint.plan_);
+    checkpoint.tensors_ =
+        std::make_unique<ModelTensors>(std::move(file), *checkpoint.plan_, not_weights);
+    checkpoint.quantized_ = std::make_unique<QuantizedSites>(
+        std::move(layers), *checkpoint.tensors_, *checkpoint.plan_);
   });
   if (!allow_missing_linears) RefuseQuantizedTensors(*checkpoint.tensors_, source.folder);
   checkpoint.CheckTensors(allow_missing_linears);
 
   // The tensors of a quantized folder are those of its manifest.
   if (!allow_missing_linears) {
-    checkpoint.tensors_->LeaveOut(UnreadTensors(checkpoint.tensors_->all_names(), *checkpoint.plan_,
-                                                checkpoint.NeededTensors(), source));
+    std::vector<std::string> names = checkpoint.tensors_->all_names();
+    for (const std::string& name : checkpoint.quantized_->unused()) {
+      names.push_back(name + ".weight");
+    }
+    checkpoint.tensors_->LeaveOut(
+        UnreadTensors(names, *checkpoint.plan_, checkpoint.NeededTensors(), source));
   }
   return checkpoint;
 }
@@ -98,7 +120,8 @@ void Checkpoint::CheckNorm(const std::string& name, const NormPlan& norm) const 
 // that the file has is used even where the family does not require one.
 void Checkpoint::CheckSite(const std::string& name, const LinearSite& site,
                            bool may_be_missing) const {
-  if (!may_be_missing || tensors_->Header(name + ".weight") != nullptr) {
+  const bool is_quantized = quantized_->Find(name) != nullptr;
+  if (!is_quantized && (!may_be_missing || tensors_->Header(name + ".weight") != nullptr)) {
     CheckMatrix(name + ".weight", site.out, site.in);
   }
   if (site.requires_bias || tensors_->Header(name + ".bias") != nullptr) {
@@ -131,12 +154,17 @@ void Checkpoint::CheckTables() const {
     ThrowBadInput(StrCat(folder().string(), ": ", name), StrCat("shape [", rows, ", ", cols, "]"),
                   StrCat("[", weight.rows, ", ", weight.cols, "]"));
   };
-  check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
-              plan_->embedding.name);
-  check_table(StoredHead(), plan_->head.out, plan_->head.in, plan_->head.name);
+  // Those that are quantized have been checked.
+  if (quantized_->Find(EmbeddingName()) == nullptr) {
+    check_table(EmbeddingWeight(), plan_->embedding.rows, plan_->embedding.width,
+                plan_->embedding.name);
+  }
+  if (quantized_->Find(HeadName()) == nullptr) {
+    check_table(StoredHead(), plan_->head.out, plan_->head.in, plan_->head.name);
+  }
   if (plan_->head.requires_bias) CheckVector(plan_->head.name + ".bias", plan_->head.out);
 
-  if (const auto& table = plan_->positions) {
+  if (const auto& table = plan_->positions; table && quantized_->Find(table->name) == nullptr) {
     CheckMatrix(table->name + ".weight", table->rows, table->width);
   }
   for (const std::optional<LinearSite>* site : {&plan_->project_in, &plan_->project_out}) {
@@ -180,10 +208,16 @@ std::set<std::string> Checkpoint::NeededTensors() const {
 }
 
 WeightView Checkpoint::Weight(std::string_view layer_name) const {
+  if (quantized_->Find(layer_name) != nullptr) {
+    ThrowBadInput(StrCat(folder().string(), ": ", layer_name), "a float weight",
+                  StrCat("one that ", quantized_->layers()->description().name, " has quantized"),
+                  "make the float checkpoint of it: qualm convert MODEL --to hf");
+  }
   return tensors_->Get(StrCat(layer_name, ".weight")).AsWeight();
 }
 
 uint64_t Checkpoint::WeightBytes(std::string_view layer_name) const {
+  if (const QuantizedSites::Site* site = quantized_->Find(layer_name)) return site->bytes;
   return tensors_->BytesOf(StrCat(layer_name, ".weight"));
 }
 
@@ -200,25 +234,35 @@ std::vector<float> Checkpoint::NormBias(const NormPlan& norm, std::string_view n
   return LoadNorm(*tensors_, norm, name).bias;
 }
 
-WeightView Checkpoint::EmbeddingWeight() const {
+// Some files store the table of tied embeddings under the head's name only.
+const std::string& Checkpoint::EmbeddingName() const {
   const std::string& name = plan_->embedding.name;
-  // Some files store the table of tied embeddings under the head's name only.
-  const bool is_under_head =
-      plan_->tied_embeddings && tensors_->Header(name + ".weight") == nullptr;
-  return Weight(is_under_head ? plan_->head.name : name);
+  const bool is_absent =
+      tensors_->Header(name + ".weight") == nullptr && quantized_->Find(name) == nullptr;
+  return plan_->tied_embeddings && is_absent ? plan_->head.name : name;
 }
 
-WeightView Checkpoint::StoredHead() const {
-  return plan_->tied_embeddings ? EmbeddingWeight() : Weight(plan_->head.name);
+const std::string& Checkpoint::HeadName() const {
+  return plan_->tied_embeddings ? EmbeddingName() : plan_->head.name;
 }
 
-uint64_t Checkpoint::HeadBytes() const { return StoredHead().size_bytes(); }
+WeightView Checkpoint::EmbeddingWeight() const { return Weight(EmbeddingName()); }
+
+WeightView Checkpoint::StoredHead() const { return Weight(HeadName()); }
+
+uint64_t Checkpoint::HeadBytes() const {
+  if (const QuantizedSites::Site* site = quantized_->Find(HeadName())) return site->bytes;
+  return StoredHead().size_bytes();
+}
 
 // The division by a length of zero is left out, as the published code bounds the length from below.
 WeightView Checkpoint::HeadWeight(Matrix& memory) const {
-  const WeightView stored = StoredHead();
-  if (!plan_->head_has_unit_rows) return stored;
-  memory = ToMatrix(stored);
+  const bool is_quantized = quantized_->Find(HeadName()) != nullptr;
+  if (!is_quantized && !plan_->head_has_unit_rows) return StoredHead();
+  memory = is_quantized ? Dequantize(quantized_->Read(HeadName())) : ToMatrix(StoredHead());
+  if (!plan_->head_has_unit_rows) {
+    return {memory.data(), DType::kF32, memory.rows(), memory.cols()};
+  }
   for (size_t r = 0; r < memory.rows(); ++r) {
     double squares = 0;
     for (const float v : memory.row(r)) squares += double{v} * v;
@@ -228,7 +272,16 @@ WeightView Checkpoint::HeadWeight(Matrix& memory) const {
   return {memory.data(), DType::kF32, memory.rows(), memory.cols()};
 }
 
-void Checkpoint::ReleaseBlock(size_t block) const { tensors_->Release(plan_->NameIn(block, "")); }
+void Checkpoint::ReleaseBlock(size_t block) const {
+  const std::string prefix = plan_->NameIn(block, "");
+  tensors_->Release(prefix);
+  for (auto at = quantized_->sites().lower_bound(prefix);
+       at != quantized_->sites().end() && at->first.starts_with(prefix); ++at) {
+    for (const std::string& tensor : at->second.stored->tensors) {
+      tensors_->file().Release(tensors_->file().Get(tensor));
+    }
+  }
+}
 
 std::string Checkpoint::Hash() const {
   InputSet inputs = Inputs();
@@ -248,6 +301,11 @@ std::string Checkpoint::HashOf(InputSet& inputs) {
 InputSet Checkpoint::Inputs() const {
   InputSet inputs;
   inputs.Add("config.json", folder() / "config.json");
+  if (quantized_->layers() != nullptr) {
+    const std::filesystem::path description =
+        QuantizationFileOf(folder(), ReadJsonFile(folder() / "config.json"));
+    if (!description.empty()) inputs.Add(description.filename().string(), description);
+  }
   if (const auto& index = tensors_->file().index(); !index.empty()) {
     inputs.Add(index.filename().string(), index);
   }
@@ -269,20 +327,26 @@ NormLayer LoadNorm(const ModelTensors& tensors, const NormPlan& norm, std::strin
   return layer;
 }
 
-InputLayers LoadInput(const Checkpoint& checkpoint, const Context& context) {
+InputLayers LoadInputNorms(const Checkpoint& checkpoint) {
   const ModelPlan& plan = checkpoint.plan();
   InputLayers input;
+  if (const auto& norm = plan.embedding_norm) {
+    input.norm = LoadNorm(checkpoint.tensors(), *norm, norm->name);
+  }
+  input.position_offset = plan.positions ? plan.position_offset : 0;
+  return input;
+}
+
+InputLayers LoadInput(const Checkpoint& checkpoint, const Context& context) {
+  const ModelPlan& plan = checkpoint.plan();
+  InputLayers input = LoadInputNorms(checkpoint);
   input.embedding = {checkpoint.EmbeddingWeight(), plan.embedding.scale};
   if (const auto& site = plan.project_in) {
     input.project = LinearLayer{site->name, MakeDenseWeight(checkpoint.Weight(site->name), context),
                                 checkpoint.BiasOf(site->name)};
   }
-  if (const auto& norm = plan.embedding_norm) {
-    input.norm = LoadNorm(checkpoint.tensors(), *norm, norm->name);
-  }
   if (const auto& table = plan.positions) {
     input.positions = EmbeddingTable{checkpoint.Weight(table->name), table->scale};
-    input.position_offset = plan.position_offset;
   }
   return input;
 }

@@ -12,6 +12,7 @@
 #include "io/input_set.h"
 #include "model/decoder.h"
 #include "model/model_tensors.h"
+#include "model/quantized_sites.h"
 
 namespace qualm {
 
@@ -35,6 +36,12 @@ class Checkpoint {
   // Weight and bias of a norm, given its name in full; empty where it has none.
   std::vector<float> NormWeight(const NormPlan& norm, std::string_view name) const;
   std::vector<float> NormBias(const NormPlan& norm, std::string_view name) const;
+
+  // The layers, and perhaps tables, that another tool has quantized: they have no float weight.
+  const QuantizedSites& quantized() const { return *quantized_; }
+  // Under which name the embedding and the head are stored; one tensor if they are tied.
+  const std::string& EmbeddingName() const;
+  const std::string& HeadName() const;
 
   // The embedding's and the head's weight; one tensor if they are tied, under whichever of the two
   // names the file stores it. A head whose rows have unit length keeps them in `memory`.
@@ -67,6 +74,7 @@ class Checkpoint {
   ModelSource source_;
   std::unique_ptr<ModelPlan> plan_;  // on the heap: blocks refer to it
   std::unique_ptr<ModelTensors> tensors_;
+  std::unique_ptr<QuantizedSites> quantized_;
 };
 
 // Makes the weight of one linear layer, given its full name ("model.layers.0.mlp.up_proj").
@@ -79,6 +87,8 @@ std::unique_ptr<DecoderBlock> BuildBlock(const ModelTensors& tensors, const Mode
 
 // What comes before the blocks, with float products; tables refer to the checkpoint's memory.
 InputLayers LoadInput(const Checkpoint& checkpoint, const Context& context);
+// Of these only the norm: tables and projection are left to the caller.
+InputLayers LoadInputNorms(const Checkpoint& checkpoint);
 
 // Weight and bias of a norm as floats, as Checkpoint::NormWeight gives them.
 NormLayer LoadNorm(const ModelTensors& tensors, const NormPlan& norm, std::string_view name);

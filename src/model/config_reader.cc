@@ -21,6 +21,8 @@ constexpr int64_t kLargestSize = int64_t{1} << 24;
 constexpr std::string_view kWithoutInfluence[] = {
     // The file and its writer.
     "_attn_implementation",
+    "compression_config",
+    "quantization_config",
     "_attn_implementation_autoset",
     "_commit_hash",
     "_flash_attn_2_enabled",

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +11,6 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/file_kind.h"
-#include "io/json.h"
 
 namespace qualm {
 namespace {
@@ -101,50 +99,6 @@ void RefusePointers(const fs::path& folder, const std::vector<std::string>& name
   }
 }
 
-// "gptq, 4 bits" of a quantization_config; bitsandbytes' first form had no method.
-std::string DescribeQuantization(const Json& config) {
-  std::string text = "a method that it does not name";
-  if (!config.is_object()) return text;
-
-  const auto method = config.find("quant_method");
-  if (method != config.end() && method->is_string()) {
-    text = method->get<std::string>().substr(0, 40);
-  } else if (config.contains("load_in_4bit") || config.contains("load_in_8bit")) {
-    text = "bitsandbytes";
-  }
-
-  // The number of bits, by the name that the method gives it.
-  for (const char* key : {"bits", "w_bit"}) {
-    const auto bits = config.find(key);
-    if (bits != config.end() && bits->is_number_integer()) {
-      text += StrCat(", ", bits->dump(), " bits");
-    }
-  }
-  return text;
-}
-
-[[noreturn]] void ThrowQuantized(const fs::path& file, const Json& config) {
-  ThrowBadInput(file.string(), "a float checkpoint",
-                StrCat("one that is already quantized (", DescribeQuantization(config), ")"),
-                "use the float checkpoint that it was made from");
-}
-
-// What config.json and the files of older tools say. A config.json that cannot be read is left to
-// its own reader.
-void RefuseQuantized(const fs::path& folder, const std::vector<std::string>& names) {
-  const fs::path path = folder / "config.json";
-  const Json config = ReadJsonFile(path);
-  if (config.is_object()) {
-    for (const char* key : {"quantization_config", "compression_config"}) {
-      const auto found = config.find(key);
-      if (found != config.end() && !found->is_null()) ThrowQuantized(path, *found);
-    }
-  }
-  const std::string side =
-      FirstLike(names, {"quantize_config.json", "quant_config.json", "hf_quant_config.json"});
-  if (!side.empty()) ThrowQuantized(folder / side, ReadJsonFile(folder / side));
-}
-
 // A folder without config.json.
 [[noreturn]] void ThrowNoConfig(const fs::path& folder, const std::vector<std::string>& names) {
   // Each kind has files that no other kind has.
@@ -172,6 +126,13 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     if (Exists(folder / name) || Exists(folder / StrCat(name, ".index.json"))) return;
   }
+  // A single file of another name is the model's, unless it is of a kind of its own.
+  const bool is_other = !FirstLike(names, {"adapter_model.*", "consolidated*", "model-*"}).empty();
+  if (!is_other && std::ranges::count_if(names, [](const std::string& name) {
+                     return name.ends_with(".safetensors");
+                   }) == 1) {
+    return;
+  }
   const auto refuse = [&](const std::string& name, std::string_view kind, std::string_view hint) {
     if (name.empty()) return;
     ThrowBadInput(folder.string(),
@@ -191,8 +152,8 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
   refuse(FirstLike(names, {"*.bin", "*.pth", "*.pt", "*.ckpt"}),
          "weights in a file of another name", kOtherNameHint);
   refuse(FirstLike(names, {"*.gguf"}), "weights in GGUF", kGgufHint);
-  refuse(FirstLike(names, {"*.safetensors"}), "a safetensors file of another name",
-         "call it model.safetensors if it holds the whole model");
+  refuse(FirstLike(names, {"*.safetensors"}), "several safetensors files of other names",
+         "call the one that holds the whole model model.safetensors");
   refuse(FirstLike(names, {"tf_model*", "flax_model*", "*.onnx"}), "weights of another framework",
          "convert them to safetensors by transformers");
 }
@@ -209,7 +170,6 @@ void RequireModelFolder(const fs::path& path) {
   const std::vector<std::string> names = NamesIn(path);
   RefusePointers(path, names);
   if (!Exists(path / "config.json")) ThrowNoConfig(path, names);
-  RefuseQuantized(path, names);
   RefuseOtherWeights(path, names);
 }
 

@@ -22,8 +22,12 @@ void EmbeddingTable::Lookup(std::span<const TokenId> ids, Span2D<float> out) con
   const auto* bytes = static_cast<const std::byte*>(weight.data);
   const size_t row_bytes = weight.cols * SizeOf(weight.type);
   for (size_t t = 0; t < ids.size(); ++t) {
-    ConvertToFloat(weight.type, bytes + static_cast<size_t>(ids[t]) * row_bytes, out.row(t).data(),
-                   weight.cols);
+    const auto row = static_cast<size_t>(ids[t]);
+    if (quantized != nullptr) {
+      quantized->Decode(row, 0, out.row(t));
+    } else {
+      ConvertToFloat(weight.type, bytes + row * row_bytes, out.row(t).data(), weight.cols);
+    }
     if (scale != 1) {
       for (float& v : out.row(t)) v *= scale;
     }

@@ -1,9 +1,11 @@
 // What a model does before its first block: token ids become hidden states.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 
+#include "artefact/row_blocks.h"
 #include "model/block_part.h"
 
 namespace qualm {
@@ -12,8 +14,9 @@ struct Context;
 
 // Rows of a table, kept as stored. The memory behind `weight` must outlive the table.
 struct EmbeddingTable {
-  WeightView weight;  // [vocab, width]
+  WeightView weight;  // [vocab, width]; without data where the rows are quantized
   float scale = 1;    // of the rows that are read
+  std::shared_ptr<const RowDecoder> quantized = {};
   // Both throw bad input if an id is outside the vocabulary.
   void CheckIds(std::span<const TokenId> ids) const;
   void Lookup(std::span<const TokenId> ids, Span2D<float> out) const;

@@ -73,8 +73,52 @@ const LayerRecord* FindRecord(const Manifest* manifest, const std::string& name)
   return nullptr;
 }
 
+// A layer as wrappers around its product on float32 weights: inputs are transformed, then rounded,
+// then multiplied, in the same order as around packed weights.
+std::unique_ptr<LinearWeight> MakeDequantized(const QuantizedLinear& layer,
+                                              const Context& context) {
+  if (IsIntegerProduct(layer)) {
+    return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
+  }
+  const Matrix values = layer.Dequantize();
+  std::unique_ptr<LinearWeight> weight =
+      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
+  if (layer.activations) weight = WithActivations(std::move(weight), layer);
+  return WithTransforms(std::move(weight), layer.transforms);
+}
+
+// The product of a layer that another tool has quantized.
+std::unique_ptr<LinearWeight> MakeQuantized(const QuantizedWeight& weight,
+                                            const LoadOptions& options, const Context& context) {
+  if (const auto* layer = std::get_if<QuantizedLinear>(&weight)) {
+    // Weights that are rounded to 16 bits have no packed product yet.
+    const bool is_dense = options.dequantize || !layer->value_form.is_plain();
+    return is_dense ? MakeDequantized(*layer, context) : MakePackedWeight(*layer, context);
+  }
+  const Matrix values = Dequantize(weight);
+  return MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
+}
+
+// The weight of a layer around the blocks, by its name in the plan.
+std::unique_ptr<LinearWeight> MakeOuterWeight(const Checkpoint& checkpoint, const std::string& name,
+                                              const LoadOptions& options, const Context& context) {
+  if (checkpoint.quantized().Find(name) != nullptr) {
+    return MakeQuantized(checkpoint.quantized().Read(name), options, context);
+  }
+  return MakeFloatWeight(checkpoint.Weight(name), options, context);
+}
+
 // A table as it is stored, or rounded where the options ask for it.
-EmbeddingTable MakeTable(Model& model, WeightView weight, float scale, const LoadOptions& options) {
+EmbeddingTable MakeTable(Model& model, const std::string& name, const TableSite& site,
+                         const LoadOptions& options) {
+  const Checkpoint& checkpoint = *model.checkpoint;
+  const float scale = site.scale;
+  if (checkpoint.quantized().Find(name) != nullptr) {
+    return {{nullptr, DType::kF32, site.rows, site.width},
+            scale,
+            RowsOf(checkpoint.quantized().Read(name))};
+  }
+  WeightView weight = checkpoint.Weight(name);
   if (!options.compute_in_bf16 || weight.type == DType::kBF16) return {weight, scale};
 
   // The model owns the rounded copy, because the table is only a view.
@@ -85,7 +129,7 @@ EmbeddingTable MakeTable(Model& model, WeightView weight, float scale, const Loa
 
 LinearLayer MakeFloatLayer(const Checkpoint& checkpoint, const LinearSite& site,
                            const LoadOptions& options, const Context& context) {
-  return {site.name, MakeFloatWeight(checkpoint.Weight(site.name), options, context),
+  return {site.name, MakeOuterWeight(checkpoint, site.name, options, context),
           checkpoint.BiasOf(site.name)};
 }
 
@@ -95,12 +139,10 @@ void LoadSurroundings(Model& model, const LoadOptions& options, const Context& c
   Decoder& decoder = *model.decoder;
   const ModelPlan& plan = decoder.plan;
 
-  decoder.input = LoadInput(checkpoint, context);
-  decoder.input.embedding =
-      MakeTable(model, checkpoint.EmbeddingWeight(), plan.embedding.scale, options);
+  decoder.input = LoadInputNorms(checkpoint);
+  decoder.input.embedding = MakeTable(model, checkpoint.EmbeddingName(), plan.embedding, options);
   if (plan.positions) {
-    decoder.input.positions =
-        MakeTable(model, checkpoint.Weight(plan.positions->name), plan.positions->scale, options);
+    decoder.input.positions = MakeTable(model, plan.positions->name, *plan.positions, options);
   }
   if (plan.project_in) {
     decoder.input.project = MakeFloatLayer(checkpoint, *plan.project_in, options, context);
@@ -112,9 +154,13 @@ void LoadSurroundings(Model& model, const LoadOptions& options, const Context& c
   if (plan.project_out) {
     decoder.project_out = MakeFloatLayer(checkpoint, *plan.project_out, options, context);
   }
-  Matrix memory;
   decoder.head.name = plan.head.name;
-  decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(memory), options, context);
+  if (checkpoint.quantized().Find(checkpoint.HeadName()) != nullptr && !plan.head_has_unit_rows) {
+    decoder.head.weight = MakeOuterWeight(checkpoint, checkpoint.HeadName(), options, context);
+  } else {
+    Matrix memory;
+    decoder.head.weight = MakeFloatWeight(checkpoint.HeadWeight(memory), options, context);
+  }
   if (plan.head.requires_bias) decoder.head.bias = checkpoint.BiasOf(plan.head.name);
 }
 
@@ -211,11 +257,11 @@ std::string Model::Hash() const {
                   "it was changed after the model was quantized");
   }
   const std::string hash = manifest->ArtefactHash();
-  if (source.config.empty()) return hash;
-
-  // With another configuration the same artefact is another model.
   InputSet changed;
   AddOverrides(source, changed);
+  if (changed.files().empty()) return hash;
+
+  // With another configuration, or read in another way, the same artefact is another model.
   Hasher hasher;
   hasher.Add(hash);
   hasher.Add(changed.Hash());
@@ -224,26 +270,20 @@ std::string Model::Hash() const {
 
 InputSet ModelFiles(const ModelSource& source) { return OpenFolder(source).inputs; }
 
-// A layer with a record in the manifest runs on its packed weights, unless `dequantize` asks for
-// float weights that give the same outputs. All other layers are dense.
+// A layer that another tool has quantized, or with a record in the manifest, runs on its packed
+// weights, unless `dequantize` asks for float weights that give the same outputs. All other layers
+// are dense.
 std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Manifest* manifest,
                                          const std::string& name, const LoadOptions& options,
                                          const Context& context) {
+  if (checkpoint.quantized().Find(name) != nullptr) {
+    return MakeQuantized(checkpoint.quantized().Read(name), options, context);
+  }
   const LayerRecord* record = FindRecord(manifest, name);
   if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, context);
   QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors().file(), *record);
-  if (!options.dequantize) return MakePackedWeight(layer, context);
-  if (IsIntegerProduct(layer)) {
-    return WithTransforms(MakePlainIntegerWeight(layer), layer.transforms);
-  }
-
-  // The same wrappers as around packed weights, in the same order: inputs are transformed, then
-  // rounded, then multiplied.
-  Matrix values = layer.Dequantize();
-  std::unique_ptr<LinearWeight> weight =
-      MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
-  if (layer.activations) weight = WithActivations(std::move(weight), layer);
-  return WithTransforms(std::move(weight), layer.transforms);
+  if (checkpoint.source().read.weights_only) layer.activations.reset();
+  return options.dequantize ? MakeDequantized(layer, context) : MakePackedWeight(layer, context);
 }
 
 // Every record must belong to a site of the plan and have its shape. Sites without a record are
@@ -301,7 +341,9 @@ Model LoadModel(const ModelSource& source, const LoadOptions& options, const Con
   model.decoder = std::make_unique<Decoder>();
   Decoder& decoder = *model.decoder;
   decoder.plan = checkpoint.plan();
-  if (manifest != nullptr) decoder.plan.kv_cache = manifest->kv_cache;
+  if (manifest != nullptr && !source.read.weights_only) {
+    decoder.plan.kv_cache = manifest->kv_cache;
+  }
   for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
     decoder.blocks.push_back(
         BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {

@@ -48,7 +48,7 @@ bool ModelSource::operator==(const ModelSource& other) const {
   const auto is_same = [](const ConfigOverride& a, const ConfigOverride& b) {
     return a.key == b.key && a.value == b.value;
   };
-  return folder == other.folder && ignored_tensors == other.ignored_tensors &&
+  return folder == other.folder && ignored_tensors == other.ignored_tensors && read == other.read &&
          std::ranges::equal(config, other.config, is_same);
 }
 
@@ -90,6 +90,11 @@ void AddOverrides(const ModelSource& source, InputSet& inputs) {
   if (!source.ignored_tensors.empty()) {
     inputs.AddText("--ignore-tensors", Json(source.ignored_tensors).dump());
   }
+  if (source.read.gptq_zeros != GptqZeros::kAuto) {
+    inputs.AddText("--gptq-zeros", NameOfEnum(source.read.gptq_zeros));
+  }
+  if (source.read.float32_weights) inputs.AddText("--weights", "float32");
+  if (source.read.weights_only) inputs.AddText("--weights-only", "true");
 }
 
 }  // namespace qualm

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "formats/quantized_layers.h"
 #include "io/input_set.h"
 #include "io/json.h"
 
@@ -32,6 +33,7 @@ struct ModelSource {
   std::string name;                          // as the user wrote it; default: the folder
   std::vector<ConfigOverride> config;        // by key
   std::vector<std::string> ignored_tensors;  // regular expressions
+  ReadOptions read;                          // how quantized layers are read
 
   bool operator==(const ModelSource& other) const;
 };

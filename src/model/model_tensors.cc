@@ -26,9 +26,10 @@ size_t StoredRow(const StoredRows& rows, size_t row) {
 
 }  // namespace
 
-ModelTensors::ModelTensors(TensorFile file, const ModelPlan& plan)
+ModelTensors::ModelTensors(std::shared_ptr<const TensorFile> file, const ModelPlan& plan,
+                           const std::set<std::string>& not_weights)
     : file_(std::move(file)), renamings_(plan.renamings) {
-  AddStored();
+  AddStored(not_weights);
   AddParts(plan);
 }
 
@@ -42,8 +43,12 @@ std::string ModelTensors::PlanName(const std::string& stored) const {
 }
 
 // Every stored tensor under the plan's name for it.
-void ModelTensors::AddStored() {
-  for (const TensorView& tensor : file_.tensors()) {
+void ModelTensors::AddStored(const std::set<std::string>& not_weights) {
+  for (const TensorView& tensor : file_->tensors()) {
+    if (not_weights.contains(tensor.name)) {
+      not_weights_.insert(PlanName(tensor.name));
+      continue;
+    }
     Entry entry;
     entry.view = tensor;
     entry.view.name = PlanName(tensor.name);
@@ -183,9 +188,9 @@ std::vector<std::string> ModelTensors::names() const {
 
 std::vector<std::string> ModelTensors::all_names() const {
   std::vector<std::string> all = names();
-  for (const std::string& stored : file_.names()) {
+  for (const std::string& stored : file_->names()) {
     std::string name = PlanName(stored);
-    if (!entries_.contains(name)) all.push_back(std::move(name));
+    if (!entries_.contains(name) && !not_weights_.contains(name)) all.push_back(std::move(name));
   }
   std::ranges::sort(all);
   return all;
@@ -198,10 +203,10 @@ void ModelTensors::LeaveOut(const std::vector<std::string>& names) {
 
 // A tensor of a type that cannot be read has no entry: the file names the type when it is asked.
 void ModelTensors::RefuseUnreadType(std::string_view name) const {
-  (void)file_.Find(name);
+  (void)file_->Find(name);
   for (const Renaming& renaming : renamings_) {
     if (!name.starts_with(renaming.to)) continue;
-    (void)file_.Find(StrCat(renaming.from, name.substr(renaming.to.size())));
+    (void)file_->Find(StrCat(renaming.from, name.substr(renaming.to.size())));
   }
 }
 
@@ -226,7 +231,7 @@ const TensorView& ModelTensors::Get(std::string_view name) const {
   if (const TensorView* found = Find(name)) return *found;
   // A wrong prefix is the most common mistake.
   const std::string near = NearestName(name, names());
-  ThrowBadInput(file_.files().front().parent_path().string(), StrCat("a tensor '", name, "'"),
+  ThrowBadInput(file_->files().front().parent_path().string(), StrCat("a tensor '", name, "'"),
                 StrCat("none among ", entries_.size()),
                 near.empty() ? "" : StrCat("the nearest name is '", near, "'"));
 }
@@ -280,7 +285,7 @@ void ModelTensors::Release(std::string_view prefix) const {
       entry.view.bytes = {};
       entry.part = {};
     } else if (entry.source != nullptr) {
-      file_.Release(*entry.source);
+      file_->Release(*entry.source);
     }
   }
 }

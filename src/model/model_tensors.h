@@ -20,7 +20,14 @@ class ModelTensors {
  public:
   // Throws bad input naming tensors that two of the plan's renamings make the same, or a stored
   // tensor whose rows are not those of the layers in it.
-  ModelTensors(TensorFile file, const ModelPlan& plan);
+  // Stored tensors that are `not_weights` (codes and scales of another tool) are as if absent.
+  ModelTensors(std::shared_ptr<const TensorFile> file, const ModelPlan& plan,
+               const std::set<std::string>& not_weights = {});
+  ModelTensors(TensorFile file, const ModelPlan& plan)
+      : ModelTensors(std::make_shared<const TensorFile>(std::move(file)), plan) {}
+
+  // The plan's name for a stored one.
+  std::string PlanName(const std::string& stored) const;
 
   // In the order of the names; all_names are also of those whose type is not read.
   std::vector<std::string> names() const;
@@ -43,7 +50,7 @@ class ModelTensors {
   void LeaveOut(const std::vector<std::string>& names);
   // Under the names of the plan.
   const std::vector<std::string>& left_out() const { return left_out_; }
-  const TensorFile& file() const { return file_; }
+  const TensorFile& file() const { return *file_; }
 
  private:
   // A tensor by its name in the plan.
@@ -55,8 +62,7 @@ class ModelTensors {
     std::vector<std::byte> part;
   };
 
-  void AddStored();
-  std::string PlanName(const std::string& stored) const;
+  void AddStored(const std::set<std::string>& not_weights);
   void AddParts(const ModelPlan& plan);
   void CheckWholes(const ModelPlan& plan, size_t block) const;
   void AddSite(const ModelPlan& plan, size_t block, const LinearSite& site);
@@ -66,8 +72,9 @@ class ModelTensors {
   void CutOut(Entry& entry) const;
   void RefuseUnreadType(std::string_view name) const;
 
-  TensorFile file_;
-  mutable std::mutex mutex_;  // of the entries' views and parts
+  std::shared_ptr<const TensorFile> file_;
+  std::set<std::string> not_weights_;  // under the names of the plan
+  mutable std::mutex mutex_;           // of the entries' views and parts
   mutable std::map<std::string, Entry, std::less<>> entries_;
   std::set<std::string, std::less<>> wholes_;  // entries that others are cut out of
   std::vector<Renaming> renamings_;

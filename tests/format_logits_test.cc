@@ -1,0 +1,120 @@
+// Quantized files of other tools run as models: the logits of the last position against
+// transformers' in float32 on the library's own weights.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "io/json.h"
+#include "model/model.h"
+#include "support/shared_data.h"
+#include "support/test_context.h"
+
+namespace qualm {
+namespace {
+
+// What the goldens ask for: float32 against float32 over one or two small blocks.
+constexpr double kTolerance = 1e-3;
+
+// Cases that cannot run yet, with what they lack. The list may only shrink.
+const std::map<std::string, std::string>& NotYet() {
+  static const std::map<std::string, std::string> reasons = {
+      {"base_qwen3_moe", "no family qwen3_moe: experts"},
+      {"gptoss_mxfp4", "no family gpt_oss: experts"},
+      {"gptqmodel_qwen3_moe_w4_g32", "no family qwen3_moe: experts"},
+  };
+  return reasons;
+}
+
+std::vector<std::string> Cases() {
+  std::vector<std::string> names;
+  const std::filesystem::path root = testing::SharedRoot() / "golden/formats";
+  if (std::filesystem::exists(root)) {
+    for (const auto& entry : std::filesystem::directory_iterator(root)) {
+      const std::filesystem::path& path = entry.path();
+      const bool is_case = std::filesystem::exists(path / "golden.json") &&
+                           std::filesystem::exists(path / "config.json");
+      if (is_case) names.push_back(path.filename().string());
+    }
+  }
+  std::ranges::sort(names);
+  return names.empty() ? std::vector<std::string>{"absent"} : names;
+}
+
+class FormatLogits : public ::testing::TestWithParam<std::string> {};
+
+// Logits after the last of the ids.
+std::vector<float> LastLogits(const Model& model, const std::vector<TokenId>& ids,
+                              const Context& context) {
+  const Decoder& decoder = *model.decoder;
+  KvCache cache = decoder.MakeCache(ids.size());
+  const Matrix hidden = decoder.Forward(std::vector<SequenceSlice>{{&cache, ids}}, context);
+  Matrix logits(1, decoder.plan.vocab_size());
+  decoder.Logits(hidden.view().Rows(ids.size() - 1, 1), logits, context);
+  const std::span<const float> row = logits.row(0);
+  return {row.begin(), row.end()};
+}
+
+double LargestDifference(const std::vector<float>& ours, const Json& golden) {
+  EXPECT_EQ(ours.size(), golden.size());
+  double largest = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    largest = std::max(largest, std::abs(double{ours[i]} - golden[i].get<double>()));
+  }
+  return largest;
+}
+
+// The distance over the length, and the place of the largest logit.
+void ExpectClose(const std::vector<float>& ours, const Json& golden) {
+  double squares = 0, differences = 0;
+  size_t most = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    const double g = golden[i].get<double>();
+    squares += g * g;
+    differences += (ours[i] - g) * (ours[i] - g);
+    if (g > golden[most].get<double>()) most = i;
+  }
+  EXPECT_LE(std::sqrt(differences / squares), 0.02);
+  EXPECT_EQ(static_cast<size_t>(std::ranges::max_element(ours) - ours.begin()), most);
+}
+
+TEST_P(FormatLogits, AreThoseOfTheLibrarysWeights) {
+  QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("golden/formats") / GetParam());
+  testing::TestContext context(2);
+  if (const auto reason = NotYet().find(GetParam()); reason != NotYet().end()) {
+    EXPECT_THROW((void)LoadModel(folder, {}, context), Error) << "is not " << reason->second;
+    GTEST_SKIP() << "not yet: " << reason->second;
+  }
+  const Json golden = ReadJsonFile(folder / "golden.json");
+  const Json& logits = golden["logits"];
+  const auto ids = logits["ids"].get<std::vector<TokenId>>();
+
+  // Without online rotations the weights of a rotated model mean nothing, so that the goldens' own
+  // "weights only" is no reference for one.
+  const Json config = ReadJsonFile(folder / "config.json");
+  const Json quantization = config.value("quantization_config", Json::object());
+  const Json transforms = quantization.value("transform_config", Json());
+  if (!transforms.is_object() || transforms.empty()) {
+    ModelSource source(folder);
+    source.read.weights_only = true;
+    for (const bool dequantize : {false, true}) {
+      const Model model = LoadModel(source, {.dequantize = dequantize}, context);
+      const double largest =
+          LargestDifference(LastLogits(model, ids, context), logits["weights_only"]["last_logits"]);
+      EXPECT_LE(largest, kTolerance) << (dequantize ? "dequantized" : "packed");
+      RecordProperty("largest_difference", std::to_string(largest));
+    }
+  }
+
+  if (!logits.contains("as_configured")) return;
+  const Model model = LoadModel(folder, {}, context);
+  ExpectClose(LastLogits(model, ids, context), logits["as_configured"]["last_logits"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, FormatLogits, ::testing::ValuesIn(Cases()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace qualm
