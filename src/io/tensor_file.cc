@@ -134,6 +134,20 @@ TensorFile TensorFile::Open(const std::filesystem::path& file_or_folder) {
   return result;
 }
 
+TensorFile TensorFile::Of(std::vector<TensorView> tensors, std::string container,
+                          std::vector<std::filesystem::path> files, uint64_t file_bytes,
+                          std::shared_ptr<const void> keeper) {
+  TensorFile result;
+  result.tensors_ = std::move(tensors);
+  result.file_of_tensor_.assign(result.tensors_.size(), 0);
+  result.paths_ = std::move(files);
+  result.container_ = std::move(container);
+  result.given_bytes_ = file_bytes;
+  result.keeper_ = std::move(keeper);
+  result.SortByName();
+  return result;
+}
+
 // Maps the files and collects their tensors, file by file.
 void TensorFile::MapAll() {
   for (const std::filesystem::path& path : paths_) {
@@ -150,6 +164,7 @@ void TensorFile::MapAll() {
 }
 
 std::string_view TensorFile::container() const {
+  if (!container_.empty()) return container_;
   return IsTorchFileName(paths_.front()) ? "torch" : "safetensors";
 }
 
@@ -223,7 +238,7 @@ void TensorFile::LeaveOut(const std::vector<std::string>& names) {
 }
 
 uint64_t TensorFile::file_bytes() const {
-  uint64_t total = 0;
+  uint64_t total = given_bytes_;
   for (const auto& file : files_) total += file->bytes().size();
   return total;
 }
@@ -239,6 +254,7 @@ const std::filesystem::path& TensorFile::FileOf(const TensorView& tensor) const 
 }
 
 void TensorFile::Release(const TensorView& tensor) const {
+  if (files_.empty()) return;  // whose memory it is, is not known here
   const MappedFile& file = *files_[file_of_tensor_[IndexOf(tensor)]];
   const std::span<const std::byte> all = file.bytes();
   const bool is_copy =

@@ -20,6 +20,11 @@ namespace qualm {
 class TensorFile {
  public:
   static TensorFile Open(const std::filesystem::path& file_or_folder);
+  // Tensors of another container: `files` are what they were read from, `keeper` keeps the memory
+  // that they look at. Throws bad input for two tensors of one name.
+  static TensorFile Of(std::vector<TensorView> tensors, std::string container,
+                       std::vector<std::filesystem::path> files, uint64_t file_bytes,
+                       std::shared_ptr<const void> keeper);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }  // sorted by name
   // Null if absent. A tensor of a type that is not read stops nobody until it is asked for: then it
@@ -33,7 +38,7 @@ class TensorFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::vector<std::filesystem::path>& files() const { return paths_; }
   const std::filesystem::path& index() const { return index_; }  // empty: one file without an index
-  // "safetensors" or "torch": the form of the files.
+  // "safetensors", "torch" or another: the form of the files.
   std::string_view container() const;
   // From now on these tensors are absent.
   void LeaveOut(const std::vector<std::string>& names);
@@ -55,6 +60,10 @@ class TensorFile {
   std::vector<size_t> file_of_tensor_;
   std::map<std::string, std::string> metadata_;
   std::map<std::string, std::string> unread_;  // name, type
+  // Of tensors that were given to Of; then there are no files_.
+  std::string container_;
+  uint64_t given_bytes_ = 0;
+  std::shared_ptr<const void> keeper_;
 };
 
 }  // namespace qualm
