@@ -132,6 +132,9 @@ GridPoint Grid::FitSymmetric(float min, float max) const {
     case SymmetricConvention::kSigned:
       scale = largest / (middle_ - 1);
       break;
+    case SymmetricConvention::kFullRange:
+      scale = 2 * largest / max_code_;
+      break;
   }
   return {StoredScale(scale), middle_};
 }

@@ -178,7 +178,8 @@ EnumNames NamesOfEnum(ZeroPointKind) {
 }
 
 EnumNames NamesOfEnum(SymmetricConvention) {
-  static constexpr std::array<std::string_view, 3> kNames = {"gptq", "mi_absmax", "signed"};
+  static constexpr std::array<std::string_view, 4> kNames = {"gptq", "mi_absmax", "signed",
+                                                             "full_range"};
   return {"symmetric_convention", kNames};
 }
 

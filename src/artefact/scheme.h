@@ -40,8 +40,9 @@ enum class ZeroPointKind : uint8_t {
 enum class SymmetricConvention : uint8_t {
   kGptq,  // scale = 2·absmax/(N-1), zero N/2; the range is [-absmax, absmax] if the group has a
           // negative value, otherwise [0, absmax]
-  kMiAbsmax,  // scale = absmax/((N-1)/2 rounded down), zero N/2
-  kSigned,    // scale = absmax/(N/2-1), zero N/2, code 0 unused (AWQ, SmoothQuant)
+  kMiAbsmax,   // scale = absmax/((N-1)/2 rounded down), zero N/2
+  kSigned,     // scale = absmax/(N/2-1), zero N/2, code 0 unused (AWQ, SmoothQuant)
+  kFullRange,  // scale = 2·absmax/(N-1), zero N/2, whatever signs there are (compressed-tensors)
 };
 
 // Scales (and zeros) that are quantized themselves, in groups of `group_rows` consecutive output

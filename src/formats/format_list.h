@@ -5,6 +5,7 @@
 
 namespace qualm {
 
+Format CompressedTensorsFormat();
 Format GptqFormat();
 
 }  // namespace qualm

@@ -64,6 +64,7 @@ void QuantizedLayers::Sort() {
 const std::vector<Format>& Formats() {
   static const std::vector<Format> formats = {
       GptqFormat(),
+      CompressedTensorsFormat(),
   };
   return formats;
 }

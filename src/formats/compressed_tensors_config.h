@@ -1,0 +1,49 @@
+// The quantization_config of compressed-tensors: groups of modules with the schemes of their
+// weights and activations, and what is configured beyond weights. Source: compressed-tensors'
+// quant_config.py, quant_scheme.py and quant_args.py, for facts.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/json.h"
+
+namespace qualm {
+
+// QuantizationArgs: how a tensor is quantized.
+struct TensorArgs {
+  int bits = 8;
+  bool is_float = false;
+  bool is_symmetric = true;
+  std::string strategy;          // tensor, channel, group, block, token, tensor_group, attn_head
+  int64_t group_size = 0;        // of group and tensor_group; 0: none
+  std::vector<size_t> block;     // block_structure, [rows, columns]
+  std::string dynamic;           // "true", "false" or "local"
+  bool has_group_order = false;  // actorder "group"
+};
+
+struct TensorGroup {
+  std::string name;                  // "group_0"
+  std::vector<std::string> targets;  // class, name of a module or "re:" and a pattern
+  std::optional<TensorArgs> weights, inputs, outputs;
+  std::string format;  // "pack-quantized"; the whole file's unless the group has its own
+};
+
+struct CompressedTensorsConfig {
+  std::vector<TensorGroup> groups;
+  std::vector<std::string> ignore;  // as targets
+  std::string format, version, status;
+  std::optional<TensorArgs> kv_cache;
+  std::string transforms;  // transform_config as JSON; empty: none
+
+  // Throws bad input, at the key, for what is missing, of another type, or not known.
+  static CompressedTensorsConfig From(const Json& quantization);
+
+  // The group of a linear layer by its name, as the library finds it: names first, then patterns,
+  // then the class. Null: none, or ignored.
+  const TensorGroup* GroupOf(const std::string& module) const;
+  bool Ignores(const std::string& module) const;
+};
+
+}  // namespace qualm
