@@ -60,8 +60,10 @@ std::vector<float> E2m3Values() {
 
 class CompressedTensorsLayers final : public QuantizedLayers {
  public:
-  CompressedTensorsLayers(const FormatInput& input, CompressedTensorsConfig config)
+  CompressedTensorsLayers(const FormatInput& input, CompressedTensorsConfig config,
+                          FormatDescription description, bool divides_first)
       : QuantizedLayers(input.options),
+        divides_first_(divides_first),
         file_(*input.tensors),
         config_(std::move(config)),
         model_type_(input.dtype) {
@@ -72,6 +74,7 @@ class CompressedTensorsLayers final : public QuantizedLayers {
     for (const std::string& name : ModulesWith(file_, ".weight_packed")) {
       if (!modules_.contains(name)) (void)file_.Get(name + ".weight_scale");
     }
+    description_ = std::move(description);
     CollectOthers();
     Describe();
     CompareGlobalScales();
@@ -453,12 +456,28 @@ class CompressedTensorsLayers final : public QuantizedLayers {
       if (!IsFloat(global.type) || global.elements() != 1) {
         ThrowBadInput(global.name, "one float", TypeAndShape(global));
       }
-      layer.tensor_scale = FloatsOf(global)[0];
-      layer.tensor_scale_divides = true;
+      const float scale = FloatsOf(global)[0];
+      if (divides_first_) {
+        SetScaledTable(scale, layer);
+      } else {
+        layer.tensor_scale = scale;
+        layer.tensor_scale_divides = true;
+      }
     }
     // These types have groups by definition, also where one group is the whole row.
     layer.scheme.granularity = Granularity::kGroup;
     layer.scheme.group_size = static_cast<int>(WeightsOf(module).group_size);
+  }
+
+  // The values of e2m1 times 1/global, each rounded to float32.
+  static void SetScaledTable(float global, QuantizedLinear& layer) {
+    const float reciprocal = 1.0f / global;
+    layer.scheme.type = NumberType::kTable;
+    layer.scheme.scale_type = DType::kBF16;  // which holds every e4m3 number
+    for (size_t code = 0; code < 16; ++code) {
+      const float value = Codebook::Of(NumberType::kNvfp4).Value(static_cast<uint8_t>(code));
+      layer.table.push_back(value * reciprocal);
+    }
   }
 
   // Empty, or why the configured rounding of inputs is not applied.
@@ -525,10 +544,6 @@ class CompressedTensorsLayers final : public QuantizedLayers {
   }
 
   void Describe() {
-    description_.name = "compressed-tensors";
-    description_.variant = config_.format;
-    description_.tool =
-        config_.version.empty() ? "" : StrCat("compressed-tensors ", config_.version);
     if (layers_.empty() && !config_.kv_cache) {
       ThrowBadInput(kPlace, "modules with weight_scale",
                     StrCat("none, quantization_status ", config_.status.substr(0, 40)),
@@ -569,6 +584,7 @@ class CompressedTensorsLayers final : public QuantizedLayers {
                "): engines that fuse these layers compute something else"));
   }
 
+  bool divides_first_;
   const TensorFile& file_;
   CompressedTensorsConfig config_;
   DType model_type_;
@@ -584,10 +600,22 @@ bool Recognises(const FormatInput& input) {
 std::unique_ptr<QuantizedLayers> Open(const FormatInput& input) {
   CompressedTensorsConfig config =
       At(kPlace, [&] { return CompressedTensorsConfig::From(*input.quantization); });
-  return std::make_unique<CompressedTensorsLayers>(input, std::move(config));
+  FormatDescription description;
+  description.name = "compressed-tensors";
+  description.variant = config.format;
+  if (!config.version.empty()) description.tool = StrCat("compressed-tensors ", config.version);
+  return OpenCompressedTensors(input, config, std::move(description), /*divides_first=*/false);
 }
 
 }  // namespace
+
+std::unique_ptr<QuantizedLayers> OpenCompressedTensors(const FormatInput& input,
+                                                       const CompressedTensorsConfig& config,
+                                                       FormatDescription description,
+                                                       bool divides_first) {
+  return std::make_unique<CompressedTensorsLayers>(input, config, std::move(description),
+                                                   divides_first);
+}
 
 Format CompressedTensorsFormat() {
   return {"compressed-tensors",

@@ -63,8 +63,9 @@ void QuantizedLayers::Sort() {
 
 const std::vector<Format>& Formats() {
   static const std::vector<Format> formats = {
-      GptqFormat(),
-      CompressedTensorsFormat(),
+      GptqFormat(),         AwqFormat(),   CompressedTensorsFormat(),
+      BitsAndBytesFormat(), HqqFormat(),   AutoRoundFormat(),
+      Fp8Format(),          Mxfp4Format(),
   };
   return formats;
 }
