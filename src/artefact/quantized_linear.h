@@ -67,11 +67,16 @@ struct ValueForm {
   DType type = DType::kF32;  // at last the weight is rounded to it: kF32, kF16 or kBF16
   // code − zero is rounded to `type` as well, before the scale (HQQ).
   bool rounds_difference = false;
+  // A weight of −0 becomes 0 (AutoRound, whose scales may be negative).
+  bool drops_zero_sign = false;
 
   bool operator==(const ValueForm&) const = default;
   bool is_plain() const { return *this == ValueForm(); }
   // The weight whose value by scale and zero point is `scaled`.
-  float Of(float scaled) const { return RoundTo(factor == 1 ? scaled : scaled * factor, type); }
+  float Of(float scaled) const {
+    const float value = RoundTo(factor == 1 ? scaled : scaled * factor, type);
+    return drops_zero_sign ? value + 0.0f : value;
+  }
 
   template <class Visitor, class Self>
   static void Fields(Visitor& visit, Self& self) {
@@ -79,6 +84,8 @@ struct ValueForm {
     visit("type", self.type, {.expected = "F32, F16 or BF16"});
     visit("rounds_difference", self.rounds_difference,
           {.optional = true, .is_written = self.rounds_difference});
+    visit("drops_zero_sign", self.drops_zero_sign,
+          {.optional = true, .is_written = self.drops_zero_sign});
   }
 };
 

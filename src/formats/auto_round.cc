@@ -130,6 +130,7 @@ std::unique_ptr<QuantizedLayers> Open(const FormatInput& input) {
 
   GptqPacking gptq;
   gptq.zeros = input.options.gptq_zeros;
+  gptq.drops_zero_sign = true;
   return std::make_unique<GptqLayers>(
       input, std::move(description), gptq,
       [&](const std::string& module) -> std::optional<GptqSettings> {

@@ -305,6 +305,7 @@ QuantizedWeight GptqLayers::ReadWhole(const StoredLayer& stored) const {
   layer.scheme.group_size = module.groups == 1 ? 0 : static_cast<int>(module.group_size);
   layer.scheme.scale_type = stored.value_type;
   layer.value_form.type = stored.value_type;
+  layer.value_form.drops_zero_sign = packing_.drops_zero_sign;
   layer.g_idx = GroupsOfColumns(module);
 
   // Words are read once, a row of the layer is written at stride.

@@ -26,6 +26,7 @@ struct GptqPacking {
   // The reading of v1's zero points that options chose; kAuto: by each module's settings.
   GptqZeros zeros = GptqZeros::kAuto;
   bool writer_is_gptqmodel = false;
+  bool drops_zero_sign = false;  // ValueForm::drops_zero_sign
 };
 
 class GptqLayers : public QuantizedLayers {
