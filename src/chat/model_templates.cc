@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "chat/chat_template.h"
+#include "io/gguf.h"
 
 namespace qualm {
 namespace {
@@ -64,12 +65,39 @@ void AddTemplateFile(const fs::path& file, std::string name, std::string role,
   all.templates.push_back({std::move(name), ReadFile(file, kLargestFile), file.string()});
 }
 
+// The template and the special tokens in the metadata of a GGUF file; further templates have names
+// of their own there.
+void AddGguf(const GgufFile& file, bool with_templates, ModelTemplates& all) {
+  for (const fs::path& path : file.files()) all.inputs.Add(path.filename().string(), path);
+  const std::vector<std::string_view> pieces = file.Texts("tokenizer.ggml.tokens");
+  for (const char* role : {"bos", "eos"}) {
+    const std::string key = StrCat("tokenizer.ggml.", role, "_token_id");
+    if (file.Find(key) == nullptr) continue;
+    const uint64_t id = file.Unsigned(key);
+    if (id < pieces.size()) all.special_tokens[StrCat(role, "_token")] = std::string(pieces[id]);
+  }
+  if (!with_templates) return;
+
+  constexpr std::string_view kKey = "tokenizer.chat_template";
+  const std::string place = StrCat(file.place(), ", ", kKey);
+  if (file.Find(kKey) != nullptr) all.templates.push_back({"default", file.Text(kKey), place});
+  for (const std::string_view name : file.Texts("tokenizer.chat_templates")) {
+    const std::string key = StrCat(kKey, ".", name);
+    if (file.Find(key) == nullptr) continue;
+    all.templates.push_back({std::string(name), file.Text(key), StrCat(place, " ", name)});
+  }
+}
+
 }  // namespace
 
 ModelTemplates ReadModelTemplates(const fs::path& folder, bool with_templates) {
   ModelTemplates all;
   all.special_tokens = Json::object();
   if (folder.empty()) return all;
+  if (IsGgufFile(folder)) {
+    AddGguf(GgufFile::Open(folder), with_templates, all);
+    return all;
+  }
   const Json config = ReadObject(folder, "tokenizer_config.json", all.inputs);
   // transformers reads the older file only where the tokens are not described in the newer one.
   if (!config.contains("added_tokens_decoder")) {

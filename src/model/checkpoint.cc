@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/error_place.h"
 #include "base/strings.h"
+#include "formats/gguf_model.h"
 #include "io/hash.h"
 #include "model/unread_tensors.h"
 #include "tensor/dense.h"
@@ -45,11 +46,16 @@ Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linear
   Checkpoint checkpoint;
   checkpoint.source_ = source;
   checkpoint.plan_ = std::make_unique<ModelPlan>(ReadModelPlan(source));
-  auto file = std::make_shared<const TensorFile>(TensorFile::Open(source.folder));
+  const bool is_gguf = IsGgufFile(source.folder);
+  const auto gguf = is_gguf ? GgufModel::Open(source.folder) : nullptr;
+  auto file = std::make_shared<const TensorFile>(is_gguf ? GgufFloatTensors(gguf)
+                                                         : TensorFile::Open(source.folder));
 
   // What another tool has quantized comes first: its codes are no tensors of the model.
   std::unique_ptr<QuantizedLayers> layers;
-  if (!allow_missing_linears) {
+  if (is_gguf) {
+    layers = OpenGgufLayers(gguf, source.read);
+  } else if (!allow_missing_linears) {
     layers = OpenQuantizedLayers(*file, source.folder, ReadModelConfig(source), source.read);
   }
   std::set<std::string> not_weights;
@@ -300,8 +306,9 @@ std::string Checkpoint::HashOf(InputSet& inputs) {
 
 InputSet Checkpoint::Inputs() const {
   InputSet inputs;
-  inputs.Add("config.json", folder() / "config.json");
-  if (quantized_->layers() != nullptr) {
+  const bool is_gguf = tensors_->file().container() == "gguf";
+  if (!is_gguf) inputs.Add("config.json", folder() / "config.json");
+  if (!is_gguf && quantized_->layers() != nullptr) {
     const std::filesystem::path description =
         QuantizationFileOf(folder(), ReadJsonFile(folder() / "config.json"));
     if (!description.empty()) inputs.Add(description.filename().string(), description);

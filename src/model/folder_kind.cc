@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "io/file_kind.h"
+#include "io/gguf.h"
 
 namespace qualm {
 namespace {
@@ -20,8 +21,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kExpectedFolder =
     "a model folder with config.json and model.safetensors or pytorch_model.bin (or shards and "
     "their index)";
-constexpr std::string_view kGgufHint =
-    "GGUF is not read; use the Hugging Face folder that it was made from";
+constexpr std::string_view kGgufHint = "name the file";
 constexpr std::string_view kOtherNameHint =
     "call it pytorch_model.bin, or its shards' index pytorch_model.bin.index.json, if it holds the "
     "whole model";
@@ -51,10 +51,7 @@ bool IsPointer(const fs::path& path) { return IsGitLfsPointer(FrontOf(path)); }
   std::string_view kind = "a file", hint = "name its folder";
 
   // A user often names the file that they have downloaded.
-  if (IsGguf(front)) {
-    kind = "a GGUF file";
-    hint = kGgufHint;
-  } else if (IsGitLfsPointer(front)) {
+  if (IsGitLfsPointer(front)) {
     kind = "a git-lfs pointer";
     hint = "run git lfs pull, then name the folder";
   } else if (IsPickle(front)) {
@@ -163,6 +160,7 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
 void RequireModelFolder(const fs::path& path) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) {
+    if (IsGgufFile(path)) return;
     if (Exists(path)) ThrowFile(path);
     ThrowBadInput(path.string(), kExpectedFolder, "nothing at this path");
   }

@@ -92,7 +92,9 @@ std::unique_ptr<LinearWeight> MakeQuantized(const QuantizedWeight& weight,
                                             const LoadOptions& options, const Context& context) {
   if (const auto* layer = std::get_if<QuantizedLinear>(&weight)) {
     // Weights that are rounded to 16 bits have no packed product yet.
-    const bool is_dense = options.dequantize || !layer->value_form.is_plain();
+    const bool is_dense = options.dequantize || !layer->value_form.is_plain() ||
+                          layer->scheme.zero_point == ZeroPointKind::kOffset ||
+                          layer->scheme.type == NumberType::kTable || layer->tensor_scale_divides;
     return is_dense ? MakeDequantized(*layer, context) : MakePackedWeight(*layer, context);
   }
   const Matrix values = Dequantize(weight);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "formats/gguf_model.h"
 #include "model/hub_cache.h"
 
 namespace qualm {
@@ -24,6 +25,24 @@ Json& HolderOf(Json& config, const std::vector<std::string>& parts, const std::s
     holder = &inner;
   }
   return *holder;
+}
+
+// The model's GGUF file where a folder holds nothing else: the only one, or the first of one split
+// model. The folder itself if there is none, or no telling which.
+std::filesystem::path GgufIn(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) return folder;
+  if (std::filesystem::exists(folder / "config.json", error)) return folder;
+  std::vector<std::filesystem::path> files;
+  for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end;
+       entries.increment(error)) {
+    if (entries->path().extension() == ".gguf") files.push_back(entries->path());
+  }
+  std::ranges::sort(files);
+  const bool is_split =
+      !files.empty() && MatchesGlob(files[0].filename().string(), "*-00001-of-*.gguf");
+  const bool is_one = files.size() == 1 || (is_split && GgufFile::Open(files[0]).files() == files);
+  return is_one ? files[0] : folder;
 }
 
 }  // namespace
@@ -54,7 +73,7 @@ bool ModelSource::operator==(const ModelSource& other) const {
 
 ModelSource MakeModelSource(const std::string& model, const std::vector<std::string>& config,
                             const std::vector<std::string>& ignored_tensors) {
-  ModelSource source(FindModelFolder(model));
+  ModelSource source(GgufIn(FindModelFolder(model)));
   source.name = model;
   source.ignored_tensors = ignored_tensors;
   for (const std::string& text : config) source.config.push_back(ParseConfigOverride(text));
@@ -69,7 +88,8 @@ ModelSource MakeModelSource(const std::string& model, const std::vector<std::str
 }
 
 Json ReadModelConfig(const ModelSource& source) {
-  Json config = ReadJsonFile(source.folder / "config.json");
+  Json config = IsGgufFile(source.folder) ? GgufModel::Open(source.folder)->config()
+                                          : ReadJsonFile(source.folder / "config.json");
   if (source.config.empty() || !config.is_object()) return config;
   for (const ConfigOverride& override : source.config) {
     const std::vector<std::string> parts = Split(override.key, '.');

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "io/gguf.h"
+#include "tokenize/gguf_tokenizer.h"
 #include "tokenize/hf_tokenizer.h"
 #include "tokenize/sentencepiece_tokenizer.h"
 #include "tokenize/tokenizer_config.h"
@@ -76,9 +78,20 @@ std::unique_ptr<Tokenizer> LoadFile(const fs::path& path, TokenizerConfig& confi
 
 }  // namespace
 
-bool HasTokenizer(const fs::path& folder) { return !TokenizerFileIn(folder).empty(); }
+bool HasTokenizer(const fs::path& folder) {
+  if (IsGgufFile(folder)) return HasGgufTokenizer(GgufFile::Open(folder));
+  return !TokenizerFileIn(folder).empty();
+}
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const fs::path& path) {
+  if (IsGgufFile(path)) {
+    const GgufFile gguf = GgufFile::Open(path);
+    std::unique_ptr<Tokenizer> tokenizer = MakeGgufTokenizer(gguf);
+    for (const fs::path& file : gguf.files()) {
+      tokenizer->inputs_.Add(file.filename().string(), file);
+    }
+    return tokenizer;
+  }
   const fs::path file = fs::is_directory(path) ? TokenizerFileIn(path) : path;
   if (file.empty()) {
     ThrowBadInput(path.string(),

@@ -71,7 +71,8 @@ std::string IdsAndPieces(const Tokenizer& tokenizer, std::span<const TokenId> id
 
 // The tokenizer of a model folder or of one tokenizer file. In a folder the first of these decides:
 // tokenizer.json, a SentencePiece model or rank file (tokenizer.model, spiece.model,
-// tiktoken.model), vocab.json + merges.txt, *.tiktoken, vocab.txt. In a tokenizer.json the
+// tiktoken.model), vocab.json + merges.txt, *.tiktoken, vocab.txt. A GGUF file has one in its
+// metadata. In a tokenizer.json the
 // post-processor says what is put around a text, elsewhere tokenizer_config.json; a SentencePiece
 // model without it has BOS on (PROTOCOLS 4).
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& path);
