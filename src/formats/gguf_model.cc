@@ -12,6 +12,7 @@
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "formats/format_tensors.h"
+#include "formats/ggml_codebooks.h"
 #include "formats/ggml_grid.h"
 
 namespace qualm {
@@ -455,6 +456,14 @@ class GgufLayers final : public QuantizedLayers {
     const size_t row_bytes = tensor.stored->row_bytes();
     const auto bytes =
         tensor.stored->bytes.subspan(tensor.first_row * row_bytes, tensor.rows * row_bytes);
+    if (HasGgmlCodebook(type)) {
+      // The decoder keeps the model's file mapped.
+      RowBlocks blocks{stored.out, stored.in, stored.type, stored.bytes, nullptr};
+      blocks.decoder =
+          GgmlCodebookRows(type, bytes, stored.in,
+                           [model = model_, &tensor](size_t row) { return tensor.StoredRow(row); });
+      return blocks;
+    }
     if (!HasGgmlGrid(type)) {
       ThrowBadInput(stored.name, "a type that is read", InfoOf(tensor.stored->type).name);
     }
