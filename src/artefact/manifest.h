@@ -61,6 +61,8 @@ struct LayerRecord {
   std::string rounder;
   std::vector<OnlineTransform> transforms;  // without their factors, which are tensors
   std::optional<ActivationGrid> activations;
+  bool tensor_scale_divides = false;
+  ValueForm value_form;
   // Whether the float weight that was rounded is another than the checkpoint's.
   bool is_transformed = false;
   std::vector<std::string> choices;  // of transforms that search: "awq: ratio 0.35"
@@ -78,6 +80,10 @@ struct LayerRecord {
     visit("rounder", self.rounder);
     visit("transforms", self.transforms);
     visit("activations", self.activations, {.null_when_empty = true, .inner_place = "activations"});
+    visit("tensor_scale_divides", self.tensor_scale_divides,
+          {.optional = true, .is_written = self.tensor_scale_divides});
+    visit("value_form", self.value_form,
+          {.optional = true, .is_written = !self.value_form.is_plain()});
     visit("is_transformed", self.is_transformed, {.optional = true});
     visit("choices", self.choices);
     visit("bits_per_weight", self.bits_per_weight);

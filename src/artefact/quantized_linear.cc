@@ -29,7 +29,7 @@ uint64_t SecondLevelBytes(const QuantizedLinear& q, const SecondLevelValues& val
 // Zero points of integers take the width of the widest group in every row.
 uint64_t ZeroBytes(const QuantizedLinear& q) {
   if (q.zeros.empty()) return 0;
-  if (q.scheme.zero_point != ZeroPointKind::kInteger) {
+  if (q.scheme.zero_point != ZeroPointKind::kInteger) {  // floats: zero points or offsets
     return q.zeros.size() * SizeOf(q.scheme.scale_type);
   }
 

@@ -174,10 +174,14 @@ void TensorBatch::AddQuantized(const std::string& name, const QuantizedLinear& l
     int bits = ZeroBits(layer);
     Add(name + ".zeros", DType::kU8, {scale_rows, PackedRowBytes(groups, bits)},
         PackRows(zeros, scale_rows, groups, bits));
-  } else if (scheme.zero_point == ZeroPointKind::kFloat) {
+  } else if (scheme.zero_point != ZeroPointKind::kNone) {
     AddFloats(name + ".zeros", scheme.scale_type, {scale_rows, groups}, layer.zeros);
   }
 
+  // The values of the codes, where the layer has its own.
+  if (!layer.table.empty()) {
+    AddFloats(name + ".table", DType::kF32, {layer.table.size()}, layer.table);
+  }
   // The permutation of columns.
   if (!layer.g_idx.empty()) Add(name + ".g_idx", DType::kI32, {in}, RawBytes(layer.g_idx));
   // What some methods keep in higher precision.
@@ -299,7 +303,7 @@ void ReadZeros(const LayerReader& read, size_t scale_rows, QuantizedLinear& laye
     std::vector<uint8_t> zeros =
         read.Packed(".zeros", scale_rows, layer.group_count(), ZeroBits(layer));
     layer.zeros.assign(zeros.begin(), zeros.end());
-  } else if (scheme.zero_point == ZeroPointKind::kFloat) {
+  } else if (scheme.zero_point != ZeroPointKind::kNone) {
     layer.zeros = read.Floats(".zeros", scheme.scale_type, {scale_rows, layer.group_count()});
   }
 }
@@ -337,6 +341,8 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   layer.out_features = record.out_features;
   layer.in_features = record.in_features;
   layer.scheme = record.scheme;
+  layer.tensor_scale_divides = record.tensor_scale_divides;
+  layer.value_form = record.value_form;
 
   // The record comes from a file as well.
   const auto is_size = [](size_t n) { return n > 0 && n <= kLargestFeatures; };
@@ -374,6 +380,9 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
   if (layer.scheme.type == NumberType::kNvfp4) {
     layer.tensor_scale = read.Floats(".tensor_scale", DType::kF32, {1})[0];
   }
+  if (layer.scheme.type == NumberType::kTable) {
+    layer.table = read.Floats(".table", DType::kF32, {size_t{1} << layer.scheme.bits});
+  }
 
   // Zero points may be quantized again like the scales, or be stored as they are.
   if (layer.scheme.second_level && read.Find(".zeros.codes") != nullptr) {
@@ -408,6 +417,8 @@ LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer) {
   record.scheme = layer.scheme;
   record.transforms = layer.transforms;
   record.activations = layer.activations;
+  record.tensor_scale_divides = layer.tensor_scale_divides;
+  record.value_form = layer.value_form;
   // Factors are stored as tensors, not in the record.
   for (OnlineTransform& transform : record.transforms) transform.factors.clear();
   record.bits_per_weight = layer.BitsPerWeight();

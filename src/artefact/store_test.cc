@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "artefact/codebook.h"
+#include "artefact/stored_bytes.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -257,6 +258,55 @@ TEST_F(StoreTest, CodesThatAreNoNumbersAreRefused) {
   EXPECT_THROW(layer.Validate(), Error);
   layer.codes = {0x7e, 0x10};
   layer.Validate();
+}
+
+TEST_F(StoreTest, TablesOffsetsAndFormsOfValuesComeBack) {
+  Rng rng(5);
+  for (int bits = 1; bits <= 8; ++bits) {
+    Scheme scheme;
+    scheme.bits = bits;
+    scheme.granularity = Granularity::kGroup;
+    scheme.group_size = 8;
+    scheme.zero_point = ZeroPointKind::kOffset;
+    QuantizedLinear layer = MakeLayer(scheme, 5, 19, 7);
+    for (float& scale : layer.scales) {
+      scale *= static_cast<float>(rng.Below(3)) - 1;  // negative scales and zeros
+      layer.zeros.push_back(ToFloat(HalfFromFloat(static_cast<float>(rng.Normal()))));
+    }
+    layer.value_form = {0.5f, DType::kF16, false};
+    layer.Validate();
+    QuantizedLinear back = RoundTrip(layer);
+    ExpectEqual(back, layer);
+    EXPECT_EQ(back.value_form, layer.value_form);
+    EXPECT_EQ(tensor_bytes_, layer.StoredBytes());
+    EXPECT_EQ(EstimateStoredBytes(scheme, 5, 19), layer.StoredBytes());
+
+    // A table instead of offsets. One bit is enough for two values.
+    scheme.type = NumberType::kTable;
+    scheme.zero_point = ZeroPointKind::kNone;
+    scheme.symmetric_convention = SymmetricConvention::kGptq;
+    layer = MakeLayer(scheme, 5, 19, 8);
+    for (int i = 0; i < 1 << bits; ++i) layer.table.push_back(static_cast<float>(rng.Normal()));
+    layer.value_form = {1, DType::kBF16, true};
+    layer.Validate();
+    back = RoundTrip(layer);
+    ExpectEqual(back, layer);
+    EXPECT_EQ(back.table, layer.table);
+    EXPECT_EQ(back.value_form, layer.value_form);
+    EXPECT_EQ(tensor_bytes_, layer.StoredBytes());
+    EXPECT_EQ(EstimateStoredBytes(scheme, 5, 19), layer.StoredBytes());
+  }
+}
+
+TEST_F(StoreTest, ATensorScaleThatDividesComesBack) {
+  QuantizedLinear layer = MakeLayer(SchemeOfFormat(NumberType::kNvfp4), 5, 70, 9);
+  for (float& scale : layer.scales) scale = FitByteScale(NumberType::kNvfp4, scale);
+  layer.tensor_scale = 3;
+  layer.tensor_scale_divides = true;
+  layer.Validate();
+  const QuantizedLinear back = RoundTrip(layer);
+  ExpectEqual(back, layer);
+  EXPECT_TRUE(back.tensor_scale_divides);
 }
 
 }  // namespace

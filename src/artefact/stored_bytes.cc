@@ -12,6 +12,7 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
   uint64_t bytes = out * PackedRowBytes(in, scheme.bits);
 
   if (scheme.type == NumberType::kNvfp4) bytes += sizeof(QuantizedLinear::tensor_scale);
+  if (scheme.type == NumberType::kTable) bytes += (size_t{1} << scheme.bits) * sizeof(float);
   if (scheme.second_level) {
     // A second level stores codes, and a scale and an offset for each block of rows; once for the
     // scales and, if zero points are not integers, once more for them.
@@ -20,11 +21,14 @@ uint64_t EstimateStoredBytes(const Scheme& scheme, size_t out, size_t in) {
     const uint64_t level = out * PackedRowBytes(groups, scheme.second_level->bits) +
                            2 * blocks * groups * SizeOf(scheme.scale_type);
     bytes += scheme.zero_point == ZeroPointKind::kFloat ? 2 * level : level;
+    if (scheme.zero_point == ZeroPointKind::kOffset) {
+      bytes += out * groups * SizeOf(scheme.scale_type);
+    }
   } else {
     bytes += scale_rows * groups * StoredScaleBytes(scheme);
-    if (scheme.zero_point == ZeroPointKind::kFloat) {
-      bytes += scale_rows * groups * SizeOf(scheme.scale_type);
-    }
+    const bool has_float_zeros =
+        scheme.zero_point == ZeroPointKind::kFloat || scheme.zero_point == ZeroPointKind::kOffset;
+    if (has_float_zeros) bytes += scale_rows * groups * SizeOf(scheme.scale_type);
   }
 
   if (scheme.zero_point == ZeroPointKind::kInteger) {

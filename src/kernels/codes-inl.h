@@ -109,8 +109,12 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
       return hn::BitCast(
           d, hn::IfThenElse(is_least, hn::Set(WordTag(), 1u << 22), hn::ShiftLeft<23>(exponent)));
     }
-    case ConstantCoding::kE4m3:
-      return hn::Mul(SmallFloat<3, 7>(LoadBytes(from + first)), hn::Set(d, form.tensor_scale));
+    case ConstantCoding::kE4m3: {
+      const auto scale = SmallFloat<3, 7>(LoadBytes(from + first));
+      const auto tensor_scale = hn::Set(d, form.tensor_scale);
+      return form.tensor_scale_divides ? hn::Div(scale, tensor_scale)
+                                       : hn::Mul(scale, tensor_scale);
+    }
     // The scale and the zero come first, then a byte for each lane.
     case ConstantCoding::kSecondLevel: {
       const auto* level = reinterpret_cast<const float*>(from);
@@ -119,6 +123,32 @@ HWY_INLINE FloatVector LoadConstants(const PackedForm& form, ConstantCoding codi
     }
   }
   return hn::Set(d, form.implied_zero);
+}
+
+// The float type that a weight is rounded to after scale and zero point.
+enum class Rounding : uint8_t { kNone, kF16, kBF16 };
+
+inline Rounding RoundingTo(DType type) {
+  if (type == DType::kF16) return Rounding::kF16;
+  return type == DType::kBF16 ? Rounding::kBF16 : Rounding::kNone;
+}
+
+// Rounds to the type, to nearest even, and widens again.
+HWY_INLINE FloatVector Round(Rounding rounding, FloatVector value) {
+  const FloatTag d;
+  const WordTag words;
+  if (rounding == Rounding::kNone) return value;
+  if (rounding == Rounding::kF16) {
+    const hn::Rebind<hwy::float16_t, FloatTag> d16;
+    return hn::PromoteTo(d, hn::DemoteTo(d16, value));
+  }
+
+  // The upper half of the word, after half a unit of its last place was added: a little less if
+  // that place is even, so that ties go there.
+  const auto bits = hn::BitCast(words, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
+  const auto sum = hn::Add(hn::Add(bits, odd), hn::Set(words, 0x7fffu));
+  return hn::BitCast(d, hn::And(sum, hn::Set(words, 0xffff0000u)));
 }
 
 // Codes are taken out of a word by a mask alone, without a shift: a code that is left at bit
@@ -152,7 +182,7 @@ HWY_INLINE WordVector Window(const uint32_t* HWY_RESTRICT chunk) {
 // Scale and zero point of kLanes rows: Set loads them for a group, Apply turns the codes of a
 // window into weights. They are stored as floats in memory because they are operands of the
 // arithmetic, and compilers copy structs of vectors in pieces that stall the loads after them.
-template <size_t kBits, Decoding kDecoding>
+template <size_t kBits, Decoding kDecoding, Rounding kRounding = Rounding::kNone>
 struct Constants {
   static constexpr bool kFused = kDecoding == Decoding::kFused;
   static constexpr bool kHasZero = kFused || kDecoding == Decoding::kWhole;
@@ -160,18 +190,23 @@ struct Constants {
   HWY_ALIGN float scales[kPositions][kLanes];
   HWY_ALIGN float offset[kLanes];
   const float* table;
+  float factor;  // the last two are of use only with kRounding
+  bool rounds_difference;
 
   // `group` is the record of the group's constants in the panel.
   HWY_INLINE void Set(const PackedForm& form, const uint8_t* group, size_t first_lane) {
     const FloatTag d;
     auto scale = LoadConstants(form, form.scale, group, first_lane);
-    // Fused kernels want -zero·scale, the others subtract the zero point itself.
+    // Fused kernels want the offset itself or -zero·scale, the others subtract the zero point.
     if constexpr (kHasZero) {
-      const auto zero = LoadConstants(form, form.zero, group + form.scale_record, first_lane);
-      hn::Store(kFused ? hn::Neg(hn::Mul(zero, scale)) : zero, d, offset);
+      auto zero = LoadConstants(form, form.zero, group + form.scale_record, first_lane);
+      if (kFused && !form.zero_is_offset) zero = hn::Neg(hn::Mul(zero, scale));
+      hn::Store(zero, d, offset);
     }
 
     table = form.table.data();
+    factor = form.value_form.factor;
+    rounds_difference = form.value_form.rounds_difference;
     // One scale for each position of a window, smaller by the place value of the code.
     const auto smaller = hn::Set(d, 1.0f / (1u << kBits));
     for (size_t p = 0; p < (kFused ? kPositions : 1); ++p) {
@@ -184,10 +219,19 @@ struct Constants {
   HWY_INLINE FloatVector Scale(FloatVector code, size_t position) const {
     const FloatTag d;
     if constexpr (kFused) {
-      return hn::MulAdd(code, hn::Load(d, scales[position]), hn::Load(d, offset));
+      return Finish(hn::MulAdd(code, hn::Load(d, scales[position]), hn::Load(d, offset)));
     }
     if constexpr (kHasZero) code = hn::Sub(code, hn::Load(d, offset));
-    return hn::Mul(hn::Load(d, scales[0]), code);
+    if constexpr (kRounding != Rounding::kNone) {
+      if (rounds_difference) code = Round(kRounding, code);
+    }
+    return Finish(hn::Mul(hn::Load(d, scales[0]), code));
+  }
+
+  // The rounded weight of a scaled code.
+  HWY_INLINE FloatVector Finish(FloatVector scaled) const {
+    if constexpr (kRounding == Rounding::kNone) return scaled;
+    return Round(kRounding, hn::Mul(scaled, hn::Set(FloatTag(), factor)));
   }
 
   // The number that a code is, before scale and zero point.
@@ -214,10 +258,10 @@ struct Constants {
 };
 
 // All windows of a chunk, to [32 inputs][16 lanes].
-template <size_t kBits, Decoding kDecoding, size_t... kWindow>
+template <size_t kBits, Decoding kDecoding, Rounding kRounding, size_t... kWindow>
 HWY_INLINE void UnpackWindows(const uint32_t* HWY_RESTRICT chunk,
-                              const Constants<kBits, kDecoding>& constants, float* HWY_RESTRICT to,
-                              std::index_sequence<kWindow...>) {
+                              const Constants<kBits, kDecoding, kRounding>& constants,
+                              float* HWY_RESTRICT to, std::index_sequence<kWindow...>) {
   const FloatTag d;
   const auto unpack = [&](WordVector window, float* HWY_RESTRICT at) HWY_ATTR {
     hn::Store(constants.template Apply<0>(window), d, at);
@@ -229,9 +273,10 @@ HWY_INLINE void UnpackWindows(const uint32_t* HWY_RESTRICT chunk,
 }
 
 // One chunk of kLanes rows, all in one group.
-template <size_t kBits, Decoding kDecoding>
+template <size_t kBits, Decoding kDecoding, Rounding kRounding>
 HWY_INLINE void UnpackChunk(const uint32_t* HWY_RESTRICT chunk,
-                            const Constants<kBits, kDecoding>& constants, float* HWY_RESTRICT to) {
+                            const Constants<kBits, kDecoding, kRounding>& constants,
+                            float* HWY_RESTRICT to) {
   UnpackWindows(chunk, constants, to, std::make_index_sequence<kWindows>());
 }
 

@@ -41,12 +41,12 @@ constexpr size_t PanelsAtOnce(size_t rows) {
 
 // kPanels neighbouring panels times kRows tokens, everything known at compile time. A chain is one
 // vector of sums for one token: kVectors chains make a panel's 16 rows. Multiply is the entry.
-template <size_t kBits, Decoding kDecoding, size_t kRows, size_t kPanels>
+template <size_t kBits, Decoding kDecoding, size_t kRows, size_t kPanels, Rounding kRounding>
 struct PanelSet {
   static constexpr size_t kChains = kPanels * kVectors;
   // Whether groups may be half a chunk: those of nvfp4 are.
   static constexpr bool kHalves = kDecoding == Decoding::kTable;
-  using SetConstants = Constants<kBits, kDecoding>[kChains];
+  using SetConstants = Constants<kBits, kDecoding, kRounding>[kChains];
   using Sums = FloatVector[kRows][kChains];
 
   // The scales and zero points of one group, for all chains.
@@ -247,27 +247,29 @@ struct PanelSet {
 };
 
 // All panels of the product: as many at once as registers allow, then the rest one by one.
-template <size_t kBits, Decoding kDecoding, size_t kRows>
+template <size_t kBits, Decoding kDecoding, size_t kRows, Rounding kRounding>
 void ForRows(const FewProduct& p) {
   constexpr size_t kMost = PanelsAtOnce(kRows);
   size_t panel = 0;
   for (; panel + kMost <= p.panel_count; panel += kMost) {
-    PanelSet<kBits, kDecoding, kRows, kMost>::Multiply(p, panel);
+    PanelSet<kBits, kDecoding, kRows, kMost, kRounding>::Multiply(p, panel);
   }
-  for (; panel < p.panel_count; ++panel) PanelSet<kBits, kDecoding, kRows, 1>::Multiply(p, panel);
+  for (; panel < p.panel_count; ++panel) {
+    PanelSet<kBits, kDecoding, kRows, 1, kRounding>::Multiply(p, panel);
+  }
 }
 
 // Turns the number of tokens, known at run time, into a template argument.
-template <size_t kBits, Decoding kDecoding, size_t... kRows>
+template <size_t kBits, Decoding kDecoding, Rounding kRounding, size_t... kRows>
 void Dispatch(const FewProduct& p, std::index_sequence<kRows...>) {
-  static constexpr FewFunction kFunctions[] = {ForRows<kBits, kDecoding, kRows + 1>...};
+  static constexpr FewFunction kFunctions[] = {ForRows<kBits, kDecoding, kRows + 1, kRounding>...};
   kFunctions[p.rows - 1](p);
 }
 
 // The kernel for up to kMost tokens.
-template <size_t kBits, Decoding kDecoding, size_t kMost>
+template <size_t kBits, Decoding kDecoding, size_t kMost, Rounding kRounding = Rounding::kNone>
 void Few(const FewProduct& p) {
-  Dispatch<kBits, kDecoding>(p, std::make_index_sequence<kMost>());
+  Dispatch<kBits, kDecoding, kRounding>(p, std::make_index_sequence<kMost>());
 }
 
 }  // namespace HWY_NAMESPACE

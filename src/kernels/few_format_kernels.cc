@@ -37,6 +37,8 @@ FewKernel FormatKernel(int bits, CodeValue value) {
   switch (value) {
     case CodeValue::kWhole:
       break;
+    case CodeValue::kWideTable:
+      return {};
     case CodeValue::kTable:
       return {Few<4, Decoding::kTable, kMostRows>, kMostRows};
     case CodeValue::kE4m3:

@@ -44,6 +44,8 @@ HWY_EXPORT(FusedKernel);
 FewKernel FewKernelInUse(const PackedForm& form) {
   QUALM_CHECK(form.bits >= 1 && form.bits <= 8);
   if (IsaInUse() == Isa::kScalar || form.group_of_column != nullptr) return {};
+  if (!form.value_form.is_plain()) return internal::FewRoundingKernel(form);
+  if (form.zero_is_offset && !form.fused) return {};
   if (form.fused) return HWY_DYNAMIC_DISPATCH(FusedKernel)(form.bits);
   return internal::FewFormatKernel(form);
 }

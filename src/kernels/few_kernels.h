@@ -35,8 +35,9 @@ struct FewKernel {
 FewKernel FewKernelInUse(const PackedForm& form);
 
 namespace internal {
-// The part of FewKernelInUse for forms that are not fused.
+// The parts of FewKernelInUse for forms that are not fused, and for weights that are rounded.
 FewKernel FewFormatKernel(const PackedForm& form);
+FewKernel FewRoundingKernel(const PackedForm& form);
 }  // namespace internal
 
 // Panels of one task: a multiple of what the kernels take side by side (4, or fewer with more

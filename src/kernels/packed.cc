@@ -57,6 +57,10 @@ class PackedWeight final : public LinearWeight, private PanelSource {
         group_of_column_(layer.g_idx),
         patches_(layer) {
     if (!group_of_column_.empty()) form_.group_of_column = group_of_column_.data();
+    if (form_.value == CodeValue::kWideTable) {
+      wide_table_ = layer.table;
+      form_.wide_table = wide_table_.data();
+    }
     SetGroupWidths(layer);
     format_ = FormatOf(layer);
 
@@ -80,7 +84,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   size_t in_features() const override { return in_; }
   size_t weight_bytes() const override {
     return codes_.size() * sizeof(uint32_t) + constants_.size() + patches_.bytes() +
-           group_of_column_.size() * sizeof(uint32_t);
+           group_of_column_.size() * sizeof(uint32_t) + wide_table_.size() * sizeof(float);
   }
   std::string_view format() const override { return format_; }
 
@@ -90,13 +94,15 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   }
 
  private:
-  // The scheme's name, followed by everything that keeps the fastest kernels away.
+  // The scheme's name, followed by everything that keeps the fastest kernels away. Weights that are
+  // rounded at last name their type.
   static std::string FormatOf(const QuantizedLinear& layer) {
     std::string name = StrCat("packed-", layer.scheme.ShortName());
     if (!layer.bits_per_group.empty()) name += "+mixed-bits";
     if (!layer.g_idx.empty()) name += "+g_idx";
     if (layer.outliers) name += "+outliers";
     if (layer.float_columns) name += "+float-columns";
+    if (!layer.value_form.is_plain()) name += StrCat("+", ToLower(NameOf(layer.value_form.type)));
     return name;
   }
 
@@ -212,6 +218,7 @@ class PackedWeight final : public LinearWeight, private PanelSource {
   size_t out_, in_;
   PackedForm form_;
   std::vector<uint32_t> group_of_column_;  // [in], or empty if groups follow one another
+  std::vector<float> wide_table_;          // what the form points to; empty without such a table
   std::vector<uint8_t> group_bits_;        // [groups], or empty if all have form_.bits
   std::vector<size_t> group_words_;        // where each group's codes begin in a panel; also empty
   size_t panel_words_ = 0;

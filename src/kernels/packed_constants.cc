@@ -4,6 +4,7 @@
 #include "kernels/packed_constants.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -44,20 +45,21 @@ ConstantCoding ScaleCodingOf(const QuantizedLinear& layer) {
 ConstantCoding ZeroCodingOf(const QuantizedLinear& layer) {
   if (layer.second_level_zeros) return CodingOfSecondLevel(*layer.scheme.second_level);
   if (layer.zeros.empty()) return ConstantCoding::kImplied;
-  return layer.scheme.zero_point == ZeroPointKind::kFloat ? CodingOf(layer.scheme.scale_type)
-                                                          : ConstantCoding::kByte;
+  return layer.scheme.zero_point == ZeroPointKind::kInteger ? ConstantCoding::kByte
+                                                            : CodingOf(layer.scheme.scale_type);
 }
 
 // What a code of this number type is before scale and zero point are applied.
-CodeValue ValueOf(NumberType type) {
-  switch (type) {
+CodeValue ValueOf(const Scheme& scheme) {
+  switch (scheme.type) {
     case NumberType::kInteger:
       return CodeValue::kWhole;
     case NumberType::kNf4:
     case NumberType::kMxfp4:
     case NumberType::kNvfp4:
-    case NumberType::kTable:
       return CodeValue::kTable;
+    case NumberType::kTable:
+      return scheme.bits == 4 ? CodeValue::kTable : CodeValue::kWideTable;
     case NumberType::kFp8E4m3:
     case NumberType::kFp8E4m3Ieee:  // differs from kFp8E4m3 only in codes that are not numbers
       return CodeValue::kE4m3;
@@ -67,18 +69,26 @@ CodeValue ValueOf(NumberType type) {
   internal::CheckFailed("a number type", __FILE__, __LINE__);
 }
 
-// Whether scale·(code - zero) may be computed as one fused operation without changing a bit. A
-// 16-bit float has at most 11 significant bits and a zero point has 8, so their product is exact if
-// it is finite; scaling by 2^-24 is exact if the scale is not tiny. Scales of 0 or below are
-// excluded because they would give zeros of the other sign.
+// Whether a weight may be computed as one fused operation without changing its value. A 16-bit
+// float has at most 11 significant bits and a zero point has 8, so their product is exact if it is
+// finite; scaling by 2^-24 is exact if the scale is not tiny. With an offset the operation is fused
+// by definition, so only the scaling matters. Where the code is the zero point, a negative scale
+// gives +0 instead of -0; a difference that is rounded first cannot be fused.
 bool IsFused(const QuantizedLinear& layer, const PackedForm& form) {
-  constexpr float kSmallest = 0x1.0p-90f, kLargest = std::numeric_limits<float>::max() / 255;
-  const bool is_narrow = form.scale == ConstantCoding::kF16 || form.scale == ConstantCoding::kBF16;
-  const bool is_whole = form.zero == ConstantCoding::kImplied || form.zero == ConstantCoding::kByte;
+  if (form.value != CodeValue::kWhole || layer.second_level_scales) return false;
+  if (!form.zero_is_offset) {
+    const bool is_narrow =
+        form.scale == ConstantCoding::kF16 || form.scale == ConstantCoding::kBF16;
+    const bool is_whole =
+        form.zero == ConstantCoding::kImplied || form.zero == ConstantCoding::kByte;
+    if (!is_narrow || !is_whole || layer.value_form.rounds_difference) return false;
+  }
 
-  return form.value == CodeValue::kWhole && is_narrow && is_whole &&
-         std::ranges::all_of(layer.scales,
-                             [](float scale) { return scale > kSmallest && scale < kLargest; });
+  constexpr float kSmallest = 0x1.0p-90f, kLargest = std::numeric_limits<float>::max() / 255;
+  return std::ranges::all_of(layer.scales, [](float scale) {
+    const float size = std::abs(scale);
+    return size == 0 || (size > kSmallest && size < kLargest);
+  });
 }
 
 // Writes the value of one lane. Codings without a value per lane write nothing.
@@ -130,23 +140,25 @@ void PackSecondLevel(const SecondLevelValues& values, const SecondLevel& level, 
 PackedForm PackedFormOf(const QuantizedLinear& layer) {
   PackedForm form;
   form.bits = layer.BitsOfGroup(0);
-  form.value = ValueOf(layer.scheme.type);
+  form.value = ValueOf(layer.scheme);
   form.group_size = layer.group_size();
 
   // The codings come first: the sizes of the records and the fused path follow from them.
   form.scale = ScaleCodingOf(layer);
   form.zero = ZeroCodingOf(layer);
+  form.zero_is_offset = layer.scheme.zero_point == ZeroPointKind::kOffset;
   form.scale_record = BytesOf(form.scale);
   form.zero_record = BytesOf(form.zero);
   form.implied_zero = form.zero == ConstantCoding::kImplied ? layer.ZeroAt(0, 0) : 0;
   form.tensor_scale = layer.tensor_scale;
+  form.tensor_scale_divides = layer.tensor_scale_divides;
+  form.value_form = layer.value_form;
   form.fused = IsFused(layer, form);
 
   // 4-bit table codes index these 16 values; the kernels keep them in one or two registers.
   if (form.value == CodeValue::kTable) {
-    const Codebook& book = Codebook::Of(layer.scheme.type);
     for (size_t code = 0; code < form.table.size(); ++code) {
-      form.table[code] = book.Value(static_cast<uint8_t>(code));
+      form.table[code] = layer.ValueOf(static_cast<uint8_t>(code));
     }
   }
   return form;

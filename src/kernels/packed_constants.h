@@ -12,7 +12,8 @@ namespace qualm {
 struct QuantizedLinear;
 
 // The form of the layer's panels: codings in which every scale and zero point is exact. If groups
-// have different numbers of bits, `bits` and `implied_zero` are those of the first group.
+// have different numbers of bits, `bits` and `implied_zero` are those of the first group. What the
+// form only points to (group_of_column, wide_table) is left to the owner of the panels.
 PackedForm PackedFormOf(const QuantizedLinear& layer);
 
 // Records of one panel: one for the whole tensor, or as many as there are groups.

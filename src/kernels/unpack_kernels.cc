@@ -57,21 +57,51 @@ HWY_NOINLINE void UnpackEven(const PackedForm& form, const uint32_t* codes,
   }
 }
 
+// The values after scale and zero point, in place: times the factor, rounded.
+HWY_INLINE void FinishValues(const ValueForm& form, size_t count, float* HWY_RESTRICT to) {
+  const FloatTag d;
+  const auto factor = hn::Set(d, form.factor);
+  const Rounding rounding = RoundingTo(form.type);
+  for (size_t i = 0; i < count * kPanelLanes; i += kLanes) {
+    hn::Store(Round(rounding, hn::Mul(hn::Load(d, to + i), factor)), d, to + i);
+  }
+}
+
 // Applies a group's scales and zero points to the code values of `count` inputs, in place.
 HWY_INLINE void ScaleValues(const PackedForm& form, const uint8_t* group, size_t count,
                             float* HWY_RESTRICT to) {
+  const FloatTag d;
+  const Rounding of_difference =
+      form.value_form.rounds_difference ? RoundingTo(form.value_form.type) : Rounding::kNone;
+
   for (size_t lane = 0; lane < kPanelLanes; lane += kLanes) {
-    Constants<8, Decoding::kWhole> constants;
-    constants.Set(form, group, lane);
+    const auto scale = LoadConstants(form, form.scale, group, lane);
+    const auto zero = LoadConstants(form, form.zero, group + form.scale_record, lane);
     for (size_t i = 0; i < count; ++i) {
       float* HWY_RESTRICT at = to + i * kPanelLanes + lane;
-      hn::Store(constants.Scale(hn::Load(FloatTag(), at), 0), FloatTag(), at);
+      const auto value = hn::Load(d, at);
+      if (form.zero_is_offset) {
+        hn::Store(hn::MulAdd(value, scale, zero), d, at);
+      } else {
+        hn::Store(hn::Mul(scale, Round(of_difference, hn::Sub(value, zero))), d, at);
+      }
     }
   }
 }
 
-// For groups that begin inside a chunk, or whose inputs are scattered: the plain values of the
-// codes come first, then scales and zero points are applied group by group.
+// Replaces codes, which are whole floats, by their values in the table.
+HWY_INLINE void LookUpValues(const float* HWY_RESTRICT table, size_t count,
+                             float* HWY_RESTRICT to) {
+  const FloatTag d;
+  for (size_t i = 0; i < count * kPanelLanes; i += kLanes) {
+    const auto code = hn::ConvertTo(SignedTag(), hn::Load(d, to + i));
+    hn::Store(hn::GatherIndex(d, table, code), d, to + i);
+  }
+}
+
+// For groups that begin inside a chunk or whose inputs are scattered, and for weights that need
+// more than one operation between code and scale: the plain values of the codes come first, then
+// scales and zero points are applied group by group.
 template <size_t kBits, Decoding kDecoding>
 HWY_NOINLINE void UnpackOdd(const PackedForm& form, const uint32_t* codes,
                             const uint8_t* group_constants, size_t k_begin, size_t depth,
@@ -79,12 +109,15 @@ HWY_NOINLINE void UnpackOdd(const PackedForm& form, const uint32_t* codes,
   PackedForm plain = form;  // a scale of 1 and a zero point of 0 leave the values as they are
   plain.scale = ConstantCoding::kF32;
   plain.zero = ConstantCoding::kImplied;
+  plain.zero_is_offset = false;
   plain.implied_zero = 0;
   plain.group_size = k_begin + depth;
   HWY_ALIGN float ones[kPanelLanes];
   std::fill_n(ones, kPanelLanes, 1.0f);
   UnpackEven<kBits, kDecoding>(plain, codes, reinterpret_cast<const uint8_t*>(ones), k_begin, depth,
                                to);
+
+  if (form.value == CodeValue::kWideTable) LookUpValues(form.wide_table, depth, to);
 
   // Apply the real constants, to a whole run of a group's inputs or to one input at a time.
   for (size_t k = k_begin; k < k_begin + depth;) {
@@ -109,20 +142,26 @@ bool GroupsAreChunks(const PackedForm& form, size_t k_begin, size_t depth) {
 template <size_t kBits, Decoding kDecoding>
 void UnpackFormat(const PackedForm& form, const uint32_t* codes, const uint8_t* constants,
                   size_t k_begin, size_t depth, float* to) {
-  auto* function = GroupsAreChunks(form, k_begin, depth) ? UnpackEven<kBits, kDecoding>
-                                                         : UnpackOdd<kBits, kDecoding>;
+  const bool is_even = GroupsAreChunks(form, k_begin, depth) && !form.value_form.rounds_difference;
+  auto* function = is_even ? UnpackEven<kBits, kDecoding> : UnpackOdd<kBits, kDecoding>;
   function(form, codes, constants, k_begin, depth, to);
+  if (!form.value_form.is_plain()) FinishValues(form.value_form, depth, to);
 }
 
-// For codes that are whole numbers. Scattered groups take kFused for the plain values: with scale 1
-// and zero point 0 it gives them unchanged.
+// For codes that are whole numbers, or places in a wide table. UnpackOdd takes kFused for the plain
+// values: with scale 1 and zero point 0 it gives them unchanged.
 template <size_t kBits>
 void Unpack(const PackedForm& form, const uint32_t* codes, const uint8_t* constants, size_t k_begin,
             size_t depth, float* to) {
   auto* function =
       form.fused ? UnpackEven<kBits, Decoding::kFused> : UnpackEven<kBits, Decoding::kWhole>;
-  if (!GroupsAreChunks(form, k_begin, depth)) function = UnpackOdd<kBits, Decoding::kFused>;
+  const bool has_steps = form.value == CodeValue::kWideTable || form.value_form.rounds_difference ||
+                         (form.zero_is_offset && !form.fused);
+  if (has_steps || !GroupsAreChunks(form, k_begin, depth)) {
+    function = UnpackOdd<kBits, Decoding::kFused>;
+  }
   function(form, codes, constants, k_begin, depth, to);
+  if (!form.value_form.is_plain()) FinishValues(form.value_form, depth, to);
 }
 
 // The function for this width and kind of code.
@@ -132,6 +171,7 @@ UnpackFunction ForCodes(int bits, CodeValue value) {
 
   switch (value) {
     case CodeValue::kWhole:
+    case CodeValue::kWideTable:
       break;
     case CodeValue::kTable:
       return UnpackFormat<4, Decoding::kTable>;

@@ -31,8 +31,10 @@ float ConstantAt(const PackedForm& form, ConstantCoding coding, const uint8_t* f
       return FloatAt(DType::kF32, from, lane);
     case ConstantCoding::kPowerOfTwo:
       return DecodeByteScale(NumberType::kMxfp4, from[lane]);
-    case ConstantCoding::kE4m3:
-      return DecodeByteScale(NumberType::kNvfp4, from[lane]) * form.tensor_scale;
+    case ConstantCoding::kE4m3: {
+      const float scale = DecodeByteScale(NumberType::kNvfp4, from[lane]);
+      return form.tensor_scale_divides ? scale / form.tensor_scale : scale * form.tensor_scale;
+    }
     case ConstantCoding::kSecondLevel:
       break;
   }
@@ -60,12 +62,22 @@ float ValueOf(const PackedForm& form, uint32_t code) {
       break;
     case CodeValue::kTable:
       return form.table[code];
+    case CodeValue::kWideTable:
+      return form.wide_table[code];
     case CodeValue::kE4m3:
       return Codebook::Of(NumberType::kFp8E4m3).Value(static_cast<uint8_t>(code));
     case CodeValue::kE5m2:
       return Codebook::Of(NumberType::kFp8E5m2).Value(static_cast<uint8_t>(code));
   }
   return static_cast<float>(code);
+}
+
+// The weight of a code with this value.
+float WeightOf(const PackedForm& form, float value, float scale, float zero) {
+  if (form.zero_is_offset) return form.value_form.Of(std::fma(scale, value, zero));
+  float difference = value - zero;
+  if (form.value_form.rounds_difference) difference = RoundTo(difference, form.value_form.type);
+  return form.value_form.Of(scale * difference);
 }
 
 }  // namespace
@@ -86,7 +98,7 @@ void UnpackScalar(const PackedForm& form, const uint32_t* codes, const uint8_t* 
     }
 
     for (size_t lane = 0; lane < kPanelLanes; ++lane) {
-      *to++ = scale[lane] * (ValueOf(form, CodeAt(form, codes, k, lane)) - zero[lane]);
+      *to++ = WeightOf(form, ValueOf(form, CodeAt(form, codes, k, lane)), scale[lane], zero[lane]);
     }
   }
 }

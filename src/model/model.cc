@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
+#include "kernels/block_weight.h"
 #include "kernels/integer_weight.h"
 #include "kernels/packed.h"
 #include "kernels/transformed_weight.h"
@@ -91,12 +92,10 @@ std::unique_ptr<LinearWeight> MakeDequantized(const QuantizedLinear& layer,
 std::unique_ptr<LinearWeight> MakeQuantized(const QuantizedWeight& weight,
                                             const LoadOptions& options, const Context& context) {
   if (const auto* layer = std::get_if<QuantizedLinear>(&weight)) {
-    // Weights that are rounded to 16 bits have no packed product yet.
-    const bool is_dense = options.dequantize || !layer->value_form.is_plain() ||
-                          layer->scheme.zero_point == ZeroPointKind::kOffset ||
-                          layer->scheme.type == NumberType::kTable || layer->tensor_scale_divides;
-    return is_dense ? MakeDequantized(*layer, context) : MakePackedWeight(*layer, context);
+    return options.dequantize ? MakeDequantized(*layer, context)
+                              : MakePackedWeight(*layer, context);
   }
+  if (!options.dequantize) return MakeBlockWeight(std::get<RowBlocks>(weight));
   const Matrix values = Dequantize(weight);
   return MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
 }
