@@ -46,6 +46,7 @@ Command AddChatTemplate(Arguments& arguments, Globals& globals);
 Command AddGenerate(Arguments& arguments, Globals& globals);
 Command AddChat(Arguments& arguments, Globals& globals);
 Command AddQuantize(Arguments& arguments, Globals& globals);
+Command AddConvert(Arguments& arguments, Globals& globals);
 Command AddVerify(Arguments& arguments, Globals& globals);
 Command AddEval(Arguments& arguments, Globals& globals);
 Command AddLayer(Arguments& arguments, Globals& globals);

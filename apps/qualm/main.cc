@@ -32,6 +32,7 @@ constexpr CommandEntry kCommands[] = {
     {"generate", "Continue a prompt", AddGenerate},
     {"chat", "Talk with a model", AddChat},
     {"quantize", "Quantize a checkpoint block by block", AddQuantize},
+    {"convert", "Write a quantized model of any format as a float checkpoint", AddConvert},
     {"verify", "Prove that a quantized folder is what it says", AddVerify},
     {"eval", "Perplexity of texts or scores of tasks, and the distance to a reference", AddEval},
     {"data", "Data sets of tasks: what there is and whether it is whole", AddData},

@@ -169,7 +169,8 @@ Json PostProcessor(const GgufFile& file, const Tokens& tokens, bool adds_bos, bo
           {"special_tokens", specials}};
 }
 
-std::unique_ptr<Tokenizer> MakeBytePairs(const GgufFile& file) {
+// tokenizer.json of byte-level BPE.
+std::string BytePairsText(const GgufFile& file) {
   const PreTokenizer& pre = PreTokenizerOf(file);
   const Tokens tokens = TokensOf(file);
   Json vocabulary = Json::object(), added = Json::array(), merges = Json::array();
@@ -231,7 +232,7 @@ std::unique_ptr<Tokenizer> MakeBytePairs(const GgufFile& file) {
                        {"ignore_merges", pre.ignores_merges},
                        {"vocab", vocabulary},
                        {"merges", merges}}}};
-  return ParseTokenizerJson(json.dump(), file.place(), ConfigOf(file, tokens));
+  return json.dump();
 }
 
 // --- A model of SentencePiece, in the form of protocol buffers
@@ -259,7 +260,7 @@ void AddFloat(uint64_t field, float value, std::string& to) {
 }
 
 // Spaces stay as they are: the file does not have the model's own rules for them.
-std::unique_ptr<Tokenizer> MakeSentencePiece(const GgufFile& file) {
+std::string SentencePieceText(const GgufFile& file) {
   const Tokens tokens = TokensOf(file);
   const std::vector<double> scores = file.Numbers("tokenizer.ggml.scores");
   if (scores.size() != tokens.pieces.size()) {
@@ -297,10 +298,15 @@ std::unique_ptr<Tokenizer> MakeSentencePiece(const GgufFile& file) {
   AddBytes(2, trainer, model);
   AddBytes(3, normalizer, model);
 
-  TokenizerConfig config = ConfigOf(file, tokens);
-  config.add_bos = file.Bool("tokenizer.ggml.add_bos_token", true);
-  config.add_eos = file.Bool("tokenizer.ggml.add_eos_token", false);
-  return ParseSentencePiece(model, file.place(), config);
+  return model;
+}
+
+bool IsBytePairs(const GgufFile& file) {
+  const std::string model = file.Text("tokenizer.ggml.model");
+  if (model == "gpt2") return true;
+  if (model == "llama") return false;
+  ThrowBadInput(StrCat(file.place(), ": tokenizer.ggml.model"), "gpt2 or llama",
+                StrCat("'", model.substr(0, 60), "'"));
 }
 
 }  // namespace
@@ -310,11 +316,34 @@ bool HasGgufTokenizer(const GgufFile& file) {
 }
 
 std::unique_ptr<Tokenizer> MakeGgufTokenizer(const GgufFile& file) {
-  const std::string model = file.Text("tokenizer.ggml.model");
-  if (model == "gpt2") return MakeBytePairs(file);
-  if (model == "llama") return MakeSentencePiece(file);
-  ThrowBadInput(StrCat(file.place(), ": tokenizer.ggml.model"), "gpt2 or llama",
-                StrCat("'", model.substr(0, 60), "'"));
+  TokenizerConfig config = ConfigOf(file, TokensOf(file));
+  if (IsBytePairs(file)) return ParseTokenizerJson(BytePairsText(file), file.place(), config);
+  config.add_bos = file.Bool("tokenizer.ggml.add_bos_token", true);
+  config.add_eos = file.Bool("tokenizer.ggml.add_eos_token", false);
+  return ParseSentencePiece(SentencePieceText(file), file.place(), config);
+}
+
+std::map<std::string, std::string> GgufTokenizerFiles(const GgufFile& file) {
+  std::map<std::string, std::string> files;
+  const bool is_pairs = IsBytePairs(file);
+  files[is_pairs ? "tokenizer.json" : "tokenizer.model"] =
+      is_pairs ? BytePairsText(file) : SentencePieceText(file);
+
+  const Tokens tokens = TokensOf(file);
+  Json config = Json::object();
+  for (const auto& [role, key] :
+       {std::pair{"bos", "bos_token"}, std::pair{"eos", "eos_token"},
+        std::pair{"unknown", "unk_token"}, std::pair{"padding", "pad_token"}}) {
+    if (const auto piece = PieceAt(file, tokens, role)) config[key] = *piece;
+  }
+  if (!is_pairs) {
+    config["add_bos_token"] = file.Bool("tokenizer.ggml.add_bos_token", true);
+    config["add_eos_token"] = file.Bool("tokenizer.ggml.add_eos_token", false);
+  }
+  const std::string chat = file.Text("tokenizer.chat_template", "");
+  if (!chat.empty()) config["chat_template"] = RepairUtf8(chat);
+  files["tokenizer_config.json"] = config.dump(2) + "\n";
+  return files;
 }
 
 }  // namespace qualm
