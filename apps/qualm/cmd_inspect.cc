@@ -1,9 +1,12 @@
 // qualm inspect: shows what a model folder holds, float or quantized, without running it. The plain
 // output is made from the same object as the JSON.
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "formats/gguf_model.h"
 #include "model/model.h"
 #include "model_flags.h"
 #include "text_flags.h"
@@ -39,6 +42,14 @@ Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manif
     tensor_bytes += tensors.BytesOf(name);
     if (!manifest || !IsQuantizedStorage(*manifest, name)) {
       sizes.parameters += tensors.ElementsOf(name);
+    }
+  }
+
+  // Layers of another tool's file: their tensors are none of the model's.
+  if (const QuantizedLayers* layers = checkpoint.quantized().layers()) {
+    for (const StoredLayer& layer : layers->layers()) {
+      sizes.parameters += uint64_t{layer.out} * layer.in;
+      tensor_bytes += layer.bytes;
     }
   }
 
@@ -243,6 +254,58 @@ Json QuantizationAsJson(const Manifest& manifest) {
   return json;
 }
 
+// The bits of a weight with scales, zero points and tables.
+double BitsOf(const StoredLayer& layer) {
+  return 8 * static_cast<double>(layer.bytes) / static_cast<double>(layer.out * layer.in);
+}
+
+// What another tool's file says of itself and really holds.
+Json ForeignAsJson(const QuantizedLayers& layers) {
+  const FormatDescription& description = layers.description();
+  uint64_t bytes = 0, weights = 0, in_blocks = 0;
+  std::map<std::string, uint64_t> types;
+  Json list = Json::array();
+  for (const StoredLayer& layer : layers.layers()) {
+    bytes += layer.bytes;
+    weights += uint64_t{layer.out} * layer.in;
+    in_blocks += layer.is_in_blocks ? 1 : 0;
+    ++types[layer.type];
+    list.push_back({{"name", layer.name},
+                    {"shape", {layer.out, layer.in}},
+                    {"type", layer.type},
+                    {"value_type", NameOf(layer.value_type)},
+                    {"bits_per_weight", BitsOf(layer)},
+                    {"bytes", layer.bytes},
+                    {"product", layer.is_in_blocks ? "dequantized per tile" : "from codes"},
+                    {"notes", layer.notes}});
+  }
+  Json by_type = Json::object();
+  for (const auto& [type, count] : types) by_type[type] = count;
+  return {{"format", description.name},
+          {"variant", description.variant},
+          {"tool", description.tool.empty() ? Json() : Json(description.tool)},
+          {"bits_per_weight_layers",
+           weights == 0 ? 0 : 8 * static_cast<double>(bytes) / static_cast<double>(weights)},
+          {"layers_dequantized_per_tile", in_blocks},
+          {"is_ambiguous", description.is_ambiguous},
+          {"types", by_type},
+          {"notes", description.notes},
+          {"warnings", description.warnings},
+          {"layers", std::move(list)}};
+}
+
+void PrintForeignLayers(const QuantizedLayers& layers) {
+  std::vector<std::vector<std::string>> table = {{"layer", "shape", "type", "rounded to", "bits"}};
+  for (const StoredLayer& layer : layers.layers()) {
+    table.push_back({layer.name, StrCat(layer.out, "x", layer.in), layer.type,
+                     std::string(NameOf(layer.value_type)), Fixed(BitsOf(layer), 3)});
+  }
+  Print(FormatTable(table, {false, true, false, false, true}) + "\n");
+  for (const StoredLayer& layer : layers.layers()) {
+    for (const std::string& note : layer.notes) Print(StrCat(layer.name, ": ", note, "\n"));
+  }
+}
+
 // "4096x11008".
 std::string ShapeText(const TensorView& tensor) {
   std::string text;
@@ -299,6 +362,10 @@ void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& check
   lines.push_back({"file size", HumanBytes(sizes.file_bytes)});
   Print(FormatTable(lines, {}) + "\n");
 
+  if (const QuantizedLayers* layers = checkpoint.quantized().layers()) {
+    PrintForeignLayers(*layers);
+  }
+
   // Only quantized layers have a scheme.
   if (manifest) {
     std::vector<std::vector<std::string>> layers = {{"layer", "scheme", "rounder", "bits"}};
@@ -328,9 +395,57 @@ void AddOverridesOf(const Checkpoint& checkpoint, Json& summary) {
   summary["left_out"] = left_out;
 }
 
-// Only tables of contents are read: no weights, so it is fast on any model.
+// A quantized file of a family that cannot run: what it holds can still be said. False if the
+// source is no such file.
+bool InspectWithoutPlan(const ModelSource& source, const std::string& reason,
+                        const Globals& globals) {
+  const bool is_gguf = IsGgufFile(source.folder);
+  const auto gguf = is_gguf ? GgufModel::Open(source.folder) : nullptr;
+  const TensorFile file = is_gguf ? GgufFloatTensors(gguf) : TensorFile::Open(source.folder);
+  const std::unique_ptr<QuantizedLayers> layers =
+      is_gguf ? OpenGgufLayers(gguf, source.read)
+              : OpenQuantizedLayers(file, source.folder, ReadModelConfig(source), source.read);
+  if (layers == nullptr) return false;
+
+  Json summary = {{"model", source.name},
+                  {"folder", source.folder.string()},
+                  {"container", file.container()},
+                  {"files", file.files().size()},
+                  {"quantized", true},
+                  {"runs", false},
+                  {"reason", reason},
+                  {"bytes", file.file_bytes()},
+                  {"quantization", ForeignAsJson(*layers)}};
+  if (globals.json) {
+    PrintJson(summary);
+    return true;
+  }
+  std::vector<std::vector<std::string>> lines;
+  AddLines(summary, "", lines);
+  Print(FormatTable(lines, {}) + "\n");
+  PrintForeignLayers(*layers);
+  return true;
+}
+
+int InspectModel(const ModelSource& source, const Globals& globals);
+
+// A configuration that no family reads is no reason to say nothing of the file.
 int Run(const ModelFlags& flags, const Globals& globals) {
   const ModelSource source = SourceOf(flags);
+  if (HasManifest(source.folder)) return InspectModel(source, globals);
+  try {
+    (void)ReadModelPlan(source);
+  } catch (const Error& error) {
+    const bool has_file =
+        IsGgufFile(source.folder) || std::filesystem::exists(source.folder / "config.json");
+    if (has_file && InspectWithoutPlan(source, error.what(), globals)) return kOk;
+    throw;
+  }
+  return InspectModel(source, globals);
+}
+
+// Only tables of contents are read: no weights, so it is fast on any model.
+int InspectModel(const ModelSource& source, const Globals& globals) {
   const std::filesystem::path& path = source.folder;
   // A quantized folder lacks the float weights, so the checkpoint may be incomplete.
   Folder folder;
@@ -348,7 +463,7 @@ int Run(const ModelFlags& flags, const Globals& globals) {
                   {"folder", path.string()},
                   {"container", checkpoint.tensors().file().container()},
                   {"files", checkpoint.tensors().file().files().size()},
-                  {"quantized", manifest.has_value()},
+                  {"quantized", manifest.has_value() || checkpoint.quantized().layers() != nullptr},
                   {"parameters", sizes.parameters},
                   {"bytes", sizes.file_bytes},
                   {"bits_per_weight", sizes.bits_per_weight},
@@ -358,6 +473,9 @@ int Run(const ModelFlags& flags, const Globals& globals) {
 
   AddOverridesOf(checkpoint, summary);
   if (manifest) summary["quantization"] = QuantizationAsJson(*manifest);
+  if (const QuantizedLayers* layers = checkpoint.quantized().layers()) {
+    summary["quantization"] = ForeignAsJson(*layers);
+  }
   if (globals.json) {
     summary["tensors"] = TensorsAsJson(checkpoint.tensors().file());
     PrintJson(summary);
@@ -374,7 +492,7 @@ Command AddInspect(Arguments& arguments, Globals& globals) {
   AddModelFlags(arguments, *flags, "MODEL", "A model, float or quantized");
   AddJsonFlag(arguments, globals);
   arguments.Examples(
-      "  qualm inspect MODEL\n  qualm inspect MODEL --json\n"
+      "  qualm inspect MODEL\n  qualm inspect MODEL --json\n  qualm inspect model-Q4_K_M.gguf\n"
       "  qualm inspect ORG/NAME@REVISION --config rope_theta=1000000");
   return [flags, &globals] { return Run(*flags, globals); };
 }

@@ -147,6 +147,7 @@ class BitsAndBytesLayers final : public QuantizedLayers {
     layer.type =
         StrCat(state.type.substr(0, 20), "-g", state.block, state.is_nested ? "-nested" : "");
     layer.value_type = state.value_type;
+    layer.is_in_blocks = state.in % state.block != 0;
     for (const char* suffix : {".weight", ".weight.absmax", ".weight.quant_map",
                                ".weight.nested_absmax", ".weight.nested_quant_map"}) {
       if (file_.Find(name + suffix) != nullptr) layer.tensors.push_back(name + suffix);

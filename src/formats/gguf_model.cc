@@ -433,6 +433,7 @@ class GgufLayers final : public QuantizedLayers {
       layer.out = tensor.rows;
       layer.in = tensor.stored->row_elements();
       layer.type = LowerName(type);
+      layer.is_in_blocks = HasGgmlCodebook(static_cast<uint32_t>(type));
       layer.bytes = tensor.rows * tensor.stored->row_bytes();
       by_name_.emplace(layer.name, &tensor);
       layers_.push_back(std::move(layer));

@@ -15,7 +15,6 @@
 namespace qualm {
 namespace {
 
-
 // How the parts of the rows lie in an element.
 struct Packing {
   std::string_view name;
@@ -218,6 +217,7 @@ class HqqLayers final : public QuantizedLayers {
     layer.type = StrCat("int", found->bits, "-g", module.group, "-float-zero",
                         module.axis == 0 ? "-axis0" : "");
     layer.value_type = module.type;
+    layer.is_in_blocks = module.axis == 0;
     const std::string prefix = name + ".";
     for (const TensorView& tensor : file_.tensors()) {
       const bool is_own = tensor.name.starts_with(prefix) && tensor.name != name + ".bias" &&

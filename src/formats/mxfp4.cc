@@ -25,8 +25,8 @@ class Mxfp4Layers final : public QuantizedLayers {
     if (layers_.empty()) ThrowExpected("tensors NAME_blocks and NAME_scales", "none");
     description_.name = "mxfp4";
     description_.variant = "experts, groups of 32";
-    description_.notes.push_back(StrCat("rows of gate_up_proj are as stored: gates are the even ",
-                                        "ones, up the odd ones"));
+    description_.notes.push_back(
+        StrCat("rows of gate_up_proj are as stored: gates are the even ", "ones, up the odd ones"));
     Sort();
   }
 

@@ -45,6 +45,7 @@ struct StoredLayer {
   uint64_t bytes = 0;                // of its tensors in the files
   std::vector<std::string> tensors;  // its tensors, in full
   DType value_type = DType::kF32;    // what the library rounds each weight to
+  bool is_in_blocks = false;         // on no grid: products decode it tile by tile
   std::vector<std::string> notes;    // what is wrong with it: lost zero points, in a sentence each
 };
 
