@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -44,7 +45,30 @@ void ValidateActivationScheme(const Scheme& scheme) {
   }
 }
 
+EnumNames NamesOfEnum(GroupScaleRule) {
+  static constexpr std::array<std::string_view, 3> kNames = {"grid", "power_of_two", "global"};
+  return {"rule of group scales", kNames};
+}
+
 void ActivationGrid::Validate() const {
+  if (rule != GroupScaleRule::kGrid) {
+    scheme.Validate();
+    const bool is_global = rule == GroupScaleRule::kGlobal;
+    const bool fits =
+        scheme.granularity == Granularity::kGroup && scheme.dynamic &&
+        (is_global ? scheme.type == NumberType::kNvfp4
+                   : scheme.type == NumberType::kMxfp4 || scheme.type == NumberType::kFp8E4m3);
+    if (!fits) {
+      ThrowExpected(StrCat("dynamic groups of a type that scales of the rule ", NameOfEnum(rule),
+                           " belong to"),
+                    scheme.ShortName());
+    }
+    if (is_global && (!std::isnormal(global_scale) || global_scale < 0)) {
+      ThrowExpected("a positive global scale", StrCat(global_scale));
+    }
+    return;
+  }
+
   ValidateActivationScheme(scheme);
   if (scheme.dynamic) return;
 
@@ -110,12 +134,42 @@ bool IsAllFinite(std::span<const float> x) {
 
 }  // namespace
 
+namespace {
+
+// compressed-tensors' generate_mx_scales: a quarter of the octave is added to the largest magnitude
+// before its mantissa is dropped, so that 1.75 and more go to the next power of two; then the
+// exponent of the format's largest value is taken off.
+float PowerOfTwoScale(float largest, NumberType type) {
+  constexpr uint32_t kRaise = 1u << (23 - 1 - 1), kExponent = 0x7f800000u;
+  const float power = std::bit_cast<float>((std::bit_cast<uint32_t>(largest) + kRaise) & kExponent);
+  const int most = type == NumberType::kFp8E4m3 ? 8 : 2;  // 448 = 1.75·2^8, 6 = 1.5·2^2
+  const int exponent = power > 0 ? std::ilogb(power) - most : -127;
+  return std::ldexp(1.0f, std::clamp(exponent, -127, 127));
+}
+
+// The e4m3 number nearest to the scale that maps the largest magnitude to 6, relative to the global
+// scale; 1/8 where that is 0.
+float GlobalScale(float largest, float global) {
+  const Codebook& e4m3 = Codebook::Of(NumberType::kFp8E4m3);
+  const float scale = e4m3.Value(e4m3.Nearest(global * (largest / 6.0f)));
+  return (scale == 0 ? 0.125f : scale) / global;
+}
+
+}  // namespace
+
 // A token with NaN or infinity gets the scale NaN, which makes its whole result NaN.
 GridPoint ActivationQuantizer::Fit(std::span<const float> x) const {
   if (!IsAllFinite(x)) return {std::numeric_limits<float>::quiet_NaN(), 0};
   if (activations_.scheme.granularity == Granularity::kTensor) return activations_.point;
   float min = 0, max = 0;
   RangeOf(x, min, max);
+  const float largest = std::max(std::abs(min), std::abs(max));
+  if (activations_.rule == GroupScaleRule::kPowerOfTwo) {
+    return {PowerOfTwoScale(largest, activations_.scheme.type), 0};
+  }
+  if (activations_.rule == GroupScaleRule::kGlobal) {
+    return {GlobalScale(largest, activations_.global_scale), 0};
+  }
   return grid_.Fit(min, max);
 }
 

@@ -15,10 +15,20 @@
 
 namespace qualm {
 
+// How the scale of a group is found where it is not the grid's own way: as compressed-tensors does.
+enum class GroupScaleRule : uint8_t {
+  kGrid,
+  kPowerOfTwo,  // by the power of two below the largest magnitude, above it from 1.75 on
+  kGlobal,      // an e4m3 number relative to a static scale of the tensor (NVFP4)
+};
+EnumNames NamesOfEnum(GroupScaleRule);
+
 // How inputs are rounded, as a layer stores it.
 struct ActivationGrid {
   Scheme scheme;    // kToken or kGroup with `dynamic`, or kTensor without
   GridPoint point;  // of kTensor
+  GroupScaleRule rule = GroupScaleRule::kGrid;  // of groups with 4- and 8-bit floats
+  float global_scale = 1;                       // of kGlobal: scales are divided by it
 
   // Throws bad input for schemes that ValidateActivationScheme refuses, and for a static scale or
   // zero point that is not on the grid.
@@ -30,6 +40,10 @@ struct ActivationGrid {
     const bool is_dynamic = self.scheme.dynamic;  // then the point is found at run time
     visit("scale", self.point.scale, {.optional = is_dynamic, .is_written = !is_dynamic});
     visit("zero", self.point.zero, {.optional = is_dynamic, .is_written = !is_dynamic});
+    const bool has_rule = self.rule != GroupScaleRule::kGrid;
+    visit("group_scale", self.rule, {.optional = true, .is_written = has_rule});
+    const bool is_global = self.rule == GroupScaleRule::kGlobal;
+    visit("global_scale", self.global_scale, {.optional = true, .is_written = is_global});
   }
 };
 

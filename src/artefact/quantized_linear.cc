@@ -168,8 +168,8 @@ double QuantizedLinear::BitsPerWeight() const {
 }
 
 EnumNames NamesOfEnum(OnlineTransform::Kind) {
-  static constexpr std::array<std::string_view, 4> kNames = {"scale", "shift", "hadamard",
-                                                             "kronecker"};
+  static constexpr std::array<std::string_view, 5> kNames = {"scale", "shift", "hadamard",
+                                                             "kronecker", "matrix"};
   return {"transform", kNames};
 }
 

@@ -30,9 +30,10 @@ struct FloatColumns {
 
 // An operation on the layer's input (or output) that could not be folded into another layer.
 // kScale: x_j /= factors[j]. Rotations keep seed and kind, and their factors if a seed alone would
-// not rebuild them on another machine.
+// not rebuild them on another machine. kMatrix: every n neighbouring values become x·M/√n, with M
+// [n, n] as a file of another tool stores it.
 struct OnlineTransform {
-  enum class Kind : uint8_t { kScale, kShift, kHadamard, kKronecker };
+  enum class Kind : uint8_t { kScale, kShift, kHadamard, kKronecker, kMatrix };
   enum class Side : uint8_t { kInput, kOutput };
   Kind kind = Kind::kScale;
   Side side = Side::kInput;

@@ -338,6 +338,14 @@ void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transfor
     case OnlineTransform::Kind::kKronecker:
       ValidateKronecker(transform, size);
       return;
+    case OnlineTransform::Kind::kMatrix:
+      RequireCount("sides of the matrix", 1, transform.dims.size());
+      if (transform.dims[0] == 0 || size % transform.dims[0] != 0) {
+        ThrowExpected(StrCat("a side that divides ", size), StrCat(transform.dims[0]));
+      }
+      RequireCount("numbers of the matrix", size_t{transform.dims[0]} * transform.dims[0],
+                   transform.factors.size());
+      return;
   }
   ThrowExpected("a known kind of transform", StrCat(static_cast<int>(transform.kind)));
 }

@@ -109,6 +109,58 @@ std::optional<TensorArgs> ArgsAt(const Json& object, const char* key) {
   return At(key, [&] { return ArgsFrom(*found); });
 }
 
+// Where one entry of `apply` acts at run time; nothing if it is folded into the weights.
+std::optional<TransformPlace> PlaceFrom(const Json& json) {
+  RequireObject(json, {"targets", "location", "inverse", "ignore"}, kNoPlace);
+  TransformPlace place;
+  const std::string location = TextOr(json, "location", "");
+  if (location == "weight_input" || location == "weight_output") return std::nullopt;
+  if (location == "input") {
+    place.where = TransformPlace::Where::kInput;
+  } else if (location == "output") {
+    place.where = TransformPlace::Where::kOutput;
+  } else if (location == "q_attn" || location == "k_cache") {
+    place.where = TransformPlace::Where::kHeads;
+  } else {
+    ThrowBadInput("location", "input, output, weight_input, weight_output, q_attn or k_cache",
+                  StrCat("'", location.substr(0, 40), "'"));
+  }
+  place.is_inverse = GetBool(json, "inverse", kNoPlace, false);
+  place.targets = TextsOf(json, "targets");
+  place.ignore = TextsOf(json, "ignore");
+  return place;
+}
+
+std::vector<TransformGroup> TransformsFrom(const Json& json) {
+  std::vector<TransformGroup> groups;
+  const auto found = json.find("config_groups");
+  if (found == json.end() || !found->is_object()) {
+    ThrowBadInput("config_groups", "an object", "none");
+  }
+  for (const auto& [name, value] : found->items()) {
+    TransformGroup group;
+    group.name = name;
+    const Json& object = value;
+    At(name.substr(0, 40), [&] {
+      RequireObject(
+          object,
+          {"type", "apply", "randomize", "requires_grad", "block_size", "head_dim", "precision"},
+          kNoPlace);
+      const char* size = object.contains("head_dim") ? "head_dim" : "block_size";
+      const int64_t side = GetInt(object, size, kNoPlace, 0);
+      if (side < 0 || side > (1 << 16)) ThrowBadInput(size, "a size", StrCat(side));
+      group.head_dim = static_cast<size_t>(side);
+      const Json& apply = GetChild(object, "apply", kNoPlace);
+      if (!apply.is_array()) ThrowBadInput("apply", "a list", apply.type_name());
+      for (const Json& entry : apply) {
+        if (auto place = PlaceFrom(entry)) group.places.push_back(std::move(*place));
+      }
+    });
+    if (!group.places.empty()) groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
 bool MatchesTarget(const std::string& target, const std::string& module) {
   if (!target.starts_with(kPattern)) return target == module;
   return ModulePattern(target.substr(kPattern.size()), "targets").MatchesFront(module);
@@ -125,7 +177,7 @@ CompressedTensorsConfig CompressedTensorsConfig::From(const Json& quantization) 
   config.kv_cache = ArgsAt(quantization, "kv_cache_scheme");
   const auto transforms = quantization.find("transform_config");
   if (transforms != quantization.end() && transforms->is_object() && !transforms->empty()) {
-    config.transforms = transforms->dump();
+    config.transforms = At("transform_config", [&] { return TransformsFrom(*transforms); });
   }
 
   // What removes weights is another format.
@@ -159,6 +211,13 @@ CompressedTensorsConfig CompressedTensorsConfig::From(const Json& quantization) 
     });
   }
   return config;
+}
+
+bool CompressedTensorsConfig::IsAt(const TransformPlace& place, const std::string& module) {
+  const auto matches = [&](const std::string& target) {
+    return target == "Linear" || MatchesTarget(target, module);
+  };
+  return std::ranges::any_of(place.targets, matches) && std::ranges::none_of(place.ignore, matches);
 }
 
 bool CompressedTensorsConfig::Ignores(const std::string& module) const {

@@ -30,12 +30,27 @@ struct TensorGroup {
   std::string format;  // "pack-quantized"; the whole file's unless the group has its own
 };
 
+// A place where a matrix is applied at run time; what is folded into weights is not among them.
+struct TransformPlace {
+  enum class Where : uint8_t { kInput, kOutput, kHeads };  // kHeads: queries and keys
+  Where where = Where::kInput;
+  bool is_inverse = false;                   // the matrix is transposed
+  std::vector<std::string> targets, ignore;  // as those of groups
+};
+
+// A transform by name ("R4"), and where it is applied.
+struct TransformGroup {
+  std::string name;
+  size_t head_dim = 0;  // side of the matrix; 0: the layer's width
+  std::vector<TransformPlace> places;
+};
+
 struct CompressedTensorsConfig {
   std::vector<TensorGroup> groups;
   std::vector<std::string> ignore;  // as targets
   std::string format, version, status;
   std::optional<TensorArgs> kv_cache;
-  std::string transforms;  // transform_config as JSON; empty: none
+  std::vector<TransformGroup> transforms;
 
   // Throws bad input, at the key, for what is missing, of another type, or not known.
   static CompressedTensorsConfig From(const Json& quantization);
@@ -44,6 +59,8 @@ struct CompressedTensorsConfig {
   // then the class. Null: none, or ignored.
   const TensorGroup* GroupOf(const std::string& module) const;
   bool Ignores(const std::string& module) const;
+  // Whether a place is at the module; "Linear" is every layer.
+  static bool IsAt(const TransformPlace& place, const std::string& module);
 };
 
 }  // namespace qualm

@@ -56,6 +56,15 @@ QuantizedWeight QuantizedLayers::Read(const StoredLayer& stored) const {
   return weight;
 }
 
+ConfiguredAttention QuantizedLayers::Attention(const std::string& module) const {
+  ConfiguredAttention attention = WholeAttention(module);
+  if (options_.weights_only) {
+    attention.keys.reset();
+    attention.values.reset();
+  }
+  return attention;
+}
+
 void QuantizedLayers::Sort() {
   std::ranges::sort(layers_, {}, &StoredLayer::name);
   std::ranges::sort(other_tensors_);

@@ -59,6 +59,13 @@ struct FormatDescription {
   bool is_ambiguous = false;          // another reading of the file gives other weights
 };
 
+// What a file configures inside an attention, beyond the weights.
+struct ConfiguredAttention {
+  std::vector<float> rotation;                 // of queries and keys, [side, side]
+  size_t rotation_side = 0;                    // 0: none
+  std::optional<ActivationGrid> keys, values;  // how the cache rounds them
+};
+
 class QuantizedLayers {
  public:
   virtual ~QuantizedLayers() = default;
@@ -73,6 +80,9 @@ class QuantizedLayers {
   // Throws bad input naming the tensor.
   QuantizedWeight Read(const StoredLayer& layer) const;
 
+  // Of the module ("model.layers.0.self_attn"); the options leave out what Read leaves out.
+  ConfiguredAttention Attention(const std::string& module) const;
+
  protected:
   explicit QuantizedLayers(const ReadOptions& options) : options_(options) {}
   // For the constructors of the formats, which call Sort at their end.
@@ -80,6 +90,8 @@ class QuantizedLayers {
   // The layer with everything that the file configures; Read leaves out what the options do.
   // Blocks are decoded as the options say.
   virtual QuantizedWeight ReadWhole(const StoredLayer& layer) const = 0;
+  // Everything that the file configures; most formats configure nothing.
+  virtual ConfiguredAttention WholeAttention(const std::string&) const { return {}; }
 
   ReadOptions options_;
 

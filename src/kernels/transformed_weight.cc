@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,9 @@ class Step {
           rotation_->ApplyTransposed(row);
         }
         return;
+      case Kind::kMatrix:
+        MultiplyBlocks(row, transform_.factors, transform_.dims[0]);
+        return;
     }
   }
 
@@ -76,8 +80,8 @@ void ApplyTo(const std::vector<Step>& steps, Span2D<float> rows, const Context& 
 
 // The inner weight's format with the name of each transform appended.
 std::string FormatOf(std::string_view inner, std::span<const OnlineTransform> transforms) {
-  static constexpr std::array<std::string_view, 4> kNames = {"scale", "shift", "hadamard",
-                                                             "kronecker"};
+  static constexpr std::array<std::string_view, 5> kNames = {"scale", "shift", "hadamard",
+                                                             "kronecker", "matrix"};
   std::string name(inner);
   for (const OnlineTransform& transform : transforms) {
     name += StrCat("+", kNames[static_cast<size_t>(transform.kind)]);
@@ -125,6 +129,45 @@ class TransformedWeight final : public LinearWeight {
 
 }  // namespace
 
+void MultiplyBlocks(std::span<float> row, std::span<const float> matrix, size_t side) {
+  const float length = std::sqrt(static_cast<float>(side));
+  std::vector<float> product(side);
+  for (size_t first = 0; first < row.size(); first += side) {
+    std::ranges::fill(product, 0.0f);
+    for (size_t i = 0; i < side; ++i) {
+      const float value = row[first + i];
+      const float* const factors = matrix.data() + i * side;
+      for (size_t j = 0; j < side; ++j) product[j] += value * factors[j];
+    }
+    for (size_t j = 0; j < side; ++j) row[first + j] = product[j] / length;
+  }
+}
+
+namespace {
+
+// The transform of a matrix, put into the weight: rows for the input side, columns for the
+// output's.
+void FoldMatrix(const OnlineTransform& transform, Matrix& weight) {
+  const size_t side = transform.dims[0];
+  const float length = std::sqrt(static_cast<float>(side));
+  const auto factor = [&](size_t i, size_t j) { return transform.factors[i * side + j] / length; };
+  const bool is_input = transform.side == Side::kInput;
+  const Matrix before = Matrix::CopyOf(weight);
+  for (size_t r = 0; r < weight.rows(); ++r) {
+    for (size_t c = 0; c < weight.cols(); ++c) {
+      const size_t place = is_input ? c : r, first = place / side * side;
+      float sum = 0;
+      for (size_t k = 0; k < side; ++k) {
+        sum += is_input ? before(r, first + k) * factor(c - first, k)
+                        : before(first + k, c) * factor(k, r - first);
+      }
+      weight(r, c) = sum;
+    }
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<Rotation> RotationOf(const OnlineTransform& transform, size_t n) {
   QUALM_CHECK(IsRotation(transform));
   if (transform.kind == Kind::kHadamard) {
@@ -158,6 +201,10 @@ Matrix EffectiveWeight(const QuantizedLinear& layer, const Context& context) {
   // y = O·Ŵ·T_k···T_1·x: the input transforms act on the rows of Ŵ, the last one first.
   for (auto it = layer.transforms.rbegin(); it != layer.transforms.rend(); ++it) {
     if (it->side != Side::kInput || it->kind == Kind::kShift) continue;
+    if (it->kind == Kind::kMatrix) {
+      FoldMatrix(*it, weight);
+      continue;
+    }
     if (IsRotation(*it)) {
       RotateRows(*RotationOf(*it, layer.in_features), /*transposed=*/true, weight, context);
       continue;
@@ -171,6 +218,10 @@ Matrix EffectiveWeight(const QuantizedLinear& layer, const Context& context) {
   // The output transforms act on the columns of Ŵ, in their own order.
   for (const OnlineTransform& transform : layer.transforms) {
     if (transform.side != Side::kOutput || transform.kind == Kind::kShift) continue;
+    if (transform.kind == Kind::kMatrix) {
+      FoldMatrix(transform, weight);
+      continue;
+    }
     if (IsRotation(transform)) {
       RotateColumns(*RotationOf(transform, layer.out_features), /*transposed=*/true, weight,
                     context);

@@ -33,4 +33,8 @@ std::unique_ptr<LinearWeight> WithTransforms(std::unique_ptr<LinearWeight> inner
 // pair (input, output) cancel up to the rounding of W. [out, in]
 Matrix EffectiveWeight(const QuantizedLinear& layer, const Context& context);
 
+// Every `side` neighbouring values of the row become x·M/√side, M [side, side] row-major; products
+// are added up in float32 over rising places. Requires: side divides the row.
+void MultiplyBlocks(std::span<float> row, std::span<const float> matrix, size_t side);
+
 }  // namespace qualm

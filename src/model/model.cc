@@ -234,6 +234,29 @@ OpenedFolder OpenFolder(const ModelSource& source) {
   return opened;
 }
 
+// What another tool's file configures inside the attentions: rotations of heads, rounded caches.
+void ConfigureAttention(const Checkpoint& checkpoint, ModelPlan& plan) {
+  const QuantizedLayers* layers = checkpoint.quantized().layers();
+  if (layers == nullptr) return;
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    for (Branch& branch : plan.blocks[b].branches) {
+      auto* attention = std::get_if<AttentionPlan>(&branch.part);
+      if (attention == nullptr) continue;
+      // The module that the query layer is in.
+      const std::string query = plan.NameIn(b, attention->query.name);
+      ConfiguredAttention configured = layers->Attention(query.substr(0, query.rfind('.')));
+      if (configured.rotation_side > 0 && attention->head_dim % configured.rotation_side != 0) {
+        ThrowBadInput(query, StrCat("a rotation whose side divides heads of ", attention->head_dim),
+                      StrCat(configured.rotation_side));
+      }
+      attention->head_rotation = std::move(configured.rotation);
+      attention->head_rotation_side = configured.rotation_side;
+      attention->key_rounding = configured.keys;
+      attention->value_rounding = configured.values;
+    }
+  }
+}
+
 }  // namespace
 
 const Tokenizer& Model::RequireTokenizer() const {
@@ -345,6 +368,7 @@ Model LoadModel(const ModelSource& source, const LoadOptions& options, const Con
   if (manifest != nullptr && !source.read.weights_only) {
     decoder.plan.kv_cache = manifest->kv_cache;
   }
+  ConfigureAttention(checkpoint, decoder.plan);
   for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
     decoder.blocks.push_back(
         BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {

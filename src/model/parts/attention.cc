@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/context.h"
+#include "kernels/transformed_weight.h"
 #include "tensor/attention.h"
 
 namespace qualm {
@@ -48,12 +49,32 @@ class AttentionPart final : public BlockPart {
     if (plan_.rotary) Rotate(pass.rotary->For(*plan_.rotary), queries, keys, context);
     if (norms_last) NormalizeHeads(queries, keys, context);
     if (plan_.query_growth) GrowQueries(pass, queries);
+    AsConfigured(queries, keys, values, context);
 
     Matrix out = Matrix::Uninitialized(input.rows(), queries.cols());
     // All at once, except for caches that would replace what the first queries see.
     for (size_t round = 0; AttendRound(pass, round, queries, keys, values, out, context); ++round) {
     }
     return out;
+  }
+
+  // What a quantized file asks for between the rotation and the cache.
+  void AsConfigured(Matrix& queries, Matrix& keys, Matrix& values, const Context& context) const {
+    if (plan_.head_rotation_side > 0) {
+      for (Matrix* rotated : {&queries, &keys}) {
+        context.pool.ParallelFor(rotated->rows(), [&](size_t t) {
+          MultiplyBlocks(rotated->row(t), plan_.head_rotation, plan_.head_rotation_side);
+        });
+      }
+    }
+    const auto round = [&](const std::optional<ActivationGrid>& grid, Matrix& rounded) {
+      if (!grid) return;
+      const ActivationQuantizer quantizer(*grid);
+      context.pool.ParallelFor(rounded.rows(),
+                               [&](size_t t) { quantizer.Round(rounded.row(t), rounded.row(t)); });
+    };
+    round(plan_.key_rounding, keys);
+    round(plan_.value_rounding, values);
   }
 
   // Stores the keys and values of one piece of each sequence before any of its queries reads them,

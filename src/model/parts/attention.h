@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "artefact/activations.h"
 #include "model/block_part.h"
 #include "model/linear_site.h"
 #include "model/rotary.h"
@@ -38,6 +39,12 @@ struct AttentionPlan {
   std::optional<QueryGrowth> query_growth;  // after the rotation
   std::vector<float> alibi_slopes;          // by head; empty: none (see AttentionParameters)
   bool alibi_in_bfloat16 = false;
+  // Of files of other tools that configure them. Every n neighbouring values of queries and keys
+  // become x·M/√n after the rotation, M [n, n] row-major; then keys, and values, are rounded on
+  // their way into the cache.
+  std::vector<float> head_rotation;
+  size_t head_rotation_side = 0;
+  std::optional<ActivationGrid> key_rounding, value_rounding;
   LinearSite query, key, value, output;
 };
 
