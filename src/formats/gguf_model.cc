@@ -162,7 +162,11 @@ size_t GgufModelTensor::StoredRow(size_t row) const {
 }
 
 std::shared_ptr<const GgufModel> GgufModel::Open(const std::filesystem::path& path) {
-  auto model = std::shared_ptr<GgufModel>(new GgufModel(GgufFile::Open(path)));
+  return Of(GgufFile::Open(path));
+}
+
+std::shared_ptr<const GgufModel> GgufModel::Of(GgufFile file) {
+  auto model = std::shared_ptr<GgufModel>(new GgufModel(std::move(file)));
   model->AddTensors();
   model->MakeConfig();
   return model;

@@ -30,6 +30,7 @@ class GgufModel {
   // Throws bad input for a file that is not GGUF, an architecture that is not known, and a tensor
   // that the architecture does not have.
   static std::shared_ptr<const GgufModel> Open(const std::filesystem::path& path);
+  static std::shared_ptr<const GgufModel> Of(GgufFile file);
 
   const GgufFile& file() const { return file_; }
   // Of the model in the form of Hugging Face's config.json.
