@@ -10,6 +10,7 @@
 #include "data/download.h"
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
+#include "data/sha256.h"
 
 namespace qualm::cli {
 namespace {

@@ -16,6 +16,7 @@
 #include "evaluate/metric_rows.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/protocol.h"
+#include "evaluate/protocol_record.h"
 #include "model/model.h"
 #include "model_flags.h"
 #include "task_eval.h"
@@ -76,11 +77,12 @@ LoadedModels LoadModels(const Options& options, const Context& context) {
   return models;
 }
 
-// The texts as token ids of the model's tokenizer. Positions are compared one by one, so a
-// reference whose folder has a tokenizer must read the same tokens.
+// The texts as token ids of the model's tokenizer, with how they were made (protocol_record.h) in
+// `protocols`. Positions are compared one by one, so a reference whose folder has a tokenizer must
+// read the same tokens.
 std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedModels& models,
                                          const PerplexityProtocol& protocol, size_t seqlen,
-                                         Progress& progress) {
+                                         Progress& progress, Json& protocols) {
   const Tokenizer& tokenizer = models.model.RequireTokenizer();
   std::vector<PerplexityText> texts;
   // A corpus is read once and tokenised as a whole.
@@ -92,6 +94,8 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
     // A name without a split gets the split that was used.
     const std::string name = std::filesystem::exists(path) ? path : corpus.name;
     texts.push_back(PrepareText(protocol, name, text, tokenizer, seqlen, options.limit));
+    protocols.push_back(
+        TextProtocolJson(texts.back(), text, protocol, seqlen, options.limit, models.model));
 
     // The reference's tokenizer must agree in every token.
     if (!models.reference || !models.reference->tokenizer) continue;
@@ -118,7 +122,7 @@ void ReportFirstWindow(const PerplexityText& text, const Tokenizer& tokenizer, P
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 Json RowsAsJson(const Options& options, const LoadedModels& models,
-                const std::vector<MetricRow>& rows) {
+                const std::vector<MetricRow>& rows, Json protocols) {
   // One object per metric.
   Json results = Json::array();
   for (const MetricRow& row : rows) {
@@ -143,6 +147,7 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
     json["reference_hash"] = models.reference->Hash();
   }
   json["results"] = std::move(results);
+  json["protocols"] = std::move(protocols);
   return json;
 }
 
@@ -208,8 +213,9 @@ int Run(const Options& options, const Globals& globals) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
   }
 
+  Json protocols = Json::array();
   const std::vector<PerplexityText> texts =
-      PrepareTexts(options, models, protocol, seqlen, *progress);
+      PrepareTexts(options, models, protocol, seqlen, *progress, protocols);
 
   for (const PerplexityText& text : texts) {
     ReportFirstWindow(text, *models.model.tokenizer, *progress);
@@ -235,7 +241,7 @@ int Run(const Options& options, const Globals& globals) {
   const bool is_finite = std::ranges::all_of(
       scores, [](const TextScores& text) { return std::isfinite(text.ppl.value); });
   if (globals.json) {
-    PrintJson(RowsAsJson(options, models, rows));
+    PrintJson(RowsAsJson(options, models, rows, std::move(protocols)));
     return is_finite ? kOk : kFailed;
   }
 

@@ -17,6 +17,7 @@
 #include "data/named_corpora.h"
 #include "data/row_sets.h"
 #include "evaluate/comparison.h"
+#include "evaluate/protocol_record.h"
 #include "evaluate/task_distance.h"
 #include "evaluate/task_run.h"
 #include "model/hub_cache.h"
@@ -301,6 +302,9 @@ class TaskEvaluation {
       TaskOutcome outcome = RunTask(task, model, hash, options_, context_);
       Report(task, outcome);
       for (const TaskScore& score : outcome.scores) json["rows"].push_back(ToJson(score));
+      if (globals_.json) {
+        json["protocols"].push_back(TaskProtocolJson(task, outcome, model, options_));
+      }
       for (const std::string& signature : outcome.signatures) {
         json["signatures"].push_back(StrCat(task.name, " ", signature));
       }

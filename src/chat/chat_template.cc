@@ -136,9 +136,10 @@ const std::vector<NamedChatTemplate>& NamedChatTemplates() {
 ChatTemplate::ChatTemplate(Source source, Json variables, const ChatOptions& options)
     : name_(std::move(source.name)),
       label_(std::move(source.label)),
+      text_(std::move(source.text)),
       messages_place_(options.places.messages),
       variables_(std::move(variables)),
-      jinja_(source.text, source.place, JinjaOptionsOf(options)),
+      jinja_(text_, source.place, JinjaOptionsOf(options)),
       inputs_(std::move(source.inputs)) {}
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages) const {

@@ -51,6 +51,8 @@ class ChatTemplate {
   // What tells it from other templates in names of results: its name, of a file with the beginning
   // of the content's hash ("mine-1b2f09c3"), because files of one name may differ.
   const std::string& label() const { return label_; }
+  // The template itself, as it was found.
+  const std::string& text() const { return text_; }
   // The files that it was read from; of a named one its text.
   const InputSet& inputs() const { return inputs_; }
 
@@ -68,7 +70,7 @@ class ChatTemplate {
 
   std::string RenderWith(Json variables, const Json& messages) const;
 
-  std::string name_, label_;
+  std::string name_, label_, text_;
   std::string messages_place_;
   Json variables_;  // all but the messages
   JinjaTemplate jinja_;

@@ -4,7 +4,6 @@
 #include "data/download.h"
 
 #include <curl/curl.h>
-#include <openssl/evp.h>
 
 #include <chrono>
 #include <cstdio>
@@ -14,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/sha256.h"
 
 namespace qualm {
 namespace {
@@ -200,28 +200,6 @@ class Downloader {
 };
 
 }  // namespace
-
-std::string Sha256OfFile(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) ThrowBadInput(file.string(), "a readable file", "none");
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  char buffer[1 << 16];
-  while (in.read(buffer, sizeof(buffer)) || in.gcount() > 0) {
-    EVP_DigestUpdate(context.get(), buffer, static_cast<size_t>(in.gcount()));
-  }
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_DigestFinal_ex(context.get(), digest, &size);
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) {
-    constexpr const char* kDigits = "0123456789abcdef";
-    hex += kDigits[digest[i] >> 4];
-    hex += kDigits[digest[i] & 15];
-  }
-  return hex;
-}
 
 void Download(const DownloadRequest& request, const DownloadOptions& options,
               const DownloadProgress& on_progress) {

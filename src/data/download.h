@@ -33,7 +33,4 @@ using DownloadProgress = std::function<void(uint64_t bytes)>;
 void Download(const DownloadRequest& request, const DownloadOptions& options,
               const DownloadProgress& on_progress = {});
 
-// Of a file's bytes, 64 small hex digits.
-std::string Sha256OfFile(const std::filesystem::path& file);
-
 }  // namespace qualm

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "data/sha256.h"
 #include "support/errors.h"
 
 namespace qualm {
@@ -260,12 +261,6 @@ TEST_F(DownloadTest, NoServerIsSaidWithAHint) {
     url = server.Url();
   }
   EXPECT_THAT(Refusal(Ask(url)), HasSubstr("2 attempts; is this machine offline?"));
-}
-
-TEST_F(DownloadTest, Sha256OfKnownTexts) {
-  WriteFileAtomically(folder_ / "abc", "abc");
-  EXPECT_EQ(Sha256OfFile(folder_ / "abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 }  // namespace
