@@ -64,7 +64,8 @@ TEST_P(GgufGolden, EveryTensorIsHuggingFaces) {
   const Json golden = ReadJsonFile(folder / "golden.json");
 
   size_t checked = 0;
-  for (const auto& [name, tensor] : golden["tensors"].items()) {
+  for (const auto& [key_of, tensor] : golden["tensors"].items()) {
+    const std::string name = key_of;  // Clang 14 lets no lambda take a structured binding
     // The parts of all experts follow one another in the stored tensor.
     std::vector<float> values;
     for (const GgufModelTensor& own : model->tensors()) {

@@ -62,6 +62,11 @@ constexpr Notes kNotes[] = {
      kNothing},
     {"samples", "STORE: a file of qualm eval --store", kNothing},
     {"compare", "STORE: a file of qualm eval --store", kNothing},
+    {"explain",
+     "FIRST, SECOND: what qualm eval --json wrote (docs/formats/evaluation.md); --against, "
+     "--samples: "
+     "results_*.json and samples_*.jsonl of lm-evaluation-harness",
+     "a difference was found in how the scores were made, and is named"},
     {"layer", "--weight, --inputs: .npy files of floats; --recipe: YAML. Writes .npy files",
      kNothing},
     {"bench", kModelFolder, kNothing},

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
-#include "data/sha256.h"
 #include "io/hash.h"
 #include "model/model.h"
 #include "tasks/prompt.h"
@@ -171,10 +170,6 @@ const char* KindName(TaskKind kind) {
 }
 
 }  // namespace
-
-void HashOfHashes::Add(std::string_view text) { digits_ += Sha256OfText(text); }
-
-std::string HashOfHashes::Hex() { return Sha256OfText(digits_); }
 
 Json TaskProtocolJson(const Task& task, const TaskOutcome& outcome, const Model& model,
                       const TaskRunOptions& options) {

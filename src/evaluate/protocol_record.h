@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "data/sha256.h"
 #include "evaluate/protocol.h"
 #include "evaluate/task_run.h"
 #include "io/json.h"
@@ -34,11 +35,12 @@ Json TextProtocolJson(const PerplexityText& text, std::string_view content,
 // that of their hex digits one after the other, as the harness does it for "task_hashes".
 class HashOfHashes {
  public:
-  void Add(std::string_view text);
-  std::string Hex();
+  void Add(std::string_view text) { AddHash(Sha256OfText(text)); }
+  void AddHash(std::string_view hex) { hash_.Add(hex); }
+  std::string Hex() { return hash_.Hex(); }  // once
 
  private:
-  std::string digits_;
+  Sha256 hash_;
 };
 
 }  // namespace qualm

@@ -195,7 +195,9 @@ CompressedTensorsConfig CompressedTensorsConfig::From(const Json& quantization) 
     if (config.kv_cache) return config;  // weights stay float
     ThrowBadInput("config_groups", "an object of groups", "none");
   }
-  for (const auto& [name, json] : groups->items()) {
+  for (const auto& [key, value] : groups->items()) {
+    const std::string& name = key;  // Clang 14 lets no lambda take a structured binding
+    const Json& json = value;
     At(StrCat("config_groups: ", name.substr(0, 80)), [&] {
       RequireObject(json,
                     {"targets", "weights", "input_activations", "output_activations", "format"},

@@ -37,24 +37,6 @@ TEST(FolderKind, FloatCheckpointsPass) {
   EXPECT_EQ(ComplaintAbout({{"config.json", "{}"}}), "no error");  // only its shapes are read
 }
 
-TEST(FolderKind, QuantizedCheckpointsNameTheirMethod) {
-  const auto complaint = [](const std::string& quantization) {
-    return ComplaintAbout({{"config.json", R"({"quantization_config": )" + quantization + "}"},
-                           {"model.safetensors", ""}});
-  };
-  EXPECT_THAT(complaint(R"({"quant_method": "gptq", "bits": 4})"),
-              AllOf(HasSubstr("already quantized (gptq, 4 bits)"), HasSubstr("float checkpoint")));
-  for (const char* method :
-       {"awq", "compressed-tensors", "bitsandbytes", "fp8", "hqq", "mxfp4", "torchao"}) {
-    EXPECT_THAT(complaint(std::string(R"({"quant_method": ")") + method + "\"}"),
-                HasSubstr(std::string("already quantized (") + method));
-  }
-  EXPECT_THAT(complaint(R"({"load_in_8bit": true})"), HasSubstr("quantized (bitsandbytes)"));
-  EXPECT_THAT(complaint("7"), HasSubstr("already quantized"));
-  EXPECT_THAT(ComplaintAbout({{"config.json", "{}"}, {"quantize_config.json", R"({"bits": 3})"}}),
-              HasSubstr("already quantized (a method that it does not name, 3 bits)"));
-}
-
 TEST(FolderKind, QuantizedTensorsNeedNoConfiguration) {
   QUALM_SHARED_OR_SKIP(gptq, "cases/14-what-a-folder-is/gptq");
   const TemporaryFolder folder;
