@@ -436,9 +436,11 @@ int Run(const ModelFlags& flags, const Globals& globals) {
   try {
     (void)ReadModelPlan(source);
   } catch (const Error& error) {
-    const bool has_file =
-        IsGgufFile(source.folder) || std::filesystem::exists(source.folder / "config.json");
-    if (has_file && InspectWithoutPlan(source, error.what(), globals)) return kOk;
+    // Where the file says nothing either, the first error is the one that helps.
+    try {
+      if (InspectWithoutPlan(source, error.what(), globals)) return kOk;
+    } catch (const Error&) {
+    }
     throw;
   }
   return InspectModel(source, globals);
