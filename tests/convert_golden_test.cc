@@ -109,7 +109,7 @@ TEST(Convert, AnInterruptedRunGoesOnWithTheSameBytes) {
   EXPECT_FALSE(std::filesystem::exists(options.out / "config.json"));
   const auto time = std::filesystem::last_write_time(options.out / plan.shards[0]);
 
-  // The same command keeps what is there; another one may not go on with it.
+  // The same command keeps what is there; another one may not take up it.
   options.dtype = DType::kF32;
   EXPECT_THAT(testing::ErrorOf([&] { (void)ExportHf(options, context); }),
               HasSubstr("an unfinished run of the same conversion"));

@@ -66,9 +66,9 @@ double LargestDifference(const std::vector<float>& ours, const Json& golden) {
   return largest;
 }
 
-// The distance over the length that a case may have, as configured. In the one with a tolerance of
-// its own a number lies on the border between two of FP8's: the reference's own forward pass moves
-// by 0.0304 if its scales change by one part in ten million, and ours is there.
+// The distance over the length that a case may have, as configured. In the one with a separate
+// tolerance where its own a number lies on the border between two of FP8's: the reference's own
+// forward pass moves by 0.0304 if its scales change by one part in ten million, and ours is there.
 double RelativeTolerance(const std::string& name) {
   return name == "ct_fp8_dynamic" ? 0.035 : 0.02;
 }
@@ -99,7 +99,7 @@ TEST_P(FormatLogits, AreThoseOfTheLibrarysWeights) {
   const auto ids = logits["ids"].get<std::vector<TokenId>>();
 
   // Without online rotations the weights of a rotated model mean nothing, so that the goldens' own
-  // "weights only" is no reference for one.
+  // "weights only" is not a reference for one.
   const Json config = ReadJsonFile(folder / "config.json");
   const Json quantization = config.value("quantization_config", Json::object());
   const Json transforms = quantization.value("transform_config", Json());

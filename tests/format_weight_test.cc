@@ -22,7 +22,7 @@ const std::map<std::string, std::string>& NotYet() {
   return reasons;
 }
 
-// Folders that a quantization_config describes: GGUF files and adapters have tests of their own.
+// Folders that a quantization_config describes: GGUF files and adapters have separate tests.
 std::vector<std::string> Cases() {
   std::vector<std::string> names;
   const std::filesystem::path root = testing::SharedRoot() / "golden/formats";

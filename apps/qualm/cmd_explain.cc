@@ -276,7 +276,7 @@ Command AddExplain(Arguments& arguments, Globals& globals) {
                 "In place of SECOND: results_*.json of lm-evaluation-harness");
   arguments.Add(
       "--samples", flags->samples,
-      "The harness's samples_*.jsonl; default: the one beside the results, if it is there");
+      "The harness's samples_*.jsonl; default: the one next to the results, if it is there");
   arguments.Add("--task", flags->task, "Only this task or text of FIRST, and its like");
   arguments.Add("--other-task", flags->other_task, "Compare with this one, whatever its name");
   AddJsonFlag(arguments, globals);

@@ -396,7 +396,7 @@ void AddOverridesOf(const Checkpoint& checkpoint, Json& summary) {
 }
 
 // A quantized file of a family that cannot run: what it holds can still be said. False if the
-// source is no such file.
+// source is not such a file.
 bool InspectWithoutPlan(const ModelSource& source, const std::string& reason,
                         const Globals& globals) {
   const bool is_gguf = IsGgufFile(source.folder);
@@ -429,7 +429,7 @@ bool InspectWithoutPlan(const ModelSource& source, const std::string& reason,
 
 int InspectModel(const ModelSource& source, const Globals& globals);
 
-// A configuration that no family reads is no reason to say nothing of the file.
+// A configuration that no family reads is not a reason to say nothing of the file.
 int Run(const ModelFlags& flags, const Globals& globals) {
   const ModelSource source = SourceOf(flags);
   if (HasManifest(source.folder)) return InspectModel(source, globals);

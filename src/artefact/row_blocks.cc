@@ -66,8 +66,7 @@ QuantizedLinear Select(QuantizedLinear all, const RowRuns& rows, size_t count) {
               !all.float_columns);
   for (const OnlineTransform& transform : all.transforms) {
     if (transform.side != OnlineTransform::Side::kOutput) continue;
-    ThrowExpected("a layer of its own for online transforms of outputs",
-                  "a part of a stored tensor");
+    ThrowExpected("a separate layer for online transforms of outputs", "a part of a stored tensor");
   }
 
   const size_t stored = all.out_features;

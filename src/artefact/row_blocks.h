@@ -53,7 +53,7 @@ struct RowRuns {
   }
 };
 
-// `count` rows of the weight as a weight of their own. Requires: all of them exist. Throws bad
+// `count` rows of the weight as a separate weight. Requires: all of them exist. Throws bad
 // input for a weight with online transforms of its outputs, which mix rows.
 QuantizedWeight SelectRows(QuantizedWeight weight, const RowRuns& rows, size_t count);
 

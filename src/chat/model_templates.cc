@@ -65,8 +65,8 @@ void AddTemplateFile(const fs::path& file, std::string name, std::string role,
   all.templates.push_back({std::move(name), ReadFile(file, kLargestFile), file.string()});
 }
 
-// The template and the special tokens in the metadata of a GGUF file; further templates have names
-// of their own there.
+// The template and the special tokens in the metadata of a GGUF file; further templates have
+// other names there.
 void AddGguf(const GgufFile& file, bool with_templates, ModelTemplates& all) {
   for (const fs::path& path : file.files()) all.inputs.Add(path.filename().string(), path);
   const std::vector<std::string_view> pieces = file.Texts("tokenizer.ggml.tokens");

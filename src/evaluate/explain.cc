@@ -127,7 +127,7 @@ class Comparer {
   // Facts that are only about other facts' values, or that cannot change a score.
   bool CanMatter(const FactRule& rule) const {
     const std::string_view fact = rule.fact;
-    // Names of the harness's files and ours have versions of their own.
+    // Names of the harness's files and ours have separate versions.
     const bool are_alike = first_.is_lm_eval == second_.is_lm_eval;
     if (fact == "version") return are_alike;
     // Within the same rows, it does not matter what left others out.
@@ -154,7 +154,7 @@ class Comparer {
       return longest == 0 || longest > context || AreKnownAndEqual(first_, second_, "context") ||
              (FactOf(first_, "kind") != nullptr && *FactOf(first_, "kind") == "rolling");
     }
-    // The harness has a list of its own for each version.
+    // The harness has a separate list for each version.
     if (fact == "metrics") return FactOf(first_, "metrics") && FactOf(second_, "metrics");
     return true;
   }

@@ -1,4 +1,4 @@
-// The files of lm-evaluation-harness (0.4.13): results_DATE.json, and with --log_samples beside it
+// The files of lm-evaluation-harness (0.4.13): results_DATE.json, and with --log_samples next to it
 // samples_TASK_DATE.jsonl with a line for every item and filter. Untrusted.
 #pragma once
 
@@ -26,7 +26,7 @@ class LmEvalResults {
   // What the results say of a task. Throws bad input for an unknown one.
   EvaluationRecord Record(const std::string& task) const;
 
-  // The file of the task's items beside the results, by its name; empty: it is not there.
+  // The file of the task's items next to the results, by its name; empty: it is not there.
   std::filesystem::path SamplesOf(const std::string& task) const;
 
   // Adds hashes over all items of such a file, its first items, and those whose rows are `wanted`.

@@ -1,4 +1,4 @@
-// What was asked, read off the items and requests of a run.
+// What was asked, taken from the items and requests of a run.
 #include "evaluate/protocol_record.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Checkpoints of AutoRound, which stores other tools' packings under a description of its own.
+// Checkpoints of AutoRound, which stores other tools' packings under a separate description.
 #include <nlohmann/json.hpp>
 
 #include "base/error_place.h"

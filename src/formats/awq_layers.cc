@@ -20,7 +20,7 @@ constexpr std::array<size_t, kCodes> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
 uint8_t Nibble(uint32_t word, size_t i) { return static_cast<uint8_t>(word >> 4 * i & 15u); }
 
 // "gemv_fast" moves the codes of 32 inputs twice: pairs of four eights are put side by side, and in
-// each eight the even ones come before the odd ones. The input whose code stands at `position`.
+// each eight the even ones come before the odd ones. The input whose code is at `position`.
 size_t InputAt(size_t position) {
   const size_t of_eight = position % 8;
   const size_t paired = position / 8 * 8 + of_eight % 4 * 2 + of_eight / 4;

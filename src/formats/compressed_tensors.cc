@@ -172,7 +172,7 @@ class CompressedTensorsLayers final : public QuantizedLayers {
     }
     layer.bytes = BytesOfTensors(file_, layer.tensors);
 
-    // The library computes in the type of the scale, or in the model's where that is no float.
+    // The library computes in the type of the scale, or in the model's where that is not a float.
     const DType scale_type = file_.Get(name + ".weight_scale").type;
     layer.value_type = IsFloat(scale_type) ? scale_type : model_type_;
     if (const std::string missing = UnroundedInputs(module); !missing.empty()) {

@@ -13,7 +13,7 @@
 namespace qualm {
 namespace {
 
-// The files beside config.json in which older tools describe what they did.
+// The files next to config.json in which older tools describe what they did.
 constexpr std::string_view kDescriptionFiles[] = {"quantize_config.json", "quant_config.json",
                                                   "quantization_config.json",
                                                   "hf_quant_config.json"};

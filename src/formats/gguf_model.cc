@@ -67,7 +67,7 @@ constexpr NamePair kMixtral[] = {
     {"ffn_down_exps", "block_sparse_moe.experts.*.w2"},
 };
 
-// An architecture. Names of its own come before the common ones.
+// An architecture. Its separate names come before the common ones.
 struct Architecture {
   std::string_view name, model_type;
   std::span<const NamePair> own;
@@ -361,7 +361,7 @@ void GgufModel::MakeConfig() {
 
 namespace {
 
-// Copies of what had to be undone, beside the model that the rest looks into.
+// Copies of what had to be undone, next to the model that the rest looks into.
 struct FloatMemory {
   std::shared_ptr<const GgufModel> model;
   std::vector<std::vector<std::byte>> copies;

@@ -258,7 +258,8 @@ Job Prepare(const HfExportOptions& options) {
     tensor.shape = stored.shape;
     tensor.stored = &stored;
     if (!tensors.emplace(tensor.name, tensor).second) {
-      ThrowBadInput(stored.name, "one tensor of this name", "a float one beside the quantized one");
+      ThrowBadInput(stored.name, "one tensor of this name",
+                    "a float one next to the quantized one");
     }
   }
   CutIntoShards(options, std::move(tensors), job);
@@ -312,7 +313,7 @@ void WriteShard(const fs::path& path, const Shard& shard, const LayerSource& sou
   file.Commit();
 }
 
-// What the result depends on: a run with another key may not go on with this one's shards.
+// What the result depends on: a run with another key may not take up this one's shards.
 std::string RunKey(const HfExportOptions& options, const Job& job) {
   Hasher hasher;
   for (const fs::path& file : job.file->files()) {
@@ -356,7 +357,7 @@ void WriteIndex(const fs::path& out, const Job& job) {
                 {{"metadata", {{"total_size", job.plan.bytes}}}, {"weight_map", map}});
 }
 
-// The files beside the tensors.
+// The files next to the tensors.
 void WriteRest(const HfExportOptions& options, const Job& job) {
   WriteIndex(options.out, job);
   for (const fs::path& file : job.copied) {

@@ -26,7 +26,7 @@ struct HfExportOptions {
 struct HfExportPlan {
   FormatDescription description;
   size_t layers = 0;   // that are dequantized
-  size_t tensors = 0;  // in all
+  size_t tensors = 0;  // altogether
   uint64_t bytes = 0;  // of all tensors that are written
   std::vector<std::string> shards;
   std::vector<std::string> warnings;  // what the checkpoint does not hold

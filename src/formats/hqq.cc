@@ -167,7 +167,7 @@ class HqqLayers final : public QuantizedLayers {
     return file_.Find(StrCat(name, ".", key));
   }
 
-  // The meta values are tensors of their own.
+  // The meta values are separate tensors.
   void Open(const std::string& name) {
     Module module;
     const std::string packing = TextIn(file_.Get(name + ".packing"));

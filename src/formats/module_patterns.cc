@@ -1,4 +1,4 @@
-// Python's three ways to match, each as a pattern of its own.
+// Python's three ways to match, each as a separate pattern.
 #include "formats/module_patterns.h"
 
 #include "base/strings.h"

@@ -2,7 +2,7 @@
 // there are, and each one's weight exactly as the tool's own library has it. Names are those of the
 // file (Hugging Face's modules), not of a plan.
 //
-// A format is a file beside this one and a line in formats.cc.
+// A format is a file next to this one and a line in formats.cc.
 #pragma once
 
 #include <cstdint>
@@ -105,7 +105,7 @@ struct FormatInput {
   const TensorFile* tensors = nullptr;  // outlives the layers
   std::filesystem::path folder;
   const Json* config = nullptr;        // config.json
-  const Json* quantization = nullptr;  // its quantization_config, or the file beside it
+  const Json* quantization = nullptr;  // its quantization_config, or the file next to it
   DType dtype = DType::kF32;           // the model's: config.json's torch_dtype or dtype
   ReadOptions options;
 };
@@ -117,11 +117,11 @@ std::unique_ptr<QuantizedLayers> OpenQuantizedLayers(const TensorFile& tensors,
                                                      const Json& config,
                                                      const ReadOptions& options);
 
-// The quantization_config of a folder: config.json's or the file beside it (quantize_config.json,
+// The quantization_config of a folder: config.json's or the file next to it (quantize_config.json,
 // quant_config.json, quantization_config.json, hf_quant_config.json); null JSON if there is none.
 Json QuantizationConfigOf(const std::filesystem::path& folder, const Json& config);
 
-// The file beside config.json that it is in; empty if config.json has it or there is none.
+// The file next to config.json that it is in; empty if config.json has it or there is none.
 std::filesystem::path QuantizationFileOf(const std::filesystem::path& folder, const Json& config);
 
 // One line of the table of formats.

@@ -80,7 +80,7 @@ bool IsGgufFile(const std::filesystem::path& path);
 class GgufFile {
  public:
   // Of a split model, `path` is any of its files (NAME-00002-of-00004.gguf); the others must lie
-  // beside it.
+  // next to it.
   static GgufFile Open(const std::filesystem::path& path);
   // One file in memory; the bytes must outlive the result. `place` is used in messages.
   static GgufFile FromBytes(std::span<const std::byte> bytes, std::string place);

@@ -61,7 +61,7 @@ Index IndexFrom(const Json& json) {
   return index;
 }
 
-// AutoGPTQ calls its only file gptq_model-4bit-128g.safetensors, others have names of their own.
+// AutoGPTQ calls its only file gptq_model-4bit-128g.safetensors, others have other names.
 // Empty unless the folder has exactly one such file.
 std::filesystem::path OnlySafetensorsIn(const std::filesystem::path& folder) {
   std::filesystem::path only;

@@ -51,7 +51,7 @@ Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linear
   auto file = std::make_shared<const TensorFile>(is_gguf ? GgufFloatTensors(gguf)
                                                          : TensorFile::Open(source.folder));
 
-  // What another tool has quantized comes first: its codes are no tensors of the model.
+  // What another tool has quantized comes first: its codes are not tensors of the model.
   std::unique_ptr<QuantizedLayers> layers;
   if (is_gguf) {
     layers = OpenGgufLayers(gguf, source.read);
