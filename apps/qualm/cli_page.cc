@@ -25,7 +25,8 @@ constexpr const char* kModelFolder =
     "config.json, model.safetensors or pytorch_model.bin (or shards and their index) and a "
     "tokenizer: tokenizer.json, tokenizer.model, or vocab.json with merges.txt, "
     "with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are; "
-    "quantized folders have qualm.json, too";
+    "quantized folders have qualm.json, too. Or a file or folder of another tool "
+    "(docs/formats/foreign.md): GGUF, GPTQ, AWQ, compressed-tensors and others";
 constexpr const char* kNothing = "the disk is full, or memory is short";
 
 // ADD A SUBCOMMAND: its line here; tests/pages_test.sh asks for it.
@@ -46,6 +47,10 @@ constexpr Notes kNotes[] = {
      "Writes "
      "OUT: safetensors, qualm.json and the tokenizer's files (docs/formats/artefact.md)",
      "the disk is full, or weights or activations are not finite; what was committed is resumed"},
+    {"convert",
+     "MODEL: a quantized folder of qualm or of another tool (docs/formats/foreign.md), or a GGUF "
+     "file. Writes --out: safetensors, config.json and the other small files of the model",
+     "the disk is full; finished files are kept, and the same command writes the rest"},
     {"verify", "a folder that qualm quantize wrote; --against: the float model folder",
      "the folder is not what its manifest says"},
     {"eval",

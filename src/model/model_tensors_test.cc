@@ -339,7 +339,7 @@ TEST_F(ModelTensorsTest, AnAbsentNameIsAnErrorWithTheNearestOne) {
 // A type that is not read stops nobody until the tensor is asked for, by its name in the plan.
 TEST_F(ModelTensorsTest, ATensorOfAnotherTypeIsNamedWhenItIsAskedFor) {
   const std::string header =
-      R"({"transformer.h.0.o.weight":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}})";
+      R"({"transformer.h.0.o.weight":{"dtype":"F8_E4M3FNUZ","shape":[2],"data_offsets":[0,2]}})";
   const uint64_t size = header.size();
   std::string bytes(reinterpret_cast<const char*>(&size), sizeof size);
   folder_.Write("model.safetensors", bytes + header + std::string(2, '\0'));
@@ -349,7 +349,7 @@ TEST_F(ModelTensorsTest, ATensorOfAnotherTypeIsNamedWhenItIsAskedFor) {
   ModelTensors tensors(TensorFile::Open(folder_.path()), plan);
   EXPECT_THAT(tensors.names(), ::testing::IsEmpty());
   EXPECT_THAT(tensors.all_names(), ElementsAre("h.0.o.weight"));
-  EXPECT_THAT(ErrorOf([&] { (void)tensors.Find("h.0.o.weight"); }), HasSubstr("F8_E4M3"));
+  EXPECT_THAT(ErrorOf([&] { (void)tensors.Find("h.0.o.weight"); }), HasSubstr("F8_E4M3FNUZ"));
   tensors.LeaveOut({"h.0.o.weight"});
   EXPECT_EQ(tensors.Find("h.0.o.weight"), nullptr);
 }

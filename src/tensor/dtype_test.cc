@@ -57,13 +57,18 @@ double RoundedTo(Format f, double value) {
 
 TEST(DType, NamesAndSizesAreInverse) {
   for (DType type : kAll) EXPECT_EQ(DTypeFromName(NameOf(type)), type);
-  EXPECT_EQ(DTypeFromName("F8_E4M3"), std::nullopt);
+  EXPECT_EQ(DTypeFromName("F8_E4M3FNUZ"), std::nullopt);
   EXPECT_EQ(DTypeFromName("f32"), std::nullopt);
   EXPECT_EQ(SizeOf(DType::kF64), 8u);
   EXPECT_EQ(SizeOf(DType::kBF16), 2u);
   EXPECT_EQ(SizeOf(DType::kBool), 1u);
   EXPECT_TRUE(IsFloat(DType::kBF16));
   EXPECT_FALSE(IsFloat(DType::kI64));
+  EXPECT_FALSE(IsFloat(DType::kF8E4m3));  // it has no value without a format's scale
+  for (size_t i = 0; i < kDTypeCount; ++i) {
+    const auto type = static_cast<DType>(i);
+    EXPECT_EQ(DTypeFromName(NameOf(type)), type);
+  }
 }
 
 TEST(DType, EveryHalfHasItsValueAndComesBack) {
