@@ -78,6 +78,7 @@ class CompressedTensorsLayers final : public QuantizedLayers {
     CollectOthers();
     Describe();
     CompareGlobalScales();
+    RefuseLostTransforms();
     Sort();
   }
 
@@ -637,6 +638,31 @@ class CompressedTensorsLayers final : public QuantizedLayers {
     }
   }
 
+  // A layer that stays float would not be transformed, and a bias not with its output.
+  void RefuseLostTransforms() const {
+    for (const TransformGroup& group : config_.transforms) {
+      for (const TransformPlace& place : group.places) {
+        if (place.where == TransformPlace::Where::kHeads) continue;
+        for (const std::string& module : ModulesWith(file_, ".weight")) {
+          const TensorView& weight = file_.Get(module + ".weight");
+          const bool is_layer = weight.shape.size() == 2 && IsFloat(weight.type) &&
+                                !std::ranges::binary_search(other_tensors_, weight.name) &&
+                                module.find("embed") == std::string::npos;
+          if (is_layer && CompressedTensorsConfig::IsAt(place, module)) {
+            ThrowBadInput(module, StrCat("a quantized layer for the transform ", group.name),
+                          "a float one");
+          }
+        }
+        if (place.where != TransformPlace::Where::kOutput) continue;
+        for (const auto& [name, module] : modules_) {
+          if (!CompressedTensorsConfig::IsAt(place, name)) continue;
+          if (file_.Find(name + ".bias") == nullptr) continue;
+          ThrowBadInput(name, StrCat("no bias with the transform of outputs ", group.name), "one");
+        }
+      }
+    }
+  }
+
   // The static grid of a cache's keys or values.
   std::optional<ActivationGrid> CacheGrid(const std::string& module, const char* scale) const {
     const TensorArgs& args = *config_.kv_cache;
@@ -678,6 +704,7 @@ class CompressedTensorsLayers final : public QuantizedLayers {
            name.ends_with("_q_attn.weight") || name.ends_with("_k_cache.weight"));
       if (is_scale || is_matrix) other_tensors_.push_back(name);
     }
+    std::ranges::sort(other_tensors_);
   }
 
   void Describe() {
@@ -690,6 +717,11 @@ class CompressedTensorsLayers final : public QuantizedLayers {
       description_.warnings.push_back(
           StrCat("caches are not rounded as configured (", config_.kv_cache->strategy,
                  config_.kv_cache->dynamic == "false" ? "" : ", dynamic", ")"));
+    }
+    for (const TensorGroup& group : config_.groups) {
+      if (!group.outputs) continue;
+      description_.warnings.push_back(
+          StrCat("outputs are not rounded as configured (", group.name, ")"));
     }
     size_t unrounded = 0;
     for (const StoredLayer& layer : layers_) unrounded += layer.notes.empty() ? 0 : 1;

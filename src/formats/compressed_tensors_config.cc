@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error_place.h"
 #include "base/strings.h"
@@ -131,6 +132,21 @@ std::optional<TransformPlace> PlaceFrom(const Json& json) {
   return place;
 }
 
+// Queries and keys must turn alike, or their products change.
+void RequireBothHeads(const Json& object, const TransformGroup& group) {
+  std::set<std::string> locations;
+  std::set<bool> inverses;
+  for (const TransformPlace& place : group.places) {
+    if (place.where == TransformPlace::Where::kHeads) inverses.insert(place.is_inverse);
+  }
+  for (const Json& entry : GetChild(object, "apply", kNoPlace)) {
+    locations.insert(TextOr(entry, "location", ""));
+  }
+  const bool has_both = locations.contains("q_attn") && locations.contains("k_cache");
+  if (inverses.empty() || (has_both && inverses.size() == 1)) return;
+  ThrowBadInput("apply", "q_attn and k_cache with one matrix", has_both ? "two" : "one of them");
+}
+
 std::vector<TransformGroup> TransformsFrom(const Json& json) {
   std::vector<TransformGroup> groups;
   const auto found = json.find("config_groups");
@@ -146,6 +162,15 @@ std::vector<TransformGroup> TransformsFrom(const Json& json) {
           object,
           {"type", "apply", "randomize", "requires_grad", "block_size", "head_dim", "precision"},
           kNoPlace);
+      // Matrices of other types are neither divided by √side nor transposed to be inverted.
+      const std::string type = TextOr(object, "type", "hadamard");
+      if (type != "hadamard" && type != "random-hadamard") {
+        ThrowBadInput("type", "hadamard or random-hadamard", StrCat("'", type.substr(0, 40), "'"));
+      }
+      if (GetBool(object, "randomize", kNoPlace, false)) {
+        ThrowBadInput("randomize", "false", "true",
+                      "matrices whose rows are drawn again for each module are not read");
+      }
       const char* size = object.contains("head_dim") ? "head_dim" : "block_size";
       const int64_t side = GetInt(object, size, kNoPlace, 0);
       if (side < 0 || side > (1 << 16)) ThrowBadInput(size, "a size", StrCat(side));
@@ -156,6 +181,7 @@ std::vector<TransformGroup> TransformsFrom(const Json& json) {
         if (auto place = PlaceFrom(entry)) group.places.push_back(std::move(*place));
       }
     });
+    At(name.substr(0, 40), [&] { RequireBothHeads(object, group); });
     if (!group.places.empty()) groups.push_back(std::move(group));
   }
   return groups;
@@ -217,7 +243,11 @@ CompressedTensorsConfig CompressedTensorsConfig::From(const Json& quantization) 
 
 bool CompressedTensorsConfig::IsAt(const TransformPlace& place, const std::string& module) {
   const auto matches = [&](const std::string& target) {
-    return target == "Linear" || MatchesTarget(target, module);
+    // Classes: every layer, and the attention of any family.
+    const bool is_class = target.find('.') == std::string::npos && !target.starts_with(kPattern);
+    const bool is_attention =
+        is_class && place.where == TransformPlace::Where::kHeads && target.ends_with("Attention");
+    return target == "Linear" || is_attention || MatchesTarget(target, module);
   };
   return std::ranges::any_of(place.targets, matches) && std::ranges::none_of(place.ignore, matches);
 }

@@ -102,6 +102,15 @@ void ExpectRefusals(const std::function<Folder()>& make, const std::vector<Mista
 Json& Settings(Folder& folder) { return folder.config["quantization_config"]; }
 Json& Weights(Folder& folder) { return Settings(folder)["config_groups"]["group_0"]["weights"]; }
 
+// One transform of all linear layers at that location.
+void Transform(Folder& folder, Json group, const char* location) {
+  group["apply"] = Json::array();
+  Json place = {{"location", location}, {"ignore", Json::array()}};
+  place["targets"] = Json::array({"Linear"});
+  group["apply"].push_back(place);
+  Settings(folder)["transform_config"]["config_groups"]["R"] = group;
+}
+
 TEST(QuantizedLayers, DamagedGptqFilesAreRefused) {
   ExpectRefusals(
       Gptq,
@@ -182,6 +191,28 @@ TEST(QuantizedLayers, DamagedCompressedTensorsFilesAreRefused) {
                                                      {{{"targets", {"Linear"}},
                                                        {"location", "input"},
                                                        {"ignore", Json::array()}}}}}}}}};
+           }},
+          {"hadamard or random-hadamard",
+           [](Folder& f) {
+             Transform(f, {{"type", "random-matrix"}, {"head_dim", 16}}, "input");
+           }},
+          {"randomize] expected false",
+           [](Folder& f) {
+             Transform(f, {{"type", "hadamard"}, {"randomize", true}}, "input");
+           }},
+          {"q_attn and k_cache with one matrix",
+           [](Folder& f) {
+             Transform(f, {{"type", "hadamard"}, {"head_dim", 16}}, "q_attn");
+           }},
+          {"no bias with the transform of outputs",
+           [](Folder& f) {
+             Transform(f, {{"type", "hadamard"}, {"head_dim", 8}}, "output");
+             f.Put("a.bias", DType::kBF16, {8}, 0);
+           }},
+          {"a quantized layer for the transform",
+           [](Folder& f) {
+             Transform(f, {{"type", "hadamard"}, {"head_dim", 8}}, "output");
+             f.Put("b.weight", DType::kBF16, {8, 8}, 0);
            }},
       });
 }
