@@ -77,13 +77,20 @@ HWY_INLINE void ScaleValues(const PackedForm& form, const uint8_t* group, size_t
   for (size_t lane = 0; lane < kPanelLanes; lane += kLanes) {
     const auto scale = LoadConstants(form, form.scale, group, lane);
     const auto zero = LoadConstants(form, form.zero, group + form.scale_record, lane);
-    for (size_t i = 0; i < count; ++i) {
-      float* HWY_RESTRICT at = to + i * kPanelLanes + lane;
-      const auto value = hn::Load(d, at);
-      if (form.zero_is_offset) {
-        hn::Store(hn::MulAdd(value, scale, zero), d, at);
-      } else {
-        hn::Store(hn::Mul(scale, Round(of_difference, hn::Sub(value, zero))), d, at);
+    float* HWY_RESTRICT at = to + lane;
+    const float* const end = at + count * kPanelLanes;
+    if (form.zero_is_offset) {
+      for (; at != end; at += kPanelLanes) {
+        hn::Store(hn::MulAdd(hn::Load(d, at), scale, zero), d, at);
+      }
+    } else if (of_difference == Rounding::kNone) {
+      for (; at != end; at += kPanelLanes) {
+        hn::Store(hn::Mul(scale, hn::Sub(hn::Load(d, at), zero)), d, at);
+      }
+    } else {
+      for (; at != end; at += kPanelLanes) {
+        const auto difference = Round(of_difference, hn::Sub(hn::Load(d, at), zero));
+        hn::Store(hn::Mul(scale, difference), d, at);
       }
     }
   }
