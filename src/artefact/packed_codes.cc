@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "artefact/packed_linear.h"
 #include "artefact/quantized_linear.h"
 #include "base/error.h"
 
@@ -53,6 +54,17 @@ void UnpackCodes(std::span<const uint8_t> packed, int bits, std::span<uint8_t> c
     waiting >>= bits;
     count -= bits;
   }
+}
+
+QuantizedLinear PackedLinear::Unpacked() const {
+  QuantizedLinear unpacked = layer;
+  const size_t in = layer.in_features, row_bytes = PackedRowBytes(in, layer.scheme.bits);
+  unpacked.codes.resize(layer.out_features * in);
+  for (size_t row = 0; row < layer.out_features; ++row) {
+    UnpackCodes(codes.subspan(row * row_bytes, row_bytes), layer.scheme.bits,
+                std::span(unpacked.codes).subspan(row * in, in));
+  }
+  return unpacked;
 }
 
 }  // namespace qualm

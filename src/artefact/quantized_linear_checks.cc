@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "artefact/codebook.h"
+#include "artefact/packed_linear.h"
 #include "artefact/quantized_linear.h"
 #include "base/error_place.h"
 #include "base/strings.h"
@@ -145,6 +146,20 @@ void ValidateCodes(const QuantizedLinear& q) {
       }
     }
   }
+}
+
+// Whether packed codes of one width need no closer look: every code of that width is a number, or
+// there is none that means NaN. NaNs are the largest magnitudes of the 8-bit floats.
+bool HasOnlyNumbers(const Scheme& scheme, std::span<const uint8_t> packed) {
+  if (scheme.type == NumberType::kInteger || scheme.type == NumberType::kTable) return true;
+  const Codebook& book = Codebook::Of(scheme.type);
+  if (book.bits() != 8) return true;  // the formats of 4 bits have numbers only
+
+  uint8_t first = 0;
+  while (first < 128 && !std::isnan(book.Value(first))) ++first;
+  uint8_t has_nan = 0;  // without a branch, so that the loop takes many codes at once
+  for (const uint8_t code : packed) has_nan |= static_cast<uint8_t>((code & 0x7f) >= first);
+  return has_nan == 0;
 }
 
 // Sizes and values of a second level.
@@ -352,22 +367,40 @@ void ValidateTransform(const QuantizedLinear& q, const OnlineTransform& transfor
 
 }  // namespace
 
-void QuantizedLinear::Validate() const {
+void ValidateAllButCodes(const QuantizedLinear& layer) {
   // Shapes come first, because all other checks compare with them.
-  ValidateScheme(*this);
-  if (out_features == 0 || in_features == 0) {
-    ThrowExpected("at least one input and one output", StrCat(out_features, " x ", in_features));
+  ValidateScheme(layer);
+  if (layer.out_features == 0 || layer.in_features == 0) {
+    ThrowExpected("at least one input and one output",
+                  StrCat(layer.out_features, " x ", layer.in_features));
   }
-  ValidateTable(*this);
-  ValidateValueForm(*this);
-  ValidateGroups(*this);
-  ValidateCodes(*this);
-  ValidateScales(*this);
-  ValidateZeros(*this);
+  // The counts below cannot overflow if this one does not.
+  (void)CheckedProduct(layer.out_features, layer.in_features);
 
-  if (outliers) ValidateOutliers(*this);
-  if (float_columns) ValidateFloatColumns(*this);
-  for (const OnlineTransform& transform : transforms) ValidateTransform(*this, transform);
+  ValidateTable(layer);
+  ValidateValueForm(layer);
+  ValidateGroups(layer);
+  ValidateScales(layer);
+  ValidateZeros(layer);
+
+  if (layer.outliers) ValidateOutliers(layer);
+  if (layer.float_columns) ValidateFloatColumns(layer);
+  for (const OnlineTransform& transform : layer.transforms) ValidateTransform(layer, transform);
+}
+
+void QuantizedLinear::Validate() const {
+  ValidateAllButCodes(*this);
+  ValidateCodes(*this);
+}
+
+void PackedLinear::Validate() const {
+  ValidateAllButCodes(layer);
+  RequireCount("bits per group with packed codes", 0, layer.bits_per_group.size());
+  const size_t row_bytes = PackedRowBytes(layer.in_features, layer.scheme.bits);
+  RequireCount("bytes of packed codes", CheckedProduct(layer.out_features, row_bytes),
+               codes.size());
+  // The slow check names the place of a code that is not a number.
+  if (!HasOnlyNumbers(layer.scheme, codes)) ValidateCodes(Unpacked());
 }
 
 }  // namespace qualm

@@ -269,19 +269,28 @@ SecondLevelValues ReadSecondLevel(const LayerReader& read, const std::string& su
   return values;
 }
 
-// Codes of one width, or of a width for each group.
-void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
-  size_t out = layer.out_features, in = layer.in_features;
-  if (read.Find(".bits") == nullptr) {
-    layer.codes = read.Packed(".codes", out, in, layer.scheme.bits);
-    return;
-  }
+// Codes of one width as the file has them.
+std::span<const uint8_t> PackedCodes(const LayerReader& read, const QuantizedLinear& layer) {
+  const size_t row_bytes = PackedRowBytes(layer.in_features, layer.scheme.bits);
+  return AsBytes(read.Get(".codes", DType::kU8, {layer.out_features, row_bytes}));
+}
 
-  // Widths come first, because they decide the layout of a row.
+// The widths of groups that have their own.
+void ReadBitsPerGroup(const LayerReader& read, QuantizedLinear& layer) {
+  if (read.Find(".bits") == nullptr) return;
   layer.bits_per_group =
       FromRawBytes<uint8_t>(read.Get(".bits", DType::kU8, {layer.group_count()}));
   for (uint8_t bits : layer.bits_per_group) {
     if (bits < 1 || bits > 8) ThrowBadInput("bits per group", "1..8", StrCat(int{bits}));
+  }
+}
+
+// Codes of one width, or of a width for each group.
+void ReadCodes(const LayerReader& read, QuantizedLinear& layer) {
+  size_t out = layer.out_features, in = layer.in_features;
+  if (layer.bits_per_group.empty()) {
+    layer.codes = read.Packed(".codes", out, in, layer.scheme.bits);
+    return;
   }
 
   // Even with one bit per code, a row of the tensor bounds the inputs. This is checked before the
@@ -335,8 +344,10 @@ void ReadFloatColumns(const LayerReader& read, QuantizedLinear& layer) {
 
 }  // namespace
 
-QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record) {
-  LayerReader read(tensors, record);
+namespace {
+
+// Everything of a layer but its codes, not yet validated.
+QuantizedLinear ReadAllButCodes(const LayerReader& read, const LayerRecord& record) {
   QuantizedLinear layer;
   layer.out_features = record.out_features;
   layer.in_features = record.in_features;
@@ -363,7 +374,11 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
     }
   }
 
-  ReadCodes(read, layer);
+  // The shape of the codes is checked before anything else of the layer is read, because it bounds
+  // the sizes of the record by the size of the file.
+  ReadBitsPerGroup(read, layer);
+  if (layer.bits_per_group.empty()) (void)PackedCodes(read, layer);
+
   // Scales in one of their three forms.
   if (layer.scheme.second_level) {
     layer.second_level_scales = ReadSecondLevel(read, ".scales", layer);
@@ -403,10 +418,28 @@ QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord
       layer.transforms[i].factors = read.Floats(suffix, DType::kF32, {factors->elements()});
     }
   }
+  return layer;
+}
 
-  // The values themselves are checked last.
+}  // namespace
+
+QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record) {
+  const LayerReader read(tensors, record);
+  QuantizedLinear layer = ReadAllButCodes(read, record);
+  ReadCodes(read, layer);
   At(record.name, [&] { layer.Validate(); });
   return layer;
+}
+
+std::optional<PackedLinear> ReadPackedLinear(const TensorFile& tensors, const LayerRecord& record) {
+  const LayerReader read(tensors, record);
+  PackedLinear packed{ReadAllButCodes(read, record), {}};
+  const QuantizedLinear& layer = packed.layer;
+  if (!layer.bits_per_group.empty()) return std::nullopt;
+
+  packed.codes = PackedCodes(read, layer);
+  At(record.name, [&] { packed.Validate(); });
+  return packed;
 }
 
 LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer) {

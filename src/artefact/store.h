@@ -3,10 +3,12 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "artefact/manifest.h"
+#include "artefact/packed_linear.h"
 #include "artefact/quantized_linear.h"
 #include "io/tensor_file.h"
 
@@ -34,6 +36,10 @@ class TensorBatch {
 // Reads a layer back. Every size and code is checked against the record; throws bad input naming
 // the tensor otherwise.
 QuantizedLinear ReadQuantizedLinear(const TensorFile& tensors, const LayerRecord& record);
+
+// The same without unpacking the codes, which stay in the file's memory; empty if groups have
+// different numbers of bits.
+std::optional<PackedLinear> ReadPackedLinear(const TensorFile& tensors, const LayerRecord& record);
 
 // The record of a layer (without quality).
 LayerRecord RecordOf(const std::string& name, const QuantizedLinear& layer);

@@ -35,7 +35,17 @@ class StoreTest : public ::testing::Test {
     tensor_bytes_ = bytes;
     // Through JSON too: what the manifest loses is lost.
     LayerRecord record = LayerRecordFromJson(ToJson(record_), "test");
-    return ReadQuantizedLinear(TensorFile::Open(folder_ / "x.safetensors"), record);
+    const TensorFile file = TensorFile::Open(folder_ / "x.safetensors");
+    QuantizedLinear back = ReadQuantizedLinear(file, record);
+    // The same with codes that stay packed.
+    const std::optional<PackedLinear> packed = ReadPackedLinear(file, record);
+    EXPECT_EQ(packed.has_value(), layer.bits_per_group.empty());
+    if (packed) {
+      EXPECT_EQ(packed->Unpacked().codes, back.codes);
+      EXPECT_EQ(packed->layer.scales, back.scales);
+      EXPECT_EQ(packed->layer.zeros, back.zeros);
+    }
+    return back;
   }
 
   std::filesystem::path folder_;
@@ -249,6 +259,39 @@ TEST_F(StoreTest, NumberFormatsComeBackWithTheirScales) {
     const size_t group = layer.GroupOfColumn(69);
     EXPECT_EQ(back.Dequantize()(4, 69),
               layer.ScaleAt(4, group) * book.Value(layer.codes[4 * 70 + 69]));
+  }
+}
+
+// Every single code of every format, with and without its unpacked form.
+TEST_F(StoreTest, PackedCodesThatAreNotNumbersAreRefused) {
+  for (NumberType type : {NumberType::kNf4, NumberType::kFp8E4m3, NumberType::kFp8E4m3Ieee,
+                          NumberType::kFp8E5m2, NumberType::kMxfp4, NumberType::kNvfp4}) {
+    QuantizedLinear layer = MakeLayer(SchemeOfFormat(type), 1, 1, 1);
+    if (HasByteScales(type)) layer.scales[0] = 1;
+    for (int code = 0; code < 1 << layer.scheme.bits; ++code) {
+      layer.codes[0] = static_cast<uint8_t>(code);
+      PackedLinear packed{layer, layer.codes};
+      packed.layer.codes.clear();
+      if (std::isnan(layer.ValueOf(layer.codes[0]))) {
+        EXPECT_THROW(layer.Validate(), Error) << code;
+        EXPECT_THROW(packed.Validate(), Error) << code;
+      } else {
+        layer.Validate();
+        packed.Validate();
+      }
+    }
+  }
+}
+
+TEST_F(StoreTest, PackedCodesOfAnotherSizeAreRefused) {
+  PackedLinear packed{MakeLayer(Scheme(), 3, 9, 1), {}};
+  const std::vector<uint8_t> bytes(16);
+  packed.layer.codes.clear();
+  packed.codes = std::span(bytes).first(15);
+  packed.Validate();
+  for (const size_t size : {size_t{0}, size_t{14}, size_t{16}}) {
+    packed.codes = std::span(bytes).first(size);
+    EXPECT_THROW(packed.Validate(), Error) << size;
   }
 }
 

@@ -4,9 +4,12 @@
 #include "kernels/packed.h"
 
 #include <algorithm>
+#include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "artefact/packed_linear.h"
 #include "artefact/quantized_linear.h"
 #include "base/context.h"
 #include "base/error.h"
@@ -50,7 +53,9 @@ class DequantizedWeight final : public LinearWeight {
 // bits, outliers and float columns.
 class PackedWeight final : public LinearWeight, private PanelSource {
  public:
-  PackedWeight(const QuantizedLinear& layer, const Context& context)
+  // `packed` are the codes if the layer has none: PackedLinear::codes.
+  PackedWeight(const QuantizedLinear& layer, std::span<const uint8_t> packed,
+               const Context& context)
       : out_(layer.out_features),
         in_(layer.in_features),
         form_(PackedFormOf(layer)),
@@ -73,7 +78,11 @@ class PackedWeight final : public LinearWeight, private PanelSource {
     constants_ = AlignedArray<uint8_t>((shared ? 1 : PanelCount(out_)) * panel_constants);
 
     context.pool.ParallelFor(PanelCount(out_), [&](size_t panel) {
-      PackPanelCodes(layer, panel);
+      if (layer.codes.empty()) {
+        MovePanelCodes(packed, panel);
+      } else {
+        PackPanelCodes(layer, panel);
+      }
       if (!shared || panel == 0) {
         PackConstants(layer, form_, panel, constants_.data() + panel * constants_stride_);
       }
@@ -137,6 +146,40 @@ class PackedWeight final : public LinearWeight, private PanelSource {
         const size_t begin = group * form_.group_size;
         const size_t count = std::min(form_.group_size, in_ - begin);
         PackLane({codes + begin, count}, group_bits_[group], words + group_words_[group] + lane);
+      }
+    }
+  }
+
+  // The same from rows of packed codes. The words of a lane are the words of its row's bit string;
+  // only the last chunk may end inside a word.
+  void MovePanelCodes(std::span<const uint8_t> packed, size_t panel) {
+    uint32_t* words = codes_.data() + panel * panel_words_;
+    const size_t row_bytes = PackedRowBytes(in_, form_.bits);
+    const size_t whole_words = row_bytes / sizeof(uint32_t);
+    const size_t lanes = std::min(kPanelLanes, out_ - panel * kPanelLanes);
+    const uint8_t* rows = packed.data() + panel * kPanelLanes * row_bytes;
+    if (lanes < kPanelLanes) std::fill_n(words, panel_words_, 0u);
+
+    // A cache line of every row at a time: each line is read once and each line of the panel is
+    // written once.
+    for (size_t first = 0; first < whole_words; first += kPanelLanes) {
+      const size_t count = std::min(kPanelLanes, whole_words - first);
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        uint32_t line[kPanelLanes];
+        std::memcpy(line, rows + lane * row_bytes + first * sizeof(uint32_t),
+                    count * sizeof(uint32_t));
+        for (size_t i = 0; i < count; ++i) words[(first + i) * kPanelLanes + lane] = line[i];
+      }
+    }
+
+    // The bytes that fill no word, and the words of the last chunk beyond the row.
+    for (size_t word = whole_words; word < panel_words_ / kPanelLanes; ++word) {
+      const size_t begin = word * sizeof(uint32_t);
+      const size_t count = begin < row_bytes ? row_bytes - begin : 0;
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        uint32_t value = 0;
+        if (count > 0) std::memcpy(&value, rows + lane * row_bytes + begin, count);
+        words[word * kPanelLanes + lane] = value;
       }
     }
   }
@@ -237,7 +280,20 @@ bool HasPackedForm(const QuantizedLinear& layer) {
                        (layer.group_size() % kChunkInputs == 0 || layer.group_count() == 1));
 }
 
+// Inputs are transformed first and rounded afterwards, so the rounding is the inner wrapper.
+std::unique_ptr<LinearWeight> WithInputs(std::unique_ptr<LinearWeight> weight,
+                                         const QuantizedLinear& layer) {
+  if (layer.activations) weight = WithActivations(std::move(weight), layer);
+  return WithTransforms(std::move(weight), layer.transforms);
+}
+
 }  // namespace
+
+std::unique_ptr<LinearWeight> MakePackedWeight(const PackedLinear& packed, const Context& context) {
+  if (IsIntegerProduct(packed.layer)) return MakePackedWeight(packed.Unpacked(), context);
+  return WithInputs(std::make_unique<PackedWeight>(packed.layer, packed.codes, context),
+                    packed.layer);
+}
 
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer,
                                                const Context& context) {
@@ -250,12 +306,9 @@ std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer,
   if (!HasPackedForm(layer) || layer.in_features == 0) {
     weight = std::make_unique<DequantizedWeight>(layer, context);
   } else {
-    weight = std::make_unique<PackedWeight>(layer, context);
+    weight = std::make_unique<PackedWeight>(layer, std::span<const uint8_t>(), context);
   }
-
-  // Inputs are transformed first and rounded afterwards, so the rounding is the inner wrapper.
-  if (layer.activations) weight = WithActivations(std::move(weight), layer);
-  return WithTransforms(std::move(weight), layer.transforms);
+  return WithInputs(std::move(weight), layer);
 }
 
 }  // namespace qualm

@@ -9,6 +9,7 @@
 namespace qualm {
 
 struct Context;
+struct PackedLinear;
 struct QuantizedLinear;
 
 // The weight of `layer`, ready to multiply; its product has the bits of the dense float32 product
@@ -18,5 +19,8 @@ struct QuantizedLinear;
 // Requires: `layer` is valid (QuantizedLinear::Validate); it is not needed afterwards.
 std::unique_ptr<LinearWeight> MakePackedWeight(const QuantizedLinear& layer,
                                                const Context& context);
+// The same from packed codes. A panel holds the rows' bit strings word by word, so they are only
+// moved; products of integer inputs unpack the codes first.
+std::unique_ptr<LinearWeight> MakePackedWeight(const PackedLinear& packed, const Context& context);
 
 }  // namespace qualm

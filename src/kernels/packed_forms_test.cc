@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "artefact/codebook.h"
+#include "artefact/packed_linear.h"
 #include "artefact/quantized_linear.h"
 #include "base/rng.h"
 #include "base/strings.h"
@@ -275,6 +277,40 @@ TEST_P(PackedFormsTest, RandomFormsKeepTheirBits) {
     }
     layer.Validate();
     ASSERT_NO_FATAL_FAILURE(ExpectProductOfDequantized(layer, rng)) << draw;
+  }
+}
+
+TEST_P(PackedFormsTest, PackedCodesGiveTheSameWeight) {
+  Rng rng(9);
+  for (int draw = 0; draw < 200; ++draw) {
+    Form form;
+    form.bits = static_cast<int>(1 + rng.Below(8));
+    form.group_size = static_cast<int>(8 * rng.Below(9));
+    const size_t out = 1 + rng.Below(50), in = 1 + rng.Below(700);
+    const QuantizedLinear layer = LayerOf(form, out, in, rng);
+
+    // The rows as a file has them, with nothing after the last one.
+    const size_t row_bytes = PackedRowBytes(in, form.bits);
+    std::vector<uint8_t> bytes(out * row_bytes);
+    for (size_t row = 0; row < out; ++row) {
+      PackCodes(std::span(layer.codes).subspan(row * in, in), form.bits,
+                std::span(bytes).subspan(row * row_bytes, row_bytes));
+    }
+    PackedLinear packed{layer, bytes};
+    packed.layer.codes.clear();
+    packed.Validate();
+    ASSERT_EQ(packed.Unpacked().codes, layer.codes);
+
+    testing::TestContext context(2);
+    const auto weight = MakePackedWeight(packed, context), expected = Pack(layer);
+    EXPECT_EQ(weight->format(), expected->format());
+    for (const size_t tokens : {size_t{1}, size_t{20}}) {
+      const Matrix x = Random(tokens, in, rng);
+      Matrix y(tokens, out), y_expected(tokens, out);
+      weight->Multiply(x, y, context);
+      expected->Multiply(x, y_expected, context);
+      ASSERT_TRUE(SameBits(y, y_expected)) << form.bits << " [" << out << ", " << in << "]";
+    }
   }
 }
 

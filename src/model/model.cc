@@ -305,7 +305,17 @@ std::unique_ptr<LinearWeight> LoadLinear(const Checkpoint& checkpoint, const Man
   }
   const LayerRecord* record = FindRecord(manifest, name);
   if (record == nullptr) return MakeFloatWeight(checkpoint.Weight(name), options, context);
-  QuantizedLinear layer = ReadQuantizedLinear(checkpoint.tensors().file(), *record);
+  const TensorFile& tensors = checkpoint.tensors().file();
+  if (!options.dequantize) {
+    std::optional<PackedLinear> packed = ReadPackedLinear(tensors, *record);
+    if (packed) {
+      if (checkpoint.source().read.weights_only) packed->layer.activations.reset();
+      return MakePackedWeight(*packed, context);
+    }
+  }
+
+  // Float weights, or groups of different widths, are made from codes one in a byte.
+  QuantizedLinear layer = ReadQuantizedLinear(tensors, *record);
   if (checkpoint.source().read.weights_only) layer.activations.reset();
   return options.dequantize ? MakeDequantized(layer, context) : MakePackedWeight(layer, context);
 }
