@@ -5,11 +5,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/sha256.h"
 #include "formats/hf_export.h"
 #include "io/json.h"
 #include "io/tensor_file.h"
 #include "support/errors.h"
-#include "support/sha256.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 #include "support/test_context.h"
@@ -58,7 +58,10 @@ TEST_P(ConvertGolden, TensorsAreTheLibrarysOrTheFiles) {
     ++modules;
     EXPECT_EQ(tensor->shape, module["shape"].get<std::vector<size_t>>()) << name;
     if (!module.contains("tolerance")) {
-      EXPECT_EQ(testing::Sha256(tensor->bytes), module["sha256"].get<std::string>()) << name;
+      EXPECT_EQ(
+          Sha256OfText({reinterpret_cast<const char*>(tensor->bytes.data()), tensor->bytes.size()}),
+          module["sha256"].get<std::string>())
+          << name;
     }
   }
   if (plan.description.name != "mxfp4") {

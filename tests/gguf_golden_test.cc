@@ -8,10 +8,10 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/sha256.h"
 #include "formats/gguf_model.h"
 #include "io/json.h"
 #include "model/model.h"
-#include "support/sha256.h"
 #include "support/shared_data.h"
 #include "support/test_context.h"
 
@@ -82,7 +82,9 @@ TEST_P(GgufGolden, EveryTensorIsHuggingFaces) {
       values.insert(values.end(), weight.data(), weight.data() + weight.rows() * weight.cols());
     }
     const char* key = tensor.contains("hf_sha256") ? "hf_sha256" : "sha256";
-    EXPECT_EQ(testing::Sha256(std::as_bytes(std::span(values))), tensor[key].get<std::string>())
+    EXPECT_EQ(
+        Sha256OfText({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}),
+        tensor[key].get<std::string>())
         << name;
     if (tensor.contains("hf")) {
       const auto hf = tensor["hf"].get<std::string>();

@@ -228,7 +228,7 @@ int Run(const Options& options, const Globals& globals) {
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
-      models.model.is_quantized() ? ReadGramHashes(models.model.folder) : std::nullopt;
+      models.model.manifest ? ReadGramHashes(models.model.folder) : std::nullopt;
 
   std::vector<MetricRow> rows;
   for (size_t i = 0; i < scores.size(); ++i) {

@@ -9,7 +9,7 @@ namespace qualm {
 
 // `text` in double quotes. Quotes, backslashes and line ends are escaped as in C; other control
 // characters, every blank but the plain space, and characters that have no width or change the
-// direction of writing become \u{XXXX}; bytes that are not UTF-8 become \xNN.
+// direction of writing become \u{202E}; bytes that are not UTF-8 become \xNN.
 std::string QuotedForTerminal(std::string_view text);
 
 // The parts of two texts between their common beginning and their common end.

@@ -40,14 +40,9 @@ AwqLayers::AwqLayers(const FormatInput& input, FormatDescription description, Aw
                     "packed ones (.qweight)");
     }
     Module module = At(name, [&] { return Open(name, *of_module); });
-    StoredLayer layer;
-    layer.name = name;
-    layer.out = module.out;
-    layer.in = module.in;
+    StoredLayer layer =
+        LayerOf(file_, name, module.out, module.in, {".qweight", ".scales", ".qzeros"});
     layer.type = module.groups == 1 ? "int4-channel" : StrCat("int4-g", module.group_size);
-    layer.tensors = {name + ".qweight", name + ".scales"};
-    if (file_.Find(name + ".qzeros") != nullptr) layer.tensors.push_back(name + ".qzeros");
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     layer.value_type = file_.Get(name + ".scales").type;
     modules_.emplace(name, module);
     layers_.push_back(std::move(layer));

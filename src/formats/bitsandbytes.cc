@@ -140,20 +140,15 @@ class BitsAndBytesLayers final : public QuantizedLayers {
       TensorOf(file_, name + ".weight.nested_quant_map", {DType::kF32}, {256});
     }
 
-    StoredLayer layer;
-    layer.name = name;
-    layer.out = state.out;
-    layer.in = state.in;
+    const std::string state_suffix = state_tensor.substr(name.size());
+    StoredLayer layer =
+        LayerOf(file_, name, state.out, state.in,
+                {".weight", ".weight.absmax", ".weight.quant_map", ".weight.nested_absmax",
+                 ".weight.nested_quant_map", state_suffix});
     layer.type =
         StrCat(state.type.substr(0, 20), "-g", state.block, state.is_nested ? "-nested" : "");
     layer.value_type = state.value_type;
     layer.is_in_blocks = state.in % state.block != 0;
-    for (const char* suffix : {".weight", ".weight.absmax", ".weight.quant_map",
-                               ".weight.nested_absmax", ".weight.nested_quant_map"}) {
-      if (file_.Find(name + suffix) != nullptr) layer.tensors.push_back(name + suffix);
-    }
-    layer.tensors.push_back(state_tensor);
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     states_.emplace(name, state);
     layers_.push_back(std::move(layer));
   }
@@ -161,17 +156,10 @@ class BitsAndBytesLayers final : public QuantizedLayers {
   void AddEightBits(const std::string& name) {
     const TensorView& weight = MatrixOf(file_, name + ".weight", {DType::kI8});
     TensorOf(file_, name + ".SCB", {DType::kF32}, {weight.shape[0]});
-    StoredLayer layer;
-    layer.name = name;
-    layer.out = weight.shape[0];
-    layer.in = weight.shape[1];
+    StoredLayer layer = LayerOf(file_, name, weight.shape[0], weight.shape[1],
+                                {".weight", ".SCB", ".weight_format", ".weight.weight_format"});
     layer.type = "int8-channel-sym";
     layer.value_type = DType::kF32;
-    layer.tensors = {name + ".weight", name + ".SCB"};
-    for (const char* suffix : {".weight_format", ".weight.weight_format"}) {
-      if (file_.Find(name + suffix) != nullptr) layer.tensors.push_back(name + suffix);
-    }
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     layers_.push_back(std::move(layer));
   }
 

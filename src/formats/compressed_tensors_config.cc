@@ -99,8 +99,6 @@ TensorArgs ArgsFrom(const Json& json) {
   if (args.dynamic != "true" && args.dynamic != "false" && args.dynamic != "local") {
     ThrowBadInput("dynamic", "true, false or local", args.dynamic.substr(0, 40));
   }
-  const auto order = json.find("actorder");
-  args.has_group_order = order != json.end() && (*order == "group" || *order == true);
   return args;
 }
 

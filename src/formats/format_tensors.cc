@@ -68,12 +68,19 @@ std::vector<std::string> ModulesWith(const TensorFile& file, std::string_view su
   return modules;
 }
 
-uint64_t BytesOfTensors(const TensorFile& file, const std::vector<std::string>& names) {
-  uint64_t bytes = 0;
-  for (const std::string& name : names) {
-    if (const TensorView* tensor = file.Find(name)) bytes += tensor->bytes.size();
+StoredLayer LayerOf(const TensorFile& file, const std::string& name, size_t out, size_t in,
+                    std::initializer_list<std::string_view> suffixes) {
+  StoredLayer layer;
+  layer.name = name;
+  layer.out = out;
+  layer.in = in;
+  for (const std::string_view suffix : suffixes) {
+    const TensorView* tensor = file.Find(name + std::string(suffix));
+    if (tensor == nullptr) continue;
+    layer.tensors.push_back(tensor->name);
+    layer.bytes += tensor->bytes.size();
   }
-  return bytes;
+  return layer;
 }
 
 }  // namespace qualm

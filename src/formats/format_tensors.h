@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/quantized_layers.h"
 #include "io/tensor_file.h"
 
 namespace qualm {
@@ -42,8 +43,10 @@ std::vector<float> FloatsOf(const TensorView& tensor);
 // Names of the modules that have a tensor `module + suffix`, sorted.
 std::vector<std::string> ModulesWith(const TensorFile& file, std::string_view suffix);
 
-// Bytes of the named tensors in the files; those that are absent count nothing.
-uint64_t BytesOfTensors(const TensorFile& file, const std::vector<std::string>& names);
+// A layer [out, in] with those of its tensors NAME + suffix that the file has, and their bytes.
+// Type and value type are left to the caller.
+StoredLayer LayerOf(const TensorFile& file, const std::string& name, size_t out, size_t in,
+                    std::initializer_list<std::string_view> suffixes);
 
 // Codes of `bits` in 1..8 from a string of bits that begins at the lowest bit of the first word:
 // code i is bits [i·bits, (i+1)·bits). Word w of the string is words[w·stride].

@@ -96,10 +96,9 @@ class Fp8Layers final : public QuantizedLayers {
 
   void Open(const std::string& name, const std::string& scale_name) {
     const TensorView& weight = MatrixOf(file_, name + ".weight", {DType::kF8E4m3});
-    StoredLayer layer;
-    layer.name = name;
-    layer.out = weight.shape[0];
-    layer.in = weight.shape[1];
+    StoredLayer layer = LayerOf(file_, name, weight.shape[0], weight.shape[1],
+                                {".weight", scale_name.substr(name.size()), ".input_scale",
+                                 ".activation_scale", ".input_scale_ub"});
     const TensorView& scale = file_.Get(scale_name);
     const bool is_tensor = scale.elements() == 1 && scale.shape.size() < 2;
     const bool is_blocks = IsBlocks(scale, layer);
@@ -117,11 +116,6 @@ class Fp8Layers final : public QuantizedLayers {
                                      : is_blocks ? StrCat("block", block_[0], "x", block_[1])
                                                  : "channel");
     layer.value_type = DType::kBF16;
-    layer.tensors = {name + ".weight", scale_name};
-    for (const char* suffix : {".input_scale", ".activation_scale", ".input_scale_ub"}) {
-      if (file_.Find(name + suffix) != nullptr) layer.tensors.push_back(name + suffix);
-    }
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     scales_.emplace(name, scale_name);
     layers_.push_back(std::move(layer));
   }

@@ -91,15 +91,9 @@ GptqLayers::GptqLayers(const FormatInput& input, FormatDescription description,
     }
     Module module = At(name, [&] { return Open(name, *of_module); });
 
-    StoredLayer layer;
-    layer.name = name;
-    layer.out = module.out;
-    layer.in = module.in;
+    StoredLayer layer =
+        LayerOf(file_, name, module.out, module.in, {".qweight", ".qzeros", ".scales", ".g_idx"});
     layer.type = TypeName(*of_module, module.groups, module.group_size);
-    for (const char* suffix : {".qweight", ".qzeros", ".scales", ".g_idx"}) {
-      if (file_.Find(name + suffix) != nullptr) layer.tensors.push_back(name + suffix);
-    }
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     layer.value_type = file_.Get(name + ".scales").type;
     CheckVersion(module, layer);
     LookForLostZeros(module, layer);

@@ -276,17 +276,16 @@ void WriteTensor(const OutTensor& tensor, const LayerSource& source, const Conte
   const size_t item = SizeOf(tensor.type);
   for (const size_t layer : tensor.layers) {
     const QuantizedWeight weight = source.Read(layer);
-    const auto [out, in] = ShapeOf(weight);
-    std::vector<std::byte> bytes(out * in * item);
-    context.pool.ParallelFor(out, [&](size_t row) {
-      std::vector<float> values(weight.index() == 0 ? std::get<0>(weight).in_features
-                                                    : std::get<1>(weight).in_features);
+    const std::pair<size_t, size_t> shape = ShapeOf(weight);
+    const size_t rows = shape.first, width = shape.second;
+    std::vector<std::byte> bytes(rows * width * item);
+    context.pool.ParallelFor(rows, [&](size_t row) {
+      std::vector<float> values(width);
       if (const auto* linear = std::get_if<QuantizedLinear>(&weight)) {
         linear->DequantizeRow(row, values);
       } else {
         std::get<RowBlocks>(weight).decoder->Decode(row, 0, values);
       }
-      const size_t width = values.size(), rows = bytes.size() / item / width;
       if (!tensor.is_transposed) {
         ConvertFromFloat(values.data(), tensor.type, bytes.data() + row * width * item, width);
         return;
@@ -337,7 +336,7 @@ void PrepareFolder(const fs::path& out, const std::string& key) {
   const fs::path run = out / kRunFile;
   if (fs::exists(run)) {
     const Json json = ReadJsonFile(run);
-    if (json.is_object() && json.value("key", "") == key) return;
+    if (json.is_object() && json.contains("key") && json["key"] == key) return;
     ThrowBadInput(out.string(), "an unfinished run of the same conversion", "one of another",
                   "remove the folder, or give another one");
   }

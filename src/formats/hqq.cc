@@ -222,9 +222,10 @@ class HqqLayers final : public QuantizedLayers {
     for (const TensorView& tensor : file_.tensors()) {
       const bool is_own = tensor.name.starts_with(prefix) && tensor.name != name + ".bias" &&
                           tensor.name.find('.', prefix.size()) == std::string::npos;
-      if (is_own) layer.tensors.push_back(tensor.name);
+      if (!is_own) continue;
+      layer.tensors.push_back(tensor.name);
+      layer.bytes += tensor.bytes.size();
     }
-    layer.bytes = BytesOfTensors(file_, layer.tensors);
     modules_.emplace(name, module);
     layers_.push_back(std::move(layer));
   }

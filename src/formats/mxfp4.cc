@@ -83,14 +83,12 @@ class Mxfp4Layers final : public QuantizedLayers {
 
     const size_t dot = name.rfind('.');
     for (size_t e = 0; e < experts; ++e) {
-      StoredLayer layer;
+      // The two tensors are those of all experts.
+      StoredLayer layer = LayerOf(file_, name, rows, groups * kGroup, {"_blocks", "_scales"});
       layer.name = StrCat(name.substr(0, dot + 1), e, ".", name.substr(dot + 1));
-      layer.out = rows;
-      layer.in = groups * kGroup;
+      layer.bytes /= experts;
       layer.type = "mxfp4-g32";
       layer.value_type = DType::kBF16;
-      for (const char* suffix : {"_blocks", "_scales"}) layer.tensors.push_back(name + suffix);
-      layer.bytes = BytesOfTensors(file_, layer.tensors) / experts;
       parts_.emplace(layer.name, Part{name, e});
       layers_.push_back(std::move(layer));
     }

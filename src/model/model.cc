@@ -365,6 +365,11 @@ Model LoadModel(const ModelSource& source, const LoadOptions& options, const Con
 
   model.generation = std::move(opened.generation);
   for (const std::string& warning : model.generation.warnings) context.progress.Warn(warning);
+  if (const QuantizedLayers* layers = model.checkpoint->quantized().layers()) {
+    for (const std::string& warning : layers->description().warnings) {
+      context.progress.Warn(warning);
+    }
+  }
   if (model.tokenizer != nullptr) {
     for (const std::string& warning : model.tokenizer->warnings()) context.progress.Warn(warning);
   }

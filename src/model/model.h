@@ -35,7 +35,10 @@ struct Model {
   GenerationConfig generation;           // what the folder says about the model's texts
   InputSet inputs;                       // the files that LoadModel read
 
-  bool is_quantized() const { return manifest.has_value(); }
+  // Whether layers are quantized, by qualm or by another tool.
+  bool is_quantized() const {
+    return manifest.has_value() || checkpoint->quantized().layers() != nullptr;
+  }
   // Throws bad input naming the folder if there is no tokenizer.
   const Tokenizer& RequireTokenizer() const;
   // See generation_config.h.

@@ -36,6 +36,15 @@ QuantizedSites::QuantizedSites(std::unique_ptr<QuantizedLayers> layers, const Mo
     Add(of_plan->name, table, "");
   }
 
+  // A layer that several share has exactly their rows.
+  std::map<const StoredLayer*, size_t> rows;
+  for (const auto& [name, site] : sites_) rows[site.stored] += site.out;
+  for (const auto& [layer, count] : rows) {
+    if (count == layer->out) continue;
+    ThrowBadInput(layer->name, StrCat(count, " rows"), StrCat(layer->out),
+                  "config.json and the tensors do not belong together");
+  }
+
   // What is left belongs to no site.
   std::set<const StoredLayer*> used;
   for (const auto& [name, site] : sites_) used.insert(site.stored);
