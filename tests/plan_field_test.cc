@@ -29,6 +29,15 @@ using testing::SetLongRope;
 using testing::SetNarrowEmbedding;
 using testing::SetNarrowHead;
 
+// A matrix of that side for queries and keys, neither symmetric nor orthogonal.
+void SetHeadRotation(ModelPlan& plan, size_t side) {
+  AttentionPlan& attention = AttentionIn(plan);
+  attention.head_rotation_side = side;
+  for (size_t i = 0; i < side * side; ++i) {
+    attention.head_rotation.push_back(1 + 0.25f * static_cast<float>(i % 5));
+  }
+}
+
 // What a test does to a field, and what must come of it: other logits, or a refusal whose message
 // has `refused_by`.
 struct FieldEdit {
@@ -255,6 +264,19 @@ constexpr FieldEdit kRareFieldEdits[] = {
     {"output_scale of nothing", "output_scale",
      [](ModelPlan& p) { p.blocks[2].branches[0].output_scale = 0; }},
     {"clip", nullptr, [](ModelPlan& p) { AttentionIn(p).clip = 0.5f; }},
+    {"head_rotation", nullptr, [](ModelPlan& p) { SetHeadRotation(p, 4); }},
+    {"head_rotation of another side", "attention.head_rotation",
+     [](ModelPlan& p) { SetHeadRotation(p, 3); }},
+    {"head_rotation that is not a square", "attention.head_rotation",
+     [](ModelPlan& p) {
+       SetHeadRotation(p, 4);
+       AttentionIn(p).head_rotation.pop_back();
+     }},
+    {"head_rotation that is not finite", "attention.head_rotation",
+     [](ModelPlan& p) {
+       SetHeadRotation(p, 4);
+       AttentionIn(p).head_rotation[5] = std::nanf("");
+     }},
     {"clip before norms", nullptr,
      [](ModelPlan& p) {
        AttentionIn(p).clip = 0.5f;

@@ -117,6 +117,55 @@ TEST(ActivationQuantizer, FloatFormatsMapTheLargestMagnitudeToTheirOwn) {
   EXPECT_EQ(rounded[2], 0);
 }
 
+// The rule in words: the largest magnitude's power of two, the next one from 1.75 times it on, over
+// the power of two of the format's largest value.
+TEST(ActivationQuantizer, ScalesOfMicroscalingGroupsArePowersOfTwo) {
+  ActivationGrid grid;
+  grid.scheme = SchemeOfFormat(NumberType::kMxfp4);
+  grid.scheme.dynamic = true;
+  grid.rule = GroupScaleRule::kPowerOfTwo;
+  grid.Validate();
+  const ActivationQuantizer quantizer(grid);
+  for (const auto& [largest, scale] : std::vector<std::pair<float, float>>{
+           {4, 1}, {6.9f, 1}, {7, 2}, {7.9f, 2}, {8, 2}, {0.5f, 0.125f}, {0.875f, 0.25f}}) {
+    std::vector<float> x = Normal(32, 3), rounded(32);
+    for (float& v : x) v *= largest / 100;
+    x[7] = -largest;
+    quantizer.Round(x, rounded);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const Codebook& book = Codebook::Of(NumberType::kMxfp4);
+      EXPECT_EQ(rounded[i], scale * book.Value(book.Nearest(x[i] / scale))) << largest;
+    }
+  }
+}
+
+TEST(ActivationQuantizer, ScalesMayBeRelativeToOneOfTheTensor) {
+  ActivationGrid grid;
+  grid.scheme = SchemeOfFormat(NumberType::kNvfp4);
+  grid.scheme.dynamic = true;
+  grid.rule = GroupScaleRule::kGlobal;
+  grid.global_scale = 300;
+  grid.Validate();
+  std::vector<float> x = Normal(16, 5), rounded(16);
+  ActivationQuantizer(grid).Round(x, rounded);
+
+  float largest = 0;
+  for (const float v : x) largest = std::max(largest, std::abs(v));
+  const Codebook &e4m3 = Codebook::Of(NumberType::kFp8E4m3),
+                 &e2m1 = Codebook::Of(NumberType::kNvfp4);
+  const float scale = e4m3.Value(e4m3.Nearest(300 * (largest / 6))) / 300;
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(rounded[i], scale * e2m1.Value(e2m1.Nearest(x[i] / scale)));
+  }
+
+  // What a rule does not belong to is refused.
+  grid.global_scale = 0;
+  EXPECT_THROW(grid.Validate(), Error);
+  grid.global_scale = 1;
+  grid.rule = GroupScaleRule::kPowerOfTwo;
+  EXPECT_THROW(grid.Validate(), Error);
+}
+
 TEST(ActivationQuantizer, ZerosStayZeros) {
   for (Granularity granularity : {Granularity::kToken, Granularity::kGroup}) {
     const int size = granularity == Granularity::kGroup ? 4 : 0;

@@ -3,6 +3,7 @@
 #include "model/block_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <tuple>
 
@@ -186,6 +187,12 @@ void CheckAttention(const AttentionPlan& plan) {
   check(!plan.alibi_in_bfloat16 || !plan.alibi_slopes.empty(), "alibi_in_bfloat16",
         "false in an attention without slopes", "true");
   check(plan.clip >= 0, "clip", "a positive number, or 0 for none", StrCat(plan.clip));
+  const size_t side = plan.head_rotation_side;
+  check(plan.head_rotation.size() == side * side && (side == 0 || plan.head_dim % side == 0) &&
+            std::ranges::all_of(plan.head_rotation, [](float v) { return std::isfinite(v); }),
+        "head_rotation",
+        StrCat("a square of finite numbers whose side divides heads of ", plan.head_dim),
+        StrCat(plan.head_rotation.size(), " numbers, side ", side));
   if (plan.query_growth) {
     check(plan.query_growth->original_context >= 1, "query_growth", "a context of 1 or more",
           StrCat(plan.query_growth->original_context));

@@ -9,6 +9,7 @@
 #include "artefact/store.h"
 #include "base/context.h"
 #include "base/error.h"
+#include "base/error_place.h"
 #include "base/strings.h"
 #include "io/hash.h"
 #include "kernels/activation_weight.h"
@@ -245,15 +246,12 @@ void ConfigureAttention(const Checkpoint& checkpoint, ModelPlan& plan) {
       // The module that the query layer is in.
       const std::string query = plan.NameIn(b, attention->query.name);
       ConfiguredAttention configured = layers->Attention(query.substr(0, query.rfind('.')));
-      if (configured.rotation_side > 0 && attention->head_dim % configured.rotation_side != 0) {
-        ThrowBadInput(query, StrCat("a rotation whose side divides heads of ", attention->head_dim),
-                      StrCat(configured.rotation_side));
-      }
       attention->head_rotation = std::move(configured.rotation);
       attention->head_rotation_side = configured.rotation_side;
       attention->key_rounding = configured.keys;
       attention->value_rounding = configured.values;
     }
+    At(plan.NameIn(b, ""), [&] { CheckPlan(plan.blocks[b], plan.hidden_size); });
   }
 }
 

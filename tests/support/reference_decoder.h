@@ -217,6 +217,22 @@ class ReferenceDecoder {
     return out;
   }
 
+  // Every `side` neighbouring values times the matrix, over the root of the side.
+  static void Turned(Rows& rows, const AttentionPlan& plan) {
+    const size_t side = plan.head_rotation_side;
+    for (size_t t = 0; side > 0 && t < rows.size(); ++t) {
+      const auto before = rows[t];
+      for (size_t c = 0; c < before.size(); ++c) {
+        T sum = 0;
+        for (size_t i = 0; i < side; ++i) {
+          sum +=
+              before[c / side * side + i] * static_cast<T>(plan.head_rotation[i * side + c % side]);
+        }
+        rows[t][c] = sum / std::sqrt(static_cast<T>(side));
+      }
+    }
+  }
+
   // Clamped, then turned and normed in the order of the plan.
   Rows Part(const AttentionPlan& plan, size_t block, const Rows& x) {
     Rows q = Linear(x, block, plan.query), k = Linear(x, block, plan.key);
@@ -237,6 +253,7 @@ class ReferenceDecoder {
       Rope(q, plan);
       Rope(k, plan);
     }
+    for (Rows* rows : {&q, &k}) Turned(*rows, plan);
     for (size_t t = 0; plan.query_growth && t < q.size(); ++t) {
       const double contexts =
           std::floor(static_cast<double>(t) / plan.query_growth->original_context);
