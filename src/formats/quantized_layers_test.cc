@@ -217,5 +217,119 @@ TEST(QuantizedLayers, DamagedCompressedTensorsFilesAreRefused) {
       });
 }
 
+// --- packings, written bit by bit
+
+// Sets `bits` bits of a string of words, word w of which is words[w·stride + column].
+void PutBits(std::vector<uint32_t>& words, size_t stride, size_t column, size_t at, size_t bits,
+             uint32_t code) {
+  for (size_t i = 0; i < bits; ++i, ++at) {
+    words[at / 32 * stride + column] |= (code >> i & 1u) << at % 32;
+  }
+}
+
+std::vector<std::byte> BytesOf(const std::vector<uint32_t>& words) {
+  const auto bytes = std::as_bytes(std::span(words));
+  return {bytes.begin(), bytes.end()};
+}
+
+// A code that differs from place to place, and reaches the largest.
+uint32_t CodeAt(size_t row, size_t column, size_t bits) {
+  return static_cast<uint32_t>((row * 7 + column * 5 + row * column) % (size_t{1} << bits));
+}
+
+// Expects the weight code − zero at every place: all scales are 1.
+void ExpectDifferences(const Folder& folder, size_t out, size_t in, size_t group, size_t bits) {
+  const testing::TemporaryFolder path;
+  std::vector<TensorToWrite> list;
+  for (const auto& [name, tensor] : folder.tensors) {
+    list.push_back({name, tensor.type, tensor.shape, tensor.bytes});
+  }
+  WriteSafetensors(path.path() / "model.safetensors", list);
+  const TensorFile file = TensorFile::Open(path.path());
+  const auto layers = OpenQuantizedLayers(file, path.path(), folder.config, {});
+  const Matrix weight = Dequantize(layers->Read(layers->layers().front()));
+  ASSERT_EQ(weight.rows(), out);
+  ASSERT_EQ(weight.cols(), in);
+  for (size_t r = 0; r < out; ++r) {
+    for (size_t c = 0; c < in; ++c) {
+      const double zero = CodeAt(r, c / group + 3, bits);
+      ASSERT_EQ(weight(r, c), CodeAt(r, c, bits) - zero) << bits << " bits, " << r << ", " << c;
+    }
+  }
+}
+
+TEST(QuantizedLayers, PackedRowsOfAllWidthsComeBack) {
+  for (size_t bits = 1; bits <= 8; ++bits) {
+    for (const size_t in : {size_t{16}, size_t{37}, size_t{96}}) {
+      const size_t out = 11, group = 16, groups = (in + group - 1) / group;
+      const size_t width = (in * bits + 31) / 32, height = (out * bits + 31) / 32;
+      std::vector<uint32_t> codes(out * width), zeros(height * groups);
+      for (size_t r = 0; r < out; ++r) {
+        for (size_t c = 0; c < in; ++c) {
+          std::vector<uint32_t> row(width);
+          PutBits(row, 1, 0, c * bits, bits, CodeAt(r, c, bits));
+          for (size_t w = 0; w < width; ++w) codes[r * width + w] |= row[w];
+        }
+        for (size_t g = 0; g < groups; ++g) {
+          PutBits(zeros, groups, g, r * bits, bits, CodeAt(r, g + 3, bits));
+        }
+      }
+
+      Folder folder = CompressedTensors();
+      Weights(folder)["num_bits"] = bits;
+      Weights(folder)["symmetric"] = false;
+      folder.tensors["a.weight_packed"] = {DType::kI32, {out, width}, BytesOf(codes)};
+      folder.tensors["a.weight_zero_point"] = {DType::kI32, {height, groups}, BytesOf(zeros)};
+      const std::vector<uint32_t> ones(out * groups, 0x3f800000u);
+      folder.tensors["a.weight_scale"] = {DType::kF32, {out, groups}, BytesOf(ones)};
+      folder.tensors["a.weight_shape"].bytes[0] = std::byte(out);
+      folder.tensors["a.weight_shape"].bytes[8] = std::byte(in);
+      ExpectDifferences(folder, out, in, group, bits);
+    }
+  }
+}
+
+TEST(QuantizedLayers, GptqCodesOfAllWidthsComeBack) {
+  // The widths of the planes, lowest bits first; a single one is a plain string.
+  const std::vector<std::pair<bool, std::vector<size_t>>> packings = {
+      {false, {2}}, {false, {3}},   {false, {4}},   {false, {5}},   {false, {6}},     {false, {7}},
+      {false, {8}}, {true, {2, 1}}, {true, {4, 1}}, {true, {4, 2}}, {true, {4, 2, 1}}};
+  for (const auto& [is_planar, planes] : packings) {
+    size_t bits = 0;
+    for (const size_t plane : planes) bits += plane;
+    const size_t out = 64, in = 64, group = 32, groups = 2;
+    std::vector<uint32_t> codes(in * bits / 32 * out), zeros(groups * out * bits / 32);
+    // Of 32 codes each plane has its own words.
+    const auto put = [&](std::vector<uint32_t>& words, size_t stride, size_t column, size_t i,
+                         uint32_t code) {
+      size_t first = i / 32 * 32 * bits, shift = 0;
+      for (const size_t plane : planes) {
+        PutBits(words, stride, column, first + i % 32 * plane, plane, code >> shift);
+        first += 32 * plane;
+        shift += plane;
+      }
+    };
+    for (size_t r = 0; r < out; ++r) {
+      for (size_t c = 0; c < in; ++c) put(codes, out, r, c, CodeAt(r, c, bits));
+      for (size_t g = 0; g < groups; ++g) {
+        std::vector<uint32_t> row(out * bits / 32);
+        put(row, 1, 0, r, CodeAt(r, g + 3, bits));
+        for (size_t w = 0; w < row.size(); ++w) zeros[g * row.size() + w] |= row[w];
+      }
+    }
+
+    Folder folder = Gptq();
+    Settings(folder)["bits"] = bits;
+    Settings(folder)["checkpoint_format"] = is_planar ? "gptq_p" : "gptq_v2";
+    folder.tensors["a.qweight"] = {DType::kI32, {in * bits / 32, out}, BytesOf(codes)};
+    folder.tensors["a.qzeros"] = {DType::kI32, {groups, out * bits / 32}, BytesOf(zeros)};
+    folder.Put("a.scales", DType::kF16, {groups, out}, 0);
+    for (size_t i = 0; i < groups * out; ++i) {
+      folder.tensors["a.scales"].bytes[2 * i + 1] = std::byte{0x3c};
+    }
+    ExpectDifferences(folder, out, in, group, bits);
+  }
+}
+
 }  // namespace
 }  // namespace qualm
