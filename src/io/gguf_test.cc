@@ -74,7 +74,7 @@ TEST(Gguf, SaysWhatIsInTheFile) {
   EXPECT_EQ(tensor->bytes.size(), 68u);
   EXPECT_EQ(file.FindTensor("v")->bytes.data() - tensor->bytes.data(), 96);
 
-  // A value of another type is no answer.
+  // A value of another type is not an answer.
   EXPECT_THAT(testing::ErrorOf([&] { (void)file.Unsigned("a.text"); }), HasSubstr("a.text"));
   EXPECT_THAT(testing::ErrorOf([&] { (void)file.Text("a.number"); }), HasSubstr("a.number"));
   EXPECT_THAT(testing::ErrorOf([&] { (void)file.Unsigned("a.other"); }), HasSubstr("a.other"));
