@@ -294,7 +294,9 @@ TEST(QuantizedLayers, GptqCodesOfAllWidthsComeBack) {
   const std::vector<std::pair<bool, std::vector<size_t>>> packings = {
       {false, {2}}, {false, {3}},   {false, {4}},   {false, {5}},   {false, {6}},     {false, {7}},
       {false, {8}}, {true, {2, 1}}, {true, {4, 1}}, {true, {4, 2}}, {true, {4, 2, 1}}};
-  for (const auto& [is_planar, planes] : packings) {
+  for (const auto& packing : packings) {
+    const bool is_planar = packing.first;
+    const std::vector<size_t>& planes = packing.second;
     size_t bits = 0;
     for (const size_t plane : planes) bits += plane;
     const size_t out = 64, in = 64, group = 32, groups = 2;
