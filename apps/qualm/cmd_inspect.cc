@@ -8,64 +8,13 @@
 #include "foreign_layers.h"
 #include "formats/gguf_model.h"
 #include "model/model.h"
+#include "model/model_sizes.h"
 #include "model_flags.h"
 #include "text_flags.h"
 
 namespace qualm::cli {
 
 namespace {
-
-// Totals over the whole model.
-struct Sizes {
-  uint64_t parameters = 0;  // weights of the model, whatever they are stored as
-  uint64_t file_bytes = 0;
-  double bits_per_weight = 0;  // of the whole model
-};
-
-// Whether the tensor is part of how a quantized layer is stored ("<layer>.codes"), not a bias.
-bool IsQuantizedStorage(const Manifest& manifest, std::string_view tensor) {
-  const size_t dot = tensor.rfind('.');
-  if (dot == std::string_view::npos || tensor.substr(dot) == ".bias") return false;
-  for (const LayerRecord& layer : manifest.layers) {
-    if (tensor.starts_with(layer.name + ".")) return true;
-  }
-  return false;
-}
-
-// Parameters are counted as the model has them, not as they are stored.
-Sizes SizesOf(const Checkpoint& checkpoint, const std::optional<Manifest>& manifest) {
-  Sizes sizes;
-  const ModelTensors& tensors = checkpoint.tensors();
-  sizes.file_bytes = tensors.file().file_bytes();
-  uint64_t tensor_bytes = 0;
-  for (const std::string& name : tensors.names()) {
-    tensor_bytes += tensors.BytesOf(name);
-    if (!manifest || !IsQuantizedStorage(*manifest, name)) {
-      sizes.parameters += tensors.ElementsOf(name);
-    }
-  }
-
-  // Layers of another tool's file: their tensors are none of the model's.
-  if (const QuantizedLayers* layers = checkpoint.quantized().layers()) {
-    for (const StoredLayer& layer : layers->layers()) {
-      sizes.parameters += uint64_t{layer.out} * layer.in;
-      tensor_bytes += layer.bytes;
-    }
-  }
-
-  // A quantized layer counts as many parameters as it has weights.
-  if (manifest) {
-    for (const LayerRecord& layer : manifest->layers) {
-      sizes.parameters += uint64_t{layer.out_features} * layer.in_features;
-    }
-  }
-
-  const double parameters = static_cast<double>(sizes.parameters);
-  // For a quantized folder the manifest has the number: whole files, with their headers.
-  sizes.bits_per_weight = manifest ? manifest->bits_per_weight_model
-                                   : 8 * static_cast<double>(tensor_bytes) / parameters;
-  return sizes;
-}
 
 // In the words of config.json; null without scaling.
 Json RopeScalingAsJson(const RopeScaling& scaling) {
@@ -301,7 +250,7 @@ struct Folder {
 };
 
 // The summary, then a table of layers, then one of tensors.
-void PrintPlain(const Json& summary, const Sizes& sizes, const Checkpoint& checkpoint,
+void PrintPlain(const Json& summary, const ModelSizes& sizes, const Checkpoint& checkpoint,
                 const Folder& folder) {
   const std::optional<Manifest>& manifest = folder.manifest;
   std::vector<std::vector<std::string>> lines;
@@ -408,7 +357,7 @@ int InspectModel(const ModelSource& source, const Globals& globals) {
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   for (const std::string& warning : folder.generation.warnings) progress->Warn(warning);
 
-  const Sizes sizes = SizesOf(checkpoint, manifest);
+  const ModelSizes sizes = SizesOf(checkpoint, manifest);
   Json summary = {{"model", source.name},
                   {"folder", path.string()},
                   {"container", checkpoint.tensors().file().container()},

@@ -17,6 +17,7 @@ size_t TokensOf(std::span<const SequenceSlice> slices) {
 }  // namespace
 
 Matrix Decoder::Forward(std::span<const SequenceSlice> slices, const Context& context) const {
+  QUALM_CHECK(blocks.size() == plan.blocks.size());
   for (const SequenceSlice& slice : slices) {
     if (slice.cache->length() + slice.ids.size() <= slice.cache->capacity()) continue;
     ThrowBadInput("forward", StrCat("at most ", slice.cache->capacity(), " positions"),

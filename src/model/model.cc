@@ -382,7 +382,7 @@ Model LoadModel(const ModelSource& source, const LoadOptions& options, const Con
     decoder.plan.kv_cache = manifest->kv_cache;
   }
   ConfigureAttention(checkpoint, decoder.plan);
-  for (size_t b = 0; b < decoder.plan.blocks.size(); ++b) {
+  for (size_t b = 0; b < decoder.plan.blocks.size() && !options.without_blocks; ++b) {
     decoder.blocks.push_back(
         BuildBlock(checkpoint.tensors(), decoder.plan, b, [&](const std::string& name) {
           return LoadLinear(checkpoint, manifest, name, options, context);

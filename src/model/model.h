@@ -23,6 +23,9 @@ struct LoadOptions {
   // Round float weights and the inputs of every linear layer to bfloat16 (the bf16-against-f32
   // noise floor; also of checkpoints whose weights are bfloat16 already).
   bool compute_in_bf16 = false;
+  // Leave out the blocks: enough to turn final hidden states into logits, and to know everything
+  // about a model without its weights.
+  bool without_blocks = false;
 };
 
 struct Model {
