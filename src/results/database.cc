@@ -116,6 +116,11 @@ void Statement::BindText(std::string_view bytes) {
                                     static_cast<int>(text.size()), SQLITE_TRANSIENT));
 }
 
+void Statement::BindBytes(std::string_view bytes) {
+  database_.Check(sqlite3_bind_blob64(statement_, ++bound_, bytes.empty() ? "" : bytes.data(),
+                                      bytes.size(), SQLITE_TRANSIENT));
+}
+
 void Statement::BindInt(int64_t value) {
   database_.Check(sqlite3_bind_int64(statement_, ++bound_, value));
 }
@@ -131,6 +136,12 @@ std::string Statement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   if (text == nullptr) return "";
   return {text, static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+std::string Statement::Bytes(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  if (bytes == nullptr) return "";
+  return {bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
 }
 
 int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_, column); }

@@ -53,6 +53,11 @@ class Database {
   bool in_transaction_ = false;
 };
 
+// A value that is bytes, not a text.
+struct SqlBytes {
+  std::string_view bytes;
+};
+
 // One SQL statement. The database must outlive it.
 //   Statement find(database, "SELECT text FROM texts WHERE model = ?");
 //   for (find.Bind(model); find.Step();) Use(find.Text(0));
@@ -63,7 +68,7 @@ class Statement {
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
-  // The parameters from the first one on: integers, numbers, texts; an empty optional is NULL, and
+  // The parameters from the first one on: integers, numbers, texts, bytes; an empty optional is NULL, and
   // SQLite makes NULL of NaN.
   template <class... Values>
   Statement& Bind(const Values&... values) {
@@ -83,6 +88,7 @@ class Statement {
 
   // Columns of the current row, from 0 on.
   std::string Text(int column) const;
+  std::string Bytes(int column) const;
   int64_t Int(int column) const;
   uint64_t Unsigned(int column) const { return static_cast<uint64_t>(Int(column)); }
   bool Bool(int column) const { return Int(column) != 0; }
@@ -91,7 +97,9 @@ class Statement {
  private:
   template <class Value>
   void BindNext(const Value& value) {
-    if constexpr (std::integral<Value>) {
+    if constexpr (std::same_as<Value, SqlBytes>) {
+      BindBytes(value.bytes);
+    } else if constexpr (std::integral<Value>) {
       BindInt(static_cast<int64_t>(value));
     } else if constexpr (std::floating_point<Value>) {
       BindReal(static_cast<double>(value));
@@ -104,6 +112,7 @@ class Statement {
     value ? BindNext(*value) : BindNull();
   }
   void BindText(std::string_view bytes);
+  void BindBytes(std::string_view bytes);
   void BindInt(int64_t value);
   void BindReal(double value);
   void BindNull();

@@ -5,7 +5,7 @@
 namespace qualm {
 
 // Written to every store; older ones are upgraded, a newer one is refused.
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 // "qual" as a number. It tells our stores from other SQLite files.
 inline constexpr int kApplicationId = 0x7175616c;
 
@@ -42,6 +42,12 @@ CREATE TABLE IF NOT EXISTS requests(
   continuation TEXT NOT NULL, tokens INTEGER NOT NULL, continuation_tokens INTEGER NOT NULL,
   head TEXT NOT NULL, tail TEXT NOT NULL,
   PRIMARY KEY(evaluation, item, choice)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS windows(
+  model TEXT NOT NULL, reference TEXT NOT NULL, window TEXT NOT NULL, numbers BLOB NOT NULL,
+  PRIMARY KEY(model, reference, window));
+CREATE TABLE IF NOT EXISTS measurements(
+  model TEXT NOT NULL, what TEXT NOT NULL, result TEXT NOT NULL,
+  PRIMARY KEY(model, what)) WITHOUT ROWID;
 )";
 
 // Turns a store of version 1 into one of version 2, before kSchema adds the new tables.

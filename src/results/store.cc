@@ -136,6 +136,38 @@ void ResultStore::PutText(std::string_view model, std::string_view request, int 
       .Run(model, request, protocol, text.text, text.tokens, text.reason);
 }
 
+std::optional<std::string> ResultStore::FindWindow(std::string_view model,
+                                                   std::string_view reference,
+                                                   std::string_view window) const {
+  Statement statement(database_,
+                      "SELECT numbers FROM windows WHERE model = ? AND reference = ? "
+                      "AND window = ?");
+  statement.Bind(model, reference, window);
+  if (!statement.Step()) return std::nullopt;
+  return statement.Bytes(0);
+}
+
+// Equal windows have equal numbers, but damaged ones are written again.
+void ResultStore::PutWindow(std::string_view model, std::string_view reference,
+                            std::string_view window, std::string_view numbers) {
+  Statement(database_, "INSERT OR REPLACE INTO windows VALUES(?, ?, ?, ?)")
+      .Run(model, reference, window, SqlBytes{numbers});
+}
+
+std::optional<std::string> ResultStore::FindMeasurement(std::string_view model,
+                                                        std::string_view what) const {
+  Statement statement(database_, "SELECT result FROM measurements WHERE model = ? AND what = ?");
+  statement.Bind(model, what);
+  if (!statement.Step()) return std::nullopt;
+  return statement.Text(0);
+}
+
+void ResultStore::PutMeasurement(std::string_view model, std::string_view what,
+                                 std::string_view result) {
+  Statement(database_, "INSERT OR REPLACE INTO measurements VALUES(?, ?, ?)")
+      .Run(model, what, result);
+}
+
 // An evaluation that was started before keeps its id, and its items are overwritten.
 int64_t ResultStore::PutEvaluation(const EvaluationKey& key) {
   Statement insert(database_,

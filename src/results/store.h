@@ -108,6 +108,16 @@ class ResultStore {
   void PutText(std::string_view model, std::string_view request, int protocol,
                const StoredText& text);
 
+  // Numbers of a window of text, as bytes; `reference` may be empty.
+  std::optional<std::string> FindWindow(std::string_view model, std::string_view reference,
+                                        std::string_view window) const;
+  void PutWindow(std::string_view model, std::string_view reference, std::string_view window,
+                 std::string_view numbers);
+
+  // What was measured on a machine under certain options, as JSON; a later measurement replaces it.
+  std::optional<std::string> FindMeasurement(std::string_view model, std::string_view what) const;
+  void PutMeasurement(std::string_view model, std::string_view what, std::string_view result);
+
   int64_t PutEvaluation(const EvaluationKey& key);  // its id, old or new
   void PutItem(int64_t evaluation, const StoredItem& item);
   void PutReading(int64_t evaluation, const StoredReading& reading);

@@ -46,6 +46,22 @@ TEST_F(Store, AnswersComeBackAlsoFromAnotherConnection) {
   EXPECT_FALSE(store.FindAnswer("other", "r", 1));
 }
 
+// Bytes come back as they were, also bytes that UTF-8 does not allow.
+TEST_F(Store, WindowsAndMeasurementsAreFoundAgain) {
+  const std::string bytes("\0\xff\n\0x", 5);
+  {
+    ResultStore store(file());
+    store.PutWindow("m", "r", "w", "old");
+    store.PutWindow("m", "r", "w", bytes);
+    store.PutMeasurement("m", "speed", "{}");
+  }
+  const ResultStore store(file());
+  EXPECT_EQ(store.FindWindow("m", "r", "w"), bytes);
+  EXPECT_FALSE(store.FindWindow("m", "", "w"));
+  EXPECT_EQ(store.FindMeasurement("m", "speed"), "{}");
+  EXPECT_FALSE(store.FindMeasurement("n", "speed"));
+}
+
 // A store of the first schema is taken over: its answers stay, its items get a value.
 TEST_F(Store, AnOlderSchemaIsBroughtUpToDate) {
   sqlite3* db = nullptr;
