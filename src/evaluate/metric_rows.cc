@@ -29,6 +29,7 @@ std::vector<MetricRow> MetricRows(const TextScores& scores, const PerplexityProt
     add(StrCat(prefix, "kl_mean"), comparison.kl_mean);
     add(StrCat(prefix, "kl_median"), comparison.kl_median);
     add(StrCat(prefix, "kl_p99"), comparison.kl_p99);
+    add(StrCat(prefix, "kl_p999"), comparison.kl_p999);
     add(StrCat(prefix, "kl_max"), comparison.kl_max);
     add(StrCat(prefix, "top1_agreement"), comparison.top1_agreement);
     add(StrCat(prefix, "rms_delta_p"), comparison.rms_delta_p);

@@ -31,8 +31,8 @@ MetricRow OverlapRow(const PerplexityText& text, std::span<const uint64_t> calib
                      const PerplexityProtocol& protocol, size_t seqlen);
 
 // "ppl"; with a reference also "reference_ppl", "delta_log_ppl", "kl_mean", "kl_median", "kl_p99",
-// "kl_max", "top1_agreement", "rms_delta_p"; with a noise floor the metrics from "delta_log_ppl" on
-// again, with the prefix "noise_floor_".
+// "kl_p999", "kl_max", "top1_agreement", "rms_delta_p"; with a noise floor the metrics from
+// "delta_log_ppl" on again, with the prefix "noise_floor_".
 std::vector<MetricRow> MetricRows(const TextScores& scores, const PerplexityProtocol& protocol,
                                   size_t seqlen);
 

@@ -43,21 +43,23 @@ TEST(MetricRows, EachMetricCarriesItsOwnEstimate) {
   scores.comparison = Comparison{.kl_mean = {4, 0},
                                  .kl_median = {5, 0},
                                  .kl_p99 = {6, 0},
-                                 .kl_max = {7, 0},
-                                 .top1_agreement = {8, 0},
-                                 .rms_delta_p = {9, 0},
+                                 .kl_p999 = {7, 0},
+                                 .kl_max = {8, 0},
+                                 .top1_agreement = {9, 0},
+                                 .rms_delta_p = {10, 0},
                                  .delta_log_ppl = {3, 0}};
   scores.noise_floor.emplace();
-  scores.noise_floor->delta_log_ppl = {10, 0};
-  scores.noise_floor->kl_mean = {11, 0};
+  scores.noise_floor->delta_log_ppl = {11, 0};
+  scores.noise_floor->kl_mean = {12, 0};
   const auto rows = MetricRows(scores, FindProtocol("gptq"), 10);
   EXPECT_THAT(
       Names(rows),
       ElementsAre("ppl", "reference_ppl", "delta_log_ppl", "kl_mean", "kl_median", "kl_p99",
-                  "kl_max", "top1_agreement", "rms_delta_p", "noise_floor_delta_log_ppl",
+                  "kl_p999", "kl_max", "top1_agreement", "rms_delta_p", "noise_floor_delta_log_ppl",
                   "noise_floor_kl_mean", "noise_floor_kl_median", "noise_floor_kl_p99",
-                  "noise_floor_kl_max", "noise_floor_top1_agreement", "noise_floor_rms_delta_p"));
-  for (size_t i = 0; i < 11; ++i) {
+                  "noise_floor_kl_p999", "noise_floor_kl_max", "noise_floor_top1_agreement",
+                  "noise_floor_rms_delta_p"));
+  for (size_t i = 0; i < 12; ++i) {
     EXPECT_EQ(rows[i].estimate.value, static_cast<double>(i + 1)) << rows[i].metric;
   }
 }

@@ -144,11 +144,12 @@ class ComparisonSums {
   }
 
   Comparison Result() const {
-    constexpr std::array<double, 2> kProbabilities = {0.5, 0.99};
+    constexpr std::array<double, 3> kProbabilities = {0.5, 0.99, 0.999};
     const std::vector<Estimate> quantiles = sample_.Quantiles(kProbabilities);
     return {.kl_mean = RatioEstimate(kl_, targets_),
             .kl_median = quantiles[0],
             .kl_p99 = quantiles[1],
+            .kl_p999 = quantiles[2],
             .kl_max = {sample_.Max(), kNone},
             .top1_agreement = RatioEstimate(same_, targets_),
             .rms_delta_p = SqrtOf(RatioEstimate(square_, targets_)),
@@ -160,6 +161,50 @@ class ComparisonSums {
  private:
   std::vector<double> targets_, weights_, kl_, same_, square_, delta_nll_, reference_nll_;
   ClusteredSample sample_;
+};
+
+// Sums over the windows of one text. AddWindow for each window in order; Result at any time after
+// the first.
+class TextSums {
+ public:
+  explicit TextSums(const PerplexityText& text) {
+    result_.name = text.name;
+    result_.windows = text.windows.size();
+    result_.targets = text.targets();
+  }
+
+  void AddWindow(const Window& window, const WindowRows& rows) {
+    // The window's mean NLL, with its protocol weight.
+    double nll = 0;
+    for (double value : rows.nll) nll += value;
+    nll /= static_cast<double>(rows.nll.size());
+    result_.window_nll.push_back(nll);
+    weighted_nll_.push_back(window.weight * nll);
+    weights_.push_back(window.weight);
+
+    has_comparison_ |= !rows.comparison.empty();
+    has_noise_floor_ |= !rows.noise_floor.empty();
+    if (has_comparison_) comparison_.AddWindow(window, rows.comparison);
+    if (has_noise_floor_) noise_floor_.AddWindow(window, rows.noise_floor);
+  }
+
+  Estimate Ppl() const { return ExpOf(RatioEstimate(weighted_nll_, weights_)); }
+
+  TextScores Result() {
+    result_.ppl = Ppl();
+    if (has_comparison_) {
+      result_.reference_ppl = comparison_.ReferencePpl();
+      result_.comparison = comparison_.Result();
+    }
+    if (has_noise_floor_) result_.noise_floor = noise_floor_.Result();
+    return std::move(result_);
+  }
+
+ private:
+  TextScores result_;
+  std::vector<double> weighted_nll_, weights_;
+  ComparisonSums comparison_, noise_floor_;
+  bool has_comparison_ = false, has_noise_floor_ = false;
 };
 
 // The rows of the windows [first, first + count), taken from `known` or scored now.
@@ -191,49 +236,31 @@ std::vector<WindowRows> RowsOf(const PerplexityText& text, size_t index, size_t 
 }
 
 // Scores one text batch by batch and keeps only sums per window.
-TextScores ScoreText(const ScoredModels& models, const PerplexityText& text, size_t index,
-                     size_t batch, const PerplexityOptions& options, BatchScorer& scorer,
+TextScores ScoreText(const PerplexityText& text, size_t index, size_t batch,
+                     const PerplexityOptions& options, BatchScorer& scorer,
                      const Context& context) {
-  TextScores result;
-  result.name = text.name;
-  result.windows = text.windows.size();
-  result.targets = text.targets();
-  std::vector<double> weighted_nll, weights;
-  ComparisonSums comparison, noise_floor;
-
+  TextSums sums(text);
   context.progress.Begin(StrCat("eval ", text.name), text.windows.size());
   for (size_t first = 0; first < text.windows.size(); first += batch) {
     const size_t count = std::min(batch, text.windows.size() - first);
-    const auto windows = std::span<const Window>(text.windows).subspan(first, count);
     const std::vector<WindowRows> rows = RowsOf(text, index, first, count, options, scorer);
-    // Each window's mean NLL, with its protocol weight.
-    for (size_t w = 0; w < count; ++w) {
-      double nll = 0;
-      for (double value : rows[w].nll) nll += value;
-      nll /= static_cast<double>(rows[w].nll.size());
-      result.window_nll.push_back(nll);
-      weighted_nll.push_back(windows[w].weight * nll);
-      weights.push_back(windows[w].weight);
-      if (models.reference != nullptr) comparison.AddWindow(windows[w], rows[w].comparison);
-      if (models.rounded_reference != nullptr)
-        noise_floor.AddWindow(windows[w], rows[w].noise_floor);
-    }
-
+    for (size_t w = 0; w < count; ++w) sums.AddWindow(text.windows[first + w], rows[w]);
     // The perplexity so far is shown with the progress.
-    result.ppl = ExpOf(RatioEstimate(weighted_nll, weights));
-    context.progress.Advance(first + count, StrCat("ppl ", Fixed(result.ppl.value, 3)));
+    context.progress.Advance(first + count, StrCat("ppl ", Fixed(sums.Ppl().value, 3)));
   }
-
   context.progress.End();
-  if (models.reference != nullptr) {
-    result.reference_ppl = comparison.ReferencePpl();
-    result.comparison = comparison.Result();
-  }
-  if (models.rounded_reference != nullptr) result.noise_floor = noise_floor.Result();
-  return result;
+  return sums.Result();
 }
 
 }  // namespace
+
+TextScores ScoresOfWindows(const PerplexityText& text,
+                           const std::function<WindowRows(size_t window)>& rows) {
+  QUALM_CHECK(!text.windows.empty());
+  TextSums sums(text);
+  for (size_t w = 0; w < text.windows.size(); ++w) sums.AddWindow(text.windows[w], rows(w));
+  return sums.Result();
+}
 
 std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
                                         std::span<const PerplexityText> texts,
@@ -250,7 +277,7 @@ std::vector<TextScores> ScorePerplexity(const ScoredModels& models,
     const size_t batch = options.batch != 0
                              ? options.batch
                              : std::max<size_t>(1, kBatchTokens / text.windows.front().tokens);
-    results.push_back(ScoreText(models, text, index, batch, options, scorer, context));
+    results.push_back(ScoreText(text, index, batch, options, scorer, context));
     if (!std::isfinite(results.back().ppl.value)) {
       context.progress.Warn(StrCat(text.name, ": perplexity is not finite (",
                                    results.back().ppl.value,

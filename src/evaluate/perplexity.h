@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "evaluate/protocol.h"
@@ -31,8 +32,8 @@ struct ScoredModels {
 // How a model's next-token distributions differ from the reference's over all scored positions.
 // Errors treat windows as clusters; quantiles: bootstrap over windows; the maximum has none.
 struct Comparison {
-  Estimate kl_mean, kl_median, kl_p99, kl_max;  // KL(reference ‖ model), nats
-  Estimate top1_agreement;                      // share of positions with equal argmax
+  Estimate kl_mean, kl_median, kl_p99, kl_p999, kl_max;  // KL(reference ‖ model), nats
+  Estimate top1_agreement;                               // share of positions with equal argmax
   Estimate rms_delta_p;    // root mean square of p_model - p_reference of the correct token
   Estimate delta_log_ppl;  // log ppl(model) - log ppl(reference), paired over windows
 };
@@ -55,6 +56,12 @@ struct WindowRows {
   std::vector<RowComparison> comparison, noise_floor;
 };
 
+// A window's numbers as bytes, with a hash after them (docs/formats/results.md, windows).
+std::string BytesOf(const WindowRows& rows);
+// Nothing if `bytes` does not begin with a whole and undamaged window; its length goes to `used`.
+// There is no noise floor in it.
+std::optional<WindowRows> WindowRowsOf(std::string_view bytes, size_t& used);
+
 struct PerplexityOptions {
   size_t batch = 0;  // windows per forward pass; 0: about kBatchTokens tokens
   // `known` gives the rows that an earlier run found for a window of a text (by their indexes),
@@ -64,6 +71,11 @@ struct PerplexityOptions {
   std::function<void(size_t text, size_t window, const WindowRows& rows)> keep = {};
 };
 inline constexpr size_t kBatchTokens = 2048;
+
+// The scores of a text from the numbers of all its windows: `rows` is called once for each, in
+// order. What the first window has, all have.
+TextScores ScoresOfWindows(const PerplexityText& text,
+                           const std::function<WindowRows(size_t window)>& rows);
 
 // One result per text. Throws bad input if the vocabularies of the models differ.
 std::vector<TextScores> ScorePerplexity(const ScoredModels& models,

@@ -17,36 +17,19 @@
 namespace qualm {
 namespace {
 
-// A record: text, window, targets, 1 with a comparison (uint32 each), the numbers (float64: nll,
-// then nll, reference_nll, kl, delta_p, same_top1 of each position), and XXH3 of all these bytes.
-// Native byte order: the file never leaves the machine's folder of unfinished work.
-constexpr size_t kHeadBytes = 16, kHashBytes = 8;
-constexpr size_t kComparisonFields = 5;
-constexpr uint32_t kMostTargets = 1 << 24;
+// A record: text and window (uint32 each), then the window's numbers as BytesOf gives them, and
+// XXH3 of all these bytes. Native byte order: the file never leaves the machine's folder of
+// unfinished work.
+constexpr size_t kHeadBytes = 8, kHashBytes = 8;
 
-std::string FileHead(std::string_view key) { return StrCat("qualm windows 1\n", key, "\n"); }
-
-void AppendBytes(std::string& record, const void* data, size_t size_bytes) {
-  record.append(static_cast<const char*>(data), size_bytes);
-}
+std::string FileHead(std::string_view key) { return StrCat("qualm windows 2\n", key, "\n"); }
 
 std::string RecordOf(size_t text, size_t window, const WindowRows& rows) {
-  const uint32_t head[4] = {static_cast<uint32_t>(text), static_cast<uint32_t>(window),
-                            static_cast<uint32_t>(rows.nll.size()),
-                            rows.comparison.empty() ? 0U : 1U};
-  std::string record;
-
-  AppendBytes(record, head, sizeof(head));
-  AppendBytes(record, rows.nll.data(), rows.nll.size() * sizeof(double));
-  // The numbers in the order of the format above.
-  for (const RowComparison& one : rows.comparison) {
-    const double fields[kComparisonFields] = {one.nll, one.reference_nll, one.kl, one.delta_p,
-                                              one.same_top1 ? 1.0 : 0.0};
-    AppendBytes(record, fields, sizeof(fields));
-  }
-
+  const uint32_t head[2] = {static_cast<uint32_t>(text), static_cast<uint32_t>(window)};
+  std::string record(reinterpret_cast<const char*>(head), sizeof(head));
+  record += BytesOf(rows);
   const uint64_t hash = Hash64(record.data(), record.size());
-  AppendBytes(record, &hash, sizeof(hash));
+  record.append(reinterpret_cast<const char*>(&hash), sizeof(hash));
   return record;
 }
 
@@ -58,37 +41,19 @@ struct ParsedRecord {
 
 // Nothing if the bytes are not a whole and undamaged record.
 std::optional<ParsedRecord> ParseRecord(std::string_view bytes) {
-  uint32_t head[4];
-  // The sizes are checked before they are used, since they may be garbage.
-  if (bytes.size() < kHeadBytes + kHashBytes) return std::nullopt;
+  uint32_t head[2];
+  if (bytes.size() < kHeadBytes) return std::nullopt;
   std::memcpy(head, bytes.data(), sizeof(head));
-  const size_t targets = head[2];
-  if (targets == 0 || targets > kMostTargets || head[3] > 1) return std::nullopt;
-  const size_t numbers = targets * (1 + (head[3] == 1 ? kComparisonFields : 0));
-  const size_t body = kHeadBytes + numbers * sizeof(double);
-  if (bytes.size() < body + kHashBytes) return std::nullopt;
+  size_t used = 0;
+  std::optional<WindowRows> rows = WindowRowsOf(bytes.substr(kHeadBytes), used);
+  const size_t body = kHeadBytes + used;
+  if (!rows || bytes.size() < body + kHashBytes) return std::nullopt;
 
   // The hash covers everything before it.
   uint64_t hash = 0;
   std::memcpy(&hash, bytes.data() + body, sizeof(hash));
   if (hash != Hash64(bytes.data(), body)) return std::nullopt;
-
-  // From here on every number is as it was written.
-  ParsedRecord record{head[0], head[1], body + kHashBytes, {}};
-  record.rows.nll.resize(targets);
-  const char* at = bytes.data() + kHeadBytes;
-  std::memcpy(record.rows.nll.data(), at, targets * sizeof(double));
-  at += targets * sizeof(double);
-  for (size_t i = 0; head[3] == 1 && i < targets; ++i, at += kComparisonFields * sizeof(double)) {
-    double fields[kComparisonFields];
-    std::memcpy(fields, at, sizeof(fields));
-    record.rows.comparison.push_back({.nll = fields[0],
-                                      .reference_nll = fields[1],
-                                      .kl = fields[2],
-                                      .delta_p = fields[3],
-                                      .same_top1 = fields[4] != 0});
-  }
-  return record;
+  return ParsedRecord{head[0], head[1], body + kHashBytes, std::move(*rows)};
 }
 
 }  // namespace
