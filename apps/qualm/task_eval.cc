@@ -15,7 +15,6 @@
 #include "chat/chat_template.h"
 #include "chat_flags.h"
 #include "data/named_corpora.h"
-#include "data/row_sets.h"
 #include "evaluate/comparison.h"
 #include "evaluate/protocol_record.h"
 #include "evaluate/task_distance.h"
@@ -23,6 +22,7 @@
 #include "model/hub_cache.h"
 #include "model/model.h"
 #include "results/store.h"
+#include "task_list.h"
 #include "tensor/isa.h"
 
 namespace qualm::cli {
@@ -118,17 +118,13 @@ class TaskEvaluation {
         pool_(globals.threads),
         context_{pool_, *progress_} {
     WarnOfBytes(flags.prompt.system, "--system", *progress_);
-    // A flag may list several names, and a name may be a group of tasks.
-    for (const std::string& names : flags.tasks) {
-      for (const std::string& name : Split(names, ',')) {
-        for (const std::string& task : ExpandTaskName(name)) tasks_.push_back(FindTask(task));
-      }
-    }
-
-    // Items: whose data and how many shots. RequireData needs both.
+    // Whose data and how many shots decide which files must be there.
     options_.data_folder = DataFolder(flags.data);
     options_.items = ItemOptionsOf(flags.prompt);
-    RequireData();
+    TaskList list = FindTasks(flags.tasks, options_.items, options_.data_folder, flags.skip_missing,
+                              *progress_);
+    tasks_ = std::move(list.tasks);
+    skipped_ = std::move(list.skipped);
 
     options_.items.limit = flags.limit;
     options_.scorer.batch_tokens = flags.batch_tokens;
@@ -252,30 +248,6 @@ class TaskEvaluation {
     if (table.size() == 1) return "";
     return StrCat("on the scored positions, over the whole vocabulary\n",
                   FormatTable(table, {false, true, true, true, true, true}));
-  }
-
-  // All files of all tasks must be there, or the tasks are left out if the user allows it.
-  void RequireData() {
-    std::vector<std::string> problems;
-    std::erase_if(tasks_, [&](const Task& task) {
-      // Every missing task is collected, so that one message names all of them.
-      const RowSet& set = FindRowSet(task.data_set, task.name);
-      const std::string missing = MissingTaskFile(task, options_.items, options_.data_folder);
-      if (missing.empty()) return false;
-      skipped_.push_back(task.name);
-      problems.push_back(StrCat(task.name, " (", missing, "; it comes from: ", set.source, ")"));
-      return flags_.skip_missing;
-    });
-
-    if (problems.empty()) return;
-    if (!flags_.skip_missing) {
-      ThrowBadInput("--task", "data of all tasks", StrCat("none for ", Join(problems, ", ")),
-                    options_.data_folder.empty() ? "name its folder by --data or QUALM_DATA"
-                                                 : "--skip-missing leaves these tasks out");
-    }
-
-    for (const std::string& problem : problems) progress_->Warn(StrCat("skipped ", problem));
-    if (tasks_.empty()) ThrowBadInput("--task", "a task whose data is at hand", "none");
   }
 
   // Runs all tasks on a model, prints their scores or adds them to `json`, and passes each outcome
