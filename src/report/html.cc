@@ -78,6 +78,15 @@ std::string HtmlTable::Html(std::string_view table_class) const {
   return html + "</tbody></table></div>\n";
 }
 
+std::string FilterSelect(std::string_view column, const std::string& label,
+                         const std::vector<std::string>& names) {
+  if (names.size() < 2) return "";  // nothing to choose
+  std::string options = "<option value=\"\" data-en=\"all\" data-zh=\"全部\">all</option>";
+  for (const std::string& name : names) options += StrCat("<option>", Escape(name), "</option>");
+  return StrCat("<label>", label, " <select data-filter=\"", column, "\">", options,
+                "</select></label>\n");
+}
+
 std::string Number(double value, int digits) {
   return std::isfinite(value) ? Fixed(value, digits) : "–";
 }

@@ -36,6 +36,12 @@ class HtmlTable {
   std::vector<std::string> header_, rows_;
 };
 
+// A select field that shows the rows of a table whose data-COLUMN is the chosen name; `label` is
+// HTML. Empty for fewer than two names. It belongs into a <form class="filters"
+// data-filters="...">.
+std::string FilterSelect(std::string_view column, const std::string& label,
+                         const std::vector<std::string>& names);
+
 // A field of a CSV file, quoted if it needs to be.
 std::string CsvField(const std::string& text);
 

@@ -114,23 +114,6 @@ std::string HeatMap(const ReportData& data, const Condition& condition) {
   return table.Html("heatmap");
 }
 
-// Choices of a filter; the first one is "all".
-std::string Options(const std::vector<std::string>& names) {
-  std::string html = "<option value=\"\" data-en=\"all\" data-zh=\"全部\">all</option>";
-  for (const std::string& name : names) {
-    html += StrCat("<option>", Escape(name), "</option>");
-  }
-  return html;
-}
-
-// A select field for one column; the page's script reads data-filter.
-std::string Filter(std::string_view column, const LocalText& label,
-                   const std::vector<std::string>& names) {
-  if (names.size() < 2) return "";  // nothing to choose
-  return StrCat("<label>", BothText(label), " <select data-filter=\"", column, "\">",
-                Options(names), "</select></label>\n");
-}
-
 // Appends a name that is new; lists are short.
 void AddOnce(std::vector<std::string>& names, const std::string& name) {
   if (std::ranges::find(names, name) == names.end()) names.push_back(name);
@@ -221,11 +204,11 @@ std::string CellSection(const ReportData& data) {
 
   // Filters choose rows by their data attributes, in the page's script.
   std::string filters = "<form class=\"filters\" data-filters=\"cells\">\n";
-  filters += Filter("model", {"model", "模型"}, models);
-  filters += Filter("recipe", {"recipe", "配方"}, recipes);
-  filters += Filter("calibration", {"calibration", "校准集"}, sets);
-  filters += Filter("test", {"test", "测试"}, tests);
-  filters += Filter("relation", {"relation", "关系"}, relations);
+  filters += FilterSelect("model", BothText({"model", "模型"}), models);
+  filters += FilterSelect("recipe", BothText({"recipe", "配方"}), recipes);
+  filters += FilterSelect("calibration", BothText({"calibration", "校准集"}), sets);
+  filters += FilterSelect("test", BothText({"test", "测试"}), tests);
+  filters += FilterSelect("relation", BothText({"relation", "关系"}), relations);
   filters += "<output aria-live=\"polite\"></output></form>\n";
 
   return Section("cells", {"Every number", "全部数字"},
