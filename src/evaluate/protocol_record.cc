@@ -40,21 +40,6 @@ Json BosJson(const Tokenizer& tokenizer, std::span<const TokenId> first) {
           {"leading", leading}};
 }
 
-// The recipe, or what another tool's file says of itself and how it is read; float weights.
-std::string WeightsText(const Model& model) {
-  if (model.manifest) return model.manifest->recipe_name;
-  const QuantizedLayers* layers = model.checkpoint->quantized().layers();
-  if (layers == nullptr) return "float";
-  const ReadOptions& read = model.source.read;
-  std::string text = StrCat(layers->description().name, " (", layers->description().variant, ")");
-  if (read.float32_weights) text += ", weights not rounded to the library's type";
-  if (read.weights_only) text += ", inputs and caches not rounded";
-  if (read.gptq_zeros != GptqZeros::kAuto) {
-    text += StrCat(", zero points read as ", NameOfEnum(read.gptq_zeros));
-  }
-  return text;
-}
-
 // What computed the scores.
 void AddModel(const Model& model, Json& json) {
   json["compute_type"] = "float32";
@@ -185,6 +170,20 @@ const char* KindName(TaskKind kind) {
 }
 
 }  // namespace
+
+std::string WeightsText(const Model& model) {
+  if (model.manifest) return model.manifest->recipe_name;
+  const QuantizedLayers* layers = model.checkpoint->quantized().layers();
+  if (layers == nullptr) return "float";
+  const ReadOptions& read = model.source.read;
+  std::string text = StrCat(layers->description().name, " (", layers->description().variant, ")");
+  if (read.float32_weights) text += ", weights not rounded to the library's type";
+  if (read.weights_only) text += ", inputs and caches not rounded";
+  if (read.gptq_zeros != GptqZeros::kAuto) {
+    text += StrCat(", zero points read as ", NameOfEnum(read.gptq_zeros));
+  }
+  return text;
+}
 
 Json TaskProtocolJson(const Task& task, const TaskOutcome& outcome, const Model& model,
                       const TaskRunOptions& options) {

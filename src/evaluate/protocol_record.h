@@ -22,6 +22,9 @@ inline constexpr size_t kRecordedTokens = 512;         // of one item
 inline constexpr size_t kRecordedContinuations = 8;    // of one item
 inline constexpr size_t kRecordedTextBytes = 1 << 14;  // of one text
 
+// The recipe, or what another tool's file says of itself and how it is read; "float".
+std::string WeightsText(const Model& model);
+
 // Of a task that was asked. `task` and `options` are those that RunTask was given.
 Json TaskProtocolJson(const Task& task, const TaskOutcome& outcome, const Model& model,
                       const TaskRunOptions& options);

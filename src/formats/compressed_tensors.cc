@@ -234,6 +234,10 @@ void CompressedTensorsLayers::Describe() {
     description_.warnings.push_back(
         StrCat("outputs are not rounded as configured (", group.name, ")"));
   }
+  description_.rounds_activations = HasCacheGrid();
+  for (const auto& [name, module] : modules_) {
+    description_.rounds_activations |= module.group->inputs && UnroundedInputs(module).empty();
+  }
   size_t unrounded = 0;
   for (const StoredLayer& layer : layers_) unrounded += layer.notes.empty() ? 0 : 1;
   if (unrounded > 0) {

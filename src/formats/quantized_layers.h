@@ -57,6 +57,7 @@ struct FormatDescription {
   std::vector<std::string> notes;     // decisions and readings, in a sentence each
   std::vector<std::string> warnings;  // what may be wrong, in a sentence each
   bool is_ambiguous = false;          // another reading of the file gives other weights
+  bool rounds_activations = false;    // configures what ReadOptions::weights_only leaves out
 };
 
 // What a file configures inside an attention, beyond the weights.
