@@ -54,6 +54,7 @@ Command AddBench(Arguments& arguments, Globals& globals);
 Command AddData(Arguments& arguments, Globals& globals);
 Command AddSamples(Arguments& arguments, Globals& globals);
 Command AddCompare(Arguments& arguments, Globals& globals);
+Command AddJudge(Arguments& arguments, Globals& globals);
 Command AddExplain(Arguments& arguments, Globals& globals);
 Command AddRoofline(Arguments& arguments, Globals& globals);
 Command AddStress(Arguments& arguments, Globals& globals);

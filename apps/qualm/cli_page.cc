@@ -67,6 +67,13 @@ constexpr Notes kNotes[] = {
      kNothing},
     {"samples", "STORE: a file of qualm eval --store", kNothing},
     {"compare", "STORE: a file of qualm eval --store", kNothing},
+    {"judge",
+     "REFERENCE, FILE: as MODEL of qualm eval; REFERENCE: also a file of llama.cpp's "
+     "llama-perplexity --kl-divergence-base; --corpus, --task, --data: as of qualm eval. Writes "
+     "--out: judge.html, judge.json (docs/formats/judge.md), results.db (docs/formats/results.md); "
+     "while it runs the reference's states in reference-states",
+     "the disk is full or a score is not a number; exit code 3: a file could not be judged, the "
+     "results of the others are kept"},
     {"explain",
      "FIRST, SECOND: what qualm eval --json wrote (docs/formats/evaluation.md); --against, "
      "--samples: "

@@ -39,6 +39,7 @@ constexpr CommandEntry kCommands[] = {
     {"prompts", "What a task asks, as texts, without a model", AddPrompts},
     {"samples", "What tasks asked and what was answered", AddSamples},
     {"compare", "Two models on the same items: differences, flips, significance", AddCompare},
+    {"judge", "Files of one model, of any tool, side by side", AddJudge},
     {"explain", "Why two scores of one task or text differ", AddExplain},
     {"layer", "Quantize one linear layer from .npy files", AddLayer},
     {"bench", "Load time, memory, prefill and decode speed, energy", AddBench},
