@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <unordered_map>
 
 #include "base/error_place.h"
 #include "base/strings.h"
@@ -174,6 +175,8 @@ std::string BytePairsText(const GgufFile& file) {
   const PreTokenizer& pre = PreTokenizerOf(file);
   const Tokens tokens = TokensOf(file);
   Json vocabulary = Json::object(), added = Json::array(), merges = Json::array();
+  Json::object_t& entries = vocabulary.get_ref<Json::object_t&>();
+  std::unordered_map<std::string, size_t> place;  // of a piece among the entries
   for (size_t id = 0; id < tokens.pieces.size(); ++id) {
     const std::string piece(tokens.pieces[id]);
     if (!IsUtf8(piece)) {
@@ -190,7 +193,13 @@ std::string BytePairsText(const GgufFile& file) {
                        {"normalized", false},
                        {"special", type != kUserDefined}});
     }
-    vocabulary[piece] = id;
+    // A JSON object in order looks for a key among all; of equal pieces the last one counts.
+    const auto [known, is_new] = place.emplace(piece, entries.size());
+    if (is_new) {
+      entries.emplace_back(piece, id);
+    } else {
+      (entries.begin() + static_cast<std::ptrdiff_t>(known->second))->second = id;
+    }
   }
   for (const std::string_view merge : file.Texts("tokenizer.ggml.merges")) {
     if (!IsUtf8(merge)) {
