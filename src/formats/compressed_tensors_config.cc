@@ -93,6 +93,8 @@ TensorArgs ArgsFrom(const Json& json) {
     ThrowBadInput("block_structure", "two sizes with strategy block", "none");
   }
 
+  args.has_byte_scales =
+      TextOr(json, "scale_dtype", "") == "torch.uint8" || GetBool(json, "is_mx", kNoPlace, false);
   const auto dynamic = json.find("dynamic");
   args.dynamic = dynamic == json.end() || dynamic->is_null() ? "false" : dynamic->dump();
   std::erase(args.dynamic, '"');

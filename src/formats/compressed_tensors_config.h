@@ -16,10 +16,11 @@ struct TensorArgs {
   int bits = 8;
   bool is_float = false;
   bool is_symmetric = true;
-  std::string strategy;       // tensor, channel, group, block, token, tensor_group, attn_head
-  int64_t group_size = 0;     // of group and tensor_group; 0: none
-  std::vector<size_t> block;  // block_structure, [rows, columns]
-  std::string dynamic;        // "true", "false" or "local"
+  std::string strategy;          // tensor, channel, group, block, token, tensor_group, attn_head
+  int64_t group_size = 0;        // of group and tensor_group; 0: none
+  std::vector<size_t> block;     // block_structure, [rows, columns]
+  std::string dynamic;           // "true", "false" or "local"
+  bool has_byte_scales = false;  // scale_dtype is uint8: exponents of powers of two
 };
 
 struct TensorGroup {

@@ -69,7 +69,8 @@ class CompressedTensorsLayers final : public QuantizedLayers {
                               std::string_view location, size_t side) const;
   void AddTransforms(const Module& module, QuantizedLinear& layer) const;
   void RefuseLostTransforms() const;
-  std::optional<ActivationGrid> CacheGrid(const std::string& module, const char* scale) const;
+  std::optional<ActivationGrid> CacheGrid(const std::string& module, const char* part) const;
+  void SetPoint(const std::string& name, const TensorArgs& args, ActivationGrid& grid) const;
   bool HasCacheGrid() const;
 
   bool divides_first_;

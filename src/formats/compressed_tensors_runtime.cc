@@ -16,8 +16,8 @@ GroupScaleRule RuleOf(const TensorArgs& args) {
   const bool has_groups = args.strategy == "group" || args.strategy == "tensor_group";
   if (!args.is_float || !has_groups || args.dynamic == "false") return GroupScaleRule::kGrid;
   if (args.bits == 4 && args.group_size == 16) return GroupScaleRule::kGlobal;
-  const bool has_bits = args.bits == 4 || args.bits == 8;
-  return has_bits && args.group_size == 32 ? GroupScaleRule::kPowerOfTwo : GroupScaleRule::kGrid;
+  const bool is_power = args.bits == 4 || (args.bits == 8 && args.has_byte_scales);
+  return is_power && args.group_size == 32 ? GroupScaleRule::kPowerOfTwo : GroupScaleRule::kGrid;
 }
 
 std::vector<float> Transposed(const std::vector<float>& matrix, size_t side) {
@@ -48,8 +48,8 @@ ConfiguredAttention CompressedTensorsLayers::WholeAttention(const std::string& m
     }
   }
   if (HasCacheGrid()) {
-    attention.keys = CacheGrid(module, "k_scale");
-    attention.values = CacheGrid(module, "v_scale");
+    attention.keys = CacheGrid(module, "k");
+    attention.values = CacheGrid(module, "v");
   }
   return attention;
 }
@@ -83,8 +83,11 @@ std::string CompressedTensorsLayers::UnroundedInputs(const Module& module) const
   const TensorArgs& args = *module.group->inputs;
   const bool is_token = args.strategy == "token" && args.dynamic == "true";
   const bool is_tensor = args.strategy == "tensor" && args.dynamic == "false";
-  if (args.bits == 8 && (is_token || is_tensor)) return "";
-  if (!args.is_float && is_token) return "";
+  const bool is_group = args.strategy == "group" && args.dynamic == "true" &&
+                        !args.has_byte_scales &&
+                        module.in % static_cast<size_t>(args.group_size) == 0;
+  if (args.bits == 8 && (is_token || is_tensor || is_group)) return "";
+  if (!args.is_float && (is_token || is_group)) return "";
   if (RuleOf(args) != GroupScaleRule::kGrid) return "";
   return StrCat("its inputs are not rounded as configured (", args.is_float ? "float" : "int",
                 args.bits, " per ", args.strategy, ")");
@@ -103,27 +106,17 @@ std::optional<ActivationGrid> CompressedTensorsLayers::ActivationsOf(const Modul
   grid.scheme.zero_point =
       args.is_symmetric || args.is_float ? ZeroPointKind::kNone : ZeroPointKind::kInteger;
   grid.scheme.symmetric_convention = SymmetricConvention::kFullRange;
-  if (args.strategy == "token") {
-    grid.scheme.granularity = Granularity::kToken;
+  if (args.strategy == "token" || args.strategy == "group") {
+    const bool has_groups = args.strategy == "group";
+    grid.scheme.granularity = has_groups ? Granularity::kGroup : Granularity::kToken;
+    if (has_groups) grid.scheme.group_size = static_cast<int>(args.group_size);
     grid.scheme.dynamic = true;
     return grid;
   }
 
   // One scale for all tokens, found in calibration.
   grid.scheme.granularity = Granularity::kTensor;
-  const TensorView& scale = file_.Get(module.name + ".input_scale");
-  if (!IsFloat(scale.type) || scale.elements() != 1) {
-    ThrowBadInput(scale.name, "one float", TypeAndShape(scale));
-  }
-  grid.point.scale = FloatsOf(scale)[0];
-  grid.point.zero = args.is_float ? 0 : static_cast<float>(1 << (args.bits - 1));
-  if (const TensorView* zero = file_.Find(module.name + ".input_zero_point");
-      zero != nullptr && !args.is_symmetric) {
-    if (zero->type != DType::kI8 || zero->elements() != 1) {
-      ThrowBadInput(zero->name, "one I8", TypeAndShape(*zero));
-    }
-    grid.point.zero += static_cast<float>(ElementsOf<int8_t>(*zero)[0]);
-  }
+  SetPoint(module.name + ".input", args, grid);
   At(module.name, [&] { grid.Validate(); });
   return grid;
 }
@@ -195,23 +188,36 @@ void CompressedTensorsLayers::RefuseLostTransforms() const {
   }
 }
 
-// The static grid of a cache's keys or values.
+// The static scale NAME_scale, and NAME_zero_point, which is signed.
+void CompressedTensorsLayers::SetPoint(const std::string& name, const TensorArgs& args,
+                                       ActivationGrid& grid) const {
+  const TensorView& scale = file_.Get(name + "_scale");
+  if (!IsFloat(scale.type) || scale.elements() != 1) {
+    ThrowBadInput(scale.name, "one float", TypeAndShape(scale));
+  }
+  grid.point.scale = FloatsOf(scale)[0];
+  grid.point.zero = args.is_float ? 0 : static_cast<float>(1 << (args.bits - 1));
+  const TensorView* zero = file_.Find(name + "_zero_point");
+  if (zero == nullptr || args.is_symmetric) return;
+  if (zero->type != DType::kI8 || zero->elements() != 1) {
+    ThrowBadInput(zero->name, "one I8", TypeAndShape(*zero));
+  }
+  grid.point.zero += static_cast<float>(ElementsOf<int8_t>(*zero)[0]);
+}
+
+// The static grid of a cache's keys (k) or values (v).
 std::optional<ActivationGrid> CompressedTensorsLayers::CacheGrid(const std::string& module,
-                                                                 const char* scale) const {
+                                                                 const char* part) const {
   const TensorArgs& args = *config_.kv_cache;
   ActivationGrid grid;
   grid.scheme.type = args.is_float ? NumberType::kFp8E4m3 : NumberType::kInteger;
   grid.scheme.bits = args.bits;
   grid.scheme.granularity = Granularity::kTensor;
   grid.scheme.scale_type = DType::kF32;
-  grid.scheme.zero_point = ZeroPointKind::kNone;
+  grid.scheme.zero_point =
+      args.is_symmetric || args.is_float ? ZeroPointKind::kNone : ZeroPointKind::kInteger;
   grid.scheme.symmetric_convention = SymmetricConvention::kFullRange;
-  const TensorView& tensor = file_.Get(StrCat(module, ".", scale));
-  if (!IsFloat(tensor.type) || tensor.elements() != 1) {
-    ThrowBadInput(tensor.name, "one float", TypeAndShape(tensor));
-  }
-  grid.point.scale = FloatsOf(tensor)[0];
-  grid.point.zero = args.is_float ? 0 : static_cast<float>(1 << (args.bits - 1));
+  SetPoint(StrCat(module, ".", part), args, grid);
   At(module, [&] { grid.Validate(); });
   return grid;
 }
@@ -219,8 +225,8 @@ std::optional<ActivationGrid> CompressedTensorsLayers::CacheGrid(const std::stri
 // Whether caches are rounded as a grid of ours does.
 bool CompressedTensorsLayers::HasCacheGrid() const {
   const std::optional<TensorArgs>& args = config_.kv_cache;
-  return args && args->strategy == "tensor" && args->dynamic == "false" && args->is_symmetric &&
-         (!args->is_float || args->bits == 8);
+  return args && args->strategy == "tensor" && args->dynamic == "false" &&
+         (!args->is_float || (args->bits == 8 && args->is_symmetric));
 }
 
 }  // namespace qualm

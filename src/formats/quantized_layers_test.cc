@@ -3,10 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include <bit>
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "io/safetensors.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
@@ -83,6 +86,20 @@ Folder CompressedTensors() {
   folder.tensors["a.weight_shape"].bytes[0] = std::byte{8};
   folder.tensors["a.weight_shape"].bytes[8] = std::byte{32};
   return folder;
+}
+
+// The layers of a folder that stays while `use` looks at them.
+void WithLayers(const Folder& folder, const std::function<void(const QuantizedLayers&)>& use) {
+  const testing::TemporaryFolder place;
+  std::vector<TensorToWrite> list;
+  for (const auto& [name, tensor] : folder.tensors) {
+    list.push_back({name, tensor.type, tensor.shape, tensor.bytes});
+  }
+  WriteSafetensors(place.path() / "model.safetensors", list);
+  const TensorFile file = TensorFile::Open(place.path());
+  const auto layers = OpenQuantizedLayers(file, place.path(), folder.config, {});
+  ASSERT_NE(layers, nullptr);
+  use(*layers);
 }
 
 struct Mistake {
@@ -331,6 +348,85 @@ TEST(QuantizedLayers, GptqCodesOfAllWidthsComeBack) {
     }
     ExpectDifferences(folder, out, in, group, bits);
   }
+}
+
+// FP8 in dynamic groups (the preset FP8_BLOCK): a group's largest magnitude becomes 448.
+TEST(QuantizedLayers, InputsInGroupsOfFloatsAreRoundedAsConfigured) {
+  Folder folder = CompressedTensors();
+  Settings(folder)["config_groups"]["group_0"]["input_activations"] = {
+      {"num_bits", 8},   {"type", "float"},     {"symmetric", true},
+      {"dynamic", true}, {"strategy", "group"}, {"group_size", 16}};
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    EXPECT_TRUE(layers.description().rounds_activations);
+    EXPECT_TRUE(layers.description().warnings.empty());
+    const auto layer = std::get<QuantizedLinear>(layers.Read(layers.layers()[0]));
+    ASSERT_TRUE(layer.activations);
+    std::vector<float> x(32), rounded(32);
+    for (size_t i = 0; i < 32; ++i) x[i] = std::sin(static_cast<float>(i)) * (i < 16 ? 1 : 50);
+    ActivationQuantizer(*layer.activations).Round(x, rounded);
+    for (size_t group = 0; group < 2; ++group) {
+      double largest = 0;
+      for (size_t i = 0; i < 16; ++i) {
+        largest = std::max(largest, std::abs(static_cast<double>(x[group * 16 + i])));
+      }
+      const double scale = largest / 448;
+      for (size_t i = group * 16; i < group * 16 + 16; ++i) {
+        // The nearest number with three bits behind the leading one; none is subnormal here but 0.
+        const double value = static_cast<double>(x[i]) / scale;
+        const double step = value == 0 ? 1 : std::exp2(std::floor(std::log2(std::abs(value))) - 3);
+        const double wanted = std::nearbyint(value / step) * step * scale;
+        EXPECT_NEAR(rounded[i], wanted, 1e-6 * std::abs(wanted)) << i;
+      }
+    }
+  });
+}
+
+// Groups of 32 of bytes are MXFP8 where the scales are bytes, else plain groups; a group that does
+// not fit is said.
+TEST(QuantizedLayers, GroupsOfInputsAreToldApart) {
+  Folder folder = CompressedTensors();
+  Json inputs = {{"num_bits", 8},   {"type", "float"},     {"symmetric", true},
+                 {"dynamic", true}, {"strategy", "group"}, {"group_size", 32}};
+  const auto rule = [&](const Json& with) {
+    Settings(folder)["config_groups"]["group_0"]["input_activations"] = with;
+    std::optional<ActivationGrid> grid;
+    WithLayers(folder, [&](const QuantizedLayers& layers) {
+      grid = std::get<QuantizedLinear>(layers.Read(layers.layers()[0])).activations;
+    });
+    return grid;
+  };
+  EXPECT_EQ(rule(inputs)->rule, GroupScaleRule::kGrid);
+  inputs["scale_dtype"] = "torch.uint8";
+  EXPECT_EQ(rule(inputs)->rule, GroupScaleRule::kPowerOfTwo);
+  inputs.erase("scale_dtype");
+  inputs["group_size"] = 24;
+  EXPECT_FALSE(rule(inputs));
+}
+
+// A cache with a zero point: k_zero_point is signed, the grid counts from the lowest code.
+TEST(QuantizedLayers, SkewedCachesHaveTheirZeroPoint) {
+  Folder folder = CompressedTensors();
+  Settings(folder)["kv_cache_scheme"] = {{"num_bits", 8},
+                                         {"type", "int"},
+                                         {"symmetric", false},
+                                         {"dynamic", false},
+                                         {"strategy", "tensor"}};
+  for (const char* part : {"k", "v"}) {
+    folder.Put(StrCat("m.", part, "_scale"), DType::kF32, {1}, 0x3c);
+    folder.Put(StrCat("m.", part, "_zero_point"), DType::kI8, {1}, 0xfd);  // -3
+  }
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    const ConfiguredAttention attention = layers.Attention("m");
+    ASSERT_TRUE(attention.keys && attention.values);
+    EXPECT_EQ(attention.keys->point.zero, 125);
+    EXPECT_EQ(attention.keys->point.scale, std::bit_cast<float>(0x3c3c3c3cu));
+    EXPECT_TRUE(layers.description().rounds_activations);
+  });
+  folder.Put("m.k_zero_point", DType::kI32, {1}, 0);
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    EXPECT_THAT(testing::ErrorOf([&] { (void)layers.Attention("m"); }),
+                HasSubstr("m.k_zero_point] expected one I8"));
+  });
 }
 
 }  // namespace
