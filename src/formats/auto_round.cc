@@ -63,11 +63,41 @@ class ExtraConfig {
   std::vector<Rule> rules_;
 };
 
+// How inputs are rounded, where that is as compressed-tensors does it: NVFP4 with a static global
+// scale, FP8 with a static scale or one for each token. Nothing, and a warning, for others: scales
+// of MXFP formats are rounded down here.
+std::optional<TensorArgs> InputsOf(const Json& quantization, FormatDescription& description) {
+  const std::string type = GetString(quantization, "act_data_type", kPlace, "");
+  const int64_t bits = GetInt(quantization, "act_bits", kPlace, 16);
+  if (bits >= 16) return std::nullopt;
+  const bool is_dynamic = GetBool(quantization, "act_dynamic", kPlace, true);
+  const int64_t group = GetInt(quantization, "act_group_size", kPlace, -1);
+  TensorArgs args;
+  args.is_float = true;
+  args.bits = static_cast<int>(bits);
+  args.dynamic = is_dynamic ? "true" : "false";
+  if (type == "nv_fp4_with_static_gs" && bits == 4) {
+    args.strategy = "tensor_group";
+    args.group_size = 16;
+    args.dynamic = "local";
+    return args;
+  }
+  if (type == "fp" && bits == 8 && is_dynamic == (group != 0)) {
+    args.strategy = is_dynamic ? "token" : "tensor";
+    return args;
+  }
+  description.warnings.push_back(
+      StrCat("inputs are not rounded as configured (", type.substr(0, 40), ", ", bits, " bits)"));
+  return std::nullopt;
+}
+
 // The floats with scales of compressed-tensors, by AutoRound's names for them.
 CompressedTensorsConfig FloatConfig(const ModuleSettings& base, const std::string& data_type) {
   TensorArgs weights;
   weights.bits = static_cast<int>(base.bits);
   weights.is_float = true;
+  CompressedTensorsConfig config;
+  config.weight_type = DType::kF32;
   TensorGroup group;
   group.name = "group_0";
   group.targets = {"Linear"};
@@ -82,9 +112,9 @@ CompressedTensorsConfig FloatConfig(const ModuleSettings& base, const std::strin
   } else {
     group.format = "float-quantized";
     weights.strategy = base.group_size == 0 ? "tensor" : "channel";
+    config.weight_type = DType::kBF16;
   }
   group.weights = weights;
-  CompressedTensorsConfig config;
   config.format = group.format;
   config.groups = {group};
   return config;
@@ -107,7 +137,9 @@ std::unique_ptr<QuantizedLayers> Open(const FormatInput& input) {
 
   // Floats first: their data type decides, whatever the packing is called.
   if (data_type.find("fp") != std::string::npos) {
-    return OpenCompressedTensors(input, FloatConfig(base, data_type), std::move(description),
+    CompressedTensorsConfig config = FloatConfig(base, data_type);
+    config.groups.front().inputs = InputsOf(quantization, description);
+    return OpenCompressedTensors(input, std::move(config), std::move(description),
                                  /*divides_first=*/true);
   }
   const std::string kind = packing.substr(packing.find(':') + 1);
@@ -131,6 +163,8 @@ std::unique_ptr<QuantizedLayers> Open(const FormatInput& input) {
   GptqPacking gptq;
   gptq.zeros = input.options.gptq_zeros;
   gptq.drops_zero_sign = true;
+  // The packing without another tool's name keeps zero points as they are.
+  gptq.is_v2 = packing == "auto_round";
   return std::make_unique<GptqLayers>(
       input, std::move(description), gptq,
       [&](const std::string& module) -> std::optional<GptqSettings> {

@@ -89,6 +89,7 @@ void CompressedTensorsLayers::Open(const std::string& name) {
   // The library computes in the type of the scale, or in the model's where that is not a float.
   const DType scale_type = file_.Get(name + ".weight_scale").type;
   layer.value_type = IsFloat(scale_type) ? scale_type : model_type_;
+  if (config_.weight_type) layer.value_type = *config_.weight_type;
   if (const std::string missing = UnroundedInputs(module); !missing.empty()) {
     layer.notes.push_back(missing);
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "tensor/dtype.h"
 
 namespace qualm {
 
@@ -51,6 +52,9 @@ struct CompressedTensorsConfig {
   std::string format, version, status;
   std::optional<TensorArgs> kv_cache;
   std::vector<TransformGroup> transforms;
+  // What AutoRound's layers compute weights in, whatever the files and the model have: FP8 with
+  // scales and weights in bfloat16, the others in float32; empty: the scale's type, or the model's.
+  std::optional<DType> weight_type;
 
   // Throws bad input, at the key, for what is missing, of another type, or not known.
   static CompressedTensorsConfig From(const Json& quantization);

@@ -120,7 +120,12 @@ std::vector<size_t> CompressedTensorsLayers::SetScales(
   const std::vector<size_t> shape = {(module.out + rows - 1) / rows, groups};
   layer.scheme.granularity = groups == 1 ? Granularity::kChannel : Granularity::kGroup;
   layer.scheme.group_size = groups == 1 ? 0 : static_cast<int>(group);
-  layer.scales = RowsOfBlocks(read(TensorOf(file_, name, types, shape)), groups, rows, module.out);
+  // AutoRound's scales of channels have one dimension.
+  const TensorView& stored = file_.Get(name);
+  const bool is_flat = groups == 1 && rows == 1 && stored.shape.size() == 1;
+  const TensorView& scales =
+      TensorOf(file_, name, types, is_flat ? std::vector<size_t>{module.out} : shape);
+  layer.scales = RowsOfBlocks(read(scales), groups, rows, module.out);
   return shape;
 }
 
@@ -215,6 +220,10 @@ void CompressedTensorsLayers::ReadFp8(const Module& module, QuantizedLinear& lay
   layer.scheme.zero_point = ZeroPointKind::kNone;
   layer.scheme.scale_type = file_.Get(module.name + ".weight_scale").type;
   SetScales(module, layer, FloatsOf, {DType::kF32, DType::kF16, DType::kBF16});
+  if (config_.weight_type) {
+    layer.scheme.scale_type = *config_.weight_type;
+    for (float& scale : layer.scales) scale = RoundTo(scale, *config_.weight_type);
+  }
   layer.codes = ElementsOf<uint8_t>(file_.Get(module.name + ".weight"));
 }
 

@@ -112,7 +112,12 @@ std::unique_ptr<QuantizedLayers> OpenQuantizedLayers(const TensorFile& tensors,
                                                      const std::filesystem::path& folder,
                                                      const Json& config,
                                                      const ReadOptions& options) {
-  const Json quantization = QuantizationConfigOf(folder, config);
+  Json quantization = QuantizationConfigOf(folder, config);
+  // HQQ's own files describe every module in the file itself.
+  if (quantization.is_null() && tensors.container() == "torch" &&
+      ContentsOf(tensors.files().front()) == TorchContents::kModules) {
+    quantization = {{"quant_method", "hqq"}};
+  }
   if (quantization.is_null()) return nullptr;
   if (!quantization.is_object()) {
     ThrowBadInput(folder.string(), "quantization_config to be an object", quantization.type_name());

@@ -429,5 +429,66 @@ TEST(QuantizedLayers, SkewedCachesHaveTheirZeroPoint) {
   });
 }
 
+// AutoRound's packing without another tool's name keeps zero points as they are; the one of GPTQ
+// keeps them less one.
+TEST(QuantizedLayers, AutoRoundSaysHowZeroPointsAreStored) {
+  const auto zeros = [](const char* packing) {
+    Folder folder = Gptq();
+    folder.tensors.erase("a.g_idx");
+    folder.config["quantization_config"] = {{"quant_method", "auto-round"},
+                                            {"bits", 4},
+                                            {"group_size", 32},
+                                            {"sym", false},
+                                            {"packing_format", packing}};
+    std::vector<float> found;
+    WithLayers(folder, [&](const QuantizedLayers& layers) {
+      found = std::get<QuantizedLinear>(layers.Read(layers.layers()[0])).zeros;
+    });
+    return found;
+  };
+  const std::vector<float> plain = zeros("auto_round"), gptq = zeros("auto_round:auto_gptq");
+  ASSERT_EQ(plain.size(), 16U);  // 8 rows, 2 groups; the bytes 0x43 hold 3 and 4
+  for (size_t r = 0; r < 8; ++r) {
+    EXPECT_EQ(plain[2 * r], r % 2 == 0 ? 3 : 4);
+    EXPECT_EQ(gptq[2 * r], plain[2 * r] + 1);
+  }
+}
+
+// AutoRound's FP8: scales of one dimension, inputs with a static scale.
+TEST(QuantizedLayers, AutoRoundsFloatsHaveTheirScalesAndInputs) {
+  Folder folder;
+  folder.config["quantization_config"] = {{"quant_method", "auto-round"},
+                                          {"bits", 8},
+                                          {"group_size", -1},
+                                          {"data_type", "fp"},
+                                          {"act_bits", 8},
+                                          {"act_data_type", "fp"},
+                                          {"act_dynamic", false},
+                                          {"act_group_size", 0},
+                                          {"packing_format", "auto_round:fp8_static"}};
+  folder.Put("a.weight", DType::kF8E4m3, {4, 8}, 0x38);  // 1
+  folder.Put("a.weight_scale", DType::kF32, {4}, 0x3c);
+  folder.Put("a.input_scale", DType::kF32, {1}, 0x3d);
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    EXPECT_TRUE(layers.description().warnings.empty());
+    const auto layer = std::get<QuantizedLinear>(layers.Read(layers.layers()[0]));
+    ASSERT_TRUE(layer.activations);
+    EXPECT_EQ(layer.activations->point.scale, std::bit_cast<float>(0x3d3d3d3du));
+    // The scale is rounded to bfloat16, as the weights are.
+    EXPECT_EQ(layer.scales, std::vector<float>(4, std::bit_cast<float>(0x3c3c0000u)));
+    EXPECT_EQ(layer.value_form.type, DType::kBF16);
+  });
+
+  // Rules that are AutoRound's alone are said.
+  Settings(folder)["act_data_type"] = "mx_fp";
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    EXPECT_THAT(layers.description().warnings,
+                ::testing::Contains(HasSubstr("inputs are not rounded as configured (mx_fp")));
+    EXPECT_FALSE(std::get<QuantizedLinear>(layers.Read(layers.layers()[0])).activations);
+  });
+  folder.Put("a.weight_scale", DType::kF32, {5}, 0x3c);
+  EXPECT_THAT(folder.Read(), HasSubstr("a.weight_scale"));
+}
+
 }  // namespace
 }  // namespace qualm

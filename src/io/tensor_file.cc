@@ -15,7 +15,8 @@ namespace {
 
 // In the order in which a folder is searched.
 constexpr std::string_view kNames[] = {"model.safetensors", "model.safetensors.index.json",
-                                       "pytorch_model.bin", "pytorch_model.bin.index.json"};
+                                       "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                       "qmodel.pt"};
 
 // "tensor 'a.b'"; a hostile name is cut short.
 std::string TensorPlace(std::string_view name) {
@@ -82,10 +83,11 @@ std::filesystem::path FindIn(const std::filesystem::path& folder) {
     if (std::filesystem::exists(folder / name)) return folder / name;
   }
   if (std::filesystem::path only = OnlySafetensorsIn(folder); !only.empty()) return only;
-  ThrowBadInput(folder.string(),
-                "model.safetensors, pytorch_model.bin, the index of one in shards, or a single "
-                "file of another name in .safetensors",
-                "none of them");
+  ThrowBadInput(
+      folder.string(),
+      "model.safetensors, pytorch_model.bin, the index of one in shards, qmodel.pt, or a single "
+      "file of another name in .safetensors",
+      "none of them");
 }
 
 // A shard that an interrupted download left out is named together with the file that asks for it.
@@ -154,8 +156,9 @@ void TensorFile::MapAll() {
     files_.push_back(std::make_unique<MappedFile>(path));
     const std::span<const std::byte> bytes = files_.back()->bytes();
     std::vector<TensorView> tensors =
-        IsTorchFileName(path) ? ParseTorchFile(bytes, path.string(), copies_, &unread_)
-                              : ParseSafetensors(bytes, path.string(), &metadata_, &unread_);
+        IsTorchFileName(path)
+            ? ParseTorchFile(bytes, path.string(), copies_, &unread_, ContentsOf(path))
+            : ParseSafetensors(bytes, path.string(), &metadata_, &unread_);
     for (TensorView& tensor : tensors) {
       tensors_.push_back(std::move(tensor));
       file_of_tensor_.push_back(files_.size() - 1);

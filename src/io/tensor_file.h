@@ -16,7 +16,7 @@ namespace qualm {
 
 // The tensors of a folder or of one file (or index) given by path. In a folder the first of these
 // is taken: model.safetensors, model.safetensors.index.json with its shards, pytorch_model.bin,
-// pytorch_model.bin.index.json with its shards, the only file in .safetensors.
+// pytorch_model.bin.index.json with its shards, qmodel.pt, the only file in .safetensors.
 class TensorFile {
  public:
   static TensorFile Open(const std::filesystem::path& file_or_folder);

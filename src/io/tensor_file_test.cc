@@ -121,8 +121,8 @@ TEST(TensorFile, FolderWithoutTensorsSaysWhatItLooksFor) {
   EXPECT_EQ(
       ErrorOf([&] { TensorFile::Open(folder.path()); }),
       StrCat("[", folder.path().string(),
-             "] expected model.safetensors, pytorch_model.bin, the index of one in shards, or a "
-             "single file of another name in .safetensors; got none of them"));
+             "] expected model.safetensors, pytorch_model.bin, the index of one in shards, "
+             "qmodel.pt, or a single file of another name in .safetensors; got none of them"));
 }
 
 TEST(TensorFile, ATensorOfAnotherTypeStopsOnlyWhoAsksForIt) {

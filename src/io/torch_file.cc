@@ -24,12 +24,15 @@ constexpr std::string_view kSaveHint =
     "load it in Python by torch.load(FILE, weights_only=True) and save the model's state_dict() "
     "again";
 constexpr size_t kMostDimensions = 32;
+constexpr size_t kMostNameBytes = 200;                // of a module and of a key
+constexpr size_t kMostEntries = size_t{1} << 20;      // of all modules: they may share a dict
 constexpr size_t kMostLooseCopies = size_t{1} << 20;  // bytes of copies beyond the file's own size
 
 constexpr std::string_view kTensor2 = "torch._utils._rebuild_tensor_v2";
 constexpr std::string_view kTensor3 = "torch._utils._rebuild_tensor_v3";
 constexpr std::string_view kParameter = "torch._utils._rebuild_parameter";
 constexpr std::string_view kUntypedStorage = "torch.storage.UntypedStorage";
+constexpr std::string_view kSize = "torch.Size";
 
 // An element type by the class of its storage and by the name that a tensor of an untyped storage
 // has it under. Types without `type` are not computed with.
@@ -63,7 +66,7 @@ constexpr ElementType kElementTypes[] = {
 
 // Every name that a state dict may hold.
 std::vector<std::string_view> KnownGlobals() {
-  std::vector<std::string_view> names = {kTensor2, kTensor3, kParameter, kUntypedStorage};
+  std::vector<std::string_view> names = {kTensor2, kTensor3, kParameter, kUntypedStorage, kSize};
   for (const ElementType& element : kElementTypes) {
     if (!element.storage.empty()) names.push_back(element.storage);
     names.push_back(element.dtype);
@@ -89,8 +92,11 @@ std::string TensorPlace(std::string_view name) {
 // Reads one archive. Read is called once.
 class TorchReader {
  public:
-  TorchReader(std::span<const std::byte> file_bytes, TensorCopies& copies)
-      : file_bytes_(file_bytes), copies_(copies), records_(ReadStoredRecords(file_bytes)) {}
+  TorchReader(std::span<const std::byte> file_bytes, TorchContents contents, TensorCopies& copies)
+      : file_bytes_(file_bytes),
+        contents_(contents),
+        copies_(copies),
+        records_(ReadStoredRecords(file_bytes)) {}
 
   std::vector<TensorView> Read(std::map<std::string, std::string>* unread) {
     FindRoot();
@@ -110,7 +116,12 @@ class TorchReader {
       At([&] { return TensorPlace(name); },
          [&] {
            if (!names.insert(name).second) ThrowExpected("one tensor of each name", "two");
-           AddTensor(name, pickle_[dict.items[i + 1]], tensors, unread);
+           const PickleValue& value = pickle_[dict.items[i + 1]];
+           if (contents_ == TorchContents::kModules) {
+             AddModule(std::string(name), value, tensors, unread);
+           } else {
+             AddTensor(name, value, tensors, unread);
+           }
          });
     }
     return tensors;
@@ -254,6 +265,80 @@ class TorchReader {
     tensors.push_back(std::move(tensor));
   }
 
+  // A dict of a module's tensors and what describes them: MODULE.KEY. What is in the dict "meta" of
+  // older files is named as if it were next to it.
+  void AddModule(const std::string& module, const PickleValue& dict,
+                 std::vector<TensorView>& tensors, std::map<std::string, std::string>* unread) {
+    if (dict.kind != Kind::kDict) {
+      ThrowExpected("a dict of the module's tensors", KindName(dict.kind));
+    }
+    if (module.size() > kMostNameBytes) {
+      ThrowExpected(StrCat("a name of at most ", kMostNameBytes, " bytes"), StrCat(module.size()));
+    }
+    for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
+      const std::string_view key = NameOfTensor(pickle_[dict.items[i]]);
+      const PickleValue& value = pickle_[dict.items[i + 1]];
+      if (key == "meta" && value.kind == Kind::kDict && !is_in_meta_) {
+        is_in_meta_ = true;
+        AddModule(module, value, tensors, unread);
+        is_in_meta_ = false;
+        continue;
+      }
+      if (key.size() > kMostNameBytes) {
+        ThrowExpected(StrCat("a key of at most ", kMostNameBytes, " bytes"), StrCat(key.size()));
+      }
+      if (++entries_ > kMostEntries) {
+        ThrowExpected(StrCat("at most ", kMostEntries, " entries of modules"), "more");
+      }
+      const std::string name = StrCat(module, ".", key);
+      At(key, [&] { AddValue(name, value, tensors, unread); });
+    }
+  }
+
+  // A tensor; or a number, a text, the name of a type or a size, as a tensor of it. None is
+  // nothing.
+  void AddValue(const std::string& name, const PickleValue& value, std::vector<TensorView>& tensors,
+                std::map<std::string, std::string>* unread) {
+    switch (value.kind) {
+      case Kind::kNone:
+        return;
+      case Kind::kBool:
+        return AddCopy(name, DType::kBool, {}, std::string(1, value.integer != 0 ? '\1' : '\0'),
+                       tensors);
+      case Kind::kInt:
+        return AddNumbers(name, {}, {value.integer}, tensors);
+      case Kind::kText:
+      case Kind::kGlobal:
+        return AddCopy(name, DType::kU8, {value.text.size()}, value.text, tensors);
+      default:
+        break;
+    }
+    if (value.kind != Kind::kCall || FunctionOf(value) != kSize) {
+      return AddTensor(name, value, tensors, unread);
+    }
+    std::vector<int64_t> sizes;
+    for (const size_t size : SizesOf(ArgumentsOf(value, {kSize}, 1)[0], "sizes")) {
+      sizes.push_back(static_cast<int64_t>(size));
+    }
+    AddNumbers(name, {sizes.size()}, sizes, tensors);
+  }
+  void AddNumbers(const std::string& name, std::vector<size_t> shape,
+                  const std::vector<int64_t>& numbers, std::vector<TensorView>& tensors) {
+    AddCopy(name, DType::kI64, std::move(shape),
+            {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(int64_t)},
+            tensors);
+  }
+  void AddCopy(const std::string& name, DType type, std::vector<size_t> shape,
+               std::string_view bytes, std::vector<TensorView>& tensors) {
+    if (bytes.size() > file_bytes_.size() + kMostLooseCopies - copied_) {
+      ThrowExpected("texts that are no longer than the file", StrCat(bytes.size(), " more bytes"));
+    }
+    copied_ += bytes.size();
+    const auto span = std::as_bytes(std::span(bytes));
+    copies_.emplace_back(span.begin(), span.end());
+    tensors.push_back({name, type, std::move(shape), copies_.back()});
+  }
+
   // The number of elements, after checking that the last of them lies in the storage.
   static size_t ElementsWithin(const Storage& storage, size_t offset, std::span<const size_t> sizes,
                                std::span<const size_t> strides) {
@@ -322,6 +407,9 @@ class TorchReader {
   }
 
   std::span<const std::byte> file_bytes_;
+  TorchContents contents_;
+  bool is_in_meta_ = false;
+  size_t entries_ = 0;  // of modules
   TensorCopies& copies_;
   Records records_;
   std::string root_;  // "archive/"
@@ -347,11 +435,16 @@ void RefuseOtherKinds(std::span<const std::byte> file_bytes) {
 
 std::vector<TensorView> ParseTorchFile(std::span<const std::byte> file_bytes,
                                        std::string_view place, TensorCopies& copies,
-                                       std::map<std::string, std::string>* unread) {
+                                       std::map<std::string, std::string>* unread,
+                                       TorchContents contents) {
   return At(place, [&] {
     RefuseOtherKinds(file_bytes);
-    return TorchReader(file_bytes, copies).Read(unread);
+    return TorchReader(file_bytes, contents, copies).Read(unread);
   });
+}
+
+TorchContents ContentsOf(const std::filesystem::path& path) {
+  return path.filename() == "qmodel.pt" ? TorchContents::kModules : TorchContents::kTensors;
 }
 
 bool IsTorchFileName(const std::filesystem::path& path) {

@@ -270,5 +270,83 @@ TEST(TorchFile, SafetensorsComeFirst) {
   EXPECT_TRUE(file.tensors().empty());
 }
 
+// --- Files of modules (HQQ's qmodel.pt)
+
+std::string Text(std::string_view text) {
+  const auto size = static_cast<uint32_t>(text.size());
+  return StrCat("X", std::string_view(reinterpret_cast<const char*>(&size), 4), text);
+}
+
+// {"m": dict} as a pickle; `dict` is its opcodes.
+std::string ModulePickle(const std::string& dict) {
+  return StrCat("\x80\x02}", Text("m"), dict, "s.");
+}
+
+std::string ModuleComplaint(const std::string& dict) {
+  const std::string archive = TorchArchive().Pickle(ModulePickle(dict)).Bytes();
+  return ErrorOf([&] {
+    TensorCopies copies;
+    (void)ParseTorchFile(BytesOf(archive), "qmodel.pt", copies, nullptr, TorchContents::kModules);
+  });
+}
+
+TEST(TorchFile, WhatDescribesAModuleBecomesTensors) {
+  const std::string dict =
+      StrCat("}(", Text("nbits"), "K\x04", Text("quant_zero"), "\x89", Text("bias"), "N",
+             Text("packing"), Text("4bit_u8"), Text("shape"), "ctorch\nSize\nK\x02K\x03\x86\x85R",
+             Text("meta"), "}(", Text("compute_dtype"), "ctorch\nfloat16\nuu");
+  const std::string archive = TorchArchive().Pickle(ModulePickle(dict)).Bytes();
+  TensorCopies copies;
+  std::map<std::string, std::string> found;
+  for (const TensorView& tensor :
+       ParseTorchFile(BytesOf(archive), "qmodel.pt", copies, nullptr, TorchContents::kModules)) {
+    found[tensor.name] =
+        StrCat(NameOf(tensor.type), " ", Json(tensor.shape).dump(), " ", HexOf(tensor.bytes));
+  }
+  const std::map<std::string, std::string> wanted = {
+      {"m.nbits", "I64 [] 0400000000000000"},
+      {"m.quant_zero", "BOOL [] 00"},
+      {"m.packing", "U8 [7] 346269745f7538"},
+      {"m.shape", "I64 [2] 02000000000000000300000000000000"},
+      {"m.compute_dtype", "U8 [13] 746f7263682e666c6f61743136"}};
+  EXPECT_EQ(found, wanted);
+}
+
+TEST(TorchFile, HostileModulesAreRefused) {
+  EXPECT_THAT(ModuleComplaint("K\x01"), HasSubstr("expected a dict of the module's tensors"));
+  EXPECT_THAT(ModuleComplaint(StrCat("}(", Text("a"), "}u")), HasSubstr("expected a tensor"));
+  EXPECT_THAT(ModuleComplaint(StrCat("}(", Text(std::string(201, 'k')), "Nu")),
+              HasSubstr("a key of at most 200 bytes; got 201"));
+  EXPECT_THAT(ModuleComplaint(StrCat("}(", Text("s"), "ctorch\nSize\nK\x01\x85Ru")),
+              HasSubstr("sizes as a short tuple"));
+
+  // One text of a megabyte under many keys would fill the memory.
+  std::string many = StrCat("}(", Text("0"), Text(std::string(1 << 20, 'x')), "q\x01");
+  for (int i = 1; i < 8; ++i) many += StrCat(Text(StrCat(i)), "h\x01");
+  EXPECT_THAT(ModuleComplaint(many + "u"), HasSubstr("texts that are no longer than the file"));
+}
+
+// Modules may share a dict: what it stands for is counted, not what it takes in the file.
+TEST(TorchFile, SharedModulesAreCounted) {
+  std::string pickle = "\x80\x02}(";
+  for (int m = 0; m < 1100; ++m) {
+    pickle += Text(StrCat("m", m));
+    if (m > 0) {
+      pickle += "h\x01";
+      continue;
+    }
+    pickle += "}q\x01(";
+    for (int k = 0; k < 1100; ++k) pickle += StrCat(Text(StrCat("k", k)), "N");
+    pickle += "u";
+  }
+  const std::string archive = TorchArchive().Pickle(pickle + "u.").Bytes();
+  EXPECT_THAT(ErrorOf([&] {
+                TensorCopies copies;
+                (void)ParseTorchFile(BytesOf(archive), "qmodel.pt", copies, nullptr,
+                                     TorchContents::kModules);
+              }),
+              HasSubstr("at most 1048576 entries of modules; got more"));
+}
+
 }  // namespace
 }  // namespace qualm

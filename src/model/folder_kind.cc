@@ -123,6 +123,7 @@ void RefuseOtherWeights(const fs::path& folder, const std::vector<std::string>& 
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     if (Exists(folder / name) || Exists(folder / StrCat(name, ".index.json"))) return;
   }
+  if (Exists(folder / "qmodel.pt")) return;  // HQQ's
   // A single file of another name is the model's, unless it is of another kind.
   const bool is_other = !FirstLike(names, {"adapter_model.*", "consolidated*", "model-*"}).empty();
   if (!is_other && std::ranges::count_if(names, [](const std::string& name) {
