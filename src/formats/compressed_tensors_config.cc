@@ -162,10 +162,11 @@ std::vector<TransformGroup> TransformsFrom(const Json& json) {
           object,
           {"type", "apply", "randomize", "requires_grad", "block_size", "head_dim", "precision"},
           kNoPlace);
-      // Matrices of other types are neither divided by √side nor transposed to be inverted.
       const std::string type = TextOr(object, "type", "hadamard");
-      if (type != "hadamard" && type != "random-hadamard") {
-        ThrowBadInput("type", "hadamard or random-hadamard", StrCat("'", type.substr(0, 40), "'"));
+      group.is_any_matrix = type == "random-matrix";
+      if (type != "hadamard" && type != "random-hadamard" && !group.is_any_matrix) {
+        ThrowBadInput("type", "hadamard, random-hadamard or random-matrix",
+                      StrCat("'", type.substr(0, 40), "'"));
       }
       if (GetBool(object, "randomize", kNoPlace, false)) {
         ThrowBadInput("randomize", "false", "true",

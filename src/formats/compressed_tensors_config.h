@@ -43,6 +43,9 @@ struct TransformPlace {
 struct TransformGroup {
   std::string name;
   size_t head_dim = 0;  // side of the matrix; 0: the layer's width
+  // A matrix that is stored as it is applied, the inverse where a place asks for it; else one of
+  // ±1, to be divided by √side, and inverted by transposing it.
+  bool is_any_matrix = false;
   std::vector<TransformPlace> places;
 };
 

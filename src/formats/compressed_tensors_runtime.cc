@@ -2,6 +2,7 @@
 // matrices that are applied at run time. Source: compressed-tensors' lifecycle and transform, for
 // facts.
 #include <algorithm>
+#include <cmath>
 
 #include "base/error_place.h"
 #include "base/strings.h"
@@ -39,6 +40,11 @@ ConfiguredAttention CompressedTensorsLayers::WholeAttention(const std::string& m
       if (!is_here || attention.rotation_side > 0) continue;
       if (group.head_dim == 0) {
         ThrowBadInput(StrCat(module, ": ", group.name), "head_dim of a transform of heads", "none");
+      }
+      // Queries and keys would need two of them.
+      if (group.is_any_matrix) {
+        ThrowBadInput(StrCat(module, ": ", group.name), "a Hadamard matrix of heads",
+                      "random-matrix");
       }
       attention.rotation_side = group.head_dim;
       attention.rotation = MatrixAt(module, group, "q_attn", group.head_dim);
@@ -157,7 +163,13 @@ void CompressedTensorsLayers::AddTransforms(const Module& module, QuantizedLinea
       transform.side = is_input ? OnlineTransform::Side::kInput : OnlineTransform::Side::kOutput;
       transform.dims = {static_cast<uint32_t>(side)};
       transform.factors = MatrixAt(module.name, group, is_input ? "input" : "output", side);
-      if (place.is_inverse) transform.factors = Transposed(transform.factors, side);
+      if (group.is_any_matrix) {
+        // The product divides by √side.
+        const float length = std::sqrt(static_cast<float>(side));
+        for (float& factor : transform.factors) factor *= length;
+      } else if (place.is_inverse) {
+        transform.factors = Transposed(transform.factors, side);
+      }
       layer.transforms.push_back(std::move(transform));
     }
   }

@@ -209,9 +209,9 @@ TEST(QuantizedLayers, DamagedCompressedTensorsFilesAreRefused) {
                                                        {"location", "input"},
                                                        {"ignore", Json::array()}}}}}}}}};
            }},
-          {"hadamard or random-hadamard",
+          {"hadamard, random-hadamard or random-matrix",
            [](Folder& f) {
-             Transform(f, {{"type", "random-matrix"}, {"head_dim", 16}}, "input");
+             Transform(f, {{"type", "spherical"}, {"head_dim", 16}}, "input");
            }},
           {"randomize] expected false",
            [](Folder& f) {
@@ -401,6 +401,27 @@ TEST(QuantizedLayers, GroupsOfInputsAreToldApart) {
   inputs.erase("scale_dtype");
   inputs["group_size"] = 24;
   EXPECT_FALSE(rule(inputs));
+}
+
+// Random matrices are stored as they are applied, also inverse ones; Hadamard's are ±1, divided by
+// √side in the product and transposed to be inverted.
+TEST(QuantizedLayers, MatricesOfAllKindsAreAppliedAsStored) {
+  for (const bool is_any : {false, true}) {
+    Folder folder = CompressedTensors();
+    Transform(folder, {{"type", is_any ? "random-matrix" : "hadamard"}, {"head_dim", 2}}, "input");
+    Settings(folder)["transform_config"]["config_groups"]["R"]["apply"][0]["inverse"] = true;
+    const float matrix[] = {1, 2, 3, 5};
+    folder.Put("a.R_input.weight", DType::kF32, {2, 2}, 0);
+    std::memcpy(folder.tensors["a.R_input.weight"].bytes.data(), matrix, sizeof(matrix));
+    WithLayers(folder, [&](const QuantizedLayers& layers) {
+      const auto layer = std::get<QuantizedLinear>(layers.Read(layers.layers()[0]));
+      ASSERT_EQ(layer.transforms.size(), 1U);
+      const std::vector<float>& factors = layer.transforms[0].factors;
+      const float length = std::sqrt(2.0f);
+      const std::vector<float> any = {length, 2 * length, 3 * length, 5 * length};
+      EXPECT_EQ(factors, is_any ? any : std::vector<float>({1, 3, 2, 5}));
+    });
+  }
 }
 
 // A cache with a zero point: k_zero_point is signed, the grid counts from the lowest code.
