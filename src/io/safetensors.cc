@@ -189,7 +189,9 @@ void RefuseOtherKinds(std::span<const std::byte> file_bytes) {
     ThrowExpected("a safetensors file", "a GGUF file",
                   "GGUF is not read; use the Hugging Face folder with safetensors");
   }
-  if (IsPickle(front)) {
+  // The length of a header may look like the front of a pickle; JSON follows it.
+  const bool has_header = front.size() > 8 && front[8] == '{';
+  if (IsPickle(front) && !has_header) {
     ThrowExpected("a safetensors file", "a pickle as torch.save writes it",
                   "load it in Python and save it by safetensors.torch.save_file");
   }

@@ -63,6 +63,13 @@ TEST(Safetensors, ReadsAFileWrittenByHand) {
   EXPECT_EQ(matrix(1, 0), -2.0f);
 }
 
+// A header of 640 bytes begins the file as a pickle begins.
+TEST(Safetensors, TheLengthOfTheHeaderIsNoKindOfFile) {
+  const std::string file = File("{}" + std::string(638, ' '), 0);
+  ASSERT_TRUE(file.starts_with("\x80\x02"));
+  EXPECT_TRUE(ParseSafetensors(BytesOf(file), "f").empty());
+}
+
 TEST(Safetensors, EmptyFilesEmptyTensorsAndScalarsAreAllowed) {
   EXPECT_TRUE(ParseSafetensors(BytesOf(File("{}", 0)), "f").empty());
   EXPECT_TRUE(ParseSafetensors(BytesOf(File("{}      ", 0)), "f").empty());
