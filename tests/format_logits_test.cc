@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/sha256.h"
 #include "io/json.h"
 #include "model/model.h"
 #include "support/shared_data.h"
@@ -126,6 +127,46 @@ TEST_P(FormatLogits, AreThoseOfTheLibrarysWeights) {
   EXPECT_EQ(LastLogits(model, ids, context, 1), LastLogits(model, ids, context));
   ExpectClose(LastLogits(model, ids, context), logits["as_configured"]["last_logits"],
               RelativeTolerance(GetParam()));
+}
+
+// The golden adapter on its float base: merged weights to the bit, logits of the merged model; on a
+// quantized base the same addition.
+TEST(Adapter, RunsAsTheLibraryMergesIt) {
+  QUALM_SHARED_OR_SKIP(folder, std::filesystem::path("golden/formats/peft_lora_r8"));
+  testing::TestContext context(2);
+  const Json golden = ReadJsonFile(folder / "golden.json");
+  const auto ids = golden["logits"]["ids"].get<std::vector<TokenId>>();
+  ModelSource source(folder.parent_path() / golden["base"].get<std::string>());
+  const Model plain = LoadModel(source, {}, context);
+  source.adapter = folder;
+  const Model model = LoadModel(source, {}, context);
+  for (const auto& [name, module] : golden["modules"].items()) {
+    const Matrix weight = Dequantize(model.checkpoint->quantized().Read(name));
+    const std::string bytes(reinterpret_cast<const char*>(weight.data()),
+                            weight.rows() * weight.cols() * sizeof(float));
+    EXPECT_EQ(Sha256OfText(bytes), module["sha256"].get<std::string>()) << name;
+  }
+  EXPECT_LE(LargestDifference(LastLogits(model, ids, context),
+                              golden["logits"]["weights_only"]["last_logits"]),
+            kTolerance);
+  EXPECT_NE(model.Hash(), plain.Hash());
+
+  source.folder = folder.parent_path() / "gptqmodel_w4_g128_sym_v1";
+  const Model quantized = LoadModel(source, {}, context);
+  source.adapter.clear();
+  const Model base = LoadModel(source, {}, context);
+  const std::string name = "model.layers.0.self_attn.v_proj";
+  const Matrix with = Dequantize(quantized.checkpoint->quantized().Read(name));
+  const Matrix without = Dequantize(base.checkpoint->quantized().Read(name));
+  const Matrix merged = Dequantize(model.checkpoint->quantized().Read(name));
+  const Matrix floats = ToMatrix(plain.checkpoint->Weight(name));
+  for (size_t r = 0; r < with.rows(); ++r) {
+    for (size_t c = 0; c < with.cols(); ++c) {
+      // Both sums are rounded once.
+      EXPECT_NEAR(with(r, c) - without(r, c), merged(r, c) - floats(r, c), 1e-6);
+    }
+  }
+  EXPECT_NE(LastLogits(quantized, ids, context), LastLogits(base, ids, context));
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, FormatLogits, ::testing::ValuesIn(Cases()),

@@ -6,20 +6,23 @@
 #include "base/strings.h"
 #include "cli.h"
 #include "formats/hf_export.h"
+#include "formats/peft_adapter.h"
 #include "model/model_source.h"
 
 namespace qualm::cli {
 namespace {
 
 struct Flags {
-  std::string model, to = "hf", out, dtype = "library", gptq_zeros = "auto";
+  std::string model, to = "hf", out, base, dtype = "library", gptq_zeros = "auto";
   uint64_t shard_megabytes = 5000;
   bool plan = false;
 };
 
 HfExportOptions OptionsFrom(const Flags& flags) {
   HfExportOptions options;
-  options.model = MakeModelSource(flags.model, {}, {}).folder;
+  options.model = PeftAdapter::IsOne(flags.model) ? std::filesystem::path(flags.model)
+                                                  : MakeModelSource(flags.model, {}, {}).folder;
+  if (!flags.base.empty()) options.base = MakeModelSource(flags.base, {}, {}).folder;
   options.out = flags.out;
   options.shard_bytes = flags.shard_megabytes * 1'000'000;
   options.read.gptq_zeros = EnumFromName<GptqZeros>(flags.gptq_zeros, "--gptq-zeros");
@@ -68,10 +71,13 @@ Command AddConvert(Arguments& arguments, Globals& globals) {
   arguments
       .Add("MODEL", flags->model,
            "A quantized model: a folder, a GGUF file, or ORG/NAME[@REVISION] in the Hugging Face "
-           "cache")
+           "cache; or an adapter of PEFT, which is merged into its base")
       .Required();
   arguments.Add("--to", flags->to, "The form: hf, a float checkpoint").OneOf({"hf"}).ShowDefault();
   arguments.Add("-o,--out", flags->out, "The folder to write");
+  arguments.Add("--base", flags->base,
+                "The model that an adapter belongs to; default: what adapter_config.json names, if "
+                "it is a folder here, or the only model next to the adapter");
   arguments
       .Add("--dtype", flags->dtype,
            "Type of the dequantized weights; library: what the format's own library rounds each "
@@ -92,7 +98,8 @@ Command AddConvert(Arguments& arguments, Globals& globals) {
   arguments.Examples(
       "  qualm convert MODEL-GPTQ -o MODEL-FLOAT\n"
       "  qualm convert model-Q4_K_M.gguf -o MODEL-FLOAT --dtype float16\n"
-      "  qualm convert MODEL-AWQ --plan --json");
+      "  qualm convert MODEL-AWQ --plan --json\n"
+      "  qualm convert ADAPTER --base MODEL -o MERGED");
   return [flags, &globals] { return Run(*flags, globals); };
 }
 

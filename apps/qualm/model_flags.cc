@@ -11,6 +11,8 @@ void AddModelFlags(Arguments& arguments, ModelFlags& flags, const std::string& p
       .Add(positional, flags.name,
            StrCat(help, ": a folder, or ORG/NAME[@REVISION] in the Hugging Face cache"))
       .Required();
+  arguments.Add("--adapter", flags.adapter,
+                "A folder of PEFT (LoRA) whose additions are merged into the model's weights");
   AddOverrideFlags(arguments, flags, "the model");
 }
 
@@ -47,6 +49,7 @@ ModelSource SourceOf(const ModelFlags& flags) {
   source.read.gptq_zeros = EnumFromName<GptqZeros>(flags.gptq_zeros, "--gptq-zeros");
   source.read.float32_weights = flags.weights == "float32";
   source.read.weights_only = flags.weights_only;
+  source.adapter = flags.adapter;
   return source;
 }
 

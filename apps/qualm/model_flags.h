@@ -13,7 +13,7 @@ namespace qualm::cli {
 struct ModelFlags {
   std::string name;  // a folder or ORG/NAME[@REVISION]
   std::vector<std::string> config, ignored_tensors;
-  std::string gptq_zeros = "auto", weights = "library";
+  std::string gptq_zeros = "auto", weights = "library", adapter = {};
   bool weights_only = false;
 };
 

@@ -29,6 +29,7 @@ struct RowBlocks {
   std::string format;         // "iq2_xs", for people
   uint64_t stored_bytes = 0;  // in the file
   std::shared_ptr<const RowDecoder> decoder;
+  bool runs_as_floats = false;  // products keep the weight in float32: decoding it takes long
 
   Matrix Dequantize() const;
 };

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "formats/gguf_model.h"
+#include "formats/peft_adapter.h"
 #include "io/hash.h"
 #include "io/safetensors.h"
 #include "tokenize/gguf_tokenizer.h"
@@ -223,29 +224,55 @@ void CutIntoShards(const HfExportOptions& options, std::map<std::string, OutTens
   }
 }
 
+// What is converted: the model, and an adapter that is merged into it.
+struct Origin {
+  fs::path model;
+  std::shared_ptr<const PeftAdapter> adapter;  // null: none
+};
+
+Origin OriginOf(const HfExportOptions& options) {
+  if (!PeftAdapter::IsOne(options.model)) {
+    if (options.base.empty()) return {options.model, nullptr};
+    ThrowBadInput("--base", "an adapter of PEFT to merge into it", options.model.string());
+  }
+  auto adapter = std::make_shared<const PeftAdapter>(PeftAdapter::Open(options.model));
+  return {BaseOfAdapter(*adapter, options.model, options.base), adapter};
+}
+
 Job Prepare(const HfExportOptions& options) {
   Job job;
+  const Origin origin = OriginOf(options);
+  const auto merged = [&](std::unique_ptr<QuantizedLayers> layers) {
+    if (origin.adapter == nullptr) return layers;
+    return At(options.model.string(), [&] {
+      return MergeAdapter(origin.adapter, std::move(layers), *job.file, options.read);
+    });
+  };
   std::map<std::string, OutTensor> tensors;
   std::set<std::string> used;
-  if (IsGgufFile(options.model)) {
-    job.gguf = GgufModel::Open(options.model);
+  if (IsGgufFile(origin.model)) {
+    job.gguf = GgufModel::Open(origin.model);
     job.file = std::make_unique<TensorFile>(GgufFloatTensors(job.gguf));
     job.config = job.gguf->config();
-    used = AddForeign(options, job, OpenGgufLayers(job.gguf, options.read), tensors);
+    used = AddForeign(options, job, merged(OpenGgufLayers(job.gguf, options.read)), tensors);
   } else {
-    job.config = ReadJsonFile(options.model / "config.json");
-    job.file = std::make_unique<TensorFile>(TensorFile::Open(options.model));
-    if (HasManifest(options.model)) {
+    job.config = ReadJsonFile(origin.model / "config.json");
+    job.file = std::make_unique<TensorFile>(TensorFile::Open(origin.model));
+    if (HasManifest(origin.model)) {
+      if (origin.adapter != nullptr) {
+        ThrowBadInput(origin.model.string(), "a float model, or one of another tool, as the base",
+                      "a folder of qualm", "convert it to a float checkpoint first");
+      }
       used = AddOwn(options, job, tensors);
     } else {
-      auto layers = OpenQuantizedLayers(*job.file, options.model, job.config, options.read);
+      auto layers = merged(OpenQuantizedLayers(*job.file, origin.model, job.config, options.read));
       if (layers == nullptr) {
-        ThrowBadInput(options.model.string(), "a quantized model", "a float checkpoint",
+        ThrowBadInput(origin.model.string(), "a quantized model", "a float checkpoint",
                       "there is nothing to dequantize");
       }
       used = AddForeign(options, job, std::move(layers), tensors);
     }
-    CollectFiles(options.model, job);
+    CollectFiles(origin.model, job);
   }
   for (const char* key : {"quantization_config", "compression_config"}) job.config.erase(key);
 
@@ -324,6 +351,8 @@ std::string RunKey(const HfExportOptions& options, const Job& job) {
   hasher.Add(options.dtype ? NameOf(*options.dtype) : "library");
   hasher.Add(NameOfEnum(options.read.gptq_zeros));
   hasher.Add(options.read.float32_weights ? "float32" : "");
+  if (PeftAdapter::IsOne(options.model))
+    hasher.Add(PeftAdapter::Open(options.model).Inputs().Hash());
   for (const Shard& shard : job.shards) hasher.Add(StrCat(shard.name, " ", shard.tensors.size()));
   return hasher.Hex();
 }

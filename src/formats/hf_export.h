@@ -16,11 +16,12 @@ namespace qualm {
 struct Context;
 
 struct HfExportOptions {
-  std::filesystem::path model;  // a folder, or a GGUF file
+  std::filesystem::path model;  // a folder, a GGUF file, or an adapter of PEFT
   std::filesystem::path out;
   std::optional<DType> dtype;  // of the dequantized weights; empty: the library's
   uint64_t shard_bytes = uint64_t{5'000'000'000};  // most bytes of tensors in a file
   ReadOptions read;
+  std::filesystem::path base;  // of an adapter; empty: see BaseOfAdapter
 };
 
 struct HfExportPlan {

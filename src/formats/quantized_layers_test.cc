@@ -371,7 +371,7 @@ TEST(QuantizedLayers, InputsInGroupsOfFloatsAreRoundedAsConfigured) {
       }
       const double scale = largest / 448;
       for (size_t i = group * 16; i < group * 16 + 16; ++i) {
-        // The nearest number with three bits behind the leading one; none is subnormal here but 0.
+        // The nearest number with three bits after the leading one; none is subnormal here but 0.
         const double value = static_cast<double>(x[i]) / scale;
         const double step = value == 0 ? 1 : std::exp2(std::floor(std::log2(std::abs(value))) - 3);
         const double wanted = std::nearbyint(value / step) * step * scale;

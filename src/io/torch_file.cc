@@ -288,7 +288,7 @@ class TorchReader {
         ThrowExpected(StrCat("a key of at most ", kMostNameBytes, " bytes"), StrCat(key.size()));
       }
       if (++entries_ > kMostEntries) {
-        ThrowExpected(StrCat("at most ", kMostEntries, " entries of modules"), "more");
+        ThrowExpected(StrCat("at most ", kMostEntries, " entries of modules"), StrCat(entries_));
       }
       const std::string name = StrCat(module, ".", key);
       At(key, [&] { AddValue(name, value, tensors, unread); });

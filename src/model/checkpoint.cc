@@ -11,6 +11,7 @@
 #include "base/error_place.h"
 #include "base/strings.h"
 #include "formats/gguf_model.h"
+#include "formats/peft_adapter.h"
 #include "io/hash.h"
 #include "model/unread_tensors.h"
 #include "tensor/dense.h"
@@ -57,6 +58,16 @@ Checkpoint Checkpoint::Open(const ModelSource& source, bool allow_missing_linear
     layers = OpenGgufLayers(gguf, source.read);
   } else if (!allow_missing_linears) {
     layers = OpenQuantizedLayers(*file, source.folder, ReadModelConfig(source), source.read);
+  }
+  if (!source.adapter.empty()) {
+    if (allow_missing_linears) {
+      ThrowBadInput(source.folder.string(), "a float model, or one of another tool, with --adapter",
+                    "a folder of qualm", "convert it to a float checkpoint first");
+    }
+    auto adapter = std::make_shared<const PeftAdapter>(PeftAdapter::Open(source.adapter));
+    layers = At(source.adapter.string(), [&] {
+      return MergeAdapter(std::move(adapter), std::move(layers), *file, source.read);
+    });
   }
   std::set<std::string> not_weights;
   if (layers != nullptr) {

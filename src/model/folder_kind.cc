@@ -26,7 +26,7 @@ constexpr std::string_view kOtherNameHint =
     "call it pytorch_model.bin, or its shards' index pytorch_model.bin.index.json, if it holds the "
     "whole model";
 constexpr std::string_view kAdapterHint =
-    "merge it into its base model first: merge_and_unload() in peft, then save_pretrained()";
+    "name its base model, and the adapter by --adapter; or merge them by qualm convert";
 constexpr std::string_view kOriginalHint =
     "use the Hugging Face form of the same model, or convert it by transformers";
 

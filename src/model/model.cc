@@ -96,7 +96,8 @@ std::unique_ptr<LinearWeight> MakeQuantized(const QuantizedWeight& weight,
     return options.dequantize ? MakeDequantized(*layer, context)
                               : MakePackedWeight(*layer, context);
   }
-  if (!options.dequantize) return MakeBlockWeight(std::get<RowBlocks>(weight));
+  const auto& blocks = std::get<RowBlocks>(weight);
+  if (!options.dequantize && !blocks.runs_as_floats) return MakeBlockWeight(blocks);
   const Matrix values = Dequantize(weight);
   return MakeDenseWeight({values.data(), DType::kF32, values.rows(), values.cols()}, context);
 }

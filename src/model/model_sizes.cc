@@ -1,5 +1,5 @@
-// Adds up the tensors of a checkpoint, and the layers that a manifest or another tool's file holds in
-// place of some of them.
+// Adds up the tensors of a checkpoint, and the layers that a manifest or another tool's file holds
+// in place of some of them.
 #include "model/model_sizes.h"
 
 #include "base/strings.h"

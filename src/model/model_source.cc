@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "formats/gguf_model.h"
+#include "formats/peft_adapter.h"
 #include "model/hub_cache.h"
 
 namespace qualm {
@@ -68,7 +69,7 @@ bool ModelSource::operator==(const ModelSource& other) const {
     return a.key == b.key && a.value == b.value;
   };
   return folder == other.folder && ignored_tensors == other.ignored_tensors && read == other.read &&
-         std::ranges::equal(config, other.config, is_same);
+         adapter == other.adapter && std::ranges::equal(config, other.config, is_same);
 }
 
 ModelSource MakeModelSource(const std::string& model, const std::vector<std::string>& config,
@@ -115,6 +116,7 @@ void AddOverrides(const ModelSource& source, InputSet& inputs) {
   }
   if (source.read.float32_weights) inputs.AddText("--weights", "float32");
   if (source.read.weights_only) inputs.AddText("--weights-only", "true");
+  if (!source.adapter.empty()) inputs.Add(PeftAdapter::Open(source.adapter).Inputs());
 }
 
 }  // namespace qualm

@@ -34,6 +34,7 @@ struct ModelSource {
   std::vector<ConfigOverride> config;        // by key
   std::vector<std::string> ignored_tensors;  // regular expressions
   ReadOptions read;                          // how quantized layers are read
+  std::filesystem::path adapter;             // a folder of PEFT, merged; empty: none
 
   bool operator==(const ModelSource& other) const;
 };
