@@ -57,6 +57,13 @@ text="Once upon a time, 12 things"
 grep -q '"runs":false' "$scratch/inspected" || fail "it cannot run"
 expect_error "unknown model_type" eval "$golden/gptoss_mxfp4" --corpus "$2/README.md"
 
+# Other tools' files run on the weights that they hold.
+for file in gguf_q4_k_m/model.gguf ct_mxfp4a16 bnb_nf4_nested; do
+  "$qualm" verify "$golden/$file" > "$scratch/verified" 2>&1 || fail "verify $file: $(cat "$scratch/verified")"
+  grep -q "bit for bit" "$scratch/verified" || fail "verify says nothing of $file"
+done
+expect_error "a quantized model; got a float checkpoint" verify "$golden/base_llama_s"
+
 # What was lost in a file is said by every command that reads it.
 damaged=$golden/autogptq_w4_g64_asym_zero0_damaged
 "$qualm" inspect "$damaged" > "$scratch/inspected"

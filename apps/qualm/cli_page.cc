@@ -51,8 +51,11 @@ constexpr Notes kNotes[] = {
      "MODEL: a quantized folder of qualm or of another tool (docs/formats/foreign.md), or a GGUF "
      "file. Writes --out: safetensors, config.json and the other small files of the model",
      "the disk is full; finished files are kept, and the same command writes the rest"},
-    {"verify", "a folder that qualm quantize wrote; --against: the float model folder",
-     "the folder is not what its manifest says"},
+    {"verify",
+     "a folder that qualm quantize wrote, or a quantized model of another tool; --against: the "
+     "float "
+     "model folder",
+     "the folder is not what its manifest says, or a product differs"},
     {"eval",
      "MODEL, --reference: model folders; --corpus: .txt, .jsonl, a folder of them, or a name; "
      "--task: names or YAML files (docs/tasks.md), whose rows lie below --data; --chat-template: a "

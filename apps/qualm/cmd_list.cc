@@ -10,6 +10,7 @@
 #include "data/row_sets.h"
 #include "efficiency/hardware.h"
 #include "evaluate/protocol.h"
+#include "formats/quantized_layers.h"
 #include "io/fields.h"
 #include "methods/rounders.h"
 #include "methods/transforms.h"
@@ -56,6 +57,19 @@ std::vector<Item> Families() {
   std::vector<Item> items;
   for (const std::string& name : FamilyNames())
     items.push_back({name, "model_type in config.json"});
+  return items;
+}
+
+// Quantized files that are read; what a container holds is found in it, so that it is not a line of
+// the table.
+std::vector<Item> FileFormats() {
+  std::vector<Item> items = {
+      {"qualm", "folders of qualm quantize: codes, scales and a manifest"},
+      {"gguf", "GGUF files, single or split, with their tokenizers"},
+      {"peft", "LoRA adapters on another model (--adapter, convert --base)"}};
+  for (const Format& format : Formats()) {
+    items.push_back({std::string(format.name), std::string(format.summary)});
+  }
   return items;
 }
 
@@ -165,7 +179,7 @@ constexpr Kind kKinds[] = {
     {"transforms", Transforms}, {"protocols", Protocols}, {"samplers", Samplers},
     {"corpora", Corpora},       {"tasks", Tasks},         {"datasets", DataSets},
     {"metrics", Metrics},       {"filters", Filters},     {"chat-templates", ChatTemplates},
-    {"studies", Studies},       {"hardware", Devices},
+    {"studies", Studies},       {"hardware", Devices},    {"formats", FileFormats},
 };
 
 // Options only if the method has any.

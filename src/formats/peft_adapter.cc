@@ -157,8 +157,8 @@ class AdaptedLayers final : public QuantizedLayers {
     description_.name = base_ == nullptr ? "lora" : StrCat(description_.name, " + lora");
     description_.variant = base_ == nullptr ? adapter_->Title()
                                             : StrCat(description_.variant, "; ", adapter_->Title());
-    for (const auto& [name, module] : adapter_->modules()) {
-      At(name, [&] { Adapt(name, module); });
+    for (const auto& entry : adapter_->modules()) {
+      At(entry.first, [&] { Adapt(entry.first, entry.second); });
     }
     Sort();
   }
@@ -272,7 +272,9 @@ PeftAdapter PeftAdapter::Open(const fs::path& folder) {
     }
     if (adapter.modules_.empty()) ThrowExpected("a module with lora_A and lora_B", "none");
 
-    for (auto& [name, module] : adapter.modules_) {
+    for (auto& entry : adapter.modules_) {
+      const std::string& name = entry.first;
+      LoraModule& module = entry.second;
       At(name, [&] {
         if (module.a == nullptr || module.b == nullptr) {
           ThrowExpected("lora_A and lora_B", module.a == nullptr ? "no lora_A" : "no lora_B");

@@ -147,9 +147,9 @@ TEST_F(JudgeTest, AKilledRunIsContinued) {
   small.batch = 2;
   Killer killer;
   const Context context{context_.pool, killer};
-  EXPECT_THROW(
-      (void)Judge(DemoModel(), Files(), {{"text", kText}}, std::move(small), folder_ / "judged", context),
-      std::runtime_error);
+  EXPECT_THROW((void)Judge(DemoModel(), Files(), {{"text", kText}}, std::move(small),
+                           folder_ / "judged", context),
+               std::runtime_error);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "judged/reference-states"));
   const std::string continued = VerdictJson(RunJudge(Plain(), Files())).dump();
   std::filesystem::remove_all(folder_ / "judged");

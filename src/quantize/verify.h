@@ -34,4 +34,11 @@ struct VerifyReport {
 VerifyReport VerifyArtefact(const std::filesystem::path& folder,
                             const std::optional<ModelSource>& against, const Context& context);
 
+// Of another tool's quantized file: reads every layer, and checks that the product that runs it
+// gives, on random inputs of one and of several tokens, the bits of the dense product with its
+// dequantized weights. `weights` counts those that were read; nothing is packed again, as the
+// formats are only read. A layer that cannot be read is a problem, and the others are looked at.
+// Throws bad input for a model without quantized layers.
+VerifyReport VerifyForeign(const ModelSource& source, const Context& context);
+
 }  // namespace qualm

@@ -68,8 +68,8 @@ class Statement {
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
-  // The parameters from the first one on: integers, numbers, texts, bytes; an empty optional is NULL, and
-  // SQLite makes NULL of NaN.
+  // The parameters from the first one on: integers, numbers, texts, bytes; an empty optional is
+  // NULL, and SQLite makes NULL of NaN.
   template <class... Values>
   Statement& Bind(const Values&... values) {
     Reset();
