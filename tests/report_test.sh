@@ -22,9 +22,12 @@ for page in study many; do
 done
 bytes=$(stat -c %s "$scratch/many.html")
 ((bytes < 5000000)) || fail "a page of $bytes bytes for 50,000 samples"
-# The judge's page is held to the same.
+# The judge's page is held to the same, also where names are longer than a phone is wide.
+long=$scratch/a-folder-with-a-long-name-that-has-no-place-to-break-it
+mkdir "$long"
+cp "$tree"/demo/text/{stories,chinese}.test.txt "$long"
 "$qualm" judge "$tree/demo/model" "$tree/demo/model" "$tree/demo/model/" \
-  --corpus "$tree/demo/text/stories.test.txt" --corpus "$tree/demo/text/chinese.test.txt" --seqlen 32 \
+  --corpus "$long/stories.test.txt" --corpus "$long/chinese.test.txt" --seqlen 32 \
   --limit 4 -o "$scratch/judged" > /dev/null 2>&1 || fail "judge: $?"
 mv "$scratch/judged/judge.html" "$scratch/judge.html"
 for page in study many judge; do
