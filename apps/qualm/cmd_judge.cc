@@ -269,7 +269,14 @@ int Run(const Options& options, const Globals& globals) {
   }
   const bool is_whole =
       std::ranges::all_of(verdict.rows, [](const JudgedRow& row) { return row.error.empty(); });
-  return is_whole ? kOk : kBadInput;
+  if (!is_whole) return kBadInput;
+
+  // The warning has said already that a perplexity is not a number; scripts see it by the code.
+  const bool is_finite = std::ranges::all_of(verdict.rows, [](const JudgedRow& row) {
+    return std::ranges::all_of(
+        row.texts, [](const JudgedText& text) { return std::isfinite(text.scores.ppl.value); });
+  });
+  return is_finite ? kOk : kFailed;
 }
 
 }  // namespace

@@ -379,7 +379,7 @@ class Court {
 
     context_.progress.Info(StrCat(TitleOf(candidate.row)));
     Model model = LoadModel(candidate.source, candidate.load, context_);
-    if (model.tokenizer == nullptr) model.tokenizer = LoadTokenizer(reference_.folder);
+    if (model.tokenizer == nullptr && !logits_) model.tokenizer = LoadTokenizer(reference_.folder);
     const DecoderScoringModel scoring(*model.decoder);
     for (const size_t t : alone) ScoreText(candidate, t, {.model = &scoring});
     if (!paired.empty()) ScorePaired(candidate, paired, scoring);
