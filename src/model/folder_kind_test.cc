@@ -60,7 +60,8 @@ TEST(FolderKind, OtherFormsOfWeights) {
   EXPECT_THAT(with("model.pt"), AllOf(HasSubstr("another name"), HasSubstr("pytorch_model.bin")));
   EXPECT_THAT(with("consolidated.00.pth"), HasSubstr("Meta's original form"));
   EXPECT_THAT(with("m.Q4_K_M.gguf"), HasSubstr("weights in GGUF"));
-  EXPECT_THAT(with("adapter_model.safetensors"), HasSubstr("merge_and_unload"));
+  EXPECT_THAT(with("adapter_model.safetensors"), HasSubstr("the adapter by --adapter"));
+  EXPECT_EQ(with("qmodel.pt"), "no error");
   EXPECT_THAT(with("model-00001-of-00002.safetensors"), HasSubstr("shards without an index"));
   EXPECT_EQ(with("gptq_model-4bit-128g.safetensors"), "no error");
   EXPECT_THAT(with("tf_model.h5"), HasSubstr("another framework"));
