@@ -1,57 +1,21 @@
 // Files of other tools that are damaged or contradict themselves, one mistake at a time.
 #include "formats/quantized_layers.h"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/strings.h"
-#include "io/safetensors.h"
-#include "support/errors.h"
-#include "support/temporary_folder.h"
+#include "support/quantized_folder.h"
 
 namespace qualm {
 namespace {
 
-using ::testing::HasSubstr;
-
-// A folder of one layer, which a test damages before it is written.
-struct Folder {
-  Json config = Json::object();
-  struct Tensor {
-    DType type;
-    std::vector<size_t> shape;
-    std::vector<std::byte> bytes;
-  };
-  std::map<std::string, Tensor> tensors;
-
-  // A tensor whose bytes all have one value.
-  void Put(const std::string& name, DType type, std::vector<size_t> shape, uint8_t byte) {
-    size_t count = SizeOf(type);
-    for (const size_t extent : shape) count *= extent;
-    tensors[name] = {type, std::move(shape), std::vector<std::byte>(count, std::byte{byte})};
-  }
-
-  // Reads every layer; the message of the error, or "no error".
-  std::string Read() const {
-    const testing::TemporaryFolder folder;
-    std::vector<TensorToWrite> list;
-    for (const auto& [name, tensor] : tensors) {
-      list.push_back({name, tensor.type, tensor.shape, tensor.bytes});
-    }
-    WriteSafetensors(folder.path() / "model.safetensors", list);
-    return testing::ErrorOf([&] {
-      const TensorFile file = TensorFile::Open(folder.path());
-      const auto layers = OpenQuantizedLayers(file, folder.path(), config, {});
-      if (layers == nullptr) return;
-      for (const StoredLayer& layer : layers->layers()) (void)layers->Read(layer);
-    });
-  }
-};
+using testing::ExpectRefusals;
+using Folder = testing::QuantizedFolder;
 
 // One layer [8, 64] of 4 bits in groups of 32.
 Folder Gptq() {
@@ -90,30 +54,10 @@ Folder CompressedTensors() {
 
 // The layers of a folder that stays while `use` looks at them.
 void WithLayers(const Folder& folder, const std::function<void(const QuantizedLayers&)>& use) {
-  const testing::TemporaryFolder place;
-  std::vector<TensorToWrite> list;
-  for (const auto& [name, tensor] : folder.tensors) {
-    list.push_back({name, tensor.type, tensor.shape, tensor.bytes});
-  }
-  WriteSafetensors(place.path() / "model.safetensors", list);
-  const TensorFile file = TensorFile::Open(place.path());
-  const auto layers = OpenQuantizedLayers(file, place.path(), folder.config, {});
-  ASSERT_NE(layers, nullptr);
-  use(*layers);
-}
-
-struct Mistake {
-  std::string_view message;
-  std::function<void(Folder&)> make;
-};
-
-void ExpectRefusals(const std::function<Folder()>& make, const std::vector<Mistake>& mistakes) {
-  ASSERT_EQ(make().Read(), "no error");
-  for (const Mistake& mistake : mistakes) {
-    Folder folder = make();
-    mistake.make(folder);
-    EXPECT_THAT(folder.Read(), HasSubstr(std::string(mistake.message)));
-  }
+  folder.Open({}, [&](const QuantizedLayers* layers) {
+    ASSERT_NE(layers, nullptr);
+    use(*layers);
+  });
 }
 
 Json& Settings(Folder& folder) { return folder.config["quantization_config"]; }
@@ -256,15 +200,10 @@ uint32_t CodeAt(size_t row, size_t column, size_t bits) {
 
 // Expects the weight code − zero at every place: all scales are 1.
 void ExpectDifferences(const Folder& folder, size_t out, size_t in, size_t group, size_t bits) {
-  const testing::TemporaryFolder path;
-  std::vector<TensorToWrite> list;
-  for (const auto& [name, tensor] : folder.tensors) {
-    list.push_back({name, tensor.type, tensor.shape, tensor.bytes});
-  }
-  WriteSafetensors(path.path() / "model.safetensors", list);
-  const TensorFile file = TensorFile::Open(path.path());
-  const auto layers = OpenQuantizedLayers(file, path.path(), folder.config, {});
-  const Matrix weight = Dequantize(layers->Read(layers->layers().front()));
+  Matrix weight;
+  folder.Open({}, [&](const QuantizedLayers* layers) {
+    weight = Dequantize(layers->Read(layers->layers().front()));
+  });
   ASSERT_EQ(weight.rows(), out);
   ASSERT_EQ(weight.cols(), in);
   for (size_t r = 0; r < out; ++r) {
