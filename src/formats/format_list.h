@@ -15,6 +15,7 @@ Format CompressedTensorsFormat();
 Format Fp8Format();
 Format GptqFormat();
 Format HqqFormat();
+Format ModelOptFormat();
 Format Mxfp4Format();
 
 // Tensors of compressed-tensors under another tool's description. With `divides_first` a value of

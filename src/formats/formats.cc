@@ -74,7 +74,7 @@ const std::vector<Format>& Formats() {
   static const std::vector<Format> formats = {
       GptqFormat(),         AwqFormat(),   CompressedTensorsFormat(),
       BitsAndBytesFormat(), HqqFormat(),   AutoRoundFormat(),
-      Fp8Format(),          Mxfp4Format(),
+      Fp8Format(),          Mxfp4Format(), ModelOptFormat(),
   };
   return formats;
 }
