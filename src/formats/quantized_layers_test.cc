@@ -15,6 +15,7 @@ namespace qualm {
 namespace {
 
 using testing::ExpectRefusals;
+using ::testing::HasSubstr;
 using Folder = testing::QuantizedFolder;
 
 // One layer [8, 64] of 4 bits in groups of 32.
