@@ -101,6 +101,36 @@ TEST_P(FormatWeight, EveryWeightIsTheLibrarys) {
   }
 }
 
+// A file that HQQ's library has saved itself: all widths, both axes, and the form of older files.
+TEST(FormatWeightOfModules, EveryWeightIsHqqs) {
+  const std::filesystem::path folder = testing::SourceRoot() / "tests/data/hqq";
+  const TensorFile tensors = TensorFile::Open(folder);
+  const auto layers = OpenQuantizedLayers(tensors, folder, Json::object(), {});
+  ASSERT_NE(layers, nullptr);
+  EXPECT_EQ(layers->description().name, "hqq");
+
+  const Json values = ReadJsonFile(folder / "values.json");
+  EXPECT_EQ(layers->layers().size(), values.size());
+  std::set<std::string> used;
+  for (const auto& [name, module] : values.items()) {
+    const StoredLayer* layer = layers->Find(name);
+    ASSERT_NE(layer, nullptr) << name;
+    used.insert(layer->tensors.begin(), layer->tensors.end());
+    const Matrix weight = Dequantize(layers->Read(*layer));
+    const DType type = TypeNamed(module["dtype"].get<std::string>());
+    EXPECT_EQ(Json(std::vector{weight.rows(), weight.cols()}), module["shape"]) << name;
+    EXPECT_EQ(layer->value_type, type) << name;
+    EXPECT_EQ(Sha256OfText(BytesIn(weight, type)), module["sha256"].get<std::string>()) << name;
+  }
+
+  // What is left are weights of the model.
+  std::vector<std::string> others;
+  for (const TensorView& tensor : tensors.tensors()) {
+    if (!used.contains(tensor.name)) others.push_back(tensor.name);
+  }
+  EXPECT_THAT(others, ::testing::ElementsAre("a.w4.bias", "norm.weight"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Goldens, FormatWeight, ::testing::ValuesIn(Cases()),
                          [](const auto& test) { return test.param; });
 

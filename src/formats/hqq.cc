@@ -1,5 +1,6 @@
-// Checkpoints of HQQ: codes with float zero points over groups of the reshaped weight. Source:
-// hqq's quantize.py and bitpack.py, for facts.
+// Checkpoints of HQQ: codes with float zero points over groups of the reshaped weight, in
+// safetensors or in the library's own qmodel.pt, whose values TensorFile gives the same names and
+// types. Source: hqq's quantize.py and bitpack.py, for facts.
 //
 // W is reshaped to [groups, g] (axis 1) or [g, groups] (axis 0), and the codes are packed down the
 // rows of that matrix in parts: the first part of the rows is in the highest bits.
@@ -201,7 +202,9 @@ class HqqLayers final : public QuantizedLayers {
     }
     module.group = static_cast<size_t>(size);
 
-    const std::string type = TextIn(file_.Get(name + ".compute_dtype"));
+    // Older files leave it out.
+    const TensorView* compute = Meta(name, "compute_dtype");
+    const std::string type = compute != nullptr ? TextIn(*compute) : "torch.float16";
     module.type = type == "torch.bfloat16"  ? DType::kBF16
                   : type == "torch.float16" ? DType::kF16
                                             : DType::kF32;
