@@ -432,6 +432,10 @@ class GgufLayers final : public QuantizedLayers {
       if (!tensor.name.ends_with(".weight")) {
         ThrowBadInput(tensor.stored->name, "floats in a bias", InfoOf(type).name);
       }
+      if (tensor.stored->shape.size() < 2) {
+        ThrowBadInput(tensor.stored->name, StrCat("[out, in] in ", InfoOf(type).name),
+                      "one dimension", "norms are floats");
+      }
       StoredLayer layer;
       layer.name = tensor.name.substr(0, tensor.name.size() - std::string_view(".weight").size());
       layer.out = tensor.rows;

@@ -1,4 +1,4 @@
-// A small file, written here by the format's description, and every way to damage it.
+// A small file and every way to damage it.
 #include "io/gguf.h"
 
 #include <gmock/gmock.h>
@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "support/errors.h"
+#include "support/gguf_bytes.h"
 #include "support/temporary_folder.h"
 
 namespace qualm {
@@ -17,51 +18,29 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-template <class Number>
-std::string Bytes(Number number) {
-  return {reinterpret_cast<const char*>(&number), sizeof(number)};
-}
-std::string Text(std::string_view text) { return StrCat(Bytes<uint64_t>(text.size()), text); }
+using testing::Bytes;
+using testing::GgufBytes;
+using testing::Text;
 
-// The parts of a file, each of which a test may exchange.
-struct File {
-  std::string magic = "GGUF";
-  uint32_t version = 3;
-  std::vector<std::string> entries = {
-      StrCat(Text("a.number"), Bytes<uint32_t>(4), Bytes<uint32_t>(7)),
-      StrCat(Text("a.text"), Bytes<uint32_t>(8), Text("word")),
+GgufBytes SmallFile() {
+  GgufBytes file;
+  file.entries = {
+      testing::GgufEntry("a.number", uint32_t{7}),
+      testing::GgufEntry("a.text", "word"),
       StrCat(Text("a.list"), Bytes<uint32_t>(9), Bytes<uint32_t>(5), Bytes<uint64_t>(2),
              Bytes<int32_t>(-1), Bytes<int32_t>(2)),
   };
-  struct Tensor {
-    std::string name;
-    std::vector<uint64_t> dims;  // innermost first
-    uint32_t type = 0;
-    uint64_t offset = 0;
-  };
-  std::vector<Tensor> tensors = {{"w", {32, 2}, 8, 0}, {"v", {3}, 0, 96}};
-  size_t data_bytes = 108;  // 2 rows of one Q8_0 block, 28 bytes of padding, 3 floats
-
-  std::string Write() const {
-    std::string file = StrCat(magic, Bytes(version), Bytes<uint64_t>(tensors.size()),
-                              Bytes<uint64_t>(entries.size()));
-    for (const std::string& entry : entries) file += entry;
-    for (const Tensor& tensor : tensors) {
-      file += StrCat(Text(tensor.name), Bytes(static_cast<uint32_t>(tensor.dims.size())));
-      for (const uint64_t dim : tensor.dims) file += Bytes(dim);
-      file += StrCat(Bytes(tensor.type), Bytes(tensor.offset));
-    }
-    file.resize((file.size() + 31) / 32 * 32, '\0');
-    return file + std::string(data_bytes, '\1');
-  }
-};
+  file.tensors = {{"w", {32, 2}, 8, 0}, {"v", {3}, 0, 96}};
+  file.data_bytes = 108;  // 2 rows of one Q8_0 block, 28 bytes of padding, 3 floats
+  return file;
+}
 
 std::string ErrorOfBytes(const std::string& bytes) {
   return testing::ErrorOf([&] { (void)GgufFile::FromBytes(std::as_bytes(std::span(bytes)), "f"); });
 }
 
 TEST(Gguf, SaysWhatIsInTheFile) {
-  const std::string bytes = File().Write();
+  const std::string bytes = SmallFile().Write();
   const GgufFile file = GgufFile::FromBytes(std::as_bytes(std::span(bytes)), "f");
   EXPECT_EQ(file.Unsigned("a.number"), 7u);
   EXPECT_EQ(file.Text("a.text"), "word");
@@ -81,57 +60,60 @@ TEST(Gguf, SaysWhatIsInTheFile) {
 }
 
 TEST(Gguf, NoBeginningOfAFileIsAFile) {
-  const std::string bytes = File().Write();
+  const std::string bytes = SmallFile().Write();
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_NE(ErrorOfBytes(bytes.substr(0, size)), "no error") << size;
   }
 }
 
 TEST(Gguf, DamagedFilesAreRefused) {
-  const std::vector<std::pair<std::string, std::function<void(File&)>>> mistakes = {
-      {"magic", [](File& f) { f.magic = "GGUX"; }},
-      {"version 1", [](File& f) { f.version = 1; }},
-      {"big-endian version", [](File& f) { f.version = 0x03000000; }},
-      {"a key twice", [](File& f) { f.entries.push_back(f.entries[0]); }},
-      {"a type of values", [](File& f) { f.entries[0] = StrCat(Text("k"), Bytes<uint32_t>(13)); }},
+  const std::vector<std::pair<std::string, std::function<void(GgufBytes&)>>> mistakes = {
+      {"magic", [](GgufBytes& f) { f.magic = "GGUX"; }},
+      {"version 1", [](GgufBytes& f) { f.version = 1; }},
+      {"big-endian version", [](GgufBytes& f) { f.version = 0x03000000; }},
+      {"a key twice", [](GgufBytes& f) { f.entries.push_back(f.entries[0]); }},
+      {"a type of values",
+       [](GgufBytes& f) { f.entries[0] = StrCat(Text("k"), Bytes<uint32_t>(13)); }},
       {"a list of lists",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.entries[0] =
              StrCat(Text("k"), Bytes<uint32_t>(9), Bytes<uint32_t>(9), Bytes<uint64_t>(1));
        }},
       {"a list without an end",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.entries[0] =
              StrCat(Text("k"), Bytes<uint32_t>(9), Bytes<uint32_t>(4), Bytes<uint64_t>(1ull << 60));
        }},
       {"a text without an end",
-       [](File& f) { f.entries[0] = StrCat(Text("k"), Bytes<uint32_t>(8), Bytes(~uint64_t{0})); }},
-      {"a tensor twice", [](File& f) { f.tensors[1].name = "w"; }},
-      {"a type of tensors", [](File& f) { f.tensors[0].type = 4; }},
+       [](GgufBytes& f) {
+         f.entries[0] = StrCat(Text("k"), Bytes<uint32_t>(8), Bytes(~uint64_t{0}));
+       }},
+      {"a tensor twice", [](GgufBytes& f) { f.tensors[1].name = "w"; }},
+      {"a type of tensors", [](GgufBytes& f) { f.tensors[0].type = 4; }},
       {"no whole blocks",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.tensors[0].dims = {33, 2};
        }},
       {"a side of 0",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.tensors[0].dims = {32, 0};
        }},
       {"sides whose product overflows",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.tensors[0].dims = {uint64_t{1} << 40, uint64_t{1} << 40};
        }},
       {"too many dimensions",
-       [](File& f) {
+       [](GgufBytes& f) {
          f.tensors[0].dims = {32, 1, 1, 1, 1};
        }},
-      {"beyond the end", [](File& f) { f.tensors[1].offset = 128; }},
-      {"an offset that overflows", [](File& f) { f.tensors[1].offset = ~uint64_t{31}; }},
-      {"no aligned place", [](File& f) { f.tensors[1].offset = 97; }},
-      {"one over the other", [](File& f) { f.tensors[1].offset = 32; }},
-      {"a long name", [](File& f) { f.tensors[0].name = std::string(65, 'a'); }},
+      {"beyond the end", [](GgufBytes& f) { f.tensors[1].offset = 128; }},
+      {"an offset that overflows", [](GgufBytes& f) { f.tensors[1].offset = ~uint64_t{31}; }},
+      {"no aligned place", [](GgufBytes& f) { f.tensors[1].offset = 97; }},
+      {"one over the other", [](GgufBytes& f) { f.tensors[1].offset = 32; }},
+      {"a long name", [](GgufBytes& f) { f.tensors[0].name = std::string(65, 'a'); }},
   };
   for (const auto& [what, make] : mistakes) {
-    File file;
+    GgufBytes file = SmallFile();
     make(file);
     const std::string error = ErrorOfBytes(file.Write());
     EXPECT_THAT(error, HasSubstr("expected")) << what;
@@ -141,7 +123,7 @@ TEST(Gguf, DamagedFilesAreRefused) {
 TEST(Gguf, AllFilesOfASplitModelMustBeThere) {
   const testing::TemporaryFolder folder;
   const auto shard = [&](uint16_t number, uint16_t count, const char* tensor) {
-    File file;
+    GgufBytes file = SmallFile();
     file.entries.push_back(StrCat(Text("split.no"), Bytes<uint32_t>(2), Bytes(number)));
     file.entries.push_back(StrCat(Text("split.count"), Bytes<uint32_t>(2), Bytes(count)));
     file.entries.push_back(
