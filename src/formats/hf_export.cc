@@ -351,8 +351,9 @@ std::string RunKey(const HfExportOptions& options, const Job& job) {
   hasher.Add(options.dtype ? NameOf(*options.dtype) : "library");
   hasher.Add(NameOfEnum(options.read.gptq_zeros));
   hasher.Add(options.read.float32_weights ? "float32" : "");
-  if (PeftAdapter::IsOne(options.model))
-    hasher.Add(PeftAdapter::Open(options.model).Inputs().Hash());
+  if (PeftAdapter::IsOne(options.model)) {
+    hasher.Add(PeftAdapter::InputsOf(options.model).Hash());
+  }
   for (const Shard& shard : job.shards) hasher.Add(StrCat(shard.name, " ", shard.tensors.size()));
   return hasher.Hex();
 }

@@ -27,11 +27,11 @@ constexpr int64_t kLargestRank = 1 << 16;
 constexpr std::string_view kWithoutInfluence[] = {
     "peft_type", "peft_version", "task_type", "inference_mode", "revision", "auto_mapping",
     "base_model_name_or_path", "target_modules", "exclude_modules", "layers_to_transform",
-    "layers_pattern", "lora_dropout", "init_lora_weights", "loftq_config", "eva_config",
-    "corda_config", "lora_ga_config", "megatron_config", "megatron_core", "fan_in_fan_out",
-    "qalora_group_size", "runtime_config", "ensure_weight_tying",
+    "layers_pattern", "lora_dropout", "loftq_config", "eva_config", "corda_config",
+    "lora_ga_config", "megatron_config", "megatron_core", "qalora_group_size", "runtime_config",
+    "ensure_weight_tying",
     // These are read.
-    "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "bias"};
+    "r", "init_lora_weights", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "bias"};
 
 // Nothing is asked for: null, false, 0, "" and empty lists and objects.
 bool IsOff(const Json& value) {
@@ -75,6 +75,19 @@ class PatternNumbers {
   std::vector<Rule> rules_;
 };
 
+// PEFT repeats some ways to begin when it loads an adapter, and they change the base's own weights
+// (PiSSA, CorDA, OLoRA, LoftQ, ...). Those that only fill A and B have been overwritten since.
+void CheckBeginning(const Json& config) {
+  const auto found = config.find("init_lora_weights");
+  if (found == config.end() || !found->is_string()) return;
+  constexpr std::string_view kHarmless[] = {"gaussian", "eva", "orthogonal"};
+  const std::string way = found->get<std::string>();
+  if (std::ranges::find(kHarmless, way) != std::end(kHarmless)) return;
+  ThrowBadInput("init_lora_weights", "true, false, gaussian, eva or orthogonal",
+                StrCat("'", way.substr(0, 40), "'"),
+                "it changes the base's weights: save the adapter as a plain LoRA in PEFT");
+}
+
 void CheckKeys(const Json& config) {
   if (!config.is_object()) ThrowExpected("an object", config.type_name());
   const std::string type = GetString(config, "peft_type", kConfigName, "");
@@ -84,6 +97,7 @@ void CheckKeys(const Json& config) {
     ThrowBadInput("bias", "none", StrCat("'", bias.substr(0, 40), "'"),
                   "adapters that change biases are not read");
   }
+  CheckBeginning(config);
   for (const auto& [key, value] : config.items()) {
     const bool is_known = std::ranges::find(kWithoutInfluence, key) != std::end(kWithoutInfluence);
     if (is_known || IsOff(value)) continue;
@@ -96,6 +110,12 @@ void CheckKeys(const Json& config) {
 float ScaleOf(double alpha, size_t rank, bool is_rank_stabilised) {
   const auto r = static_cast<double>(rank);
   return static_cast<float>(alpha / (is_rank_stabilised ? std::sqrt(r) : r));
+}
+
+fs::path TensorsOf(const fs::path& folder) {
+  std::error_code ignored;
+  fs::path file = folder / "adapter_model.safetensors";
+  return fs::exists(file, ignored) ? file : folder / "adapter_model.bin";
 }
 
 // The weight with the addition, row by row.
@@ -236,16 +256,12 @@ bool PeftAdapter::IsOne(const fs::path& folder) {
 
 PeftAdapter PeftAdapter::Open(const fs::path& folder) {
   PeftAdapter adapter;
-  adapter.folder_ = folder;
   const fs::path config_path = folder / kConfigName;
   const Json config = ReadJsonFile(config_path);
   At(config_path.string(), [&] { CheckKeys(config); });
   adapter.base_ = GetString(config, "base_model_name_or_path", kConfigName, "");
 
-  std::error_code ignored;
-  fs::path file = folder / "adapter_model.safetensors";
-  if (!fs::exists(file, ignored)) file = folder / "adapter_model.bin";
-  adapter.tensors_ = std::make_shared<const TensorFile>(TensorFile::Open(file));
+  adapter.tensors_ = std::make_shared<const TensorFile>(TensorFile::Open(TensorsOf(folder)));
 
   // A and B of each module; every tensor must be one of them.
   const double rank = GetDouble(config, "r", kConfigName, 8);
@@ -306,12 +322,11 @@ std::string PeftAdapter::Title() const {
                 ranks.size() == 1 ? ", rank " : ", ranks ", Join(texts, ", "));
 }
 
-InputSet PeftAdapter::Inputs() const {
+InputSet PeftAdapter::InputsOf(const fs::path& folder) {
   InputSet inputs;
-  inputs.Add(kConfigName, folder_ / kConfigName);
-  for (const fs::path& file : tensors_->files()) {
-    inputs.Add(file.filename().string(), file);
-  }
+  inputs.Add(kConfigName, folder / kConfigName);
+  const fs::path file = TensorsOf(folder);
+  inputs.Add(file.filename().string(), file);
   return inputs;
 }
 

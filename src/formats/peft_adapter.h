@@ -30,6 +30,9 @@ class PeftAdapter {
   // Whether the folder holds one: it has adapter_config.json.
   static bool IsOne(const std::filesystem::path& folder);
 
+  // The files that Open reads.
+  static InputSet InputsOf(const std::filesystem::path& folder);
+
   // Throws bad input for what is not LoRA or changes more than linear layers (DoRA, saved modules,
   // biases, embeddings, ...), for keys that are not known, and for tensors that do not fit.
   static PeftAdapter Open(const std::filesystem::path& folder);
@@ -39,10 +42,8 @@ class PeftAdapter {
   // base_model_name_or_path; may be empty.
   const std::string& base() const { return base_; }
   std::string Title() const;  // "LoRA of 14 modules, ranks 8"
-  InputSet Inputs() const;
 
  private:
-  std::filesystem::path folder_;
   std::shared_ptr<const TensorFile> tensors_;
   std::map<std::string, LoraModule, std::less<>> modules_;
   std::string base_;

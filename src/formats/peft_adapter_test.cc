@@ -117,6 +117,8 @@ TEST(PeftAdapter, WhatItCannotDoIsRefusedByName) {
       {"lora_bias", true},
       {"layer_replication", Json::array({Json::array({0, 1})})},
       {"target_parameters", Json::array({"x"})},
+      {"fan_in_fan_out", true},
+      {"init_lora_weights", "pissa_niter_4"},
       {"key_of_tomorrow", 3}};
   for (const auto& pair : settings) {
     const std::string& name = pair.first;
@@ -125,6 +127,10 @@ TEST(PeftAdapter, WhatItCannotDoIsRefusedByName) {
   }
   EXPECT_EQ(error([](Adapter& adapter) { adapter.config["key_of_tomorrow"] = nullptr; }),
             "no error");
+  for (const Json& way : {Json(true), Json(false), Json("gaussian")}) {
+    EXPECT_EQ(error([&](Adapter& adapter) { adapter.config["init_lora_weights"] = way; }),
+              "no error");
+  }
   EXPECT_THAT(error([](Adapter& adapter) { adapter.config["peft_type"] = "IA3"; }),
               HasSubstr("peft_type] expected LORA; got 'IA3'"));
   EXPECT_THAT(error([](Adapter& adapter) { adapter.config["bias"] = "all"; }),

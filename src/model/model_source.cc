@@ -116,7 +116,7 @@ void AddOverrides(const ModelSource& source, InputSet& inputs) {
   }
   if (source.read.float32_weights) inputs.AddText("--weights", "float32");
   if (source.read.weights_only) inputs.AddText("--weights-only", "true");
-  if (!source.adapter.empty()) inputs.Add(PeftAdapter::Open(source.adapter).Inputs());
+  if (!source.adapter.empty()) inputs.Add(PeftAdapter::InputsOf(source.adapter));
 }
 
 }  // namespace qualm
