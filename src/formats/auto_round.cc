@@ -82,7 +82,8 @@ std::optional<TensorArgs> InputsOf(const Json& quantization, FormatDescription& 
     args.dynamic = "local";
     return args;
   }
-  if (type == "fp" && bits == 8 && is_dynamic == (group != 0)) {
+  const int64_t whole = is_dynamic ? -1 : 0;  // a token, or the tensor
+  if (type == "fp" && bits == 8 && group == whole) {
     args.strategy = is_dynamic ? "token" : "tensor";
     return args;
   }

@@ -220,7 +220,7 @@ void CompressedTensorsLayers::ReadFp8(const Module& module, QuantizedLinear& lay
   layer.scheme.zero_point = ZeroPointKind::kNone;
   layer.scheme.scale_type = file_.Get(module.name + ".weight_scale").type;
   SetScales(module, layer, FloatsOf, {DType::kF32, DType::kF16, DType::kBF16});
-  if (config_.weight_type) {
+  if (config_.weight_type && !options_.float32_weights) {
     layer.scheme.scale_type = *config_.weight_type;
     for (float& scale : layer.scales) scale = RoundTo(scale, *config_.weight_type);
   }

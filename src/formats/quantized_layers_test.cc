@@ -315,7 +315,8 @@ TEST(QuantizedLayers, InputsInGroupsOfFloatsAreRoundedAsConfigured) {
         const double value = static_cast<double>(x[i]) / scale;
         const double step = value == 0 ? 1 : std::exp2(std::floor(std::log2(std::abs(value))) - 3);
         const double wanted = std::nearbyint(value / step) * step * scale;
-        EXPECT_NEAR(rounded[i], wanted, 1e-6 * std::abs(wanted)) << i;
+        // The scale and the product are rounded once each.
+        EXPECT_NEAR(rounded[i], wanted, std::ldexp(2.01 * std::abs(wanted), -24)) << i;
       }
     }
   });
@@ -438,6 +439,14 @@ TEST(QuantizedLayers, AutoRoundsFloatsHaveTheirScalesAndInputs) {
     // The scale is rounded to bfloat16, as the weights are.
     EXPECT_EQ(layer.scales, std::vector<float>(4, std::bit_cast<float>(0x3c3c0000u)));
     EXPECT_EQ(layer.value_form.type, DType::kBF16);
+  });
+
+  // Groups of inputs are not taken for tokens.
+  Settings(folder)["act_dynamic"] = true;
+  Settings(folder)["act_group_size"] = 128;
+  WithLayers(folder, [](const QuantizedLayers& layers) {
+    EXPECT_FALSE(std::get<QuantizedLinear>(layers.Read(layers.layers()[0])).activations);
+    EXPECT_FALSE(layers.description().warnings.empty());
   });
 
   // Rules that are AutoRound's alone are said.
