@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "chat_flags.h"
 #include "cli.h"
+#include "corpus_flags.h"
 #include "data/named_corpora.h"
 #include "data/overlap.h"
 #include "evaluate/metric_rows.h"
@@ -30,10 +31,10 @@ namespace {
 struct Options {
   TaskFlags tasks;
   ModelFlags model;
-  std::string reference, text_field = "text", data;
-  std::vector<std::string> corpora, reference_config;
-  std::string protocol = "gptq";
-  size_t seqlen = 0, limit = 0, batch = 0;
+  CorpusFlags texts;
+  std::string reference;
+  std::vector<std::string> reference_config;
+  size_t limit = 0;
   bool noise_floor = false;
 };
 
@@ -86,13 +87,10 @@ std::vector<PerplexityText> PrepareTexts(const Options& options, const LoadedMod
   const Tokenizer& tokenizer = models.model.RequireTokenizer();
   std::vector<PerplexityText> texts;
   // A corpus is read once and tokenised as a whole.
-  for (const std::string& path : options.corpora) {
-    const Corpus corpus = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
-                                     {.text_field = options.text_field});
-    WarnOfBytes(corpus, progress);
-    const std::string text = corpus.Joined();
-    // A name without a split gets the split that was used.
-    const std::string name = std::filesystem::exists(path) ? path : corpus.name;
+  for (const std::string& path : options.texts.corpora) {
+    const NamedText corpus = ReadCorpus(options.texts, path, progress);
+    const std::string& name = corpus.name;
+    const std::string& text = corpus.text;
     texts.push_back(PrepareText(protocol, name, text, tokenizer, seqlen, options.limit));
     protocols.push_back(
         TextProtocolJson(texts.back(), text, protocol, seqlen, options.limit, models.model));
@@ -118,8 +116,6 @@ void ReportFirstWindow(const PerplexityText& text, const Tokenizer& tokenizer, P
   progress.Info(StrCat(text.name, ": first window ", IdsAndPieces(tokenizer, ids.first(shown)),
                        " ... ", IdsAndPieces(tokenizer, ids.last(shown))));
 }
-
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 Json RowsAsJson(const Options& options, const LoadedModels& models,
                 const std::vector<MetricRow>& rows, Json protocols) {
@@ -152,19 +148,11 @@ Json RowsAsJson(const Options& options, const LoadedModels& models,
 }
 
 // Six significant digits; perplexities and divergences differ by many powers of ten.
-std::string Short(double value) {
-  if (std::isnan(value)) return "-";
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.6g", value);
-  return buffer;
-}
+std::string Short(double value) { return std::isnan(value) ? "-" : Significant(value, 6); }
 
 // Two digits are enough for an error; empty if there is none.
 std::string ShortError(double value) {
-  if (std::isnan(value)) return "";
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "± %.2g", value);
-  return buffer;
+  return std::isnan(value) ? "" : StrCat("± ", Significant(value, 2));
 }
 
 // One line per metric; the noise floor has a column instead of rows.
@@ -194,7 +182,7 @@ int RunTasks(const Options& options, const Globals& globals) {
   flags.model = options.model;
   flags.reference = options.reference;
   flags.reference_config = options.reference_config;
-  flags.data = options.data;
+  flags.data = options.texts.data;
   flags.limit = options.limit;
   return EvaluateTasks(flags, globals);
 }
@@ -203,12 +191,13 @@ int Run(const Options& options, const Globals& globals) {
   if (!options.tasks.tasks.empty()) return RunTasks(options, globals);
 
   // The window must fit into the context of both models.
-  const PerplexityProtocol& protocol = FindProtocol(options.protocol);
+  const PerplexityProtocol& protocol = FindProtocol(options.texts.protocol);
   ThreadPool pool(globals.threads);
   const std::unique_ptr<Progress> progress = MakeProgress(globals);
   const Context context{pool, *progress};
   const LoadedModels models = LoadModels(options, context);
-  const size_t seqlen = ResolveSeqlen(protocol, options.seqlen, models.model.decoder->plan.context);
+  const size_t seqlen =
+      ResolveSeqlen(protocol, options.texts.seqlen, models.model.decoder->plan.context);
   if (models.reference) {
     ResolveSeqlen(protocol, seqlen, models.reference->decoder->plan.context);
   }
@@ -224,7 +213,7 @@ int Run(const Options& options, const Globals& globals) {
   // All models see the same windows, so differences are paired.
   std::vector<DecoderScoringModel> storage;
   const std::vector<TextScores> scores =
-      ScorePerplexity(models.Views(storage), texts, {.batch = options.batch}, context);
+      ScorePerplexity(models.Views(storage), texts, {.batch = options.texts.batch}, context);
 
   // The share of the text that calibration has seen, if the model was quantized with data.
   const std::optional<std::vector<uint64_t>> seen =
@@ -259,12 +248,7 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   auto options = std::make_shared<Options>();
   // What is scored.
   AddModelFlags(arguments, options->model, "MODEL", "A model, float or quantized");
-  arguments
-      .Add(
-          "--corpus", options->corpora,
-          "A .txt or .jsonl file, a folder of them, or a name ('qualm list corpora'); may be given "
-          "several times")
-      .OnePerFlag();
+  AddCorpusFlags(arguments, options->texts, "the model");
   arguments
       .Add("--task", options->tasks.tasks,
            "Tasks or groups ('qualm list tasks'), single subsets (mmlu:anatomy), or .yaml files, "
@@ -288,18 +272,6 @@ Command AddEval(Arguments& arguments, Globals& globals) {
   arguments.Flag("--run-code", options->tasks.run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
 
-  // Flags for texts.
-  AddDataFlag(arguments, options->data);
-  arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
-      .ShowDefault();
-  arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'")
-      .ShowDefault()
-      .Checked([](const std::string& text) { (void)FindProtocol(text); });
-  arguments
-      .Add("--seqlen", options->seqlen,
-           "Tokens of a window; default: the protocol's, at most the model's context")
-      .Positive();
-
   // Flags for both, and the reference.
   const Argument reference = arguments.Add(
       "--reference", options->reference, "A model to compare with, token by token (usually float)");
@@ -316,12 +288,11 @@ Command AddEval(Arguments& arguments, Globals& globals) {
       .Flag("--noise-floor", options->noise_floor,
             "Also compare the reference with itself computed in bfloat16")
       .Needs(reference);
-  arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
-      .Positive();
 
   AddJsonFlag(arguments, globals);
   arguments.Check([options]() -> std::string {
-    const bool has_texts = !options->corpora.empty(), has_tasks = !options->tasks.tasks.empty();
+    const bool has_texts = !options->texts.corpora.empty(),
+               has_tasks = !options->tasks.tasks.empty();
     if (has_texts && has_tasks) return "[--task] expected no --corpus in addition; got both";
     if (std::string complaint = ComplaintAbout(options->tasks.prompt); !complaint.empty()) {
       return complaint;

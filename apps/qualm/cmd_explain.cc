@@ -100,8 +100,6 @@ Comparisons CompareWithHarness(const Flags& flags) {
 
 // --- JSON
 
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 Json ToJson(const ScorePair& pair) {
   return {{"metric", pair.metric},
           {"filter", pair.filter.empty() ? Json() : Json(pair.filter)},
@@ -151,12 +149,7 @@ Json ToJson(const Explanation& explanation) {
 
 // --- text
 
-std::string Short(double value) {
-  if (std::isnan(value)) return "-";
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.6g", value);
-  return buffer;
-}
+std::string Short(double value) { return std::isnan(value) ? "-" : Significant(value, 6); }
 
 // Lists and texts, so that nothing in them can move a terminal's cursor.
 std::string ValueText(const Json& value) {

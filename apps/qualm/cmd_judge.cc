@@ -12,9 +12,9 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "cli.h"
+#include "corpus_flags.h"
 #include "data/named_corpora.h"
 #include "evaluate/llama_logits.h"
-#include "evaluate/protocol.h"
 #include "judge/judge.h"
 #include "judge/verdict_json.h"
 #include "model_flags.h"
@@ -27,10 +27,11 @@ namespace {
 
 struct Options {
   ModelFlags model;  // `name` is the reference; the others hold for all files
-  std::vector<std::string> files, corpora, tasks;
-  std::string text_field = "text", data, protocol = "gptq", out;
+  CorpusFlags texts;
+  std::vector<std::string> files, tasks;
+  std::string out;
   PromptFlags prompt;
-  size_t seqlen = 0, limit = 0, batch = 0;
+  size_t limit = 0;
   uint64_t rows = 0;
   bool no_noise_floor = false, no_speed = false, skip_missing = false, run_code = false;
   SpeedOptions speed;
@@ -56,31 +57,18 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-std::vector<JudgedCorpus> ReadCorpora(const Options& options, Progress& progress) {
-  std::vector<JudgedCorpus> corpora;
-  for (const std::string& path : options.corpora) {
-    const Corpus corpus = FindCorpus(path, CorpusUse::kEvaluation, DataFolder(options.data),
-                                     {.text_field = options.text_field});
-    WarnOfBytes(corpus, progress);
-    std::error_code ignored;
-    corpora.push_back(
-        {std::filesystem::exists(path, ignored) ? path : corpus.name, corpus.Joined()});
-  }
-  return corpora;
-}
-
 JudgeOptions OptionsOf(const Options& options, Progress& progress) {
   JudgeOptions judge;
-  judge.protocol = options.protocol;
-  judge.seqlen = options.seqlen;
+  judge.protocol = options.texts.protocol;
+  judge.seqlen = options.texts.seqlen;
   judge.limit = options.limit;
-  judge.batch = options.batch;
+  judge.batch = options.texts.batch;
   judge.weights_only = options.model.weights_only;
   judge.noise_floor = !options.no_noise_floor;
   if (!options.no_speed) judge.speed = options.speed;
 
   TaskRunOptions& asking = judge.task_options;
-  asking.data_folder = DataFolder(options.data);
+  asking.data_folder = DataFolder(options.texts.data);
   asking.items = ItemOptionsOf(options.prompt);
   judge.tasks =
       FindTasks(options.tasks, asking.items, asking.data_folder, options.skip_missing, progress)
@@ -93,18 +81,11 @@ JudgeOptions OptionsOf(const Options& options, Progress& progress) {
 
 // --- What is printed.
 
-std::string Short(double value) {
-  if (std::isnan(value)) return "-";
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.4g", value);
-  return buffer;
-}
+std::string Short(double value) { return std::isnan(value) ? "-" : Significant(value, 4); }
 
 std::string WithError(const Estimate& estimate) {
   if (std::isnan(estimate.standard_error)) return Short(estimate.value);
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), " ± %.1e", estimate.standard_error);
-  return Short(estimate.value) + buffer;
+  return StrCat(Short(estimate.value), " ± ", Scientific(estimate.standard_error, 1));
 }
 
 std::string TitleOf(const JudgedRow& row) {
@@ -229,20 +210,23 @@ int Run(const Options& options, const Globals& globals) {
     flags.name = name;
     return SourceOf(flags);
   };
-  const ModelSource reference = LlamaLogits::IsOne(options.model.name)
-                                    ? ModelSource(options.model.name)
-                                    : source_of(options.model.name);
-  const bool is_stored = LlamaLogits::IsOne(reference.folder);
-  if (is_stored && !options.corpora.empty()) {
+  const bool is_stored = LlamaLogits::IsOne(options.model.name);
+  const ModelSource reference =
+      is_stored ? ModelSource(options.model.name) : source_of(options.model.name);
+  if (is_stored && !options.texts.corpora.empty()) {
     ThrowBadInput("--corpus", StrCat("none: ", options.model.name, " brings its own text"),
-                  options.corpora.front());
+                  options.texts.corpora.front());
   }
-  if (!is_stored && options.corpora.empty() && options.tasks.empty()) {
+  if (!is_stored && options.texts.corpora.empty() && options.tasks.empty()) {
     ThrowBadInput("judge", "--corpus or --task", "neither");
   }
   for (const std::string& file : options.files) files.push_back(source_of(file));
   JudgeOptions judge = OptionsOf(options, *progress);
-  const std::vector<JudgedCorpus> corpora = ReadCorpora(options, *progress);
+  std::vector<JudgedCorpus> corpora;
+  for (const std::string& corpus : options.texts.corpora) {
+    NamedText text = ReadCorpus(options.texts, corpus, *progress);
+    corpora.push_back({std::move(text.name), std::move(text.text)});
+  }
 
   // Without a folder to keep, everything is computed for this run alone.
   std::optional<ScratchFolder> scratch;
@@ -294,24 +278,8 @@ Command AddJudge(Arguments& arguments, Globals& globals) {
   AddOverrideFlags(arguments, options->model, "every model");
 
   // On what.
-  arguments
-      .Add(
-          "--corpus", options->corpora,
-          "A .txt or .jsonl file, a folder of them, or a name ('qualm list corpora'); may be given "
-          "several times")
-      .OnePerFlag();
-  arguments.Add("--text-field", options->text_field, "Key of the text in .jsonl lines")
-      .ShowDefault();
-  arguments.Add("--protocol", options->protocol, "See 'qualm list protocols'")
-      .ShowDefault()
-      .Checked([](const std::string& text) { (void)FindProtocol(text); });
-  arguments
-      .Add("--seqlen", options->seqlen,
-           "Tokens of a window; default: the protocol's, at most the reference's context")
-      .Positive();
+  AddCorpusFlags(arguments, options->texts, "the reference");
   arguments.Add("--limit", options->limit, "Only the first N windows of each corpus").Positive();
-  arguments.Add("--batch", options->batch, "Windows per forward pass; changes no result")
-      .Positive();
   arguments
       .Add("--task", options->tasks,
            "Tasks, groups or .yaml files, separated by commas; may be given several times")
@@ -322,7 +290,6 @@ Command AddJudge(Arguments& arguments, Globals& globals) {
                  "Leave out tasks whose data is not available, and say so");
   arguments.Flag("--run-code", options->run_code,
                  "Run programs that the model writes (pass@k), in a sandbox without network");
-  AddDataFlag(arguments, options->data);
 
   // What is left out, and where the results go.
   arguments.Flag("--no-noise-floor", options->no_noise_floor,

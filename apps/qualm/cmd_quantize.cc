@@ -134,13 +134,6 @@ void PrintPlan(const Plan& plan, const QuantizeOptions& options) {
       "layers of a thousand inputs and more, too short for small ones.\n"));
 }
 
-// Errors of weights differ by many powers of ten.
-std::string Scientific(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.3e", value);
-  return buffer;
-}
-
 // "-" for layers on which nothing was measured.
 std::string ErrorText(const std::optional<MeasuredError>& error) {
   return error ? Fixed(error->relative_output_error, 4) : "-";
@@ -174,7 +167,7 @@ void PrintResult(const QuantizeResult& result, const QuantizeOptions& options) {
     if (quality.calibration) calibration_rows = quality.calibration->tokens;
     if (quality.held_out) held_out_rows = quality.held_out->tokens;
     rows.push_back({layer.name, StrCat(layer.out_features, "x", layer.in_features),
-                    Fixed(layer.bits_per_weight, 3), Scientific(quality.weight_mse),
+                    Fixed(layer.bits_per_weight, 3), Scientific(quality.weight_mse, 3),
                     ErrorText(quality.calibration), ErrorText(quality.held_out),
                     quality.damping ? StrCat(*quality.damping) : "-", FlagText(quality)});
   }

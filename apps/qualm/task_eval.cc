@@ -28,8 +28,6 @@
 namespace qualm::cli {
 namespace {
 
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 // A share without its sign, for table cells; "-" for a number that does not exist.
 std::string Percent(double share) { return std::isnan(share) ? "-" : Fixed(100 * share, 2); }
 

@@ -71,6 +71,18 @@ std::string Fixed(double value, int digits) {
   return std::string(buffer.data(), static_cast<size_t>(n));
 }
 
+std::string Significant(double value, int digits) {
+  std::array<char, 64> buffer;
+  const int n = std::snprintf(buffer.data(), buffer.size(), "%.*g", std::min(digits, 20), value);
+  return {buffer.data(), static_cast<size_t>(n)};
+}
+
+std::string Scientific(double value, int digits) {
+  std::array<char, 64> buffer;
+  const int n = std::snprintf(buffer.data(), buffer.size(), "%.*e", std::min(digits, 20), value);
+  return {buffer.data(), static_cast<size_t>(n)};
+}
+
 std::string HumanBytes(uint64_t bytes) {
   static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes);

@@ -51,6 +51,11 @@ std::string ToLower(std::string_view text);    // ASCII only
 // `value` with `digits` places after the point ("3.142").
 std::string Fixed(double value, int digits);
 
+// With that many digits that count ("0.00123", "1.2e-07").
+std::string Significant(double value, int digits);
+// With `digits` places after the point of the mantissa ("1.23e-04").
+std::string Scientific(double value, int digits);
+
 // 1536 -> "1.50 KiB"; used for people only.
 std::string HumanBytes(uint64_t bytes);
 // 95.2 -> "1m35s"; used for people only.

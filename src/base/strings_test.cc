@@ -44,6 +44,13 @@ TEST(Strings, TrimTakesBlanksFromBothEndsOnly) {
 
 TEST(Strings, ToLowerChangesAsciiOnly) { EXPECT_EQ(ToLower("AZaz09Ä"), "azaz09Ä"); }
 
+TEST(Strings, NumbersOfAllSizesKeepTheirDigits) {
+  EXPECT_EQ(Significant(1234.5678, 6), "1234.57");
+  EXPECT_EQ(Significant(0.000012345, 2), "1.2e-05");
+  EXPECT_EQ(Scientific(-0.00012345, 1), "-1.2e-04");
+  EXPECT_EQ(Scientific(0, 3), "0.000e+00");
+}
+
 TEST(Strings, FixedRoundsToTheDigitsAskedFor) {
   EXPECT_EQ(Fixed(3.14159, 3), "3.142");
   EXPECT_EQ(Fixed(-0.5, 0), "-0");  // nearest even

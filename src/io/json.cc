@@ -4,6 +4,7 @@
 #include "io/json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <iterator>
 #include <limits>
@@ -298,6 +299,8 @@ Json ParsePythonJson(std::string_view text, std::string_view place) {
   const ReplacedNumbers replaced = ReplaceNonFinite(text);
   return At(place, [&] { return TreeBuilder(replaced).Parse(); });
 }
+
+Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 Json ReadJsonFile(const std::filesystem::path& path) {
   const std::string text = ReadFile(path, kMaxFileBytes);

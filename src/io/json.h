@@ -21,6 +21,9 @@ Json ReadJsonFile(const std::filesystem::path& path);
 // Two-space indentation and a final newline.
 void WriteJsonFile(const std::filesystem::path& path, const Json& value);
 
+// JSON has no number for what is not finite.
+Json NumberOrNull(double value);
+
 // Typed access; errors name the place and the key. The second form returns `fallback` if the key is
 // absent or null. A value of the wrong type is always an error.
 int64_t GetInt(const Json& object, std::string_view key, std::string_view place);

@@ -7,8 +7,6 @@
 namespace qualm {
 namespace {
 
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 Json ToJson(const Estimate& estimate) {
   return {{"value", NumberOrNull(estimate.value)},
           {"stderr", NumberOrNull(estimate.standard_error)}};

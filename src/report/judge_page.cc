@@ -19,20 +19,15 @@ std::string Paragraph(const std::string& en, const std::string& zh) {
   return StrCat("<p>", Both(en, zh), "</p>\n");
 }
 
-// Numbers that differ by powers of ten: three digits that count.
+// Numbers that differ by powers of ten: four digits that count, small ones as powers.
 std::string Short(double value) {
   if (!std::isfinite(value)) return "–";
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), std::abs(value) < 1e-3 && value != 0 ? "%.2e" : "%.4g",
-                value);
-  return buffer;
+  return std::abs(value) < 1e-3 && value != 0 ? Scientific(value, 2) : Significant(value, 4);
 }
 
 std::string WithError(const Estimate& estimate) {
   if (!std::isfinite(estimate.standard_error)) return Short(estimate.value);
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.1e", estimate.standard_error);
-  return StrCat(Short(estimate.value), " ± ", buffer);
+  return StrCat(Short(estimate.value), " ± ", Scientific(estimate.standard_error, 1));
 }
 
 HtmlCell NumberCell(std::string html) { return {.html = std::move(html), .is_number = true}; }

@@ -57,9 +57,6 @@ void AddItems(const CellRun& run, const EvaluationData& data, const EvaluationDa
   }
 }
 
-// JSON has no NaN and no infinity.
-Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 // An estimate with its uncertainty, and how many seeds and clusters it rests on.
 Json ToJson(const Inference& one) {
   return {{"value", NumberOrNull(one.value)},
